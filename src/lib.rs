@@ -1,0 +1,23 @@
+//! autotag-deploy takes a merge to a released, verifiable image in one step.
+//!
+//! The modules stand in the order of the story:
+//!
+//! 1. [`inputs`]: what was said (environment, flags, event) becomes what it means, every fault at once;
+//! 2. [`version`]: which version comes next, or why none does: pure;
+//! 3. [`image`]: names, digests, the build context, the build's log: pure but for reading the context;
+//! 4. [`release`]: the claim, `publish`, `latest` and the GitHub release;
+//! 5. [`pipeline`]: the whole transaction in one readable function;
+//! 6. [`report`]: what people and later steps get to see;
+//! 7. [`world`]: the only doors outside (GitHub, registry, Docker, clock);
+//! 8. [`failure`]: what failed, why, what is already done, what to do now.
+//!
+//! Without the feature `action` only the types that the server's program shares are built.
+
+pub mod image;
+pub mod secret;
+pub mod version;
+
+#[cfg(feature = "action")]
+pub mod failure;
+#[cfg(feature = "action")]
+pub mod world;

@@ -1,1 +1,136 @@
-//! skeleton
+//! What failed, why, what is already done, what to do now: the one form in which a run fails.
+
+use crate::version::plan::Refusal;
+use crate::world::{Trouble, TroubleKind};
+
+/// The kind of a failure, and with it the program's exit code. The table in the README lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A defect of this program.
+    Internal,
+    /// Inputs, environment or event are not usable.
+    Input,
+    /// Somebody refused our credentials, or a rule forbids the act.
+    Denied,
+    /// Somebody could not be reached or did not answer sensibly; running again may help.
+    Unavailable,
+    /// The user's build failed.
+    Build,
+    /// What exists contradicts what is asked for: a taken version, a moved tag.
+    Conflict,
+    /// SIGINT or SIGTERM.
+    Interrupted,
+}
+
+impl Kind {
+    /// All kinds, for the documentation's test.
+    pub const ALL: [Self; 7] = [
+        Self::Internal,
+        Self::Input,
+        Self::Denied,
+        Self::Unavailable,
+        Self::Build,
+        Self::Conflict,
+        Self::Interrupted,
+    ];
+
+    /// The exit code.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Internal => 1,
+            Self::Input => 2,
+            Self::Denied => 3,
+            Self::Unavailable => 4,
+            Self::Build => 5,
+            Self::Conflict => 6,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The heading of the annotation.
+    pub fn heading(self) -> &'static str {
+        match self {
+            Self::Internal => "Internal error",
+            Self::Input => "Inputs not usable",
+            Self::Denied => "Refused",
+            Self::Unavailable => "Not reachable",
+            Self::Build => "Build failed",
+            Self::Conflict => "Conflict",
+            Self::Interrupted => "Interrupted",
+        }
+    }
+}
+
+/// A failed run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct Failure {
+    /// What kind, for the exit code.
+    pub kind: Kind,
+    /// What failed: `claiming v1.2.3`.
+    pub what: String,
+    /// Why, in the words of whoever refused; several lines where there are several faults.
+    pub why: String,
+    /// What to do now.
+    pub remedy: String,
+}
+
+impl Failure {
+    /// A failure with all four parts; what is done already is added by whoever reports it.
+    pub fn new(
+        kind: Kind,
+        what: impl Into<String>,
+        why: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { kind, what: what.into(), why: why.into(), remedy: remedy.into() }
+    }
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        let kind = match trouble.kind {
+            TroubleKind::Unreachable | TroubleKind::Throttled | TroubleKind::Garbled => Kind::Unavailable,
+            TroubleKind::Denied => Kind::Denied,
+            TroubleKind::Rejected => Kind::Conflict,
+            TroubleKind::Build => Kind::Build,
+        };
+        let remedy = trouble.remedy.unwrap_or_else(|| usual_remedy(trouble.kind).to_owned());
+        Self::new(kind, trouble.doing, trouble.why, remedy)
+    }
+}
+
+fn usual_remedy(kind: TroubleKind) -> &'static str {
+    match kind {
+        TroubleKind::Unreachable => "run the job again: it goes on where this one stopped",
+        TroubleKind::Throttled => {
+            "wait until the limit is over and run the job again: it goes on where this one stopped"
+        }
+        TroubleKind::Garbled => {
+            "something between here and there changes answers (a proxy, a captive portal); if it stays, report it"
+        }
+        TroubleKind::Denied => "check the credentials and the job's `permissions:`",
+        TroubleKind::Rejected => "see what stands there already; nothing was overwritten",
+        TroubleKind::Build => "mend the build; nothing was published",
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(Kind::Conflict, "choosing the version", refusal.why, refusal.remedy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_distinct_and_never_success() {
+        let mut codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Kind::ALL.len());
+        assert!(!codes.contains(&0));
+    }
+}

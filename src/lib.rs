@@ -4,8 +4,8 @@
 //!
 //! 1. [`inputs`]: what was said (environment, flags, event) becomes what it means, every fault at once;
 //! 2. [`version`]: which version comes next, or why none does: pure;
-//! 3. [`image`]: names, digests, the build context, the build's log: pure but for reading the context;
-//! 4. [`release`]: the claim, `publish`, `latest` and the GitHub release;
+//! 3. [`image`]: names, labels, digests, the build's context and log;
+//! 4. [`release`]: survey, claim, publish, `latest` and the GitHub release;
 //! 5. [`pipeline`]: the whole transaction in one readable function;
 //! 6. [`report`]: what people and later steps get to see;
 //! 7. [`world`]: the only doors outside (GitHub, registry, Docker, clock);
@@ -19,5 +19,7 @@ pub mod version;
 
 #[cfg(feature = "action")]
 pub mod failure;
+#[cfg(feature = "action")]
+pub mod inputs;
 #[cfg(feature = "action")]
 pub mod world;

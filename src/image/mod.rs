@@ -1,3 +1,4 @@
-//! Images: their names and digests; the build's context and log.
+//! Images: their names, labels and digests; the build's context and log.
 
+pub mod labels;
 pub mod reference;

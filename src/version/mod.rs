@@ -1,3 +1,9 @@
 //! Versions: which one comes next, or why none does. Everything here is pure.
 
+pub mod bump;
+pub mod claim;
+#[cfg(feature = "action")]
+pub mod conventional;
 pub mod git;
+pub mod plan;
+pub mod tag;

@@ -1,0 +1,83 @@
+//! What is wrong with inputs, collected rather than thrown at the first.
+
+use std::fmt;
+
+use super::spec;
+
+/// One fault of one input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The input, or the environment variable, by name.
+    pub input: String,
+    /// What was there; `None` where it is missing or secret.
+    pub found: Option<String>,
+    /// What was expected, in words.
+    pub expected: String,
+    /// A value that would do.
+    pub example: String,
+}
+
+/// Texts longer than this are cut in messages: a pasted file need not fill the log.
+const SHOWN: usize = 80;
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: expected {}", self.input, self.expected)?;
+        if let Some(found) = &self.found {
+            let mut shown: String = found.chars().take(SHOWN).collect();
+            if shown.len() < found.len() {
+                shown.push('\u{2026}');
+            }
+            write!(f, ", found {shown:?}")?;
+        }
+        if !self.example.is_empty() {
+            write!(f, " (example: `{}`)", self.example)?;
+        }
+        Ok(())
+    }
+}
+
+/// All faults found so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// Notes a fault of an input of the table; the example comes from there, and a secret's value stays out.
+    pub fn of_input(&mut self, name: &str, found: &str, expected: impl Into<String>) {
+        let spec = spec::of(name);
+        let secret = spec.is_some_and(|spec| spec.secret);
+        self.0.push(Fault {
+            input: name.to_owned(),
+            found: (!secret && !found.is_empty()).then(|| found.to_owned()),
+            expected: expected.into(),
+            example: spec.map_or(String::new(), |spec| spec.example.to_owned()),
+        });
+    }
+
+    /// Notes a fault of something that is no input: a variable, a flag, the event's file.
+    pub fn add(&mut self, fault: Fault) {
+        self.0.push(fault);
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All of them.
+    pub fn as_slice(&self) -> &[Fault] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{fault}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! Inputs: from what was said to what it means, with every fault reported at once.
+//!
+//! [`said`] collects the raw texts (environment, flags), [`run`] reads what GitHub says about the run, and
+//! [`order`] parses both into types that cannot be wrong. Nothing after this module looks at a raw text.
+
+pub mod fault;
+pub mod order;
+pub mod run;
+pub mod said;
+pub mod spec;
+
+pub use fault::{Fault, Faults};
+pub use order::Order;
+pub use run::Run;
+pub use said::{Environment, Said};

@@ -1,0 +1,473 @@
+//! What the inputs mean, in types that cannot be wrong.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use semver::Version;
+use wildmatch::WildMatch;
+
+use super::fault::Faults;
+use super::run::{Cause, Run};
+use super::said::Said;
+use crate::image::reference::{Digest, ImageName};
+use crate::secret::{Credentials, Secret};
+use crate::version::bump::Level;
+use crate::version::git::RefName;
+use crate::version::plan::{Wanted, Wish};
+use crate::version::tag::{TagPrefix, is_stable};
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// The whole transaction.
+    Release,
+    /// Print what `release` would do.
+    Plan,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do about `latest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LatestPolicy {
+    /// Keep it at the highest version; warn where the registry forbids to move it.
+    Auto,
+    /// Keep it there; fail where that is forbidden.
+    Must,
+    /// Leave it alone.
+    Never,
+}
+
+/// Where the image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// It is built here.
+    Build(BuildOrder),
+    /// It was built elsewhere and is in the registry.
+    Digest(Digest),
+}
+
+/// How to build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildOrder {
+    /// The context's folder.
+    pub context: PathBuf,
+    /// The Dockerfile.
+    pub dockerfile: PathBuf,
+    /// The stage.
+    pub target: Option<String>,
+    /// The platform.
+    pub platform: Option<String>,
+    /// The user's build arguments.
+    pub build_args: BTreeMap<String, String>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Inline cache.
+    pub cache: bool,
+    /// Build every step anew.
+    pub no_cache: bool,
+    /// Look for newer bases.
+    pub pull: bool,
+}
+
+/// What the GitHub release says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseOrder {
+    /// Keep it unpublished.
+    pub draft: bool,
+    /// Own text instead of GitHub's.
+    pub notes: Option<String>,
+    /// The title, with `{tag}` and `{version}`.
+    pub name: String,
+}
+
+/// Which branches release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReleaseBranches {
+    /// The repository's default branch.
+    Default,
+    /// Those that match one of these patterns.
+    Matching(Vec<String>),
+}
+
+impl ReleaseBranches {
+    /// Whether a branch releases.
+    pub fn contains(&self, branch: &str, default_branch: &str) -> bool {
+        match self {
+            Self::Default => branch == default_branch,
+            Self::Matching(patterns) => {
+                patterns.iter().any(|pattern| WildMatch::new(pattern).matches(branch))
+            }
+        }
+    }
+}
+
+/// Everything that was asked for.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// What to do.
+    pub command: Command,
+    /// The version's choice, prefix and image. `wanted` still lacks what a pushed tag says.
+    pub wish: Wish,
+    /// Which branches release.
+    pub release_branches: ReleaseBranches,
+    /// Where the image comes from.
+    pub source: Source,
+    /// What to do about `latest`.
+    pub latest: LatestPolicy,
+    /// The GitHub release, if one is wanted.
+    pub release: Option<ReleaseOrder>,
+    /// The ref that orders the releases.
+    pub claim_ref: RefName,
+    /// Publish nothing.
+    pub dry_run: bool,
+    /// For GitHub's API.
+    pub github_token: Option<Secret>,
+    /// For the registry; none means anonymous.
+    pub registry: Option<Credentials>,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Things to tell that are no faults.
+    pub notices: Vec<String>,
+}
+
+/// The log's format alone, which has to be known before anything can be said about the rest.
+pub fn log_format(said: &Said) -> LogFormat {
+    if said.text("log-format") == "json" { LogFormat::Json } else { LogFormat::Text }
+}
+
+impl Order {
+    /// Parses everything, and puts every fault into `faults`. `None` where there is any.
+    pub fn parse(said: &Said, run: &Run, faults: &mut Faults) -> Option<Self> {
+        let mut reader = Reader { said, faults, notices: Vec::new() };
+        // Everything is read before anything is given up, so that all faults are told at once.
+        let image = reader.image(run);
+        let wish = reader.wish(image.clone());
+        let command = reader.word("command", &[("release", Command::Release), ("plan", Command::Plan)]);
+        let log_format = reader.word("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        let claim_ref = reader.claim_ref(wish.as_ref());
+        let source = reader.source(run);
+        let latest = reader.latest();
+        let release = reader.release();
+        let dry_run = reader.flag("dry-run");
+        let registry = reader.registry_credentials(image.as_ref(), run);
+        let release_branches = reader.release_branches();
+        let notices = reader.notices;
+        if !faults.is_empty() {
+            return None;
+        }
+        Some(Self {
+            command: command?,
+            wish: wish?,
+            release_branches,
+            source,
+            latest,
+            release,
+            claim_ref: claim_ref?,
+            dry_run,
+            github_token: said.secret("github-token"),
+            registry,
+            log_format: log_format?,
+            notices,
+        })
+    }
+
+    /// What the run is for: a release, the release of a pushed tag, or a preview with the reason why.
+    pub fn purpose(&self, run: &Run, default_branch: &str) -> Purpose {
+        let preview = |why: String| Purpose::Preview { why };
+        if self.dry_run {
+            return preview("`dry-run` is set".to_owned());
+        }
+        match &run.cause {
+            Cause::Branch(branch) if self.release_branches.contains(branch, default_branch) => {
+                Purpose::Release(self.wish.clone())
+            }
+            Cause::Branch(branch) => preview(format!("branch {branch} is not one of `release-branches`")),
+            Cause::Tag(tag) => match self.wish.prefix.version_of(tag) {
+                Some(version) if is_stable(&version) && version.build.is_empty() => {
+                    Purpose::Release(Wish { wanted: Wanted::PushedTag(version), ..self.wish.clone() })
+                }
+                Some(version) => {
+                    preview(format!("tag {tag}: {version} is a prerelease or has build metadata"))
+                }
+                None => preview(format!("tag {tag} is no version with the prefix {}", self.wish.prefix)),
+            },
+            Cause::Other { event } => preview(format!("the event {event} releases nothing")),
+        }
+    }
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// Release, with what is wished for.
+    Release(Wish),
+    /// Plan and build, and publish nothing.
+    Preview {
+        /// Why no more.
+        why: String,
+    },
+}
+
+/// Parses single inputs and collects what is wrong with them.
+struct Reader<'a> {
+    said: &'a Said,
+    faults: &'a mut Faults,
+    notices: Vec<String>,
+}
+
+impl Reader<'_> {
+    /// One of a few words.
+    fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+        let text = self.said.text(name);
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let list: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+            self.faults.of_input(name, text, list.join(" or "));
+        }
+        found
+    }
+
+    /// `true` or `false`, as YAML 1.2's core schema spells them; @actions/core's getBooleanInput takes the same.
+    fn flag(&mut self, name: &str) -> bool {
+        const WORDS: &[(&str, bool)] = &[
+            ("true", true),
+            ("True", true),
+            ("TRUE", true),
+            ("false", false),
+            ("False", false),
+            ("FALSE", false),
+        ];
+        let text = self.said.text(name);
+        WORDS.iter().find(|(word, _)| *word == text).map_or_else(
+            || {
+                self.faults.of_input(name, text, "`true` or `false`");
+                false
+            },
+            |(_, value)| *value,
+        )
+    }
+
+    /// Anything that parses.
+    fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Option<T> {
+        let text = self.said.given(name)?;
+        match text.parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.faults.of_input(name, text, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn image(&mut self, run: &Run) -> Option<ImageName> {
+        let said = self.said.given("image").map(ToOwned::to_owned);
+        let text = said.unwrap_or_else(|| format!("{}/{}", own_registry(&run.server_url), run.repository));
+        let lower = text.to_lowercase();
+        if lower != text {
+            self.notices
+                .push(format!("`image`: {text} is used as {lower}, since image names have no upper case"));
+        }
+        lower
+            .parse()
+            .map_err(|error: crate::image::reference::Malformed| {
+                self.faults.of_input("image", &text, error.to_string());
+            })
+            .ok()
+    }
+
+    fn wish(&mut self, image: Option<ImageName>) -> Option<Wish> {
+        let bump = self.word(
+            "bump",
+            &[
+                ("patch", Some(Level::Patch)),
+                ("minor", Some(Level::Minor)),
+                ("major", Some(Level::Major)),
+                ("auto", None),
+            ],
+        );
+        let version = self.version("version");
+        let initial = self.version("initial-version");
+        let prefix: Option<TagPrefix> = self.parsed("tag-prefix");
+        let wanted = match (version, bump?) {
+            (Some(version), _) => Wanted::Exactly(version),
+            (None, Some(level)) => Wanted::Bump(level),
+            (None, None) => Wanted::Auto,
+        };
+        let prebuilt = self.said.given("image-digest").is_some();
+        Some(Wish { wanted, initial: initial?, prefix: prefix?, image: image?, prebuilt })
+    }
+
+    /// A stable version without build metadata.
+    fn version(&mut self, name: &str) -> Option<Version> {
+        let text = self.said.given(name)?;
+        let expected = match Version::parse(text) {
+            Ok(version) if !version.build.is_empty() => {
+                "a version without `+build`, which no image tag can hold"
+            }
+            Ok(version) if !is_stable(&version) => {
+                "a version without a prerelease part; prereleases are not released yet"
+            }
+            Ok(version) => return Some(version),
+            Err(_) => "a version by SemVer 2 without the tag's prefix",
+        };
+        self.faults.of_input(name, text, expected);
+        None
+    }
+
+    fn release_branches(&mut self) -> ReleaseBranches {
+        let text = self.said.text("release-branches");
+        let patterns: Vec<String> = text
+            .split([',', '\n'])
+            .map(|part| part.trim().to_owned())
+            .filter(|part| !part.is_empty())
+            .collect();
+        if patterns.is_empty() { ReleaseBranches::Default } else { ReleaseBranches::Matching(patterns) }
+    }
+
+    fn source(&mut self, run: &Run) -> Source {
+        let digest: Option<Digest> = self.parsed("image-digest");
+        let build = self.build(run);
+        digest.map_or(Source::Build(build), Source::Digest)
+    }
+
+    fn build(&mut self, run: &Run) -> BuildOrder {
+        let context = run.workspace.join(self.said.text("context"));
+        let dockerfile = match self.said.given("file") {
+            Some(file) => run.workspace.join(file),
+            None => context.join("Dockerfile"),
+        };
+        let cache = self.word("cache", &[("inline", true), ("none", false)]).unwrap_or(false);
+        BuildOrder {
+            context,
+            dockerfile,
+            target: self.said.given("target").map(ToOwned::to_owned),
+            platform: self.platform(),
+            build_args: self.pairs("build-args", &|key| {
+                (key == "VERSION").then_some("another name than VERSION, which is always set to the version")
+            }),
+            labels: self.pairs("labels", &|key| {
+                crate::image::labels::is_reserved(key)
+                    .then_some("another label: this one is set from what is released")
+            }),
+            cache,
+            no_cache: self.flag("no-cache"),
+            pull: self.flag("pull"),
+        }
+    }
+
+    fn platform(&mut self) -> Option<String> {
+        let text = self.said.given("platforms")?;
+        if text.contains([',', '\n']) {
+            self.faults.of_input("platforms", text, "one platform: images for several are not built yet");
+            return None;
+        }
+        let parts: Vec<&str> = text.split('/').collect();
+        let word = |part: &&str| {
+            !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        if !(2..=3).contains(&parts.len()) || !parts.iter().all(word) {
+            self.faults.of_input("platforms", text, "`os/architecture` or `os/architecture/variant`");
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    /// `KEY=VALUE` lines; empty lines are passed over.
+    fn pairs(
+        &mut self,
+        name: &str,
+        refused: &dyn Fn(&str) -> Option<&'static str>,
+    ) -> BTreeMap<String, String> {
+        let mut pairs = BTreeMap::new();
+        for line in self.said.text(name).lines().map(str::trim).filter(|line| !line.is_empty()) {
+            match line.split_once('=').map(|(key, value)| (key.trim(), value)) {
+                Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) => {
+                    if let Some(expected) = refused(key) {
+                        self.faults.of_input(name, key, expected);
+                    } else if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
+                        self.faults.of_input(name, key, "each key once");
+                    }
+                }
+                // The key alone is shown: people do put secrets into build arguments.
+                _ => {
+                    let shown = line.split(char::is_whitespace).next().unwrap_or_default();
+                    self.faults.of_input(name, shown, "one `KEY=VALUE` a line");
+                }
+            }
+        }
+        pairs
+    }
+
+    fn latest(&mut self) -> LatestPolicy {
+        let words =
+            [("auto", LatestPolicy::Auto), ("true", LatestPolicy::Must), ("false", LatestPolicy::Never)];
+        self.word("latest", &words).unwrap_or(LatestPolicy::Never)
+    }
+
+    fn release(&mut self) -> Option<ReleaseOrder> {
+        let draft = self.flag("release-draft");
+        self.flag("release").then(|| ReleaseOrder {
+            draft,
+            notes: self.said.given("release-notes").map(ToOwned::to_owned),
+            name: self.said.given("release-name").unwrap_or("{tag}").to_owned(),
+        })
+    }
+
+    fn claim_ref(&mut self, wish: Option<&Wish>) -> Option<RefName> {
+        if self.said.given("claim-ref").is_some() {
+            return self.parsed("claim-ref");
+        }
+        // A wrong prefix has been noted; another name stands in so that the other inputs are read too.
+        let prefix = wish.map_or("v".parse(), |wish| Ok(wish.prefix.clone()));
+        prefix.and_then(|prefix: TagPrefix| prefix.default_claim_ref()).ok()
+    }
+
+    /// The user's own; else the workflow's token, but for GitHub's own registry only.
+    fn registry_credentials(&mut self, image: Option<&ImageName>, run: &Run) -> Option<Credentials> {
+        let username = self.said.given("registry-username");
+        let password = self.said.secret("registry-password");
+        match (username, password) {
+            (Some(username), Some(password)) => Some(Credentials { username: username.to_owned(), password }),
+            (Some(username), None) => {
+                self.faults.of_input(
+                    "registry-password",
+                    "",
+                    format!("a password for `registry-username: {username}`"),
+                );
+                None
+            }
+            (None, Some(_)) => {
+                self.faults.of_input(
+                    "registry-username",
+                    "",
+                    "the user name that `registry-password` belongs to",
+                );
+                None
+            }
+            (None, None) => {
+                let owned = image.is_some_and(|image| image.registry() == own_registry(&run.server_url));
+                let token = self.said.secret("workflow-token").filter(|_| owned)?;
+                Some(Credentials { username: run.actor.clone(), password: token })
+            }
+        }
+    }
+}
+
+/// The container registry that belongs to a GitHub server: ghcr.io, or `containers.HOST` on an Enterprise
+/// Server and with data residency ("Working with the Container registry", GitHub's documentation).
+fn own_registry(server_url: &str) -> String {
+    let host = server_url.split_once("://").map_or(server_url, |(_, host)| host).to_lowercase();
+    if host == "github.com" { "ghcr.io".to_owned() } else { format!("containers.{host}") }
+}
+
+#[cfg(test)]
+#[path = "order_tests.rs"]
+mod tests;

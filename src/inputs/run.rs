@@ -1,0 +1,238 @@
+//! What GitHub says about the run: repository, commit, ref, event.
+//!
+//! Facts: "Default environment variables" in GitHub's documentation of Actions.
+
+use std::path::{Path, PathBuf};
+
+use super::fault::{Fault, Faults};
+use super::said::Environment;
+use crate::version::git::ObjectId;
+
+/// What started the run, as far as releasing depends on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// Work on a branch: a push, a schedule, a person.
+    Branch(String),
+    /// A tag was pushed, or a release made from one.
+    Tag(String),
+    /// Anything that must never release: pull requests of any kind, merge queues, comments ...
+    Other {
+        /// The event's name.
+        event: String,
+    },
+}
+
+/// The run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// `owner/name`.
+    pub repository: String,
+    /// The commit to release.
+    pub commit: ObjectId,
+    /// What started it.
+    pub cause: Cause,
+    /// Where merges go, if the event said so.
+    pub default_branch: Option<String>,
+    /// REST API's root.
+    pub api_url: String,
+    /// GraphQL's address.
+    pub graphql_url: String,
+    /// The GitHub server itself, `https://github.com`.
+    pub server_url: String,
+    /// Who started it: the user name that goes with the workflow's token.
+    pub actor: String,
+    /// The run's page with its attempt; `a laptop` outside Actions.
+    pub url: String,
+    /// What relative paths start from.
+    pub workspace: PathBuf,
+}
+
+/// Events whose ref and commit are the branch's or tag's own.
+///
+/// A list of what may release rather than of what may not: `pull_request_target`, for one, runs with the
+/// BASE branch as its ref, and an event that does not exist yet must not release by default.
+const RELEASING_EVENTS: [&str; 7] =
+    ["push", "workflow_dispatch", "repository_dispatch", "schedule", "workflow_run", "release", "create"];
+
+impl Run {
+    /// Reads the run from the environment. `overrides` are the flags `--repository` and `--commit`.
+    ///
+    /// Every fault goes into `faults`; `None` where something is missing that cannot be left out.
+    pub fn read(environment: &Environment, overrides: &Overrides, faults: &mut Faults) -> Option<Self> {
+        let repository = repository(environment, overrides, faults);
+        let commit = commit(environment, overrides, faults);
+        let cause = cause(environment, overrides);
+        let server_url = trimmed_url(environment, "GITHUB_SERVER_URL", "https://github.com");
+        let api_url = trimmed_url(environment, "GITHUB_API_URL", "https://api.github.com");
+        // GitHub Enterprise Server has /api/v3 and /api/graphql side by side.
+        let graphql_default = match api_url.strip_suffix("/v3") {
+            Some(root) => format!("{root}/graphql"),
+            None => format!("{api_url}/graphql"),
+        };
+        let event = event_payload(environment, faults);
+        let (repository, commit) = (repository?, commit?);
+        let url = match environment.get("GITHUB_RUN_ID") {
+            Some(id) => {
+                let attempt = environment.get("GITHUB_RUN_ATTEMPT").unwrap_or("1");
+                format!("{server_url}/{repository}/actions/runs/{id}/attempts/{attempt}")
+            }
+            None => "a laptop".to_owned(),
+        };
+        Some(Self {
+            graphql_url: trimmed_url(environment, "GITHUB_GRAPHQL_URL", &graphql_default),
+            default_branch: event
+                .pointer("/repository/default_branch")
+                .and_then(serde_json::Value::as_str)
+                .map(ToOwned::to_owned),
+            actor: environment.get("GITHUB_ACTOR").unwrap_or("x-access-token").to_owned(),
+            workspace: PathBuf::from(environment.get("GITHUB_WORKSPACE").unwrap_or(".")),
+            repository,
+            commit,
+            cause,
+            api_url,
+            server_url,
+            url,
+        })
+    }
+
+    /// Owner and name.
+    pub fn owner_and_name(&self) -> (&str, &str) {
+        self.repository.split_once('/').unwrap_or((&self.repository, ""))
+    }
+}
+
+/// What flags say about the run, for laptops and other CI.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// `--repository OWNER/NAME`.
+    pub repository: Option<String>,
+    /// `--commit SHA`.
+    pub commit: Option<String>,
+    /// `--branch NAME`.
+    pub branch: Option<String>,
+}
+
+fn repository(environment: &Environment, overrides: &Overrides, faults: &mut Faults) -> Option<String> {
+    let text = overrides.repository.as_deref().or_else(|| environment.get("GITHUB_REPOSITORY")).unwrap_or("");
+    let part = |part: &str| {
+        !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    match text.split_once('/') {
+        Some((owner, name)) if part(owner) && part(name) && !matches!(name, "." | "..") => {
+            Some(text.to_owned())
+        }
+        _ => {
+            faults.add(Fault {
+                input: "GITHUB_REPOSITORY (or --repository)".to_owned(),
+                found: (!text.is_empty()).then(|| text.to_owned()),
+                expected: "the repository as OWNER/NAME".to_owned(),
+                example: "org/app".to_owned(),
+            });
+            None
+        }
+    }
+}
+
+fn commit(environment: &Environment, overrides: &Overrides, faults: &mut Faults) -> Option<ObjectId> {
+    let text = overrides.commit.as_deref().or_else(|| environment.get("GITHUB_SHA")).unwrap_or("");
+    text.parse()
+        .map_err(|error| {
+            faults.add(Fault {
+                input: "GITHUB_SHA (or --commit)".to_owned(),
+                found: (!text.is_empty()).then(|| text.to_owned()),
+                expected: format!("{error}"),
+                example: "1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c".to_owned(),
+            });
+        })
+        .ok()
+}
+
+fn cause(environment: &Environment, overrides: &Overrides) -> Cause {
+    if let Some(branch) = &overrides.branch {
+        return Cause::Branch(branch.clone());
+    }
+    let event = environment.get("GITHUB_EVENT_NAME").unwrap_or("");
+    let reference = environment.get("GITHUB_REF").unwrap_or("");
+    if RELEASING_EVENTS.contains(&event) {
+        if let Some(branch) = reference.strip_prefix("refs/heads/") {
+            return Cause::Branch(branch.to_owned());
+        }
+        if let Some(tag) = reference.strip_prefix("refs/tags/") {
+            return Cause::Tag(tag.to_owned());
+        }
+    }
+    Cause::Other { event: if event.is_empty() { "no event".to_owned() } else { event.to_owned() } }
+}
+
+fn trimmed_url(environment: &Environment, name: &str, default: &str) -> String {
+    environment.get(name).unwrap_or(default).trim_end_matches('/').to_owned()
+}
+
+/// The event's payload; without a file an empty one.
+fn event_payload(environment: &Environment, faults: &mut Faults) -> serde_json::Value {
+    let Some(path) = environment.get("GITHUB_EVENT_PATH") else { return serde_json::Value::Null };
+    let read = std::fs::read(Path::new(path)).map_err(|error| error.to_string());
+    match read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string())) {
+        Ok(payload) => payload,
+        Err(error) => {
+            faults.add(Fault {
+                input: "GITHUB_EVENT_PATH".to_owned(),
+                found: Some(path.to_owned()),
+                expected: format!("a file with the event's JSON ({error})"),
+                example: String::new(),
+            });
+            serde_json::Value::Null
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> (Option<Run>, Faults) {
+        let sha = "a".repeat(40);
+        let mut all = vec![("GITHUB_REPOSITORY", "org/app"), ("GITHUB_SHA", sha.as_str())];
+        all.extend(pairs);
+        let mut faults = Faults::default();
+        let run = Run::read(&Environment::of(all), &Overrides::default(), &mut faults);
+        (run, faults)
+    }
+
+    #[test]
+    fn only_branches_and_tags_of_known_events_release() {
+        let other = |event: &str| Cause::Other { event: event.to_owned() };
+        for (event, reference, cause) in [
+            ("push", "refs/heads/main", Cause::Branch("main".to_owned())),
+            ("push", "refs/heads/release/1.x", Cause::Branch("release/1.x".to_owned())),
+            ("push", "refs/tags/v1.2.3", Cause::Tag("v1.2.3".to_owned())),
+            ("workflow_dispatch", "refs/heads/main", Cause::Branch("main".to_owned())),
+            ("pull_request", "refs/pull/7/merge", other("pull_request")),
+            // Its ref is the base branch: releasing it would release what nobody merged.
+            ("pull_request_target", "refs/heads/main", other("pull_request_target")),
+            ("merge_group", "refs/heads/gh-readonly-queue/main/pr-1", other("merge_group")),
+            ("issue_comment", "refs/heads/main", other("issue_comment")),
+            ("", "refs/heads/main", other("no event")),
+        ] {
+            let (run, _) = read(&[("GITHUB_EVENT_NAME", event), ("GITHUB_REF", reference)]);
+            assert_eq!(run.unwrap().cause, cause, "{event} {reference}");
+        }
+    }
+
+    #[test]
+    fn enterprise_servers_keep_their_addresses() {
+        let (run, _) = read(&[("GITHUB_API_URL", "https://git.example/api/v3/")]);
+        let run = run.unwrap();
+        assert_eq!(run.api_url, "https://git.example/api/v3");
+        assert_eq!(run.graphql_url, "https://git.example/api/graphql");
+        assert_eq!(read(&[]).0.unwrap().graphql_url, "https://api.github.com/graphql");
+    }
+
+    #[test]
+    fn all_faults_are_told() {
+        let (run, faults) =
+            read(&[("GITHUB_REPOSITORY", "app"), ("GITHUB_SHA", "main"), ("GITHUB_EVENT_PATH", "/nowhere")]);
+        assert_eq!(run, None);
+        assert_eq!(faults.as_slice().len(), 3, "{faults}");
+    }
+}

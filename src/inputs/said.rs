@@ -1,0 +1,141 @@
+//! What was said: the environment and the flags, as raw texts.
+
+use std::collections::BTreeMap;
+
+use super::spec::{self, INPUTS};
+use crate::secret::Secret;
+
+/// The process environment, taken once. Everything else gets it as a value, so that tests need no process.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+impl Environment {
+    /// The environment of this process. Names and values that are not UTF-8 are left out: no input is one.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+    pub fn of_process() -> Self {
+        let pairs = std::env::vars_os();
+        Self(
+            pairs
+                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+        )
+    }
+
+    /// An environment made of these pairs.
+    pub fn of<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self(pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+
+    /// A variable; an empty one counts as not set.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Whether a GitHub runner (or something like it) started this program.
+    pub fn in_actions(&self) -> bool {
+        self.get("GITHUB_ACTIONS") == Some("true")
+    }
+}
+
+/// The raw text of every input that was given.
+#[derive(Clone, Default)]
+pub struct Said(BTreeMap<&'static str, String>);
+
+impl Said {
+    /// Inputs as the runner hands them over: `INPUT_` and the name in upper case, hyphens kept (the
+    /// runner's own rule). Names with underscores are taken too, for shells, which cannot set the others;
+    /// the runner's form wins. An empty text means "not given".
+    pub fn from_environment(environment: &Environment) -> Self {
+        let mut said = BTreeMap::new();
+        for spec in INPUTS {
+            let upper = spec.name.to_uppercase();
+            let forms = [format!("INPUT_{upper}"), format!("INPUT_{}", upper.replace('-', "_"))];
+            if let Some(value) = forms.iter().find_map(|form| environment.get(form)) {
+                said.insert(spec.name, value.to_owned());
+            }
+        }
+        Self(said)
+    }
+
+    /// A flag overrides the environment.
+    pub fn set(&mut self, name: &'static str, value: String) {
+        if value.is_empty() {
+            self.0.remove(name);
+        } else {
+            self.0.insert(name, value);
+        }
+    }
+
+    /// The text of an input: what was said, without white space at its ends, else action.yml's default,
+    /// else nothing.
+    pub fn text(&self, name: &str) -> &str {
+        match self.0.get(name).map(|text| text.trim()) {
+            Some(text) if !text.is_empty() => text,
+            _ => spec::default_of(name),
+        }
+    }
+
+    /// The text, if there is any.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        Some(self.text(name)).filter(|text| !text.is_empty())
+    }
+
+    /// A secret input.
+    pub fn secret(&self, name: &str) -> Option<Secret> {
+        Secret::new(self.text(name))
+    }
+
+    /// Every form in which a secret of the inputs could show up in a log: as it was given, trimmed, and in
+    /// the Basic scheme's base64 (RFC 7617). These are to be masked before anything else is printed.
+    pub fn to_mask(&self) -> Vec<String> {
+        use base64::Engine as _;
+        let encode = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
+        let mut forms = Vec::new();
+        for spec in INPUTS.iter().filter(|spec| spec.secret) {
+            let Some(value) = self.0.get(spec.name).filter(|value| !value.trim().is_empty()) else {
+                continue;
+            };
+            let trimmed = value.trim();
+            forms.push(trimmed.to_owned());
+            if value != trimmed {
+                forms.push(value.clone());
+            }
+            forms.push(encode(trimmed.to_owned()));
+            for user in [self.text("registry-username"), "x-access-token"] {
+                forms.push(encode(format!("{user}:{trimmed}")));
+            }
+        }
+        forms
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runners_names_are_read_and_defaults_fill_the_rest() {
+        let environment = Environment::of([
+            ("INPUT_IMAGE", "ghcr.io/org/app"),
+            ("INPUT_TAG-PREFIX", "api-v"),
+            ("INPUT_INITIAL_VERSION", "1.0.0"),
+            ("INPUT_BUMP", ""),
+        ]);
+        let said = Said::from_environment(&environment);
+        assert_eq!(said.text("image"), "ghcr.io/org/app");
+        assert_eq!(said.text("tag-prefix"), "api-v");
+        assert_eq!(said.text("initial-version"), "1.0.0");
+        assert_eq!(said.text("bump"), "patch", "an empty text means not given");
+        assert_eq!(said.given("github-token"), None, "an expression in a default is the runner's to fill in");
+    }
+
+    #[test]
+    fn secrets_are_masked_in_every_form() {
+        let environment =
+            Environment::of([("INPUT_REGISTRY-PASSWORD", " hunter2\n"), ("INPUT_REGISTRY-USERNAME", "me")]);
+        let forms = Said::from_environment(&environment).to_mask();
+        for form in ["hunter2", " hunter2\n", "bWU6aHVudGVyMg==", "aHVudGVyMg=="] {
+            assert!(forms.iter().any(|found| found == form), "{form:?} is missing in {forms:?}");
+        }
+    }
+}

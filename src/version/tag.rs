@@ -1,0 +1,141 @@
+//! Which tags are versions.
+
+use std::fmt;
+use std::str::FromStr;
+
+use semver::Version;
+
+use super::git::RefName;
+use crate::image::reference::{ImageTag, Malformed};
+
+/// What stands before the version in a Git tag: `v` in `v1.2.3`, `api-v` in `api-v1.2.3`.
+///
+/// The word `none` means no prefix at all; an empty text cannot say so, because GitHub hands an input
+/// that was not given to the action as an empty text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagPrefix(String);
+
+impl TagPrefix {
+    /// The text before the version; empty for `none`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The Git tag of a version.
+    pub fn tag_of(&self, version: &Version) -> String {
+        format!("{}{version}", self.0)
+    }
+
+    /// The full ref of a version's Git tag. Prefix and version were checked, so it is always one.
+    pub fn ref_of(&self, version: &Version) -> Result<RefName, Malformed> {
+        RefName::tag(&self.tag_of(version))
+    }
+
+    /// The version that a Git tag names; `None` where it does not parse strictly: `v1`, `v1.2`, `latest`,
+    /// and every tag of another prefix, are no versions.
+    pub fn version_of(&self, tag: &str) -> Option<Version> {
+        version_of(tag.strip_prefix(&self.0)?)
+    }
+
+    /// Where the chain of claims of this prefix begins, unless the input `claim-ref` says otherwise.
+    pub fn default_claim_ref(&self) -> Result<RefName, Malformed> {
+        let folder = if self.0.is_empty() { "none" } else { &self.0 };
+        format!("refs/autotag/{folder}/head").parse()
+    }
+}
+
+impl FromStr for TagPrefix {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text == "none" {
+            return Ok(Self(String::new()));
+        }
+        let expected = "a prefix that makes a valid tag with a version behind it, such as `v`, `api-v` or `api/v`, or `none`";
+        // A prefix that ends in a digit or in `1.` would make two readings of one tag possible.
+        if text.is_empty() || text.ends_with(|last: char| last.is_ascii_digit() || last == '.') {
+            return Err(Malformed(expected.to_owned()));
+        }
+        let prefix = Self(text.to_owned());
+        let fits = prefix.ref_of(&Version::new(0, 0, 0)).is_ok() && prefix.default_claim_ref().is_ok();
+        if fits { Ok(prefix) } else { Err(Malformed(expected.to_owned())) }
+    }
+}
+
+impl fmt::Display for TagPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { &self.0 })
+    }
+}
+
+/// The version that a bare tag names, by SemVer 2 to the letter. In a registry this is the whole tag.
+pub fn version_of(tag: &str) -> Option<Version> {
+    Version::parse(tag).ok()
+}
+
+/// The registry's tag of a version. Build metadata has a `+`, which no image tag may hold: such a version
+/// is refused where inputs are read, so that this cannot fail on a version of ours.
+pub fn image_tag_of(version: &Version) -> Result<ImageTag, Malformed> {
+    version.to_string().parse()
+}
+
+/// A version that counts for "the highest": no prerelease.
+pub fn is_stable(version: &Version) -> bool {
+    version.pre.is_empty()
+}
+
+/// The highest stable version. Build metadata has no precedence (SemVer 2, item 10).
+pub fn highest_stable<'a>(versions: impl IntoIterator<Item = &'a Version>) -> Option<&'a Version> {
+    versions.into_iter().filter(|version| is_stable(version)).max_by(|a, b| a.cmp_precedence(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefix(text: &str) -> TagPrefix {
+        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn only_strict_versions_of_the_prefix_count() {
+        for (of, tag, version) in [
+            ("v", "v1.2.3", Some("1.2.3")),
+            ("v", "v1.2.3-rc.1", Some("1.2.3-rc.1")),
+            ("v", "v1", None),
+            ("v", "v1.2", None),
+            ("v", "v01.2.3", None),
+            ("v", "vv1.2.3", None),
+            ("v", "1.2.3", None),
+            ("v", "v1.2.3 ", None),
+            ("v", "api-v1.2.3", None),
+            ("api-v", "api-v1.2.3", Some("1.2.3")),
+            ("api/v", "api/v1.2.3", Some("1.2.3")),
+            ("none", "1.2.3", Some("1.2.3")),
+            ("none", "v1.2.3", None),
+            ("none", "latest", None),
+            ("none", "sha-0123456789ab-0123456789ab", None),
+        ] {
+            let found = prefix(of).version_of(tag).map(|version| version.to_string());
+            assert_eq!(found.as_deref(), version, "{of} {tag}");
+        }
+    }
+
+    #[test]
+    fn prefixes_make_valid_refs() {
+        assert_eq!(prefix("v").default_claim_ref().unwrap().as_str(), "refs/autotag/v/head");
+        assert_eq!(prefix("api/v").default_claim_ref().unwrap().as_str(), "refs/autotag/api/v/head");
+        assert_eq!(prefix("none").default_claim_ref().unwrap().as_str(), "refs/autotag/none/head");
+        for text in ["", "v 1", "v~", "a..b", "v1", "v1.", "/v", "a//v", ".v", "x.lock/v"] {
+            assert!(text.parse::<TagPrefix>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn the_highest_is_stable_and_by_precedence() {
+        let versions: Vec<Version> =
+            ["1.9.0", "1.10.0", "2.0.0-rc.1", "1.10.0+b"].iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(highest_stable(&versions).map(|version| (version.major, version.minor)), Some((1, 10)));
+        assert_eq!(highest_stable(&[]), None);
+    }
+}

@@ -1,0 +1,203 @@
+//! Release: the page on GitHub, and which one GitHub shows as Latest.
+
+use semver::Version;
+
+use super::notes::Block;
+use crate::failure::{Failure, Kind};
+use crate::inputs::order::ReleaseOrder;
+use crate::version::claim::Claim;
+use crate::version::tag::{TagPrefix, is_stable};
+use crate::world::{Effect, Forge, NewRelease, Outcome, Release, ReleaseEdit, TroubleKind};
+
+/// What the release is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct ReleaseFacts<'a> {
+    /// The claim that is released.
+    pub claim: &'a Claim,
+    /// The prefix of its tag.
+    pub prefix: &'a TagPrefix,
+    /// What the user wants of it.
+    pub order: &'a ReleaseOrder,
+    /// The Git tags' versions: a previous version without a tag cannot be compared with.
+    pub tagged: &'a [Version],
+    /// The repository's page.
+    pub repository_url: &'a str,
+}
+
+/// A second run of the same commit, an edit by hand, another image's block: each costs a round at most.
+const ROUNDS: usize = 6;
+
+/// Creates the release, or brings our block in its text up to date.
+pub async fn release(forge: &impl Forge, facts: ReleaseFacts<'_>) -> Result<Release, Failure> {
+    let tag = facts.prefix.tag_of(&facts.claim.version);
+    for _ in 0..ROUNDS {
+        let Some(found) = find(forge, &tag).await? else {
+            match forge.create_release(&new_release(forge, &facts, &tag).await?).await {
+                Ok(release) => return Ok(release),
+                // Another run made it, or ours was made and the answer lost: look again. What is refused
+                // for another reason is still absent then.
+                Err(trouble) if trouble.effect == Effect::Unknown => continue,
+                Err(trouble) if trouble.kind == TroubleKind::Rejected => {
+                    if find(forge, &tag).await?.is_none() {
+                        return Err(trouble.into());
+                    }
+                    continue;
+                }
+                Err(trouble) => return Err(trouble.into()),
+            }
+        };
+        let body = block(&facts, &tag).put_into(&found.body);
+        if same_text(&body, &found.body) {
+            return Ok(found);
+        }
+        // Written, then read again: another image's run may have written in between.
+        forge.edit_release(found.id, &ReleaseEdit { body: Some(body), make_latest: None }).await?;
+    }
+    Err(unsettled(format!("writing the release {tag}")))
+}
+
+/// GitHub stores line breaks as it gets them from its own editor, CR LF.
+fn same_text(a: &str, b: &str) -> bool {
+    a.replace("\r\n", "\n") == b.replace("\r\n", "\n")
+}
+
+fn unsettled(what: String) -> Failure {
+    Failure::new(
+        Kind::Unavailable,
+        what,
+        format!("it did not stay as written in {ROUNDS} tries"),
+        "something else keeps changing it: stop that and run the job again",
+    )
+}
+
+/// A published release by its tag, else a draft.
+async fn find(forge: &impl Forge, tag: &str) -> Outcome<Option<Release>> {
+    if let Some(release) = forge.release_of(tag).await? {
+        return Ok(Some(release));
+    }
+    Ok(forge.list_releases().await?.into_iter().find(|release| release.tag == tag))
+}
+
+async fn new_release(forge: &impl Forge, facts: &ReleaseFacts<'_>, tag: &str) -> Outcome<NewRelease> {
+    let version = &facts.claim.version;
+    let text = match &facts.order.notes {
+        Some(text) => text.clone(),
+        None => {
+            let previous = tagged_before(facts).map(|version| facts.prefix.tag_of(version));
+            forge.generate_notes(tag, previous.as_deref()).await?
+        }
+    };
+    Ok(NewRelease {
+        tag: tag.to_owned(),
+        name: facts.order.name.replace("{tag}", tag).replace("{version}", &version.to_string()),
+        body: block(facts, tag).put_into(&text),
+        draft: facts.order.draft,
+        // Whether it is the highest is seen afterwards, from the list.
+        make_latest: false,
+    })
+}
+
+fn tagged_before<'a>(facts: &ReleaseFacts<'a>) -> Option<&'a Version> {
+    facts.claim.after.as_ref().filter(|version| facts.tagged.contains(version))
+}
+
+fn block<'a>(facts: &ReleaseFacts<'a>, tag: &str) -> Block<'a> {
+    let previous = tagged_before(facts).map(|version| {
+        let before = facts.prefix.tag_of(version);
+        (version, format!("{}/compare/{before}...{tag}", facts.repository_url))
+    });
+    Block { image: &facts.claim.image, version: &facts.claim.version, digest: &facts.claim.digest, previous }
+}
+
+/// Makes GitHub show the highest release of this prefix as Latest, and gives the tag that it shows.
+///
+/// Written, then listed again until it holds: two runs that finish in the wrong order would otherwise
+/// leave the lower one there.
+pub async fn show_highest(
+    forge: &impl Forge,
+    own: &Release,
+    prefix: &TagPrefix,
+) -> Result<Option<String>, Failure> {
+    for _ in 0..ROUNDS {
+        let mut releases = forge.list_releases().await?;
+        // A list may lag behind what this run has just made.
+        if !releases.iter().any(|release| release.id == own.id) {
+            releases.push(own.clone());
+        }
+        let shown = forge.shown_as_latest().await?;
+        match to_show(&releases, shown.as_deref(), prefix) {
+            None => return Ok(shown),
+            Some(release) => {
+                let edit = ReleaseEdit { body: None, make_latest: Some(true) };
+                forge.edit_release(release.id, &edit).await?;
+            }
+        }
+    }
+    Err(unsettled("making GitHub show the highest release as Latest".to_owned()))
+}
+
+/// The release that should be shown as Latest and is not.
+fn to_show<'a>(releases: &'a [Release], shown: Option<&str>, prefix: &TagPrefix) -> Option<&'a Release> {
+    let stable = |tag: &str| prefix.version_of(tag).filter(is_stable);
+    let (highest, release) = releases
+        .iter()
+        .filter(|release| !release.draft && !release.prerelease)
+        .filter_map(|release| Some((stable(&release.tag)?, release)))
+        .max_by(|(a, _), (b, _)| a.cmp_precedence(b))?;
+    match shown {
+        None => Some(release),
+        Some(shown) => match stable(shown) {
+            Some(version) => version.cmp_precedence(&highest).is_lt().then_some(release),
+            // GitHub has one Latest for the whole repository: in a monorepo it may be another part's.
+            None if is_other_part(shown) => None,
+            None => Some(release),
+        },
+    }
+}
+
+/// Whether a tag looks like a version with a word of its own before it (`api-v1.2.3`): another part of a
+/// monorepo. A bare `1.2.3` or `v1.2.3` is the same project's older habit, and gives way.
+fn is_other_part(tag: &str) -> bool {
+    let Some(start) = tag.find(|character: char| character.is_ascii_digit()) else { return false };
+    let (word, version) = tag.split_at(start);
+    !matches!(word, "" | "v" | "V") && Version::parse(version).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(id: u64, tag: &str) -> Release {
+        Release {
+            id,
+            tag: tag.to_owned(),
+            name: tag.to_owned(),
+            body: String::new(),
+            draft: false,
+            prerelease: false,
+            html_url: String::new(),
+        }
+    }
+
+    #[test]
+    fn the_highest_of_the_prefix_is_shown() {
+        let mut all = vec![published(1, "v1.2.0"), published(2, "v1.10.0"), published(3, "api-v9.0.0")];
+        all.push(Release { draft: true, ..published(4, "v3.0.0") });
+        all.push(Release { prerelease: true, ..published(5, "v4.0.0") });
+        all.push(published(6, "v5.0.0-rc.1"));
+        for (of, shown, expected) in [
+            ("v", None, Some(2)),
+            ("v", Some("v1.2.0"), Some(2)),
+            ("v", Some("v1.10.0"), None),
+            ("v", Some("v2.0.0"), None),
+            ("v", Some("1.0.0"), Some(2)),
+            ("v", Some("api-v9.0.0"), None),
+            ("v", Some("nightly"), Some(2)),
+            ("api-v", Some("v1.10.0"), Some(3)),
+            ("web-v", None, None),
+        ] {
+            let found = to_show(&all, shown, &of.parse().unwrap()).map(|release| release.id);
+            assert_eq!(found, expected, "{of} {shown:?}");
+        }
+    }
+}

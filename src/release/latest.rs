@@ -1,0 +1,118 @@
+//! Latest: the tag `latest` ends at the highest version that is published, whoever runs last.
+
+use semver::Version;
+
+use super::survey;
+use crate::failure::{Failure, Kind};
+use crate::image::reference::{Digest, ImageName, ImageTag};
+use crate::version::claim::{Known, Kind as ClaimKind};
+use crate::version::git::RefName;
+use crate::version::plan::RegistryVersions;
+use crate::version::tag::{highest_stable, image_tag_of};
+use crate::world::{Forge, Manifest, ManifestName, Registry};
+
+/// Where `latest` ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Latest {
+    /// It was moved to this version.
+    Moved(Version),
+    /// It was at this version already.
+    Already(Version),
+    /// It names a version above every claim, which no claim made; it was left alone.
+    Foreign(Version),
+    /// No claim is published: there is nothing it could name.
+    Nothing,
+}
+
+/// More rounds than runs that could ever meet here; what goes beyond is no race.
+const ROUNDS: usize = 20;
+
+/// Moves `latest` until it names the highest published claim.
+///
+/// `latest` is read BEFORE the claims: whatever it named then has its claim among those read after, so a
+/// higher one is never taken for unknown. After each PUT everything is read again, since a higher version
+/// may have been published, and `latest` moved, between our look and our PUT; OCI registries know no
+/// conditional PUT.
+pub async fn settle(
+    forge: &impl Forge,
+    registry: &impl Registry,
+    image: &ImageName,
+    claim_ref: &RefName,
+    listed: &RegistryVersions,
+) -> Result<Latest, Failure> {
+    let mut moved = false;
+    for _ in 0..ROUNDS {
+        let shown = registry.manifest(&ManifestName::Tag(ImageTag::latest())).await?;
+        let Some((version, manifest)) = highest_published(forge, registry, image, claim_ref).await? else {
+            return Ok(Latest::Nothing);
+        };
+        let shown = shown.map(|manifest| manifest.digest);
+        if shown.as_ref() == Some(&manifest.digest) {
+            return Ok(if moved { Latest::Moved(version) } else { Latest::Already(version) });
+        }
+        if let Some(shown) = &shown
+            && let Some(foreign) = foreign_above(registry, listed, &version, shown).await?
+        {
+            return Ok(Latest::Foreign(foreign));
+        }
+        registry.put_manifest(&ImageTag::latest(), &manifest).await?;
+        moved = true;
+    }
+    Err(Failure::new(
+        Kind::Unavailable,
+        format!("moving {}", image.with_tag(&ImageTag::latest())),
+        format!("it did not stay at the highest version in {ROUNDS} tries"),
+        "something else keeps moving `latest`: stop that, or set `latest: false` here",
+    ))
+}
+
+/// The highest claim of this image whose version tag names what was claimed.
+///
+/// Versions fall along the chain, but for images that joined an old version: so the walk ends at the
+/// first version claim that is not above what was found.
+async fn highest_published(
+    forge: &impl Forge,
+    registry: &impl Registry,
+    image: &ImageName,
+    claim_ref: &RefName,
+) -> Result<Option<(Version, Manifest)>, Failure> {
+    let mut best: Option<(Version, Manifest)> = None;
+    let mut next = survey::head(forge, claim_ref).await?;
+    while let Some(Known { claim, .. }) = next {
+        let above = best.as_ref().is_none_or(|(version, _)| claim.version > *version);
+        if !above && claim.kind == ClaimKind::Version {
+            break;
+        }
+        if above && claim.image == *image {
+            let manifest = by_version(registry, &claim.version).await?;
+            if let Some(manifest) = manifest.filter(|manifest| manifest.digest == claim.digest) {
+                best = Some((claim.version.clone(), manifest));
+            }
+        }
+        next = match &claim.previous {
+            Some(id) => Some(survey::claim_at(forge, id).await?),
+            None => None,
+        };
+    }
+    Ok(best)
+}
+
+/// A version above all claims that `latest` names: made by hand or by another tool, and higher, so moving
+/// `latest` off it would move it back.
+async fn foreign_above(
+    registry: &impl Registry,
+    listed: &RegistryVersions,
+    version: &Version,
+    shown: &Digest,
+) -> Result<Option<Version>, Failure> {
+    let above = listed.versions().iter().filter(|other| other.cmp_precedence(version).is_gt());
+    let Some(highest) = highest_stable(above) else { return Ok(None) };
+    let names = by_version(registry, highest).await?;
+    Ok(names.filter(|manifest| manifest.digest == *shown).map(|_| highest.clone()))
+}
+
+async fn by_version(registry: &impl Registry, version: &Version) -> Result<Option<Manifest>, Failure> {
+    // A version with build metadata is no tag, so nothing can be published under it.
+    let Ok(tag) = image_tag_of(version) else { return Ok(None) };
+    Ok(registry.manifest(&ManifestName::Tag(tag)).await?)
+}

@@ -1,0 +1,115 @@
+//! A release's text: what GitHub generates or the user wrote, and a marked block of ours.
+//!
+//! Between its marks the block is rewritten by every run; everything else in the text belongs to people.
+//! Each image has a block of its own, so that several images of one version share a release.
+
+use semver::Version;
+
+use crate::image::reference::{Digest, ImageName};
+
+/// What the block says.
+#[derive(Debug, Clone, Copy)]
+pub struct Block<'a> {
+    /// The image.
+    pub image: &'a ImageName,
+    /// Its version.
+    pub version: &'a Version,
+    /// Its digest.
+    pub digest: &'a Digest,
+    /// The version before, and the address that compares the two.
+    pub previous: Option<(&'a Version, String)>,
+}
+
+impl Block<'_> {
+    fn start(&self) -> String {
+        format!("<!-- autotag-deploy {} -->", self.image)
+    }
+
+    fn end(&self) -> String {
+        format!("<!-- /autotag-deploy {} -->", self.image)
+    }
+
+    fn text(&self) -> String {
+        let reference = self.image.with_digest(self.digest);
+        let mut text = format!(
+            "{start}\n### Image\n\n| | |\n|---|---|\n| Image | `{image}:{version}` |\n| Digest | `{digest}` |\n",
+            start = self.start(),
+            image = self.image,
+            version = self.version,
+            digest = self.digest,
+        );
+        if let Some((version, address)) = &self.previous {
+            text.push_str(&format_previous(version, address));
+        }
+        text.push_str("\n```sh\ndocker pull ");
+        text.push_str(&reference);
+        text.push_str("\n```\n");
+        text.push_str(&self.end());
+        text
+    }
+
+    /// The text with this block in it: in place of the one that was there, else at the end.
+    ///
+    /// A start without an end (somebody edited the text by hand) is left alone, and the block put at the end.
+    pub fn put_into(&self, text: &str) -> String {
+        let block = self.text();
+        if let Some(start) = text.find(&self.start())
+            && let Some(length) = text[start..].find(&self.end())
+        {
+            let end = start + length + self.end().len();
+            return format!("{}{block}{}", &text[..start], &text[end..]);
+        }
+        let before = text.trim_end();
+        if before.is_empty() { block } else { format!("{before}\n\n{block}") }
+    }
+}
+
+fn format_previous(version: &Version, address: &str) -> String {
+    format!("| Previous version | [{version}]({address}) |\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block<'a>(image: &'a ImageName, version: &'a Version, digest: &'a Digest) -> Block<'a> {
+        Block { image, version, digest, previous: None }
+    }
+
+    #[test]
+    fn only_the_own_block_is_rewritten() {
+        let (app, api): (ImageName, ImageName) =
+            ("ghcr.io/org/app".parse().unwrap(), "ghcr.io/org/api".parse().unwrap());
+        let version = Version::new(1, 2, 3);
+        let (old, new) = (Digest::of(b"old"), Digest::of(b"new"));
+        let notes = "## What's Changed\r\n* all by @me";
+        let first = block(&app, &version, &old).put_into(notes);
+        let both = block(&api, &version, &old).put_into(&first);
+        let edited = both.replace("all by @me", "edited by a person") + "\n\nand a postscript";
+        let after = block(&app, &version, &new).put_into(&edited);
+        assert!(after.contains("edited by a person") && after.ends_with("and a postscript"), "{after}");
+        assert_eq!(after.matches(new.as_str()).count(), 2, "{after}");
+        assert_eq!(after.matches(old.as_str()).count(), 2, "the other image's block stays: {after}");
+        assert_eq!(block(&app, &version, &new).put_into(&after), after, "a second time changes nothing");
+    }
+
+    #[test]
+    fn a_broken_block_is_left_to_people() {
+        let app: ImageName = "ghcr.io/org/app".parse().unwrap();
+        let version = Version::new(1, 2, 3);
+        let digest = Digest::of(b"x");
+        let block = block(&app, &version, &digest);
+        let broken = format!("{}\nno end", block.start());
+        assert!(block.put_into(&broken).starts_with(&broken));
+    }
+
+    #[test]
+    fn the_block_reads_well() {
+        let app: ImageName = "ghcr.io/org/app".parse().unwrap();
+        let (version, before) = (Version::new(1, 2, 3), Version::new(1, 2, 2));
+        let digest = Digest::of(b"x");
+        let previous = Some((&before, "https://github.com/org/app/compare/v1.2.2...v1.2.3".to_owned()));
+        let text = Block { image: &app, version: &version, digest: &digest, previous }.put_into("");
+        insta::assert_snapshot!(text);
+    }
+}

@@ -1,0 +1,107 @@
+//! Publish: the claimed manifest gets the version's tag, byte for byte what was claimed.
+
+use crate::failure::{Failure, Kind};
+use crate::image::reference::{Digest, ImageName, ImageTag};
+use crate::version::claim::{Claim, Known};
+use crate::version::plan::RegistryVersions;
+use crate::version::tag::image_tag_of;
+use crate::world::{Manifest, ManifestName, Registry};
+
+/// What publishing did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Published {
+    /// The tag was set.
+    Now,
+    /// It was there, with the claimed digest.
+    Already,
+}
+
+/// Puts the claimed manifest under its version, reads it back, and compares.
+///
+/// A tag that names something else is never overwritten: it is a conflict for a person to settle.
+pub async fn publish(registry: &impl Registry, claim: &Claim) -> Result<Published, Failure> {
+    let tag = version_tag(claim)?;
+    if let Some(there) = registry.manifest(&ManifestName::Tag(tag.clone())).await? {
+        return if there.digest == claim.digest {
+            Ok(Published::Already)
+        } else {
+            Err(taken(claim, &tag, &there.digest))
+        };
+    }
+    let Some(manifest) = claimed_manifest(registry, claim).await? else {
+        return Err(Failure::new(
+            Kind::Conflict,
+            format!("publishing {}", claim.image.with_tag(&tag)),
+            format!("the claimed image {} is not in the registry any more", claim.digest),
+            "push that very image again if you have it; else release the next commit, which gets the next version",
+        ));
+    };
+    registry.put_manifest(&tag, &manifest).await?;
+    read_back(registry, claim, &tag).await
+}
+
+async fn read_back(registry: &impl Registry, claim: &Claim, tag: &ImageTag) -> Result<Published, Failure> {
+    match registry.manifest(&ManifestName::Tag(tag.clone())).await? {
+        Some(there) if there.digest == claim.digest => Ok(Published::Now),
+        Some(there) => Err(taken(claim, tag, &there.digest)),
+        None => Err(Failure::new(
+            Kind::Unavailable,
+            format!("reading back {}", claim.image.with_tag(tag)),
+            "the registry accepted the tag and does not have it",
+            "run the job again: it goes on from here; if it stays, the registry or a proxy before it loses writes",
+        )),
+    }
+}
+
+fn taken(claim: &Claim, tag: &ImageTag, there: &Digest) -> Failure {
+    Failure::new(
+        Kind::Conflict,
+        format!("publishing {}", claim.image.with_tag(tag)),
+        format!("the tag exists and names {there}, not the claimed {}; it was left as it is", claim.digest),
+        "somebody pushed this tag by hand or by another tool; release the next commit, or remove that tag and run again",
+    )
+}
+
+/// The claimed manifest by its digest, if it is still there.
+async fn claimed_manifest(registry: &impl Registry, claim: &Claim) -> Result<Option<Manifest>, Failure> {
+    Ok(registry.manifest(&ManifestName::Digest(claim.digest.clone())).await?)
+}
+
+fn version_tag(claim: &Claim) -> Result<ImageTag, Failure> {
+    image_tag_of(&claim.version).map_err(|error| {
+        Failure::new(Kind::Internal, "naming the image's tag", error.to_string(), "report this as a defect")
+    })
+}
+
+/// What helping did, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Help {
+    /// A version that its own run had left unpublished is published.
+    Published(String),
+    /// It could not be: the image is gone, or the tag names another.
+    Left(String),
+}
+
+/// Publishes what newer runs claimed and left: a run that finds itself superseded owes its place to them,
+/// and they may have died. Only versions that the registry's list lacks are looked at.
+pub async fn help(
+    registry: &impl Registry,
+    image: &ImageName,
+    newer: &[Known],
+    listed: &RegistryVersions,
+) -> Result<Vec<Help>, Failure> {
+    let mut helped = Vec::new();
+    for Known { claim, .. } in newer {
+        if claim.image != *image || listed.versions().contains(&claim.version) {
+            continue;
+        }
+        match publish(registry, claim).await {
+            Ok(Published::Now) => helped.push(Help::Published(claim.version.to_string())),
+            Ok(Published::Already) => {}
+            // Somebody cleaned up, or took the tag: nothing that this run could mend.
+            Err(failure) if failure.kind == Kind::Conflict => helped.push(Help::Left(failure.to_string())),
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(helped)
+}

@@ -1,0 +1,262 @@
+//! What a plan rests on, read in the protocol's order: the head and its claims, THEN the registry's tags,
+//! THEN the Git tags.
+//!
+//! The order is part of the protocol: whatever a concurrent run claims after the head was read makes this
+//! run's compare-and-swap fail, so that a version seen too early or too late can never be claimed.
+
+use std::collections::BTreeMap;
+
+use semver::Version;
+
+use crate::failure::{Failure, Kind as FailureKind};
+use crate::version::bump::Level;
+use crate::version::claim::{Claim, Kind, Known};
+use crate::version::conventional;
+use crate::version::git::{ObjectId, RefName};
+use crate::version::plan::{RegistryVersions, Standing, Survey, Wanted};
+use crate::version::tag::{TagPrefix, highest_stable, is_stable, version_of};
+use crate::world::{Ancestry, Forge, GitRef, Registry, TagListing};
+
+/// What to look for.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The commit of this run.
+    pub commit: &'a ObjectId,
+    /// The prefix of its tags.
+    pub prefix: &'a TagPrefix,
+    /// Where the claims begin.
+    pub claim_ref: &'a RefName,
+    /// How the version is chosen; decides which tags are looked at closely.
+    pub wanted: &'a Wanted,
+}
+
+/// Reads everything. A listing that fails is a failure; nothing is ever taken for empty that was not said
+/// to be.
+pub async fn read(
+    forge: &impl Forge,
+    registry: &impl Registry,
+    question: Question<'_>,
+) -> Result<Survey, Failure> {
+    let head = head(forge, question.claim_ref).await?;
+    let standing = match &head {
+        None => Standing::New { other_tips: Vec::new() },
+        Some(head) => standing(forge, head, question.commit).await?,
+    };
+    let registry = registry_versions(registry).await?;
+    let tags = forge.list_tags(question.prefix.as_str()).await?;
+    let tags = versions_among(tags, question.prefix);
+    let mut survey = Survey {
+        commit: question.commit.clone(),
+        git: tags.keys().cloned().collect(),
+        tagged_here: Vec::new(),
+        asked_by_commits: None,
+        head,
+        standing,
+        registry,
+    };
+    if matches!(survey.standing, Standing::New { .. }) {
+        survey.tagged_here = tagged_here(forge, &survey, &tags, question).await?;
+        if *question.wanted == Wanted::Auto {
+            survey.asked_by_commits = asked_by_commits(forge, &survey, &tags).await?;
+        }
+    }
+    Ok(survey)
+}
+
+/// The newest claim.
+pub async fn head(forge: &impl Forge, claim_ref: &RefName) -> Result<Option<Known>, Failure> {
+    match forge.read_ref(claim_ref).await? {
+        None => Ok(None),
+        Some(found) => claim_at(forge, &found.target).await.map(Some),
+    }
+}
+
+/// The claim in a tag object.
+pub async fn claim_at(forge: &impl Forge, id: &ObjectId) -> Result<Known, Failure> {
+    let broken = |why: String| {
+        Failure::new(
+            FailureKind::Conflict,
+            format!("reading the claim {id}"),
+            why,
+            "somebody changed the claims by hand; restore the ref and the tags that were deleted, or choose a fresh `claim-ref` and a `version` above all that exist",
+        )
+    };
+    let Some(object) = forge.tag_object(id).await? else {
+        return Err(broken("the tag object is gone".to_owned()));
+    };
+    let claim = Claim::parse(&object.message).map_err(|error| broken(error.to_string()))?;
+    if object.target != claim.commit {
+        return Err(broken(format!("it says commit {}, but tags {}", claim.commit, object.target)));
+    }
+    Ok(Known { id: id.clone(), claim })
+}
+
+/// How the commit stands to the claims. One comparison a tip where it is new; only where it is not, the
+/// chain is walked back to the last claim that the commit contains.
+async fn standing(forge: &impl Forge, head: &Known, commit: &ObjectId) -> Result<Standing, Failure> {
+    let mut relations = BTreeMap::new();
+    let mut other_tips = Vec::new();
+    let mut is_new = true;
+    for tip in &head.claim.tips {
+        match relation(forge, &mut relations, &tip.commit, commit).await? {
+            // The tip is an ancestor of this commit, which will be the tip in its place.
+            Ancestry::Ahead => {}
+            Ancestry::Diverged => other_tips.push(tip.clone()),
+            Ancestry::Behind | Ancestry::Identical => is_new = false,
+        }
+    }
+    if is_new {
+        return Ok(Standing::New { other_tips });
+    }
+    walk(forge, head, commit, &mut relations).await
+}
+
+async fn walk(
+    forge: &impl Forge,
+    head: &Known,
+    commit: &ObjectId,
+    relations: &mut BTreeMap<ObjectId, Ancestry>,
+) -> Result<Standing, Failure> {
+    let (mut mine, mut newer) = (Vec::new(), Vec::new());
+    let mut next = Some(head.clone());
+    while let Some(known) = next {
+        let takes_version = known.claim.kind == Kind::Version;
+        let previous = known.claim.previous.clone();
+        if known.claim.commit == *commit {
+            mine.push(known);
+            // Further images of this commit were claimed after its version, so none is left behind it.
+            if takes_version {
+                break;
+            }
+        } else {
+            let relation = relation(forge, relations, &known.claim.commit, commit).await?;
+            // A version claim of an ancestor is older than anything of this commit: had this commit been
+            // claimed before it, that ancestor would have been superseded. An image claim says nothing, since
+            // one may be added to an old version at any time.
+            if takes_version && relation == Ancestry::Ahead {
+                break;
+            }
+            newer.push(known);
+        }
+        next = match previous {
+            Some(id) => Some(claim_at(forge, &id).await?),
+            None => None,
+        };
+    }
+    Ok(if mine.is_empty() { Standing::Older { newer } } else { Standing::Claimed { mine, newer } })
+}
+
+async fn relation(
+    forge: &impl Forge,
+    known: &mut BTreeMap<ObjectId, Ancestry>,
+    base: &ObjectId,
+    commit: &ObjectId,
+) -> Result<Ancestry, Failure> {
+    if base == commit {
+        return Ok(Ancestry::Identical);
+    }
+    if let Some(relation) = known.get(base) {
+        return Ok(*relation);
+    }
+    let relation = forge.compare(base, commit).await?;
+    known.insert(base.clone(), relation);
+    Ok(relation)
+}
+
+/// The versions among the registry's tags.
+pub async fn registry_versions(registry: &impl Registry) -> Result<RegistryVersions, Failure> {
+    Ok(match registry.list_tags().await? {
+        TagListing::Tags(tags) => {
+            RegistryVersions::Known(tags.iter().filter_map(|tag| version_of(tag)).collect())
+        }
+        TagListing::NoRepository => RegistryVersions::NoRepository,
+        TagListing::Withheld(words) => RegistryVersions::Withheld(words),
+    })
+}
+
+fn versions_among(tags: Vec<GitRef>, prefix: &TagPrefix) -> BTreeMap<Version, GitRef> {
+    let named = tags.into_iter().filter_map(|tag| {
+        let name = tag.name.as_str().strip_prefix("refs/tags/")?;
+        Some((prefix.version_of(name)?, tag))
+    });
+    named.collect()
+}
+
+/// Which of the tags that matter point at this commit: the highest one above all claims, and the one that
+/// was pushed or asked for.
+async fn tagged_here(
+    forge: &impl Forge,
+    survey: &Survey,
+    tags: &BTreeMap<Version, GitRef>,
+    question: Question<'_>,
+) -> Result<Vec<Version>, Failure> {
+    let claimed = survey.head.as_ref().map(|head| &head.claim.version);
+    let mut candidates: Vec<&Version> = highest_stable(tags.keys())
+        .filter(|highest| claimed.is_none_or(|claimed| highest.cmp_precedence(claimed).is_gt()))
+        .into_iter()
+        .collect();
+    let mut pushed = None;
+    match question.wanted {
+        Wanted::Exactly(version) => candidates.extend(tags.get_key_value(version).map(|(version, _)| version)),
+        // A list may lag behind the push that started this run; the ref by its name does not.
+        Wanted::PushedTag(version) => pushed = Some(version),
+        Wanted::Bump(_) | Wanted::Auto => {}
+    }
+    let mut here = Vec::new();
+    for version in candidates {
+        if let Some(tag) = tags.get(version)
+            && commit_of(forge, tag).await?.as_ref() == Some(question.commit)
+        {
+            here.push(version.clone());
+        }
+    }
+    if let Some(version) = pushed
+        && let Ok(name) = question.prefix.ref_of(version)
+        && let Some(tag) = forge.read_ref(&name).await?
+        && commit_of(forge, &tag).await?.as_ref() == Some(question.commit)
+    {
+        here.push(version.clone());
+    }
+    Ok(here)
+}
+
+/// The commit that a tag means, tags of tags followed; `None` where it is no commit.
+async fn commit_of(forge: &impl Forge, tag: &GitRef) -> Result<Option<ObjectId>, Failure> {
+    /// Git itself has no limit; nobody nests tags deeper by anything but mischief.
+    const DEPTH: usize = 5;
+    if !tag.annotated {
+        return Ok(Some(tag.target.clone()));
+    }
+    let mut id = tag.target.clone();
+    for _ in 0..DEPTH {
+        match forge.tag_object(&id).await? {
+            Some(object) if object.targets_commit => return Ok(Some(object.target)),
+            Some(object) => id = object.target,
+            None => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+/// What the commits since the highest version ask for. Where that version has no Git tag (the registry is
+/// ahead), since the highest that has one.
+async fn asked_by_commits(
+    forge: &impl Forge,
+    survey: &Survey,
+    tags: &BTreeMap<Version, GitRef>,
+) -> Result<Option<(Level, Option<String>)>, Failure> {
+    let Some(highest) = survey.highest() else { return Ok(None) };
+    let claimed = survey.head.as_ref().map(|head| &head.claim);
+    let tagged = tags.iter().rev().find(|(version, _)| is_stable(version));
+    let base = match (claimed, tagged) {
+        (Some(claim), Some((version, _))) if claim.version.cmp_precedence(version).is_ge() => {
+            Some(claim.commit.clone())
+        }
+        (_, Some((_, tag))) => commit_of(forge, tag).await?,
+        (Some(claim), None) => Some(claim.commit.clone()),
+        (None, None) => None,
+    };
+    let Some(base) = base else { return Ok(None) };
+    let messages = forge.messages_between(&base, &survey.commit).await?;
+    Ok(Some(conventional::level_of(messages.iter().map(String::as_str), highest.major)))
+}

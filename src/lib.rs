@@ -18,8 +18,18 @@ pub mod secret;
 pub mod version;
 
 #[cfg(feature = "action")]
+pub mod app;
+#[cfg(feature = "action")]
+pub mod cli;
+#[cfg(feature = "action")]
 pub mod failure;
 #[cfg(feature = "action")]
 pub mod inputs;
+#[cfg(feature = "action")]
+pub mod pipeline;
+#[cfg(feature = "action")]
+pub mod release;
+#[cfg(feature = "action")]
+pub mod report;
 #[cfg(feature = "action")]
 pub mod world;

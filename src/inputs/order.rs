@@ -179,41 +179,57 @@ impl Order {
         })
     }
 
-    /// What the run is for: a release, the release of a pushed tag, or a preview with the reason why.
+    /// Whether it matters which branch is the default one.
+    pub fn depends_on_default_branch(&self, run: &Run) -> bool {
+        self.release_branches == ReleaseBranches::Default && matches!(run.cause, Cause::Branch(_))
+    }
+
+    /// What the run is for: what is wished for, and whether it is published.
     pub fn purpose(&self, run: &Run, default_branch: &str) -> Purpose {
-        let preview = |why: String| Purpose::Preview { why };
-        if self.dry_run {
-            return preview("`dry-run` is set".to_owned());
-        }
-        match &run.cause {
+        let wish = self.wish.clone();
+        let purpose = match &run.cause {
             Cause::Branch(branch) if self.release_branches.contains(branch, default_branch) => {
-                Purpose::Release(self.wish.clone())
+                Purpose { wish, preview: None }
             }
-            Cause::Branch(branch) => preview(format!("branch {branch} is not one of `release-branches`")),
+            Cause::Branch(branch) => {
+                Purpose::preview(wish, format!("branch {branch} is not one of `release-branches`"))
+            }
             Cause::Tag(tag) => match self.wish.prefix.version_of(tag) {
                 Some(version) if is_stable(&version) && version.build.is_empty() => {
-                    Purpose::Release(Wish { wanted: Wanted::PushedTag(version), ..self.wish.clone() })
+                    Purpose { wish: Wish { wanted: Wanted::PushedTag(version), ..wish }, preview: None }
                 }
-                Some(version) => {
-                    preview(format!("tag {tag}: {version} is a prerelease or has build metadata"))
+                Some(version) => Purpose::preview(
+                    wish,
+                    format!("tag {tag}: {version} is a prerelease or has build metadata"),
+                ),
+                None => {
+                    let why = format!("tag {tag} is no version with the prefix {}", self.wish.prefix);
+                    Purpose::preview(wish, why)
                 }
-                None => preview(format!("tag {tag} is no version with the prefix {}", self.wish.prefix)),
             },
-            Cause::Other { event } => preview(format!("the event {event} releases nothing")),
+            Cause::Other { event } => Purpose::preview(wish, format!("the event `{event}` releases nothing")),
+        };
+        match self.command {
+            Command::Plan => Purpose::preview(purpose.wish, "the command is `plan`".to_owned()),
+            Command::Release if self.dry_run => Purpose::preview(purpose.wish, "`dry-run` is set".to_owned()),
+            Command::Release => purpose,
         }
     }
 }
 
 /// What a run is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Purpose {
-    /// Release, with what is wished for.
-    Release(Wish),
-    /// Plan and build, and publish nothing.
-    Preview {
-        /// Why no more.
-        why: String,
-    },
+pub struct Purpose {
+    /// What is wished for; a pushed tag's version stands here.
+    pub wish: Wish,
+    /// Plan and build, publish nothing; and why no more.
+    pub preview: Option<String>,
+}
+
+impl Purpose {
+    fn preview(wish: Wish, why: String) -> Self {
+        Self { wish, preview: Some(why) }
+    }
 }
 
 /// Parses single inputs and collects what is wrong with them.

@@ -95,9 +95,22 @@ impl Run {
         })
     }
 
-    /// Owner and name.
-    pub fn owner_and_name(&self) -> (&str, &str) {
-        self.repository.split_once('/').unwrap_or((&self.repository, ""))
+    /// A run that nothing is done for: it lets the inputs be read for their faults where the real one has
+    /// faults of its own.
+    pub fn stand_in(environment: &Environment) -> Self {
+        let api_url = trimmed_url(environment, "GITHUB_API_URL", "https://api.github.com");
+        Self {
+            repository: "owner/name".to_owned(),
+            commit: ObjectId::zero(),
+            cause: Cause::Other { event: "no event".to_owned() },
+            default_branch: None,
+            graphql_url: format!("{api_url}/graphql"),
+            api_url,
+            server_url: trimmed_url(environment, "GITHUB_SERVER_URL", "https://github.com"),
+            actor: String::new(),
+            url: String::new(),
+            workspace: PathBuf::from("."),
+        }
     }
 }
 

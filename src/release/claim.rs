@@ -46,11 +46,7 @@ pub struct ClaimOrder<'a> {
 }
 
 /// Claims the version for an image that is staged.
-pub async fn claim(
-    forge: &impl Forge,
-    order: ClaimOrder<'_>,
-    staged: &Staged,
-) -> Result<Claimed, Failure> {
+pub async fn claim(forge: &impl Forge, order: ClaimOrder<'_>, staged: &Staged) -> Result<Claimed, Failure> {
     let tag = order.prefix.tag_of(&order.next.version);
     let claim = write_down(&order, staged);
     let object = forge.create_tag_object(&tag, &claim.message(&tag), order.commit).await?;
@@ -95,11 +91,7 @@ fn updates(order: &ClaimOrder<'_>, object: &ObjectId) -> Result<Vec<RefUpdate>, 
     }];
     // A tag that is there already, made by hand or by the claim that this image joins, stays as it is.
     if !order.next.tag_exists {
-        updates.push(RefUpdate {
-            name: tag_ref(order)?,
-            before: ObjectId::zero(),
-            after: object.clone(),
-        });
+        updates.push(RefUpdate { name: tag_ref(order)?, before: ObjectId::zero(), after: object.clone() });
     }
     Ok(updates)
 }

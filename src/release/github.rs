@@ -149,18 +149,20 @@ fn to_show<'a>(releases: &'a [Release], shown: Option<&str>, prefix: &TagPrefix)
         Some(shown) => match stable(shown) {
             Some(version) => version.cmp_precedence(&highest).is_lt().then_some(release),
             // GitHub has one Latest for the whole repository: in a monorepo it may be another part's.
-            None if is_other_part(shown) => None,
+            None if is_other_part(shown, prefix) => None,
             None => Some(release),
         },
     }
 }
 
 /// Whether a tag looks like a version with a word of its own before it (`api-v1.2.3`): another part of a
-/// monorepo. A bare `1.2.3` or `v1.2.3` is the same project's older habit, and gives way.
-fn is_other_part(tag: &str) -> bool {
+/// monorepo. Between bare `1.2.3` and `v1.2.3` there is no such word: that is one project's older habit,
+/// and it gives way.
+fn is_other_part(tag: &str, prefix: &TagPrefix) -> bool {
     let Some(start) = tag.find(|character: char| character.is_ascii_digit()) else { return false };
     let (word, version) = tag.split_at(start);
-    !matches!(word, "" | "v" | "V") && Version::parse(version).is_ok()
+    let plain = |word: &str| matches!(word, "" | "v" | "V");
+    Version::parse(version).is_ok() && !(plain(word) && plain(prefix.as_str()))
 }
 
 #[cfg(test)]
@@ -193,7 +195,8 @@ mod tests {
             ("v", Some("1.0.0"), Some(2)),
             ("v", Some("api-v9.0.0"), None),
             ("v", Some("nightly"), Some(2)),
-            ("api-v", Some("v1.10.0"), Some(3)),
+            ("api-v", Some("v1.10.0"), None),
+            ("api-v", Some("nightly"), Some(3)),
             ("web-v", None, None),
         ] {
             let found = to_show(&all, shown, &of.parse().unwrap()).map(|release| release.id);

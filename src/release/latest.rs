@@ -5,7 +5,7 @@ use semver::Version;
 use super::survey;
 use crate::failure::{Failure, Kind};
 use crate::image::reference::{Digest, ImageName, ImageTag};
-use crate::version::claim::{Known, Kind as ClaimKind};
+use crate::version::claim::{Kind as ClaimKind, Known};
 use crate::version::git::RefName;
 use crate::version::plan::RegistryVersions;
 use crate::version::tag::{highest_stable, image_tag_of};

@@ -167,7 +167,9 @@ async fn relation(
 pub async fn registry_versions(registry: &impl Registry) -> Result<RegistryVersions, Failure> {
     Ok(match registry.list_tags().await? {
         TagListing::Tags(tags) => {
-            RegistryVersions::Known(tags.iter().filter_map(|tag| version_of(tag)).collect())
+            let versions = tags.iter().filter_map(|tag| version_of(tag)).collect();
+            let held = tags.into_iter().filter(|tag| tag.starts_with("sha-")).collect();
+            RegistryVersions::Known { versions, held }
         }
         TagListing::NoRepository => RegistryVersions::NoRepository,
         TagListing::Withheld(words) => RegistryVersions::Withheld(words),
@@ -197,7 +199,9 @@ async fn tagged_here(
         .collect();
     let mut pushed = None;
     match question.wanted {
-        Wanted::Exactly(version) => candidates.extend(tags.get_key_value(version).map(|(version, _)| version)),
+        Wanted::Exactly(version) => {
+            candidates.extend(tags.get_key_value(version).map(|(version, _)| version))
+        }
         // A list may lag behind the push that started this run; the ref by its name does not.
         Wanted::PushedTag(version) => pushed = Some(version),
         Wanted::Bump(_) | Wanted::Auto => {}

@@ -1,5 +1,6 @@
 //! The plan: from what was read to what this run is to do. Pure; the reads are in `release::survey`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use semver::Version;
@@ -8,7 +9,7 @@ use super::bump::Level;
 use super::claim::{Kind, Known, MAIN_LINE, Tip};
 use super::git::ObjectId;
 use super::tag::{TagPrefix, highest_stable};
-use crate::image::reference::ImageName;
+use crate::image::reference::{ImageName, ImageTag};
 
 /// How the version is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,8 +42,13 @@ pub struct Wish {
 /// What the registry said about its tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RegistryVersions {
-    /// All versions among the tags of an existing repository.
-    Known(Vec<Version>),
+    /// The tags of an existing repository.
+    Known {
+        /// The versions among them.
+        versions: Vec<Version>,
+        /// Those that hold images by commit and digest, `sha-…`.
+        held: BTreeSet<String>,
+    },
     /// The repository does not exist yet: the first push makes it.
     NoRepository,
     /// The registry did not say whether it does not exist or is not ours; its words.
@@ -53,9 +59,14 @@ impl RegistryVersions {
     /// The versions that are known to be there.
     pub fn versions(&self) -> &[Version] {
         match self {
-            Self::Known(versions) => versions,
+            Self::Known { versions, .. } => versions,
             Self::NoRepository | Self::Withheld(_) => &[],
         }
+    }
+
+    /// Whether this tag is known to hold an image.
+    pub fn holds(&self, tag: &ImageTag) -> bool {
+        matches!(self, Self::Known { held, .. } if held.contains(tag.as_str()))
     }
 }
 

@@ -1,0 +1,280 @@
+//! From the process's start to its exit code: masks, inputs, world, pipeline, report, in that order.
+
+use std::path::Path;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::OnceCell;
+
+use crate::cli::{self, Parsed};
+use crate::failure::{Failure, Kind};
+use crate::image::reference::{Digest, ImageName, ImageTag};
+use crate::inputs::order::{Command, LogFormat, Purpose, log_format};
+use crate::inputs::run::Overrides;
+use crate::inputs::{Environment, Faults, Order, Run, Said, checkout};
+use crate::pipeline::{self, Ending, Job, Planned, World};
+use crate::report::build_log::{GroupedLog, Style};
+use crate::report::commands::{self, Level, annotation, defused};
+use crate::report::outputs::{self, Outputs};
+use crate::report::progress::Progress;
+use crate::report::{log, plan, summary};
+use crate::secret::Credentials;
+use crate::world::docker::Docker;
+use crate::world::github::{Access, GitHub};
+use crate::world::registry::OciRegistry;
+use crate::world::retry::Patience;
+use crate::world::{BuildLog, BuildRequest, Builder, Forge as _, Outcome};
+
+/// The whole program. Gives the exit code.
+pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
+    let mut said = Said::from_environment(&environment);
+    // Before anything else is printed, and only where a runner takes the lines away again.
+    if environment.in_actions() {
+        for form in said.to_mask() {
+            println!("{}", commands::mask(&form));
+        }
+    }
+    let mut faults = Faults::default();
+    let arguments = match cli::parse(arguments, &mut said, &mut faults) {
+        Parsed::Run(arguments) => arguments,
+        Parsed::Print(text) => {
+            print!("{text}");
+            return 0;
+        }
+    };
+    let format = log_format(&said);
+    log::start(format, environment.get("RUNNER_DEBUG") == Some("1"));
+    let progress = Progress::start();
+    let console = Console { environment: &environment, format };
+    match inputs(&environment, &mut said, arguments.overrides, faults) {
+        Err(failure) => console.failed(&failure, &progress),
+        Ok((order, run)) => {
+            let result = until_interrupted(execute(&order, &run, &console, &progress), &progress).await;
+            match result {
+                Ok(ending) => console.ended(&ending, &order, &run, &progress),
+                Err(failure) => console.failed(&failure, &progress),
+            }
+        }
+    }
+}
+
+/// Everything that was said, understood; or one failure with all faults.
+fn inputs(
+    environment: &Environment,
+    said: &mut Said,
+    overrides: Overrides,
+    mut faults: Faults,
+) -> Result<(Order, Run), Failure> {
+    let mut overrides = overrides;
+    if !environment.in_actions() && environment.get("GITHUB_REPOSITORY").is_none() {
+        overrides = checkout::fill_in(overrides);
+    }
+    if !environment.in_actions()
+        && said.secret("github-token").is_none()
+        && let Some(token) = environment.get("GITHUB_TOKEN").or_else(|| environment.get("GH_TOKEN"))
+    {
+        said.set("github-token", token.to_owned());
+    }
+    let run = Run::read(environment, &overrides, &mut faults);
+    // Without the run the inputs are still read, for their faults.
+    let stand_in = || Run::stand_in(environment);
+    let order = Order::parse(said, &run.clone().unwrap_or_else(stand_in), &mut faults);
+    match (order, run) {
+        (Some(order), Some(run)) if faults.is_empty() => Ok((order, run)),
+        _ => Err(Failure::new(
+            Kind::Input,
+            "reading the inputs",
+            faults.to_string(),
+            "correct the inputs named above; nothing has been changed",
+        )),
+    }
+}
+
+async fn execute(
+    order: &Order,
+    run: &Run,
+    console: &Console<'_>,
+    progress: &Progress,
+) -> Result<Ending, Failure> {
+    for notice in &order.notices {
+        tracing::info!("{notice}");
+    }
+    let access = Access {
+        api_url: &run.api_url,
+        graphql_url: &run.graphql_url,
+        repository: &run.repository,
+        token: order.github_token.as_ref(),
+    };
+    let world = World {
+        forge: GitHub::connect(access, Patience::default())?,
+        registry: OciRegistry::new(order.wish.image.clone(), order.registry.clone(), Patience::default())?,
+        builder: LazyDocker::default(),
+    };
+    let purpose = purpose(order, run, &world.forge).await?;
+    if let Some(why) = &purpose.preview
+        && order.command == Command::Release
+    {
+        tracing::info!("nothing will be published: {why}");
+    }
+    let job = Job { order, run, purpose: &purpose };
+    let mut log = GroupedLog::new(std::io::stdout(), console.style());
+    pipeline::run(&world, job, progress, &mut log).await
+}
+
+/// The default branch is asked for only where the event did not say it and something depends on it.
+async fn purpose(order: &Order, run: &Run, forge: &GitHub) -> Result<Purpose, Failure> {
+    let default_branch = match &run.default_branch {
+        Some(branch) => branch.clone(),
+        None if order.depends_on_default_branch(run) => forge.repository().await?.default_branch,
+        None => String::new(),
+    };
+    Ok(order.purpose(run, &default_branch))
+}
+
+/// Drops the work on SIGINT or SIGTERM. The runner gives ten seconds; nothing here needs one: each step
+/// that took effect is found again by the next run, and dropping a build cancels it.
+async fn until_interrupted(
+    work: impl Future<Output = Result<Ending, Failure>>,
+    progress: &Progress,
+) -> Result<Ending, Failure> {
+    let broken = |error: std::io::Error| {
+        Failure::new(Kind::Internal, "listening for signals", error.to_string(), "report this as a defect")
+    };
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
+    let name = tokio::select! {
+        result = work => return result,
+        _ = interrupt.recv() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    };
+    let stage = progress.current().unwrap_or("start");
+    Err(Failure::new(
+        Kind::Interrupted,
+        format!("the stage {stage}"),
+        format!("{name}: the run was cancelled"),
+        "run the job again if the release is still wanted: it goes on from what is done",
+    ))
+}
+
+/// Docker, connected when something is first built: a plan, a resumed and a superseded run need none.
+#[derive(Debug, Default)]
+struct LazyDocker(OnceCell<Docker>);
+
+impl LazyDocker {
+    async fn docker(&self) -> Outcome<&Docker> {
+        self.0.get_or_try_init(Docker::connect).await
+    }
+}
+
+impl Builder for LazyDocker {
+    async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> Outcome<Digest> {
+        self.docker().await?.build(request, log).await
+    }
+
+    async fn push(
+        &self,
+        image: &Digest,
+        name: &ImageName,
+        tag: &ImageTag,
+        credentials: Option<&Credentials>,
+        log: &mut dyn BuildLog,
+    ) -> Outcome<Digest> {
+        self.docker().await?.push(image, name, tag, credentials, log).await
+    }
+}
+
+/// Where reports go.
+struct Console<'a> {
+    environment: &'a Environment,
+    format: LogFormat,
+}
+
+impl Console<'_> {
+    fn style(&self) -> Style {
+        Style::for_run(self.format, self.environment.in_actions())
+    }
+
+    /// Says how it ended, and gives the exit code.
+    fn ended(&self, ending: &Ending, order: &Order, run: &Run, progress: &Progress) -> u8 {
+        let timings = progress.timings();
+        let text = match ending {
+            Ending::Released(released) => summary::released(order, run, released, &timings),
+            Ending::Superseded(superseded) => summary::superseded(order, run, superseded, &timings),
+            Ending::Planned(planned) => summary::planned(order, planned, &timings),
+        };
+        let outputs = Outputs::of(ending, order);
+        match ending {
+            Ending::Released(_) => {
+                let word = if outputs.outcome == "resumed" { "resumed" } else { "released" };
+                let seconds = progress.elapsed().as_secs_f64();
+                tracing::info!(outcome = outputs.outcome, "{word} {} in {seconds:.1} s", outputs.tag);
+            }
+            Ending::Superseded(superseded) => self.announce_superseded(order, run, &superseded.by.claim),
+            Ending::Planned(planned) => self.print_plan(order, planned),
+        }
+        self.write_files(&outputs, &text)
+    }
+
+    fn announce_superseded(&self, order: &Order, run: &Run, by: &crate::version::claim::Claim) {
+        let text = format!(
+            "{} of the newer commit {} is released; commit {} is not released, and will not be.",
+            order.wish.prefix.tag_of(&by.version),
+            by.commit.short(),
+            run.commit.short()
+        );
+        if self.environment.in_actions() {
+            println!("{}", annotation(Level::Notice, "Superseded", &text));
+        } else {
+            tracing::info!(outcome = "superseded", "superseded: {text}");
+        }
+    }
+
+    fn print_plan(&self, order: &Order, planned: &Planned) {
+        let json = plan::json(order, planned);
+        if self.format == LogFormat::Json {
+            println!("{json}");
+        } else {
+            println!("{}", defused(&plan::table(&plan::rows(order, planned))));
+            println!("{json}");
+        }
+    }
+
+    /// Says what failed, once in each place, and gives the exit code.
+    fn failed(&self, failure: &Failure, progress: &Progress) -> u8 {
+        let done = progress.facts();
+        let timings = progress.timings();
+        let stage = progress.current().or_else(|| timings.last().map(|timing| timing.stage));
+        let text = failure_text(failure, &done);
+        if self.environment.in_actions() {
+            println!("{}", annotation(Level::Error, failure.kind.heading(), &text));
+        } else {
+            tracing::error!("{}: {text}", failure.kind.heading());
+        }
+        let outputs = Outputs { outcome: "failed", ..Outputs::default() };
+        self.write_files(&outputs, &summary::failed(failure, stage, &done, &timings));
+        failure.kind.exit_code()
+    }
+
+    /// Outputs and summary, where a runner gave files for them. 0, or the exit code for a file that cannot
+    /// be written: later steps would run on nothing.
+    fn write_files(&self, outputs: &Outputs, text: &str) -> u8 {
+        let mut written = Ok(());
+        if let Some(path) = self.environment.get("GITHUB_OUTPUT") {
+            written = outputs::write(Path::new(path), outputs);
+        }
+        if let Some(path) = self.environment.get("GITHUB_STEP_SUMMARY") {
+            written = written.and(summary::write(Path::new(path), text));
+        }
+        match written {
+            Ok(()) => 0,
+            Err(error) => {
+                tracing::error!("the runner's files could not be written: {error}");
+                Kind::Internal.exit_code()
+            }
+        }
+    }
+}
+
+fn failure_text(failure: &Failure, done: &[String]) -> String {
+    let done = if done.is_empty() { "nothing".to_owned() } else { done.join("; ") };
+    format!("{}: {}\nDone already: {done}.\nWhat to do: {}.", failure.what, failure.why, failure.remedy)
+}

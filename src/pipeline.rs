@@ -1,0 +1,399 @@
+//! The whole transaction: plan, build, stage, claim, publish, latest, release.
+//!
+//! [`run`] is the story. Each step may be the last one that a killed run took; what the next run does then
+//! follows from what it reads, never from what this one meant to do.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::failure::{Failure, Kind as FailureKind};
+use crate::image::labels::{self, Facts};
+use crate::image::reference::{Digest, ImageTag};
+use crate::inputs::order::{BuildOrder, Command, LatestPolicy, Order, Purpose, Source};
+use crate::inputs::run::Run;
+use crate::release::claim::{self, ClaimOrder, Claimed};
+use crate::release::github::{self, ReleaseFacts};
+use crate::release::latest::{self, Latest};
+use crate::release::publish::{self, Help, Published};
+use crate::release::stage::{self, PushOrder, Staged};
+use crate::release::survey::{self, Question};
+use crate::report::progress::Progress;
+use crate::version::claim::Known;
+use crate::version::plan::{Next, Plan, RegistryVersions, Survey, decide};
+use crate::world::clock;
+use crate::world::{BuildLog, BuildRequest, Builder, Forge, Registry, Release};
+
+/// The doors outside that a run needs.
+#[derive(Debug)]
+pub struct World<F, R, B> {
+    /// GitHub.
+    pub forge: F,
+    /// The image's repository.
+    pub registry: R,
+    /// Docker.
+    pub builder: B,
+}
+
+/// What a run is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// What was asked for.
+    pub order: &'a Order,
+    /// What GitHub says about the run.
+    pub run: &'a Run,
+    /// Release or preview.
+    pub purpose: &'a Purpose,
+}
+
+/// How a run ended, if nothing failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The version is out.
+    Released(Box<Released>),
+    /// A newer commit is out; this one is not, and will not be.
+    Superseded(Box<Superseded>),
+    /// Nothing was to be published.
+    Planned(Box<Planned>),
+}
+
+/// A version that is out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// The claim was there before this run.
+    pub resumed: bool,
+    /// The claim.
+    pub known: Known,
+    /// The tag that holds the image by commit and digest, where there is one.
+    pub sha_tag: Option<ImageTag>,
+    /// The GitHub release, where one was wanted.
+    pub release: Option<Release>,
+    /// Where `latest` ended; `None`: not to be touched.
+    pub latest: Option<Latest>,
+    /// Why this version.
+    pub reason: String,
+}
+
+/// A commit that came too late.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Superseded {
+    /// The newest claim.
+    pub by: Known,
+    /// What was done for newer versions.
+    pub helped: Vec<Help>,
+    /// Where `latest` ended; `None`: not to be touched.
+    pub latest: Option<Latest>,
+}
+
+/// A plan that was not to be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// What it rests on.
+    pub survey: Survey,
+    /// Why nothing is published.
+    pub why: String,
+    /// The image id, where something was built.
+    pub built: Option<Digest>,
+}
+
+/// A lost race costs a rebuild from cache. So many in a row are no race.
+const CLAIMS: u32 = 12;
+
+/// The transaction. See the module's head, and ARCHITECTURE.md for why the steps stand in this order.
+pub async fn run<F: Forge, R: Registry, B: Builder>(
+    world: &World<F, R, B>,
+    job: Job<'_>,
+    progress: &Progress,
+    log: &mut dyn BuildLog,
+) -> Result<Ending, Failure> {
+    let mut own = Vec::new();
+    for attempt in 1..=CLAIMS {
+        let survey =
+            progress.stage("plan", survey::read(&world.forge, &world.registry, question(job))).await?;
+        let plan = decide(&survey, &job.purpose.wish)?;
+        if let Some(why) = &job.purpose.preview {
+            return preview(world, job, Prepared { plan, survey, why }, progress, log).await;
+        }
+        let next = match plan {
+            Plan::Superseded { newer } => {
+                return superseded(world, job, &newer, &survey.registry, progress).await;
+            }
+            Plan::Resume { known } => {
+                let resumed = !own.contains(&known.id);
+                let reason = format!("{}: this commit's version", known.claim.version);
+                let sha_tag = held_by(&survey, &known);
+                let claimed = Settled { resumed, known, sha_tag, reason };
+                return finish(world, job, claimed, &survey, progress).await;
+            }
+            Plan::Claim(next) => next,
+        };
+        tracing::info!("{}", next.reason);
+        let staged = build_and_stage(world, job, &next, progress, log).await?;
+        let settled = progress.stage("stage", stage::settle(&world.registry, &survey.registry)).await?;
+        if settled.is_some_and(|listed| listed.versions().iter().any(|version| *version >= next.version)) {
+            tracing::info!("the registry's list, now readable, has higher versions: planning again");
+            continue;
+        }
+        match progress.stage("claim", claim::claim(&world.forge, claim_order(job, &next), &staged)).await? {
+            Claimed::Won(known) => {
+                progress.done(format!(
+                    "claimed {} for commit {}",
+                    job.order.wish.prefix.tag_of(&next.version),
+                    job.run.commit.short()
+                ));
+                let claimed =
+                    Settled { resumed: false, known, sha_tag: staged.tag().cloned(), reason: next.reason };
+                return finish(world, job, claimed, &survey, progress).await;
+            }
+            Claimed::LookAgain { object, why } => {
+                tracing::info!("{why}: planning again (try {attempt} of {CLAIMS})");
+                own.push(object);
+                clock::sleep(pause_after(attempt)).await;
+            }
+        }
+    }
+    Err(Failure::new(
+        FailureKind::Unavailable,
+        "claiming a version",
+        format!("others were faster {CLAIMS} times in a row"),
+        "run the job again; if this is usual, let runs queue by `concurrency:`",
+    ))
+}
+
+/// Runs that lost together do not come back together; lists that lag get a moment to catch up.
+fn pause_after(attempt: u32) -> Duration {
+    Duration::from_millis(100 << attempt.min(5)).mul_f64(rand::random_range(0.5..1.0))
+}
+
+fn question(job: Job<'_>) -> Question<'_> {
+    let wish = &job.purpose.wish;
+    Question {
+        commit: &job.run.commit,
+        prefix: &wish.prefix,
+        claim_ref: &job.order.claim_ref,
+        wanted: &wish.wanted,
+    }
+}
+
+fn claim_order<'a>(job: Job<'a>, next: &'a Next) -> ClaimOrder<'a> {
+    ClaimOrder {
+        next,
+        commit: &job.run.commit,
+        image: &job.order.wish.image,
+        prefix: &job.order.wish.prefix,
+        claim_ref: &job.order.claim_ref,
+        run: &job.run.url,
+    }
+}
+
+/// The tag that holds a claimed image, if the registry's list shows that there is one.
+fn held_by(survey: &Survey, known: &Known) -> Option<ImageTag> {
+    let tag = stage::tag_for(&known.claim.commit, &known.claim.digest).ok()?;
+    survey.registry.holds(&tag).then_some(tag)
+}
+
+/// Build and push, or take what was built elsewhere. Either way the image is in the registry afterwards.
+async fn build_and_stage<F: Forge, R: Registry, B: Builder>(
+    world: &World<F, R, B>,
+    job: Job<'_>,
+    next: &Next,
+    progress: &Progress,
+    log: &mut dyn BuildLog,
+) -> Result<Staged, Failure> {
+    let name = &job.order.wish.image;
+    let order = match &job.order.source {
+        Source::Digest(digest) => {
+            return progress.stage("stage", stage::adopt(&world.registry, name, digest)).await;
+        }
+        Source::Build(order) => order,
+    };
+    let request = request(world, job, order, next).await?;
+    let image = progress.stage("build", world.builder.build(&request, log)).await?;
+    let push = PushOrder { name, commit: &job.run.commit, credentials: job.order.registry.as_ref() };
+    let staged =
+        progress.stage("stage", stage::push(&world.builder, &world.registry, &image, push, log)).await?;
+    if let Some(tag) = staged.tag() {
+        progress.done(format!("pushed {}", name.with_tag(tag)));
+    }
+    Ok(staged)
+}
+
+async fn request<F: Forge, R: Registry, B: Builder>(
+    world: &World<F, R, B>,
+    job: Job<'_>,
+    order: &BuildOrder,
+    next: &Next,
+) -> Result<BuildRequest, Failure> {
+    let name = &job.order.wish.image;
+    let commit = world.forge.commit(&job.run.commit).await?;
+    let source = format!("{}/{}", job.run.server_url, job.run.repository);
+    let facts = Facts {
+        version: &next.version,
+        commit: &job.run.commit,
+        created: &commit.date,
+        source: &source,
+        repository: &job.run.repository,
+    };
+    let mut build_args = order.build_args.clone();
+    build_args.insert("VERSION".to_owned(), next.version.to_string());
+    let credentials = job.order.registry.iter().map(|found| (name.registry().to_owned(), found.clone()));
+    // The version before is a better cache than `latest`: nobody moves it in the middle of a build.
+    let cache = order.cache && !order.no_cache;
+    let cache_from = next.previous.iter().filter(|_| cache).map(|version| format!("{name}:{version}"));
+    Ok(BuildRequest {
+        context: order.context.clone(),
+        dockerfile: order.dockerfile.clone(),
+        target: order.target.clone(),
+        platform: order.platform.clone(),
+        build_args,
+        labels: labels::labels(&facts, &order.labels),
+        cache_from: cache_from.collect(),
+        inline_cache: cache,
+        no_cache: order.no_cache,
+        pull: order.pull,
+        credentials: credentials.collect::<BTreeMap<_, _>>(),
+    })
+}
+
+/// A claim that stands, whoever made it.
+struct Settled {
+    resumed: bool,
+    known: Known,
+    sha_tag: Option<ImageTag>,
+    reason: String,
+}
+
+/// Everything after the claim. Each step looks first and does only what is missing.
+async fn finish<F: Forge, R: Registry, B>(
+    world: &World<F, R, B>,
+    job: Job<'_>,
+    settled: Settled,
+    survey: &Survey,
+    progress: &Progress,
+) -> Result<Ending, Failure> {
+    let claim = &settled.known.claim;
+    let published = progress.stage("publish", publish::publish(&world.registry, claim)).await?;
+    let word = if published == Published::Now { "published" } else { "was published already:" };
+    progress.done(format!("{word} {}:{} as {}", claim.image, claim.version, claim.digest));
+    let latest = settle_latest(world, job, &survey.registry, progress).await?;
+    let release = match &job.order.release {
+        None => None,
+        Some(order) => {
+            let mut tagged = survey.git.clone();
+            tagged.push(claim.version.clone());
+            let facts = ReleaseFacts {
+                claim,
+                prefix: &job.order.wish.prefix,
+                order,
+                tagged: &tagged,
+                repository_url: &format!("{}/{}", job.run.server_url, job.run.repository),
+            };
+            let release = progress.stage("release", github::release(&world.forge, facts)).await?;
+            progress.done(format!("release {}: {}", release.tag, release.html_url));
+            if !release.draft && job.order.latest != LatestPolicy::Never {
+                let shown = github::show_highest(&world.forge, &release, &job.order.wish.prefix);
+                progress.stage("release", shown).await?;
+            }
+            Some(release)
+        }
+    };
+    Ok(Ending::Released(Box::new(Released {
+        resumed: settled.resumed,
+        sha_tag: settled.sha_tag,
+        reason: settled.reason,
+        known: settled.known,
+        release,
+        latest,
+    })))
+}
+
+/// `latest`, as the input says. Only a refusal by the registry is forgiven, and only under `auto`.
+async fn settle_latest<F: Forge, R: Registry, B>(
+    world: &World<F, R, B>,
+    job: Job<'_>,
+    listed: &RegistryVersions,
+    progress: &Progress,
+) -> Result<Option<Latest>, Failure> {
+    if job.order.latest == LatestPolicy::Never {
+        return Ok(None);
+    }
+    let image = &job.order.wish.image;
+    let settling = latest::settle(&world.forge, &world.registry, image, &job.order.claim_ref, listed);
+    match progress.stage("latest", settling).await {
+        Ok(latest) => {
+            match &latest {
+                Latest::Moved(version) => progress.done(format!("latest is {version} now")),
+                Latest::Already(version) => progress.done(format!("latest was {version} already")),
+                Latest::Foreign(version) => {
+                    tracing::warn!("latest is {version}, which this action did not make: left alone");
+                }
+                Latest::Nothing => tracing::warn!("no claimed version is published: latest was left alone"),
+            }
+            Ok(Some(latest))
+        }
+        Err(failure) if failure.kind == FailureKind::Conflict && job.order.latest == LatestPolicy::Auto => {
+            tracing::warn!("latest was not moved: {failure}");
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A newer commit is out. Its run may have died after the claim, so this one helps before it leaves.
+async fn superseded<F: Forge, R: Registry, B>(
+    world: &World<F, R, B>,
+    job: Job<'_>,
+    newer: &[Known],
+    listed: &RegistryVersions,
+    progress: &Progress,
+) -> Result<Ending, Failure> {
+    let by = newer.first().cloned().ok_or_else(|| {
+        Failure::new(
+            FailureKind::Internal,
+            "judging the commit",
+            "superseded by nothing",
+            "report this as a defect",
+        )
+    })?;
+    let helping = publish::help(&world.registry, &job.order.wish.image, newer, listed);
+    let helped = progress.stage("publish", helping).await?;
+    for help in &helped {
+        match help {
+            Help::Published(version) => {
+                progress.done(format!("published {version}, which its own run had left"))
+            }
+            Help::Left(why) => tracing::warn!("{why}"),
+        }
+    }
+    let latest = settle_latest(world, job, listed, progress).await?;
+    Ok(Ending::Superseded(Box::new(Superseded { by, helped, latest })))
+}
+
+struct Prepared<'a> {
+    plan: Plan,
+    survey: Survey,
+    why: &'a str,
+}
+
+/// Plan and build, and publish nothing.
+async fn preview<F: Forge, R: Registry, B: Builder>(
+    world: &World<F, R, B>,
+    job: Job<'_>,
+    prepared: Prepared<'_>,
+    progress: &Progress,
+    log: &mut dyn BuildLog,
+) -> Result<Ending, Failure> {
+    let Prepared { plan, survey, why } = prepared;
+    let mut built = None;
+    if job.order.command == Command::Release
+        && let (Plan::Claim(next), Source::Build(order)) = (&plan, &job.order.source)
+    {
+        tracing::info!("{}", next.reason);
+        let request = request(world, job, order, next).await?;
+        let image = progress.stage("build", world.builder.build(&request, log)).await?;
+        progress.done(format!("built {} as {image}, published nothing", next.version));
+        built = Some(image);
+    }
+    Ok(Ending::Planned(Box::new(Planned { plan, survey, why: why.to_owned(), built })))
+}

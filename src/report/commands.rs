@@ -1,0 +1,147 @@
+//! Workflow commands: lines by which a program talks to the runner.
+//!
+//! Syntax and escapes are those of "Workflow commands for GitHub Actions" and of the runner's
+//! `ActionCommand`. The runner obeys any line that looks like one, whoever wrote it: text that is not
+//! ours never reaches the log without [`defused`] or between [`StopCommands`].
+
+use rand::Rng as _;
+
+/// Levels of annotations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Blue: worth knowing.
+    Notice,
+    /// Yellow: look at it.
+    Warning,
+    /// Red: it failed.
+    Error,
+}
+
+impl Level {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Notice => "notice",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// GitHub cuts an annotation's text at 4096 characters; cut here, the end says so.
+const LONGEST: usize = 4000;
+
+/// An annotation on the run's page.
+pub fn annotation(level: Level, title: &str, text: &str) -> String {
+    let mut cut: String = text.chars().take(LONGEST).collect();
+    if cut.len() < text.len() {
+        cut.push_str("\n(cut; the log has all of it)");
+    }
+    format!("::{} title={}::{}", level.word(), property(title), data(&cut))
+}
+
+/// Keeps a value out of the log from here on. Several lines are masked as a whole and each for itself.
+pub fn mask(value: &str) -> String {
+    format!("::add-mask::{}", data(value))
+}
+
+/// Opens a group.
+pub fn group(title: &str) -> String {
+    format!("::group::{}", data(title))
+}
+
+/// Closes the open group.
+pub const END_GROUP: &str = "::endgroup::";
+
+fn data(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// A pair of lines between which the runner obeys nothing but the second one.
+#[derive(Debug)]
+pub struct StopCommands(String);
+
+impl StopCommands {
+    /// A pair with a token that nobody can guess, made anew for each use.
+    pub fn new() -> Self {
+        Self(format!("autotag-{:032x}", rand::rng().random::<u128>()))
+    }
+
+    /// The first line.
+    pub fn stop(&self) -> String {
+        format!("::stop-commands::{}", self.0)
+    }
+
+    /// The second line.
+    pub fn resume(&self) -> String {
+        format!("::{}::", self.0)
+    }
+}
+
+impl Default for StopCommands {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Somebody else's text for a line of our own: no line of it can be a command, and no control character
+/// but the line break gets through. (`##[` is obeyed anywhere in a line, `::` at its start.)
+pub fn defused(text: &str) -> String {
+    let calm: String = text
+        .chars()
+        .map(|character| if character.is_control() && character != '\n' { ' ' } else { character })
+        .collect();
+    let lines: Vec<String> = calm
+        .split('\n')
+        .map(|line| {
+            let line = line.replace("##[", "## [");
+            if line.trim_start().starts_with("::") { line.replacen("::", ": :", 1) } else { line }
+        })
+        .collect();
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_escaped_as_the_runner_reads_them() {
+        assert_eq!(
+            annotation(Level::Error, "a: b, c", "100%\nof it"),
+            "::error title=a%3A b%2C c::100%25%0Aof it"
+        );
+        assert_eq!(mask("a\nb"), "::add-mask::a%0Ab");
+        assert_eq!(group("50% done"), "::group::50%25 done");
+    }
+
+    #[test]
+    fn long_annotations_say_that_they_are_cut() {
+        let text = annotation(Level::Notice, "t", &"ä".repeat(5000));
+        assert!(text.chars().count() < 4096 && text.ends_with("(cut; the log has all of it)"));
+    }
+
+    #[test]
+    fn foreign_lines_cannot_command() {
+        for text in
+            ["::error::x", "  ::add-mask::x", "ok\n::stop-commands::x", "\r::error::x", "a ##[error]b"]
+        {
+            let safe = defused(text);
+            for line in safe.split(['\n', '\r']) {
+                assert!(
+                    !line.trim_start().starts_with("::") && !line.contains("##["),
+                    "{text:?} became {safe:?}"
+                );
+            }
+        }
+        assert_eq!(defused("std::fmt stays"), "std::fmt stays");
+    }
+
+    #[test]
+    fn stop_tokens_are_never_the_same() {
+        assert_ne!(StopCommands::new().stop(), StopCommands::new().stop());
+    }
+}

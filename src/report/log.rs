@@ -1,0 +1,89 @@
+//! The log: for people, or one JSON object a line.
+
+use std::fmt;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::commands::defused;
+use crate::inputs::order::LogFormat;
+
+/// Starts the log on standard output, where the runner reads commands too: one stream keeps their order.
+///
+/// `verbose` shows debugging lines (the runner's `RUNNER_DEBUG`). Other crates' lines are left out: some
+/// of them print requests.
+pub fn start(format: LogFormat, verbose: bool) {
+    let level = if verbose { Level::DEBUG } else { Level::INFO };
+    let own = tracing_subscriber::filter::filter_fn(move |meta| {
+        meta.target().starts_with("autotag_deploy") && *meta.level() <= level
+    });
+    use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+    let registry = tracing_subscriber::registry();
+    // Set once; a second start (tests in one process) keeps the first.
+    let _ = match format {
+        LogFormat::Json => {
+            let lines =
+                tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stdout);
+            tracing::subscriber::set_global_default(registry.with(lines.with_filter(own)))
+        }
+        LogFormat::Text => {
+            let lines = tracing_subscriber::fmt::layer().event_format(Lines).with_writer(std::io::stdout);
+            tracing::subscriber::set_global_default(registry.with(lines.with_filter(own)))
+        }
+    };
+}
+
+/// A message a line, then its fields; the level only where it is more than information. No time stamps:
+/// the runner adds its own.
+struct Lines;
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut text = Text::default();
+        event.record(&mut text);
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            Level::DEBUG => "debug: ",
+            _ => "",
+        };
+        let line = format!("{level}{}{}", text.message, text.fields);
+        writeln!(writer, "{}", defused(&line))
+    }
+}
+
+#[derive(Default)]
+struct Text {
+    message: String,
+    fields: String,
+}
+
+impl Visit for Text {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            value.clone_into(&mut self.message);
+        } else {
+            let _ = fmt::write(&mut self.fields, format_args!(" {}={value:?}", field.name()));
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            let _ = fmt::write(&mut self.fields, format_args!(" {}={value:?}", field.name()));
+        }
+    }
+}

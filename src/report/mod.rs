@@ -1,0 +1,9 @@
+//! What people and later steps get to see: log, groups, annotations, masks, outputs, the step summary.
+
+pub mod build_log;
+pub mod commands;
+pub mod log;
+pub mod outputs;
+pub mod plan;
+pub mod progress;
+pub mod summary;

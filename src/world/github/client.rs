@@ -1,0 +1,315 @@
+//! One call of GitHub's API: sent, answered, understood or turned into trouble.
+
+use futures_util::StreamExt as _;
+use http::{HeaderMap, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use serde::de::DeserializeOwned;
+
+use super::answers::Refusal;
+use super::{Access, CONNECT, GitHub, READ};
+use crate::world::link::Links;
+use crate::world::retry::{Patience, Repeat, with_patience};
+use crate::world::{Outcome, Trouble, TroubleKind, wire};
+
+/// An answer longer than this is refused rather than read: 10,000 refs are about 5 MB.
+const LONGEST_ANSWER: usize = 64 << 20;
+/// Pages asked for side by side. GitHub asks integrations not to send many requests at once.
+const SIDE_BY_SIDE: usize = 6;
+/// How often a list that changes while it is read is read again.
+const LISTINGS: usize = 4;
+
+/// What is called, in words and on the wire.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// For errors: `reading the ref refs/tags/v1`.
+    pub doing: &'a str,
+    /// Whether twice is once.
+    pub repeat: Repeat,
+    /// The method and the body.
+    pub send: Send<'a>,
+}
+
+/// Method and body.
+#[derive(Debug, Clone, Copy)]
+pub enum Send<'a> {
+    /// GET.
+    Get,
+    /// POST of JSON.
+    Post(&'a serde_json::Value),
+    /// PATCH of JSON.
+    Patch(&'a serde_json::Value),
+}
+
+/// What came back.
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+pub(super) fn connect(access: Access<'_>, patience: Patience) -> Outcome<GitHub> {
+    let doing = "setting up the GitHub client";
+    let internal = |why: String| Trouble::new(TroubleKind::Rejected, doing, why);
+    crate::world::install_tls();
+    // Built on reqwest, so that HTTPS_PROXY and SSL_CERT_FILE work as everywhere else.
+    let client = reqwest::Client::builder()
+        .user_agent(concat!("autotag-deploy/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT)
+        .read_timeout(READ)
+        .build()
+        .map_err(|error| wire::from_reqwest(doing, error, Repeat::Read))?;
+    let mut builder = octocrab::Octocrab::builder()
+        .base_uri(access.api_url)
+        .map_err(|error| internal(format!("GITHUB_API_URL {:?}: {error}", access.api_url)))?
+        .add_header(header::HeaderName::from_static("x-github-api-version"), "2022-11-28".to_owned());
+    if let Some(token) = access.token {
+        builder = builder.personal_token(token.reveal().to_owned());
+    }
+    let crab = builder.build_with_reqwest(client).map_err(|error| internal(wire::chain(&error)))?;
+    Ok(GitHub {
+        crab,
+        root: format!("{}/repos/{}", access.api_url, access.repository),
+        graphql_url: access.graphql_url.to_owned(),
+        patience,
+    })
+}
+
+impl GitHub {
+    /// GET that must find something.
+    pub(super) async fn get<T: DeserializeOwned>(&self, doing: &str, path: &str) -> Outcome<T> {
+        self.find(doing, path).await?.ok_or_else(|| not_found(doing))
+    }
+
+    /// GET; `None` for 404.
+    pub(super) async fn find<T: DeserializeOwned>(&self, doing: &str, path: &str) -> Outcome<Option<T>> {
+        let call = Call { doing, repeat: Repeat::Read, send: Send::Get };
+        let answer = self.call(call, &format!("{}{path}", self.root)).await?;
+        if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { understood(doing, &answer).map(Some) }
+    }
+
+    /// POST or PATCH.
+    pub(super) async fn write<T: DeserializeOwned>(&self, call: Call<'_>, path: &str) -> Outcome<T> {
+        let answer = self.call(call, &format!("{}{path}", self.root)).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Err(not_found(call.doing));
+        }
+        understood(call.doing, &answer)
+    }
+
+    /// GraphQL: the whole answer, `errors` included.
+    pub(super) async fn graphql(&self, call: Call<'_>) -> Outcome<serde_json::Value> {
+        let answer = self.call(call, &self.graphql_url).await?;
+        understood(call.doing, &answer)
+    }
+
+    /// All pages of a list. With `rel="last"` given, the pages between are asked for side by side.
+    ///
+    /// An entry added meanwhile pushes others to the next page, where they may be missed. It also changes
+    /// the last page, so that one is read again at the end; where it differs the whole list is.
+    pub(super) async fn list<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        path: &str,
+        items: fn(serde_json::Value) -> Option<Vec<T>>,
+    ) -> Outcome<Vec<T>> {
+        let url = format!("{}{path}", self.root);
+        for _ in 0..LISTINGS {
+            let first = self.page(doing, &url).await?;
+            let links = Links::of(&first.headers);
+            let mut pages = vec![first];
+            match (links.target("next"), links.target("last")) {
+                (None, _) => return collect(doing, &pages, items),
+                (Some(_), Some(last)) => {
+                    let Some(urls) = numbered(last) else { return Err(odd_link(doing, last)) };
+                    self.same_host(doing, last)?;
+                    let rest: Vec<Outcome<Answer>> = futures_util::stream::iter(&urls)
+                        .map(|url| self.page(doing, url))
+                        .buffered(SIDE_BY_SIDE)
+                        .collect()
+                        .await;
+                    for page in rest {
+                        pages.push(page?);
+                    }
+                    let again = self.page(doing, last).await?;
+                    let moved = pages.last().is_some_and(|page| page.body != again.body);
+                    if !moved && Links::of(&again.headers).target("next").is_none() {
+                        return collect(doing, &pages, items);
+                    }
+                }
+                (Some(next), None) => {
+                    self.follow(doing, next.to_owned(), &mut pages).await?;
+                    return collect(doing, &pages, items);
+                }
+            }
+        }
+        Err(Trouble::new(
+            TroubleKind::Unreachable,
+            doing,
+            format!("the list changed while it was read, {LISTINGS} times"),
+        ))
+    }
+
+    /// Page after page, as the links say.
+    async fn follow(&self, doing: &str, mut next: String, pages: &mut Vec<Answer>) -> Outcome<()> {
+        let mut seen = std::collections::BTreeSet::new();
+        loop {
+            self.same_host(doing, &next)?;
+            if !seen.insert(next.clone()) {
+                return Err(Trouble::new(TroubleKind::Garbled, doing, "the list's pages go round in circles"));
+            }
+            let page = self.page(doing, &next).await?;
+            let following = Links::of(&page.headers).target("next").map(ToOwned::to_owned);
+            pages.push(page);
+            match following {
+                Some(url) => next = url,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// A link to another host would get the token.
+    fn same_host(&self, doing: &str, url: &str) -> Outcome<()> {
+        let host = |url: &str| url::Url::parse(url).ok().map(|url| url.origin());
+        if host(url).is_some() && host(url) == host(&self.root) { Ok(()) } else { Err(odd_link(doing, url)) }
+    }
+
+    async fn page(&self, doing: &str, url: &str) -> Outcome<Answer> {
+        let answer = self.call(Call { doing, repeat: Repeat::Read, send: Send::Get }, url).await?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return Err(not_found(doing));
+        }
+        Ok(answer)
+    }
+
+    /// Sends it, as often as [`Repeat`] allows. An answer is a success or a 404; the rest is trouble.
+    async fn call(&self, call: Call<'_>, url: &str) -> Outcome<Answer> {
+        with_patience(&self.patience, call.repeat, async || {
+            let answer = self.once(call, url).await?;
+            if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
+                return Ok(answer);
+            }
+            let words = Refusal::words(&answer.body);
+            let trouble = wire::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
+            Err(with_remedy(trouble, answer.status, &words))
+        })
+        .await
+    }
+
+    async fn once(&self, call: Call<'_>, url: &str) -> Outcome<Answer> {
+        let response = match call.send {
+            Send::Get => self.crab._get(url).await,
+            Send::Post(body) => self.crab._post(url, Some(body)).await,
+            Send::Patch(body) => self.crab._patch(url, Some(body)).await,
+        };
+        let response = response.map_err(|error| unanswered(call, error))?;
+        let (head, body) = response.into_parts();
+        let body = Limited::new(body, LONGEST_ANSWER).collect().await.map_err(|error| {
+            let trouble = Trouble::new(
+                TroubleKind::Unreachable,
+                call.doing,
+                format!("the answer was cut short: {}", wire::chain(error.as_ref())),
+            );
+            if call.repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
+        })?;
+        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes().to_vec() })
+    }
+}
+
+/// octocrab wraps reqwest's error in a service error; inside it stands whether anything was sent.
+fn unanswered(call: Call<'_>, error: octocrab::Error) -> Trouble {
+    match error {
+        octocrab::Error::Reqwest { source, .. } => wire::from_reqwest(call.doing, source, call.repeat),
+        octocrab::Error::Service { source, .. } => match source.downcast::<octocrab::Error>() {
+            Ok(inner) => unanswered(call, *inner),
+            Err(other) => lost(call, &wire::chain(other.as_ref())),
+        },
+        other => lost(call, &wire::chain(&other)),
+    }
+}
+
+fn lost(call: Call<'_>, why: &str) -> Trouble {
+    let trouble = Trouble::new(TroubleKind::Unreachable, call.doing, why);
+    if call.repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
+}
+
+fn understood<T: DeserializeOwned>(doing: &str, answer: &Answer) -> Outcome<T> {
+    if answer.status == StatusCode::NOT_FOUND {
+        return Err(not_found(doing));
+    }
+    serde_json::from_slice(&answer.body).map_err(|error| {
+        Trouble::new(TroubleKind::Garbled, doing, format!("not the JSON that GitHub documents: {error}"))
+    })
+}
+
+fn collect<T: DeserializeOwned>(
+    doing: &str,
+    pages: &[Answer],
+    items: fn(serde_json::Value) -> Option<Vec<T>>,
+) -> Outcome<Vec<T>> {
+    let mut all = Vec::new();
+    for page in pages {
+        let value: serde_json::Value = understood(doing, page)?;
+        let found = items(value).ok_or_else(|| {
+            Trouble::new(TroubleKind::Garbled, doing, "a page is not the list that GitHub documents")
+        })?;
+        all.extend(found);
+    }
+    Ok(all)
+}
+
+/// The addresses of pages 2 to the last, by the last one's `page=`.
+fn numbered(last: &str) -> Option<Vec<String>> {
+    let url = url::Url::parse(last).ok()?;
+    let count: usize = url.query_pairs().find(|(key, _)| key == "page")?.1.parse().ok()?;
+    // GitHub has no list of more pages; a number from nowhere must not make requests without end.
+    if !(2..=10_000).contains(&count) {
+        return None;
+    }
+    let others: Vec<(String, String)> =
+        url.query_pairs().filter(|(key, _)| key != "page").map(|(key, value)| (key.into(), value.into())).collect();
+    let at = |page: usize| {
+        let mut url = url.clone();
+        url.query_pairs_mut().clear().extend_pairs(&others).append_pair("page", &page.to_string());
+        url.to_string()
+    };
+    Some((2..=count).map(at).collect())
+}
+
+fn odd_link(doing: &str, target: &str) -> Trouble {
+    Trouble::new(TroubleKind::Garbled, doing, format!("the list's next page is at {}", wire::excerpt(target)))
+}
+
+fn not_found(doing: &str) -> Trouble {
+    Trouble::new(TroubleKind::Denied, doing, "404 Not Found").with_remedy(
+        "GitHub says the same of what does not exist and of what the token may not see: check the repository's name, `github-token`, and the job's `permissions: contents: write`",
+    )
+}
+
+fn with_remedy(trouble: Trouble, status: StatusCode, words: &str) -> Trouble {
+    let remedy = match status.as_u16() {
+        401 => "`github-token` is missing, wrong or has expired",
+        403 if words.contains("not accessible by integration") => {
+            "give the job `permissions: contents: write`; an App's token as `github-token` needs \u{201c}Contents: write\u{201d}"
+        }
+        422 if words.contains("rule violations") => {
+            "a ruleset forbids this to the token: pass an App's token that may bypass it as `github-token`"
+        }
+        _ => return trouble,
+    };
+    if trouble.kind == TroubleKind::Throttled { trouble } else { trouble.with_remedy(remedy) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_numbered_from_the_last() {
+        let urls = numbered("https://api.example/repos/o/r/tags?per_page=100&page=4").unwrap();
+        assert_eq!(urls.len(), 3);
+        assert_eq!(urls[2], "https://api.example/repos/o/r/tags?per_page=100&page=4");
+        for odd in ["https://a/?page=x", "https://a/", "https://a/?page=1", "https://a/?page=99999999", "nonsense"] {
+            assert_eq!(numbered(odd), None, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! GitHub over octocrab: REST and GraphQL, each answer cut down to what somebody branches on.
+//!
+//! Requests go through octocrab's untyped calls, because its typed ones drop what decides here: the status,
+//! the `Link` and rate-limit headers, and GitHub's own words. octocrab's retries are not even compiled in:
+//! they would repeat a POST blindly; [`super::retry`] does it instead.
+
+mod answers;
+mod client;
+mod forge;
+
+use std::time::Duration;
+
+use super::Outcome;
+use super::retry::Patience;
+use crate::secret::Secret;
+
+pub use client::Call;
+
+/// One repository on a GitHub server.
+#[derive(Debug, Clone)]
+pub struct GitHub {
+    crab: octocrab::Octocrab,
+    /// `https://api.github.com/repos/OWNER/NAME`.
+    root: String,
+    graphql_url: String,
+    patience: Patience,
+}
+
+/// Where and as whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Access<'a> {
+    /// The REST API's root, without a slash at its end.
+    pub api_url: &'a str,
+    /// GraphQL's address.
+    pub graphql_url: &'a str,
+    /// `owner/name`.
+    pub repository: &'a str,
+    /// The token; none reads public repositories only.
+    pub token: Option<&'a Secret>,
+}
+
+/// Time for a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+/// Time without a byte of the answer. GitHub itself ends a request after 10 s ("Rate limits and timeouts").
+const READ: Duration = Duration::from_secs(30);
+
+impl GitHub {
+    /// A client; nothing is sent yet.
+    pub fn connect(access: Access<'_>, patience: Patience) -> Outcome<Self> {
+        client::connect(access, patience)
+    }
+}

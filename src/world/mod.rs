@@ -3,6 +3,7 @@
 //! this module.
 
 pub mod clock;
+pub mod registry;
 pub mod retry;
 mod tls;
 mod trouble;

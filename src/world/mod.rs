@@ -2,11 +2,17 @@
 //! speaks to the outside through these traits alone; no type of octocrab, reqwest or bollard leaves
 //! this module.
 
+pub mod clock;
+pub mod registry;
+pub mod retry;
+mod tls;
 mod trouble;
+pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use tls::install_tls;
 pub use trouble::{Effect, Trouble, TroubleKind};
 
 use crate::image::reference::{Digest, ImageName, ImageTag};

@@ -48,7 +48,8 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
     match inputs(&environment, &mut said, arguments.overrides, faults) {
         Err(failure) => console.failed(&failure, &progress),
         Ok((order, run)) => {
-            let result = until_interrupted(execute(&order, &run, &console, &progress), &progress).await;
+            let work = Box::pin(execute(&order, &run, &console, &progress));
+            let result = until_interrupted(work, &progress).await;
             match result {
                 Ok(ending) => console.ended(&ending, &order, &run, &progress),
                 Err(failure) => console.failed(&failure, &progress),
@@ -106,7 +107,7 @@ async fn execute(
     };
     let world = World {
         forge: GitHub::connect(access, Patience::default())?,
-        registry: OciRegistry::new(order.wish.image.clone(), order.registry.clone(), Patience::default())?,
+        registry: OciRegistry::new(order.wish.image.clone(), order.registry.as_ref(), Patience::default())?,
         builder: LazyDocker::default(),
     };
     let purpose = purpose(order, run, &world.forge).await?;

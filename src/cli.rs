@@ -3,12 +3,20 @@
 //! The flags are made from the table of inputs, and their help from action.yml, so that the three cannot
 //! drift apart.
 
-use clap::{Arg, ArgMatches, ColorChoice};
+use std::fmt::Write as _;
+
+use clap::{Arg, ArgAction, ArgMatches};
 
 use crate::failure::Kind;
 use crate::inputs::run::Overrides;
 use crate::inputs::spec::{self, INPUTS, InputSpec};
 use crate::inputs::{Fault, Faults, Said};
+
+/// This program's version: what its image was released as, else the package's.
+pub const VERSION: &str = match option_env!("VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
 
 /// What the arguments said.
 #[derive(Clone, Default)]
@@ -77,9 +85,11 @@ fn taken(matches: &ArgMatches, said: &mut Said) -> Arguments {
 
 fn command() -> clap::Command {
     let mut command = clap::Command::new("autotag-deploy")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(VERSION)
+        // `--version` is the input of that name.
+        .disable_version_flag(true)
+        .arg(Arg::new("own-version").short('V').action(ArgAction::Version).help("Print this program's version"))
         .about("From a merge to a released image in one step")
-        .color(ColorChoice::Never)
         .after_help(after_help())
         .arg(run_fact(
             "repository",
@@ -94,7 +104,7 @@ fn command() -> clap::Command {
         let mut help = about.trim().to_owned();
         let default = spec::default_of(spec.name);
         if !default.is_empty() {
-            help.push_str(&format!(" [default: {default}]"));
+            let _ = write!(help, " [default: {default}]");
         }
         let argument = Arg::new(spec.name).help(help).value_name("VALUE");
         command = command.arg(if spec.name == "command" {

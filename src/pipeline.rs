@@ -142,8 +142,12 @@ pub async fn run<F: Forge, R: Registry, B: Builder>(
                     job.order.wish.prefix.tag_of(&next.version),
                     job.run.commit.short()
                 ));
-                let claimed =
-                    Settled { resumed: false, known, sha_tag: staged.tag().cloned(), reason: next.reason };
+                let claimed = Settled {
+                    resumed: false,
+                    known: *known,
+                    sha_tag: staged.tag().cloned(),
+                    reason: next.reason,
+                };
                 return finish(world, job, claimed, &survey, progress).await;
             }
             Claimed::LookAgain { object, why } => {
@@ -274,8 +278,8 @@ async fn finish<F: Forge, R: Registry, B>(
 ) -> Result<Ending, Failure> {
     let claim = &settled.known.claim;
     let published = progress.stage("publish", publish::publish(&world.registry, claim)).await?;
-    let word = if published == Published::Now { "published" } else { "was published already:" };
-    progress.done(format!("{word} {}:{} as {}", claim.image, claim.version, claim.digest));
+    let verb = if published == Published::Now { "published" } else { "was published already:" };
+    progress.done(format!("{verb} {}:{} as {}", claim.image, claim.version, claim.digest));
     let latest = settle_latest(world, job, &survey.registry, progress).await?;
     let release = match &job.order.release {
         None => None,
@@ -361,7 +365,7 @@ async fn superseded<F: Forge, R: Registry, B>(
     for help in &helped {
         match help {
             Help::Published(version) => {
-                progress.done(format!("published {version}, which its own run had left"))
+                progress.done(format!("published {version}, which its own run had left"));
             }
             Help::Left(why) => tracing::warn!("{why}"),
         }

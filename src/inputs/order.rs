@@ -403,7 +403,10 @@ impl Reader<'_> {
         refused: &dyn Fn(&str) -> Option<&'static str>,
     ) -> BTreeMap<String, String> {
         let mut pairs = BTreeMap::new();
-        for line in self.said.text(name).lines().map(str::trim).filter(|line| !line.is_empty()) {
+        for (number, line) in self.said.text(name).lines().map(str::trim).enumerate() {
+            if line.is_empty() {
+                continue;
+            }
             match line.split_once('=').map(|(key, value)| (key.trim(), value)) {
                 Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) => {
                     if let Some(expected) = refused(key) {
@@ -412,11 +415,8 @@ impl Reader<'_> {
                         self.faults.of_input(name, key, "each key once");
                     }
                 }
-                // The key alone is shown: people do put secrets into build arguments.
-                _ => {
-                    let shown = line.split(char::is_whitespace).next().unwrap_or_default();
-                    self.faults.of_input(name, shown, "one `KEY=VALUE` a line");
-                }
+                // The line is not shown: people do put secrets into build arguments.
+                _ => self.faults.of_input(name, &format!("line {}", number + 1), "one `KEY=VALUE` a line"),
             }
         }
         pairs

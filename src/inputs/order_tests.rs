@@ -1,1 +1,122 @@
+//! What inputs mean, in tables.
 
+use super::*;
+use crate::inputs::said::Environment;
+
+fn run_of(pairs: &[(&str, &str)]) -> Run {
+    let sha = "a".repeat(40);
+    let mut all = vec![
+        ("GITHUB_REPOSITORY", "Org/App"),
+        ("GITHUB_SHA", sha.as_str()),
+        ("GITHUB_ACTOR", "octocat"),
+        ("GITHUB_EVENT_NAME", "push"),
+        ("GITHUB_REF", "refs/heads/main"),
+        ("GITHUB_WORKSPACE", "/work"),
+    ];
+    all.extend(pairs);
+    Run::read(&Environment::of(all), &crate::inputs::run::Overrides::default(), &mut Faults::default())
+        .expect("the run is complete")
+}
+
+fn parse_in(run: &Run, inputs: &[(&'static str, &str)]) -> Result<Order, Faults> {
+    let mut said = Said::default();
+    for (name, value) in inputs {
+        said.set(name, (*value).to_owned());
+    }
+    let mut faults = Faults::default();
+    Order::parse(&said, run, &mut faults).ok_or(faults)
+}
+
+fn parse(inputs: &[(&'static str, &str)]) -> Result<Order, Faults> {
+    parse_in(&run_of(&[]), inputs)
+}
+
+#[test]
+fn nothing_given_is_enough() {
+    let order = parse(&[]).expect("defaults are valid");
+    assert_eq!(order.wish.image.to_string(), "ghcr.io/org/app");
+    assert!(order.notices[0].contains("Org/App"), "upper case is lowered with a notice: {:?}", order.notices);
+    assert_eq!(order.claim_ref.as_str(), "refs/autotag/v/head");
+    assert_eq!(order.wish.wanted, Wanted::Bump(Level::Patch));
+    assert_eq!(order.registry, None);
+    let Source::Build(build) = &order.source else { panic!("it is built") };
+    assert_eq!(build.dockerfile, PathBuf::from("/work/./Dockerfile"));
+}
+
+#[test]
+fn all_faults_of_all_inputs_are_told_at_once() {
+    let faults = parse(&[
+        ("command", "relase"),
+        ("image", "ghcr.io/org/app:1"),
+        ("registry-username", "me"),
+        ("bump", "huge"),
+        ("version", "v1.2.3"),
+        ("tag-prefix", "v 1"),
+        ("initial-version", "1.0.0+build"),
+        ("platforms", "linux/amd64,linux/arm64"),
+        ("build-args", "A=1\nB\nVERSION=2\nA=3"),
+        ("labels", "org.opencontainers.image.version=1"),
+        ("cache", "gha"),
+        ("no-cache", "yes"),
+        ("image-digest", "sha256:123"),
+        ("latest", "always"),
+        ("release", "1"),
+        ("claim-ref", "head"),
+        ("log-format", "xml"),
+    ])
+    .expect_err("nearly everything is wrong");
+    insta::assert_snapshot!(faults);
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let faults = parse(&[("registry-password", "hunter2")]).expect_err("the user name is missing");
+    assert!(faults.to_string().contains("registry-username"));
+    assert!(!faults.to_string().contains("hunter2"));
+}
+
+#[test]
+fn the_workflow_token_is_for_githubs_own_registry_alone() {
+    let ghes = run_of(&[("GITHUB_SERVER_URL", "https://git.example")]);
+    for (run, image, password) in [
+        (run_of(&[]), "ghcr.io/org/app", Some("t0ken")),
+        (run_of(&[]), "docker.io/org/app", None),
+        (run_of(&[]), "ghcr.io.example/org/app", None),
+        (ghes.clone(), "containers.git.example/org/app", Some("t0ken")),
+        (ghes.clone(), "ghcr.io/org/app", None),
+    ] {
+        let order = parse_in(&run, &[("image", image), ("workflow-token", "t0ken")]).expect(image);
+        let found = order.registry.as_ref().map(|found| found.password.reveal());
+        assert_eq!(found, password, "{image} on {}", run.server_url);
+    }
+    let own =
+        parse(&[("workflow-token", "t"), ("registry-username", "me"), ("registry-password", "p")]).unwrap();
+    assert_eq!(own.registry.unwrap().username, "me");
+}
+
+#[test]
+fn only_release_branches_and_version_tags_release() {
+    let purpose = |pairs: &[(&str, &str)], inputs: &[(&'static str, &str)]| {
+        let run = run_of(pairs);
+        parse_in(&run, inputs).expect("valid").purpose(&run, "main")
+    };
+    for (event, reference, branches, releases) in [
+        ("push", "refs/heads/main", "", true),
+        ("push", "refs/heads/dev", "", false),
+        ("push", "refs/heads/release/2", "main, release/*", true),
+        ("push", "refs/heads/main", "release/*", false),
+        ("pull_request", "refs/pull/1/merge", "", false),
+        ("pull_request_target", "refs/heads/main", "", false),
+        ("push", "refs/tags/v1.2.3", "", true),
+        ("push", "refs/tags/v1", "", false),
+        ("push", "refs/tags/v1.2.3-rc.1", "", false),
+    ] {
+        let pairs = [("GITHUB_EVENT_NAME", event), ("GITHUB_REF", reference)];
+        let found = purpose(&pairs, &[("release-branches", branches)]);
+        assert_eq!(found.preview.is_none(), releases, "{event} {reference} {branches:?}");
+    }
+    let tag = purpose(&[("GITHUB_REF", "refs/tags/v1.2.3")], &[]);
+    assert_eq!(tag.wish.wanted, Wanted::PushedTag(Version::new(1, 2, 3)));
+    assert!(purpose(&[], &[("dry-run", "true")]).preview.is_some());
+    assert!(purpose(&[], &[("command", "plan")]).preview.is_some());
+}

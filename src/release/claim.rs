@@ -17,7 +17,7 @@ use crate::world::{Effect, Forge, RefUpdate, RefsAnswer};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
     /// It is ours.
-    Won(Known),
+    Won(Box<Known>),
     /// Somebody else was faster, or the answer was lost: look again. The tag object that was made, so that
     /// it is known again where the claim took effect after all.
     LookAgain {
@@ -54,7 +54,7 @@ pub async fn claim(forge: &impl Forge, order: ClaimOrder<'_>, staged: &Staged) -
     let answer = forge.update_refs(&updates).await;
     let look_again = |why: String| Claimed::LookAgain { object: object.clone(), why };
     match answer {
-        Ok(RefsAnswer::Applied) => Ok(Claimed::Won(Known { id: object, claim })),
+        Ok(RefsAnswer::Applied) => Ok(Claimed::Won(Box::new(Known { id: object, claim }))),
         Ok(RefsAnswer::Refused(words)) => {
             if nothing_moved(forge, &order).await? {
                 return Err(forbidden(&order, &tag, words));

@@ -80,12 +80,11 @@ async fn find(forge: &impl Forge, tag: &str) -> Outcome<Option<Release>> {
 
 async fn new_release(forge: &impl Forge, facts: &ReleaseFacts<'_>, tag: &str) -> Outcome<NewRelease> {
     let version = &facts.claim.version;
-    let text = match &facts.order.notes {
-        Some(text) => text.clone(),
-        None => {
-            let previous = tagged_before(facts).map(|version| facts.prefix.tag_of(version));
-            forge.generate_notes(tag, previous.as_deref()).await?
-        }
+    let text = if let Some(text) = &facts.order.notes {
+        text.clone()
+    } else {
+        let previous = tagged_before(facts).map(|version| facts.prefix.tag_of(version));
+        forge.generate_notes(tag, previous.as_deref()).await?
     };
     Ok(NewRelease {
         tag: tag.to_owned(),

@@ -8,7 +8,7 @@ use semver::Version;
 use crate::image::reference::{Digest, ImageName};
 
 /// What the block says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Block<'a> {
     /// The image.
     pub image: &'a ImageName,

@@ -200,7 +200,7 @@ async fn tagged_here(
     let mut pushed = None;
     match question.wanted {
         Wanted::Exactly(version) => {
-            candidates.extend(tags.get_key_value(version).map(|(version, _)| version))
+            candidates.extend(tags.get_key_value(version).map(|(version, _)| version));
         }
         // A list may lag behind the push that started this run; the ref by its name does not.
         Wanted::PushedTag(version) => pushed = Some(version),

@@ -103,14 +103,14 @@ impl<W: Write> GroupedLog<W> {
         }
     }
 
-    fn started(&mut self, id: String, name: String) {
-        if self.steps.contains_key(&id) {
+    fn started(&mut self, id: &str, name: String) {
+        if self.steps.contains_key(id) {
             return;
         }
-        self.steps.insert(id.clone(), Step { name, ..Step::default() });
-        self.waiting.push(id.clone());
+        self.steps.insert(id.to_owned(), Step { name, ..Step::default() });
+        self.waiting.push(id.to_owned());
         if self.waiting.len() == 1 {
-            self.show(&id);
+            self.show(id);
         }
     }
 
@@ -159,7 +159,7 @@ impl<W: Write> BuildLog for GroupedLog<W> {
             return as_json(&event);
         }
         match event {
-            BuildEvent::StepStarted { step, name } => self.started(step, name),
+            BuildEvent::StepStarted { step, name } => self.started(&step, name),
             BuildEvent::Line { step, text } => self.line(&step, &text),
             BuildEvent::StepEnded { step, seconds, cached, error } => {
                 if let Some(found) = self.steps.get_mut(&step) {

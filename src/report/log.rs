@@ -6,6 +6,7 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::commands::defused;
@@ -20,7 +21,6 @@ pub fn start(format: LogFormat, verbose: bool) {
     let own = tracing_subscriber::filter::filter_fn(move |meta| {
         meta.target().starts_with("autotag_deploy") && *meta.level() <= level
     });
-    use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
     let registry = tracing_subscriber::registry();
     // Set once; a second start (tests in one process) keeps the first.
     let _ = match format {

@@ -1,5 +1,6 @@
 //! Outputs for later steps: `GITHUB_OUTPUT`, in the file format that the runner reads.
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
@@ -113,7 +114,7 @@ pub fn write(path: &Path, outputs: &Outputs) -> std::io::Result<()> {
     let mut text = String::new();
     for (name, value) in outputs.pairs() {
         let delimiter = delimiter_for(&value);
-        text.push_str(&format!("{name}<<{delimiter}\n{value}\n{delimiter}\n"));
+        let _ = write!(text, "{name}<<{delimiter}\n{value}\n{delimiter}\n");
     }
     OpenOptions::new().append(true).create(true).open(path)?.write_all(text.as_bytes())
 }

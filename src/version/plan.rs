@@ -378,3 +378,7 @@ fn highest_below(survey: &Survey, version: &Version) -> Option<Version> {
     let all = claimed.chain(survey.registry.versions()).chain(&survey.git);
     highest_stable(all.filter(|other| other.cmp_precedence(version).is_lt())).cloned()
 }
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -3,6 +3,8 @@
 //! this module.
 
 pub mod clock;
+pub mod docker;
+pub mod github;
 pub mod registry;
 pub mod retry;
 mod tls;

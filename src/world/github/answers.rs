@@ -111,7 +111,11 @@ impl Refusal {
             }
         });
         let details: Vec<String> = details.collect();
-        if details.is_empty() { refusal.message } else { format!("{} ({})", refusal.message, details.join("; ")) }
+        if details.is_empty() {
+            refusal.message
+        } else {
+            format!("{} ({})", refusal.message, details.join("; "))
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::answers::Refusal;
 use super::{Access, CONNECT, GitHub, READ};
-use crate::world::link::Links;
+use crate::world::registry::link;
 use crate::world::retry::{Patience, Repeat, with_patience};
 use crate::world::{Outcome, Trouble, TroubleKind, wire};
 
@@ -45,6 +45,17 @@ struct Answer {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
+}
+
+impl Answer {
+    /// The target of a link in the headers. One that cannot be read is an error: taken for "no further
+    /// page" it would cut the list short.
+    fn link(&self, doing: &str, relation: &str) -> Outcome<Option<String>> {
+        let values: Result<Vec<&str>, _> =
+            self.headers.get_all(header::LINK).iter().map(|value| value.to_str()).collect();
+        let values = values.map_err(|_| odd_link(doing, "a header that is no text"))?;
+        link::related(values, relation).map_err(|error| odd_link(doing, &error.to_string()))
+    }
 }
 
 pub(super) fn connect(access: Access<'_>, patience: Patience) -> Outcome<GitHub> {
@@ -115,13 +126,13 @@ impl GitHub {
         let url = format!("{}{path}", self.root);
         for _ in 0..LISTINGS {
             let first = self.page(doing, &url).await?;
-            let links = Links::of(&first.headers);
+            let (next, last) = (first.link(doing, "next")?, first.link(doing, "last")?);
             let mut pages = vec![first];
-            match (links.target("next"), links.target("last")) {
+            match (next, last) {
                 (None, _) => return collect(doing, &pages, items),
                 (Some(_), Some(last)) => {
-                    let Some(urls) = numbered(last) else { return Err(odd_link(doing, last)) };
-                    self.same_host(doing, last)?;
+                    let Some(urls) = numbered(&last) else { return Err(odd_link(doing, &last)) };
+                    self.same_host(doing, &last)?;
                     let rest: Vec<Outcome<Answer>> = futures_util::stream::iter(&urls)
                         .map(|url| self.page(doing, url))
                         .buffered(SIDE_BY_SIDE)
@@ -130,14 +141,14 @@ impl GitHub {
                     for page in rest {
                         pages.push(page?);
                     }
-                    let again = self.page(doing, last).await?;
+                    let again = self.page(doing, &last).await?;
                     let moved = pages.last().is_some_and(|page| page.body != again.body);
-                    if !moved && Links::of(&again.headers).target("next").is_none() {
+                    if !moved && again.link(doing, "next")?.is_none() {
                         return collect(doing, &pages, items);
                     }
                 }
                 (Some(next), None) => {
-                    self.follow(doing, next.to_owned(), &mut pages).await?;
+                    self.follow(doing, next, &mut pages).await?;
                     return collect(doing, &pages, items);
                 }
             }
@@ -155,10 +166,14 @@ impl GitHub {
         loop {
             self.same_host(doing, &next)?;
             if !seen.insert(next.clone()) {
-                return Err(Trouble::new(TroubleKind::Garbled, doing, "the list's pages go round in circles"));
+                return Err(Trouble::new(
+                    TroubleKind::Garbled,
+                    doing,
+                    "the list's pages go round in circles",
+                ));
             }
             let page = self.page(doing, &next).await?;
-            let following = Links::of(&page.headers).target("next").map(ToOwned::to_owned);
+            let following = page.link(doing, "next")?;
             pages.push(page);
             match following {
                 Some(url) => next = url,
@@ -265,8 +280,11 @@ fn numbered(last: &str) -> Option<Vec<String>> {
     if !(2..=10_000).contains(&count) {
         return None;
     }
-    let others: Vec<(String, String)> =
-        url.query_pairs().filter(|(key, _)| key != "page").map(|(key, value)| (key.into(), value.into())).collect();
+    let others: Vec<(String, String)> = url
+        .query_pairs()
+        .filter(|(key, _)| key != "page")
+        .map(|(key, value)| (key.into(), value.into()))
+        .collect();
     let at = |page: usize| {
         let mut url = url.clone();
         url.query_pairs_mut().clear().extend_pairs(&others).append_pair("page", &page.to_string());
@@ -308,7 +326,9 @@ mod tests {
         let urls = numbered("https://api.example/repos/o/r/tags?per_page=100&page=4").unwrap();
         assert_eq!(urls.len(), 3);
         assert_eq!(urls[2], "https://api.example/repos/o/r/tags?per_page=100&page=4");
-        for odd in ["https://a/?page=x", "https://a/", "https://a/?page=1", "https://a/?page=99999999", "nonsense"] {
+        for odd in
+            ["https://a/?page=x", "https://a/", "https://a/?page=1", "https://a/?page=99999999", "nonsense"]
+        {
             assert_eq!(numbered(odd), None, "{odd}");
         }
     }

@@ -1,15 +1,17 @@
 //! The calls of [`Forge`], one after another as the trait lists them.
 
+use std::fmt::Write as _;
+
 use serde_json::json;
 
+use super::GitHub;
 use super::answers;
 use super::client::{Call, Send};
-use super::GitHub;
 use crate::version::git::{ObjectId, RefName};
 use crate::world::retry::Repeat;
 use crate::world::{
-    Ancestry, Commit, Forge, GitRef, NewRelease, Outcome, RefUpdate, RefsAnswer, Release, ReleaseEdit, Repository,
-    TagObject, Trouble, TroubleKind,
+    Ancestry, Commit, Forge, GitRef, NewRelease, Outcome, RefUpdate, RefsAnswer, Release, ReleaseEdit,
+    Repository, TagObject, Trouble, TroubleKind,
 };
 
 /// Refs are asked for by this mutation (GraphQL reference, `updateRefs`). `force` is needed where the head
@@ -139,8 +141,9 @@ impl Forge for GitHub {
     }
 
     async fn release_of(&self, tag: &str) -> Outcome<Option<Release>> {
-        let found: Option<answers::Release> =
-            self.find(&format!("reading the release {tag}"), &format!("/releases/tags/{}", escaped(tag))).await?;
+        let found: Option<answers::Release> = self
+            .find(&format!("reading the release {tag}"), &format!("/releases/tags/{}", escaped(tag)))
+            .await?;
         Ok(found.map(Into::into))
     }
 
@@ -183,7 +186,11 @@ impl Forge for GitHub {
 
 fn git_ref(doing: &str, found: answers::GitRef) -> Outcome<GitRef> {
     let name = found.name.parse().map_err(|error| {
-        Trouble::new(TroubleKind::Garbled, doing, format!("a ref is called {:?}, expected {error}", found.name))
+        Trouble::new(
+            TroubleKind::Garbled,
+            doing,
+            format!("a ref is called {:?}, expected {error}", found.name),
+        )
     })?;
     Ok(GitRef { name, annotated: found.object.kind == "tag", target: found.object.sha })
 }
@@ -192,8 +199,10 @@ fn git_ref(doing: &str, found: answers::GitRef) -> Outcome<GitRef> {
 fn refs_answer(doing: &str, answer: &serde_json::Value) -> Outcome<RefsAnswer> {
     let errors = answer.get("errors").and_then(serde_json::Value::as_array);
     if let Some(errors) = errors.filter(|errors| !errors.is_empty()) {
-        let words: Vec<&str> =
-            errors.iter().filter_map(|error| error.get("message").and_then(serde_json::Value::as_str)).collect();
+        let words: Vec<&str> = errors
+            .iter()
+            .filter_map(|error| error.get("message").and_then(serde_json::Value::as_str))
+            .collect();
         return Ok(RefsAnswer::Refused(words.join("; ")));
     }
     if answer.pointer("/data/updateRefs").is_some_and(|payload| !payload.is_null()) {
@@ -209,7 +218,7 @@ fn escaped(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            let _ = write!(text, "%{byte:02X}");
         }
     }
     text

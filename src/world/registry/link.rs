@@ -20,15 +20,23 @@ pub struct BadLink(String);
 ///
 /// A header that cannot be read is an error: taken for "no further page" it would cut the list short.
 pub fn next<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Option<String>, BadLink> {
+    related(values, "next")
+}
+
+/// The same for any relation; GitHub also says which page is the `last`.
+pub fn related<'a>(
+    values: impl IntoIterator<Item = &'a str>,
+    relation: &str,
+) -> Result<Option<String>, BadLink> {
     let mut found: Option<String> = None;
     for value in values {
         for link in parse(value)? {
-            if !link.relation.split_ascii_whitespace().any(|relation| relation.eq_ignore_ascii_case("next")) {
+            if !link.relation.split_ascii_whitespace().any(|word| word.eq_ignore_ascii_case(relation)) {
                 continue;
             }
             match &found {
                 Some(other) if *other != link.target => {
-                    return Err(BadLink(format!("two next pages: {other} and {}", link.target)));
+                    return Err(BadLink(format!("two {relation} pages: {other} and {}", link.target)));
                 }
                 _ => found = Some(link.target),
             }

@@ -8,7 +8,7 @@ mod auth;
 mod challenge;
 mod connection;
 mod grammar;
-mod link;
+pub(crate) mod link;
 mod manifest;
 mod refusal;
 mod tags;

@@ -1,5 +1,9 @@
 //! Images: their names and digests; the build's context and log.
 
 #[cfg(feature = "action")]
+pub mod context;
+#[cfg(feature = "action")]
+pub mod dockerfile;
+#[cfg(feature = "action")]
 pub mod ignore;
 pub mod reference;

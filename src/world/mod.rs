@@ -2,6 +2,7 @@
 //! speaks to the outside through these traits alone; no type of octocrab, reqwest or bollard leaves
 //! this module.
 
+pub mod docker;
 mod trouble;
 
 use std::collections::BTreeMap;

@@ -232,7 +232,7 @@ fn an_unreadable_file_is_named() {
     let folder = folder(&[("Dockerfile", ""), ("key", "secret")]);
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("mode");
     fs::set_permissions(folder.path().join("key"), fs::Permissions::from_mode(0o000)).expect("mode");
-    let said = child("context::an_unreadable_file_is_named", "UNREADABLE", folder.path(), true);
+    let said = run_again("context::an_unreadable_file_is_named", "UNREADABLE", folder.path(), true);
     assert!(said.contains("said: cannot read `") && said.contains("/key`"), "{said}");
     assert!(said.contains("Permission denied"), "{said}");
 }
@@ -259,7 +259,8 @@ fn a_gigabyte_of_context_needs_little_memory() {
     let folder = folder(&[("Dockerfile", "")]);
     let big = fs::File::create(folder.path().join("big")).expect("a file");
     big.set_len(1 << 30).expect("a sparse gigabyte");
-    let said = child("context::a_gigabyte_of_context_needs_little_memory", "GIGABYTE", folder.path(), false);
+    let said =
+        run_again("context::a_gigabyte_of_context_needs_little_memory", "GIGABYTE", folder.path(), false);
     let number = |key: &str| -> u64 {
         let line =
             said.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key} {said}"));
@@ -274,7 +275,7 @@ fn child_argument(purpose: &str) -> Option<PathBuf> {
 }
 
 /// Runs one test of this program again, in a process of its own; gives what it printed.
-fn child(test: &str, purpose: &str, folder: &Path, as_nobody: bool) -> String {
+fn run_again(test: &str, purpose: &str, folder: &Path, as_nobody: bool) -> String {
     let program = std::env::current_exe().expect("this program");
     let mut command = if as_nobody {
         // The program may stand where nobody may look: a copy beside the context does not.

@@ -91,6 +91,22 @@ impl Dockerfile {
 }
 
 impl Instruction {
+    /// What a COPY or ADD takes from the context, as it is written; nothing for what has no plain names.
+    pub fn copied_from_context(&self) -> Vec<&str> {
+        let mut words = self.text.split(' ');
+        let copies = words.next().is_some_and(|keyword| {
+            keyword.eq_ignore_ascii_case("COPY") || keyword.eq_ignore_ascii_case("ADD")
+        });
+        let words: Vec<&str> = words.collect();
+        if !copies || words.iter().any(|word| word.starts_with("--from=")) {
+            return Vec::new();
+        }
+        let names = words.iter().filter(|word| !word.starts_with("--"));
+        let mut names: Vec<&str> = names.map(|name| name.trim_matches(['[', ']', '"', ','])).collect();
+        names.pop();
+        names.into_iter().map(|name| name.trim_start_matches("./").trim_matches('/')).collect()
+    }
+
     fn is_in(&self, stage: &str) -> bool {
         self.stage_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(stage))
             || stage.strip_prefix("stage-").is_some_and(|number| number.parse() == Ok(self.stage))
@@ -261,6 +277,21 @@ CMD [\"/app\"]
         assert_eq!(file.locate("[2/2] COPY c d").map(|found| found.line), Some(5));
         assert_eq!(file.at_line(4).map(|found| found.line), Some(3));
         assert_eq!(file.at_line(1), None);
+    }
+
+    #[test]
+    fn what_a_copy_takes_is_read() {
+        for (text, names) in [
+            ("COPY a ./b/ /c/ .", &["a", "b", "c"][..]),
+            ("copy --chown=1:1 dist/app /", &["dist/app"]),
+            ("ADD [\"a b\", \"x\", \"/\"]", &["a", "b", "x"]),
+            ("COPY --from=build a /", &[]),
+            ("RUN cp a b", &[]),
+            ("COPY", &[]),
+        ] {
+            let file = Dockerfile::parse(text);
+            assert_eq!(file.instructions[0].copied_from_context(), names, "{text}");
+        }
     }
 
     #[test]

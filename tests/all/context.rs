@@ -290,10 +290,10 @@ fn run_again(test: &str, purpose: &str, folder: &Path, as_nobody: bool) -> Strin
     command.args(["--exact", test, "--nocapture"]).env(format!("AUTOTAG_TEST_{purpose}"), folder);
     let output = command.output().expect("the child runs");
     let _ = fs::remove_file(folder.with_extension("program"));
-    let text =
+    let printed =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{text}");
-    text
+    assert!(output.status.success(), "{printed}");
+    printed
 }
 
 const TREE: &[&str] = &[

@@ -30,9 +30,11 @@ impl BuildLog for Log {
 
 impl Log {
     fn lines(&self) -> Vec<&str> {
-        let line =
-            |event| if let &BuildEvent::Line { ref text, .. } = event { Some(text.as_str()) } else { None };
-        self.0.iter().filter_map(line).collect()
+        let lines = self.0.iter().filter_map(|event| match event {
+            BuildEvent::Line { text, .. } => Some(text.as_str()),
+            _ => None,
+        });
+        lines.collect()
     }
 
     /// The name of each step, and whether it came from the cache.
@@ -89,7 +91,8 @@ fn request(context: &Path) -> BuildRequest {
         target: None,
         platform: None,
         build_args: BTreeMap::new(),
-        labels: BTreeMap::from([("autotag-deploy.test".to_owned(), "docker_build".to_owned())]),
+        // With a number of its own no test's image is another's, which removes it.
+        labels: BTreeMap::from([("autotag-deploy.test".to_owned(), unique().to_string())]),
         cache_from: Vec::new(),
         inline_cache: false,
         no_cache: false,
@@ -199,11 +202,22 @@ async fn copying_what_is_ignored_is_explained() {
     ]);
     let trouble = fails(&request(folder.path())).await;
     assert!(trouble.why.contains("Dockerfile line 2, `COPY dist/app /`"), "{trouble}");
-    let remedy = trouble.remedy.expect("a remedy");
+    let remedy = trouble.remedy.clone().unwrap_or_else(|| panic!("no remedy: {trouble}"));
     assert!(
         remedy.starts_with("`dist/app` is kept out") && remedy.contains(".dockerignore, line 2"),
         "{remedy}"
     );
+}
+
+/// Cuts the file between the plan and the sending of it.
+struct Cut<'a>(&'a Path);
+
+impl BuildLog for Cut<'_> {
+    fn event(&mut self, event: BuildEvent) {
+        if matches!(event, BuildEvent::Note(text) if text.starts_with("context: ")) {
+            fs::write(self.0, "01234").expect("shorter");
+        }
+    }
 }
 
 #[tokio::test]
@@ -215,15 +229,6 @@ async fn inputs_and_files_at_fault_are_named() {
     assert_eq!(trouble.kind, TroubleKind::Build);
     assert!(trouble.why.starts_with("input `file`: "), "{trouble}");
 
-    /// Cuts the file between the plan and the sending of it.
-    struct Cut<'a>(&'a Path);
-    impl BuildLog for Cut<'_> {
-        fn event(&mut self, event: BuildEvent) {
-            if matches!(event, BuildEvent::Note(text) if text.starts_with("context: ")) {
-                fs::write(self.0, "01234").expect("shorter");
-            }
-        }
-    }
     let big = folder.path().join("big");
     let outcome = engine().await.build(&request(folder.path()), &mut Cut(&big)).await;
     let trouble = outcome.expect_err("half a file is no build");
@@ -296,6 +301,7 @@ impl Registry {
         fs::write(folder.path().join("config.yml"), config).expect("written");
         let mut process = Command::new("docker-registry")
             .arg("serve")
+            .stdout(Stdio::null())
             .arg(folder.path().join("config.yml"))
             .stderr(Stdio::piped())
             .spawn()
@@ -350,7 +356,6 @@ async fn a_push_gives_the_digest_that_the_registry_has() {
     let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
     let mut request = request(folder.path());
     request.inline_cache = true;
-    request.labels.insert("unique".to_owned(), unique().to_string());
     let image = engine.build(&request, &mut Log::default()).await.expect("builds");
     images.0.push(image.clone());
 
@@ -414,8 +419,7 @@ async fn a_refused_push_names_the_inputs_and_never_the_password() {
 async fn a_private_base_needs_its_credentials() {
     let (engine, mut images) = (engine().await, Images::default());
     let base = folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /base\n")]);
-    let mut base_request = request(base.path());
-    base_request.labels.insert("unique".to_owned(), unique().to_string());
+    let base_request = request(base.path());
     let image = engine.build(&base_request, &mut Log::default()).await.expect("builds");
     images.0.push(image.clone());
     let user = user("base-secret");

@@ -123,26 +123,26 @@ impl Failure<'_> {
             return fault::of_client(error, DOING);
         };
         let dockerfile = Dockerfile::parse(&String::from_utf8_lossy(self.plan.dockerfile_text()));
-        let trouble = match progress.culprit() {
-            Some(step) => Self::explain_step(self.request.dockerfile.as_path(), step, &dockerfile),
+        match progress.culprit() {
+            Some(step) => self.explain_step(step, dockerfile.locate(&step.name)),
             None => self.explain_text(text, &dockerfile),
-        };
-        match self.ignored_source(text) {
-            Some(remedy) => trouble.with_remedy(remedy),
-            None => trouble,
         }
     }
 
-    fn explain_step(path: &Path, step: &FailedStep, dockerfile: &Dockerfile) -> Trouble {
-        let place = match dockerfile.locate(&step.name) {
-            Some(instruction) => place(path, instruction),
+    fn explain_step(&self, step: &FailedStep, instruction: Option<&Instruction>) -> Trouble {
+        let place = match instruction {
+            Some(instruction) => place(&self.request.dockerfile, instruction),
             None => format!("step `{}`", step.name),
         };
         let mut why = format!("{place} failed: {}", step.error);
         if !step.tail.is_empty() {
             why = format!("{why}\nIts last lines:\n{}", step.tail.join("\n"));
         }
-        Trouble::new(kind_of_step(step), DOING, why)
+        let trouble = Trouble::new(kind_of_step(step), DOING, why);
+        match instruction.and_then(|instruction| self.ignored_source(instruction)) {
+            Some(remedy) => trouble.with_remedy(remedy),
+            None => trouble,
+        }
     }
 
     /// No step failed: the Dockerfile itself, or what the build was asked for.
@@ -154,15 +154,19 @@ impl Failure<'_> {
         Trouble::new(TroubleKind::Build, DOING, why)
     }
 
-    /// `COPY` of something that `.dockerignore` keeps at home is a riddle otherwise.
-    fn ignored_source(&self, text: &str) -> Option<String> {
-        let before = text.split_once("not found")?.0;
-        let name = before.trim_end_matches([':', ' ']).strip_suffix('"')?.rsplit('"').next()?;
-        let name = name.trim_start_matches('/');
-        let (file, line) = self.plan.ignored_by(name)?;
-        let exists = self.request.context.join(name).symlink_metadata().is_ok();
-        exists.then(|| {
-            format!("`{name}` is kept out of the build by {}, line {line}: change that line, or add `!{name}` after it.", file.display())
+    /// A failed `COPY` of something that stands there, and that `.dockerignore` keeps at home, is a
+    /// riddle: the Engine says "not found", in words that change with its version.
+    fn ignored_source(&self, copy: &Instruction) -> Option<String> {
+        let sources = copy.copied_from_context();
+        sources.into_iter().find_map(|name| {
+            let (file, line) = self.plan.ignored_by(name)?;
+            let exists = self.request.context.join(name).symlink_metadata().is_ok();
+            exists.then(|| {
+                let file = file.display();
+                format!(
+                    "`{name}` is kept out of the build by {file}, line {line}: change that line, or add `!{name}` after it."
+                )
+            })
         })
     }
 }

@@ -1,4 +1,10 @@
 //! Images: their names, labels and digests; the build's context and log.
 
+#[cfg(feature = "action")]
+pub mod context;
+#[cfg(feature = "action")]
+pub mod dockerfile;
+#[cfg(feature = "action")]
+pub mod ignore;
 pub mod labels;
 pub mod reference;

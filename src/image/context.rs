@@ -1,0 +1,78 @@
+//! The build context: what is sent to the builder, as a tar stream that never stands in memory whole.
+//!
+//! The Engine takes the context as a tar and filters nothing, so `.dockerignore` is applied here. An
+//! ignored ignore file stays at home, as with Docker's own client. The Dockerfile is always sent, or
+//! there would be nothing to build; where it is ignored, `COPY .` sees it all the same, which Docker's
+//! own client (whose context is not a tar) avoids.
+
+mod plan;
+mod stream;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use plan::{ContextPlan, Entry, EntryKind};
+pub use stream::{ContextFault, ContextStream};
+
+/// Why there is no context to send. Each text names the input at fault.
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// The context's folder is not there, or no folder.
+    #[error(
+        "input `context`: `{}` {why}; expected a folder in the checked-out repository, for example `.` or `services/api`",
+        path.display()
+    )]
+    NoFolder {
+        /// As it was given.
+        path: PathBuf,
+        /// What it is instead.
+        why: &'static str,
+    },
+    /// The Dockerfile is not there, or no file.
+    #[error(
+        "input `file`: `{}` {why}; expected the path of a Dockerfile, for example `docker/Dockerfile`{}",
+        path.display(),
+        suggestion(nearby.as_deref())
+    )]
+    NoDockerfile {
+        /// As it was given.
+        path: PathBuf,
+        /// What it is instead.
+        why: &'static str,
+        /// A Dockerfile that is there.
+        nearby: Option<PathBuf>,
+    },
+    /// A line of the ignore file is no pattern.
+    #[error("`{}`, {fault}", path.display())]
+    BadPattern {
+        /// The ignore file.
+        path: PathBuf,
+        /// The line.
+        fault: super::ignore::BadPattern,
+    },
+    /// Something in the context cannot be read.
+    #[error("cannot read `{}` of the build context: {source}; mend its permissions, or list it in .dockerignore", path.display())]
+    Unreadable {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file became shorter or longer while it was sent, so that the image would hold half of it.
+    #[error(
+        "`{}` changed while it was sent to the builder (it had {planned} bytes, {change}); stop what writes to it before the build, or list it in .dockerignore",
+        path.display()
+    )]
+    Changed {
+        /// Which one.
+        path: PathBuf,
+        /// Its size when the build began, in bytes.
+        planned: u64,
+        /// What happened to it.
+        change: String,
+    },
+}
+
+fn suggestion(nearby: Option<&Path>) -> String {
+    nearby.map(|path| format!("; there is one at `{}`", path.display())).unwrap_or_default()
+}

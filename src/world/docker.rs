@@ -1,0 +1,194 @@
+//! Docker Engine, by bollard: builds with BuildKit and pushes.
+
+mod build;
+mod fault;
+mod progress;
+mod push;
+
+use std::time::Duration;
+
+use bollard::BollardRequest;
+use bollard::auth::DockerCredentials;
+use http::HeaderValue;
+
+use super::{BuildLog, BuildRequest, Builder, Outcome, Trouble, TroubleKind};
+use crate::image::reference::{Digest, ImageName, ImageTag};
+use crate::secret::Credentials;
+
+/// For the first question: an Engine that is there answers at once.
+const GREETING: Duration = Duration::from_secs(30);
+/// bollard's one timeout also covers the upload of the whole build context.
+const BUILDING: Duration = Duration::from_hours(1);
+
+/// A connection to a Docker Engine that has BuildKit.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    client: bollard::Docker,
+}
+
+impl Docker {
+    /// Connects to the Engine that `DOCKER_HOST` names (`unix://`, `tcp://`), or else to
+    /// /var/run/docker.sock, and checks that it can build.
+    ///
+    /// Errors: [`TroubleKind::Unreachable`] where nothing answers, [`TroubleKind::Rejected`] where what
+    /// answers has no BuildKit.
+    pub async fn connect() -> Outcome<Self> {
+        let client = bollard::Docker::connect_with_defaults().map_err(|error| no_engine(&error))?;
+        Self::greet(client).await
+    }
+
+    /// The same, to an Engine at a certain address.
+    pub async fn connect_to(address: &str) -> Outcome<Self> {
+        let client = bollard::Docker::connect_with_host(address).map_err(|error| no_engine(&error))?;
+        Self::greet(client).await
+    }
+
+    async fn greet(client: bollard::Docker) -> Outcome<Self> {
+        let client = client.with_timeout(GREETING);
+        let client = client.negotiate_version().await.map_err(|error| no_engine(&error))?;
+        let version = client.version().await.map_err(|error| no_engine(&error))?;
+        let components = version.components.unwrap_or_default();
+        let names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
+        require_buildkit(version.api_version.as_deref().unwrap_or_default(), &names)?;
+        let client = client.with_timeout(BUILDING).with_request_modifier(with_url_safe_auth);
+        Ok(Self { client })
+    }
+}
+
+impl Builder for Docker {
+    async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> Outcome<Digest> {
+        build::build(&self.client, request, log).await
+    }
+
+    async fn push(
+        &self,
+        image: &Digest,
+        name: &ImageName,
+        tag: &ImageTag,
+        credentials: Option<&Credentials>,
+        log: &mut dyn BuildLog,
+    ) -> Outcome<Digest> {
+        push::push(&self.client, image, (name, tag), credentials, log).await
+    }
+}
+
+/// BuildKit came into the Engine with 18.09, API 1.39 (Engine API version history). What else speaks
+/// the API, such as Podman, may lack it at any version.
+fn require_buildkit(api_version: &str, components: &[&str]) -> Outcome<()> {
+    let number = api_version
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
+    let refusal = if components.iter().any(|name| name.contains("Podman")) {
+        "this is Podman, which has no BuildKit".to_owned()
+    } else if number.is_none_or(|number| number < (1, 39)) {
+        format!("its API version is `{api_version}`, and BuildKit needs 1.39 (Docker Engine 18.09)")
+    } else {
+        return Ok(());
+    };
+    Err(Trouble::new(TroubleKind::Rejected, "asking the Docker Engine for BuildKit", refusal)
+        .with_remedy("Use `runs-on: ubuntu-latest`, or install a current Docker Engine on the runner."))
+}
+
+fn no_engine(error: &bollard::errors::Error) -> Trouble {
+    use bollard::errors::Error;
+    let (kind, why) = match error {
+        Error::SocketNotFoundError(path) => {
+            (TroubleKind::Unreachable, format!("there is no socket at {path}"))
+        }
+        Error::UnsupportedURISchemeError { uri } => {
+            (TroubleKind::Rejected, format!("DOCKER_HOST is `{uri}`; expected unix://... or tcp://..."))
+        }
+        error => (TroubleKind::Unreachable, fault::chain(error)),
+    };
+    Trouble::new(kind, "connecting to the Docker Engine", why).with_remedy(
+        "The build needs a Docker Engine: use `runs-on: ubuntu-latest`. On a self-hosted runner, start \
+         Docker and let the runner's user reach its socket (/var/run/docker.sock, or what DOCKER_HOST names).",
+    )
+}
+
+/// bollard 0.21.1 writes X-Registry-Auth in plain base64, and the Engine reads base64url: a `+` or `/`
+/// in it, which depends on the password, would make the push anonymous without a word.
+fn with_url_safe_auth(mut request: BollardRequest) -> BollardRequest {
+    if let Some(value) = request.headers_mut().get_mut("X-Registry-Auth") {
+        let safe: Vec<u8> = value
+            .as_bytes()
+            .iter()
+            .map(|byte| match byte {
+                b'+' => b'-',
+                b'/' => b'_',
+                other => *other,
+            })
+            .collect();
+        if let Ok(mut replaced) = HeaderValue::from_bytes(&safe) {
+            replaced.set_sensitive(true);
+            *value = replaced;
+        }
+    }
+    request
+}
+
+fn engine_credentials(credentials: &Credentials, server: &str) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(credentials.username.clone()),
+        password: Some(credentials.password.reveal().to_owned()),
+        serveraddress: Some(server.to_owned()),
+        ..DockerCredentials::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buildkit_is_required() {
+        for (version, components, fits) in [
+            ("1.39", &["Engine"][..], true),
+            ("1.41", &["Engine", "containerd"], true),
+            ("2.0", &["Engine"], true),
+            ("1.38", &["Engine"], false),
+            ("1.9", &["Engine"], false),
+            ("", &[], false),
+            ("1.41", &["Podman Engine", "Conmon"], false),
+        ] {
+            let outcome = require_buildkit(version, components);
+            assert_eq!(outcome.is_ok(), fits, "{version}");
+            if let Err(trouble) = outcome {
+                assert_eq!(trouble.kind, TroubleKind::Rejected);
+                assert!(trouble.remedy.is_some());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_is_explained() {
+        for (address, kind, words) in [
+            (
+                "unix:///nowhere/docker.sock",
+                TroubleKind::Unreachable,
+                "there is no socket at /nowhere/docker.sock",
+            ),
+            ("tcp://127.0.0.1:1", TroubleKind::Unreachable, "onnection refused"),
+            ("ssh://me@host", TroubleKind::Rejected, "DOCKER_HOST is `ssh://me@host`"),
+        ] {
+            let trouble = Docker::connect_to(address).await.expect_err("nothing is there");
+            assert_eq!(trouble.kind, kind, "{trouble}");
+            assert!(trouble.why.contains(words), "{trouble}");
+            let remedy = trouble.remedy.expect("a remedy");
+            for word in ["runs-on: ubuntu-latest", "DOCKER_HOST", "self-hosted"] {
+                assert!(remedy.contains(word), "{remedy}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_registry_header_is_url_safe() {
+        let request = http::Request::builder()
+            .header("X-Registry-Auth", "ab+/cd==")
+            .body(bollard::body_full(bytes::Bytes::new()))
+            .expect("a request");
+        let request = with_url_safe_auth(request);
+        let value = &request.headers()["X-Registry-Auth"];
+        assert_eq!((value.as_bytes(), value.is_sensitive()), (&b"ab-_cd=="[..], true));
+    }
+}

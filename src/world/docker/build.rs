@@ -1,0 +1,232 @@
+//! One build: the context goes up, BuildKit's log comes down, an image id stands at the end.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bollard::auth::DockerCredentials;
+use bollard::errors::Error;
+use bollard::models::{BuildInfo, BuildInfoAux};
+use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion};
+use futures_util::StreamExt;
+
+use super::super::{BuildEvent, BuildLog, BuildRequest, Outcome, Trouble, TroubleKind};
+use super::progress::{FailedStep, Progress};
+use super::{engine_credentials, fault};
+use crate::image::context::{ContextFault, ContextPlan};
+use crate::image::dockerfile::{Dockerfile, Instruction};
+use crate::image::reference::Digest;
+
+const DOING: &str = "building the image";
+
+/// Builds. The build lives as long as the returned future: the Engine ends it when the connection goes.
+pub(super) async fn build(
+    client: &bollard::Docker,
+    request: &BuildRequest,
+    log: &mut dyn BuildLog,
+) -> Outcome<Digest> {
+    let plan = Arc::new(plan(request).await?);
+    log.event(BuildEvent::Note(format!(
+        "context: {} entries, {} bytes; Dockerfile: {}",
+        plan.entries().len(),
+        plan.total(),
+        plan.dockerfile()
+    )));
+    let context = Arc::clone(&plan).stream();
+    let failure = Failure { request, plan: &plan, context: context.fault() };
+    let options = options(request, plan.dockerfile());
+    let body = bollard::body_try_stream(context);
+    let mut messages = pin!(client.build_image(options, Some(credentials(request)), Some(body)));
+    let mut progress = Progress::default();
+    let mut image: Option<Digest> = None;
+    while let Some(message) = messages.next().await {
+        match message {
+            Ok(BuildInfo { aux: Some(BuildInfoAux::BuildKit(status)), .. }) => progress.take(&status, log),
+            Ok(BuildInfo { aux: Some(BuildInfoAux::Default(found)), .. }) => {
+                image = found.id.and_then(|id| id.parse().ok()).or(image);
+            }
+            Ok(_) => {}
+            Err(error) if image.is_some() && fault::is_leftover(&error) => break,
+            Err(error) => return Err(failure.explain(&error, &progress)),
+        }
+    }
+    image.ok_or_else(|| {
+        Trouble::new(TroubleKind::Garbled, DOING, "the Engine ended the build without naming an image")
+    })
+}
+
+async fn plan(request: &BuildRequest) -> Outcome<ContextPlan> {
+    let (context, dockerfile) = (request.context.clone(), request.dockerfile.clone());
+    let read = tokio::task::spawn_blocking(move || ContextPlan::read(&context, &dockerfile)).await;
+    let failed = |why: String| Trouble::new(TroubleKind::Build, "reading the build context", why);
+    read.map_err(|panic| failed(panic.to_string()))?.map_err(|error| failed(error.to_string()))
+}
+
+fn options(request: &BuildRequest, dockerfile: &str) -> BuildImageOptions {
+    let mut build_args: HashMap<String, String> = request.build_args.clone().into_iter().collect();
+    if request.inline_cache {
+        build_args.insert("BUILDKIT_INLINE_CACHE".to_owned(), "1".to_owned());
+    }
+    let labels: HashMap<String, String> = request.labels.clone().into_iter().collect();
+    let mut options = BuildImageOptionsBuilder::default()
+        .dockerfile(dockerfile)
+        .buildargs(&build_args)
+        .labels(&labels)
+        .nocache(request.no_cache)
+        .version(BuilderVersion::BuilderBuildKit)
+        // One for each build: two with one name would be handed each other's credentials.
+        .session(&format!("autotag-deploy-{:032x}", rand::random::<u128>()));
+    if !request.cache_from.is_empty() {
+        options = options.cachefrom(&request.cache_from);
+    }
+    if let Some(target) = &request.target {
+        options = options.target(target);
+    }
+    if let Some(platform) = &request.platform {
+        options = options.platform(platform);
+    }
+    if request.pull {
+        options = options.pull("1");
+    }
+    options.build()
+}
+
+/// By the names that BuildKit asks with. Docker Hub has one of its own for each builder.
+fn credentials(request: &BuildRequest) -> HashMap<String, DockerCredentials> {
+    let mut found = HashMap::new();
+    for (registry, credentials) in &request.credentials {
+        let names: &[&str] = match registry.as_str() {
+            "docker.io" => &["registry-1.docker.io", "https://index.docker.io/v1/"],
+            other => &[other],
+        };
+        for name in names {
+            found.insert((*name).to_owned(), engine_credentials(credentials, name));
+        }
+    }
+    found
+}
+
+/// What is needed to explain a failed build.
+struct Failure<'a> {
+    request: &'a BuildRequest,
+    plan: &'a ContextPlan,
+    context: ContextFault,
+}
+
+impl Failure<'_> {
+    fn explain(&self, error: &Error, progress: &Progress) -> Trouble {
+        if let Some(fault) = self.context.get() {
+            return Trouble::new(TroubleKind::Build, "sending the build context", fault.to_string());
+        }
+        let Error::DockerStreamError { error: text } = error else {
+            return fault::of_client(error, DOING);
+        };
+        let dockerfile = Dockerfile::parse(&String::from_utf8_lossy(self.plan.dockerfile_text()));
+        match progress.culprit() {
+            Some(step) => self.explain_step(step, dockerfile.locate(&step.name)),
+            None => self.explain_text(text, &dockerfile),
+        }
+    }
+
+    fn explain_step(&self, step: &FailedStep, instruction: Option<&Instruction>) -> Trouble {
+        let place = match instruction {
+            Some(instruction) => place(&self.request.dockerfile, instruction),
+            None => format!("step `{}`", step.name),
+        };
+        let mut why = format!("{place} failed: {}", step.error);
+        if !step.tail.is_empty() {
+            why = format!("{why}\nIts last lines:\n{}", step.tail.join("\n"));
+        }
+        let trouble = Trouble::new(kind_of_step(step), DOING, why);
+        match instruction.and_then(|instruction| self.ignored_source(instruction)) {
+            Some(remedy) => trouble.with_remedy(remedy),
+            None => trouble,
+        }
+    }
+
+    /// No step failed: the Dockerfile itself, or what the build was asked for.
+    fn explain_text(&self, text: &str, dockerfile: &Dockerfile) -> Trouble {
+        let why = match line_number(text).and_then(|line| dockerfile.at_line(line)) {
+            Some(instruction) => format!("{}: {text}", place(&self.request.dockerfile, instruction)),
+            None => format!("{}: {text}", self.request.dockerfile.display()),
+        };
+        Trouble::new(TroubleKind::Build, DOING, why)
+    }
+
+    /// A failed `COPY` of something that stands there, and that `.dockerignore` keeps at home, is a
+    /// riddle: the Engine says "not found", in words that change with its version.
+    fn ignored_source(&self, copy: &Instruction) -> Option<String> {
+        let sources = copy.copied_from_context();
+        sources.into_iter().find_map(|name| {
+            let (file, line) = self.plan.ignored_by(name)?;
+            let exists = self.request.context.join(name).symlink_metadata().is_ok();
+            exists.then(|| {
+                let file = file.display();
+                format!(
+                    "`{name}` is kept out of the build by {file}, line {line}: change that line, or add `!{name}` after it."
+                )
+            })
+        })
+    }
+}
+
+/// A step that fetches fails for the registry's reasons, and trying again may help; any other is the
+/// user's own, whatever words it printed.
+fn kind_of_step(step: &FailedStep) -> TroubleKind {
+    let fetches = ["load metadata for", "importing cache manifest", "resolve image config", "] FROM "]
+        .iter()
+        .any(|word| step.name.contains(word));
+    if fetches { fault::kind_of(&step.error).unwrap_or(TroubleKind::Build) } else { TroubleKind::Build }
+}
+
+fn place(path: &Path, instruction: &Instruction) -> String {
+    format!("{} line {}, `{}`,", path.display(), instruction.line, instruction.text)
+}
+
+/// `dockerfile parse error line 3:` or, in newer versions, `parse error on line 3:`.
+fn line_number(text: &str) -> Option<usize> {
+    let rest = text.split_once("parse error")?.1.split_once("line ")?.1;
+    rest[..rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len())].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(name: &str, error: &str) -> FailedStep {
+        FailedStep { name: name.to_owned(), error: error.to_owned(), tail: Vec::new() }
+    }
+
+    #[test]
+    fn only_a_step_that_fetches_can_be_the_registrys_fault() {
+        for (name, error, kind) in [
+            (
+                "[internal] load metadata for docker.io/library/x:1",
+                "429 Too Many Requests",
+                TroubleKind::Throttled,
+            ),
+            ("[1/2] FROM ghcr.io/o/a", "dial tcp: i/o timeout", TroubleKind::Unreachable),
+            ("[internal] load metadata for ghcr.io/o/a", "denied", TroubleKind::Denied),
+            ("[internal] load metadata for ghcr.io/o/a", "ghcr.io/o/a: not found", TroubleKind::Build),
+            ("[2/2] RUN curl x", "connection refused: exit code: 7", TroubleKind::Build),
+        ] {
+            assert_eq!(kind_of_step(&step(name, error)), kind, "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_line_is_read_from_old_and_new_words() {
+        for (text, line) in [
+            (
+                "failed to create LLB definition: dockerfile parse error line 3: unknown instruction: FOO",
+                Some(3),
+            ),
+            ("dockerfile parse error on line 12: x", Some(12)),
+            ("parse error line", None),
+            ("line 3", None),
+        ] {
+            assert_eq!(line_number(text), line, "{text}");
+        }
+    }
+}

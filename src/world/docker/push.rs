@@ -1,0 +1,92 @@
+//! One push: one tag of one image, and the digest that the registry knows it by.
+
+use std::pin::pin;
+
+use bollard::errors::Error;
+use bollard::query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder};
+use futures_util::StreamExt;
+
+use super::super::{BuildEvent, BuildLog, Outcome, Trouble, TroubleKind};
+use super::{engine_credentials, fault};
+use crate::image::reference::{Digest, ImageName, ImageTag};
+use crate::secret::Credentials;
+
+/// Pushes. Done twice it changes nothing: the layers are there, and the manifest has the same bytes.
+pub(super) async fn push(
+    client: &bollard::Docker,
+    image: &Digest,
+    (name, tag): (&ImageName, &ImageTag),
+    credentials: Option<&Credentials>,
+    log: &mut dyn BuildLog,
+) -> Outcome<Digest> {
+    let (repository, tag) = (name.to_string(), tag.as_str());
+    let options = TagImageOptionsBuilder::default().repo(&repository).tag(tag).build();
+    client
+        .tag_image(image.as_str(), Some(options))
+        .await
+        .map_err(|error| fault::of_client(&error, &format!("tagging {image} as {name}:{tag}")))?;
+
+    log.event(BuildEvent::Note(format!("pushing {name}:{tag}")));
+    // Without a tag the Engine would push every tag of the repository that it has.
+    let options = PushImageOptionsBuilder::default().tag(tag).build();
+    let server = if name.registry() == "docker.io" { "https://index.docker.io/v1/" } else { name.registry() };
+    let login = credentials.map(|credentials| engine_credentials(credentials, server));
+    let mut messages = pin!(client.push_image(&repository, Some(options), login));
+    let (mut digest, mut sent, mut there) = (None, 0_u32, 0_u32);
+    while let Some(message) = messages.next().await {
+        match message {
+            Ok(message) => match message.status.as_deref().unwrap_or_default() {
+                "Pushed" => sent += 1,
+                "Layer already exists" => there += 1,
+                status if status.starts_with("Mounted from") => there += 1,
+                status => digest = digest_in(status, tag).or(digest),
+            },
+            Err(error) if digest.is_some() && fault::is_leftover(&error) => break,
+            Err(error) => return Err(explain(&error, name, tag, credentials.is_some())),
+        }
+    }
+    let digest: Digest = digest.ok_or_else(|| {
+        let doing = format!("pushing {name}:{tag}");
+        Trouble::new(TroubleKind::Garbled, doing, "the Engine ended the push without naming a digest")
+            .perhaps_done()
+    })?;
+    log.event(BuildEvent::Note(format!(
+        "pushed {name}:{tag}: {sent} layers sent, {there} were there; {digest}"
+    )));
+    Ok(digest)
+}
+
+/// The line that closes a push: `TAG: digest: sha256:... size: N`.
+fn digest_in(status: &str, tag: &str) -> Option<Digest> {
+    let rest = status.strip_prefix(tag)?.strip_prefix(": digest: ")?;
+    rest.split_once(" size: ")?.0.parse().ok()
+}
+
+fn explain(error: &Error, name: &ImageName, tag: &str, has_credentials: bool) -> Trouble {
+    let trouble = fault::of_client(error, &format!("pushing {name}:{tag}"));
+    match trouble.kind {
+        TroubleKind::Denied => trouble.with_remedy(fault::remedy_for_denied(name, has_credentials)),
+        // The registry may have taken the manifest before the line broke.
+        TroubleKind::Unreachable | TroubleKind::Garbled => trouble.perhaps_done(),
+        _ => trouble,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_is_read_from_the_closing_line_alone() {
+        let digest = Digest::of(b"x");
+        for (status, found) in [
+            (format!("1.2.3: digest: {digest} size: 528"), Some(digest.clone())),
+            (format!("1.2: digest: {digest} size: 528"), None),
+            (format!("1.2.3: digest: {digest}"), None),
+            ("1.2.3: digest: sha256:12 size: 1".to_owned(), None),
+            ("Pushing".to_owned(), None),
+        ] {
+            assert_eq!(digest_in(&status, "1.2.3"), found, "{status}");
+        }
+    }
+}

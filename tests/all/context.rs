@@ -1,0 +1,415 @@
+//! The build context against real folders, and against what Docker's own client sends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use autotag_deploy::image::context::{ContextError, ContextPlan, EntryKind};
+use futures_util::StreamExt as _;
+use tempfile::TempDir;
+
+/// A folder with these files; a name that ends in `/` is an empty folder.
+pub fn folder(files: &[(&str, &str)]) -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, content) in files {
+        let path = folder.path().join(name);
+        if name.ends_with('/') {
+            fs::create_dir_all(&path).expect("a folder");
+        } else {
+            fs::create_dir_all(path.parent().expect("inside")).expect("a folder");
+            fs::write(&path, content).expect("a file");
+        }
+    }
+    folder
+}
+
+fn plan(folder: &TempDir) -> ContextPlan {
+    ContextPlan::read(folder.path(), &folder.path().join("Dockerfile")).expect("a plan")
+}
+
+fn names(plan: &ContextPlan) -> Vec<String> {
+    plan.entries().iter().map(|entry| String::from_utf8_lossy(&entry.path).into_owned()).collect()
+}
+
+async fn tar_of(plan: ContextPlan) -> Result<Vec<u8>, String> {
+    let mut stream = Arc::new(plan).stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = stream.next().await {
+        match chunk {
+            Ok(chunk) => bytes.extend_from_slice(&chunk),
+            Err(error) => {
+                let kept = stream.fault().get().map(ContextError::to_string);
+                assert_eq!(kept, Some(error.to_string()), "the stream and its fault say the same");
+                return Err(error.to_string());
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+#[tokio::test]
+async fn everything_arrives_as_it_is_on_disk() {
+    let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
+    let folder = folder(&[
+        ("Dockerfile", "FROM scratch\n"),
+        ("b/file", "two"),
+        ("a", "one"),
+        ("empty/", ""),
+        ("none", ""),
+        (long.as_str(), "deep"),
+    ]);
+    let root = folder.path();
+    let odd = OsStr::from_bytes(b"odd\xFF\nname");
+    fs::write(root.join(odd), "odd").expect("a name that is no UTF-8");
+    let target = "t".repeat(300);
+    symlink("./b//file", root.join("link")).expect("a link");
+    symlink(&target, root.join("long-link")).expect("a link that leads nowhere");
+    fs::set_permissions(root.join("a"), fs::Permissions::from_mode(0o4751)).expect("mode");
+    let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).expect("a socket");
+    assert!(Command::new("mkfifo").arg(root.join("pipe")).status().expect("mkfifo").success());
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_234_567_890);
+    fs::File::open(root.join("a")).expect("open").set_modified(time).expect("mtime");
+
+    let plan = plan(&folder);
+    assert_eq!((plan.dockerfile(), plan.total()), ("Dockerfile", 13 + 3 + 3 + 4 + 3));
+    let tar = tar_of(plan).await.expect("a tar");
+    let mut seen = Vec::new();
+    for entry in tar::Archive::new(tar.as_slice()).entries().expect("a tar") {
+        let mut entry = entry.expect("an entry");
+        let mut content = String::new();
+        entry.read_to_string(&mut content).expect("content");
+        let header = entry.header();
+        assert_eq!((header.uid().expect("uid"), header.gid().expect("gid")), (0, 0));
+        let kind = header.entry_type();
+        let link = entry.link_name_bytes().map(|link| String::from_utf8_lossy(&link).into_owned());
+        seen.push((entry.path_bytes().into_owned(), kind, content, link.unwrap_or_default()));
+        if entry.path_bytes().as_ref() == b"a" {
+            let header = entry.header();
+            assert_eq!(
+                (header.mode().expect("mode"), header.mtime().expect("time")),
+                (0o4751, 1_234_567_890)
+            );
+        }
+    }
+    let file = |name: &[u8], content: &str| {
+        (name.to_vec(), tar::EntryType::Regular, content.to_owned(), String::new())
+    };
+    let other =
+        |name: &str, kind, link: &str| (name.as_bytes().to_vec(), kind, String::new(), link.to_owned());
+    let expected = vec![
+        file(b"Dockerfile", "FROM scratch\n"),
+        file(b"a", "one"),
+        other("b", tar::EntryType::Directory, ""),
+        file(b"b/file", "two"),
+        other(&"d".repeat(120), tar::EntryType::Directory, ""),
+        file(long.as_bytes(), "deep"),
+        other("empty", tar::EntryType::Directory, ""),
+        other("link", tar::EntryType::Symlink, "./b//file"),
+        other("long-link", tar::EntryType::Symlink, &target),
+        file(b"none", ""),
+        file(b"odd\xFF\nname", "odd"),
+        other("pipe", tar::EntryType::Fifo, ""),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn what_is_ignored_stays_at_home_and_is_not_even_read() {
+    let folder = folder(&[
+        ("Dockerfile", ""),
+        (".dockerignore", "*\n!src/**/*.rs\n!empty-but-kept\n"),
+        ("src/deep/a.rs", ""),
+        ("src/deep/a.tmp", ""),
+        ("src/other/b.tmp", ""),
+        ("empty-but-kept/", ""),
+        ("secret/key", ""),
+    ]);
+    // Only an exception could lead in there, and none does; root may read all, so a name is no proof.
+    let plan = plan(&folder);
+    assert_eq!(names(&plan), ["Dockerfile", "empty-but-kept", "src", "src/deep", "src/deep/a.rs"]);
+    let ignore_file = fs::canonicalize(folder.path().join(".dockerignore")).expect("there");
+    assert_eq!(plan.ignored_by("secret/key"), Some((ignore_file.as_path(), 1)));
+    assert_eq!(plan.ignored_by("src/deep/a.rs"), None);
+}
+
+#[test]
+fn the_dockerfile_is_sent_from_wherever_it_is() {
+    let inside =
+        folder(&[("docker/app.Dockerfile", "FROM a\n"), ("docker/x", ""), (".dockerignore", "docker\n")]);
+    let plan = ContextPlan::read(inside.path(), &inside.path().join("./docker/../docker/app.Dockerfile"));
+    let plan = plan.expect("a plan");
+    assert_eq!(plan.dockerfile(), "docker/app.Dockerfile");
+    assert_eq!(names(&plan), [".dockerignore", "docker", "docker/app.Dockerfile"]);
+
+    let outside = folder(&[("ctx/a", ""), ("Dockerfile", "FROM b\n")]);
+    let plan =
+        ContextPlan::read(&outside.path().join("ctx"), &outside.path().join("Dockerfile")).expect("a plan");
+    let hidden = plan.dockerfile().to_owned();
+    assert!(hidden.starts_with(".dockerfile."), "{hidden}");
+    assert_eq!(names(&plan), ["a", hidden.as_str()]);
+    assert_eq!(plan.dockerfile_text(), b"FROM b\n");
+    assert!(matches!(&plan.entries()[1].kind, EntryKind::Bytes(bytes) if bytes.as_ref() == b"FROM b\n"));
+
+    // A link out of the context is outside: sent as a link, it would lead nowhere.
+    symlink(outside.path().join("Dockerfile"), outside.path().join("ctx/Dockerfile")).expect("a link");
+    let context = outside.path().join("ctx");
+    let plan = ContextPlan::read(&context, &context.join("Dockerfile")).expect("a plan");
+    assert_eq!(plan.dockerfile(), hidden, "the same text has the same name");
+}
+
+#[test]
+fn the_dockerfiles_own_ignore_file_comes_first() {
+    let folder = folder(&[
+        ("Dockerfile", ""),
+        ("Dockerfile.dockerignore", "a\nDockerfile.dockerignore\n"),
+        (".dockerignore", "b\n"),
+        ("a", ""),
+        ("b", ""),
+    ]);
+    assert_eq!(names(&plan(&folder)), [".dockerignore", "Dockerfile", "b"]);
+}
+
+#[test]
+fn faults_name_the_input_and_help() {
+    let folder = folder(&[("services/api/Dockerfile", "FROM scratch\n"), ("file", "")]);
+    let root = folder.path();
+    let asked = root.join("services/Dockerfile");
+    let text = |context: &Path, dockerfile: &Path| {
+        ContextPlan::read(context, dockerfile).expect_err("a fault").to_string()
+    };
+    let wrong = text(root, &asked);
+    assert!(wrong.starts_with(&format!("input `file`: `{}` does not exist", asked.display())), "{wrong}");
+    let there = root.join("services/api/Dockerfile");
+    assert!(wrong.ends_with(&format!("; there is one at `{}`", there.display())), "{wrong}");
+    assert!(wrong.contains("for example `docker/Dockerfile`"), "{wrong}");
+    let wrong = text(root, &root.join("services/api"));
+    assert!(wrong.contains("is a folder; expected the path of a Dockerfile"), "{wrong}");
+    let wrong = text(&root.join("missing"), &there);
+    assert!(wrong.starts_with("input `context`: `") && wrong.contains("does not exist"), "{wrong}");
+    let wrong = text(&root.join("file"), &there);
+    assert!(wrong.contains("is a file; expected a folder"), "{wrong}");
+    fs::write(root.join(".dockerignore"), "ok\n[a\n").expect("written");
+    let wrong = text(root, &there);
+    assert!(wrong.contains(".dockerignore`, line 2, `[a`: "), "{wrong}");
+}
+
+#[tokio::test]
+async fn a_file_that_changes_or_goes_is_named() {
+    for (change, words) in
+        [("shrink", "the last 4000000 are gone"), ("grow", "it grew"), ("remove", "No such file")]
+    {
+        let folder = folder(&[("Dockerfile", ""), ("big", "")]);
+        let path = folder.path().join("big");
+        fs::write(&path, vec![1; 6_000_000]).expect("written");
+        let plan = plan(&folder);
+        let mut file = fs::OpenOptions::new().append(true).open(&path).expect("open");
+        match change {
+            "shrink" => file.set_len(2_000_000).expect("shorter"),
+            "grow" => file.write_all(b"x").expect("longer"),
+            _ => fs::remove_file(&path).expect("gone"),
+        }
+        let error = tar_of(plan).await.expect_err("the tar would be wrong");
+        assert!(error.contains("/big`") && error.contains(words), "{change}: {error}");
+        assert!(error.contains("list it in .dockerignore"), "{change}: {error}");
+    }
+}
+
+/// Root reads everything; so the walk runs as nobody, in a process of its own.
+#[test]
+fn an_unreadable_file_is_named() {
+    if let Some(folder) = child_argument("UNREADABLE") {
+        let plan = ContextPlan::read(&folder, &folder.join("Dockerfile")).expect("names can be read");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        println!("said: {}", runtime.block_on(tar_of(plan)).expect_err("it may not be read"));
+        return;
+    }
+    let folder = folder(&[("Dockerfile", ""), ("key", "secret")]);
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    fs::set_permissions(folder.path().join("key"), fs::Permissions::from_mode(0o000)).expect("mode");
+    let said = run_again("context::an_unreadable_file_is_named", "UNREADABLE", folder.path(), true);
+    assert!(said.contains("said: cannot read `") && said.contains("/key`"), "{said}");
+    assert!(said.contains("Permission denied"), "{said}");
+}
+
+/// The figure is of a process that does nothing else: about 1 GiB of context, and its high-water mark.
+#[test]
+fn a_gigabyte_of_context_needs_little_memory() {
+    if let Some(folder) = child_argument("GIGABYTE") {
+        let plan = Arc::new(ContextPlan::read(&folder, &folder.join("Dockerfile")).expect("a plan"));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let bytes = runtime.block_on(async {
+            let mut stream = plan.stream();
+            let mut bytes = 0;
+            while let Some(chunk) = stream.next().await {
+                bytes += chunk.expect("a chunk").len();
+            }
+            bytes
+        });
+        let status = fs::read_to_string("/proc/self/status").expect("Linux");
+        let peak = status.lines().find(|line| line.starts_with("VmHWM")).expect("a high-water mark");
+        println!("{peak}\nbytes: {bytes}");
+        return;
+    }
+    let folder = folder(&[("Dockerfile", "")]);
+    let big = fs::File::create(folder.path().join("big")).expect("a file");
+    big.set_len(1 << 30).expect("a sparse gigabyte");
+    let said =
+        run_again("context::a_gigabyte_of_context_needs_little_memory", "GIGABYTE", folder.path(), false);
+    let number = |key: &str| -> u64 {
+        let line =
+            said.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key} {said}"));
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    assert!(number("bytes:") > 1 << 30, "{said}");
+    assert!(number("VmHWM:") < 64 * 1024, "{said}");
+}
+
+fn child_argument(purpose: &str) -> Option<PathBuf> {
+    std::env::var_os(format!("AUTOTAG_TEST_{purpose}")).map(PathBuf::from)
+}
+
+/// Runs one test of this program again, in a process of its own; gives what it printed.
+fn run_again(test: &str, purpose: &str, folder: &Path, as_nobody: bool) -> String {
+    let program = std::env::current_exe().expect("this program");
+    let mut command = if as_nobody {
+        // The program may stand where nobody may look: a copy beside the context does not.
+        let copy = folder.with_extension("program");
+        fs::copy(&program, &copy).expect("a copy");
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.args(["--exact", test, "--nocapture"]).env(format!("AUTOTAG_TEST_{purpose}"), folder);
+    let output = command.output().expect("the child runs");
+    let _ = fs::remove_file(folder.with_extension("program"));
+    let printed =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{printed}");
+    printed
+}
+
+const TREE: &[&str] = &[
+    "a.txt",
+    "b.md",
+    "README.md",
+    ".env",
+    ".git/config",
+    "src/main.rs",
+    "src/lib/a.rs",
+    "src/lib/a.rs.bak",
+    "src/lib/deep/b.rs",
+    "node_modules/x/index.js",
+    "node_modules/.bin/y",
+    "docs/README.md",
+    "docs/a b.txt",
+    "target/debug/app",
+    "target/keep",
+    "test/[x]",
+    "test/é.txt",
+    "test/ab",
+    "test/a/b",
+    "empty/",
+];
+
+/// One ignore file each. Where Docker's clients of 2020 and of today differ (an exception with a wildcard
+/// before its last part, an exception for a folder that was not ignored), there is no one truth to
+/// compare with, so those are left to the table of `image::ignore`, which follows today's.
+const IGNORE_FILES: &[&str] = &[
+    "",
+    "*",
+    "**",
+    "*.md\n!README.md",
+    "**/*.md\n!docs/README.md",
+    "node_modules\n.git\ntarget\n!target/keep",
+    "/src/lib/\n./docs//\ntest/../.env",
+    "src/**/*.rs",
+    "src/lib/**",
+    "**/a.rs*\n# comment\n # no comment",
+    "*\n!src\nsrc/lib/*.bak",
+    "test/[[]x]\ntest/?.txt",
+    "test/\\[x\\]\ntest/[^a]*",
+    "docs/a b.txt\n\t.env  ",
+    "empty\nDockerfile\n.dockerignore",
+    "**/b*\n!src/lib/**",
+    "\u{feff}*.txt\r\n!a.txt\r\n",
+    "*/*/index.js\n**/y\n.*",
+];
+
+/// The real client filters, BuildKit copies what it got, and both file sets must be one.
+#[test]
+fn docker_itself_sends_the_same() {
+    for ignore in IGNORE_FILES {
+        let mut files: Vec<(&str, &str)> = TREE.iter().map(|name| (*name, "")).collect();
+        files.extend([("Dockerfile", "FROM scratch\nCOPY . /\n"), (".dockerignore", *ignore)]);
+        let folder = folder(&files);
+        let copied = tempfile::tempdir().expect("a temporary folder");
+        // By its path: the first `docker` of PATH may be a client without BuildKit.
+        let output = Command::new("/usr/bin/docker")
+            .args(["build", "--quiet", "--output"])
+            .args([copied.path(), folder.path()])
+            .env("DOCKER_BUILDKIT", "1")
+            .output()
+            .expect("Docker's client at /usr/bin/docker");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let theirs = files_below(copied.path());
+        let plan = plan(&folder);
+        let ours: BTreeSet<String> = plan
+            .entries()
+            .iter()
+            .filter(|entry| matches!(entry.kind, EntryKind::File(_)) || entry.path.as_ref() == b"empty")
+            .map(|entry| String::from_utf8_lossy(&entry.path).into_owned())
+            // Ours has to be in the tar even where it is ignored; Docker's client has another way.
+            .filter(|name| name != "Dockerfile" || plan.ignored_by(name).is_none())
+            .collect();
+        assert_eq!(ours, theirs, "under {ignore:?}");
+    }
+}
+
+/// All files, and the folder that is empty on purpose.
+fn files_below(root: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let name = path.strip_prefix(root).expect("below").to_string_lossy().into_owned();
+            if path.is_dir() {
+                folders.push(path);
+            }
+            if !root.join(&name).is_dir() || name == "empty" {
+                found.insert(name);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn one_tree_gives_one_tar() {
+    let digest = |folder: &TempDir| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let tar = runtime.block_on(tar_of(plan(folder))).expect("a tar");
+        let mut entries = BTreeMap::new();
+        for entry in tar::Archive::new(tar.as_slice()).entries().expect("a tar") {
+            let entry = entry.expect("an entry");
+            entries.insert(entry.raw_header_position(), entry.path_bytes().into_owned());
+        }
+        entries.into_values().collect::<Vec<_>>()
+    };
+    let files = [("Dockerfile", ""), ("z", "1"), ("m/b", "2"), ("m/a", "3"), ("m.txt", "4")];
+    let mut reversed = files;
+    reversed.reverse();
+    let expected: Vec<Vec<u8>> =
+        ["Dockerfile", "m", "m/a", "m/b", "m.txt", "z"].map(|name| name.as_bytes().to_vec()).into();
+    for files in [files, reversed] {
+        assert_eq!(digest(&folder(&files)), expected);
+    }
+}

@@ -1,1 +1,3 @@
+//! One test binary: linking the dependency tree once is what two cores can afford.
 
+mod registry;

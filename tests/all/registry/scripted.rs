@@ -40,6 +40,13 @@ impl Reply {
         Self(format!("{head}\r\n{body}").into_bytes())
     }
 
+    /// The same, without any: the end of the connection is its end.
+    pub fn of_no_length(headers: &[(&str, &str)], body: &str) -> Self {
+        let Self(bytes) = Self::with(200, headers, body);
+        let promise = format!("content-length: {}\r\n", body.len());
+        Self(String::from_utf8(bytes).expect("text").replacen(&promise, "", 1).into_bytes())
+    }
+
     /// No answer: the connection ends.
     pub fn hang_up() -> Self {
         Self(Vec::new())

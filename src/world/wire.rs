@@ -159,15 +159,14 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 fn certificate_fault(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(cause) = next {
-        // `io::Error::source` skips the error that it holds.
-        let held = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let fault = held
-            .and_then(|held| held.downcast_ref::<rustls::Error>())
-            .or_else(|| cause.downcast_ref::<rustls::Error>());
-        if let Some(fault @ rustls::Error::InvalidCertificate(_)) = fault {
+        if let Some(fault @ rustls::Error::InvalidCertificate(_)) = cause.downcast_ref() {
             return Some(fault.to_string());
         }
-        next = cause.source();
+        // `io::Error::source` passes over the error that it holds.
+        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(held) => Some(held),
+            None => cause.source(),
+        };
     }
     None
 }
@@ -267,6 +266,21 @@ mod tests {
     fn excerpts_are_one_bounded_line() {
         assert_eq!(excerpt(" a\r\n::error::b\u{1b}[31m\tc "), "a ::error::b [31m c");
         assert_eq!(excerpt(&"é".repeat(1000)).chars().count(), EXCERPT + 1);
+    }
+
+    #[test]
+    fn a_certificate_is_found_however_deep() {
+        use std::io::Error as Io;
+        let fault = || rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        for (error, found) in [
+            (Io::other(fault()), true),
+            (Io::other(Io::other(fault())), true),
+            (Io::other(rustls::Error::DecryptError), false),
+            (Io::other("other"), false),
+            (Io::from_raw_os_error(104), false),
+        ] {
+            assert_eq!(certificate_fault(&error).is_some(), found, "{error:?}");
+        }
     }
 
     proptest::proptest! {

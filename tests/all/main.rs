@@ -1,4 +1,5 @@
-//! All integration tests, in one program.
+//! One test binary: linking the dependency tree once is what two cores can afford.
 
 mod context;
 mod docker_build;
+mod registry;

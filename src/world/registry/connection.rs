@@ -11,7 +11,7 @@ use super::refusal::Complaint;
 use crate::image::reference::ImageName;
 use crate::secret::Credentials;
 use crate::world::retry::{self, Patience, Repeat};
-use crate::world::{Outcome, Trouble, TroubleKind, wire};
+use crate::world::{Effect, Outcome, Trouble, TroubleKind, wire};
 
 /// Until a connection stands, TLS included.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -60,6 +60,8 @@ pub struct Answer {
     pub body: Vec<u8>,
     /// Where it came from.
     pub url: Url,
+    /// Whether an earlier try of the same request may have taken effect.
+    pub perhaps_done: bool,
 }
 
 /// The way to one registry.
@@ -120,13 +122,22 @@ impl Connection {
 
     /// Asks, with patience.
     pub async fn ask(&self, ask: &Ask<'_>) -> Outcome<Answer> {
-        retry::with_patience(&self.patience, ask.repeat, async || self.ask_once(ask).await).await
+        let mut perhaps_done = false;
+        let answer = retry::with_patience(&self.patience, ask.repeat, async || {
+            let outcome = self.ask_once(ask).await;
+            perhaps_done |= matches!(&outcome, Err(trouble) if trouble.effect == Effect::Unknown);
+            outcome
+        });
+        let answer = answer.await?;
+        Ok(Answer { perhaps_done, ..answer })
     }
 
     /// The trouble of an answer that the caller has no use for.
     pub fn refusal(&self, ask: &Ask<'_>, answer: &Answer) -> Trouble {
         let complaint = Complaint::read(&answer.body);
-        self.auth.parties().refusal(ask.doing, answer.status, &answer.headers, &complaint, ask.repeat)
+        let parties = self.auth.parties();
+        let trouble = parties.refusal(ask.doing, answer.status, &answer.headers, &complaint, ask.repeat);
+        if answer.perhaps_done { trouble.perhaps_done() } else { trouble }
     }
 
     async fn ask_once(&self, ask: &Ask<'_>) -> Outcome<Answer> {
@@ -211,7 +222,7 @@ impl Connection {
         } else {
             beginning(response, ERROR_BODY).await
         };
-        let answer = Answer { status, headers, body, url };
+        let answer = Answer { status, headers, body, url, perhaps_done: false };
         if !status.is_success() {
             let trouble = self.refusal(ask, &answer);
             if is_passing(&trouble) {

@@ -278,6 +278,7 @@ mod tests {
                 .collect(),
             body: body.into(),
             url: reqwest::Url::parse("https://x/").expect("a URL"),
+            perhaps_done: false,
         }
     }
 

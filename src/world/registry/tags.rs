@@ -168,6 +168,7 @@ mod tests {
             headers: headers.into_iter().collect(),
             body: body.into(),
             url,
+            perhaps_done: false,
         })
     }
 

@@ -1,0 +1,44 @@
+//! The registry adapter: against the real `docker-registry`, and against answers that it never gives.
+
+#[path = "registry/real.rs"]
+mod real;
+#[path = "registry/scripted.rs"]
+mod scripted;
+
+#[path = "registry/adverse.rs"]
+mod adverse;
+#[path = "registry/against_distribution.rs"]
+mod against_distribution;
+#[path = "registry/login.rs"]
+mod login;
+
+use autotag_deploy::image::reference::{Digest, ImageTag};
+use autotag_deploy::secret::{Credentials, Secret};
+use autotag_deploy::world::registry::OciRegistry;
+use autotag_deploy::world::retry::Patience;
+use autotag_deploy::world::{Manifest, ManifestName};
+
+/// The media type of an image's manifest.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// The adapter for `org/app` at this address.
+fn registry(address: &str, credentials: Option<&Credentials>) -> OciRegistry {
+    let name = format!("{address}/org/app").parse().expect("a name");
+    OciRegistry::new(name, credentials, Patience::quick()).expect("an adapter")
+}
+
+fn credentials(username: &str, password: &str) -> Credentials {
+    Credentials { username: username.to_owned(), password: Secret::new(password).expect("not empty") }
+}
+
+fn tag(text: &str) -> ImageTag {
+    text.parse().expect(text)
+}
+
+fn by_tag(text: &str) -> ManifestName {
+    ManifestName::Tag(tag(text))
+}
+
+fn manifest(media_type: &str, text: &str) -> Manifest {
+    Manifest { bytes: text.into(), media_type: media_type.to_owned(), digest: Digest::of(text.as_bytes()) }
+}

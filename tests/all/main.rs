@@ -1,1 +1,6 @@
+//! The one test binary.
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod double;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use autotag_deploy::version::git::ObjectId;
 use serde_json::{Value, json};
 
-use crate::support::github::{Access, Double, Fault, Handle, Options, Permissions, REPOSITORY_NODE};
+use crate::support::faults::Fault;
+use crate::support::github::{Access, Double, Handle, Options, Permissions, REPOSITORY_NODE};
 
 /// A plain client: what it sends is exactly what a test says.
 struct Client {
@@ -65,13 +66,13 @@ impl Client {
     }
 
     async fn update_refs(&self, updates: Value) -> Value {
-        let answered = self.send("POST", "/graphql", mutation(updates)).await;
+        let answered = self.send("POST", "/graphql", mutation(&updates)).await;
         assert_eq!(answered.status, 200);
         answered.body
     }
 }
 
-fn mutation(updates: Value) -> Value {
+fn mutation(updates: &Value) -> Value {
     json!({
         "query": "mutation($input: UpdateRefsInput!) { updateRefs(input: $input) { clientMutationId } }",
         "variables": { "input": { "repositoryId": REPOSITORY_NODE, "refUpdates": updates } },
@@ -174,7 +175,7 @@ async fn graphql_reads_documents_as_github_does() {
     assert_eq!(answer["errors"], Value::Null, "{answer}");
     assert_eq!(double.read_ref("refs/tags/v1"), Some(commit.clone()));
 
-    let misspelt = mutation(json!([{ "name": "refs/tags/v2", "after": commit }]));
+    let misspelt = mutation(&json!([{ "name": "refs/tags/v2", "after": commit }]));
     let no_input = json!({ "query": "mutation { updateRefs(input: $input) { clientMutationId } }" });
     let other_field =
         json!({ "query": inline.replace("{ clientMutationId }", "{ refs }"), "variables": variables });
@@ -243,10 +244,8 @@ async fn comparisons_come_in_pages() {
 
 /// The URL of the next page.
 fn next(answered: &Answered) -> Option<String> {
-    let links = answered.link.as_ref()?.split(", ");
-    let next = links
-        .filter_map(|link| link.strip_suffix(">; rel=\"next\"").or(link.strip_suffix("; rel=\"next\"")))
-        .next()?;
+    let mut links = answered.link.as_ref()?.split(", ");
+    let next = links.find_map(|link| link.strip_suffix("; rel=\"next\""))?;
     Some(next.trim_matches(['<', '>']).to_owned())
 }
 
@@ -515,7 +514,7 @@ async fn requests_wait_at_a_gate() {
     let client = Client::of(&double);
     let commit = double.commit_on("main", "one");
     let gate = double.hold("POST /graphql");
-    let claim = mutation(json!([update(HEAD, &ObjectId::zero(), &commit)]));
+    let claim = mutation(&json!([update(HEAD, &ObjectId::zero(), &commit)]));
     let waiting = tokio::spawn(async move { client.send("POST", "/graphql", claim).await.body });
     gate.arrived(1).await;
     assert_eq!(double.read_ref(HEAD), None, "it waits before its effect");

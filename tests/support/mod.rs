@@ -9,5 +9,9 @@
     reason = "each test takes what it needs; the demo's program shares a part"
 )]
 
+pub mod faults;
 pub mod github;
 pub mod http;
+pub mod pager;
+pub mod registry;
+pub mod tiny_image;

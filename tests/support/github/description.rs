@@ -238,10 +238,14 @@ fn adapt(schema: &mut Value, strict: bool) {
     }
     for key in ["oneOf", "anyOf", "allOf"] {
         if let Some(Value::Array(choices)) = fields.get_mut(key) {
-            choices.iter_mut().for_each(|choice| adapt(choice, strict));
+            for choice in choices {
+                adapt(choice, strict);
+            }
         }
     }
     if let Some(Value::Object(properties)) = fields.get_mut("properties") {
-        properties.values_mut().for_each(|property| adapt(property, strict));
+        for property in properties.values_mut() {
+            adapt(property, strict);
+        }
     }
 }

@@ -9,12 +9,13 @@ use autotag_deploy::version::git::ObjectId;
 use serde_json::Value;
 
 use super::deployments::Deployment;
-use super::faults::{Fault, Gate, Knobs, now};
 use super::import::Source;
+use super::knobs::{Knobs, now};
 use super::model::Model;
 use super::objects::{Commit, Person, TagObject};
 use super::releases::{self, Release};
 use super::server::{self, Access, Permissions, Recorded, Shared, lock};
+use crate::support::faults::{Fault, Gate, fits};
 use crate::support::http::Server;
 
 /// How a double starts.
@@ -96,8 +97,8 @@ impl Double {
             source: Mutex::new(source),
             root: OnceLock::new(),
         });
-        let served = Arc::clone(&shared);
-        let server = Server::listen(&options.listen, move |asked| server::answer(Arc::clone(&served), asked));
+        let behind = Arc::clone(&shared);
+        let server = Server::listen(&options.listen, move |asked| server::answer(Arc::clone(&behind), asked));
         shared.root.set(server.url()).expect("set once");
         Self { handle: Handle { shared }, _server: server }
     }
@@ -123,7 +124,7 @@ impl Deref for Double {
 
 impl Drop for Double {
     fn drop(&mut self) {
-        self.open_all_gates();
+        lock(&self.shared.knobs).faults.open(None);
         let own = std::mem::take(&mut *lock(&self.shared.own_faults));
         let violations = self.take_violations();
         if !std::thread::panicking() {
@@ -259,10 +260,8 @@ impl Handle {
 
     /// How many requests fit a pattern, such as `POST */git/refs`.
     pub fn count(&self, pattern: &str) -> usize {
-        let fits = |request: &&Recorded| {
-            super::faults::fits(pattern, &format!("{} {}", request.method, request.path))
-        };
-        lock(&self.shared.recorded).iter().filter(fits).count()
+        let wanted = |request: &&Recorded| fits(pattern, &format!("{} {}", request.method, request.path));
+        lock(&self.shared.recorded).iter().filter(wanted).count()
     }
 
     /// Forgets the requests so far.
@@ -280,18 +279,12 @@ impl Handle {
 impl Handle {
     /// From now on this happens.
     pub fn inject(&self, fault: Fault) {
-        lock(&self.shared.knobs).inject(fault);
+        lock(&self.shared.knobs).faults.inject(fault);
     }
 
     /// Matching requests wait, before they take effect, until the gate lets them through.
     pub fn hold(&self, pattern: &str) -> Gate {
-        let gate = Gate::new(pattern);
-        lock(&self.shared.knobs).gates.push(gate.clone());
-        gate
-    }
-
-    fn open_all_gates(&self) {
-        lock(&self.shared.knobs).gates.drain(..).for_each(|gate| gate.open());
+        lock(&self.shared.knobs).faults.hold(pattern)
     }
 
     /// Lists (matching-refs, tags, releases) show the state of so many writes ago; a GET by name is fresh.

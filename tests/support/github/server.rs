@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use super::answers::{Answer, Urls};
 use super::call::{Call, REPOSITORY_NUMBER};
 use super::description::{DESCRIPTION, Operation, Parameters};
-use super::faults::{Fault, Gate, Knobs, Replacement, Turn};
 use super::import::Source;
+use super::knobs::{Knobs, Turn};
 use super::model::Model;
 use super::{deployments, git, graphql, releases};
 use crate::support::http::{Asked, Reply};
@@ -83,23 +83,20 @@ pub async fn answer(shared: Arc<Shared>, asked: Asked) -> Reply {
     let (prefix, path) = normalise(&shared, &asked.path);
     let request = format!("{} {path}", asked.method);
     let place = record(&shared, &asked, &path);
-    let gates: Vec<Gate> = {
-        let knobs = lock(&shared.knobs);
-        knobs.gates.iter().filter(|gate| super::faults::fits(gate.pattern(), &request)).cloned().collect()
-    };
+    let gates = lock(&shared.knobs).faults.gates(&request);
     for gate in gates {
         gate.pass().await;
     }
-    let fault = lock(&shared.knobs).strike(&request);
-    if let Some(fault) = &fault
-        && !fault.wait().is_zero()
-    {
+    let fault = lock(&shared.knobs).faults.strike(&request);
+    if let Some(fault) = &fault {
         tokio::time::sleep(fault.wait()).await;
     }
-    let hits_before =
-        fault.as_ref().is_some_and(|fault| !fault.is_after_effect() && fault.replacement().is_some());
-    let answer = if hits_before { None } else { Some(carry_out(&shared, &asked, prefix, &path)) };
-    let reply = reply(&shared, answer, fault.as_ref());
+    let strikes_first = fault.as_ref().is_some_and(|fault| fault.replaces() && !fault.is_after_effect());
+    let own = (!strikes_first).then(|| written_out(&shared, carry_out(&shared, &asked, prefix, &path)));
+    let reply = match fault {
+        Some(fault) => fault.apply(own),
+        None => own.unwrap_or(Reply::HangUp),
+    };
     if let Reply::Answer(response) = &reply {
         lock(&shared.recorded)[place].status = Some(response.status().as_u16());
     }
@@ -135,37 +132,20 @@ fn record(shared: &Shared, asked: &Asked, path: &str) -> usize {
     recorded.len() - 1
 }
 
-fn reply(shared: &Shared, answer: Option<Answer>, fault: Option<&Fault>) -> Reply {
+fn written_out(shared: &Shared, answer: Answer) -> Reply {
     let mut response = Response::builder()
+        .status(answer.status)
         .header("x-github-media-type", "github.v3; format=json")
         .header("x-github-request-id", format!("D0B1:{:x}", lock(&shared.recorded).len()));
-    for (name, value) in lock(&shared.knobs).limit.headers() {
+    let limit = lock(&shared.knobs).limit.headers();
+    for (name, value) in limit.into_iter().chain(answer.headers) {
         response = response.header(name, value);
     }
-    let (status, body) = match (fault.and_then(Fault::replacement), answer) {
-        (Some(Replacement::HangUp), _) | (None, None) => return Reply::HangUp,
-        (Some(Replacement::Answer { status, body, headers }), _) => {
-            for (name, value) in headers {
-                response = response.header(name, value);
-            }
-            (status, Some(body.clone()).filter(|body| !body.is_null()))
-        }
-        (None, Some(answer)) => {
-            for (name, value) in answer.headers {
-                response = response.header(name, value);
-            }
-            (answer.status, answer.body)
-        }
-    };
-    let body = match body {
-        None => Bytes::new(),
-        Some(Value::String(text)) => Bytes::from(text),
-        Some(body) => {
-            response = response.header("content-type", "application/json; charset=utf-8");
-            Bytes::from(body.to_string())
-        }
-    };
-    Reply::Answer(response.status(status).body(body).expect("a response"))
+    let body = answer.body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+    if !body.is_empty() {
+        response = response.header("content-type", "application/json; charset=utf-8");
+    }
+    Reply::Answer(response.body(body).expect("a response"))
 }
 
 fn carry_out(shared: &Shared, asked: &Asked, prefix: &str, path: &str) -> Answer {
@@ -185,15 +165,13 @@ fn carry_out(shared: &Shared, asked: &Asked, prefix: &str, path: &str) -> Answer
         }
         Answer::new(200, outcome.body())
     } else {
-        match DESCRIPTION.find(asked.method.as_str(), path) {
-            Some((operation, parameters)) => {
-                described(shared, &mut model, asked, (prefix, path), operation, parameters, permissions)
-            }
-            None => {
-                lock(&shared.violations)
-                    .push(format!("{} {path}: the description has no such operation", asked.method));
-                Answer::not_found()
-            }
+        let found = DESCRIPTION.find(asked.method.as_str(), path);
+        if let Some((operation, parameters)) = found {
+            described(shared, &mut model, asked, (prefix, path), operation, parameters, permissions)
+        } else {
+            let violation = format!("{} {path}: the description has no such operation", asked.method);
+            lock(&shared.violations).push(violation);
+            Answer::not_found()
         }
     };
     let written = std::mem::take(&mut model.written);
@@ -353,7 +331,7 @@ fn turn(shared: &Shared, body: &[u8]) -> Reply {
     }
     let mut knobs = lock(&shared.knobs);
     if let Some(fault) = turn.fault {
-        knobs.inject(fault);
+        knobs.faults.inject(fault);
     }
     if let Some(size) = turn.largest_page {
         knobs.largest_page = size;
@@ -362,15 +340,14 @@ fn turn(shared: &Shared, body: &[u8]) -> Reply {
         knobs.matching_refs_page = Some(size).filter(|size| *size > 0);
     }
     if let Some(pattern) = turn.hold {
-        knobs.gates.push(Gate::new(&pattern));
+        knobs.faults.hold(&pattern);
     }
     if let Some(pattern) = turn.open {
-        knobs.gates.iter().filter(|gate| gate.pattern() == pattern).for_each(Gate::open);
-        knobs.gates.retain(|gate| gate.pattern() != pattern);
+        knobs.faults.open(Some(&pattern));
     }
     if let Some(remaining) = turn.remaining {
-        knobs.limit.remaining = remaining.min(knobs.limit.limit);
-        knobs.limit.reset = super::faults::now() + turn.reset_in.unwrap_or(3600);
+        knobs.limit.remaining = remaining.min(knobs.limit.hourly);
+        knobs.limit.reset = super::knobs::now() + turn.reset_in.unwrap_or(3600);
     }
     Reply::json(200, &json!({}))
 }

@@ -1,12 +1,16 @@
-//! The knobs: requests that fail, get lost, come late or wait at a gate; limits; lists that lag.
+//! What happens to requests on purpose: they fail, get lost, come late, or wait at a gate.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, watch};
+
+use super::http::Reply;
 
 /// Something that happens to requests that match.
 ///
@@ -27,15 +31,28 @@ pub struct Fault {
     after: bool,
     #[serde(default)]
     delay_ms: u64,
-    /// Nothing is answered: the connection ends.
     #[serde(default)]
-    hang_up: bool,
+    sent: Sent,
     #[serde(default)]
     status: Option<u16>,
     #[serde(default)]
     body: Value,
     #[serde(default)]
     headers: BTreeMap<String, String>,
+}
+
+/// How much of the answer arrives.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Sent {
+    #[default]
+    Whole,
+    /// Half of the body, then the connection ends.
+    Cut,
+    /// Half of the body, as if it were all.
+    Truncated,
+    /// The connection ends at once.
+    Nothing,
 }
 
 fn once() -> usize {
@@ -51,7 +68,7 @@ impl Fault {
             times: 1,
             after: false,
             delay_ms: 0,
-            hang_up: false,
+            sent: Sent::Whole,
             status: None,
             body: Value::Null,
             headers: BTreeMap::new(),
@@ -87,7 +104,7 @@ impl Fault {
         self
     }
 
-    /// One more header of the answer.
+    /// One more header of the answer, or another value of one: of its own or of the real one.
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.insert(name.to_owned(), value.to_owned());
         self
@@ -95,7 +112,19 @@ impl Fault {
 
     /// The connection is closed without an answer.
     pub fn hang_up(mut self) -> Self {
-        self.hang_up = true;
+        self.sent = Sent::Nothing;
+        self
+    }
+
+    /// Half of the body arrives, then the connection ends.
+    pub fn cut(mut self) -> Self {
+        self.sent = Sent::Cut;
+        self
+    }
+
+    /// Half of the body arrives, and looks like all of it.
+    pub fn truncate(mut self) -> Self {
+        self.sent = Sent::Truncated;
         self
     }
 
@@ -131,29 +160,41 @@ impl Fault {
         Duration::from_millis(self.delay_ms)
     }
 
-    /// What it puts in the answer's place; `None`: the answer stays.
-    pub fn replacement(&self) -> Option<Replacement<'_>> {
-        if self.hang_up {
-            return Some(Replacement::HangUp);
-        }
-        let status = self.status?;
-        Some(Replacement::Answer { status, body: &self.body, headers: &self.headers })
+    /// Whether there is an answer of its own, or none: the request's own effect then stays out, unless it
+    /// comes first.
+    pub fn replaces(&self) -> bool {
+        self.sent == Sent::Nothing || self.status.is_some()
     }
-}
 
-/// What stands where an answer would.
-pub enum Replacement<'a> {
-    /// Nothing.
-    HangUp,
-    /// Another answer.
-    Answer {
-        /// The HTTP status.
-        status: u16,
-        /// The body.
-        body: &'a Value,
-        /// Its headers.
-        headers: &'a BTreeMap<String, String>,
-    },
+    /// What is sent in the end. `reply` is `None` where the request was not carried out.
+    pub fn apply(&self, reply: Option<Reply>) -> Reply {
+        let mut response = match (self.sent, self.status, reply) {
+            (Sent::Nothing, ..) | (_, None, None | Some(Reply::HangUp)) => return Reply::HangUp,
+            (_, Some(status), _) => self.own_answer(status),
+            (_, None, Some(Reply::Answer(response) | Reply::Cut(response))) => response,
+        };
+        for (name, value) in &self.headers {
+            let name: http::HeaderName = name.parse().expect("a header's name");
+            response.headers_mut().insert(name, value.parse().expect("a header's value"));
+        }
+        if self.sent != Sent::Whole {
+            let half = response.body().len() / 2;
+            response = response.map(|body| body.slice(..half));
+        }
+        if self.sent == Sent::Cut { Reply::Cut(response) } else { Reply::Answer(response) }
+    }
+
+    fn own_answer(&self, status: u16) -> Response<Bytes> {
+        let response = Response::builder().status(status);
+        let (response, body) = match &self.body {
+            Value::Null => (response, Bytes::new()),
+            Value::String(text) => (response, Bytes::from(text.clone())),
+            body => {
+                (response.header("content-type", "application/json; charset=utf-8"), body.to_string().into())
+            }
+        };
+        response.body(body).expect("a response")
+    }
 }
 
 /// Whether the pattern fits the text; `*` stands for any text.
@@ -167,61 +208,6 @@ pub fn fits(pattern: &str, text: &str) -> bool {
     }
 }
 
-/// The primary limit.
-#[derive(Debug, Clone)]
-pub struct Limit {
-    /// Requests an hour.
-    pub limit: u64,
-    /// How many are left.
-    pub remaining: u64,
-    /// When it starts anew, in seconds since 1970.
-    pub reset: i64,
-}
-
-impl Limit {
-    /// GITHUB_TOKEN's: 1,000 an hour and repository.
-    pub fn new() -> Self {
-        Self { limit: 1000, remaining: 1000, reset: now() + 3600 }
-    }
-
-    /// Counts a request; `false`: none was left.
-    pub fn spend(&mut self) -> bool {
-        if now() >= self.reset {
-            *self = Self::new();
-        }
-        let had = self.remaining > 0;
-        self.remaining = self.remaining.saturating_sub(1);
-        had
-    }
-
-    /// The headers that every answer has.
-    pub fn headers(&self) -> [(&'static str, String); 5] {
-        [
-            ("x-ratelimit-limit", self.limit.to_string()),
-            ("x-ratelimit-remaining", self.remaining.to_string()),
-            ("x-ratelimit-used", (self.limit - self.remaining).to_string()),
-            ("x-ratelimit-reset", self.reset.to_string()),
-            ("x-ratelimit-resource", "core".to_owned()),
-        ]
-    }
-
-    /// GET /rate_limit.
-    pub fn json(&self) -> Value {
-        let rate = json!({
-            "limit": self.limit,
-            "remaining": self.remaining,
-            "reset": self.reset,
-            "used": self.limit - self.remaining,
-        });
-        json!({ "resources": { "core": rate, "search": rate, "graphql": rate }, "rate": rate })
-    }
-}
-
-/// The machine's clock, in seconds since 1970.
-pub fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
-}
-
 /// A gate at which matching requests wait, before they take effect, until they are let through.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -232,14 +218,9 @@ pub struct Gate {
 
 impl Gate {
     /// Closed.
-    pub fn new(pattern: &str) -> Self {
+    fn new(pattern: &str) -> Self {
         let (arrived, _) = watch::channel(0);
         Self { pattern: pattern.into(), arrived: Arc::new(arrived), permits: Arc::new(Semaphore::new(0)) }
-    }
-
-    /// Its pattern.
-    pub fn pattern(&self) -> &str {
-        &self.pattern
     }
 
     /// Waits until so many requests have come to the gate, counted from its making.
@@ -268,35 +249,40 @@ impl Gate {
     }
 }
 
-/// Everything that can be set while the double runs.
-pub struct Knobs {
-    /// Faults, the oldest first; one request meets at most one.
+/// The faults and gates of one server.
+#[derive(Debug, Default)]
+pub struct Faults {
     faults: Vec<Fault>,
-    /// Gates.
-    pub gates: Vec<Gate>,
-    /// The primary limit.
-    pub limit: Limit,
-    /// No page of a list is larger.
-    pub largest_page: usize,
-    /// Pages of matching-refs.
-    pub matching_refs_page: Option<usize>,
+    gates: Vec<Gate>,
 }
 
-impl Knobs {
-    /// Nothing out of the ordinary.
-    pub fn new() -> Self {
-        Self {
-            faults: Vec::new(),
-            gates: Vec::new(),
-            limit: Limit::new(),
-            largest_page: usize::MAX,
-            matching_refs_page: None,
-        }
-    }
-
-    /// Adds a fault.
+impl Faults {
+    /// From now on this happens; of several that fit a request, the oldest does.
     pub fn inject(&mut self, fault: Fault) {
         self.faults.push(fault);
+    }
+
+    /// Closes a gate.
+    pub fn hold(&mut self, pattern: &str) -> Gate {
+        let gate = Gate::new(pattern);
+        self.gates.push(gate.clone());
+        gate
+    }
+
+    /// Opens the gates of this pattern; `None`: all.
+    pub fn open(&mut self, pattern: Option<&str>) {
+        self.gates.retain(|gate| {
+            let stays = pattern.is_some_and(|pattern| *gate.pattern != *pattern);
+            if !stays {
+                gate.open();
+            }
+            stays
+        });
+    }
+
+    /// The gates that this request meets.
+    pub fn gates(&self, request: &str) -> Vec<Gate> {
+        self.gates.iter().filter(|gate| fits(&gate.pattern, request)).cloned().collect()
     }
 
     /// What happens to this request. Counts it.
@@ -315,26 +301,4 @@ impl Knobs {
         self.faults.retain(|fault| fault.times > 0);
         struck
     }
-}
-
-/// The body of POST /_knobs: one or several of the knobs.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Turn {
-    /// Adds a fault.
-    pub fault: Option<Fault>,
-    /// Lists lag behind by this many writes.
-    pub lag_lists: Option<usize>,
-    /// No page of a list is larger.
-    pub largest_page: Option<usize>,
-    /// Pages of matching-refs; 0: all in one.
-    pub matching_refs_page: Option<usize>,
-    /// Closes a gate for this pattern.
-    pub hold: Option<String>,
-    /// Opens the gates of this pattern.
-    pub open: Option<String>,
-    /// So many requests are left...
-    pub remaining: Option<u64>,
-    /// ... for so many seconds.
-    pub reset_in: Option<i64>,
 }

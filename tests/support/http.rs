@@ -75,6 +75,13 @@ impl Reply {
 struct Content {
     bytes: Option<Bytes>,
     missing: bool,
+    flushed: bool,
+}
+
+impl Content {
+    fn new(bytes: Bytes, missing: bool) -> Self {
+        Self { bytes: Some(bytes), missing, flushed: false }
+    }
 }
 
 impl Body for Content {
@@ -83,14 +90,21 @@ impl Body for Content {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let frame = match self.bytes.take() {
-            Some(bytes) => Some(Ok(Frame::data(bytes))),
-            None if self.missing => Some(Err(std::io::Error::other("cut on purpose"))),
-            None => None,
-        };
-        Poll::Ready(frame)
+        if let Some(bytes) = self.bytes.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if !self.missing {
+            return Poll::Ready(None);
+        }
+        if self.flushed {
+            return Poll::Ready(Some(Err(std::io::Error::other("cut on purpose"))));
+        }
+        // One pause, in which hyper sends what it has; an error at once would discard it.
+        self.flushed = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -203,8 +217,16 @@ where
         body,
     };
     match handler(asked).await {
-        Reply::Answer(response) => Ok(response.map(|bytes| Content { bytes: Some(bytes), missing: false })),
-        Reply::Cut(response) => Ok(response.map(|bytes| Content { bytes: Some(bytes), missing: true })),
+        Reply::Answer(response) => Ok(response.map(|bytes| Content::new(bytes, false))),
+        Reply::Cut(response) => Ok(response.map(|bytes| Content::new(bytes, true))),
         Reply::HangUp => Err(std::io::Error::other("hung up on purpose")),
     }
+}
+
+/// A plain HTTP client that follows no redirect and knows no proxy.
+pub fn client() -> reqwest::Client {
+    // An error says that somebody else has installed it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().user_agent("autotag-deploy's tests").no_proxy();
+    builder.redirect(reqwest::redirect::Policy::none()).build().expect("a client")
 }

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autotag_deploy::image::reference::{Digest, ImageName};
+use serde_json::{Value, json};
 
 use self::storage::Storage;
 pub use self::tokens::{TokenRequest, TokenServer};
@@ -57,7 +58,7 @@ pub struct Registry {
     child: Child,
     address: String,
     folder: tempfile::TempDir,
-    configuration: String,
+    configuration: Value,
     storage: Storage,
     tokens: Option<TokenServer>,
     log: Arc<Mutex<String>>,
@@ -66,14 +67,21 @@ pub struct Registry {
 impl Registry {
     /// Starts one with empty storage, and comes back when it listens.
     pub fn start(auth: &Auth) -> Self {
-        let folder = tempfile::tempdir().expect("a folder for the registry");
+        let folder = folder();
         let (auth, tokens) = auth_section(auth, folder.path());
         let storage = folder.path().join("storage");
-        let configuration = format!(
-            "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: \
-             {{rootdirectory: {storage:?}}}\n  delete: {{enabled: true}}\n  maintenance: {{uploadpurging: \
-             {{enabled: false}}}}\nhttp: {{addr: ADDRESS, secret: test}}\n{auth}"
-        );
+        // JSON is YAML, which the registry reads.
+        let configuration = json!({
+            "version": 0.1,
+            "log": { "level": "info", "accesslog": { "disabled": true } },
+            "storage": {
+                "filesystem": { "rootdirectory": storage },
+                "delete": { "enabled": true },
+                "maintenance": { "uploadpurging": { "enabled": false } },
+            },
+            "http": { "secret": "test" },
+            "auth": auth,
+        });
         let log = Arc::default();
         let (child, address) = launch(folder.path(), &configuration, "127.0.0.1:0", &log);
         Self { child, address, configuration, storage: Storage::new(&storage), tokens, log, folder }
@@ -158,36 +166,47 @@ impl Drop for Registry {
     }
 }
 
-fn auth_section(auth: &Auth, folder: &Path) -> (String, Option<TokenServer>) {
+/// A folder in memory where there is room: some disks take minutes to delete ten thousand tags.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let asked = Command::new("df").args(["--output=avail", "--block-size=1M"]).arg(memory).output();
+    let free = asked.ok().and_then(|output| String::from_utf8(output.stdout).ok());
+    let free = free.and_then(|text| text.lines().last()?.trim().parse::<u64>().ok()).unwrap_or(0);
+    let folder = if free > 1024 { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.expect("a folder for the registry")
+}
+
+fn auth_section(auth: &Auth, folder: &Path) -> (Value, Option<TokenServer>) {
     match auth {
-        Auth::None => (String::new(), None),
+        Auth::None => (json!({}), None),
         Auth::Basic { user, password } => {
             // The lowest cost: this guards nothing, and every request pays it.
             let hash = bcrypt::hash_with_result(password, 4).expect("a hash");
             let file = folder.join("htpasswd");
             let line = format!("{user}:{}\n", hash.format_for_version(bcrypt::Version::TwoY));
             std::fs::write(&file, line).expect("the password file");
-            (format!("auth: {{htpasswd: {{realm: test, path: {file:?}}}}}\n"), None)
+            (json!({ "htpasswd": { "realm": "test", "path": file } }), None)
         }
         Auth::Token { user, password } => {
             let tokens = TokenServer::start(user, password, folder);
-            let section = format!(
-                "auth:\n  token: {{realm: \"{}\", service: {}, issuer: {}, rootcertbundle: {:?}}}\n",
-                tokens.realm(),
-                tokens::SERVICE,
-                tokens::ISSUER,
-                tokens.certificate()
-            );
-            (section, Some(tokens))
+            let section = json!({
+                "realm": tokens.realm(),
+                "service": tokens::SERVICE,
+                "issuer": tokens::ISSUER,
+                "rootcertbundle": tokens.certificate(),
+            });
+            (json!({ "token": section }), Some(tokens))
         }
     }
 }
 
 /// Starts the program and reads the address from its log: the port is chosen by the kernel, so no other
 /// test can take it in between.
-fn launch(folder: &Path, configuration: &str, address: &str, log: &Arc<Mutex<String>>) -> (Child, String) {
+fn launch(folder: &Path, configuration: &Value, address: &str, log: &Arc<Mutex<String>>) -> (Child, String) {
     let file = folder.join("config.yml");
-    std::fs::write(&file, configuration.replace("ADDRESS", &format!("\"{address}\""))).expect("the configuration");
+    let mut configuration = configuration.clone();
+    configuration["http"]["addr"] = json!(address);
+    std::fs::write(&file, configuration.to_string()).expect("the configuration");
     let mut child = Command::new("docker-registry")
         .args(["serve".as_ref(), file.as_os_str()])
         .env_clear()

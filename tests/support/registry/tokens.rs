@@ -171,9 +171,15 @@ impl Shared {
             .and_then(|basic| STANDARD.decode(basic).ok())
             .and_then(|decoded| Some(String::from_utf8(decoded).ok()?.split_once(':')?.0.to_owned()));
         let granted = basic == Some(&self.credentials);
-        settings.requests.push(TokenRequest { service: asked.parameter("service"), user, granted, scopes: scopes.clone() });
+        settings.requests.push(TokenRequest {
+            service: asked.parameter("service"),
+            user,
+            granted,
+            scopes: scopes.clone(),
+        });
         if !granted {
-            let body = json!({ "errors": [{ "code": "UNAUTHORIZED", "message": "authentication required" }] });
+            let body =
+                json!({ "errors": [{ "code": "UNAUTHORIZED", "message": "authentication required" }] });
             return Reply::json(401, &body);
         }
         let dead = settings.dead > 0;
@@ -202,8 +208,7 @@ impl Shared {
             "jti": format!("{now}-{}", scopes.join(" ")),
             "access": access,
         });
-        let payload =
-            [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+        let payload = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
         let signature = self.key.sign(&SystemRandom::new(), payload.as_bytes()).expect("a signature");
         format!("{payload}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
@@ -212,7 +217,8 @@ impl Shared {
 fn grant(scope: &str, allowed: &[String]) -> Option<Value> {
     let (kind, rest) = scope.split_once(':')?;
     let (name, actions) = rest.rsplit_once(':')?;
-    let actions: Vec<&str> = actions.split(',').filter(|action| allowed.iter().any(|may| may == action)).collect();
+    let actions: Vec<&str> =
+        actions.split(',').filter(|action| allowed.iter().any(|may| may == action)).collect();
     Some(json!({ "type": kind, "name": name, "actions": actions }))
 }
 

@@ -311,3 +311,33 @@ async fn the_knobs_turn_over_http_too() {
     assert_eq!((&state["requests"], &state["commits"]), (&json!(2), &json!(1)));
     assert!(!state.to_string().contains(Double::TOKEN));
 }
+
+/// Its types ask for more than the description does.
+#[tokio::test]
+async fn octocrab_reads_the_answers() {
+    let double = Double::start();
+    let commit = double.commit_on("main", "one");
+    let second = double.commit_on("main", "two");
+    let tag = double.annotated_tag("v1.0.0", "claim", &commit);
+    Client::of(&double).send("POST", "releases", json!({ "tag_name": "v1.0.0" })).await;
+    let crab = octocrab::Octocrab::builder()
+        .base_uri(double.url())
+        .and_then(|builder| builder.personal_token(Double::TOKEN).build())
+        .expect("octocrab");
+    let repository = crab.repos("org", "app");
+    assert_eq!(repository.get().await.expect("the repository").node_id.as_deref(), Some(REPOSITORY_NODE));
+    let refs = repository.git().list_matching_refs("tags/v").await.expect("refs");
+    assert_eq!(refs[0].ref_field, "refs/tags/v1.0.0");
+    let object = repository.git().get_tag(tag.as_str()).await.expect("the tag object");
+    assert_eq!((object.sha.as_str(), object.message.as_str()), (tag.as_str(), "claim"));
+    let tags = repository.list_tags().send().await.expect("tags");
+    assert_eq!(tags.items[0].commit.sha, commit.as_str());
+    let releases = repository.releases().list().send().await.expect("releases");
+    assert_eq!(releases.items[0].tag_name, "v1.0.0");
+    let read = crab.commits("org", "app").get("main").await.expect("the commit");
+    assert_eq!(read.sha, second.as_str());
+    let compared = repository.compare_commits(commit.as_str(), "main").send().await.expect("a comparison");
+    assert_eq!(compared.ahead_by, 1);
+    let refused = crab.repos("org", "app").git().get_tag("v9").await.expect_err("no such tag");
+    assert!(matches!(refused, octocrab::Error::GitHub { source, .. } if source.message == "Not Found"));
+}

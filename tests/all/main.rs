@@ -1,5 +1,9 @@
 //! One test binary: linking the dependency tree once is what two cores can afford.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod context;
 mod docker_build;
+mod double;
 mod registry;

@@ -1,0 +1,27 @@
+//! GitHub as a stateful double: one repository, held against GitHub's own OpenAPI description.
+//!
+//! A [`Double`] listens on a free loopback port. Tests arrange the repository and look at it through its
+//! methods ([`Handle`]), and turn its knobs (faults, gates, limits, lagging lists). A request that
+//! the description does not allow is answered 422 and remembered: the double's end then fails the test.
+
+mod ancestry;
+mod answers;
+mod call;
+mod deployments;
+mod description;
+mod git;
+mod graphql;
+mod handle;
+mod import;
+mod knobs;
+mod model;
+mod objects;
+mod releases;
+mod server;
+
+pub use answers::REPOSITORY_NODE;
+pub use deployments::{Deployment, Status};
+pub use handle::{Double, Handle, Options};
+pub use objects::{Commit, Person, TagObject};
+pub use releases::Release;
+pub use server::{Access, Permissions, Recorded};

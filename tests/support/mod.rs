@@ -1,0 +1,17 @@
+//! What tests need of the outside: GitHub as a stateful double, a real registry, a front for its pages.
+//!
+//! Every server here runs on a thread of its own, so a test may block (on a child process, say) and
+//! needs no runtime for them.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test takes what it needs; the demo's program shares a part"
+)]
+
+pub mod faults;
+pub mod github;
+pub mod http;
+pub mod pager;
+pub mod registry;
+pub mod tiny_image;

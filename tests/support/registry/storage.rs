@@ -1,0 +1,97 @@
+//! The registry's storage: distribution's file layout, version 2.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use autotag_deploy::image::reference::Digest;
+
+use crate::support::tiny_image::TinyImage;
+
+/// `docker/registry/v2` under the configured root.
+#[derive(Debug)]
+pub struct Storage(PathBuf);
+
+impl Storage {
+    /// Of this root.
+    pub fn new(root: &Path) -> Self {
+        Self(root.join("docker/registry/v2"))
+    }
+
+    fn repository(&self, name: &str) -> PathBuf {
+        self.0.join("repositories").join(name)
+    }
+
+    fn tag_folder(&self, repository: &str, tag: &str) -> PathBuf {
+        self.repository(repository).join("_manifests/tags").join(tag)
+    }
+
+    fn blob_file(&self, digest: &Digest) -> PathBuf {
+        let hex = hex(digest);
+        self.0.join("blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// Sorted.
+    pub fn tags(&self, repository: &str) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.repository(repository).join("_manifests/tags")) else {
+            return Vec::new();
+        };
+        let mut tags: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("a tag")).collect();
+        tags.sort();
+        tags
+    }
+
+    /// What a tag points at.
+    pub fn digest(&self, repository: &str, tag: &str) -> Option<Digest> {
+        let link = fs::read_to_string(self.tag_folder(repository, tag).join("current/link")).ok()?;
+        Some(link.trim().parse().expect("a digest"))
+    }
+
+    /// The bytes of a blob or manifest.
+    pub fn blob(&self, digest: &Digest) -> Option<Vec<u8>> {
+        fs::read(self.blob_file(digest)).ok()
+    }
+
+    /// An image with all that belongs to it, under no tag.
+    pub fn put_image(&self, repository: &str, image: &TinyImage) {
+        for child in &image.children {
+            self.put_image(repository, child);
+        }
+        let folder = self.repository(repository);
+        for blob in &image.blobs {
+            let digest = self.put_blob(blob);
+            write_link(&folder.join("_layers/sha256").join(hex(&digest)), &digest);
+        }
+        let digest = self.put_blob(&image.manifest);
+        write_link(&folder.join("_manifests/revisions/sha256").join(hex(&digest)), &digest);
+    }
+
+    fn put_blob(&self, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        let file = self.blob_file(&digest);
+        fs::create_dir_all(file.parent().expect("a folder")).expect("the blob's folder");
+        fs::write(file, bytes).expect("the blob");
+        digest
+    }
+
+    /// Points a tag at a manifest.
+    pub fn tag(&self, repository: &str, tag: &str, digest: &Digest) {
+        let folder = self.tag_folder(repository, tag);
+        write_link(&folder.join("index/sha256").join(hex(digest)), digest);
+        write_link(&folder.join("current"), digest);
+    }
+
+    /// Takes a tag away.
+    pub fn remove_tag(&self, repository: &str, tag: &str) {
+        fs::remove_dir_all(self.tag_folder(repository, tag)).expect("the tag");
+    }
+}
+
+fn hex(digest: &Digest) -> &str {
+    digest.as_str().trim_start_matches("sha256:")
+}
+
+fn write_link(folder: &Path, digest: &Digest) {
+    fs::create_dir_all(folder).expect("a link's folder");
+    fs::write(folder.join("link"), digest.as_str()).expect("a link");
+}

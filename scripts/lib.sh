@@ -53,7 +53,7 @@ missing_packages() {
 
 ensure_packages() {
     local commands=(
-        git=git curl=curl jq=jq cc=gcc shellcheck=shellcheck
+        git=git curl=curl jq=jq cc=gcc pgrep=procps python3=python3 shellcheck=shellcheck
         dockerd=docker.io docker-registry=docker-registry htpasswd=apache2-utils
     )
     local missing

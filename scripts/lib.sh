@@ -28,15 +28,12 @@ die() {
 
 # ---- packages ----
 
-# Runs a command as root: directly, or by sudo where it asks for no password (as on GitHub's runners).
-as_root() {
-    if [[ $EUID -eq 0 ]]; then
-        "$@"
-    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-        sudo -n "$@"
-    else
-        die "this needs root: $*" "Run the script as root, or run that command yourself and start again."
-    fi
+# How commands are run as root: directly, or by sudo where it asks for no password (as on GitHub's runners).
+as_root=()
+need_root() {
+    [[ $EUID -ne 0 ]] || return 0
+    sudo -n true 2>/dev/null || die "only root can $1" "Run the script as root."
+    as_root=(sudo -n)
 }
 
 # A static busybox is the one file from which tests make images without pulling any.
@@ -66,11 +63,12 @@ ensure_packages() {
 install_packages() {
     [[ $# -gt 0 ]] || return 0
     command -v apt-get >/dev/null || die "these Debian packages are missing, and there is no apt-get: $*"
+    need_root "install the missing Debian packages: $*"
     say "installing $*"
     local log=$made/apt.log
     {
-        as_root apt-get update -qq &&
-            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+        "${as_root[@]}" apt-get update -qq &&
+            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
     } >"$log" 2>&1 || { tail -n 20 "$log" >&2 && die "apt-get could not install: $*" "The whole log: $log"; }
 }
 
@@ -130,11 +128,12 @@ start_dockerd() {
         # In a session of its own and with none of our streams, so that it survives us and holds no pipe open.
         setsid --fork dockerd >"$log" 2>&1 </dev/null
     fi
-    local deadline=$((SECONDS + 60))
+    local started=$SECONDS waited
     until docker version >/dev/null 2>&1; do
-        if ((SECONDS >= deadline)); then
+        waited=$((SECONDS - started))
+        if ((waited > 60)) || { ((waited > 2)) && ! pgrep -x dockerd >/dev/null; }; then
             [[ ! -e $log ]] || tail -n 20 "$log" >&2
-            die "Docker was started and did not answer within 60 s" "The whole log: $log"
+            die "dockerd did not answer, or ended, after $waited s" "The whole log: $log"
         fi
         sleep 0.2
     done
@@ -182,7 +181,7 @@ compressed_size() {
     printf '%s\n' "$sum"
 }
 
-# Removes from Docker what carries the tests' label. Base images and the build cache stay.
+# Removes from Docker what carries the tests' label. The base image, the action's own and the build cache stay.
 remove_labelled() {
     local filter="label=$test_label" ids
     ids=$(docker ps --all --quiet --filter "$filter")
@@ -191,6 +190,7 @@ remove_labelled() {
     [[ -z $ids ]] || xargs docker network rm <<<"$ids" >/dev/null
     ids=$(docker volume ls --quiet --filter "$filter")
     [[ -z $ids ]] || xargs docker volume rm --force <<<"$ids" >/dev/null
+    docker image prune --force --filter "$filter" >/dev/null # builds that lost their name to the next one
 }
 
 # ---- a registry ----

@@ -1,0 +1,222 @@
+# shellcheck shell=bash
+# What the scripts share: saying what is done, and having the parts that the project's tests need.
+#
+# Sourced by `scripts/test`, `scripts/demo` and `scripts/base-image`. Everything here is safe to run twice:
+# what is there already is used as it is (a running Docker, installed packages), what is missing is added.
+
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Where everything that is made goes, next to Cargo's own results, so that one folder is to be removed.
+made=${CARGO_TARGET_DIR:-$root/target}
+# The label on everything that tests leave in Docker; containers of a labelled image inherit it.
+test_label=autotag-deploy.test
+
+mkdir -p "$made"
+
+# ---- saying what is done ----
+
+say() { printf '    %s\n' "$*"; }
+section() { printf '\n==> %s\n' "$*"; }
+die() {
+    printf '\nerror: %s\n' "$1" >&2
+    shift
+    local line
+    for line in "$@"; do printf '       %s\n' "$line" >&2; done
+    exit 1
+}
+
+# ---- packages ----
+
+# How commands are run as root: directly, or by sudo where it asks for no password (as on GitHub's runners).
+as_root=()
+need_root() {
+    [[ $EUID -ne 0 ]] || return 0
+    sudo -n true 2>/dev/null || die "only root can $1" "Run the script as root."
+    as_root=(sudo -n)
+}
+
+# A static busybox is the one file from which tests make images without pulling any.
+have_static_busybox() { command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1; }
+
+# Debian's packages for the commands that are missing. Packages are judged by their command, not by their
+# name: a machine may have its Docker from elsewhere, and docker.io would conflict with it.
+missing_packages() {
+    local pair
+    for pair in "$@"; do
+        command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
+    done
+}
+
+ensure_packages() {
+    local commands=(
+        git=git curl=curl jq=jq cc=gcc pgrep=procps python3=python3 shellcheck=shellcheck
+        dockerd=docker.io docker-registry=docker-registry htpasswd=apache2-utils
+    )
+    local missing
+    mapfile -t missing < <(missing_packages "${commands[@]}")
+    have_static_busybox || missing+=(busybox-static)
+    [[ -e /usr/include/stdio.h ]] || missing+=(libc6-dev)
+    install_packages "${missing[@]}"
+}
+
+install_packages() {
+    [[ $# -gt 0 ]] || return 0
+    command -v apt-get >/dev/null || die "these Debian packages are missing, and there is no apt-get: $*"
+    need_root "install the missing Debian packages: $*"
+    say "installing $*"
+    local log=$made/apt.log
+    {
+        "${as_root[@]}" apt-get update -qq &&
+            "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"
+    } >"$log" 2>&1 || { tail -n 20 "$log" >&2 && die "apt-get could not install: $*" "The whole log: $log"; }
+}
+
+# The Rust toolchain is the user's own choice of installer; a missing component is added by rustup.
+ensure_rust() {
+    command -v cargo >/dev/null || die "cargo is not on PATH" "Install Rust by https://rustup.rs and start again."
+    local component
+    for component in fmt clippy; do
+        cargo "$component" --version >/dev/null 2>&1 && continue
+        command -v rustup >/dev/null || die "cargo $component is missing, and there is no rustup to add it"
+        say "adding cargo $component"
+        rustup component add "${component/fmt/rustfmt}"
+    done
+    say "$(cargo --version)"
+}
+
+# Linters, and `act`, from PyPI at the versions in `requirements.txt`. In a virtual environment of the
+# project's own, because the system's Python may refuse (PEP 668) and nobody's home is ours.
+ensure_tools() {
+    local tools=$made/tools wanted=$root/scripts/requirements.txt
+    if ! cmp -s "$wanted" "$tools/installed.txt"; then
+        python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
+        say "installing act, zizmor and check-jsonschema into $tools"
+        rm -rf "$tools"
+        python3 -m venv "$tools"
+        "$tools/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted" ||
+            die "pip could not install the tools that scripts/requirements.txt names"
+        cp "$wanted" "$tools/installed.txt"
+    fi
+    export PATH=$tools/bin:$PATH
+}
+
+# ---- Docker ----
+
+# Uses the Docker that answers; otherwise starts one that outlives this script.
+ensure_docker() {
+    local problem
+    if problem=$(docker info 2>&1 >/dev/null) && docker version >/dev/null 2>&1; then
+        say "Docker $(docker version --format '{{.Server.Version}}') answers"
+        return
+    fi
+    [[ -z ${DOCKER_HOST:-} ]] || die "no Docker answers at DOCKER_HOST=$DOCKER_HOST" "$problem"
+    [[ $problem != *"permission denied"* ]] ||
+        die "Docker runs, but this user may not use it" "$problem" "Run as root, or join the group docker."
+    [[ $EUID -eq 0 ]] || die "Docker does not run, and only root can start it" "$problem"
+    start_dockerd
+}
+
+start_dockerd() {
+    local log=$made/dockerd.log file
+    say "starting dockerd (log: $log)"
+    if ! pgrep -x dockerd >/dev/null; then
+        # Left by a daemon that was killed: it refuses to start once another process has got that number.
+        for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+            [[ ! -e $file ]] || grep -qsE 'dockerd|containerd' "/proc/$(<"$file")/comm" || rm -f "$file"
+        done
+        # In a session of its own and with none of our streams, so that it survives us and holds no pipe open.
+        setsid --fork dockerd >"$log" 2>&1 </dev/null
+    fi
+    local started=$SECONDS waited
+    until docker version >/dev/null 2>&1; do
+        waited=$((SECONDS - started))
+        if ((waited > 60)) || { ((waited > 2)) && ! pgrep -x dockerd >/dev/null; }; then
+            [[ ! -e $log ]] || tail -n 20 "$log" >&2
+            die "dockerd did not answer, or ended, after $waited s" "The whole log: $log"
+        fi
+        sleep 0.2
+    done
+    say "Docker $(docker version --format '{{.Server.Version}}') answers"
+}
+
+# A docker client that can ask for BuildKit: cache mounts need it. The first on PATH may be a newer one
+# without its buildx plugin, while the one of Debian's docker.io brings BuildKit's client along.
+buildkit_client() {
+    local client
+    hash -r # bash lists only the one it remembers, otherwise
+    while read -r client; do
+        if DOCKER_BUILDKIT=1 "$client" build --help >/dev/null 2>&1; then
+            printf '%s\n' "$client"
+            return
+        fi
+    done < <(type -aP docker)
+    die "no docker client here can use BuildKit" "Install Docker's buildx plugin (Debian: docker-buildx)."
+}
+
+# docker build with BuildKit, whichever client has it.
+docker_build() {
+    local client
+    client=$(buildkit_client)
+    DOCKER_BUILDKIT=1 "$client" build "$@"
+}
+
+# The action's own image, from the project's own Dockerfile: build_action_image NAME [docker build's options].
+build_action_image() {
+    local name=$1
+    shift
+    "$root/scripts/base-image"
+    docker_build --progress plain --label "$test_label" --tag "$name" "$@" "$root"
+}
+
+# How much of a registry an image takes, in bytes: its layers gzipped.
+compressed_size() {
+    local folder layer sum=0
+    folder=$(mktemp -d "$made/layers.XXXXXX")
+    docker save "$1" | tar -x -C "$folder"
+    while read -r layer; do
+        sum=$((sum + $(gzip -c "$folder/$layer" | wc -c)))
+    done < <(jq -r '.[0].Layers[]' "$folder/manifest.json")
+    rm -rf "$folder"
+    printf '%s\n' "$sum"
+}
+
+# Removes from Docker what carries the tests' label. The base image, the action's own and the build cache stay.
+remove_labelled() {
+    local filter="label=$test_label" ids
+    ids=$(docker ps --all --quiet --filter "$filter")
+    [[ -z $ids ]] || xargs docker rm --force --volumes <<<"$ids" >/dev/null
+    ids=$(docker network ls --quiet --filter "$filter")
+    [[ -z $ids ]] || xargs docker network rm <<<"$ids" >/dev/null
+    ids=$(docker volume ls --quiet --filter "$filter")
+    [[ -z $ids ]] || xargs docker volume rm --force <<<"$ids" >/dev/null
+    docker image prune --force --filter "$filter" >/dev/null # builds that lost their name to the next one
+}
+
+# ---- a registry ----
+
+# Starts a registry (distribution, the one behind Docker Hub) on a free port of this machine, with its data
+# in FOLDER. Sets `registry` to host:port, which Docker trusts without TLS, and `registry_pid` to be killed.
+start_registry() {
+    local folder=$1
+    mkdir -p "$folder/data"
+    cat >"$folder/config.yml" <<CONFIG
+version: 0.1
+log: {level: info, formatter: json}
+storage: {filesystem: {rootdirectory: $folder/data}, delete: {enabled: true}}
+http: {addr: "127.0.0.1:0"}
+CONFIG
+    docker-registry serve "$folder/config.yml" >"$folder/log" 2>&1 </dev/null &
+    registry_pid=$!
+    registry=
+    local deadline=$((SECONDS + 20))
+    # With port 0 the kernel picks a free one and the log says which: no race for a port.
+    until registry=$(grep -om1 'listening on 127.0.0.1:[0-9]*' "$folder/log") &&
+        registry=${registry#listening on } && curl -fsS "http://$registry/v2/" >/dev/null 2>&1; do
+        if ! kill -0 "$registry_pid" 2>/dev/null || ((SECONDS >= deadline)); then
+            tail -n 20 "$folder/log" >&2
+            die "the registry did not start" "The whole log: $folder/log"
+        fi
+        sleep 0.1
+    done
+}

@@ -1,0 +1,291 @@
+//! What a run ends with: released, superseded, planned, failed.
+
+use super::Project;
+use crate::support::faults::Fault;
+use crate::support::github::{Double, Permissions};
+use crate::support::pager::{Links, Pager};
+use crate::support::registry::{Auth, Registry};
+use crate::support::action::Workflow;
+
+#[test]
+fn a_first_and_a_second_merge_are_released() {
+    let project = Project::new();
+    let first = project.merge("feat: begin");
+    let run = project.release(&first).finish().ended("released");
+    let digest = project.registry.digest("org/app", "0.0.1").expect("0.0.1 is published");
+    for (name, value) in [
+        ("version", "0.0.1"),
+        ("tag", "v0.0.1"),
+        ("previous-version", ""),
+        ("image", &project.image().to_string()),
+        ("digest", digest.as_str()),
+        ("image-ref", &project.image().with_digest(&digest)),
+    ] {
+        assert_eq!(run.output(name), value, "{name}");
+    }
+    let release = &project.github.releases()[0];
+    assert_eq!(run.output("release-url"), format!("https://github.com/org/app/releases/tag/v0.0.1"));
+    assert_eq!(run.output("release-id"), release.id.to_string());
+    assert!(release.body.as_deref().is_some_and(|body| body.contains("What's Changed") && body.contains(digest.as_str())));
+
+    let second = project.merge("fix: go on");
+    let run = project.release(&second).finish().ended("released");
+    assert_eq!((run.output("version"), run.output("previous-version")), ("0.0.2", "0.0.1"));
+    assert!(run.summary.contains("Released [v0.0.2]") && run.summary.contains("gantt"), "{}", run.summary);
+    assert_eq!(project.github.latest_release().as_deref(), Some("v0.0.2"));
+    project.assert_consistent();
+}
+
+#[test]
+fn an_older_commit_is_superseded_and_says_so() {
+    let project = Project::new();
+    let old = project.merge("one");
+    let new = project.merge("two");
+    project.release(&new).finish().ended("released");
+    let run = project.release(&old).finish().ended("superseded");
+    for name in ["version", "tag", "digest", "image-ref", "release-url"] {
+        assert_eq!(run.output(name), "", "a later step must find no {name}");
+    }
+    assert_eq!(run.annotations("notice").len(), 1, "{run}");
+    assert_eq!(project.claims().len(), 1);
+    project.assert_consistent();
+}
+
+#[test]
+fn conventional_commits_decide_under_auto() {
+    let project = Project::new();
+    project.release(&project.merge("one")).finish().ended("released");
+    project.merge("feat(search): find things (#12)");
+    let head = project.merge("fix: typo");
+    let run = project.release(&head).with("bump", "auto").finish().ended("released");
+    assert_eq!(run.output("version"), "0.1.0");
+    assert!(run.summary.contains("feat(search): find things"), "{}", run.summary);
+}
+
+#[test]
+fn ten_thousand_git_tags_and_registry_tags_are_all_seen() {
+    const COUNT: usize = 10_000;
+    for (registry_count, git_count) in [(COUNT, 3), (3, COUNT)] {
+        let project = Project::new();
+        let commit = project.merge("one");
+        project.registry.seed_tags("org/app", registry_count);
+        project.github.seed_tags((1..=git_count).map(|patch| format!("v0.0.{patch}")), &commit);
+        // Pages even where GitHub documents none: whoever reads one page sees 0.0.99 as the highest.
+        project.github.page_matching_refs(Some(100));
+        let pager = Pager::before(project.registry.host(), 100, Links::Relative);
+        let next = project.merge("two");
+        let digest = project.pushed("org/app", &next);
+        let run = project
+            .workflow
+            .push(&next)
+            .with("image", &format!("{}/org/app", pager.host()))
+            .with("image-digest", digest.as_str())
+            .finish()
+            .ended("released");
+        assert_eq!(run.output("version"), format!("0.0.{}", COUNT + 1));
+    }
+}
+
+#[test]
+fn a_failed_listing_is_an_error_and_claims_nothing() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    project.registry.seed_tags("org/app", 250);
+    let digest = project.pushed("org/app", &commit);
+    for (page, status) in [(1, 500), (3, 500), (2, 403), (1, 404), (2, 404), (1, 400)] {
+        let pager = Pager::before(project.registry.host(), 100, Links::Relative);
+        pager.inject(Fault::on("GET */tags/list").nth(page).answer(status, serde_json::json!({})).times(100));
+        let run = project.workflow.push(&commit).with("image", &format!("{}/org/app", pager.host()));
+        let run = run.with("image-digest", digest.as_str()).finish();
+        assert!(run.code != Some(0) && run.output("outcome") == "failed", "page {page}, {status}: {run}");
+        assert_eq!(run.annotations("error").len(), 1, "{run}");
+    }
+    for pattern in ["GET */git/matching-refs/*", "GET */git/ref/*"] {
+        project.github.inject(Fault::on(pattern).answer(400, serde_json::json!({ "message": "no" })));
+        let run = project.release(&commit).finish();
+        assert!(run.code != Some(0), "{pattern}: {run}");
+    }
+    assert_eq!(project.github.read_ref("refs/autotag/v/head"), None);
+    assert_eq!(project.github.tag_objects(), 0);
+}
+
+#[test]
+fn a_short_outage_is_sat_out() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    let down = serde_json::json!({ "message": "unavailable" });
+    project.github.inject(Fault::on("GET */git/matching-refs/*").answer(503, down.clone()).times(2));
+    project.github.inject(Fault::on("POST */releases").answer(429, down).header("retry-after", "1"));
+    let run = project.release(&commit).finish().ended("released");
+    assert!(run.log.contains("trying again"), "{run}");
+    project.assert_consistent();
+}
+
+#[test]
+fn a_pull_request_and_another_branch_publish_nothing() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    let digest = project.pushed("org/app", &commit);
+    let tags = project.registry.tags("org/app");
+    for (event, reference) in
+        [("pull_request", "refs/pull/1/merge"), ("pull_request_target", "refs/heads/main"), ("push", "refs/heads/dev")]
+    {
+        let run = project.workflow.run(&commit, event, reference).with("image-digest", digest.as_str());
+        let run = run.finish().ended("planned");
+        assert_eq!(run.output("version"), "0.0.1", "the version it would have");
+        assert_eq!(run.output("digest"), "");
+    }
+    assert_eq!(project.registry.tags("org/app"), tags);
+    assert!(project.github.requests().iter().all(|request| request.method == "GET"), "nothing was written");
+}
+
+#[test]
+fn a_plan_is_a_table_and_json_and_changes_nothing() {
+    let project = Project::new();
+    project.release(&project.merge("one")).finish().ended("released");
+    let commit = project.merge("two");
+    project.github.forget_requests();
+    let run = project.workflow.push(&commit).with("command", "plan").without_docker().finish().ended("planned");
+    assert!(run.log.contains("release 0.0.2"), "{run}");
+    let json = run.log.lines().find(|line| line.starts_with('{')).expect("a line of JSON");
+    let plan: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    assert_eq!(plan["version"], "0.0.2");
+    assert_eq!(plan["highest"]["registry"], "0.0.1");
+
+    let laptop = project
+        .workflow
+        .push(&commit)
+        .on_a_laptop()
+        .arguments(&["plan", "--repository", "org/app", "--commit", commit.as_str(), "--branch", "main"])
+        .finish();
+    assert!(laptop.code == Some(0) && laptop.log.contains("release 0.0.2"), "{laptop}");
+    assert!(project.github.requests().iter().all(|request| request.method == "GET"));
+}
+
+#[test]
+fn a_tag_that_was_pushed_is_the_version() {
+    let project = Project::new();
+    project.release(&project.merge("one")).finish().ended("released");
+    let commit = project.merge("two");
+    let by_hand = project.github.annotated_tag("v1.0.0", "by hand", &commit);
+    let digest = project.pushed("org/app", &commit);
+    let run = project.workflow.run(&commit, "push", "refs/tags/v1.0.0").with("image-digest", digest.as_str());
+    let run = run.finish().ended("released");
+    assert_eq!((run.output("version"), run.output("previous-version")), ("1.0.0", "0.0.1"));
+    assert_eq!(project.github.read_ref("refs/tags/v1.0.0"), Some(by_hand), "the person's tag stays");
+    // The merge's own run, started by the same push, finds the claim.
+    project.release(&commit).finish().ended("resumed");
+    project.assert_consistent();
+}
+
+#[test]
+fn a_pushed_tag_below_what_is_released_is_refused() {
+    let project = Project::new();
+    project.release(&project.merge("one")).with("version", "2.0.0").finish().ended("released");
+    let commit = project.merge("two");
+    project.github.set_ref("refs/tags/v1.0.0", &commit);
+    let digest = project.pushed("org/app", &commit);
+    let run = project.workflow.run(&commit, "push", "refs/tags/v1.0.0").with("image-digest", digest.as_str());
+    let run = run.finish().failed(6);
+    assert!(run.annotations("error")[0].contains("not higher than 2.0.0"), "{run}");
+    assert_eq!(project.claims().len(), 1);
+}
+
+#[test]
+fn a_second_image_joins_the_commits_version() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    project.release(&commit).finish().ended("released");
+    let second = |commit| {
+        let digest = project.pushed("org/worker", commit);
+        let image = project.registry.image("org/worker").to_string();
+        let run = project.workflow.push(commit).with("image", &image).with("image-digest", digest.as_str());
+        (digest, run.finish())
+    };
+    let (digest, run) = second(&commit);
+    assert_eq!(run.ended("released").output("version"), "0.0.1");
+    assert_eq!(project.registry.digest("org/worker", "0.0.1"), Some(digest.clone()));
+    assert_eq!(project.registry.digest("org/worker", "latest"), Some(digest));
+    let body = project.github.releases()[0].body.clone().unwrap_or_default();
+    assert!(body.contains("org/app:0.0.1") && body.contains("org/worker:0.0.1"), "{body}");
+    assert_eq!(second(&commit).1.ended("resumed").output("version"), "0.0.1");
+    assert_eq!(project.github.releases().len(), 1);
+    assert_eq!(project.release(&project.merge("two")).finish().ended("released").output("version"), "0.0.2");
+}
+
+#[test]
+fn what_was_asked_of_the_release_is_done() {
+    let project = Project::new();
+    let run = project.release(&project.merge("one"));
+    run.with("release", "false").with("latest", "false").finish().ended("released");
+    assert!(project.github.releases().is_empty());
+    assert_eq!(project.registry.digest("org/app", "latest"), None);
+
+    let run = project.release(&project.merge("two")).with("release-draft", "true");
+    run.with("release-notes", "Own words.").with("release-name", "Release {version} ({tag})").finish().ended("released");
+    let release = &project.github.releases()[0];
+    assert!(release.draft);
+    assert_eq!(release.name.as_deref(), Some("Release 0.0.2 (v0.0.2)"));
+    assert!(release.body.as_deref().is_some_and(|body| body.starts_with("Own words.")));
+    project.release(&project.github.read_ref("refs/heads/main").expect("main")).finish().ended("resumed");
+    assert_eq!(project.github.releases().len(), 1, "the draft is found again");
+}
+
+#[test]
+fn all_input_faults_are_told_at_once_before_anything_is_asked() {
+    let project = Project::new();
+    let run = project
+        .workflow
+        .push(&project.merge("one"))
+        .with("image", "ghcr.io/org/app:1")
+        .with("bump", "huge")
+        .with("registry-password", "pa55word-of-nobody")
+        .finish()
+        .failed(2);
+    let annotations = run.annotations("error");
+    assert_eq!(annotations.len(), 1);
+    for word in ["`image`", "`bump`", "`registry-username`"] {
+        assert!(annotations[0].contains(word), "{word} is missing: {run}");
+    }
+    assert!(project.github.requests().is_empty());
+}
+
+#[test]
+fn a_token_that_may_not_write_is_told_what_to_do() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    project.github.allow("ghs_reader", Permissions::read_only());
+    let run = project.release(&commit).with("github-token", "ghs_reader").finish().failed(3);
+    let annotation = run.annotations("error")[0];
+    assert!(annotation.contains("contents") && annotation.contains("write"), "{run}");
+    let run = project.release(&commit).with("github-token", "ghs_unknown").finish().failed(3);
+    assert!(run.annotations("error")[0].contains("github-token"), "{run}");
+}
+
+#[test]
+fn the_workflow_token_never_reaches_another_registry() {
+    let project = Project::new();
+    let pager = Pager::before(project.registry.host(), 100, Links::Relative);
+    let commit = project.merge("one");
+    let digest = project.pushed("org/app", &commit);
+    let run = project.workflow.push(&commit).with("image", &format!("{}/org/app", pager.host()));
+    run.with("workflow-token", "ghs_workflow").with("image-digest", digest.as_str()).finish().ended("released");
+    assert!(pager.seen().iter().all(|seen| seen.authorization.is_none()));
+}
+
+#[test]
+fn a_token_that_runs_out_in_the_middle_is_asked_for_again() {
+    let github = Double::start();
+    let registry = Registry::start(&Auth::token("me", "pa55word"));
+    let workflow = Workflow::new(&github.url())
+        .with("image", &registry.image("org/app").to_string())
+        .with("registry-username", "me")
+        .with("registry-password", "pa55word");
+    let commit = github.commit_on("main", "one");
+    let image = crate::support::tiny_image::TinyImage::labelled(&[]);
+    let digest = registry.put("org/app", "ci", &image);
+    registry.tokens().next_run_out(2);
+    workflow.push(&commit).with("image-digest", digest.as_str()).finish().ended("released");
+    assert_eq!(registry.digest("org/app", "0.0.1"), Some(digest));
+    assert!(registry.tokens().issued() > 2);
+}

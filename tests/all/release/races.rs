@@ -1,0 +1,129 @@
+//! Two runs at once, held at the places where the order matters: invariants 1, 3 and 4.
+
+use super::Project;
+use crate::support::action::{Finished, Running};
+use crate::support::github::Gate;
+
+/// Waits in a thread of its own, since the other side of the race needs this one.
+async fn ended(running: Running) -> Finished {
+    tokio::task::spawn_blocking(move || running.finish()).await.expect("the run ends")
+}
+
+/// Both runs have planned from the same head and come to the claim.
+async fn both_at_the_claim(gate: &Gate) {
+    gate.arrived(2).await;
+    gate.open();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_commit_never_gets_two_versions() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    let gate = project.github.hold("POST /graphql");
+    let a = project.release(&commit).with("bump", "minor").start();
+    let b = project.release(&commit).with("bump", "patch").start();
+    both_at_the_claim(&gate).await;
+    let (a, b) = (ended(a).await, ended(b).await);
+    let mut outcomes = [a.output("outcome"), b.output("outcome")];
+    outcomes.sort_unstable();
+    assert_eq!(outcomes, ["released", "resumed"], "{a}\n{b}");
+    assert_eq!(a.output("version"), b.output("version"));
+    assert_eq!(project.claims().len(), 1);
+    project.assert_consistent();
+}
+
+/// The counterexample that sank "create the version tag, then look": a minor and a patch take different
+/// names, so creating tags orders nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_minor_racing_a_patch_keeps_commit_order() {
+    for bumps in [("minor", "patch"), ("patch", "minor"), ("patch", "patch"), ("major", "patch")] {
+        let project = Project::new();
+        project.release(&project.merge("zero")).with("version", "1.0.0").finish().ended("released");
+        let old = project.merge("one");
+        let new = project.merge("two");
+        let gate = project.github.hold("POST /graphql");
+        let a = project.release(&old).with("bump", bumps.0).start();
+        let b = project.release(&new).with("bump", bumps.1).start();
+        both_at_the_claim(&gate).await;
+        let (a, b) = (ended(a).await, ended(b).await);
+        assert_eq!(b.output("outcome"), "released", "the newer commit is always released: {bumps:?} {b}");
+        match a.output("outcome") {
+            "superseded" => assert_eq!(project.claims().len(), 2),
+            "released" => {
+                let version = |run: &Finished| run.output("version").parse::<semver::Version>().expect("a version");
+                assert!(version(&a) < version(&b), "{bumps:?}: {a}\n{b}");
+            }
+            other => panic!("{bumps:?}: {other} {a}"),
+        }
+        project.assert_consistent();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn latest_is_not_moved_back_by_an_older_run() {
+    let project = Project::new();
+    let old = project.merge("one");
+    let new = project.merge("two");
+    // The older run has claimed and published, and is about to look after `latest`.
+    let pager = crate::support::pager::Pager::before(project.registry.host(), 100, crate::support::pager::Links::Relative);
+    let gate = pager.hold("PUT */manifests/latest");
+    let image = format!("{}/org/app", pager.host());
+    let a = project.release(&old).with("image", &image).start();
+    gate.arrived(1).await;
+    let digest = project.pushed("org/app", &new);
+    let b = project.workflow.push(&new).with("image", &image).with("image-digest", digest.as_str()).start();
+    gate.arrived(2).await;
+    // The newer one's PUT lands first, then the older one's, late.
+    gate.open();
+    let (a, b) = (ended(a).await.ended("released"), ended(b).await.ended("released"));
+    assert_eq!((a.output("version"), b.output("version")), ("0.0.1", "0.0.2"));
+    assert_eq!(project.registry.digest("org/app", "latest"), Some(digest));
+    project.assert_consistent();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn githubs_latest_is_the_highest_whoever_ends_last() {
+    let project = Project::new();
+    let old = project.merge("one");
+    let new = project.merge("two");
+    let gate = project.github.hold("PATCH */releases/*");
+    let a = project.release(&old).start();
+    gate.arrived(1).await;
+    let b = project.release(&new).start();
+    gate.arrived(2).await;
+    gate.open();
+    ended(a).await.ended("released");
+    ended(b).await.ended("released");
+    assert_eq!(project.github.latest_release().as_deref(), Some("v0.0.2"));
+    project.assert_consistent();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_pushed_by_hand_in_the_middle_is_not_overwritten() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    let other = project.github.commit("elsewhere", &[]);
+    let gate = project.github.hold("POST /graphql");
+    let run = project.release(&commit).start();
+    gate.arrived(1).await;
+    project.github.set_ref("refs/tags/v0.0.1", &other);
+    gate.open();
+    let run = ended(run).await.ended("released");
+    assert_eq!(run.output("version"), "0.0.2");
+    assert_eq!(project.github.read_ref("refs/tags/v0.0.1"), Some(other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_pushed_by_hand_in_the_middle_is_not_overwritten() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    let gate = project.github.hold("POST /graphql");
+    let run = project.release(&commit).start();
+    gate.arrived(1).await;
+    let foreign = crate::support::tiny_image::TinyImage::labelled(&[("by", "hand")]);
+    let foreign = project.registry.put("org/app", "0.0.1", &foreign);
+    gate.open();
+    let run = ended(run).await.failed(6);
+    assert!(run.annotations("error")[0].contains("left as it is"), "{run}");
+    assert_eq!(project.registry.digest("org/app", "0.0.1"), Some(foreign));
+}

@@ -1,0 +1,293 @@
+//! The real program, started as a runner starts it: environment, event, files, masks.
+//!
+//! The child's environment holds nothing of the test's own. Whatever it prints is read as the runner reads
+//! it; every finished run is searched for every secret it was given.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use autotag_deploy::version::git::ObjectId;
+use serde_json::json;
+
+use super::github::Double;
+
+/// Repository, server and workspace of a workflow.
+pub struct Workflow {
+    folder: tempfile::TempDir,
+    environment: BTreeMap<String, String>,
+    inputs: BTreeMap<String, String>,
+}
+
+impl Workflow {
+    /// Runs of `org/app` on main, against this double. The workspace has a Dockerfile from scratch.
+    pub fn new(github_url: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let workspace = folder.path().join("workspace");
+        std::fs::create_dir(&workspace).expect("the workspace");
+        std::fs::write(workspace.join("Dockerfile"), "FROM scratch\nARG VERSION\nCOPY app /app\n").expect("Dockerfile");
+        std::fs::write(workspace.join("app"), "first\n").expect("app");
+        let mut workflow = Self { folder, environment: BTreeMap::new(), inputs: BTreeMap::new() };
+        for (name, value) in [
+            ("GITHUB_ACTIONS", "true"),
+            ("CI", "true"),
+            ("GITHUB_REPOSITORY", "org/app"),
+            ("GITHUB_ACTOR", "octocat"),
+            ("GITHUB_API_URL", github_url),
+            ("GITHUB_GRAPHQL_URL", &format!("{github_url}/graphql")),
+            ("GITHUB_SERVER_URL", "https://github.com"),
+            ("GITHUB_RUN_ID", "7"),
+            ("GITHUB_RUN_ATTEMPT", "1"),
+            ("GITHUB_WORKSPACE", &workspace.to_string_lossy()),
+            ("PATH", "/usr/bin:/bin"),
+        ] {
+            workflow.environment.insert(name.to_owned(), value.to_owned());
+        }
+        workflow.with("github-token", Double::TOKEN)
+    }
+
+    /// An input for every run.
+    pub fn with(mut self, input: &str, value: &str) -> Self {
+        self.inputs.insert(input.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The folder that is built.
+    pub fn workspace(&self) -> PathBuf {
+        self.folder.path().join("workspace")
+    }
+
+    /// A push of this commit to main.
+    pub fn push(&self, commit: &ObjectId) -> Run {
+        self.run(commit, "push", "refs/heads/main")
+    }
+
+    /// Any event.
+    pub fn run(&self, commit: &ObjectId, event: &str, reference: &str) -> Run {
+        let files = tempfile::tempdir_in(self.folder.path()).expect("a folder");
+        let path = |name: &str| files.path().join(name).to_string_lossy().into_owned();
+        std::fs::write(path("event.json"), json!({ "repository": { "default_branch": "main" } }).to_string())
+            .expect("the event");
+        // The runner makes these files, empty, before the step.
+        for file in ["output", "summary"] {
+            std::fs::write(path(file), "").expect("a file");
+        }
+        let mut environment = self.environment.clone();
+        for (name, value) in [
+            ("GITHUB_SHA", commit.to_string()),
+            ("GITHUB_EVENT_NAME", event.to_owned()),
+            ("GITHUB_REF", reference.to_owned()),
+            ("GITHUB_EVENT_PATH", path("event.json")),
+            ("GITHUB_OUTPUT", path("output")),
+            ("GITHUB_STEP_SUMMARY", path("summary")),
+        ] {
+            environment.insert(name.to_owned(), value);
+        }
+        Run { files, environment, inputs: self.inputs.clone(), arguments: Vec::new() }
+    }
+}
+
+/// One run that is about to start.
+pub struct Run {
+    files: tempfile::TempDir,
+    environment: BTreeMap<String, String>,
+    inputs: BTreeMap<String, String>,
+    arguments: Vec<String>,
+}
+
+impl Run {
+    /// An input for this run.
+    pub fn with(mut self, input: &str, value: &str) -> Self {
+        self.inputs.insert(input.to_owned(), value.to_owned());
+        self
+    }
+
+    /// A variable for this run.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Without Docker: whatever would build fails.
+    pub fn without_docker(self) -> Self {
+        self.env("DOCKER_HOST", "tcp://127.0.0.1:1")
+    }
+
+    /// Flags, as on a laptop.
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+        self
+    }
+
+    /// Outside of any CI.
+    pub fn on_a_laptop(mut self) -> Self {
+        self.environment.retain(|name, _| !name.starts_with("GITHUB_") && name != "CI" || name == "GITHUB_API_URL");
+        self
+    }
+
+    /// Starts it.
+    pub fn start(self) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_autotag-deploy"));
+        command.env_clear().envs(&self.environment).args(&self.arguments).current_dir(self.files.path());
+        for (name, value) in &self.inputs {
+            command.env(format!("INPUT_{}", name.to_uppercase()), value);
+        }
+        // Into one file: the runner sees both streams in one order too.
+        let log = std::fs::File::create(self.files.path().join("log")).expect("the log");
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a second handle")).stderr(log);
+        let child = command.spawn().expect("the program starts");
+        Running { child, run: self }
+    }
+
+    /// Runs it to its end.
+    pub fn finish(self) -> Finished {
+        self.start().finish()
+    }
+
+    fn secrets(&self) -> BTreeSet<&str> {
+        let secret = |name: &str| ["github-token", "workflow-token", "registry-password"].contains(&name);
+        self.inputs.iter().filter(|(name, _)| secret(name)).map(|(_, value)| value.trim()).collect()
+    }
+}
+
+/// A run that has started. Dropped, it is killed.
+pub struct Running {
+    child: Child,
+    run: Run,
+}
+
+impl Running {
+    /// SIGKILL.
+    pub fn kill(mut self) -> Finished {
+        self.child.kill().expect("it can be killed");
+        self.finish()
+    }
+
+    /// A signal by its name, `INT` or `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        assert!(status.expect("kill starts").success(), "SIG{name} was sent");
+    }
+
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("it can be waited for").is_some()
+    }
+
+    /// What it has printed so far, raw.
+    pub fn log_so_far(&self) -> String {
+        std::fs::read_to_string(self.run.files.path().join("log")).expect("the log")
+    }
+
+    /// Waits for its end and reads what it left.
+    pub fn finish(mut self) -> Finished {
+        let status = self.child.wait().expect("it can be waited for");
+        let raw = self.log_so_far();
+        let folder = self.run.files.path();
+        let summary = std::fs::read_to_string(folder.join("summary")).expect("the summary");
+        let outputs = outputs(&folder.join("output"));
+        let mut log = String::new();
+        for line in raw.lines() {
+            // The runner takes these lines away before anybody sees the log.
+            if !line.starts_with("::add-mask::") {
+                log.push_str(line);
+                log.push('\n');
+            }
+        }
+        let finished = Finished { code: status.code(), log, outputs, summary };
+        finished.assert_no_secrets(&self.run.secrets());
+        finished
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a run left.
+#[derive(Debug)]
+pub struct Finished {
+    /// The exit code; `None` where a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed, but for the masks.
+    pub log: String,
+    /// Its outputs.
+    pub outputs: BTreeMap<String, String>,
+    /// The step summary.
+    pub summary: String,
+}
+
+impl Finished {
+    /// It ended well, with this outcome.
+    #[track_caller]
+    pub fn ended(self, outcome: &str) -> Self {
+        assert!(self.code == Some(0) && self.output("outcome") == outcome, "expected {outcome}, got {self}");
+        self
+    }
+
+    /// It failed with this exit code.
+    #[track_caller]
+    pub fn failed(self, code: i32) -> Self {
+        assert!(self.code == Some(code) && self.output("outcome") == "failed", "expected exit code {code}, got {self}");
+        self
+    }
+
+    /// One output; empty where it was not set.
+    pub fn output(&self, name: &str) -> &str {
+        self.outputs.get(name).map_or("", String::as_str)
+    }
+
+    /// The texts of annotations of a level.
+    pub fn annotations(&self, level: &str) -> Vec<&str> {
+        let start = format!("::{level} ");
+        self.log.lines().filter(|line| line.starts_with(&start)).collect()
+    }
+
+    fn assert_no_secrets(&self, secrets: &BTreeSet<&str>) {
+        let outputs = format!("{:?}", self.outputs);
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            for (place, text) in [("log", &self.log), ("outputs", &outputs), ("summary", &self.summary)] {
+                assert!(!text.contains(*secret), "a secret stands in the {place}");
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Finished {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "exit code {:?}, outputs {:?}, log:\n{}", self.code, self.outputs, self.log)
+    }
+}
+
+/// The runner's file format: `NAME=VALUE`, or `NAME<<DELIMITER`, lines, `DELIMITER`.
+pub fn outputs(path: &Path) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(path).expect("the outputs");
+    assert!(text.is_empty() || text.ends_with('\n'), "the runner refuses a file without a last line break");
+    let mut outputs = BTreeMap::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let equals = line.find('=').unwrap_or(usize::MAX);
+        match line.find("<<").filter(|heredoc| *heredoc < equals) {
+            Some(at) => {
+                let delimiter = &line[at + 2..];
+                let mut value = Vec::new();
+                loop {
+                    match lines.next() {
+                        Some(line) if line == delimiter => break,
+                        Some(line) => value.push(line),
+                        None => panic!("the delimiter {delimiter} is missing"),
+                    }
+                }
+                outputs.insert(line[..at].to_owned(), value.join("\n"));
+            }
+            None => {
+                let (name, value) = line.split_once('=').expect("a name and a value");
+                outputs.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+    outputs
+}

@@ -276,6 +276,7 @@ fn a_gigabyte_of_context_needs_little_memory() {
     assert!(number("VmHWM:") < 64 * 1024, "{said}");
 }
 
+#[expect(clippy::disallowed_methods, reason = "it tells a child process of this program what to do")]
 fn child_argument(purpose: &str) -> Option<PathBuf> {
     std::env::var_os(format!("AUTOTAG_TEST_{purpose}")).map(PathBuf::from)
 }

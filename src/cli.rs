@@ -88,7 +88,12 @@ fn command() -> clap::Command {
         .version(VERSION)
         // `--version` is the input of that name.
         .disable_version_flag(true)
-        .arg(Arg::new("own-version").short('V').action(ArgAction::Version).help("Print this program's version"))
+        .arg(
+            Arg::new("own-version")
+                .short('V')
+                .action(ArgAction::Version)
+                .help("Print this program's version"),
+        )
         .about("From a merge to a released image in one step")
         .after_help(after_help())
         .arg(run_fact(

@@ -298,9 +298,8 @@ mod tests {
     #[test]
     fn no_pattern_is_slow() {
         let ignore = Ignore::parse(format!("{}z", "**/*a*".repeat(40)).as_bytes()).expect("a pattern");
-        let start = std::time::Instant::now();
+        // Going back and forth, this would not end in anybody's lifetime.
         assert!(!ignore.judge_alone("a".repeat(4000).as_bytes()).is_ignored());
-        assert!(start.elapsed().as_secs() < 5, "took {:?}", start.elapsed());
     }
 
     proptest! {

@@ -139,6 +139,12 @@ impl Failure<'_> {
             why = format!("{why}\nIts last lines:\n{}", step.tail.join("\n"));
         }
         let trouble = Trouble::new(kind_of_step(step), DOING, why);
+        if trouble.kind == TroubleKind::Denied {
+            return trouble.with_remedy(
+                "The registry of a base image wants credentials: the account of the inputs `registry-username` \
+                 and `registry-password` must be allowed to read it.",
+            );
+        }
         match instruction.and_then(|instruction| self.ignored_source(instruction)) {
             Some(remedy) => trouble.with_remedy(remedy),
             None => trouble,

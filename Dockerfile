@@ -14,7 +14,8 @@ FROM ${RUST_IMAGE} AS build
 WORKDIR /src
 # The C library is linked in, and so is zlib where a crate asks for the system's: the last stage has neither.
 ENV RUSTFLAGS="-C target-feature=+crt-static" LIBZ_SYS_STATIC=1
-COPY Cargo.toml Cargo.lock ./
+# action.yml is part of the program: it answers `--help` from it.
+COPY Cargo.toml Cargo.lock action.yml ./
 COPY src src
 # The version that the program reports; the action gives it with every release it builds.
 ARG VERSION

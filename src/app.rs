@@ -21,7 +21,7 @@ use crate::secret::Credentials;
 use crate::world::docker::Docker;
 use crate::world::github::{Access, GitHub};
 use crate::world::registry::OciRegistry;
-use crate::world::retry::Patience;
+use crate::world::retry::{Patience, Repeat, with_patience};
 use crate::world::{BuildLog, BuildRequest, Builder, Forge as _, Outcome};
 
 /// The whole program. Gives the exit code.
@@ -179,7 +179,12 @@ impl Builder for LazyDocker {
         credentials: Option<&Credentials>,
         log: &mut dyn BuildLog,
     ) -> Outcome<Digest> {
-        self.docker().await?.push(image, name, tag, credentials, log).await
+        let docker = self.docker().await?;
+        // A layer that has arrived is not sent again, and the tag names these bytes alone.
+        with_patience(&Patience::default(), Repeat::Idempotent, async || {
+            docker.push(image, name, tag, credentials, log).await
+        })
+        .await
     }
 }
 

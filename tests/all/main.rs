@@ -7,3 +7,4 @@ mod context;
 mod docker_build;
 mod double;
 mod registry;
+mod release;

@@ -85,15 +85,19 @@ impl Project {
             }
             let tag = self.github.read_ref(&format!("refs/tags/v{version}")).expect("a claim has its tag");
             let object = self.github.tag_object(&tag).expect("an annotated tag");
-            assert_eq!(object.object, claim.commit, "v{version} is another commit's");
+            assert_eq!(object.target, claim.commit, "v{version} is another commit's");
         }
-        assert_eq!(self.registry.digest("org/app", "latest"), published, "latest is not the highest published");
+        assert_eq!(
+            self.registry.digest("org/app", "latest"),
+            published,
+            "latest is not the highest published"
+        );
         let shown = self.github.latest_release();
         let mut released: Vec<semver::Version> = self
             .github
             .releases()
             .iter()
-            .filter_map(|release| release.tag_name.strip_prefix('v')?.parse().ok())
+            .filter_map(|release| release.tag.strip_prefix('v')?.parse().ok())
             .collect();
         released.sort();
         let tags: Vec<String> = released.iter().map(|version| format!("v{version}")).collect();

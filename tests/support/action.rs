@@ -25,7 +25,8 @@ impl Workflow {
         let folder = tempfile::tempdir().expect("a folder");
         let workspace = folder.path().join("workspace");
         std::fs::create_dir(&workspace).expect("the workspace");
-        std::fs::write(workspace.join("Dockerfile"), "FROM scratch\nARG VERSION\nCOPY app /app\n").expect("Dockerfile");
+        std::fs::write(workspace.join("Dockerfile"), "FROM scratch\nARG VERSION\nCOPY app /app\n")
+            .expect("Dockerfile");
         std::fs::write(workspace.join("app"), "first\n").expect("app");
         let mut workflow = Self { folder, environment: BTreeMap::new(), inputs: BTreeMap::new() };
         for (name, value) in [
@@ -121,7 +122,8 @@ impl Run {
 
     /// Outside of any CI.
     pub fn on_a_laptop(mut self) -> Self {
-        self.environment.retain(|name, _| !name.starts_with("GITHUB_") && name != "CI" || name == "GITHUB_API_URL");
+        self.environment
+            .retain(|name, _| !name.starts_with("GITHUB_") && name != "CI" || name == "GITHUB_API_URL");
         self
     }
 
@@ -231,7 +233,10 @@ impl Finished {
     /// It failed with this exit code.
     #[track_caller]
     pub fn failed(self, code: i32) -> Self {
-        assert!(self.code == Some(code) && self.output("outcome") == "failed", "expected exit code {code}, got {self}");
+        assert!(
+            self.code == Some(code) && self.output("outcome") == "failed",
+            "expected exit code {code}, got {self}"
+        );
         self
     }
 

@@ -10,8 +10,7 @@ fn head_and_tag_move_in_one_request() {
     let claims: Vec<_> =
         project.github.requests().into_iter().filter(|request| request.path == "/graphql").collect();
     assert_eq!(claims.len(), 1);
-    let body: serde_json::Value = serde_json::from_slice(&claims[0].body).expect("JSON");
-    let updates = body["variables"]["input"]["refUpdates"].as_array().expect("updates").clone();
+    let updates = claims[0].body["variables"]["input"]["refUpdates"].as_array().expect("updates").clone();
     let names: Vec<&str> = updates.iter().filter_map(|update| update["name"].as_str()).collect();
     assert_eq!(names, ["refs/autotag/v/head", "refs/tags/v0.0.1"]);
     assert!(updates.iter().all(|update| update["beforeOid"] == "0".repeat(40)));

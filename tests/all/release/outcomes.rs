@@ -1,11 +1,11 @@
 //! What a run ends with: released, superseded, planned, failed.
 
 use super::Project;
+use crate::support::action::Workflow;
 use crate::support::faults::Fault;
-use crate::support::github::{Double, Permissions};
+use crate::support::github::{Access, Double, Permissions};
 use crate::support::pager::{Links, Pager};
 use crate::support::registry::{Auth, Registry};
-use crate::support::action::Workflow;
 
 #[test]
 fn a_first_and_a_second_merge_are_released() {
@@ -26,7 +26,12 @@ fn a_first_and_a_second_merge_are_released() {
     let release = &project.github.releases()[0];
     assert_eq!(run.output("release-url"), format!("https://github.com/org/app/releases/tag/v0.0.1"));
     assert_eq!(run.output("release-id"), release.id.to_string());
-    assert!(release.body.as_deref().is_some_and(|body| body.contains("What's Changed") && body.contains(digest.as_str())));
+    assert!(
+        release
+            .body
+            .as_deref()
+            .is_some_and(|body| body.contains("What's Changed") && body.contains(digest.as_str()))
+    );
 
     let second = project.merge("fix: go on");
     let run = project.release(&second).finish().ended("released");
@@ -127,9 +132,11 @@ fn a_pull_request_and_another_branch_publish_nothing() {
     let commit = project.merge("one");
     let digest = project.pushed("org/app", &commit);
     let tags = project.registry.tags("org/app");
-    for (event, reference) in
-        [("pull_request", "refs/pull/1/merge"), ("pull_request_target", "refs/heads/main"), ("push", "refs/heads/dev")]
-    {
+    for (event, reference) in [
+        ("pull_request", "refs/pull/1/merge"),
+        ("pull_request_target", "refs/heads/main"),
+        ("push", "refs/heads/dev"),
+    ] {
         let run = project.workflow.run(&commit, event, reference).with("image-digest", digest.as_str());
         let run = run.finish().ended("planned");
         assert_eq!(run.output("version"), "0.0.1", "the version it would have");
@@ -145,7 +152,8 @@ fn a_plan_is_a_table_and_json_and_changes_nothing() {
     project.release(&project.merge("one")).finish().ended("released");
     let commit = project.merge("two");
     project.github.forget_requests();
-    let run = project.workflow.push(&commit).with("command", "plan").without_docker().finish().ended("planned");
+    let run =
+        project.workflow.push(&commit).with("command", "plan").without_docker().finish().ended("planned");
     assert!(run.log.contains("release 0.0.2"), "{run}");
     let json = run.log.lines().find(|line| line.starts_with('{')).expect("a line of JSON");
     let plan: serde_json::Value = serde_json::from_str(json).expect("JSON");
@@ -222,7 +230,10 @@ fn what_was_asked_of_the_release_is_done() {
     assert_eq!(project.registry.digest("org/app", "latest"), None);
 
     let run = project.release(&project.merge("two")).with("release-draft", "true");
-    run.with("release-notes", "Own words.").with("release-name", "Release {version} ({tag})").finish().ended("released");
+    run.with("release-notes", "Own words.")
+        .with("release-name", "Release {version} ({tag})")
+        .finish()
+        .ended("released");
     let release = &project.github.releases()[0];
     assert!(release.draft);
     assert_eq!(release.name.as_deref(), Some("Release 0.0.2 (v0.0.2)"));
@@ -254,7 +265,7 @@ fn all_input_faults_are_told_at_once_before_anything_is_asked() {
 fn a_token_that_may_not_write_is_told_what_to_do() {
     let project = Project::new();
     let commit = project.merge("one");
-    project.github.allow("ghs_reader", Permissions::read_only());
+    project.github.allow("ghs_reader", Permissions { contents: Access::Read, deployments: Access::Read });
     let run = project.release(&commit).with("github-token", "ghs_reader").finish().failed(3);
     let annotation = run.annotations("error")[0];
     assert!(annotation.contains("contents") && annotation.contains("write"), "{run}");
@@ -269,7 +280,10 @@ fn the_workflow_token_never_reaches_another_registry() {
     let commit = project.merge("one");
     let digest = project.pushed("org/app", &commit);
     let run = project.workflow.push(&commit).with("image", &format!("{}/org/app", pager.host()));
-    run.with("workflow-token", "ghs_workflow").with("image-digest", digest.as_str()).finish().ended("released");
+    run.with("workflow-token", "ghs_workflow")
+        .with("image-digest", digest.as_str())
+        .finish()
+        .ended("released");
     assert!(pager.seen().iter().all(|seen| seen.authorization.is_none()));
 }
 

@@ -2,7 +2,7 @@
 
 use super::Project;
 use crate::support::action::{Finished, Running};
-use crate::support::github::Gate;
+use crate::support::faults::Gate;
 
 /// Waits in a thread of its own, since the other side of the race needs this one.
 async fn ended(running: Running) -> Finished {
@@ -50,7 +50,8 @@ async fn a_minor_racing_a_patch_keeps_commit_order() {
         match a.output("outcome") {
             "superseded" => assert_eq!(project.claims().len(), 2),
             "released" => {
-                let version = |run: &Finished| run.output("version").parse::<semver::Version>().expect("a version");
+                let version =
+                    |run: &Finished| run.output("version").parse::<semver::Version>().expect("a version");
                 assert!(version(&a) < version(&b), "{bumps:?}: {a}\n{b}");
             }
             other => panic!("{bumps:?}: {other} {a}"),
@@ -65,7 +66,11 @@ async fn latest_is_not_moved_back_by_an_older_run() {
     let old = project.merge("one");
     let new = project.merge("two");
     // The older run has claimed and published, and is about to look after `latest`.
-    let pager = crate::support::pager::Pager::before(project.registry.host(), 100, crate::support::pager::Links::Relative);
+    let pager = crate::support::pager::Pager::before(
+        project.registry.host(),
+        100,
+        crate::support::pager::Links::Relative,
+    );
     let gate = pager.hold("PUT */manifests/latest");
     let image = format!("{}/org/app", pager.host());
     let a = project.release(&old).with("image", &image).start();

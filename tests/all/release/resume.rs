@@ -42,7 +42,9 @@ async fn killed_before_any_request_the_next_run_converges() {
         (project.github.requests().len(), pager.seen().len())
     };
     let mut kills = 0;
-    for (github, registry) in (0..whole.0).map(|n| (Some(n), None)).chain((0..whole.1).map(|n| (None, Some(n)))) {
+    for (github, registry) in
+        (0..whole.0).map(|n| (Some(n), None)).chain((0..whole.1).map(|n| (None, Some(n))))
+    {
         let project = Project::new();
         let pager = Pager::before(project.registry.host(), 100, Links::Relative);
         let gate = if github.is_some() { project.github.hold("*") } else { pager.hold("*") };

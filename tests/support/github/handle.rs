@@ -197,6 +197,15 @@ impl Handle {
         id
     }
 
+    /// A person edits the notes of a release; gives the new ones.
+    pub fn edit_notes(&self, tag: &str, edit: impl FnOnce(String) -> String) -> String {
+        let mut model = lock(&self.shared.model);
+        let release = model.releases_mut().iter_mut().find(|release| release.tag == tag).expect("the release");
+        let edited = edit(release.body.take().unwrap_or_default());
+        release.body = Some(edited.clone());
+        edited
+    }
+
     /// Lightweight tags with these names, in one write.
     pub fn seed_tags(&self, names: impl IntoIterator<Item = String>, target: &ObjectId) {
         let changes = names.into_iter().map(|name| (format!("refs/tags/{name}"), Some(target.clone())));

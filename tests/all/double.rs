@@ -322,7 +322,9 @@ async fn octocrab_reads_the_answers() {
     Client::of(&double).send("POST", "releases", json!({ "tag_name": "v1.0.0" })).await;
     let crab = octocrab::Octocrab::builder()
         .base_uri(double.url())
-        .and_then(|builder| builder.personal_token(Double::TOKEN).build())
+        .and_then(|builder| {
+            builder.personal_token(Double::TOKEN).build_with_reqwest(crate::support::http::client())
+        })
         .expect("octocrab");
     let repository = crab.repos("org", "app");
     assert_eq!(repository.get().await.expect("the repository").node_id.as_deref(), Some(REPOSITORY_NODE));

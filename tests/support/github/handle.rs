@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use super::deployments::Deployment;
 use super::import::Source;
-use super::knobs::{Knobs, now};
+use super::knobs::Knobs;
 use super::model::Model;
 use super::objects::{Commit, Person, TagObject};
 use super::releases::{self, Release};
 use super::server::{self, Access, Permissions, Recorded, Shared, lock};
+use crate::support::clock::now;
 use crate::support::faults::{Fault, Gate, fits};
 use crate::support::http::Server;
 

@@ -50,8 +50,11 @@ pub async fn release(forge: &impl Forge, facts: ReleaseFacts<'_>) -> Result<Rele
         if same_text(&body, &found.body) {
             return Ok(found);
         }
+        // GitHub may take an edit for "this one is the latest" unless it is told; so it is told what is.
+        let is_latest = !found.draft && forge.shown_as_latest().await?.as_deref() == Some(tag.as_str());
+        let edit = ReleaseEdit { body: Some(body), make_latest: Some(is_latest) };
         // Written, then read again: another image's run may have written in between.
-        forge.edit_release(found.id, &ReleaseEdit { body: Some(body), make_latest: None }).await?;
+        forge.edit_release(found.id, &edit).await?;
     }
     Err(unsettled(format!("writing the release {tag}")))
 }

@@ -11,7 +11,7 @@ use autotag_deploy::image::reference::{Digest, ImageName};
 use autotag_deploy::version::claim::Claim;
 use autotag_deploy::version::git::ObjectId;
 
-use crate::support::action::{Run, Workflow};
+use crate::action::{Run, Workflow};
 use crate::support::github::Double;
 use crate::support::registry::{Auth, Registry};
 use crate::support::tiny_image::TinyImage;

@@ -223,12 +223,12 @@ impl Gate {
         Self { pattern: pattern.into(), arrived: Arc::new(arrived), permits: Arc::new(Semaphore::new(0)) }
     }
 
-    /// Waits until so many requests have come to the gate, counted from its making. Panics after 60
-    /// seconds: a test that waits for nobody must not hang.
+    /// Waits until so many requests have come to the gate, counted from its making. Panics after a
+    /// minute: a test that waits for nobody must not hang.
     pub async fn arrived(&self, count: usize) {
         let mut watching = self.arrived.subscribe();
         let coming = watching.wait_for(|arrived| *arrived >= count);
-        let came = tokio::time::timeout(Duration::from_secs(60), coming).await;
+        let came = tokio::time::timeout(Duration::from_mins(1), coming).await;
         let came =
             came.unwrap_or_else(|_| panic!("fewer than {count} requests came to the gate {}", self.pattern));
         came.expect("the gate itself holds the sender");

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
 
+use super::clock::be_late;
 use super::faults::{Fault, Faults, Gate, fits};
 use super::http::{Asked, Reply, Server, client};
 
@@ -161,7 +162,7 @@ impl Shared {
         };
         let reply = match fault {
             Some(fault) => {
-                tokio::time::sleep(fault.wait()).await;
+                be_late(fault.wait()).await;
                 fault.apply(own)
             }
             None => own.unwrap_or(Reply::HangUp),

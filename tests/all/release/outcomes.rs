@@ -1,7 +1,7 @@
 //! What a run ends with: released, superseded, planned, failed.
 
 use super::Project;
-use crate::support::action::Workflow;
+use crate::action::Workflow;
 use crate::support::faults::Fault;
 use crate::support::github::{Access, Double, Permissions};
 use crate::support::pager::{Links, Pager};

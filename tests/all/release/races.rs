@@ -1,7 +1,7 @@
 //! Two runs at once, held at the places where the order matters: invariants 1, 3 and 4.
 
 use super::Project;
-use crate::support::action::{Finished, Running};
+use crate::action::{Finished, Running};
 use crate::support::faults::Gate;
 
 /// Waits in a thread of its own, since the other side of the race needs this one.

@@ -71,7 +71,7 @@ async fn killed_before_any_request_the_next_run_converges() {
     assert!(kills > 15, "only {kills} kills: the release has more effects than that");
 }
 
-fn through(project: &Project, pager: &Pager) -> crate::support::action::Run {
+fn through(project: &Project, pager: &Pager) -> crate::action::Run {
     let commit = project.merge("one");
     again(project, pager, &commit)
 }
@@ -80,7 +80,7 @@ fn again(
     project: &Project,
     pager: &Pager,
     commit: &autotag_deploy::version::git::ObjectId,
-) -> crate::support::action::Run {
+) -> crate::action::Run {
     project.release(commit).with("image", &format!("{}/org/app", pager.host()))
 }
 

@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use super::deployments::Deployment;
 use super::import::Source;
-use super::knobs::{Knobs, now};
+use super::knobs::Knobs;
 use super::model::Model;
 use super::objects::{Commit, Person, TagObject};
 use super::releases::{self, Release};
 use super::server::{self, Access, Permissions, Recorded, Shared, lock};
+use crate::support::clock::now;
 use crate::support::faults::{Fault, Gate, fits};
 use crate::support::http::Server;
 
@@ -199,11 +200,12 @@ impl Handle {
 
     /// A person edits the notes of a release; gives the new ones.
     pub fn edit_notes(&self, tag: &str, edit: impl FnOnce(String) -> String) -> String {
-        let mut model = lock(&self.shared.model);
-        let release = model.releases_mut().iter_mut().find(|release| release.tag == tag).expect("the release");
-        let edited = edit(release.body.take().unwrap_or_default());
-        release.body = Some(edited.clone());
-        edited
+        lock(&self.shared.model).write_releases(|releases| {
+            let release = releases.iter_mut().find(|release| release.tag == tag).expect("the release");
+            let edited = edit(release.body.take().unwrap_or_default());
+            release.body = Some(edited.clone());
+            edited
+        })
     }
 
     /// Lightweight tags with these names, in one write.

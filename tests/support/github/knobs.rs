@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::support::clock::now;
 use crate::support::faults::{Fault, Faults};
 
 /// The primary limit.
@@ -53,11 +54,6 @@ impl Limit {
         });
         json!({ "resources": { "core": rate, "search": rate, "graphql": rate }, "rate": rate })
     }
-}
-
-/// The machine's clock, in seconds since 1970.
-pub fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
 }
 
 /// Everything that can be set while the double runs.

@@ -81,7 +81,7 @@ impl Model {
     /// Seconds since 1970, each time later.
     pub fn now(&mut self) -> i64 {
         self.ticks += 1;
-        if self.wall_clock { jiff::Timestamp::now().as_second() } else { 1_767_225_600 + self.ticks }
+        if self.wall_clock { crate::support::clock::now() } else { 1_767_225_600 + self.ticks }
     }
 
     /// A number that nothing else has.

@@ -15,6 +15,7 @@ use super::import::Source;
 use super::knobs::{Knobs, Turn};
 use super::model::Model;
 use super::{deployments, git, graphql, releases};
+use crate::support::clock;
 use crate::support::http::{Asked, Reply};
 
 /// What a token may do with one kind of thing.
@@ -89,7 +90,7 @@ pub async fn answer(shared: Arc<Shared>, asked: Asked) -> Reply {
     }
     let fault = lock(&shared.knobs).faults.strike(&request);
     if let Some(fault) = &fault {
-        tokio::time::sleep(fault.wait()).await;
+        clock::be_late(fault.wait()).await;
     }
     let strikes_first = fault.as_ref().is_some_and(|fault| fault.replaces() && !fault.is_after_effect());
     let own = (!strikes_first).then(|| written_out(&shared, carry_out(&shared, &asked, prefix, &path)));
@@ -347,7 +348,7 @@ fn turn(shared: &Shared, body: &[u8]) -> Reply {
     }
     if let Some(remaining) = turn.remaining {
         knobs.limit.remaining = remaining.min(knobs.limit.hourly);
-        knobs.limit.reset = super::knobs::now() + turn.reset_in.unwrap_or(3600);
+        knobs.limit.reset = clock::now() + turn.reset_in.unwrap_or(3600);
     }
     Reply::json(200, &json!({}))
 }

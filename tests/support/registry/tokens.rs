@@ -10,6 +10,7 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use serde_json::{Value, json};
 
+use crate::support::clock::now;
 use crate::support::faults::{Fault, Faults};
 use crate::support::http::{Asked, Reply, Server};
 
@@ -185,7 +186,8 @@ impl Shared {
         let dead = settings.dead > 0;
         settings.dead = settings.dead.saturating_sub(1);
         let lifetime = if dead { -1 } else { settings.lifetime };
-        let mut body = json!({ "issued_at": jiff::Timestamp::now().to_string() });
+        let mut body =
+            json!({ "issued_at": jiff::Timestamp::from_second(now()).expect("a date").to_string() });
         body[settings.field] = json!(self.sign(&scopes, &settings.actions, lifetime));
         if let Some(said) = settings.said {
             body["expires_in"] = json!(said);
@@ -195,17 +197,17 @@ impl Shared {
 
     /// A JSON Web Token as distribution reads it: the certificate travels in `x5c`.
     fn sign(&self, scopes: &[String], actions: &[String], lifetime: i64) -> String {
-        let now = jiff::Timestamp::now().as_second();
+        let issued = now();
         let access: Vec<Value> = scopes.iter().filter_map(|scope| grant(scope, actions)).collect();
         let header = json!({ "typ": "JWT", "alg": "ES256", "x5c": [self.chain] });
         let claims = json!({
             "iss": ISSUER,
             "sub": "user",
             "aud": SERVICE,
-            "iat": now - LEEWAY - 10,
-            "nbf": now - LEEWAY - 10,
-            "exp": now + lifetime - LEEWAY,
-            "jti": format!("{now}-{}", scopes.join(" ")),
+            "iat": issued - LEEWAY - 10,
+            "nbf": issued - LEEWAY - 10,
+            "exp": issued + lifetime - LEEWAY,
+            "jti": format!("{issued}-{}", scopes.join(" ")),
             "access": access,
         });
         let payload = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");

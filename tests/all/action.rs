@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use autotag_deploy::version::git::ObjectId;
 use serde_json::json;
 
-use super::github::Double;
+use crate::support::github::Double;
 
 /// Repository, server and workspace of a workflow.
 pub struct Workflow {

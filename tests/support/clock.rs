@@ -1,0 +1,21 @@
+//! The machine's clock, for servers that must agree with it, and for tests that measure.
+
+use std::time::{Duration, Instant};
+
+/// Now, in seconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "the owner of the clock in tests")]
+pub fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// Starts a measurement.
+#[expect(clippy::disallowed_methods, reason = "the owner of the clock in tests")]
+pub fn start() -> Instant {
+    Instant::now()
+}
+
+/// Makes an answer late on purpose. No test waits by this.
+#[expect(clippy::disallowed_methods, reason = "slowness is what is asked for")]
+pub async fn be_late(by: Duration) {
+    tokio::time::sleep(by).await;
+}

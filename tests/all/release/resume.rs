@@ -9,12 +9,17 @@ fn a_re_run_resumes_and_changes_nothing() {
     let project = Project::new();
     let commit = project.merge("one");
     let first = project.release(&commit).finish().ended("released");
-    let state = project.github.state();
+    let state = without_counts(project.github.state());
     let again = project.workflow.push(&commit).without_docker().finish().ended("resumed");
     for name in ["version", "tag", "digest", "image-ref", "release-url", "release-id"] {
         assert_eq!(first.output(name), again.output(name), "{name}");
     }
-    assert_eq!(project.github.state(), state);
+    assert_eq!(without_counts(project.github.state()), state);
+}
+
+fn without_counts(mut state: serde_json::Value) -> serde_json::Value {
+    state.as_object_mut().expect("an object").remove("requests");
+    state
 }
 
 #[test]
@@ -105,13 +110,13 @@ fn a_superseded_run_publishes_what_a_dead_newer_one_claimed() {
     let new = project.merge("two");
     // The newer run dies between its claim and its first PUT.
     let pager = Pager::before(project.registry.host(), 100, Links::Relative);
-    pager.inject(Fault::on("PUT *").answer(400, serde_json::json!({ "errors": [] })).always());
+    pager.inject(Fault::on("PUT *").answer(400, serde_json::json!({ "errors": [] })));
     again(&project, &pager, &new).finish().failed(6);
     assert_eq!(project.registry.digest("org/app", "0.0.1"), None);
-    let run = project.release(&old).finish().ended("superseded");
+    let run = again(&project, &pager, &old).finish().ended("superseded");
     assert!(run.log.contains("published 0.0.1, which its own run had left"), "{run}");
     assert!(project.registry.digest("org/app", "0.0.1").is_some());
     assert_eq!(project.registry.digest("org/app", "latest"), project.registry.digest("org/app", "0.0.1"));
-    project.release(&new).finish().ended("resumed");
+    again(&project, &pager, &new).finish().ended("resumed");
     project.assert_consistent();
 }

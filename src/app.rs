@@ -29,7 +29,7 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
     let mut said = Said::from_environment(&environment);
     // Before anything else is printed, and only where a runner takes the lines away again.
     if environment.in_actions() {
-        for form in said.to_mask() {
+        for form in said.to_mask(&environment) {
             println!("{}", commands::mask(&form));
         }
     }

@@ -122,6 +122,7 @@ pub async fn run<F: Forge, R: Registry, B: Builder>(
             Plan::Resume { known } => {
                 let resumed = !own.contains(&known.id);
                 let reason = format!("{}: this commit's version", known.claim.version);
+                tracing::info!("{reason}; going on from its claim");
                 let sha_tag = held_by(&survey, &known);
                 let claimed = Settled { resumed, known, sha_tag, reason };
                 return finish(world, job, claimed, &survey, progress).await;
@@ -130,7 +131,7 @@ pub async fn run<F: Forge, R: Registry, B: Builder>(
         };
         tracing::info!("{}", next.reason);
         let staged = build_and_stage(world, job, &next, progress, log).await?;
-        let settled = progress.stage("stage", stage::settle(&world.registry, &survey.registry)).await?;
+        let settled = stage::settle(&world.registry, &survey.registry).await?;
         if settled.is_some_and(|listed| listed.versions().iter().any(|version| *version >= next.version)) {
             tracing::info!("the registry's list, now readable, has higher versions: planning again");
             continue;
@@ -218,7 +219,7 @@ async fn build_and_stage<F: Forge, R: Registry, B: Builder>(
     let staged =
         progress.stage("stage", stage::push(&world.builder, &world.registry, &image, push, log)).await?;
     if let Some(tag) = staged.tag() {
-        progress.done(format!("pushed {}", name.with_tag(tag)));
+        progress.done(format!("staged {}", name.with_tag(tag)));
     }
     Ok(staged)
 }
@@ -278,8 +279,8 @@ async fn finish<F: Forge, R: Registry, B>(
 ) -> Result<Ending, Failure> {
     let claim = &settled.known.claim;
     let published = progress.stage("publish", publish::publish(&world.registry, claim)).await?;
-    let verb = if published == Published::Now { "published" } else { "was published already:" };
-    progress.done(format!("{verb} {}:{} as {}", claim.image, claim.version, claim.digest));
+    let since = if published == Published::Now { "published" } else { "is published already" };
+    progress.done(format!("{}:{} {since}, {}", claim.image, claim.version, claim.digest));
     let latest = settle_latest(world, job, &survey.registry, progress).await?;
     let release = match &job.order.release {
         None => None,

@@ -86,8 +86,9 @@ impl Said {
     }
 
     /// Every form in which a secret of the inputs could show up in a log: as it was given, trimmed, and in
-    /// the Basic scheme's base64 (RFC 7617). These are to be masked before anything else is printed.
-    pub fn to_mask(&self) -> Vec<String> {
+    /// the Basic scheme's base64 (RFC 7617) with each user name it may be sent with. These are to be masked
+    /// before anything else is printed.
+    pub fn to_mask(&self, environment: &Environment) -> Vec<String> {
         use base64::Engine as _;
         let encode = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
         let mut forms = Vec::new();
@@ -101,7 +102,8 @@ impl Said {
                 forms.push(value.clone());
             }
             forms.push(encode(trimmed.to_owned()));
-            for user in [self.text("registry-username"), "x-access-token"] {
+            let actor = environment.get("GITHUB_ACTOR").unwrap_or_default();
+            for user in [self.text("registry-username"), actor, "x-access-token"] {
                 forms.push(encode(format!("{user}:{trimmed}")));
             }
         }
@@ -131,10 +133,15 @@ mod tests {
 
     #[test]
     fn secrets_are_masked_in_every_form() {
-        let environment =
-            Environment::of([("INPUT_REGISTRY-PASSWORD", " hunter2\n"), ("INPUT_REGISTRY-USERNAME", "me")]);
-        let forms = Said::from_environment(&environment).to_mask();
-        for form in ["hunter2", " hunter2\n", "bWU6aHVudGVyMg==", "aHVudGVyMg=="] {
+        let environment = Environment::of([
+            ("INPUT_REGISTRY-PASSWORD", " hunter2\n"),
+            ("INPUT_REGISTRY-USERNAME", "me"),
+            ("INPUT_WORKFLOW-TOKEN", "t0ken"),
+            ("GITHUB_ACTOR", "octocat"),
+        ]);
+        let forms = Said::from_environment(&environment).to_mask(&environment);
+        // The last one is octocat:t0ken, which GitHub's own registry gets.
+        for form in ["hunter2", " hunter2\n", "bWU6aHVudGVyMg==", "aHVudGVyMg==", "b2N0b2NhdDp0MGtlbg=="] {
             assert!(forms.iter().any(|found| found == form), "{form:?} is missing in {forms:?}");
         }
     }

@@ -110,9 +110,14 @@ async fn nothing_moved(forge: &impl Forge, order: &ClaimOrder<'_>) -> Result<boo
 }
 
 fn forbidden(order: &ClaimOrder<'_>, tag: &str, words: String) -> Failure {
+    let what = format!("claiming {tag} (refs {} and refs/tags/{tag})", order.claim_ref);
+    if words.contains("doesn't exist on type") {
+        let remedy = "this GitHub server is too old: `updateRefs` came with GitHub Enterprise Server 3.16";
+        return Failure::new(FailureKind::Denied, what, words, remedy);
+    }
     Failure::new(
         FailureKind::Denied,
-        format!("claiming {tag} (refs {} and refs/tags/{tag})", order.claim_ref),
+        what,
         words,
         format!(
             "give the job `permissions: contents: write`; where a ruleset keeps the workflow's token from creating tags, pass an App's token as `github-token`; where it forbids the ref {}, choose another by `claim-ref`",

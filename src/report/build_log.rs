@@ -63,13 +63,14 @@ impl<W: Write> GroupedLog<W> {
     }
 
     fn open(&mut self, name: &str) {
+        let name = title(name);
         if self.style == Style::Actions {
             self.put(&group(&name.replace("##[", "## [")));
             let guard = StopCommands::new();
             self.put(&guard.stop());
             self.guard = Some(guard);
         } else {
-            self.put(&format!("=> {}", printable(name)));
+            self.put(&format!("=> {}", printable(&name)));
         }
     }
 
@@ -145,6 +146,18 @@ fn printable(text: &str) -> String {
         .join("\n")
 }
 
+/// A step's name on one line that fits a screen: a RUN over many lines has a name as long.
+fn title(name: &str) -> String {
+    const LONGEST: usize = 120;
+    let words: Vec<&str> = name.split_whitespace().collect();
+    let line = words.join(" ");
+    if line.chars().count() <= LONGEST {
+        return line;
+    }
+    let cut: String = line.chars().take(LONGEST - 1).collect();
+    cut + "\u{2026}"
+}
+
 fn ending(seconds: f64, cached: bool, error: Option<&str>) -> String {
     match error {
         Some(error) => format!("failed after {seconds:.1} s: {error}"),
@@ -205,7 +218,9 @@ mod tests {
     fn written(style: Style, events: Vec<BuildEvent>) -> String {
         let mut out = Vec::new();
         let mut log = GroupedLog::new(&mut out, style);
-        events.into_iter().for_each(|event| log.event(event));
+        for event in events {
+            log.event(event);
+        }
         drop(log);
         String::from_utf8(out).unwrap()
     }

@@ -1,6 +1,6 @@
 //! The log: for people, or one JSON object a line.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -70,12 +70,23 @@ struct Text {
     fields: String,
 }
 
+impl Text {
+    fn add(&mut self, field: &Field, value: &dyn fmt::Display) {
+        // Said in the message already; as a field it is for programs.
+        if field.name() == "outcome" {
+            return;
+        }
+        let separator = if self.fields.is_empty() { ": " } else { ", " };
+        let _ = write!(self.fields, "{separator}{} {value}", field.name().replace('_', " "));
+    }
+}
+
 impl Visit for Text {
     fn record_str(&mut self, field: &Field, value: &str) {
         if field.name() == "message" {
             value.clone_into(&mut self.message);
         } else {
-            let _ = fmt::write(&mut self.fields, format_args!(" {}={value:?}", field.name()));
+            self.add(field, &value);
         }
     }
 
@@ -83,7 +94,7 @@ impl Visit for Text {
         if field.name() == "message" {
             self.message = format!("{value:?}");
         } else {
-            let _ = fmt::write(&mut self.fields, format_args!(" {}={value:?}", field.name()));
+            self.add(field, &format_args!("{value:?}"));
         }
     }
 }

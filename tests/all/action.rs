@@ -275,24 +275,21 @@ pub fn outputs(path: &Path) -> BTreeMap<String, String> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         let equals = line.find('=').unwrap_or(usize::MAX);
-        match line.find("<<").filter(|heredoc| *heredoc < equals) {
-            Some(at) => {
-                let delimiter = &line[at + 2..];
-                let mut value = Vec::new();
-                loop {
-                    match lines.next() {
-                        Some(line) if line == delimiter => break,
-                        Some(line) => value.push(line),
-                        None => panic!("the delimiter {delimiter} is missing"),
-                    }
-                }
-                outputs.insert(line[..at].to_owned(), value.join("\n"));
-            }
-            None => {
-                let (name, value) = line.split_once('=').expect("a name and a value");
-                outputs.insert(name.to_owned(), value.to_owned());
+        let Some(at) = line.find("<<").filter(|heredoc| *heredoc < equals) else {
+            let (name, value) = line.split_once('=').expect("a name and a value");
+            outputs.insert(name.to_owned(), value.to_owned());
+            continue;
+        };
+        let delimiter = &line[at + 2..];
+        let mut value = Vec::new();
+        loop {
+            match lines.next() {
+                Some(line) if line == delimiter => break,
+                Some(line) => value.push(line),
+                None => panic!("the delimiter {delimiter} is missing"),
             }
         }
+        outputs.insert(line[..at].to_owned(), value.join("\n"));
     }
     outputs
 }

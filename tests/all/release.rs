@@ -60,7 +60,7 @@ impl Project {
         while let Some(id) = next {
             let object = self.github.tag_object(&id).expect("the claim's object");
             let claim = Claim::parse(&object.message).expect("a claim");
-            next = claim.previous.clone();
+            next.clone_from(&claim.previous);
             claims.push(claim);
         }
         claims

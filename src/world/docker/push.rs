@@ -51,7 +51,7 @@ pub(super) async fn push(
             .perhaps_done()
     })?;
     log.event(BuildEvent::Note(format!(
-        "pushed {name}:{tag}: {sent} layers sent, {there} were there; {digest}"
+        "pushed {name}:{tag} (layers sent: {sent}, there already: {there}), {digest}"
     )));
     Ok(digest)
 }

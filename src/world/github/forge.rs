@@ -199,6 +199,13 @@ fn git_ref(doing: &str, found: answers::GitRef) -> Outcome<GitRef> {
 fn refs_answer(doing: &str, answer: &serde_json::Value) -> Outcome<RefsAnswer> {
     let errors = answer.get("errors").and_then(serde_json::Value::as_array);
     if let Some(errors) = errors.filter(|errors| !errors.is_empty()) {
+        if errors.iter().any(|error| error.get("type").is_some_and(|kind| kind == "RATE_LIMITED")) {
+            return Err(Trouble::new(
+                TroubleKind::Throttled,
+                doing,
+                "GitHub's GraphQL rate limit is used up",
+            ));
+        }
         let words: Vec<&str> = errors
             .iter()
             .filter_map(|error| error.get("message").and_then(serde_json::Value::as_str))

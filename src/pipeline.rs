@@ -116,8 +116,8 @@ pub async fn run<F: Forge, R: Registry, B: Builder>(
             return preview(world, job, Prepared { plan, survey, why }, progress, log).await;
         }
         let next = match plan {
-            Plan::Superseded { newer } => {
-                return superseded(world, job, &newer, &survey.registry, progress).await;
+            Plan::Superseded { by, newer } => {
+                return superseded(world, job, (*by, &newer), &survey.registry, progress).await;
             }
             Plan::Resume { known } => {
                 let resumed = !own.contains(&known.id);
@@ -349,18 +349,10 @@ async fn settle_latest<F: Forge, R: Registry, B>(
 async fn superseded<F: Forge, R: Registry, B>(
     world: &World<F, R, B>,
     job: Job<'_>,
-    newer: &[Known],
+    (by, newer): (Known, &[Known]),
     listed: &RegistryVersions,
     progress: &Progress,
 ) -> Result<Ending, Failure> {
-    let by = newer.first().cloned().ok_or_else(|| {
-        Failure::new(
-            FailureKind::Internal,
-            "judging the commit",
-            "superseded by nothing",
-            "report this as a defect",
-        )
-    })?;
     let helping = publish::help(&world.registry, &job.order.wish.image, newer, listed);
     let helped = progress.stage("publish", helping).await?;
     for help in &helped {

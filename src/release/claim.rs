@@ -72,6 +72,7 @@ fn write_down(order: &ClaimOrder<'_>, staged: &Staged) -> Claim {
     Claim {
         kind: order.next.kind,
         version: order.next.version.clone(),
+        highest: order.next.highest.clone(),
         after: order.next.previous.clone(),
         commit: order.commit.clone(),
         image: order.image.clone(),

@@ -73,14 +73,7 @@ pub async fn head(forge: &impl Forge, claim_ref: &RefName) -> Result<Option<Know
 
 /// The claim in a tag object.
 pub async fn claim_at(forge: &impl Forge, id: &ObjectId) -> Result<Known, Failure> {
-    let broken = |why: String| {
-        Failure::new(
-            FailureKind::Conflict,
-            format!("reading the claim {id}"),
-            why,
-            "somebody changed the claims by hand; restore the ref and the tags that were deleted, or choose a fresh `claim-ref` and a `version` above all that exist",
-        )
-    };
+    let broken = |why: String| broken_chain(id, why);
     let Some(object) = forge.tag_object(id).await? else {
         return Err(broken("the tag object is gone".to_owned()));
     };
@@ -89,6 +82,15 @@ pub async fn claim_at(forge: &impl Forge, id: &ObjectId) -> Result<Known, Failur
         return Err(broken(format!("it says commit {}, but tags {}", claim.commit, object.target)));
     }
     Ok(Known { id: id.clone(), claim })
+}
+
+fn broken_chain(id: &ObjectId, why: String) -> Failure {
+    Failure::new(
+        FailureKind::Conflict,
+        format!("reading the claim {id}"),
+        why,
+        "somebody changed the claims by hand; restore the ref and the tags that were deleted, or choose a fresh `claim-ref` and a `version` above all that exist",
+    )
 }
 
 /// How the commit stands to the claims. One comparison a tip where it is new; only where it is not, the
@@ -118,6 +120,7 @@ async fn walk(
     relations: &mut BTreeMap<ObjectId, Ancestry>,
 ) -> Result<Standing, Failure> {
     let (mut mine, mut newer) = (Vec::new(), Vec::new());
+    let mut by = None;
     let mut next = Some(head.clone());
     while let Some(known) = next {
         let takes_version = known.claim.kind == Kind::Version;
@@ -136,6 +139,9 @@ async fn walk(
             if takes_version && relation == Ancestry::Ahead {
                 break;
             }
+            if relation == Ancestry::Behind && by.is_none() {
+                by = Some(Box::new(known.clone()));
+            }
             newer.push(known);
         }
         next = match previous {
@@ -143,7 +149,11 @@ async fn walk(
             None => None,
         };
     }
-    Ok(if mine.is_empty() { Standing::Older { newer } } else { Standing::Claimed { mine, newer } })
+    match by {
+        _ if !mine.is_empty() => Ok(Standing::Claimed { mine, newer }),
+        Some(by) => Ok(Standing::Older { by, newer }),
+        None => Err(broken_chain(&head.id, "its tips name a newer commit that no claim has".to_owned())),
+    }
 }
 
 async fn relation(
@@ -192,7 +202,7 @@ async fn tagged_here(
     tags: &BTreeMap<Version, GitRef>,
     question: Question<'_>,
 ) -> Result<Vec<Version>, Failure> {
-    let claimed = survey.head.as_ref().map(|head| &head.claim.version);
+    let claimed = survey.highest_claimed();
     let mut candidates: Vec<&Version> = highest_stable(tags.keys())
         .filter(|highest| claimed.is_none_or(|claimed| highest.cmp_precedence(claimed).is_gt()))
         .into_iter()
@@ -250,7 +260,8 @@ async fn asked_by_commits(
     tags: &BTreeMap<Version, GitRef>,
 ) -> Result<Option<(Level, Option<String>)>, Failure> {
     let Some(highest) = survey.highest() else { return Ok(None) };
-    let claimed = survey.head.as_ref().map(|head| &head.claim);
+    // The newest claim may be an image's that joined an old version; its commit says nothing then.
+    let claimed = survey.head.as_ref().map(|head| &head.claim).filter(|claim| claim.version == claim.highest);
     let tagged = tags.iter().rev().find(|(version, _)| is_stable(version));
     let base = match (claimed, tagged) {
         (Some(claim), Some((version, _))) if claim.version.cmp_precedence(version).is_ge() => {

@@ -14,14 +14,11 @@ pub fn sentence(plan: &Plan) -> String {
         Plan::Claim(next) if next.kind == Kind::Image => format!("add an image to {}", next.version),
         Plan::Claim(next) => format!("release {}", next.version),
         Plan::Resume { known } => format!("go on with {}, this commit's version", known.claim.version),
-        Plan::Superseded { newer } => match newer.first() {
-            Some(by) => format!(
-                "nothing: {} of the newer commit {} supersedes this one",
-                by.claim.version,
-                by.claim.commit.short()
-            ),
-            None => "nothing: a newer commit supersedes this one".to_owned(),
-        },
+        Plan::Superseded { by, .. } => format!(
+            "nothing: {} of the newer commit {} supersedes this one",
+            by.claim.version,
+            by.claim.commit.short()
+        ),
     }
 }
 
@@ -39,10 +36,7 @@ pub fn rows(order: &Order, planned: &Planned) -> Vec<(&'static str, String)> {
     rows.push(("Commit", survey.commit.to_string()));
     rows.push(("Highest Git tag", highest_stable(&survey.git).map_or_else(none, ToString::to_string)));
     rows.push(("Highest in registry", registry_words(&survey.registry)));
-    rows.push((
-        "Highest claimed",
-        survey.head.as_ref().map_or_else(none, |head| head.claim.version.to_string()),
-    ));
+    rows.push(("Highest claimed", survey.highest_claimed().map_or_else(none, ToString::to_string)));
     rows.push(("Published", format!("nothing: {}", planned.why)));
     rows
 }
@@ -86,7 +80,7 @@ pub fn json(order: &Order, planned: &Planned) -> Value {
         "highest": {
             "git": text(highest_stable(&survey.git)),
             "registry": text(highest_stable(survey.registry.versions())),
-            "claimed": text(survey.head.as_ref().map(|head| &head.claim.version)),
+            "claimed": text(survey.highest_claimed()),
         },
         "provisional": matches!(survey.registry, RegistryVersions::Withheld(_)),
     })

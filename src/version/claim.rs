@@ -46,6 +46,9 @@ pub struct Claim {
     pub kind: Kind,
     /// The version.
     pub version: Version,
+    /// The highest version claimed so far, this one among them. An image that joins an old version has a
+    /// lower one itself; what comes after it must still rise above this.
+    pub highest: Version,
     /// The highest stable version before it, for notes and outputs.
     pub after: Option<Version>,
     /// Whose it is.
@@ -91,6 +94,7 @@ impl Claim {
         put("Claim", FORMAT);
         put("Kind", if self.kind == Kind::Version { "version" } else { "image" });
         put("Version", &self.version.to_string());
+        put("Highest", &self.highest.to_string());
         put("After", &self.after.as_ref().map_or("none".to_owned(), ToString::to_string));
         put("Commit", self.commit.as_str());
         put("Image", &self.image.to_string());
@@ -121,6 +125,7 @@ impl Claim {
                 other => return Err(NotAClaim(format!("Autotag-Kind: {other}"))),
             },
             version: trailers.parsed("Version")?,
+            highest: trailers.parsed("Highest")?,
             after: trailers.optional("After")?,
             commit: trailers.parsed("Commit")?,
             image: trailers.parsed("Image")?,
@@ -179,6 +184,7 @@ mod tests {
         Claim {
             kind: Kind::Version,
             version: Version::new(1, 2, 3),
+            highest: Version::new(1, 2, 3),
             after: Some(Version::new(1, 2, 2)),
             commit: commit.clone(),
             image: "ghcr.io/org/app".parse().unwrap(),
@@ -201,9 +207,10 @@ mod tests {
     #[test]
     fn what_is_missing_doubled_or_newer_is_refused() {
         let whole = example().message("v1.2.3");
-        for key in
-            ["Claim", "Kind", "Version", "After", "Commit", "Image", "Digest", "Line", "Previous", "Run"]
-        {
+        for key in [
+            "Claim", "Kind", "Version", "Highest", "After", "Commit", "Image", "Digest", "Line", "Previous",
+            "Run",
+        ] {
             let start = format!("Autotag-{key}:");
             let without: Vec<&str> = whole.lines().filter(|line| !line.starts_with(&start)).collect();
             assert!(Claim::parse(&without.join("\n")).is_err(), "without {key}");

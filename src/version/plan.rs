@@ -87,7 +87,9 @@ pub enum Standing {
     },
     /// A newer commit of its line has been claimed, and this one has not.
     Older {
-        /// All claims since the last one that this commit contains, newest first; never empty.
+        /// The newest claim of a commit that contains this one.
+        by: Box<Known>,
+        /// All claims since the last one that this commit contains, newest first.
         newer: Vec<Known>,
     },
 }
@@ -115,8 +117,12 @@ pub struct Survey {
 impl Survey {
     /// The highest stable version that is known anywhere.
     pub fn highest(&self) -> Option<&Version> {
-        let claimed = self.head.iter().map(|head| &head.claim.version);
-        highest_stable(claimed.chain(self.registry.versions()).chain(&self.git))
+        highest_stable(self.highest_claimed().into_iter().chain(self.registry.versions()).chain(&self.git))
+    }
+
+    /// The highest version that was ever claimed.
+    pub fn highest_claimed(&self) -> Option<&Version> {
+        self.head.as_ref().map(|head| &head.claim.highest)
     }
 }
 
@@ -125,6 +131,8 @@ impl Survey {
 pub struct Next {
     /// The version.
     pub version: Version,
+    /// The highest version claimed, with this one.
+    pub highest: Version,
     /// The highest stable one before it.
     pub previous: Option<Version>,
     /// A new version, or one more image for this commit's.
@@ -151,7 +159,9 @@ pub enum Plan {
     },
     /// A newer commit has been released: help it, and leave.
     Superseded {
-        /// The claims since, newest first; never empty.
+        /// The newest claim of a commit that contains this one.
+        by: Box<Known>,
+        /// The claims since, newest first.
         newer: Vec<Known>,
     },
 }
@@ -175,12 +185,13 @@ fn refuse<T>(why: impl Into<String>, remedy: impl Into<String>) -> Result<T, Ref
 pub fn decide(survey: &Survey, wish: &Wish) -> Result<Plan, Refusal> {
     match &survey.standing {
         Standing::Claimed { mine, .. } => resume_or_join(survey, wish, mine),
-        Standing::Older { newer } => Ok(Plan::Superseded { newer: newer.clone() }),
+        Standing::Older { by, newer } => Ok(Plan::Superseded { by: by.clone(), newer: newer.clone() }),
         Standing::New { other_tips } => {
             let (version, tag_exists, reason) = choose(survey, wish)?;
             let mut tips = other_tips.clone();
             tips.push(Tip { commit: survey.commit.clone(), line: MAIN_LINE.to_owned() });
             Ok(Plan::Claim(Next {
+                highest: highest_with(survey, &version),
                 previous: highest_below(survey, &version),
                 kind: Kind::Version,
                 tag_exists,
@@ -217,6 +228,7 @@ fn resume_or_join(survey: &Survey, wish: &Wish, mine: &[Known]) -> Result<Plan, 
     };
     Ok(Plan::Claim(Next {
         version: version_here.clone(),
+        highest: highest_with(survey, version_here),
         previous: owner.claim.after.clone(),
         kind: Kind::Image,
         tag_exists: true,
@@ -266,7 +278,7 @@ fn pushed(survey: &Survey, wish: &Wish, version: &Version) -> Result<(), Refusal
         );
     }
     free_in_registry(survey, wish, version)?;
-    let rivals = survey.head.iter().map(|head| &head.claim.version).chain(survey.registry.versions());
+    let rivals = survey.highest_claimed().into_iter().chain(survey.registry.versions());
     // With an image built elsewhere the registry may hold this very version; it is compared at publish.
     above(
         version,
@@ -285,9 +297,8 @@ fn exactly(survey: &Survey, wish: &Wish, version: &Version, tag_exists: bool) ->
     }
     free_in_registry(survey, wish, version)?;
     let rivals = survey
-        .head
-        .iter()
-        .map(|head| &head.claim.version)
+        .highest_claimed()
+        .into_iter()
         .chain(survey.registry.versions())
         .chain(&survey.git)
         .filter(|rival| *rival != version || !(tag_exists || wish.prebuilt));
@@ -373,9 +384,12 @@ fn who_is_behind(survey: &Survey) -> Option<String> {
     }
 }
 
+fn highest_with(survey: &Survey, version: &Version) -> Version {
+    survey.highest_claimed().filter(|claimed| *claimed > version).unwrap_or(version).clone()
+}
+
 fn highest_below(survey: &Survey, version: &Version) -> Option<Version> {
-    let claimed = survey.head.iter().map(|head| &head.claim.version);
-    let all = claimed.chain(survey.registry.versions()).chain(&survey.git);
+    let all = survey.highest_claimed().into_iter().chain(survey.registry.versions()).chain(&survey.git);
     highest_stable(all.filter(|other| other.cmp_precedence(version).is_lt())).cloned()
 }
 

@@ -25,6 +25,7 @@ fn known(letter: char, of: &str, image: &str, kind: Kind) -> Known {
     let claim = Claim {
         kind,
         version: version(of),
+        highest: version(of),
         after: None,
         commit: commit(letter),
         image: image.parse().unwrap(),
@@ -191,12 +192,28 @@ fn a_second_image_joins_the_commits_version() {
 }
 
 #[test]
+fn an_image_that_joined_an_old_version_hides_no_higher_one() {
+    // The newest claim is of 1.9.0, but 2.0.0 has been claimed, and is in no list yet.
+    let mut read = survey(Some("1.9.0"), &["1.9.0"], &["1.9.0", "1.9.5"]);
+    let mut head = known('b', "1.9.0", IMAGE, Kind::Image);
+    head.claim.highest = version("2.0.0");
+    read.head = Some(head);
+    read.tagged_here = versions(&["1.9.5"]);
+    assert_eq!(next(&read, &patch()).version, version("2.0.1"));
+    assert_eq!(next(&read, &patch()).highest, version("2.0.1"));
+    let pushed = decide(&read, &wish(Wanted::PushedTag(version("1.9.5"))));
+    assert!(pushed.unwrap_err().why.contains("not higher than 2.0.0"));
+}
+
+#[test]
 fn an_older_commit_is_superseded() {
     let newer = vec![known('b', "0.0.9", IMAGE, Kind::Version)];
     let mut old = survey(Some("0.0.9"), &["0.0.9"], &["0.0.9"]);
-    old.standing = Standing::Older { newer: newer.clone() };
+    let by = Box::new(newer[0].clone());
+    old.standing = Standing::Older { by: by.clone(), newer: newer.clone() };
     for wanted in [Wanted::Bump(Level::Major), Wanted::Auto, Wanted::Exactly(version("9.0.0"))] {
-        assert_eq!(decide(&old, &wish(wanted)), Ok(Plan::Superseded { newer: newer.clone() }));
+        let expected = Plan::Superseded { by: by.clone(), newer: newer.clone() };
+        assert_eq!(decide(&old, &wish(wanted)), Ok(expected));
     }
 }
 

@@ -70,3 +70,51 @@ fn lists_that_lag_cost_a_round_and_no_version() {
     }
     assert_eq!(project.claims().len(), 4);
 }
+
+/// Two branches that release, and their merge: what is older than a claim is judged by the branch it is on.
+#[test]
+fn diverged_branches_supersede_only_what_they_contain() {
+    let project = Project::new();
+    let root = project.merge("root");
+    let old_left = project.github.commit("left, older", &[&root]);
+    let left = project.github.commit("left", &[&old_left]);
+    let right = project.github.commit("right", &[&root]);
+    let merged = project.github.commit("merged", &[&left, &right]);
+    let version = |run: crate::action::Finished| run.output("version").to_owned();
+    assert_eq!(version(project.release(&left).finish().ended("released")), "0.0.1");
+    assert_eq!(version(project.release(&right).finish().ended("released")), "0.0.2");
+    let late = project.release(&old_left).finish().ended("superseded");
+    assert!(
+        late.annotations("notice")[0].contains(&format!("v0.0.1 of the newer commit {}", left.short())),
+        "{late}"
+    );
+    project.release(&root).finish().ended("superseded");
+    assert_eq!(version(project.release(&merged).finish().ended("released")), "0.0.3");
+    assert_eq!(project.claims()[0].tips.len(), 1, "the merge contains both");
+    project.release(&left).finish().ended("resumed");
+    project.assert_consistent();
+}
+
+/// An image that joins an old version becomes the newest claim; the next version must still be above all.
+#[test]
+fn a_late_join_lowers_nothing() {
+    let project = Project::new();
+    let old = project.merge("one");
+    project.release(&old).finish().ended("released");
+    project.release(&project.merge("two")).finish().ended("released");
+    let digest = project.pushed("org/worker", &old);
+    let image = project.registry.image("org/worker").to_string();
+    let join = project.workflow.push(&old).with("image", &image).with("image-digest", digest.as_str());
+    assert_eq!(join.finish().ended("released").output("version"), "0.0.1");
+    let claims = project.claims();
+    assert_eq!(
+        (claims[0].version.to_string(), claims[0].highest.to_string()),
+        ("0.0.1".into(), "0.0.2".into())
+    );
+    // Lists that show neither tag nor image of 0.0.2 must not make it free again.
+    project.registry.remove_tag("org/app", "0.0.2");
+    project.github.lag_lists(20);
+    let run = project.release(&project.merge("three")).finish().ended("released");
+    assert_eq!(run.output("version"), "0.0.3");
+    assert_eq!(project.github.latest_release().as_deref(), Some("v0.0.3"));
+}

@@ -1,5 +1,6 @@
 //! From the process's start to its exit code: masks, inputs, world, pipeline, report, in that order.
 
+use std::io::Write as _;
 use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,14 +31,14 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
     // Before anything else is printed, and only where a runner takes the lines away again.
     if environment.in_actions() {
         for form in said.to_mask(&environment) {
-            println!("{}", commands::mask(&form));
+            print_line(&commands::mask(&form));
         }
     }
     let mut faults = Faults::default();
     let arguments = match cli::parse(arguments, &mut said, &mut faults) {
         Parsed::Run(arguments) => arguments,
         Parsed::Print(text) => {
-            print!("{text}");
+            print_line(text.trim_end());
             return 0;
         }
     };
@@ -228,7 +229,7 @@ impl Console<'_> {
             run.commit.short()
         );
         if self.environment.in_actions() {
-            println!("{}", annotation(Level::Notice, "Superseded", &text));
+            print_line(&annotation(Level::Notice, "Superseded", &text));
         } else {
             tracing::info!(outcome = "superseded", "superseded: {text}");
         }
@@ -237,10 +238,10 @@ impl Console<'_> {
     fn print_plan(&self, order: &Order, planned: &Planned) {
         let json = plan::json(order, planned);
         if self.format == LogFormat::Json {
-            println!("{json}");
+            print_line(&json.to_string());
         } else {
-            println!("{}", defused(&plan::table(&plan::rows(order, planned))));
-            println!("{json}");
+            print_line(&defused(&plan::table(&plan::rows(order, planned))));
+            print_line(&json.to_string());
         }
     }
 
@@ -251,7 +252,7 @@ impl Console<'_> {
         let stage = progress.current().or_else(|| timings.last().map(|timing| timing.stage));
         let text = failure_text(failure, &done);
         if self.environment.in_actions() {
-            println!("{}", annotation(Level::Error, failure.kind.heading(), &text));
+            print_line(&annotation(Level::Error, failure.kind.heading(), &text));
         } else {
             tracing::error!("{}: {text}", failure.kind.heading());
         }
@@ -282,5 +283,14 @@ impl Console<'_> {
 
 fn failure_text(failure: &Failure, done: &[String]) -> String {
     let done = if done.is_empty() { "nothing".to_owned() } else { done.join("; ") };
-    format!("{}: {}\nDone already: {done}.\nWhat to do: {}.", failure.what, failure.why, failure.remedy)
+    let separator = if failure.why.contains('\n') { ":\n" } else { ": " };
+    format!(
+        "{}{separator}{}\nDone already: {done}.\nWhat to do: {}.",
+        failure.what, failure.why, failure.remedy
+    )
+}
+
+/// A line on standard output. A reader that has gone away (`| head`) is no reason to stop a release.
+fn print_line(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }

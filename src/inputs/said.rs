@@ -107,6 +107,8 @@ impl Said {
                 forms.push(encode(format!("{user}:{trimmed}")));
             }
         }
+        forms.sort();
+        forms.dedup();
         forms
     }
 }

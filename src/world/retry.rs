@@ -149,13 +149,7 @@ pub async fn with_patience<T>(
         perhaps_done |= trouble.effect == Effect::Unknown;
         match decide(patience, repeat, &trouble, tries, stopwatch.elapsed(), rand::random()) {
             Decision::Retry(pause) => {
-                tracing::warn!(
-                    what = %trouble.doing,
-                    why = %trouble.why,
-                    pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
-                    tries,
-                    "failed, trying again"
-                );
+                tracing::warn!("{trouble}; trying again in {:.1} s", pause.as_secs_f64());
                 clock::sleep(pause).await;
             }
             Decision::GiveUp(reason) => {

@@ -132,3 +132,28 @@ async fn an_image_pushed_by_hand_in_the_middle_is_not_overwritten() {
     assert!(run.annotations("error")[0].contains("left as it is"), "{run}");
     assert_eq!(project.registry.digest("org/app", "0.0.1"), Some(foreign));
 }
+
+/// No gates, no order: twenty merges whose runs all start at once.
+#[test]
+fn twenty_runs_at_once_end_released_or_superseded_in_commit_order() {
+    let project = Project::new();
+    let commits: Vec<_> = (0..20).map(|number| project.merge(&format!("merge {number}"))).collect();
+    let bumps = ["patch", "minor", "patch", "major"];
+    let running: Vec<Running> = commits
+        .iter()
+        .zip(bumps.iter().cycle())
+        .map(|(commit, bump)| project.release(commit).with("bump", bump).start())
+        .collect();
+    let ended: Vec<Finished> = running.into_iter().map(Running::finish).collect();
+    for run in &ended {
+        assert!(run.code == Some(0), "{run}");
+        assert!(["released", "superseded"].contains(&run.output("outcome")), "{run}");
+    }
+    let newest = ended.last().expect("twenty runs");
+    assert_eq!(newest.output("outcome"), "released", "the newest commit is always released: {newest}");
+    // Newest claim first, so commits fall where versions do.
+    let order = |commit| commits.iter().position(|other| other == commit).expect("one of the twenty");
+    let claimed: Vec<usize> = project.claims().iter().map(|claim| order(&claim.commit)).collect();
+    assert!(claimed.is_sorted_by(|a, b| a > b), "versions rise along commit order: {claimed:?}");
+    project.assert_consistent();
+}

@@ -236,7 +236,7 @@ impl Console<'_> {
     }
 
     fn print_plan(&self, order: &Order, planned: &Planned) {
-        let json = plan::json(order, planned);
+        let json = commands::defused_json(&plan::json(order, planned).to_string());
         if self.format == LogFormat::Json {
             print_line(&json.to_string());
         } else {

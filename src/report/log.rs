@@ -1,6 +1,7 @@
 //! The log: for people, or one JSON object a line.
 
 use std::fmt::{self, Write as _};
+use std::io;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -9,7 +10,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-use super::commands::defused;
+use super::commands::{defused, defused_json};
 use crate::inputs::order::LogFormat;
 
 /// Starts the log on standard output, where the runner reads commands too: one stream keeps their order.
@@ -25,8 +26,8 @@ pub fn start(format: LogFormat, verbose: bool) {
     // Set once; a second start (tests in one process) keeps the first.
     let _ = match format {
         LogFormat::Json => {
-            let lines =
-                tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(std::io::stdout);
+            let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
+            let lines = lines.with_writer(|| JsonLines(io::stdout()));
             tracing::subscriber::set_global_default(registry.with(lines.with_filter(own)))
         }
         LogFormat::Text => {
@@ -34,6 +35,20 @@ pub fn start(format: LogFormat, verbose: bool) {
             tracing::subscriber::set_global_default(registry.with(lines.with_filter(own)))
         }
     };
+}
+
+/// Writes events of JSON, each of which comes in one piece, as lines that no runner obeys.
+struct JsonLines(io::Stdout);
+
+impl io::Write for JsonLines {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let safe = defused_json(&String::from_utf8_lossy(event));
+        self.0.write_all(safe.as_bytes()).map(|()| event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A message a line, then its fields; the level only where it is more than information. No time stamps:

@@ -53,6 +53,11 @@ impl Workflow {
         self
     }
 
+    /// What was given for an input so far.
+    pub fn input(&self, name: &str) -> &str {
+        self.inputs.get(name).map_or("", String::as_str)
+    }
+
     /// The folder that is built.
     pub fn workspace(&self) -> PathBuf {
         self.folder.path().join("workspace")
@@ -196,7 +201,7 @@ impl Running {
                 log.push('\n');
             }
         }
-        let finished = Finished { code: status.code(), log, outputs, summary };
+        let finished = Finished { code: status.code(), log, raw, outputs, summary };
         finished.assert_no_secrets(&self.run.secrets());
         finished
     }
@@ -216,6 +221,8 @@ pub struct Finished {
     pub code: Option<i32>,
     /// What it printed, but for the masks.
     pub log: String,
+    /// What it printed, whole.
+    pub raw: String,
     /// Its outputs.
     pub outputs: BTreeMap<String, String>,
     /// The step summary.

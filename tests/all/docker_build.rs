@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::context::folder;
 
 /// FROM scratch with one static program: no image can be pulled where these tests run.
-const SHELL: &str =
+pub const SHELL: &str =
     "FROM scratch AS base\nCOPY busybox /bin/busybox\nSHELL [\"/bin/busybox\", \"sh\", \"-c\"]\n";
 
 #[derive(Default)]
@@ -237,13 +237,14 @@ async fn inputs_and_files_at_fault_are_named() {
 }
 
 /// The arguments of every process on this machine: containers' are among them.
-fn runs(argument: &str) -> bool {
+pub fn runs(argument: &str) -> bool {
     let processes = fs::read_dir("/proc").expect("Linux").flatten();
     let mut arguments = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
     arguments.any(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
 }
 
-async fn becomes(what: &str, wanted: impl Fn() -> bool) {
+/// Waits for what can only be looked at.
+pub async fn becomes(what: &str, wanted: impl Fn() -> bool) {
     let mut look = tokio::time::interval(Duration::from_millis(50));
     for _ in 0..20 * 60 {
         if wanted() {
@@ -348,7 +349,7 @@ fn tag(text: &str) -> ImageTag {
 }
 
 /// Every printable ASCII character, a space inside included.
-fn every_character() -> String {
+pub fn every_character() -> String {
     (' '..='~').rev().filter(|character| *character != ' ').collect::<String>().replace('A', "A A")
 }
 

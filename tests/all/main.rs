@@ -3,9 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod act;
 mod action;
+mod build;
 mod context;
 mod docker_build;
 mod double;
 mod registry;
 mod release;
+mod runner;

@@ -1,0 +1,3 @@
+//! x
+pub mod leftovers;
+pub mod log;

@@ -57,7 +57,7 @@ impl Project {
     pub fn claims(&self) -> Vec<Claim> {
         let mut claims = Vec::new();
         let mut next = self.github.read_ref("refs/autotag/v/head");
-        while let Some(id) = next {
+        while let Some(id) = next.take() {
             let object = self.github.tag_object(&id).expect("the claim's object");
             let claim = Claim::parse(&object.message).expect("a claim");
             next.clone_from(&claim.previous);

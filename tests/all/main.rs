@@ -6,6 +6,8 @@ mod support;
 mod action;
 mod context;
 mod docker_build;
+mod docs;
 mod double;
+mod layering;
 mod registry;
 mod release;

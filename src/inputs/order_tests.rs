@@ -11,7 +11,7 @@ fn run_of(pairs: &[(&str, &str)]) -> Run {
         ("GITHUB_ACTOR", "octocat"),
         ("GITHUB_EVENT_NAME", "push"),
         ("GITHUB_REF", "refs/heads/main"),
-        ("GITHUB_WORKSPACE", "/work"),
+        ("GITHUB_WORKSPACE", "/checkout"),
     ];
     all.extend(pairs);
     Run::read(&Environment::of(all), &crate::inputs::run::Overrides::default(), &mut Faults::default())
@@ -40,7 +40,7 @@ fn nothing_given_is_enough() {
     assert_eq!(order.wish.wanted, Wanted::Bump(Level::Patch));
     assert_eq!(order.registry, None);
     let Source::Build(build) = &order.source else { panic!("it is built") };
-    assert_eq!(build.dockerfile, PathBuf::from("/work/./Dockerfile"));
+    assert_eq!(build.dockerfile, PathBuf::from("/checkout/./Dockerfile"));
 }
 
 #[test]

@@ -1,0 +1,296 @@
+//! Who may know whom: the dependency rules of ARCHITECTURE.md, held against the sources and Cargo's tree.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Crates that do I/O. What names none of them decides, and can be tested without a world.
+const IO_CRATES: [&str; 4] = ["tokio", "bollard", "octocrab", "reqwest"];
+
+/// Modules that only decide.
+const PURE: [&str; 7] = [
+    "version",
+    "image/reference.rs",
+    "image/labels.rs",
+    "image/ignore.rs",
+    "image/dockerfile.rs",
+    "release/notes.rs",
+    "inputs",
+];
+
+/// A module, and those that it must not know: a stage knows earlier stages only.
+const LAYERS: [(&str, &[&str]); 9] = [
+    (
+        "secret.rs",
+        &["app", "cli", "failure", "image", "inputs", "pipeline", "release", "report", "version", "world"],
+    ),
+    ("version", &["app", "cli", "failure", "inputs", "pipeline", "release", "report", "world"]),
+    ("image", &["app", "cli", "failure", "inputs", "pipeline", "release", "report", "world"]),
+    ("world", &["app", "cli", "failure", "inputs", "pipeline", "release", "report"]),
+    ("failure.rs", &["app", "cli", "inputs", "pipeline", "release", "report"]),
+    ("inputs", &["app", "cli", "failure", "pipeline", "release", "report", "world"]),
+    ("release", &["app", "cli", "pipeline", "report"]),
+    ("pipeline.rs", &["app", "cli"]),
+    ("report", &["app", "cli"]),
+];
+
+#[test]
+fn pure_modules_do_no_io() {
+    for part in PURE {
+        for source in sources(part) {
+            for word in IO_CRATES {
+                assert_eq!(source.lines_with(word), [0; 0], "{}: {word} in a pure module", source.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn library_types_stop_at_the_world() {
+    for source in sources("").iter().filter(|source| !source.name.starts_with("world/")) {
+        for word in ["bollard", "octocrab", "reqwest"] {
+            assert_eq!(source.lines_with(word), [0; 0], "{}: {word} outside of src/world", source.name);
+        }
+    }
+}
+
+#[test]
+fn a_module_knows_earlier_ones_only() {
+    for (part, forbidden) in LAYERS {
+        for source in sources(part) {
+            for (module, line) in source.modules_named() {
+                assert!(!forbidden.contains(&module.as_str()), "src/{}:{line} names {module}", source.name);
+            }
+        }
+    }
+}
+
+/// The check itself: a rule that reads nothing holds always.
+#[test]
+fn the_rules_see_what_they_forbid() {
+    let text = "use crate::{image::reference::{Digest}, release::survey};\nuse super::super::report;\n\
+                // crate::pipeline\nfn f() -> &'static str { \"crate::app\" } fn g() { tokio::spawn(crate::cli::h) }";
+    let source = Source { name: "version/plan.rs".to_owned(), tokens: tokens(text) };
+    let names: Vec<(String, usize)> = source.modules_named();
+    let names: Vec<(&str, usize)> = names.iter().map(|(name, line)| (name.as_str(), *line)).collect();
+    assert_eq!(names, [("image", 1), ("release", 1), ("report", 2), ("cli", 4)]);
+    assert_eq!(source.lines_with("tokio"), [4]);
+    assert!(sources("").len() > 40, "the sources are found");
+}
+
+#[test]
+fn unsafe_code_is_forbidden() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
+    assert!(manifest.lines().any(|line| line == "unsafe_code = \"forbid\""), "Cargo.toml, [lints.rust]");
+}
+
+#[test]
+fn the_action_has_one_tls_stack() {
+    let tree = cargo_tree(&[]);
+    for wanted in ["octocrab", "bollard", "reqwest", "rustls", "ring"] {
+        assert!(tree.contains(wanted), "{wanted} is missing: is this the tree? {tree:?}");
+    }
+    for banned in ["aws-lc-rs", "aws-lc-sys", "openssl", "openssl-sys", "native-tls", "ssh2"] {
+        assert!(!tree.contains(banned), "{banned} is in the tree of the action");
+    }
+}
+
+#[test]
+fn a_server_gets_nothing_of_the_action() {
+    let tree = cargo_tree(&["--no-default-features"]);
+    assert!(tree.contains("semver"), "is this the tree? {tree:?}");
+    for banned in ["octocrab", "bollard", "reqwest", "hyper", "rustls", "tar", "clap", "openssl"] {
+        assert!(!tree.contains(banned), "{banned} is in the tree without the feature `action`");
+    }
+}
+
+/// The names of the crates that are linked.
+fn cargo_tree(arguments: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(arguments)
+        .output()
+        .expect("cargo runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
+    text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// One file below src/, cut into words and signs; comments and literals are gone.
+struct Source {
+    name: String,
+    tokens: Vec<Token>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Token {
+    text: String,
+    line: usize,
+}
+
+impl Source {
+    fn lines_with(&self, word: &str) -> Vec<usize> {
+        self.tokens.iter().filter(|token| token.text == word).map(|token| token.line).collect()
+    }
+
+    fn text(&self, index: usize) -> &str {
+        self.tokens.get(index).map_or("", |token| token.text.as_str())
+    }
+
+    /// The crate's top-level modules that are named by `crate::` or by enough `super::`, with the line.
+    fn modules_named(&self) -> Vec<(String, usize)> {
+        let depth = self.name.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count();
+        let mut found = Vec::new();
+        let mut index = 0;
+        while index < self.tokens.len() {
+            let mut up = 0;
+            while self.text(index) == "super" && self.text(index + 1) == "::" {
+                up += 1;
+                index += 2;
+            }
+            // In a test module one more `super` is needed, so that this sees rather too much.
+            if up >= depth || (self.text(index) == "crate" && self.text(index + 1) == "::") {
+                index += if up >= depth { 0 } else { 2 };
+                found.extend(self.heads(index));
+            }
+            index += 1;
+        }
+        found
+    }
+
+    /// The word at this place; of a group in braces the first word of each path.
+    fn heads(&self, start: usize) -> Vec<(String, usize)> {
+        let mut heads = Vec::new();
+        let (mut depth, mut expected) = (0_usize, true);
+        for token in self.tokens.iter().skip(start) {
+            match token.text.as_str() {
+                "{" => depth += 1,
+                "}" => depth = depth.saturating_sub(1),
+                "," if depth == 1 => expected = true,
+                word if expected => {
+                    heads.push((word.to_owned(), token.line));
+                    expected = false;
+                }
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        heads
+    }
+}
+
+/// The files at or below a path of src/.
+fn sources(part: &str) -> Vec<Source> {
+    let source_root = root().join("src");
+    let mut files = Vec::new();
+    let start = source_root.join(part);
+    if start.is_dir() {
+        collect(&start, &mut files);
+        // `world/docker.rs` stands beside the folder of its parts.
+        files.extend(Some(start.with_extension("rs")).filter(|file| file.is_file()));
+    } else {
+        files.push(start.clone());
+        let folder = start.with_extension("");
+        if folder.is_dir() {
+            collect(&folder, &mut files);
+        }
+    }
+    assert!(!files.is_empty(), "nothing at src/{part}");
+    let read = |file: &PathBuf| {
+        let text =
+            std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let name = file.strip_prefix(&source_root).expect("below src").to_string_lossy().into_owned();
+        Source { name, tokens: tokens(&text) }
+    };
+    files.iter().map(read).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            collect(&entry, files);
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            files.push(entry);
+        }
+    }
+}
+
+/// Words, `::`, braces and commas of Rust's text. Comments, texts and characters are passed over.
+fn tokens(text: &str) -> Vec<Token> {
+    let mut found = Vec::new();
+    let mut rest = text;
+    let mut line = 1;
+    while let Some(first) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if first == '"' {
+            text_length(rest)
+        } else if first == '\'' {
+            character_length(rest)
+        } else if let Some(length) = raw_text_length(rest) {
+            length
+        } else if first.is_alphabetic() || first == '_' {
+            rest.find(|next: char| !next.is_alphanumeric() && next != '_').unwrap_or(rest.len())
+        } else if rest.starts_with("::") {
+            2
+        } else {
+            first.len_utf8()
+        };
+        let (token, after) = rest.split_at(length);
+        if token == "::" || "{},".contains(token) || is_word(token) {
+            found.push(Token { text: token.to_owned(), line });
+        }
+        line += token.matches('\n').count();
+        rest = after;
+    }
+    found
+}
+
+fn is_word(token: &str) -> bool {
+    token.chars().all(|character| character.is_alphanumeric() || character == '_')
+}
+
+/// `"..."` with its escapes.
+fn text_length(rest: &str) -> usize {
+    let mut escaped = false;
+    for (index, character) in rest.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return index + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// `'x'`, `'\n'`; of a lifetime the quote alone.
+fn character_length(rest: &str) -> usize {
+    let mut characters = rest.char_indices().skip(1);
+    match (characters.next(), characters.next()) {
+        (Some((_, '\\')), Some((next, _))) => {
+            rest[next + 1..].find('\'').map_or(rest.len(), |end| next + end + 2)
+        }
+        (Some(_), Some((end, '\''))) => end + 1,
+        _ => 1,
+    }
+}
+
+/// `r"..."`, `r#"..."#`, with a `b` before it or without.
+fn raw_text_length(rest: &str) -> Option<usize> {
+    let start = rest.strip_prefix("br").or_else(|| rest.strip_prefix('r'))?;
+    let hashes = start.len() - start.trim_start_matches('#').len();
+    let body = start[hashes..].strip_prefix('"')?;
+    let end = format!("\"{}", "#".repeat(hashes));
+    let length = body.find(&end)? + end.len();
+    Some(rest.len() - body.len() + length)
+}

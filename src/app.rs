@@ -76,6 +76,14 @@ fn inputs(
     {
         said.set("github-token", token.to_owned());
     }
+    // A person who tries the program out must not find that it has released something.
+    if environment.get("CI").is_none() && !environment.in_actions() && !said.names("command") {
+        faults.of_input(
+            "command",
+            "",
+            "`release` or `plan` in so many words, since no CI started this program",
+        );
+    }
     let run = Run::read(environment, &overrides, &mut faults);
     // Without the run the inputs are still read, for their faults.
     let stand_in = || Run::stand_in(environment);

@@ -66,6 +66,11 @@ impl Said {
         }
     }
 
+    /// Whether an input was said at all, rather than left to its default.
+    pub fn names(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|text| !text.trim().is_empty())
+    }
+
     /// The text of an input: what was said, without white space at its ends, else action.yml's default,
     /// else nothing.
     pub fn text(&self, name: &str) -> &str {

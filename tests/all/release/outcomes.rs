@@ -171,6 +171,16 @@ fn a_plan_is_a_table_and_json_and_changes_nothing() {
 }
 
 #[test]
+fn on_a_laptop_nothing_is_released_by_accident() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    let said = ["--repository", "org/app", "--commit", commit.as_str(), "--branch", "main"];
+    let run = project.release(&commit).on_a_laptop().arguments(&said).finish();
+    assert!(run.code == Some(2) && run.log.contains("`command`"), "{run}");
+    assert!(project.github.requests().is_empty());
+}
+
+#[test]
 fn a_tag_that_was_pushed_is_the_version() {
     let project = Project::new();
     project.release(&project.merge("one")).finish().ended("released");

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 
@@ -246,10 +247,10 @@ impl Console<'_> {
     fn print_plan(&self, order: &Order, planned: &Planned) {
         let json = commands::defused_json(&plan::json(order, planned).to_string());
         if self.format == LogFormat::Json {
-            print_line(&json.to_string());
+            print_line(&json);
         } else {
             print_line(&defused(&plan::table(&plan::rows(order, planned))));
-            print_line(&json.to_string());
+            print_line(&json);
         }
     }
 
@@ -272,20 +273,25 @@ impl Console<'_> {
     /// Outputs and summary, where a runner gave files for them. 0, or the exit code for a file that cannot
     /// be written: later steps would run on nothing.
     fn write_files(&self, outputs: &Outputs, text: &str) -> u8 {
-        let mut written = Ok(());
-        if let Some(path) = self.environment.get("GITHUB_OUTPUT") {
-            written = outputs::write(Path::new(path), outputs);
-        }
-        if let Some(path) = self.environment.get("GITHUB_STEP_SUMMARY") {
-            written = written.and(summary::write(Path::new(path), text));
-        }
-        match written {
+        // Each is tried, whatever became of the other.
+        let written = self.write_file("GITHUB_OUTPUT", |path| outputs::write(path, outputs));
+        let summarised = self.write_file("GITHUB_STEP_SUMMARY", |path| summary::write(path, text));
+        match written.and(summarised) {
             Ok(()) => 0,
             Err(error) => {
-                tracing::error!("the runner's files could not be written: {error}");
+                tracing::error!("{error:#}");
                 Kind::Internal.exit_code()
             }
         }
+    }
+
+    fn write_file(
+        &self,
+        variable: &str,
+        write: impl FnOnce(&Path) -> std::io::Result<()>,
+    ) -> anyhow::Result<()> {
+        let Some(path) = self.environment.get(variable) else { return Ok(()) };
+        write(Path::new(path)).with_context(|| format!("writing the file that {variable} names, {path}"))
     }
 }
 

@@ -313,3 +313,13 @@ fn a_token_that_runs_out_in_the_middle_is_asked_for_again() {
     assert_eq!(registry.digest("org/app", "0.0.1"), Some(digest));
     assert!(registry.tokens().issued() > 2);
 }
+
+#[test]
+fn a_file_of_the_runner_that_cannot_be_written_is_a_failure() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    let run = project.release(&commit).env("GITHUB_OUTPUT", "/nowhere/output").finish();
+    assert_eq!(run.code, Some(1), "later steps would run on nothing: {run}");
+    assert!(run.log.contains("GITHUB_OUTPUT") && run.log.contains("/nowhere/output"), "{run}");
+    assert!(run.summary.contains("Released"), "the other file is written all the same: {}", run.summary);
+}

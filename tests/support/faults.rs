@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -214,13 +215,19 @@ pub struct Gate {
     pattern: Arc<str>,
     arrived: Arc<watch::Sender<usize>>,
     permits: Arc<Semaphore>,
+    later_ones_pass: Arc<AtomicBool>,
 }
 
 impl Gate {
     /// Closed.
     fn new(pattern: &str) -> Self {
         let (arrived, _) = watch::channel(0);
-        Self { pattern: pattern.into(), arrived: Arc::new(arrived), permits: Arc::new(Semaphore::new(0)) }
+        Self {
+            pattern: pattern.into(),
+            arrived: Arc::new(arrived),
+            permits: Arc::new(Semaphore::new(0)),
+            later_ones_pass: Arc::default(),
+        }
     }
 
     /// Waits until so many requests have come to the gate, counted from its making. Panics after a
@@ -244,9 +251,19 @@ impl Gate {
         self.permits.close();
     }
 
+    /// Goes on holding those that are here, and nobody who comes from now on: they overtake.
+    pub fn let_later_ones_pass(&self) {
+        self.later_ones_pass.store(true, Ordering::SeqCst);
+    }
+
     /// Waits here.
     pub async fn pass(&self) {
+        // Looked at first: whoever counts this one as arrived may let later ones pass, and not this one.
+        let overtakes = self.later_ones_pass.load(Ordering::SeqCst);
         self.arrived.send_modify(|arrived| *arrived += 1);
+        if overtakes {
+            return;
+        }
         // An error says that the gate has been opened.
         if let Ok(permit) = self.permits.acquire().await {
             permit.forget();

@@ -309,15 +309,16 @@ async fn a_cancelled_build_is_over_within_the_runners_grace() {
         // A number of seconds that no other process sleeps.
         let seconds = (1_000_000_000 + rand::random::<u32>() / 5).to_string();
         built.runs(&format!("RUN echo it has begun; busybox sleep {seconds}\n"));
-        let running = built.project.workflow.push(&built.project.merge("one")).start();
+        let mut running = built.project.workflow.push(&built.project.merge("one")).start();
         becomes("the step runs and its line is shown", || {
             running.log_so_far().contains("\nit has begun\n") && runs(&seconds)
         })
         .await;
         let since = Stopwatch::start();
         running.signal(signal);
-        let run = ended(running).await.failed(130);
+        becomes("the run ends", || running.has_ended()).await;
         assert!(since.elapsed() < Duration::from_secs(7), "{signal}: {:?}", since.elapsed());
+        let run = running.finish().failed(130);
         let reading = Reading::of(&run.raw);
         reading.assert_closed();
         assert_eq!(reading.data("error").len(), 1, "{run}");

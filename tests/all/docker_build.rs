@@ -244,7 +244,7 @@ pub fn runs(argument: &str) -> bool {
 }
 
 /// Waits for what can only be looked at.
-pub async fn becomes(what: &str, wanted: impl Fn() -> bool) {
+pub async fn becomes(what: &str, mut wanted: impl FnMut() -> bool) {
     let mut look = tokio::time::interval(Duration::from_millis(50));
     for _ in 0..20 * 60 {
         if wanted() {

@@ -173,6 +173,11 @@ impl Running {
         assert!(status.expect("kill starts").success(), "SIGINT was sent");
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.client.try_wait().expect("it can be waited for").is_some()
+    }
+
     /// The container's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -194,5 +199,13 @@ impl Running {
         let secrets = ["github-token", "workflow-token", "registry-password"];
         finished.assert_no_secrets(&secrets.iter().map(|name| self.step.inputs[*name].as_str()).collect());
         finished
+    }
+}
+
+impl Drop for Running {
+    /// The client alone: its container has the test's label and is taken away by that.
+    fn drop(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
     }
 }

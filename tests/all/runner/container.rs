@@ -188,10 +188,10 @@ impl Running {
         let status = self.client.wait().expect("it can be waited for");
         let raw = self.log_so_far();
         let commands = self.step.folder.path().join("_temp/_runner_file_commands");
-        let masked = |line: &&str| !line.starts_with("::add-mask::");
+        let shown = raw.lines().filter(|line| !line.starts_with("::add-mask::"));
         let finished = Finished {
             code: status.code(),
-            log: raw.lines().filter(masked).map(|line| format!("{line}\n")).collect(),
+            log: shown.collect::<Vec<_>>().join("\n"),
             outputs: outputs(&commands.join("set_output_7")),
             summary: fs::read_to_string(commands.join("step_summary_7")).expect("the summary"),
             raw,

@@ -69,7 +69,9 @@ fn inputs(
 ) -> Result<(Order, Run), Failure> {
     let mut overrides = overrides;
     if !environment.in_actions() && environment.get("GITHUB_REPOSITORY").is_none() {
-        overrides = checkout::fill_in(overrides);
+        let server = environment.get("GITHUB_SERVER_URL").unwrap_or("https://github.com");
+        let host = server.split_once("://").map_or(server, |(_, host)| host);
+        overrides = checkout::fill_in(overrides, host.trim_end_matches('/'));
     }
     if !environment.in_actions()
         && said.secret("github-token").is_none()
@@ -232,7 +234,7 @@ impl Console<'_> {
 
     fn announce_superseded(&self, order: &Order, run: &Run, by: &crate::version::claim::Claim) {
         let text = format!(
-            "{} of the newer commit {} is released; commit {} is not released, and will not be.",
+            "the newer commit {1} has the version {0}; commit {2} is not released, and will not be.",
             order.wish.prefix.tag_of(&by.version),
             by.commit.short(),
             run.commit.short()

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::image::labels::{self, Facts};
 use crate::image::reference::{Digest, ImageTag};
+use crate::inputs::checkout;
 use crate::inputs::order::{BuildOrder, Command, LatestPolicy, Order, Purpose, Source};
 use crate::inputs::run::Run;
 use crate::release::claim::{self, ClaimOrder, Claimed};
@@ -100,6 +101,9 @@ pub struct Planned {
 /// A lost race costs a rebuild from cache. So many in a row are no race.
 const CLAIMS: u32 = 12;
 
+/// Refusals of a claim although nothing had moved: a lock or a timeout at GitHub passes, a rule does not.
+const REFUSALS: u32 = 3;
+
 /// The transaction. See the module's head, and ARCHITECTURE.md for why the steps stand in this order.
 pub async fn run<F: Forge, R: Registry, B: Builder>(
     world: &World<F, R, B>,
@@ -107,7 +111,7 @@ pub async fn run<F: Forge, R: Registry, B: Builder>(
     progress: &Progress,
     log: &mut dyn BuildLog,
 ) -> Result<Ending, Failure> {
-    let mut own = Vec::new();
+    let (mut own, mut unmoved_refusals) = (Vec::new(), 0);
     for attempt in 1..=CLAIMS {
         let survey =
             progress.stage("plan", survey::read(&world.forge, &world.registry, question(job))).await?;
@@ -123,6 +127,15 @@ pub async fn run<F: Forge, R: Registry, B: Builder>(
                 let resumed = !own.contains(&known.id);
                 let reason = format!("{}: this commit's version", known.claim.version);
                 tracing::info!("{reason}; going on from its claim");
+                if let Source::Digest(given) = &job.order.source
+                    && *given != known.claim.digest
+                {
+                    tracing::warn!(
+                        "`image-digest` is {given}, but {} was claimed with {}, and that stays",
+                        known.claim.version,
+                        known.claim.digest
+                    );
+                }
                 let sha_tag = held_by(&survey, &known);
                 let claimed = Settled { resumed, known, sha_tag, reason };
                 return finish(world, job, claimed, &survey, progress).await;
@@ -136,6 +149,7 @@ pub async fn run<F: Forge, R: Registry, B: Builder>(
             tracing::info!("the registry's list, now readable, has higher versions: planning again");
             continue;
         }
+        publish::free(&world.registry, &job.order.wish.image, &next.version, staged.digest()).await?;
         match progress.stage("claim", claim::claim(&world.forge, claim_order(job, &next), &staged)).await? {
             Claimed::Won(known) => {
                 progress.done(format!(
@@ -151,7 +165,13 @@ pub async fn run<F: Forge, R: Registry, B: Builder>(
                 };
                 return finish(world, job, claimed, &survey, progress).await;
             }
-            Claimed::LookAgain { object, why } => {
+            Claimed::LookAgain { object, why, unmoved } => {
+                if let Some(failure) = unmoved {
+                    unmoved_refusals += 1;
+                    if unmoved_refusals == REFUSALS {
+                        return Err(*failure);
+                    }
+                }
                 tracing::info!("{why}: planning again (try {attempt} of {CLAIMS})");
                 own.push(object);
                 clock::sleep(pause_after(attempt)).await;
@@ -224,6 +244,20 @@ async fn build_and_stage<F: Forge, R: Registry, B: Builder>(
     Ok(staged)
 }
 
+/// What is built has to be the commit that is claimed; a checkout of something else would be released under
+/// its name. A workspace without `.git` says nothing.
+fn same_commit(job: Job<'_>) -> Result<(), Failure> {
+    match checkout::head_of(&job.run.workspace) {
+        Some(head) if head != job.run.commit => Err(Failure::new(
+            FailureKind::Input,
+            "looking at the workspace",
+            format!("it has commit {head} checked out, and the run is for {}", job.run.commit),
+            "check out the run's own commit (actions/checkout without `ref`), or pass the image as `image-digest`",
+        )),
+        _ => Ok(()),
+    }
+}
+
 async fn request<F: Forge, R: Registry, B: Builder>(
     world: &World<F, R, B>,
     job: Job<'_>,
@@ -231,6 +265,9 @@ async fn request<F: Forge, R: Registry, B: Builder>(
     next: &Next,
 ) -> Result<BuildRequest, Failure> {
     let name = &job.order.wish.image;
+    if job.purpose.preview.is_none() {
+        same_commit(job)?;
+    }
     let commit = world.forge.commit(&job.run.commit).await?;
     let source = format!("{}/{}", job.run.server_url, job.run.repository);
     let facts = Facts {
@@ -278,6 +315,7 @@ async fn finish<F: Forge, R: Registry, B>(
     progress: &Progress,
 ) -> Result<Ending, Failure> {
     let claim = &settled.known.claim;
+    claim::hold_tag(&world.forge, &job.order.wish.prefix, &settled.known).await?;
     let published = progress.stage("publish", publish::publish(&world.registry, claim)).await?;
     let since = if published == Published::Now { "published" } else { "is published already" };
     progress.done(format!("{}:{} {since}, {}", claim.image, claim.version, claim.digest));
@@ -292,6 +330,7 @@ async fn finish<F: Forge, R: Registry, B>(
                 prefix: &job.order.wish.prefix,
                 order,
                 tagged: &tagged,
+                claim_ref: &job.order.claim_ref,
                 repository_url: &format!("{}/{}", job.run.server_url, job.run.repository),
             };
             let release = progress.stage("release", github::release(&world.forge, facts)).await?;
@@ -328,6 +367,10 @@ async fn settle_latest<F: Forge, R: Registry, B>(
     match progress.stage("latest", settling).await {
         Ok(latest) => {
             match &latest {
+                Latest::Refused(trouble) if job.order.latest == LatestPolicy::Must => {
+                    return Err((**trouble).clone().into());
+                }
+                Latest::Refused(trouble) => tracing::warn!("latest was not moved: {trouble}"),
                 Latest::Moved(version) => progress.done(format!("latest is {version} now")),
                 Latest::Already(version) => progress.done(format!("latest was {version} already")),
                 Latest::Foreign(version) => {
@@ -336,10 +379,6 @@ async fn settle_latest<F: Forge, R: Registry, B>(
                 Latest::Nothing => tracing::warn!("no claimed version is published: latest was left alone"),
             }
             Ok(Some(latest))
-        }
-        Err(failure) if failure.kind == FailureKind::Conflict && job.order.latest == LatestPolicy::Auto => {
-            tracing::warn!("latest was not moved: {failure}");
-            Ok(None)
         }
         Err(failure) => Err(failure),
     }

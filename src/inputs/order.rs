@@ -452,6 +452,12 @@ impl Reader<'_> {
         let password = self.said.secret("registry-password");
         match (username, password) {
             (Some(username), Some(password)) => Some(Credentials { username: username.to_owned(), password }),
+            // Pull requests of forks and of Dependabot get no secrets; they publish nothing either.
+            (Some(_), None) if matches!(run.cause, Cause::Other { .. }) => {
+                let notice = "`registry-password` is empty: the registry is asked without credentials";
+                self.notices.push(notice.to_owned());
+                None
+            }
             (Some(username), None) => {
                 self.faults.of_input(
                     "registry-password",

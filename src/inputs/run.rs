@@ -51,8 +51,10 @@ pub struct Run {
 ///
 /// A list of what may release rather than of what may not: `pull_request_target`, for one, runs with the
 /// BASE branch as its ref, and an event that does not exist yet must not release by default.
-const RELEASING_EVENTS: [&str; 7] =
-    ["push", "workflow_dispatch", "repository_dispatch", "schedule", "workflow_run", "release", "create"];
+///
+/// `create` is not among them: pushing a tag starts `push` as well.
+const RELEASING_EVENTS: [&str; 6] =
+    ["push", "workflow_dispatch", "repository_dispatch", "schedule", "workflow_run", "release"];
 
 impl Run {
     /// Reads the run from the environment. `overrides` are the flags `--repository` and `--commit`.
@@ -61,7 +63,6 @@ impl Run {
     pub fn read(environment: &Environment, overrides: &Overrides, faults: &mut Faults) -> Option<Self> {
         let repository = repository(environment, overrides, faults);
         let commit = commit(environment, overrides, faults);
-        let cause = cause(environment, overrides);
         let server_url = trimmed_url(environment, "GITHUB_SERVER_URL", "https://github.com");
         let api_url = trimmed_url(environment, "GITHUB_API_URL", "https://api.github.com");
         // GitHub Enterprise Server has /api/v3 and /api/graphql side by side.
@@ -70,6 +71,7 @@ impl Run {
             None => format!("{api_url}/graphql"),
         };
         let event = event_payload(environment, faults);
+        let cause = cause(environment, overrides, &event);
         let (repository, commit) = (repository?, commit?);
         let url = match environment.get("GITHUB_RUN_ID") {
             Some(id) => {
@@ -160,12 +162,15 @@ fn commit(environment: &Environment, overrides: &Overrides, faults: &mut Faults)
         .ok()
 }
 
-fn cause(environment: &Environment, overrides: &Overrides) -> Cause {
+fn cause(environment: &Environment, overrides: &Overrides, payload: &serde_json::Value) -> Cause {
     if let Some(branch) = &overrides.branch {
         return Cause::Branch(branch.clone());
     }
     let event = environment.get("GITHUB_EVENT_NAME").unwrap_or("");
     let reference = environment.get("GITHUB_REF").unwrap_or("");
+    if let Some(why) = no_release_of(event, payload, environment.get("GITHUB_SHA").unwrap_or("")) {
+        return Cause::Other { event: why };
+    }
     if RELEASING_EVENTS.contains(&event) {
         if let Some(branch) = reference.strip_prefix("refs/heads/") {
             return Cause::Branch(branch.to_owned());
@@ -175,6 +180,27 @@ fn cause(environment: &Environment, overrides: &Overrides) -> Cause {
         }
     }
     Cause::Other { event: if event.is_empty() { "no event".to_owned() } else { event.to_owned() } }
+}
+
+/// Two events release only in some of their forms.
+///
+/// `release` without `types` also comes for deleted, edited and unpublished releases. `workflow_run` comes
+/// for failed runs and for runs of forks too, while its commit is always the default branch's newest.
+fn no_release_of(event: &str, payload: &serde_json::Value, commit: &str) -> Option<String> {
+    let text = |pointer: &str| payload.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or("");
+    match event {
+        "release" if !matches!(text("/action"), "published" | "released") => {
+            Some(format!("release: {}", text("/action")))
+        }
+        "workflow_run"
+            if text("/workflow_run/conclusion") != "success"
+                || text("/workflow_run/event") != "push"
+                || text("/workflow_run/head_sha") != commit =>
+        {
+            Some("workflow_run of another commit, or of a run that was no successful push".to_owned())
+        }
+        _ => None,
+    }
 }
 
 fn trimmed_url(environment: &Environment, name: &str, default: &str) -> String {

@@ -25,6 +25,8 @@ pub enum Claimed {
         object: ObjectId,
         /// Why, in words.
         why: String,
+        /// Set where it was refused although nothing had moved: what to fail with if that goes on.
+        unmoved: Option<Box<Failure>>,
     },
 }
 
@@ -52,17 +54,23 @@ pub async fn claim(forge: &impl Forge, order: ClaimOrder<'_>, staged: &Staged) -
     let object = forge.create_tag_object(&tag, &claim.message(&tag), order.commit).await?;
     let updates = updates(&order, &object)?;
     let answer = forge.update_refs(&updates).await;
-    let look_again = |why: String| Claimed::LookAgain { object: object.clone(), why };
+    let look_again = |why: String, unmoved: Option<Failure>| {
+        Ok(Claimed::LookAgain { object: object.clone(), why, unmoved: unmoved.map(Box::new) })
+    };
     match answer {
         Ok(RefsAnswer::Applied) => Ok(Claimed::Won(Box::new(Known { id: object, claim }))),
         Ok(RefsAnswer::Refused(words)) => {
-            if nothing_moved(forge, &order).await? {
-                return Err(forbidden(&order, &tag, words));
+            if !nothing_moved(forge, &order).await? {
+                return look_again(format!("another run claimed first ({words})"), None);
             }
-            Ok(look_again(format!("another run claimed first ({words})")))
+            let failure = forbidden(&order, &tag, words.clone());
+            if is_final(&words) {
+                return Err(failure);
+            }
+            look_again(format!("the claim was refused ({words})"), Some(failure))
         }
         Err(trouble) if trouble.effect == Effect::Unknown => {
-            Ok(look_again(format!("the answer to the claim was lost ({})", trouble.why)))
+            look_again(format!("the answer to the claim was lost ({})", trouble.why), None)
         }
         Err(trouble) => Err(trouble.into()),
     }
@@ -74,6 +82,7 @@ fn write_down(order: &ClaimOrder<'_>, staged: &Staged) -> Claim {
         version: order.next.version.clone(),
         highest: order.next.highest.clone(),
         after: order.next.previous.clone(),
+        prefix: order.prefix.to_string(),
         commit: order.commit.clone(),
         image: order.image.clone(),
         digest: staged.digest().clone(),
@@ -90,17 +99,79 @@ fn updates(order: &ClaimOrder<'_>, object: &ObjectId) -> Result<Vec<RefUpdate>, 
         before: order.next.head.clone().unwrap_or_else(ObjectId::zero),
         after: object.clone(),
     }];
-    // A tag that is there already, made by hand or by the claim that this image joins, stays as it is.
-    if !order.next.tag_exists {
-        updates.push(RefUpdate { name: tag_ref(order)?, before: ObjectId::zero(), after: object.clone() });
-    }
+    // A tag that is there already, made by hand or by the claim that this image joins, stays as it is. The
+    // claim then needs a ref of its own: once the head has moved on nothing else would keep its object.
+    let name = if order.next.tag_exists { kept_as(order.claim_ref, object)? } else { tag_ref(order)? };
+    updates.push(RefUpdate { name, before: ObjectId::zero(), after: object.clone() });
     Ok(updates)
+}
+
+/// Beside the head: `refs/autotag/v/claims/OBJECT`.
+fn kept_as(claim_ref: &RefName, object: &ObjectId) -> Result<RefName, Failure> {
+    let folder = claim_ref.as_str().rsplit_once('/').map_or("refs/autotag", |(folder, _)| folder);
+    format!("{folder}/claims/{object}").parse().map_err(|error: crate::image::reference::Malformed| {
+        Failure::new(
+            FailureKind::Internal,
+            "naming the claim's ref",
+            error.to_string(),
+            "report this as a defect",
+        )
+    })
+}
+
+/// How often a tag that is gone is made again before that is given up.
+const HOLDS: usize = 3;
+
+/// Makes sure that the version's tag is there and means the claimed commit: GitHub would make a missing one
+/// for the release, at the head of the default branch.
+pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &Known) -> Result<(), Failure> {
+    let name = prefix.ref_of(&known.claim.version).map_err(|error| {
+        Failure::new(FailureKind::Internal, "naming the tag", error.to_string(), "report this as a defect")
+    })?;
+    for _ in 0..HOLDS {
+        if let Some(found) = forge.read_ref(&name).await? {
+            let commit = super::survey::commit_of(forge, &found).await?;
+            if commit.as_ref() == Some(&known.claim.commit) {
+                return Ok(());
+            }
+            return Err(Failure::new(
+                FailureKind::Conflict,
+                format!("looking at {name}"),
+                format!("it does not tag commit {}, which the version was claimed for", known.claim.commit),
+                "somebody moved the tag: move it back to that commit and run the job again",
+            ));
+        }
+        let again = RefUpdate { name: name.clone(), before: ObjectId::zero(), after: known.id.clone() };
+        match forge.update_refs(&[again]).await {
+            Ok(RefsAnswer::Applied) => tracing::warn!("{name} was gone: made it again"),
+            Ok(RefsAnswer::Refused(words)) => {
+                tracing::warn!("{name} is gone and was not made again: {words}");
+            }
+            Err(trouble) if trouble.effect == Effect::Unknown => {}
+            Err(trouble) => return Err(trouble.into()),
+        }
+    }
+    Err(Failure::new(
+        FailureKind::Denied,
+        format!("making {name} again"),
+        "somebody deleted the tag, and GitHub refuses to have it made again",
+        format!("push the tag at commit {} by hand and run the job again", known.claim.commit),
+    ))
 }
 
 fn tag_ref(order: &ClaimOrder<'_>) -> Result<RefName, Failure> {
     order.prefix.ref_of(&order.next.version).map_err(|error| {
         Failure::new(FailureKind::Internal, "naming the tag", error.to_string(), "report this as a defect")
     })
+}
+
+/// Whether GitHub will say the same again. Its words for refusals of `updateRefs` are not documented; those
+/// of rules and permissions are known, and whatever else it says is asked for again a few times.
+fn is_final(words: &str) -> bool {
+    let words = words.to_lowercase();
+    ["rule violation", "not accessible", "doesn't exist on type", "protected", "permission", "not authorized"]
+        .iter()
+        .any(|known| words.contains(known))
 }
 
 /// Whether a refusal was for no race: head and tag are as they were when the claim was sent.

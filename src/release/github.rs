@@ -3,9 +3,11 @@
 use semver::Version;
 
 use super::notes::Block;
+use super::survey;
 use crate::failure::{Failure, Kind};
 use crate::inputs::order::ReleaseOrder;
-use crate::version::claim::Claim;
+use crate::version::claim::{Claim, Kind as ClaimKind, Known};
+use crate::version::git::RefName;
 use crate::version::tag::{TagPrefix, is_stable};
 use crate::world::{Effect, Forge, NewRelease, Outcome, Release, ReleaseEdit, TroubleKind};
 
@@ -20,6 +22,8 @@ pub struct ReleaseFacts<'a> {
     pub order: &'a ReleaseOrder,
     /// The Git tags' versions: a previous version without a tag cannot be compared with.
     pub tagged: &'a [Version],
+    /// Where the claims begin: other images of the version are found there.
+    pub claim_ref: &'a RefName,
     /// The repository's page.
     pub repository_url: &'a str,
 }
@@ -27,13 +31,24 @@ pub struct ReleaseFacts<'a> {
 /// A second run of the same commit, an edit by hand, another image's block: each costs a round at most.
 const ROUNDS: usize = 6;
 
-/// Creates the release, or brings our block in its text up to date.
+/// GitHub refuses a longer text (125,000 characters); cut here, the end says so and our blocks stay.
+const LONGEST_NOTES: usize = 100_000;
+
+/// Creates the release, or brings our blocks in its text up to date.
+///
+/// Every run writes the blocks of all images that have joined the version, read anew in each round: GitHub
+/// knows no conditional edit, so the run of another image may have its block overwritten by one that read
+/// the text before. Whoever writes last has read the claims after that, and puts it back.
 pub async fn release(forge: &impl Forge, facts: ReleaseFacts<'_>) -> Result<Release, Failure> {
     let tag = facts.prefix.tag_of(&facts.claim.version);
     for _ in 0..ROUNDS {
+        let images = images(forge, &facts).await?;
         let Some(found) = find(forge, &tag).await? else {
-            match forge.create_release(&new_release(forge, &facts, &tag).await?).await {
-                Ok(release) => return Ok(release),
+            match forge.create_release(&new_release(forge, &facts, &images, &tag).await?).await {
+                Ok(release) => {
+                    warn_of_second_draft(forge, &release).await?;
+                    return Ok(release);
+                }
                 // Another run made it, or ours was made and the answer lost: look again. What is refused
                 // for another reason is still absent then.
                 Err(trouble) if trouble.effect == Effect::Unknown => continue,
@@ -46,7 +61,7 @@ pub async fn release(forge: &impl Forge, facts: ReleaseFacts<'_>) -> Result<Rele
                 Err(trouble) => return Err(trouble.into()),
             }
         };
-        let body = block(&facts, &tag).put_into(&found.body);
+        let body = with_blocks(&facts, &images, &tag, &found.body);
         if same_text(&body, &found.body) {
             return Ok(found);
         }
@@ -81,7 +96,45 @@ async fn find(forge: &impl Forge, tag: &str) -> Outcome<Option<Release>> {
     Ok(forge.list_releases().await?.into_iter().find(|release| release.tag == tag))
 }
 
-async fn new_release(forge: &impl Forge, facts: &ReleaseFacts<'_>, tag: &str) -> Outcome<NewRelease> {
+/// The claims of this version, oldest first: the one that took it, and one for each image that joined.
+async fn images(forge: &impl Forge, facts: &ReleaseFacts<'_>) -> Result<Vec<Claim>, Failure> {
+    let mut claims = Vec::new();
+    let mut next = survey::head(forge, facts.claim_ref).await?;
+    while let Some(Known { claim, .. }) = next {
+        let previous = claim.previous.clone();
+        if claim.version == facts.claim.version {
+            let takes_version = claim.kind == ClaimKind::Version;
+            claims.push(claim);
+            if takes_version {
+                break;
+            }
+        }
+        next = match previous {
+            Some(id) => Some(survey::claim_at(forge, &id).await?),
+            None => None,
+        };
+    }
+    claims.reverse();
+    Ok(claims)
+}
+
+/// GitHub lets two runs make two drafts for one tag. Neither is published, so a person may choose.
+async fn warn_of_second_draft(forge: &impl Forge, made: &Release) -> Outcome<()> {
+    if made.draft {
+        let drafts = forge.list_releases().await?;
+        if drafts.iter().any(|release| release.tag == made.tag && release.id != made.id) {
+            tracing::warn!("another run made a draft of {} at the same time: delete one of them", made.tag);
+        }
+    }
+    Ok(())
+}
+
+async fn new_release(
+    forge: &impl Forge,
+    facts: &ReleaseFacts<'_>,
+    images: &[Claim],
+    tag: &str,
+) -> Outcome<NewRelease> {
     let version = &facts.claim.version;
     let text = if let Some(text) = &facts.order.notes {
         text.clone()
@@ -92,7 +145,7 @@ async fn new_release(forge: &impl Forge, facts: &ReleaseFacts<'_>, tag: &str) ->
     Ok(NewRelease {
         tag: tag.to_owned(),
         name: facts.order.name.replace("{tag}", tag).replace("{version}", &version.to_string()),
-        body: block(facts, tag).put_into(&text),
+        body: with_blocks(facts, images, tag, &shortened(text)),
         draft: facts.order.draft,
         // Whether it is the highest is seen afterwards, from the list.
         make_latest: false,
@@ -103,12 +156,24 @@ fn tagged_before<'a>(facts: &ReleaseFacts<'a>) -> Option<&'a Version> {
     facts.claim.after.as_ref().filter(|version| facts.tagged.contains(version))
 }
 
-fn block<'a>(facts: &ReleaseFacts<'a>, tag: &str) -> Block<'a> {
+fn shortened(text: String) -> String {
+    if text.chars().count() <= LONGEST_NOTES {
+        return text;
+    }
+    let cut: String = text.chars().take(LONGEST_NOTES).collect();
+    cut + "\n\n(cut: GitHub takes no longer text)"
+}
+
+fn with_blocks(facts: &ReleaseFacts<'_>, images: &[Claim], tag: &str, text: &str) -> String {
     let previous = tagged_before(facts).map(|version| {
         let before = facts.prefix.tag_of(version);
         (version, format!("{}/compare/{before}...{tag}", facts.repository_url))
     });
-    Block { image: &facts.claim.image, version: &facts.claim.version, digest: &facts.claim.digest, previous }
+    let mut text = text.to_owned();
+    for Claim { image, version, digest, .. } in images {
+        text = Block { image, version, digest, previous: previous.clone() }.put_into(&text);
+    }
+    text
 }
 
 /// Makes GitHub show the highest release of this prefix as Latest, and gives the tag that it shows.

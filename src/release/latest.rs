@@ -9,7 +9,7 @@ use crate::version::claim::{Kind as ClaimKind, Known};
 use crate::version::git::RefName;
 use crate::version::plan::RegistryVersions;
 use crate::version::tag::{highest_stable, image_tag_of};
-use crate::world::{Forge, Manifest, ManifestName, Registry};
+use crate::world::{Forge, Manifest, ManifestName, Registry, Trouble, TroubleKind};
 
 /// Where `latest` ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Latest {
     Foreign(Version),
     /// No claim is published: there is nothing it could name.
     Nothing,
+    /// The registry does not let it be moved; its words.
+    Refused(Box<Trouble>),
 }
 
 /// More rounds than runs that could ever meet here; what goes beyond is no race.
@@ -55,8 +57,13 @@ pub async fn settle(
         {
             return Ok(Latest::Foreign(foreign));
         }
-        registry.put_manifest(&ImageTag::latest(), &manifest).await?;
-        moved = true;
+        match registry.put_manifest(&ImageTag::latest(), &manifest).await {
+            Ok(()) => moved = true,
+            Err(trouble) if matches!(trouble.kind, TroubleKind::Rejected | TroubleKind::Denied) => {
+                return Ok(Latest::Refused(Box::new(trouble)));
+            }
+            Err(trouble) => return Err(trouble.into()),
+        }
     }
     Err(Failure::new(
         Kind::Unavailable,

@@ -40,6 +40,25 @@ pub async fn publish(registry: &impl Registry, claim: &Claim) -> Result<Publishe
     read_back(registry, claim, &tag).await
 }
 
+/// Before the claim: a version tag that names another image could never be published.
+pub async fn free(
+    registry: &impl Registry,
+    image: &ImageName,
+    version: &semver::Version,
+    digest: &Digest,
+) -> Result<(), Failure> {
+    let Ok(tag) = image_tag_of(version) else { return Ok(()) };
+    match registry.manifest(&ManifestName::Tag(tag.clone())).await? {
+        Some(there) if there.digest != *digest => Err(Failure::new(
+            Kind::Conflict,
+            format!("claiming {}", image.with_tag(&tag)),
+            format!("the tag exists and names {}, not {digest}; nothing was claimed", there.digest),
+            "choose a higher version, or remove that tag and run again",
+        )),
+        _ => Ok(()),
+    }
+}
+
 async fn read_back(registry: &impl Registry, claim: &Claim, tag: &ImageTag) -> Result<Published, Failure> {
     match registry.manifest(&ManifestName::Tag(tag.clone())).await? {
         Some(there) if there.digest == claim.digest => Ok(Published::Now),

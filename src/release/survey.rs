@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use futures_util::StreamExt as _;
 use semver::Version;
 
 use crate::failure::{Failure, Kind as FailureKind};
@@ -15,7 +16,7 @@ use crate::version::conventional;
 use crate::version::git::{ObjectId, RefName};
 use crate::version::plan::{RegistryVersions, Standing, Survey, Wanted};
 use crate::version::tag::{TagPrefix, highest_stable, is_stable, version_of};
-use crate::world::{Ancestry, Forge, GitRef, Registry, TagListing};
+use crate::world::{Ancestry, Forge, GitRef, Outcome, Registry, TagListing};
 
 /// What to look for.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,17 @@ pub async fn read(
     question: Question<'_>,
 ) -> Result<Survey, Failure> {
     let head = head(forge, question.claim_ref).await?;
+    if let Some(head) = &head
+        && head.claim.prefix != question.prefix.to_string()
+    {
+        let why = format!("it is of the prefix {}, and this run has {}", head.claim.prefix, question.prefix);
+        return Err(Failure::new(
+            FailureKind::Conflict,
+            format!("reading the claims at {}", question.claim_ref),
+            why,
+            "give each `tag-prefix` a `claim-ref` of its own",
+        ));
+    }
     let standing = match &head {
         None => Standing::New { other_tips: Vec::new() },
         Some(head) => standing(forge, head, question.commit).await?,
@@ -93,14 +105,28 @@ fn broken_chain(id: &ObjectId, why: String) -> Failure {
     )
 }
 
+/// Comparisons asked for at once.
+const SIDE_BY_SIDE: usize = 6;
+
 /// How the commit stands to the claims. One comparison a tip where it is new; only where it is not, the
 /// chain is walked back to the last claim that the commit contains.
 async fn standing(forge: &impl Forge, head: &Known, commit: &ObjectId) -> Result<Standing, Failure> {
     let mut relations = BTreeMap::new();
     let mut other_tips = Vec::new();
     let mut is_new = true;
-    for tip in &head.claim.tips {
-        match relation(forge, &mut relations, &tip.commit, commit).await? {
+    // Side by side: a branch that was never merged leaves its tip for good.
+    let tips = futures_util::stream::iter(&head.claim.tips)
+        .map(|tip| async move {
+            let known = tip.commit == *commit;
+            Ok(if known { Ancestry::Identical } else { forge.compare(&tip.commit, commit).await? })
+        })
+        .buffered(SIDE_BY_SIDE)
+        .collect::<Vec<Outcome<Ancestry>>>()
+        .await;
+    for (tip, relation) in head.claim.tips.iter().zip(tips) {
+        let relation = relation?;
+        relations.insert(tip.commit.clone(), relation);
+        match relation {
             // The tip is an ancestor of this commit, which will be the tip in its place.
             Ancestry::Ahead => {}
             Ancestry::Diverged => other_tips.push(tip.clone()),
@@ -204,6 +230,7 @@ async fn tagged_here(
 ) -> Result<Vec<Version>, Failure> {
     let claimed = survey.highest_claimed();
     let mut candidates: Vec<&Version> = highest_stable(tags.keys())
+        .filter(|highest| highest.build.is_empty())
         .filter(|highest| claimed.is_none_or(|claimed| highest.cmp_precedence(claimed).is_gt()))
         .into_iter()
         .collect();
@@ -235,7 +262,7 @@ async fn tagged_here(
 }
 
 /// The commit that a tag means, tags of tags followed; `None` where it is no commit.
-async fn commit_of(forge: &impl Forge, tag: &GitRef) -> Result<Option<ObjectId>, Failure> {
+pub(super) async fn commit_of(forge: &impl Forge, tag: &GitRef) -> Result<Option<ObjectId>, Failure> {
     /// Git itself has no limit; nobody nests tags deeper by anything but mischief.
     const DEPTH: usize = 5;
     if !tag.annotated {

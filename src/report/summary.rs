@@ -68,6 +68,7 @@ fn latest_words(latest: Option<&Latest>) -> String {
         Some(Latest::Moved(version)) => format!("moved to {version}"),
         Some(Latest::Already(version)) => format!("is {version}"),
         Some(Latest::Foreign(version)) => format!("is {version}, which this action did not make; left alone"),
+        Some(Latest::Refused(_)) => "not moved: the registry refuses it".to_owned(),
         Some(Latest::Nothing) => "left alone: no claimed version is published".to_owned(),
     }
 }
@@ -82,7 +83,7 @@ pub fn superseded(order: &Order, run: &Run, superseded: &Superseded, timings: &[
     let by = &superseded.by.claim;
     let tag = order.wish.prefix.tag_of(&by.version);
     let mut text = format!(
-        "## Superseded by [{tag}]({server}/{repository}/releases/tag/{tag})\n\nA newer commit, [`{short}`]({server}/{repository}/commit/{commit}), contains {own} and has been released. Nothing was published for this one.\n\n",
+        "## Superseded by [{tag}]({server}/{repository}/tree/{tag})\n\nA newer commit, [`{short}`]({server}/{repository}/commit/{commit}), contains {own} and has the version {tag}. Nothing was published for this one. If the release {tag} is missing, its own run was cut off: run that one again.\n\n",
         server = run.server_url,
         repository = run.repository,
         short = by.commit.short(),
@@ -144,7 +145,7 @@ fn escaped(text: &str) -> String {
             '<' => safe.push_str("&lt;"),
             '>' => safe.push_str("&gt;"),
             '&' => safe.push_str("&amp;"),
-            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '~' | '#' => {
+            '|' | '*' | '_' | '`' | '[' | ']' | '\\' | '~' | '#' | '$' => {
                 safe.push('\\');
                 safe.push(character);
             }

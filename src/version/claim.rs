@@ -51,6 +51,8 @@ pub struct Claim {
     pub highest: Version,
     /// The highest stable version before it, for notes and outputs.
     pub after: Option<Version>,
+    /// The prefix of its Git tag, `none` for an empty one: two prefixes never share a chain.
+    pub prefix: String,
     /// Whose it is.
     pub commit: ObjectId,
     /// The image's name.
@@ -96,6 +98,7 @@ impl Claim {
         put("Version", &self.version.to_string());
         put("Highest", &self.highest.to_string());
         put("After", &self.after.as_ref().map_or("none".to_owned(), ToString::to_string));
+        put("Prefix", &self.prefix);
         put("Commit", self.commit.as_str());
         put("Image", &self.image.to_string());
         put("Digest", self.digest.as_str());
@@ -127,6 +130,7 @@ impl Claim {
             version: trailers.parsed("Version")?,
             highest: trailers.parsed("Highest")?,
             after: trailers.optional("After")?,
+            prefix: trailers.one("Prefix")?.to_owned(),
             commit: trailers.parsed("Commit")?,
             image: trailers.parsed("Image")?,
             digest: trailers.parsed("Digest")?,
@@ -186,6 +190,7 @@ mod tests {
             version: Version::new(1, 2, 3),
             highest: Version::new(1, 2, 3),
             after: Some(Version::new(1, 2, 2)),
+            prefix: "v".to_owned(),
             commit: commit.clone(),
             image: "ghcr.io/org/app".parse().unwrap(),
             digest: Digest::of(b"x"),
@@ -208,8 +213,8 @@ mod tests {
     fn what_is_missing_doubled_or_newer_is_refused() {
         let whole = example().message("v1.2.3");
         for key in [
-            "Claim", "Kind", "Version", "Highest", "After", "Commit", "Image", "Digest", "Line", "Previous",
-            "Run",
+            "Claim", "Kind", "Version", "Highest", "After", "Prefix", "Prefix", "Commit", "Image", "Digest",
+            "Line", "Previous", "Run",
         ] {
             let start = format!("Autotag-{key}:");
             let without: Vec<&str> = whole.lines().filter(|line| !line.starts_with(&start)).collect();

@@ -185,6 +185,15 @@ fn refuse<T>(why: impl Into<String>, remedy: impl Into<String>) -> Result<T, Ref
 pub fn decide(survey: &Survey, wish: &Wish) -> Result<Plan, Refusal> {
     match &survey.standing {
         Standing::Claimed { mine, .. } => resume_or_join(survey, wish, mine),
+        Standing::Older { by, .. } if matches!(wish.wanted, Wanted::PushedTag(_)) => refuse(
+            format!(
+                "the pushed tag is on commit {}, and the newer commit {} has the version {} already",
+                survey.commit.short(),
+                by.claim.commit.short(),
+                by.claim.version
+            ),
+            "an older commit is not released over a newer one: delete the tag, and tag a commit that is not released yet",
+        ),
         Standing::Older { by, newer } => Ok(Plan::Superseded { by: by.clone(), newer: newer.clone() }),
         Standing::New { other_tips } => {
             let (version, tag_exists, reason) = choose(survey, wish)?;
@@ -278,13 +287,9 @@ fn pushed(survey: &Survey, wish: &Wish, version: &Version) -> Result<(), Refusal
         );
     }
     free_in_registry(survey, wish, version)?;
-    let rivals = survey.highest_claimed().into_iter().chain(survey.registry.versions());
-    // With an image built elsewhere the registry may hold this very version; it is compared at publish.
-    above(
-        version,
-        rivals.filter(|rival| *rival != version || !wish.prebuilt),
-        &format!("the pushed tag {tag}"),
-    )
+    // With an image built elsewhere the registry may hold this very version; a claim never may.
+    let rivals = survey.registry.versions().iter().filter(|rival| *rival != version || !wish.prebuilt);
+    above(version, rivals.chain(survey.highest_claimed()), &format!("the pushed tag {tag}"))
 }
 
 fn exactly(survey: &Survey, wish: &Wish, version: &Version, tag_exists: bool) -> Result<(), Refusal> {
@@ -296,12 +301,9 @@ fn exactly(survey: &Survey, wish: &Wish, version: &Version, tag_exists: bool) ->
         );
     }
     free_in_registry(survey, wish, version)?;
-    let rivals = survey
-        .highest_claimed()
-        .into_iter()
-        .chain(survey.registry.versions())
-        .chain(&survey.git)
-        .filter(|rival| *rival != version || !(tag_exists || wish.prebuilt));
+    let rivals = (survey.registry.versions().iter().chain(&survey.git))
+        .filter(|rival| *rival != version || !(tag_exists || wish.prebuilt))
+        .chain(survey.highest_claimed());
     above(version, rivals, "`version`")
 }
 

@@ -27,6 +27,7 @@ fn known(letter: char, of: &str, image: &str, kind: Kind) -> Known {
         version: version(of),
         highest: version(of),
         after: None,
+        prefix: "v".to_owned(),
         commit: commit(letter),
         image: image.parse().unwrap(),
         digest: Digest::of(of.as_bytes()),

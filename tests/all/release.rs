@@ -6,6 +6,7 @@ mod claims;
 mod outcomes;
 mod races;
 mod resume;
+mod review;
 
 use autotag_deploy::image::reference::{Digest, ImageName};
 use autotag_deploy::version::claim::Claim;
@@ -55,8 +56,13 @@ impl Project {
 
     /// The claims, newest first.
     pub fn claims(&self) -> Vec<Claim> {
+        self.claims_at("refs/autotag/v/head")
+    }
+
+    /// The claims that this ref begins, newest first.
+    pub fn claims_at(&self, head: &str) -> Vec<Claim> {
         let mut claims = Vec::new();
-        let mut next = self.github.read_ref("refs/autotag/v/head");
+        let mut next = self.github.read_ref(head);
         while let Some(id) = &next {
             let object = self.github.tag_object(id).expect("the claim's object");
             let claim = Claim::parse(&object.message).expect("a claim");

@@ -98,6 +98,18 @@ impl GitHub {
         if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { understood(doing, &answer).map(Some) }
     }
 
+    /// GET of a comparison; `None` where the two have no history in common, which GitHub says by a 404.
+    pub(super) async fn related<T: DeserializeOwned>(&self, doing: &str, path: &str) -> Outcome<Option<T>> {
+        let call = Call { doing, repeat: Repeat::Read, send: Send::Get };
+        let answer = self.call(call, &format!("{}{path}", self.root)).await?;
+        if answer.status == StatusCode::NOT_FOUND
+            && Refusal::words(&answer.body).starts_with("No common ancestor")
+        {
+            return Ok(None);
+        }
+        understood(doing, &answer).map(Some)
+    }
+
     /// POST or PATCH.
     pub(super) async fn write<T: DeserializeOwned>(&self, call: Call<'_>, path: &str) -> Outcome<T> {
         let answer = self.call(call, &format!("{}{path}", self.root)).await?;
@@ -200,6 +212,13 @@ impl GitHub {
     async fn call(&self, call: Call<'_>, url: &str) -> Outcome<Answer> {
         with_patience(&self.patience, call.repeat, async || {
             let answer = self.once(call, url).await?;
+            if url == self.graphql_url && is_rate_limited(&answer.body) {
+                // GraphQL says so with status 200 ("Rate limits and query limits for the GraphQL API").
+                let why = "GitHub's GraphQL rate limit is used up";
+                let mut trouble = Trouble::new(TroubleKind::Throttled, call.doing, why);
+                trouble.retry_after = wire::asked_wait(&answer.headers);
+                return Err(trouble);
+            }
             if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
                 return Ok(answer);
             }
@@ -228,6 +247,15 @@ impl GitHub {
         })?;
         Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes().to_vec() })
     }
+}
+
+fn is_rate_limited(body: &[u8]) -> bool {
+    let answer: Option<serde_json::Value> = serde_json::from_slice(body).ok();
+    let errors =
+        answer.as_ref().and_then(|answer| answer.get("errors")).and_then(serde_json::Value::as_array);
+    errors.is_some_and(|errors| {
+        errors.iter().any(|error| error.get("type").is_some_and(|kind| kind == "RATE_LIMITED"))
+    })
 }
 
 /// octocrab wraps reqwest's error in a service error; inside it stands whether anything was sent.

@@ -68,7 +68,9 @@ impl Forge for GitHub {
         let doing = format!("comparing {} with {}", base.short(), head.short());
         // Files are listed on the first page only; the second is enough for the verdict.
         let path = format!("/compare/{base}...{head}?per_page=1&page=2");
-        let found: answers::Comparison = self.get(&doing, &path).await?;
+        let Some(found) = self.related::<answers::Comparison>(&doing, &path).await? else {
+            return Ok(Ancestry::Diverged);
+        };
         Ok(match found.status.as_str() {
             "ahead" => Ancestry::Ahead,
             "behind" => Ancestry::Behind,
@@ -83,6 +85,11 @@ impl Forge for GitHub {
 
     async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Vec<String>> {
         let doing = format!("reading the commits from {} to {}", base.short(), head.short());
+        // Histories without a common commit have no commits between them.
+        let first = format!("/compare/{base}...{head}?per_page=1");
+        if self.related::<answers::Comparison>(&doing, &first).await?.is_none() {
+            return Ok(Vec::new());
+        }
         let commits: Vec<answers::Commit> = self
             .list(&doing, &format!("/compare/{base}...{head}?per_page=100"), |page| {
                 serde_json::from_value::<answers::Comparison>(page).ok().map(|page| page.commits)
@@ -199,13 +206,6 @@ fn git_ref(doing: &str, found: answers::GitRef) -> Outcome<GitRef> {
 fn refs_answer(doing: &str, answer: &serde_json::Value) -> Outcome<RefsAnswer> {
     let errors = answer.get("errors").and_then(serde_json::Value::as_array);
     if let Some(errors) = errors.filter(|errors| !errors.is_empty()) {
-        if errors.iter().any(|error| error.get("type").is_some_and(|kind| kind == "RATE_LIMITED")) {
-            return Err(Trouble::new(
-                TroubleKind::Throttled,
-                doing,
-                "GitHub's GraphQL rate limit is used up",
-            ));
-        }
         let words: Vec<&str> = errors
             .iter()
             .filter_map(|error| error.get("message").and_then(serde_json::Value::as_str))

@@ -85,7 +85,8 @@ fn diverged_branches_supersede_only_what_they_contain() {
     assert_eq!(version(project.release(&right).finish().ended("released")), "0.0.2");
     let late = project.release(&old_left).finish().ended("superseded");
     assert!(
-        late.annotations("notice")[0].contains(&format!("v0.0.1 of the newer commit {}", left.short())),
+        late.annotations("notice")[0]
+            .contains(&format!("newer commit {} has the version v0.0.1", left.short())),
         "{late}"
     );
     project.release(&root).finish().ended("superseded");

@@ -5,7 +5,7 @@ use crate::action::{Finished, Running};
 use crate::support::faults::Gate;
 
 /// Waits in a thread of its own, since the other side of the race needs this one.
-async fn ended(running: Running) -> Finished {
+pub async fn ended(running: Running) -> Finished {
     tokio::task::spawn_blocking(move || running.finish()).await.expect("the run ends")
 }
 
@@ -157,4 +157,28 @@ fn twenty_runs_at_once_end_released_or_superseded_in_commit_order() {
     let claimed: Vec<usize> = project.claims().iter().map(|claim| order(&claim.commit)).collect();
     assert!(claimed.is_sorted_by(|a, b| a > b), "versions rise along commit order: {claimed:?}");
     project.assert_consistent();
+}
+
+/// Both images' runs have read the release's text before either writes; the first to write is the last to land.
+#[tokio::test(flavor = "multi_thread")]
+async fn images_that_join_at_once_keep_each_others_blocks() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    project.release(&commit).finish().ended("released");
+    let joined = |repository: &str| {
+        let digest = project.pushed(repository, &commit);
+        let image = project.registry.image(repository).to_string();
+        project.workflow.push(&commit).with("image", &image).with("image-digest", digest.as_str())
+    };
+    let gate = project.github.hold("PATCH */releases/*");
+    let a = joined("org/worker").start();
+    gate.arrived(1).await;
+    gate.let_later_ones_pass();
+    ended(joined("org/cron").start()).await.ended("released");
+    gate.open();
+    ended(a).await.ended("released");
+    let body = project.github.releases()[0].body.clone().unwrap_or_default();
+    for image in ["org/app:", "org/worker:", "org/cron:"] {
+        assert_eq!(body.matches(image).count(), 1, "{image} in {body}");
+    }
 }

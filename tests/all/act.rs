@@ -29,7 +29,7 @@ jobs:
       - id: broken
         uses: ./
         continue-on-error: true
-        with: { image: IMAGE, bump: huge }
+        with: { image: IMAGE, labels: LABEL, bump: huge }
       - run: test "$FOUND" = "failure success failed" && echo "seen by a step - $FOUND"
         env:
           FOUND: ${{ steps.broken.outcome }} ${{ steps.broken.conclusion }} ${{ steps.broken.outputs.outcome }}

@@ -193,15 +193,7 @@ impl Running {
         let folder = self.run.files.path();
         let summary = std::fs::read_to_string(folder.join("summary")).expect("the summary");
         let outputs = outputs(&folder.join("output"));
-        let mut log = String::new();
-        for line in raw.lines() {
-            // The runner takes these lines away before anybody sees the log.
-            if !line.starts_with("::add-mask::") {
-                log.push_str(line);
-                log.push('\n');
-            }
-        }
-        let finished = Finished { code: status.code(), log, raw, outputs, summary };
+        let finished = Finished { code: status.code(), log: without_masks(&raw), raw, outputs, summary };
         finished.assert_no_secrets(&self.run.secrets());
         finished
     }
@@ -273,6 +265,12 @@ impl std::fmt::Display for Finished {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "exit code {:?}, outputs {:?}, log:\n{}", self.code, self.outputs, self.log)
     }
+}
+
+/// The log as people see it: the runner takes the lines with masks away.
+pub fn without_masks(raw: &str) -> String {
+    let lines = raw.split_inclusive('\n');
+    lines.filter(|line| !line.starts_with("::add-mask::")).collect()
 }
 
 /// The runner's file format: `NAME=VALUE`, or `NAME<<DELIMITER`, lines, `DELIMITER`.

@@ -10,7 +10,7 @@ use autotag_deploy::version::git::ObjectId;
 use serde_json::{Value, json};
 
 use super::leftovers::Leftovers;
-use crate::action::{Finished, outputs};
+use crate::action::{Finished, outputs, without_masks};
 use crate::support::github::Double;
 
 /// The runner's folders on the host, and where a container sees them; the longer ones first, because the
@@ -188,10 +188,9 @@ impl Running {
         let status = self.client.wait().expect("it can be waited for");
         let raw = self.log_so_far();
         let commands = self.step.folder.path().join("_temp/_runner_file_commands");
-        let shown = raw.lines().filter(|line| !line.starts_with("::add-mask::"));
         let finished = Finished {
             code: status.code(),
-            log: shown.collect::<Vec<_>>().join("\n"),
+            log: without_masks(&raw),
             outputs: outputs(&commands.join("set_output_7")),
             summary: fs::read_to_string(commands.join("step_summary_7")).expect("the summary"),
             raw,

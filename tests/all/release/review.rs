@@ -330,3 +330,16 @@ fn two_prefixes_never_share_a_claim_ref() {
     assert!(run.failed(6).annotations("error")[0].contains("claim-ref"));
     assert_eq!(project.claims_at(head).len(), 1);
 }
+
+/// A checkout of something else than the run's commit would be released under that commit's version.
+#[test]
+fn a_workspace_of_another_commit_is_refused() {
+    let project = Project::new();
+    let (commit, other) = (project.merge("one"), project.merge("two"));
+    let git = project.workflow.workspace().join(".git");
+    std::fs::create_dir(&git).expect(".git");
+    std::fs::write(git.join("HEAD"), format!("{other}\n")).expect("HEAD");
+    let run = project.workflow.push(&commit).without_docker().finish().failed(2);
+    assert!(run.annotations("error")[0].contains(other.as_str()), "{run}");
+    assert!(project.claims().is_empty());
+}

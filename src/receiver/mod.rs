@@ -11,6 +11,8 @@
 //!
 //! Nothing here talks to Docker or to the proxy: a driver carries out the steps that [`rollout`] names.
 
+pub mod admit;
+pub mod app_file;
 pub mod config_hash;
 pub mod journal;
 pub mod lock;

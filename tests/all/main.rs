@@ -7,5 +7,6 @@ mod action;
 mod context;
 mod docker_build;
 mod double;
+mod receiver;
 mod registry;
 mod release;

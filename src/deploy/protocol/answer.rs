@@ -258,7 +258,7 @@ pub struct NotAnAnswer {
 }
 
 impl NotAnAnswer {
-    fn new(why: impl ToString) -> Self {
+    fn new(why: &impl ToString) -> Self {
         Self { why: why.to_string() }
     }
 }
@@ -281,9 +281,9 @@ impl Answer {
 
     /// The line, with its line break. An error means that a text was not kept [`Answer::within_line`].
     pub fn to_line(&self) -> Result<String, NotAnAnswer> {
-        let mut line = serde_json::to_string(self).map_err(NotAnAnswer::new)?;
+        let mut line = serde_json::to_string(self).map_err(|error| NotAnAnswer::new(&error))?;
         if line.len() > ANSWER_BYTES {
-            return Err(NotAnAnswer::new(format!("a line of {} bytes", line.len())));
+            return Err(NotAnAnswer::new(&format!("a line of {} bytes", line.len())));
         }
         line.push('\n');
         Ok(line)
@@ -292,8 +292,8 @@ impl Answer {
     /// Reads a line, given without its line break.
     pub fn parse(line: &[u8]) -> Result<Self, NotAnAnswer> {
         if line.len() > ANSWER_BYTES {
-            return Err(NotAnAnswer::new(format!("a line of {} bytes", line.len())));
+            return Err(NotAnAnswer::new(&format!("a line of {} bytes", line.len())));
         }
-        serde_json::from_slice(line).map_err(NotAnAnswer::new)
+        serde_json::from_slice(line).map_err(|error| NotAnAnswer::new(&error))
     }
 }

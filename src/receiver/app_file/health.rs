@@ -199,7 +199,7 @@ pub(super) fn healthcheck(reader: &mut Reader, given: Option<(Node, Spec)>) -> O
     let mut fields = reader.fields(node, HEALTHCHECK, &[]);
     let disabled = fields.flag(reader, "disable");
     let said = fields.has("test");
-    let test = fields.take("test").and_then(|(node, spec)| health_test(reader, node, &spec));
+    let test = fields.take("test").and_then(|(node, spec)| health_test(reader, &node, &spec));
     let (interval, timeout) =
         (fields.one(reader, "interval", duration), fields.one(reader, "timeout", duration));
     let retries = fields.one(reader, "retries", number(1, 1000));
@@ -220,9 +220,9 @@ pub(super) fn healthcheck(reader: &mut Reader, given: Option<(Node, Spec)>) -> O
     }
 }
 
-fn health_test(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Vec<String>> {
+fn health_test(reader: &mut Reader, node: &Node, spec: &Spec) -> Option<Vec<String>> {
     let Value::List(items) = &node.value else {
-        let shell = reader.parse(&node, spec, line)?;
+        let shell = reader.parse(node, spec, line)?;
         return Some(vec!["CMD-SHELL".to_owned(), shell]);
     };
     let words: Vec<String> =
@@ -234,7 +234,7 @@ fn health_test(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Vec<Strin
         _ => false,
     };
     if !fits {
-        reader.fault(&node, spec, spec.expected);
+        reader.fault(node, spec, spec.expected);
     }
     fits.then_some(words)
 }

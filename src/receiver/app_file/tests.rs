@@ -278,10 +278,14 @@ proptest! {
     /// Each example of the table is accepted by itself, so that messages never mislead.
     #[test]
     fn examples_are_right(spec in proptest::sample::select(keys::TOP)) {
-        let start = if spec.name == "proxy" { "image: a/b\n".to_owned() } else {
-            LEAST.lines().filter(|line| !line.starts_with(&format!("{}:", spec.name))).map(|line| format!("{line}\n")).collect()
+        let own = format!("{}:", spec.name);
+        let others: Vec<&str> = if spec.name == "proxy" {
+            vec!["image: a/b"]
+        } else {
+            LEAST.lines().filter(|line| !line.starts_with(&own)).collect()
         };
-        let text = format!("{start}{}: {}\n", spec.name, spec.example);
+        let start = others.join("\n");
+        let text = format!("{start}\n{}: {}\n", spec.name, spec.example);
         prop_assert!(AppFile::parse(&text).is_ok(), "{}", told(&text));
     }
 }

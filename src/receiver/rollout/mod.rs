@@ -235,7 +235,7 @@ impl Rollout {
             IfFails::TurnBack => {
                 if let Phase::Unverified { new, old } = &self.state.change {
                     let (new, old) = (new.clone(), old.clone());
-                    self.script = script::turn_back(&self.state, &new, old, &failure, self.cold);
+                    self.script = script::turn_back(&self.state, &new, old.as_ref(), &failure, self.cold);
                     self.verdict = Verdict::Failed(new.release, failure);
                 }
             }

@@ -521,7 +521,7 @@ fn broken_machines_are_found_out() {
         match (Scenario { order, with_old: true, tamper }).explore() {
             Ok(explored) => panic!("a machine that {what} passed: {explored:?}"),
             Err(story) => {
-                assert!(story.lines().next().is_some_and(|first| first.contains(rule)), "{what}: {story}")
+                assert!(story.lines().next().is_some_and(|first| first.contains(rule)), "{what}: {story}");
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Act, IfFails, Step, Verdict};
 use crate::deploy::protocol::Milestone;
-use crate::receiver::state::{Bad, Failure, Instance, Order, Phase, Release, State};
+use crate::receiver::state::{Bad, Failure, Instance, Order, Phase, Purpose, Release, State};
 
 type Script = VecDeque<Act>;
 
@@ -84,7 +84,7 @@ fn verified(committed: &State, new: &Instance, old: Option<&Instance>) -> State 
     let mut state = committed.in_phase(phase);
     state.bad.remove(&new.release.version);
     if let Some(old) = old
-        && new.release.purpose == super::super::state::Purpose::Rollback
+        && new.release.purpose == Purpose::Rollback
         && old.release.version != new.release.version
     {
         let why = format!("rolled back to {}", new.release.version);
@@ -153,18 +153,18 @@ fn abandon(
 pub(super) fn turn_back(
     state: &State,
     new: &Instance,
-    old: Option<Instance>,
+    old: Option<&Instance>,
     failure: &Failure,
     cold: bool,
 ) -> Script {
     let mut back = state.in_phase(Phase::Leaving {
-        active: old.clone(),
+        active: old.cloned(),
         leaving: new.clone(),
         turned_back: true,
         order: new.release.order,
     });
     // A new configuration of the version that goes on serving says nothing against the version.
-    if old.as_ref().is_none_or(|old| old.release.version != new.release.version) {
+    if old.is_none_or(|old| old.release.version != new.release.version) {
         let why = format!("did not pass: {}", failure.why);
         back.bad.insert(new.release.version.clone(), Bad { since: new.release.at, why });
     }
@@ -173,7 +173,7 @@ pub(super) fn turn_back(
         act(Step::Explain(new.release.clone()), IfFails::Note),
         save(back.clone(), IfFails::GiveBack),
     ]);
-    script.extend(go_back(&back, old.as_ref(), new, cold));
+    script.extend(go_back(&back, old, new, cold));
     script
 }
 

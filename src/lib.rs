@@ -13,7 +13,11 @@
 //!
 //! Without the feature `action` only the types that the server's program shares are built.
 
+#[cfg(any(feature = "action", feature = "receiver"))]
+pub mod deploy;
 pub mod image;
+#[cfg(feature = "receiver")]
+pub mod receiver;
 pub mod secret;
 pub mod version;
 

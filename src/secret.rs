@@ -17,6 +17,11 @@ impl Secret {
         (!trimmed.is_empty()).then(|| Self(trimmed.to_owned()))
     }
 
+    /// Takes the value to the letter: an application's environment may be empty, or begin with a space.
+    pub fn verbatim(value: String) -> Self {
+        Self(value)
+    }
+
     /// The value itself.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -54,5 +59,6 @@ mod tests {
         assert_eq!(secret.reveal(), "hunter2");
         assert_eq!(format!("{secret} {secret:?}"), "*** ***");
         assert_eq!(Secret::new(" \n"), None);
+        assert_eq!(Secret::verbatim(" a ".to_owned()).reveal(), " a ");
     }
 }

@@ -11,6 +11,7 @@ mod docker_build;
 mod docs;
 mod double;
 mod layering;
+mod receiver;
 mod registry;
 mod release;
 mod runner;

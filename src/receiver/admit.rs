@@ -1,0 +1,267 @@
+//! May this be done? Decided from the request, the app file and the state alone, under the lock.
+//!
+//! Versions only rise: a delayed run of CI must not bring an older one back. What was rolled back stays out.
+//! Both yield to a person who asks for a version by its name.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use semver::Version;
+
+use super::app_file::AppFile;
+use super::config_hash::ConfigHash;
+use super::state::{Instance, Phase, Purpose, Record, Release, State};
+use crate::deploy::protocol::{Because, Deploy, EnvironmentKey, Refused, Rollback};
+use crate::image::labels;
+use crate::image::reference::ImageName;
+use crate::secret::Secret;
+
+/// What comes of a request that may be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admitted {
+    /// Roll this out.
+    RollOut(Release),
+    /// It serves already, with the same configuration: touch nothing.
+    Unchanged(Instance),
+    /// The same deployment was asked for before, and ended like this: the caller lost its connection.
+    Known(Record),
+}
+
+/// The environment that a container gets: CI's, where the app file allows it; over it the files', later
+/// ones first; over them the app file's own. What the owner says wins.
+pub fn environment(
+    file: &AppFile,
+    files: &[BTreeMap<EnvironmentKey, Secret>],
+    given: &BTreeMap<EnvironmentKey, Secret>,
+) -> Result<BTreeMap<EnvironmentKey, Secret>, Refused> {
+    let strange: Vec<&str> = given
+        .keys()
+        .filter(|key| !file.allow_environment.contains(*key))
+        .map(EnvironmentKey::as_str)
+        .collect();
+    if !strange.is_empty() {
+        return Err(Refused::new(
+            Because::Environment,
+            format!(
+                "the app file does not allow these variables: {}. Its owner can add them to `allow_environment`",
+                strange.join(", ")
+            ),
+        ));
+    }
+    let mut merged = given.clone();
+    for variables in files.iter().chain([&file.environment]) {
+        merged.extend(variables.clone());
+    }
+    Ok(merged)
+}
+
+/// Whether a version may be deployed. `config` is the hash of what it would get now.
+pub fn deploy(
+    request: &Deploy,
+    file: &AppFile,
+    state: &State,
+    config: &ConfigHash,
+    at: Timestamp,
+) -> Result<Admitted, Refused> {
+    let release = Release {
+        deployment: request.deployment.clone(),
+        image: request.image.clone(),
+        digest: request.digest.clone(),
+        version: request.version.clone(),
+        commit: request.commit.clone(),
+        config: config.clone(),
+        order: file.order,
+        purpose: Purpose::Deploy,
+        at,
+        run: request.run.clone(),
+    };
+    if let Some(known) = known(&release, state)? {
+        return Ok(Admitted::Known(known));
+    }
+    let active = settled(state)?;
+    own_repository(&release.image, file)?;
+    let same_image = active.filter(|active| is_same_image(&active.release, &release));
+    if let Some(active) = same_image.filter(|active| active.release.config == release.config) {
+        return Ok(Admitted::Unchanged(active.clone()));
+    }
+    // Another configuration of what serves is no step back.
+    if same_image.is_none() && !request.by_name {
+        not_bad(&release.version, state)?;
+        higher(&release.version, active, state)?;
+    }
+    Ok(Admitted::RollOut(release))
+}
+
+/// Where a rollback goes: to the version that is named, or to the last good one below what serves.
+pub fn rollback_target<'a>(to: Option<&Version>, state: &'a State) -> Result<&'a Record, Refused> {
+    let active = settled(state)?;
+    let served = || state.history.iter().rev().filter(|record| record.failure.is_none());
+    let target = match (to, active) {
+        (Some(version), _) => served().find(|record| record.release.version == *version),
+        (None, Some(active)) => served().find(|record| {
+            let version = &record.release.version;
+            version.cmp_precedence(&active.release.version).is_lt() && !state.bad.contains_key(version)
+        }),
+        (None, None) => None,
+    };
+    target.ok_or_else(|| {
+        let mut versions: Vec<&Version> = served().map(|record| &record.release.version).collect();
+        versions.sort();
+        versions.dedup();
+        let names: Vec<String> = versions.into_iter().rev().take(10).map(ToString::to_string).collect();
+        let wanted = to.map_or("a good version below what serves".to_owned(), ToString::to_string);
+        let recorded = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+        Refused::new(
+            Because::NotRecorded,
+            format!("{wanted} is not recorded here; recorded are: {recorded}. Name one of them, or deploy a version by its digest"),
+        )
+    })
+}
+
+/// Whether this target may be rolled back to. `config` is the hash of what it would get: of today's
+/// configuration, or of then's, whichever was asked for.
+pub fn rollback(
+    request: &Rollback,
+    target: &Record,
+    file: &AppFile,
+    state: &State,
+    config: &ConfigHash,
+    at: Timestamp,
+) -> Result<Admitted, Refused> {
+    let active = settled(state)?;
+    own_repository(&target.release.image, file)?;
+    let back =
+        active.is_some_and(|active| target.release.version.cmp_precedence(&active.release.version).is_lt());
+    let release = Release {
+        deployment: request.deployment.clone(),
+        config: config.clone(),
+        order: file.order,
+        // Forward to what was rolled back says nothing against the version that is left.
+        purpose: if back { Purpose::Rollback } else { Purpose::Deploy },
+        at,
+        run: request.run.clone(),
+        ..target.release.clone()
+    };
+    match active {
+        Some(active)
+            if is_same_image(&active.release, &release) && active.release.config == release.config =>
+        {
+            Ok(Admitted::Unchanged(active.clone()))
+        }
+        _ => Ok(Admitted::RollOut(release)),
+    }
+}
+
+/// A rollback that was asked for before. To be asked first: once it has worked, its target is another.
+pub fn known_rollback(request: &Rollback, state: &State) -> Result<Option<Record>, Refused> {
+    match state.record_of(&request.deployment) {
+        Some(record) if request.to.as_ref().is_none_or(|to| *to == record.release.version) => {
+            Ok(Some(record.clone()))
+        }
+        Some(_) => Err(id_taken(&request.deployment)),
+        None => Ok(None),
+    }
+}
+
+/// Whether the image's labels say the same as the request. Images that this action built have them; others
+/// may lack them.
+pub fn labels(release: &Release, labels: &BTreeMap<String, String>) -> Result<(), Refused> {
+    for (label, expected) in
+        [(labels::VERSION, release.version.to_string()), (labels::REVISION, release.commit.to_string())]
+    {
+        if let Some(found) = labels.get(label)
+            && *found != expected
+        {
+            let found: String = found.chars().filter(|letter| !letter.is_control()).take(80).collect();
+            return Err(Refused::new(
+                Because::Labels,
+                format!(
+                    "the image {} says `{label}={found}`, the request {expected}: it is not the image that was released under this version",
+                    release.digest
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What serves, where nothing is under way.
+fn settled(state: &State) -> Result<Option<&Instance>, Refused> {
+    match &state.change {
+        Phase::Steady { active } => Ok(active.as_ref()),
+        Phase::Pending { new, .. } => Err(unfinished(new)),
+        Phase::Unverified { new, .. } => Err(unfinished(&new.release)),
+        Phase::Leaving { leaving, .. } => Err(unfinished(&leaving.release)),
+    }
+}
+
+fn unfinished(release: &Release) -> Refused {
+    Refused::new(
+        Because::Unfinished,
+        format!(
+            "an earlier deployment could not be finished yet; it is about {} ({}). See `status` on the server",
+            release.version, release.deployment
+        ),
+    )
+}
+
+fn known(release: &Release, state: &State) -> Result<Option<Record>, Refused> {
+    match state.record_of(&release.deployment) {
+        Some(record) if is_same_image(&record.release, release) => Ok(Some(record.clone())),
+        Some(_) => Err(id_taken(&release.deployment)),
+        None => Ok(None),
+    }
+}
+
+fn id_taken(deployment: &crate::deploy::protocol::DeploymentId) -> Refused {
+    Refused::new(
+        Because::IdTaken,
+        format!("the deployment {deployment} was something else: each needs an id of its own"),
+    )
+}
+
+fn is_same_image(a: &Release, b: &Release) -> bool {
+    a.image == b.image && a.digest == b.digest && a.version == b.version && a.commit == b.commit
+}
+
+fn own_repository(image: &ImageName, file: &AppFile) -> Result<(), Refused> {
+    if *image == file.image {
+        return Ok(());
+    }
+    Err(Refused::new(
+        Because::Repository,
+        format!(
+            "only {} may run here, not {image}. The app file's owner decides that by `image`",
+            file.image
+        ),
+    ))
+}
+
+fn not_bad(version: &Version, state: &State) -> Result<(), Refused> {
+    let Some(bad) = state.bad.get(version) else { return Ok(()) };
+    Err(Refused::new(
+        Because::RolledBack,
+        format!(
+            "{version} is out since {} ({}). To deploy it all the same, ask for it by name",
+            bad.since, bad.why
+        ),
+    ))
+}
+
+fn higher(version: &Version, active: Option<&Instance>, state: &State) -> Result<(), Refused> {
+    let Some(highest) = &state.highest else { return Ok(()) };
+    if version.cmp_precedence(highest).is_gt() {
+        return Ok(());
+    }
+    let serves = active.map_or("nothing".to_owned(), |active| active.release.version.to_string());
+    Err(Refused::new(
+        Because::NewerIsLive,
+        format!(
+            "{version} is not above {highest}, the highest that was live here; {serves} serves. To deploy it all the same, ask for it by name"
+        ),
+    ))
+}
+
+#[cfg(test)]
+#[path = "admit_tests.rs"]
+mod tests;

@@ -1,0 +1,241 @@
+use super::*;
+use crate::deploy::protocol::{Configuration, Milestone};
+use crate::image::reference::Digest;
+use crate::receiver::rollout::{Event, Rollout, Step};
+use crate::receiver::state::{Bad, Failure};
+use crate::receiver::testing;
+
+const FILE: &str =
+    "image: ghcr.io/org/app\nport: 1\nlisten: 1\nenvironment: {A: owner}\nallow_environment: [A, B, C, D]\n";
+
+fn file() -> AppFile {
+    AppFile::parse(FILE).expect("an app file")
+}
+
+fn config(text: &str) -> ConfigHash {
+    Digest::of(text.as_bytes()).to_string().parse().unwrap()
+}
+
+fn request(version: &str) -> Deploy {
+    let release = testing::release(version);
+    Deploy {
+        deployment: format!("another-{}", version.replace('.', "-")).parse().unwrap(),
+        image: release.image,
+        digest: release.digest,
+        version: release.version,
+        commit: release.commit,
+        by_name: false,
+        environment: BTreeMap::new(),
+        credential: None,
+        run: String::new(),
+    }
+}
+
+fn at() -> Timestamp {
+    "2026-02-03T04:05:06Z".parse().unwrap()
+}
+
+fn ask(request: &Deploy, state: &State) -> Result<Admitted, Refused> {
+    deploy(request, &file(), state, &config("config"), at())
+}
+
+fn because(result: Result<Admitted, Refused>) -> Because {
+    result.expect_err("refused").because
+}
+
+/// 1.0.0, 1.1.0 and 1.3.0 were deployed; 1.3.0 serves.
+fn state() -> State {
+    let mut state = testing::steady("1.3.0");
+    let earlier =
+        ["1.0.0", "1.1.0"].map(|version| Record { release: testing::release(version), failure: None });
+    state.history.splice(0..0, earlier);
+    state
+}
+
+fn rolled_out(state: State, release: Release) -> State {
+    let mut rollout = Rollout::begin(state, release).expect("steady");
+    loop {
+        let event = match rollout.step() {
+            Step::End(_) => return rollout.state().clone(),
+            Step::Create(_) => Event::Created("b".repeat(64).parse().unwrap()),
+            _ => Event::Done,
+        };
+        rollout = rollout.next(event);
+    }
+}
+
+#[test]
+fn only_higher_versions_unless_asked_for_by_name() {
+    let state = state();
+    for (version, admitted) in
+        [("1.3.1", true), ("2.0.0", true), ("1.2.9", false), ("1.3.0-rc.1", false), ("1.0.0", false)]
+    {
+        let request = request(version);
+        match ask(&request, &state) {
+            Ok(Admitted::RollOut(release)) if admitted => {
+                assert_eq!(release.version.to_string(), version);
+            }
+            Err(refused) if !admitted => assert_eq!(refused.because, Because::NewerIsLive, "{version}"),
+            other => panic!("{version}: {other:?}"),
+        }
+        let by_name = Deploy { by_name: true, ..request };
+        assert!(matches!(ask(&by_name, &state), Ok(Admitted::RollOut(_))), "{version} by name");
+    }
+    // The same version with another image is not higher either.
+    let other = Deploy { digest: Digest::of(b"other"), ..request("1.3.0") };
+    assert_eq!(because(ask(&other, &state)), Because::NewerIsLive);
+    // The highest counts although something lower serves now.
+    let lower = State { highest: Some("3.0.0".parse().unwrap()), ..state };
+    assert_eq!(because(ask(&request("2.0.0"), &lower)), Because::NewerIsLive);
+    assert!(matches!(ask(&request("0.0.1"), &State::new("app".parse().unwrap())), Ok(Admitted::RollOut(_))));
+}
+
+#[test]
+fn the_same_image_and_configuration_is_left_alone() {
+    let state = state();
+    let Ok(Admitted::Unchanged(instance)) = ask(&request("1.3.0"), &state) else { panic!("unchanged") };
+    assert_eq!(Some(&instance), state.active());
+    let other = deploy(&request("1.3.0"), &file(), &state, &config("other"), at());
+    let Ok(Admitted::RollOut(release)) = other else { panic!("{other:?}") };
+    assert_eq!(release.config, config("other"));
+}
+
+#[test]
+fn only_the_app_files_repository_by_name_or_not() {
+    for by_name in [false, true] {
+        let request = Deploy { image: "ghcr.io/org/other".parse().unwrap(), by_name, ..request("9.0.0") };
+        assert_eq!(because(ask(&request, &state())), Because::Repository);
+    }
+    let mut state = state();
+    state.history[1].release.image = "ghcr.io/org/before".parse().unwrap();
+    let target = rollback_target(None, &state).expect("1.1.0").clone();
+    let back = rollback(&going_back(None), &target, &file(), &state, &config("config"), at());
+    assert_eq!(because(back), Because::Repository);
+}
+
+#[test]
+fn a_deployments_id_means_one_thing() {
+    let state = state();
+    let again = Deploy { deployment: testing::release("1.1.0").deployment, ..request("1.1.0") };
+    let Ok(Admitted::Known(record)) = ask(&again, &state) else { panic!("known") };
+    assert_eq!(record.release, testing::release("1.1.0"));
+    let other = Deploy { deployment: again.deployment, ..request("4.0.0") };
+    assert_eq!(because(ask(&other, &state)), Because::IdTaken);
+}
+
+#[test]
+fn nothing_is_begun_on_top_of_what_is_not_finished() {
+    let active = state().active().cloned();
+    let new = testing::release("1.4.0");
+    let state = State { change: Phase::Pending { active, new }, ..state() };
+    assert_eq!(because(ask(&request("2.0.0"), &state)), Because::Unfinished);
+    assert_eq!(rollback_target(None, &state).expect_err("refused").because, Because::Unfinished);
+}
+
+#[test]
+fn the_owners_environment_wins() {
+    let variables = |pairs: &[(&str, &str)]| -> BTreeMap<EnvironmentKey, Secret> {
+        pairs
+            .iter()
+            .map(|(key, value)| (key.parse().unwrap(), Secret::verbatim((*value).to_owned())))
+            .collect()
+    };
+    let files = [variables(&[("A", "file"), ("B", "file"), ("C", "first")]), variables(&[("C", "second")])];
+    let given = variables(&[("A", "ci"), ("B", "ci"), ("C", "ci"), ("D", "ci")]);
+    let merged = environment(&file(), &files, &given).expect("allowed");
+    assert_eq!(merged, variables(&[("A", "owner"), ("B", "file"), ("C", "second"), ("D", "ci")]));
+    let refused = environment(&file(), &[], &variables(&[("D", "x"), ("E", "hunter2"), ("PATH", "hunter2")]))
+        .expect_err("not allowed");
+    assert_eq!(refused.because, Because::Environment);
+    assert!(refused.message.contains("E, PATH") && !refused.message.contains("hunter2"), "{refused}");
+}
+
+#[test]
+fn labels_must_not_contradict() {
+    let release = testing::release("1.2.3");
+    let with = |pairs: &[(&str, &str)]| {
+        let map = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        labels(&release, &map).map_err(|refused| refused.because)
+    };
+    let commit = release.commit.to_string();
+    assert_eq!(with(&[]), Ok(()));
+    assert_eq!(with(&[(labels::VERSION, "1.2.3"), (labels::REVISION, &commit), ("x", "y")]), Ok(()));
+    for pair in [(labels::VERSION, "1.2.4"), (labels::VERSION, ""), (labels::REVISION, "\u{1b}[0m")] {
+        assert_eq!(with(&[pair]), Err(Because::Labels), "{pair:?}");
+    }
+}
+
+fn going_back(to: Option<&str>) -> Rollback {
+    Rollback {
+        deployment: "rollback-1".parse().unwrap(),
+        to: to.map(|to| to.parse().unwrap()),
+        configuration: Configuration::Today,
+        credential: None,
+        run: String::new(),
+    }
+}
+
+fn target(to: Option<&str>, state: &State) -> Result<String, Because> {
+    let to = to.map(|to| to.parse().unwrap());
+    rollback_target(to.as_ref(), state)
+        .map(|record| record.release.version.to_string())
+        .map_err(|refused| refused.because)
+}
+
+#[test]
+fn a_rollback_finds_the_previous_good_one() {
+    let mut state = state();
+    assert_eq!(target(None, &state), Ok("1.1.0".to_owned()));
+    assert_eq!(target(Some("1.0.0"), &state), Ok("1.0.0".to_owned()));
+    assert_eq!(target(Some("1.2.0"), &state), Err(Because::NotRecorded));
+    // What failed is nowhere to go, nor is what was rolled back; by name the latter is.
+    state.bad.insert("1.1.0".parse().unwrap(), Bad { since: at(), why: "slow".to_owned() });
+    let failure = Failure { step: Milestone::Health, why: "unhealthy".to_owned() };
+    state.history.push(Record { release: testing::release("1.2.0"), failure: Some(failure) });
+    assert_eq!(target(None, &state), Ok("1.0.0".to_owned()));
+    assert_eq!(target(Some("1.2.0"), &state), Err(Because::NotRecorded));
+    assert_eq!(target(Some("1.1.0"), &state), Ok("1.1.0".to_owned()));
+    assert_eq!(target(None, &testing::steady("1.0.0")), Err(Because::NotRecorded));
+    assert_eq!(target(None, &State::new("app".parse().unwrap())), Err(Because::NotRecorded));
+}
+
+/// The whole story: back, a delayed one, forward again, back to back.
+#[test]
+fn what_was_rolled_back_stays_out_until_asked_for_by_name() {
+    let back = |state: &State, id: &str, to: Option<&str>| {
+        let request = Rollback { deployment: id.parse().unwrap(), ..going_back(to) };
+        let target = rollback_target(request.to.as_ref(), state).expect("somewhere to go");
+        match rollback(&request, target, &file(), state, &config("config"), at()) {
+            Ok(Admitted::RollOut(release)) => rolled_out(state.clone(), release),
+            other => panic!("{other:?}"),
+        }
+    };
+    let serves = |state: &State| state.active().unwrap().release.version.to_string();
+    let bad = |state: &State| state.bad.keys().map(ToString::to_string).collect::<Vec<_>>();
+
+    let state = back(&state(), "rollback-1", None);
+    assert_eq!((serves(&state), bad(&state)), ("1.1.0".to_owned(), vec!["1.3.0".to_owned()]));
+    assert_eq!(state.highest, Some("1.3.0".parse().unwrap()), "it never falls");
+    assert!(known_rollback(&going_back(None), &state).unwrap().is_some(), "its result can be asked for");
+    assert_eq!(
+        known_rollback(&going_back(Some("1.0.0")), &state).expect_err("another").because,
+        Because::IdTaken
+    );
+    assert_eq!(because(ask(&request("1.3.0"), &state)), Because::RolledBack);
+    assert_eq!(because(ask(&request("1.2.0"), &state)), Because::NewerIsLive, "a delayed one in between");
+
+    let further = back(&state, "rollback-2", None);
+    assert_eq!(serves(&further), "1.0.0");
+    assert_eq!(bad(&further), ["1.1.0", "1.3.0"]);
+
+    // Forward by the rollback's word: the version that is left is as good as before.
+    let forward = back(&state, "rollback-3", Some("1.3.0"));
+    assert_eq!((serves(&forward), bad(&forward).len()), ("1.3.0".to_owned(), 0));
+
+    let by_name = Deploy { by_name: true, ..request("1.3.0") };
+    let Ok(Admitted::RollOut(release)) = ask(&by_name, &state) else { panic!("by name") };
+    let again = rolled_out(state, release);
+    assert_eq!((serves(&again), bad(&again).len()), ("1.3.0".to_owned(), 0));
+    let Ok(Admitted::RollOut(release)) = ask(&request("1.4.0"), &again) else { panic!("higher than any") };
+    assert_eq!(serves(&rolled_out(again, release)), "1.4.0");
+}

@@ -1,0 +1,128 @@
+//! What is wrong with an app file: all of it, each with its place.
+
+use std::fmt;
+
+use super::tree::Place;
+
+/// Texts longer than this are cut in messages.
+const SHOWN: usize = 60;
+/// More faults than this are counted, not told.
+const TOLD: usize = 50;
+
+/// One fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where; line 0 where nothing is, because something is missing.
+    pub place: Place,
+    /// Which key, with those above it: `health.path`. Empty for the file as a whole.
+    pub key: String,
+    /// What was expected, in words.
+    pub expected: String,
+    /// What was there; `None` where it is missing, long, or may be secret.
+    pub found: Option<String>,
+    /// What would do.
+    pub example: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place.line > 0 {
+            write!(f, "line {}, column {}: ", self.place.line, self.place.column)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "`{}`: ", self.key)?;
+        }
+        write!(f, "expected {}", self.expected)?;
+        if let Some(found) = &self.found {
+            let mut shown: String = found.chars().take(SHOWN).collect();
+            if shown.len() < found.len() {
+                shown.push('\u{2026}');
+            }
+            write!(f, ", found {shown:?}")?;
+        }
+        if !self.example.is_empty() {
+            write!(f, " (example: `{}`)", self.example)?;
+        }
+        Ok(())
+    }
+}
+
+/// All faults of a file, in the order of their places; what is missing comes last.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Faults(pub(super) Vec<Fault>);
+
+impl Faults {
+    /// All of them; there is at least one.
+    pub fn as_slice(&self) -> &[Fault] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().take(TOLD).enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{fault}")?;
+        }
+        if self.0.len() > TOLD {
+            write!(f, "\n... and {} more", self.0.len() - TOLD)?;
+        }
+        Ok(())
+    }
+}
+
+/// The known word that was most likely meant: at most two letters wrong, or a third of them in long words.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let allowed = (word.chars().count() / 3).clamp(1, 3);
+    known
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// Insertions, removals, replacements and swaps of neighbours (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(64).collect(), b.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_suggested_and_nothing_far() {
+        let known = ["image", "port", "listen", "order", "environment", "env_file", "health", "healthcheck"];
+        for (word, meant) in [
+            ("imgae", Some("image")),
+            ("Image", Some("image")),
+            ("ports", Some("port")),
+            ("enviroment", Some("environment")),
+            ("env-file", Some("env_file")),
+            ("healtcheck", Some("healthcheck")),
+            ("oder", Some("order")),
+            ("x", None),
+            ("privileged", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, known), meant, "{word}");
+        }
+    }
+}

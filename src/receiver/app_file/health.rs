@@ -1,0 +1,240 @@
+//! How a container shows that it works.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::quantity::{duration, number, wait};
+use super::reader::{Fields, Reader, Spec, key};
+use super::tree::{Node, Value};
+use super::words::{command, line, url_path};
+use crate::image::reference::Malformed;
+
+/// What has to be true before a container may serve.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Health {
+    /// What shows it.
+    pub proof: Proof,
+    /// So long it may take.
+    pub deadline: Duration,
+    /// So long it must stay so, without a restart.
+    pub stable: Duration,
+}
+
+/// What shows that a container works.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub enum Proof {
+    /// Docker's health check, the image's or the app file's. An image without any is refused.
+    Docker,
+    /// A request; and Docker's health check too where there is one.
+    Http(HttpProbe),
+    /// `health: none`: it runs, and does not restart.
+    Running,
+}
+
+/// A request to the container itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct HttpProbe {
+    /// The path.
+    pub path: String,
+    /// The status that is expected.
+    pub status: u16,
+}
+
+/// A test of a version before and after it gets the traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub enum Smoke {
+    /// A request: to the container before the switch, through the front door after it.
+    Http {
+        /// The path.
+        path: String,
+        /// The status that is expected.
+        status: u16,
+        /// A text that the answer holds.
+        contains: Option<String>,
+    },
+    /// A command in the container that ends with 0; before the switch.
+    Command(Vec<String>),
+}
+
+/// Docker's health check as the app file sets it; what is not said is the image's or Docker's.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub enum Healthcheck {
+    /// The image's is switched off.
+    Disabled,
+    /// This one.
+    Test {
+        /// `CMD` or `CMD-SHELL` and the command, as the Engine takes it.
+        test: Vec<String>,
+        /// Between two.
+        interval: Option<Duration>,
+        /// For one.
+        timeout: Option<Duration>,
+        /// So many failures in a row.
+        retries: Option<u32>,
+        /// At the start failures do not count so long.
+        start_period: Option<Duration>,
+    },
+}
+
+const HEALTH: &[Spec] = &[
+    key("path", "a path", "/healthz"),
+    key("status", "a status", "200"),
+    key("deadline", "a duration", "60s"),
+    key("stable", "a duration", "3s"),
+];
+
+const SMOKE: &[Spec] = &[
+    key("path", "a path", "/"),
+    key("status", "a status", "200"),
+    key("contains", "a text that the answer holds", "Welcome"),
+    key("command", "a command, or a list of its words", "[app, self-test]"),
+];
+
+const HEALTHCHECK: &[Spec] = &[
+    key("test", "`[CMD, ...]`, `[CMD-SHELL, ...]`, or a text for a shell", "[CMD, app, check]"),
+    key("interval", "a duration", "5s"),
+    key("timeout", "a duration", "3s"),
+    key("retries", "a number", "3"),
+    key("start_period", "a duration", "10s"),
+    key("disable", "`true` or `false`", "true"),
+];
+
+const DEADLINE: Duration = Duration::from_mins(1);
+const STABLE: Duration = Duration::from_secs(3);
+
+pub(super) fn health(reader: &mut Reader, given: Option<(Node, Spec)>) -> Health {
+    let mut health = Health { proof: Proof::Docker, deadline: DEADLINE, stable: STABLE };
+    let Some((node, spec)) = given else { return health };
+    match &node.value {
+        Value::Text(text) if text == "none" => {
+            health.proof = Proof::Running;
+            return health;
+        }
+        Value::Map(_) => {}
+        _ => {
+            reader.fault(&node, &spec, "`none`, or a map with `path`, `status`, `deadline`, `stable`");
+            return health;
+        }
+    }
+    let whole = Node { value: Value::Null, ..node.clone() };
+    let mut fields = reader.fields(node, HEALTH, &[]);
+    let path = fields.one(reader, "path", url_path);
+    let stray = fields.get("status").cloned().filter(|_| path.is_none());
+    let status = fields.one(reader, "status", status).unwrap_or(200);
+    if let Some(stray) = stray {
+        reader.fault(&stray, &fields.spec("status"), "a `path` beside it");
+    }
+    health.deadline = fields.one(reader, "deadline", wait).unwrap_or(DEADLINE);
+    health.stable = fields.one(reader, "stable", wait).unwrap_or(STABLE);
+    if health.stable >= health.deadline {
+        let told = Node { value: Value::Text(format!("{:?}", health.stable)), ..whole };
+        reader.fault(&told, &spec, format!("a `stable` shorter than the `deadline` ({:?})", health.deadline));
+    }
+    if let Some(path) = path {
+        health.proof = Proof::Http(HttpProbe { path, status });
+    }
+    health
+}
+
+fn status(text: &str) -> Result<u16, Malformed> {
+    number(100, 599)(text).map(|status| u16::try_from(status).unwrap_or(200))
+}
+
+/// A list of words, or one text that is split.
+pub(super) fn words(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Vec<String>> {
+    match node.value {
+        Value::List(items) if !items.is_empty() => {
+            items.iter().map(|item| reader.text(item, spec).map(str::to_owned)).collect()
+        }
+        Value::List(_) => {
+            reader.fault(&node, spec, spec.expected);
+            None
+        }
+        _ => reader.parse(&node, spec, command),
+    }
+}
+
+pub(super) fn smoke(reader: &mut Reader, given: Option<(Node, Spec)>) -> Vec<Smoke> {
+    let Some((node, spec)) = given else { return Vec::new() };
+    let Value::List(items) = node.value else {
+        reader.fault(&node, &spec, spec.expected);
+        return Vec::new();
+    };
+    items.into_iter().filter_map(|item| one_smoke(reader, item, &spec)).collect()
+}
+
+fn one_smoke(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Smoke> {
+    let whole = Node { value: Value::Null, ..node.clone() };
+    if !matches!(node.value, Value::Map(_)) {
+        reader.fault(&node, spec, "a map with `path`, or with `command`");
+        return None;
+    }
+    let mut fields: Fields = reader.fields(node, SMOKE, &[]);
+    let http = ["path", "status", "contains"].into_iter().any(|name| fields.has(name));
+    match (fields.has("path"), fields.has("command")) {
+        (true, false) => Some(Smoke::Http {
+            status: fields.one(reader, "status", status).unwrap_or(200),
+            contains: fields.one(reader, "contains", line),
+            path: fields.one(reader, "path", url_path)?,
+        }),
+        (false, true) if !http => {
+            let (node, spec) = fields.take("command")?;
+            words(reader, node, &spec).map(Smoke::Command)
+        }
+        _ => {
+            reader.fault(
+                &whole,
+                &Spec { secret: true, ..*spec },
+                "either `path`, with `status` and `contains`, or `command` alone",
+            );
+            None
+        }
+    }
+}
+
+pub(super) fn healthcheck(reader: &mut Reader, given: Option<(Node, Spec)>) -> Option<Healthcheck> {
+    let (node, spec) = given?;
+    let whole = Node { value: Value::Null, ..node.clone() };
+    let mut fields = reader.fields(node, HEALTHCHECK, &[]);
+    let disabled = fields.flag(reader, "disable");
+    let said = fields.has("test");
+    let test = fields.take("test").and_then(|(node, spec)| health_test(reader, &node, &spec));
+    let (interval, timeout) =
+        (fields.one(reader, "interval", duration), fields.one(reader, "timeout", duration));
+    let retries = fields.one(reader, "retries", number(1, 1000));
+    let start_period = fields.one(reader, "start_period", duration);
+    match (disabled, test) {
+        (true, _) => Some(Healthcheck::Disabled),
+        (false, Some(test)) if test == ["NONE"] => Some(Healthcheck::Disabled),
+        (false, Some(test)) => Some(Healthcheck::Test { test, interval, timeout, retries, start_period }),
+        (false, None) if said => None,
+        (false, None) => {
+            reader.fault(
+                &whole,
+                &Spec { secret: true, ..spec },
+                "a `test` that holds a command, or `disable: true`",
+            );
+            None
+        }
+    }
+}
+
+fn health_test(reader: &mut Reader, node: &Node, spec: &Spec) -> Option<Vec<String>> {
+    let Value::List(items) = &node.value else {
+        let shell = reader.parse(node, spec, line)?;
+        return Some(vec!["CMD-SHELL".to_owned(), shell]);
+    };
+    let words: Vec<String> =
+        items.iter().map(|item| reader.text(item, spec).map(str::to_owned)).collect::<Option<_>>()?;
+    let fits = match words.first().map(String::as_str) {
+        Some("CMD") => words.len() > 1,
+        Some("CMD-SHELL") => words.len() == 2,
+        Some("NONE") => words.len() == 1,
+        _ => false,
+    };
+    if !fits {
+        reader.fault(node, spec, spec.expected);
+    }
+    fits.then_some(words)
+}

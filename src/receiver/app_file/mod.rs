@@ -1,0 +1,311 @@
+//! `/etc/autotag/APP.yaml`: what the server's owner allows, with Compose's names for what Compose has.
+//!
+//! Two layers: `tree` is what the file says, with places; [`AppFile`] is what it means, and cannot be wrong.
+//! Between them `reader` notes every fault, so that all are told at once.
+
+pub mod env_file;
+mod fault;
+mod health;
+mod keys;
+mod network;
+mod quantity;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+pub use fault::{Fault, Faults};
+pub use health::{Health, Healthcheck, HttpProbe, Proof, Smoke};
+pub use network::{HostName, Listen, Network};
+pub use tree::Place;
+pub use words::{LABEL_PREFIX, Mount, Source};
+
+use super::state::Order;
+use crate::deploy::protocol::{EnvironmentKey, as_text};
+use crate::image::reference::{ImageName, Malformed};
+use crate::secret::Secret;
+use reader::{Fields, Reader};
+use tree::Value;
+
+/// The longest file that is read, in bytes.
+pub const FILE_BYTES: usize = 64 * 1024;
+
+/// What may run, how, and how it is reached.
+///
+/// Its serialised form is what [`super::config_hash`] covers. A field that a later release adds is left out
+/// there as long as it has its default: otherwise an update of the receiver would look like drift.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AppFile {
+    /// The only repository that may run here.
+    #[serde(with = "as_text")]
+    pub image: ImageName,
+    /// How its clients reach it.
+    pub traffic: Traffic,
+    /// Which of the two comes first in a rollout.
+    pub order: Order,
+    /// How its container is made.
+    pub container: Container,
+    /// The owner's variables; they win over the files'.
+    #[serde(skip)]
+    pub environment: BTreeMap<EnvironmentKey, Secret>,
+    /// Files with more of them, later ones win.
+    #[serde(skip)]
+    pub env_files: Vec<PathBuf>,
+    /// What has to be true before a container may serve.
+    pub health: Health,
+    /// Tests before and after the switch.
+    pub smoke: Vec<Smoke>,
+    /// So many versions' images are kept.
+    pub keep: u32,
+    /// What CI may set with a deployment.
+    pub allow_environment: BTreeSet<EnvironmentKey>,
+}
+
+/// How clients reach an application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Traffic {
+    /// By the receiver's proxy.
+    Proxied {
+        /// Where the container listens.
+        port: u16,
+        /// Where the proxy does.
+        listen: Listen,
+        /// For which hosts; none: for all.
+        hosts: BTreeSet<HostName>,
+        /// Whose X-Forwarded headers count.
+        trusted_proxies: BTreeSet<Network>,
+        /// So long requests in flight may take after the switch.
+        drain: Duration,
+    },
+    /// `proxy: none`: workers, and front proxies that find containers by label.
+    Unproxied {
+        /// Where the container listens, for health and smoke requests.
+        port: Option<u16>,
+    },
+}
+
+impl Traffic {
+    /// Where the container listens.
+    pub fn port(&self) -> Option<u16> {
+        match self {
+            Self::Proxied { port, .. } => Some(*port),
+            Self::Unproxied { port } => *port,
+        }
+    }
+}
+
+/// How a container is made; the names are Compose's, the units bytes and billionths of a processor.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[expect(missing_docs, reason = "the Compose specification documents these names")]
+pub struct Container {
+    pub command: Option<Vec<String>>,
+    pub entrypoint: Option<Vec<String>>,
+    pub user: Option<String>,
+    pub working_dir: Option<PathBuf>,
+    pub read_only: bool,
+    pub init: bool,
+    pub tmpfs: BTreeSet<PathBuf>,
+    pub volumes: Vec<Mount>,
+    /// Existing networks, the first one is the container's own; none: one that the receiver makes for the app.
+    pub networks: Vec<String>,
+    pub healthcheck: Option<Healthcheck>,
+    pub restart: Restart,
+    pub cap_drop: BTreeSet<String>,
+    pub cap_add: BTreeSet<String>,
+    pub mem_limit: Option<u64>,
+    pub cpus: Option<u64>,
+    pub pids_limit: Option<u32>,
+    pub shm_size: Option<u64>,
+    pub stop_grace_period: Option<Duration>,
+    pub stop_signal: Option<String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// When Docker starts a container again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub enum Restart {
+    /// Never.
+    No,
+    /// Always, also what was stopped by hand, after a reboot.
+    Always,
+    /// Unless it was stopped: Docker's start after a reboot leaves alone what the receiver stopped.
+    #[default]
+    UnlessStopped,
+    /// When it ends with an error, so often; without end if not said.
+    OnFailure(Option<u32>),
+}
+
+const DRAIN: Duration = Duration::from_secs(30);
+const KEEP: u32 = 5;
+
+impl AppFile {
+    /// Reads a file's text. Where it is no YAML, that is the one fault; otherwise all are told.
+    pub fn parse(text: &str) -> Result<Self, Faults> {
+        let not_yaml = |place, expected: String| {
+            let (key, found, example) = (String::new(), None, String::new());
+            Faults(vec![Fault { place, key, expected, found, example }])
+        };
+        if text.len() > FILE_BYTES {
+            let expected = format!("at most {FILE_BYTES} bytes");
+            return Err(not_yaml(Place { line: 1, column: 1 }, expected));
+        }
+        let root = tree::parse(text)
+            .map_err(|(place, why)| not_yaml(place, format!("YAML that can be read: {why}")))?;
+        let mut reader = Reader::default();
+        // An empty file lacks everything; it is not of the wrong kind.
+        let root = match root.value {
+            Value::Null => tree::Node { value: Value::Map(Vec::new()), ..root },
+            _ => root,
+        };
+        let fields = reader.fields(root, keys::TOP, keys::ELSEWHERE);
+        let file = Self::read(&mut reader, fields);
+        match (reader.faults(text), file) {
+            (None, Some(file)) => Ok(file),
+            (Some(faults), _) => Err(faults),
+            // What is missing was noted as a fault, so this is not reached; it must not pass for a file.
+            (None, None) => Err(not_yaml(Place::default(), "an app file".to_owned())),
+        }
+    }
+
+    fn read(reader: &mut Reader, mut fields: Fields) -> Option<Self> {
+        let image = required(reader, &mut fields, "image", str::parse::<ImageName>);
+        let order = fields.one(reader, "order", order).unwrap_or(Order::StartFirst);
+        let container = container(reader, &mut fields);
+        let health_said = fields.get("health").cloned();
+        let given = fields.take("health");
+        let health = health::health(reader, given);
+        if let (Some(said), Proof::Running, Some(Healthcheck::Test { .. })) =
+            (&health_said, &health.proof, &container.healthcheck)
+        {
+            let spec = fields.spec("health");
+            reader.fault(said, &spec, "no `healthcheck` beside `none`: one of the two is not meant");
+        }
+        let given = fields.take("smoke");
+        let smoke = health::smoke(reader, given);
+        let asks = matches!(health.proof, Proof::Http(_))
+            || smoke.iter().any(|smoke| matches!(smoke, Smoke::Http { .. }));
+        let traffic = traffic(reader, &mut fields, asks);
+        let environment = match fields.take("environment") {
+            Some((node, spec)) => reader.pairs(node, &spec, words::variable),
+            None => BTreeMap::new(),
+        };
+        let env_files = fields.many(reader, "env_file", network::path);
+        let keep = fields.one(reader, "keep", quantity::number(1, 100)).unwrap_or(KEEP);
+        let allow_environment = fields.many(reader, "allow_environment", str::parse).into_iter().collect();
+        Some(Self {
+            image: image?,
+            traffic: traffic?,
+            order,
+            container,
+            environment,
+            env_files,
+            health,
+            smoke,
+            keep,
+            allow_environment,
+        })
+    }
+}
+
+/// A value that must be there; its absence is a fault.
+fn required<T>(
+    reader: &mut Reader,
+    fields: &mut Fields,
+    name: &'static str,
+    parse: impl Fn(&str) -> Result<T, Malformed>,
+) -> Option<T> {
+    if !fields.has(name) {
+        let spec = fields.spec(name);
+        reader.missing(&spec, format!("{}: it is missing", spec.expected));
+    }
+    fields.one(reader, name, parse)
+}
+
+fn traffic(reader: &mut Reader, fields: &mut Fields, asks: bool) -> Option<Traffic> {
+    let without = fields.one(reader, "proxy", |text| {
+        let expected = "`none`, or no such key: there is a proxy by default";
+        if text == "none" { Ok(()) } else { Err(Malformed(expected.to_owned())) }
+    });
+    if without.is_none() {
+        let port = required(reader, fields, "port", network::port);
+        let listen = required(reader, fields, "listen", str::parse);
+        let hosts = fields.many(reader, "host", str::parse).into_iter().collect();
+        let trusted_proxies = fields.many(reader, "trusted_proxies", str::parse).into_iter().collect();
+        let drain = fields.one(reader, "drain", quantity::wait).unwrap_or(DRAIN);
+        return Some(Traffic::Proxied { port: port?, listen: listen?, hosts, trusted_proxies, drain });
+    }
+    for name in ["listen", "host", "trusted_proxies", "drain"] {
+        if let Some((node, spec)) = fields.take(name) {
+            let spec = reader::Spec { example: "", secret: true, ..spec };
+            reader.fault(&node, &spec, "no such key beside `proxy: none`");
+        }
+    }
+    if asks {
+        return required(reader, fields, "port", network::port)
+            .map(|port| Traffic::Unproxied { port: Some(port) });
+    }
+    Some(Traffic::Unproxied { port: fields.one(reader, "port", network::port) })
+}
+
+fn order(text: &str) -> Result<Order, Malformed> {
+    match text {
+        "start-first" => Ok(Order::StartFirst),
+        "stop-first" => Ok(Order::StopFirst),
+        _ => Err(Malformed(String::new())),
+    }
+}
+
+fn restart(text: &str) -> Result<Restart, Malformed> {
+    Ok(match text {
+        "no" => Restart::No,
+        "always" => Restart::Always,
+        "unless-stopped" => Restart::UnlessStopped,
+        "on-failure" => Restart::OnFailure(None),
+        _ => match text.strip_prefix("on-failure:") {
+            Some(times) => Restart::OnFailure(Some(quantity::number(1, 1000)(times)?)),
+            None => return Err(Malformed(String::new())),
+        },
+    })
+}
+
+fn container(reader: &mut Reader, fields: &mut Fields) -> Container {
+    let mut command = |reader: &mut Reader, name| {
+        fields.take(name).and_then(|(node, spec)| health::words(reader, node, &spec))
+    };
+    let (entrypoint, command) = (command(reader, "entrypoint"), command(reader, "command"));
+    let given = fields.take("healthcheck");
+    let healthcheck = health::healthcheck(reader, given);
+    let labels = match fields.take("labels") {
+        Some((node, spec)) => reader.pairs(node, &spec, words::label),
+        None => BTreeMap::new(),
+    };
+    Container {
+        command,
+        entrypoint,
+        healthcheck,
+        labels,
+        user: fields.one(reader, "user", words::line),
+        working_dir: fields.one(reader, "working_dir", network::path),
+        read_only: fields.flag(reader, "read_only"),
+        init: fields.flag(reader, "init"),
+        tmpfs: fields.many(reader, "tmpfs", network::path).into_iter().collect(),
+        volumes: fields.many(reader, "volumes", words::mount),
+        networks: fields.many(reader, "networks", words::network),
+        restart: fields.one(reader, "restart", restart).unwrap_or_default(),
+        cap_drop: fields.many(reader, "cap_drop", words::capability).into_iter().collect(),
+        cap_add: fields.many(reader, "cap_add", words::capability).into_iter().collect(),
+        mem_limit: fields.one(reader, "mem_limit", quantity::memory),
+        cpus: fields.one(reader, "cpus", quantity::cpus),
+        pids_limit: fields.one(reader, "pids_limit", quantity::number(1, 4_194_304)),
+        shm_size: fields.one(reader, "shm_size", quantity::size),
+        stop_grace_period: fields.one(reader, "stop_grace_period", quantity::wait),
+        stop_signal: fields.one(reader, "stop_signal", words::name),
+    }
+}

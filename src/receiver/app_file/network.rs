@@ -1,0 +1,244 @@
+//! Where clients come in, and whose word about them counts.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use crate::image::reference::Malformed;
+
+/// Where the proxy serves an application.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Listen {
+    /// An address and port. `[::]` takes IPv4 clients too.
+    Tcp(SocketAddr),
+    /// A Unix socket, for a front proxy on the same machine.
+    Unix(PathBuf),
+}
+
+impl Listen {
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = Malformed;
+
+    /// `127.0.0.1:8080`, `[::]:80`, `8080` (as in Compose: on all addresses), `/run/app.sock`.
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let expected = || {
+            Malformed(
+                "an address with a port (`127.0.0.1:8080`, `[::]:80`), a port alone for all addresses, or the absolute path of a Unix socket"
+                    .to_owned(),
+            )
+        };
+        if text.starts_with('/') {
+            return path(text).map(Self::Unix);
+        }
+        let address = match port(text) {
+            Ok(port) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+            Err(_) => text.parse().map_err(|_| expected())?,
+        };
+        if address.port() == 0 { Err(expected()) } else { Ok(Self::Tcp(address)) }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
+impl Serialize for Listen {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+/// A port's number.
+pub(super) fn port(text: &str) -> Result<u16, Malformed> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(port) if digits && port > 0 => Ok(port),
+        _ => Err(Malformed("a port from 1 to 65535".to_owned())),
+    }
+}
+
+/// An absolute path without detours or control characters.
+pub(super) fn path(text: &str) -> Result<PathBuf, Malformed> {
+    let plain = text.starts_with('/')
+        && !text.chars().any(char::is_control)
+        && text.len() <= 4096
+        && !text.split('/').any(|part| matches!(part, "." | ".."));
+    if plain { Ok(PathBuf::from(text)) } else { Err(Malformed("an absolute path".to_owned())) }
+}
+
+/// The name that clients ask for, in lower case, without a port (RFC 1123, 2.1).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HostName {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        };
+        if text.len() <= 253 && text.split('.').all(label) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(Malformed(
+                "a host name without scheme, port or `*` (internationalised ones as `xn--...`)".to_owned(),
+            ))
+        }
+    }
+}
+
+/// Some addresses: `10.0.0.0/8`, `::1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl FromStr for Network {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let expected = || Malformed("an address, or a network such as `10.0.0.0/8` or `fd00::/8`".to_owned());
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, prefix)| (a, Some(prefix)));
+        let address: IpAddr = address.parse().map_err(|_| expected())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => longest,
+            Some(prefix) if prefix.bytes().all(|byte| byte.is_ascii_digit()) => {
+                prefix.parse().map_err(|_| expected())?
+            }
+            Some(_) => return Err(expected()),
+        };
+        if prefix > longest {
+            return Err(expected());
+        }
+        let bits = match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        // `10.0.0.1/8` is a slip of one or the other; which, nobody can say.
+        if bits.checked_shl(u32::from(prefix)).unwrap_or(0) != 0 {
+            return Err(Malformed("a network whose host part is zero, such as `10.0.0.0/8`".to_owned()));
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners() {
+        for (text, shown, local) in [
+            ("8080", "[::]:8080", false),
+            ("127.0.0.1:8080", "127.0.0.1:8080", true),
+            ("[::]:80", "[::]:80", false),
+            ("[::1]:80", "[::1]:80", true),
+            ("0.0.0.0:80", "0.0.0.0:80", false),
+            ("/run/app.sock", "/run/app.sock", true),
+        ] {
+            let listen: Listen = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((listen.to_string().as_str(), listen.is_local()), (shown, local), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "65536",
+            "+80",
+            ":80",
+            "127.0.0.1",
+            "127.0.0.1:0",
+            "localhost:80",
+            "::1:80",
+            "run/x",
+            "/run/../x",
+            "unix:/x",
+            "8080:80",
+        ] {
+            assert!(text.parse::<Listen>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        assert_eq!("App.Example.COM".parse::<HostName>().unwrap().as_str(), "app.example.com");
+        for text in [
+            "",
+            ".",
+            "a..b",
+            "a.",
+            "-a.b",
+            "a_b.c",
+            "*.a.b",
+            "a:80",
+            "https://a",
+            "[::1]",
+            "ä.b",
+            &"a".repeat(64),
+        ] {
+            assert!(text.parse::<HostName>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn networks() {
+        for (text, shown) in [
+            ("10.0.0.0/8", "10.0.0.0/8"),
+            ("127.0.0.1", "127.0.0.1/32"),
+            ("::1", "::1/128"),
+            ("fd00::/8", "fd00::/8"),
+            ("0.0.0.0/0", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(
+                text.parse::<Network>().unwrap_or_else(|error| panic!("{text}: {error}")).to_string(),
+                shown
+            );
+        }
+        for text in
+            ["", "10.0.0.1/8", "10.0.0.0/33", "::/129", "10.0.0.0/", "10.0.0.0/+8", "10/8", "a", "fd00::1/8"]
+        {
+            assert!(text.parse::<Network>().is_err(), "{text:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Short texts with a grammar: commands, volumes, names, variables.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::network::path;
+use crate::deploy::protocol::EnvironmentKey;
+use crate::image::reference::Malformed;
+use crate::secret::Secret;
+
+/// The labels with this prefix say what a container is; an owner's would make them lie.
+pub const LABEL_PREFIX: &str = "autotag-deploy.";
+
+fn malformed<T>(expected: &str) -> Result<T, Malformed> {
+    Err(Malformed(expected.to_owned()))
+}
+
+/// Something mounted into the container.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub struct Mount {
+    /// What.
+    pub source: Source,
+    /// Where.
+    pub target: PathBuf,
+    /// Whether the container may only read it.
+    pub read_only: bool,
+}
+
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+pub enum Source {
+    /// A volume that Docker keeps, by its name.
+    Volume(String),
+    /// A path of the host.
+    Path(PathBuf),
+}
+
+/// Compose's short syntax, `SOURCE:TARGET[:ro]`.
+pub(super) fn mount(text: &str) -> Result<Mount, Malformed> {
+    let expected = "`SOURCE:TARGET` or `SOURCE:TARGET:ro`";
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, mode) = match parts.as_slice() {
+        [source, target] => (*source, *target, "rw"),
+        [source, target, mode] => (*source, *target, *mode),
+        [target] if target.starts_with('/') => {
+            return malformed(
+                "a volume with a name, `NAME:TARGET`: one without is lost with its container at each deployment",
+            );
+        }
+        _ => return malformed(expected),
+    };
+    let source = if source.starts_with('/') {
+        Source::Path(path(source)?)
+    } else if source.starts_with(['.', '~']) {
+        return malformed("an absolute path: there is no folder that a relative one could start from");
+    } else {
+        Source::Volume(name(source)?)
+    };
+    let read_only = match mode {
+        "ro" => true,
+        "rw" => false,
+        _ => return malformed("`ro` or `rw` behind the target"),
+    };
+    Ok(Mount { source, target: path(target)?, read_only })
+}
+
+/// A name of Docker's: `[a-zA-Z0-9][a-zA-Z0-9_.-]*` (moby, `restrictedNameChars`).
+pub(super) fn name(text: &str) -> Result<String, Malformed> {
+    let fits = text.len() <= 128
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if fits { Ok(text.to_owned()) } else { malformed("a name of letters, digits, `_`, `.` and `-`") }
+}
+
+/// A network that exists. `host` and `none` are modes, and would take the container out of the proxy's reach.
+pub(super) fn network(text: &str) -> Result<String, Malformed> {
+    match text {
+        "host" | "none" => malformed("a network by its name: the modes `host` and `none` are not offered"),
+        _ => name(text),
+    }
+}
+
+/// A capability, with or without `CAP_`.
+pub(super) fn capability(text: &str) -> Result<String, Malformed> {
+    let upper = text.to_ascii_uppercase();
+    let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
+    if !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
+        Ok(bare.to_owned())
+    } else {
+        malformed("a capability such as `NET_RAW`, or `ALL`")
+    }
+}
+
+/// One line of text that is not empty.
+pub(super) fn line(text: &str) -> Result<String, Malformed> {
+    if text.is_empty() || text.len() > 4096 || text.chars().any(char::is_control) {
+        return malformed("");
+    }
+    Ok(text.to_owned())
+}
+
+/// The path part of a URL, with its query.
+pub(super) fn url_path(text: &str) -> Result<String, Malformed> {
+    let fits =
+        text.starts_with('/') && text.len() <= 2048 && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits && !text.contains('#') {
+        Ok(text.to_owned())
+    } else {
+        malformed("a path that begins with `/`, such as `/healthz`")
+    }
+}
+
+/// A variable and its value.
+pub(super) fn variable(name: &str, value: &str) -> Result<(EnvironmentKey, Secret), Malformed> {
+    let key = name.parse()?;
+    if value.contains('\0') {
+        return malformed("a value without NUL");
+    }
+    Ok((key, Secret::verbatim(value.to_owned())))
+}
+
+/// A label and its value.
+pub(super) fn label(name: &str, value: &str) -> Result<(String, String), Malformed> {
+    if name.starts_with(LABEL_PREFIX) {
+        return malformed("another label: those that begin with `autotag-deploy.` say what a container is");
+    }
+    if name.is_empty() || name.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+        return malformed("a label's name without white space");
+    }
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// A command in one text, split as a shell would split it: white space, quotes, backslashes. Nothing else
+/// of a shell is there: what looks as if it were meant for one is refused rather than passed on.
+pub(super) fn command(text: &str) -> Result<Vec<String>, Malformed> {
+    let mut words = Vec::new();
+    let mut word: Option<String> = None;
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\'' | '"' => {
+                let into = word.get_or_insert_default();
+                loop {
+                    match letters.next() {
+                        None => return malformed("a command whose quotes are closed"),
+                        Some(end) if end == letter => break,
+                        Some('\\') if letter == '"' => into.extend(letters.next()),
+                        Some(other) => into.push(other),
+                    }
+                }
+            }
+            '\\' => match letters.next() {
+                None => return malformed("a command that does not end in a backslash"),
+                Some(next) => word.get_or_insert_default().push(next),
+            },
+            ' ' | '\t' | '\n' => words.extend(word.take()),
+            '|' | '&' | ';' | '<' | '>' | '`' | '$' => {
+                return malformed("a command without a shell's signs; for a shell write `[sh, -c, \"...\"]`");
+            }
+            other => word.get_or_insert_default().push(other),
+        }
+    }
+    words.extend(word);
+    if words.is_empty() { malformed("a command") } else { Ok(words) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mounts() {
+        let named = Mount {
+            source: Source::Volume("data".to_owned()),
+            target: PathBuf::from("/var/lib/app"),
+            read_only: false,
+        };
+        assert_eq!(mount("data:/var/lib/app"), Ok(named.clone()));
+        assert_eq!(mount("data:/var/lib/app:rw"), Ok(named));
+        let read = mount("/etc/app:/etc/app:ro").unwrap();
+        assert_eq!((read.source, read.read_only), (Source::Path(PathBuf::from("/etc/app")), true));
+        for text in [
+            "",
+            "data",
+            "/data",
+            "./a:/b",
+            "~/a:/b",
+            "a:b",
+            "a:/b:x",
+            "a:/b:ro:z",
+            ":/b",
+            "a b:/c",
+            "/a/../b:/c",
+            "-a:/b",
+        ] {
+            assert!(mount(text).is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn commands_are_split_as_by_a_shell() {
+        for (text, words) in [
+            ("serve --port 80", vec!["serve", "--port", "80"]),
+            ("  a\t b\nc ", vec!["a", "b", "c"]),
+            (r#"sh -c "a \"b\" c" '' 'x|y'"#, vec!["sh", "-c", "a \"b\" c", "", "x|y"]),
+            (r"a\ b c\|d", vec!["a b", "c|d"]),
+            (r#"pre'mid'"post""#, vec!["premidpost"]),
+        ] {
+            assert_eq!(command(text), Ok(words.into_iter().map(str::to_owned).collect()), "{text}");
+        }
+        for text in ["", "  ", "'a", "\"a", "a\\", "a | b", "a && b", "a $HOME", "a > b", "`a`"] {
+            assert!(command(text).is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn names_labels_and_paths() {
+        assert_eq!(capability("cap_net_raw"), Ok("NET_RAW".to_owned()));
+        assert_eq!(capability("ALL"), Ok("ALL".to_owned()));
+        assert!(capability("NET RAW").is_err() && capability("").is_err());
+        assert!(network("host").is_err() && network("web_1").is_ok());
+        assert!(label("autotag-deploy.version", "9").is_err() && label("a.b", "").is_ok());
+        assert!(url_path("/a?b=c").is_ok());
+        for text in ["", "a", "http://x/", "/a b", "/a\n", "/\u{e4}", "/#a"] {
+            assert!(url_path(text).is_err(), "{text:?} was accepted");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The server's side: decides what may run, rolls it out and remembers it.
+//!
+//! In the order of a deployment:
+//!
+//! 1. [`app_file`]: what the server's owner allows, every fault at once;
+//! 2. [`admit`]: whether a request may be done at all: pure;
+//! 3. [`lock`]: one change of an application at a time, a crash frees it;
+//! 4. [`rollout`]: which step comes next, after success, failure and crash: pure;
+//! 5. [`state`]: the only authority on what runs, durable;
+//! 6. [`journal`]: the audit trail, which decides nothing.
+//!
+//! Nothing here talks to Docker or to the proxy: a driver carries out the steps that [`rollout`] names.
+
+pub mod admit;
+pub mod app_file;
+pub mod config_hash;
+pub mod journal;
+pub mod lock;
+pub mod rollout;
+pub mod state;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,248 @@
+//! The rollout: which step comes next, after success, after failure, and after a crash. Pure.
+//!
+//! A rollout is a script of steps, and each step says what its failure means ([`IfFails`]). A driver carries
+//! out [`Rollout::step`] and tells [`Rollout::next`] what became of it, until [`Step::End`]. After a crash
+//! [`Rollout::recover`] makes a new script from nothing but the durable state.
+//!
+//! What the scripts keep, and `model` checks over every sequence of successes, failures and crashes:
+//!
+//! - traffic is only ever sent to a container that runs, and to a new one only after the commit is durable;
+//! - start-first: the old one runs, and has the traffic, until the new one has passed every test;
+//! - stop-first: never both run; the old one is kept until the new one is verified, and started again if not;
+//! - any number of crashes later, recovery ends with one container: that of the version that serves.
+//!
+//! Every step can be repeated: stopping what is stopped and removing what is gone succeed. A step that is
+//! told to have failed may have had its effect.
+
+#[cfg(test)]
+mod model;
+mod script;
+
+use std::collections::VecDeque;
+
+use super::state::{ContainerId, Failure, Instance, Phase, Release, State};
+use crate::deploy::protocol::Milestone;
+
+/// What the driver is to do.
+///
+/// For a release that the proxy does not serve (`proxy: none`), `Switch`, `Hold`, `Verify` and `Drain` have
+/// nothing to do and succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Make this state durable.
+    Save(Box<State>),
+    /// Pull by digest, and compare the image's labels (`admit::labels`).
+    Pull(Release),
+    /// Create its container, not started; the answer is [`Event::Created`].
+    Create(Release),
+    /// Start a container; one that runs is left alone.
+    Start(Instance),
+    /// Wait until it is healthy and has been for its stability window, to its deadline.
+    AwaitHealthy(Instance),
+    /// Smoke tests on the container itself.
+    Smoke(Instance),
+    /// Take the application's upstream away: requests wait, up to the proxy's limit.
+    Hold,
+    /// Point the proxy there. It fails unless the container runs; the address is found at that moment.
+    Switch(Instance),
+    /// Smoke tests through the front door.
+    Verify(Instance),
+    /// Wait for its requests in flight, up to the app file's limit; then close its WebSockets.
+    Drain(Instance),
+    /// Stop it with its grace period.
+    Stop(Instance),
+    /// Remove it.
+    Remove(Instance),
+    /// Report the last log lines and the health log of the release's container.
+    Explain(Release),
+    /// Stop and remove whatever containers carry this deployment's label.
+    Discard(Release),
+    /// Remove images that neither run nor are needed for a rollback.
+    Prune,
+    /// It is over.
+    End(Ending),
+}
+
+impl Step {
+    /// The step as people see it; `None` for the end.
+    pub fn milestone(&self) -> Option<Milestone> {
+        Some(match self {
+            Self::Save(_) => Milestone::Save,
+            Self::Pull(_) => Milestone::Pull,
+            Self::Create(_) => Milestone::Create,
+            Self::Start(_) => Milestone::Start,
+            Self::AwaitHealthy(_) => Milestone::Health,
+            Self::Smoke(_) => Milestone::Smoke,
+            Self::Hold => Milestone::Hold,
+            Self::Switch(_) => Milestone::Switch,
+            Self::Verify(_) => Milestone::Verify,
+            Self::Drain(_) => Milestone::Drain,
+            Self::Stop(_) => Milestone::Stop,
+            Self::Remove(_) | Self::Discard(_) => Milestone::Remove,
+            Self::Explain(_) => Milestone::Explain,
+            Self::Prune => Milestone::Prune,
+            Self::End(_) => return None,
+        })
+    }
+}
+
+/// What became of a step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// It is done.
+    Done,
+    /// [`Step::Create`] is done; this is the container.
+    Created(ContainerId),
+    /// It is not, or it is not known to be; why, for people.
+    Failed(String),
+}
+
+/// How a rollout or a recovery ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Ending {
+    /// What came of it.
+    pub verdict: Verdict,
+    /// What failed without changing the verdict.
+    pub notes: Vec<Failure>,
+    /// Where it had to stop before everything was tidy. The durable state knows how to go on: recover, at
+    /// the next request or after a pause, from the state that is read back.
+    pub unfinished: Option<Failure>,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The new release serves.
+    Serves(Release),
+    /// It does not; what served before does again, or still.
+    Failed(Release, Failure),
+    /// Nothing had been under way.
+    Settled,
+}
+
+/// What a step's failure means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum IfFails {
+    /// Nobody was sent to the new one yet: remove it, the old one serves.
+    BackOut,
+    /// The new one has, or may have, the traffic: give it back to the old one.
+    TurnBack,
+    /// The way back could not be made durable: give the traffic back all the same, stop there.
+    GiveBack,
+    /// Go on, and say so.
+    Note,
+    /// Stop here; the durable state says how to go on.
+    Halt,
+}
+
+/// A step and what its failure means.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Act {
+    step: Step,
+    if_fails: IfFails,
+}
+
+/// There is something to recover first.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an earlier deployment is not finished")]
+pub struct Unfinished;
+
+/// A rollout or a recovery under way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Rollout {
+    /// As it was last made durable for certain.
+    state: State,
+    /// The step at hand, and those behind it.
+    script: VecDeque<Act>,
+    /// Whether this began after a crash, so that nothing is known to run.
+    cold: bool,
+    verdict: Verdict,
+    notes: Vec<Failure>,
+    unfinished: Option<Failure>,
+}
+
+impl Rollout {
+    /// Begins to roll a release out; only from [`Phase::Steady`].
+    pub fn begin(state: State, release: Release) -> Result<Self, Unfinished> {
+        let Phase::Steady { active } = &state.change else { return Err(Unfinished) };
+        let script = script::try_new(&state, active.as_ref(), &release);
+        let verdict = Verdict::Serves(release);
+        Ok(Self { state, script, cold: false, verdict, notes: Vec::new(), unfinished: None })
+    }
+
+    /// Goes on after a crash, or after an ending that was unfinished; and, where nothing was under way,
+    /// makes sure that what should serve does.
+    pub fn recover(state: State) -> Self {
+        let (script, verdict) = script::recover(&state);
+        Self { state, script, cold: true, verdict, notes: Vec::new(), unfinished: None }
+    }
+
+    /// The step at hand.
+    pub fn step(&self) -> Step {
+        self.script.front().map_or_else(
+            || {
+                Step::End(Ending {
+                    verdict: self.verdict.clone(),
+                    notes: self.notes.clone(),
+                    unfinished: self.unfinished.clone(),
+                })
+            },
+            |act| act.step.clone(),
+        )
+    }
+
+    /// The state as it was last made durable for certain.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Goes on from the step at hand. After the end it stays there.
+    #[must_use]
+    pub fn next(mut self, event: Event) -> Self {
+        let Some(act) = self.script.pop_front() else { return self };
+        match (act.step, event) {
+            (Step::Create(release), Event::Created(container)) => {
+                self.script = script::prove(&self.state, Instance { container, release });
+            }
+            (step @ Step::Create(_), Event::Done) => {
+                self.failed(&step, act.if_fails, "the container's id is not known".to_owned());
+            }
+            (step, Event::Failed(why)) => self.failed(&step, act.if_fails, why),
+            (Step::Save(state), _) => self.state = *state,
+            _ => {}
+        }
+        self
+    }
+
+    fn failed(&mut self, step: &Step, if_fails: IfFails, why: String) {
+        let Some(milestone) = step.milestone() else { return };
+        let failure = Failure { step: milestone, why };
+        match if_fails {
+            IfFails::Note => self.notes.push(failure),
+            IfFails::Halt => {
+                self.script.clear();
+                self.unfinished = Some(failure);
+            }
+            IfFails::BackOut => {
+                if let Phase::Steady { active } | Phase::Pending { active, .. } = &self.state.change
+                    && let Verdict::Serves(release) = &self.verdict
+                {
+                    let (active, release) = (active.clone(), release.clone());
+                    self.script = script::back_out(&self.state, active, &release, &failure);
+                    self.verdict = Verdict::Failed(release, failure);
+                }
+            }
+            IfFails::TurnBack => {
+                if let Phase::Unverified { new, old } = &self.state.change {
+                    let (new, old) = (new.clone(), old.clone());
+                    self.script = script::turn_back(&self.state, &new, old.as_ref(), &failure, self.cold);
+                    self.verdict = Verdict::Failed(new.release, failure);
+                }
+            }
+            IfFails::GiveBack => {
+                self.script = script::give_back(&self.state, self.cold);
+                self.unfinished = Some(failure);
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! What runs, what ran, and what a deployment is in the middle of: the only authority.
+//!
+//! Containers' labels, the proxy's routes and the journal are derived from it or beside it. It names
+//! containers by id and never by address: two containers that are restarted in the other order can swap
+//! their addresses.
+
+mod store;
+
+pub use store::{FORMAT, Store, Unreadable};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+
+use super::config_hash::ConfigHash;
+use crate::deploy::protocol::{AppName, DeploymentId, Milestone, Running, as_text};
+use crate::image::reference::{Digest, ImageName, Malformed};
+use crate::version::git::ObjectId;
+
+/// The most deployments that are remembered. At ten a day that is three months.
+pub const REMEMBERED: usize = 1_000;
+
+/// A container's full id as the Engine writes it: 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// All of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first 12 digits, as `docker ps` shows them.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl FromStr for ContainerId {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Malformed("a container's id: 64 lower-case hexadecimal digits".to_owned()))
+        }
+    }
+}
+
+impl TryFrom<String> for ContainerId {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<Self, Malformed> {
+        text.parse()
+    }
+}
+
+impl From<ContainerId> for String {
+    fn from(id: ContainerId) -> Self {
+        id.0
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether the new container starts before the old one stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Both run for a while: no request waits.
+    StartFirst,
+    /// Never both: for what cannot run twice (SQLite, single workers). Requests wait meanwhile.
+    StopFirst,
+}
+
+/// Why a release is rolled out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// To go on.
+    Deploy,
+    /// To go back; the version that is left is bad.
+    Rollback,
+}
+
+/// What is, was or shall be rolled out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Release {
+    /// The deployment's id. Its container carries it as a label, by which it is found again even where a
+    /// crash came between the container's creation and its id.
+    pub deployment: DeploymentId,
+    /// The image's repository.
+    #[serde(with = "as_text")]
+    pub image: ImageName,
+    /// The image.
+    #[serde(with = "as_text")]
+    pub digest: Digest,
+    /// Its version.
+    pub version: Version,
+    /// Its commit.
+    pub commit: ObjectId,
+    /// The configuration it got.
+    pub config: ConfigHash,
+    /// As the app file said at the time: recovery goes on as the rollout began.
+    pub order: Order,
+    /// Why.
+    pub purpose: Purpose,
+    /// When it was asked for.
+    pub at: Timestamp,
+    /// Who asked: a run's address, for people.
+    pub run: String,
+}
+
+impl Release {
+    /// As the protocol tells it.
+    pub fn running(&self) -> Running {
+        Running {
+            version: self.version.clone(),
+            digest: self.digest.clone(),
+            commit: self.commit.clone(),
+            deployment: self.deployment.clone(),
+        }
+    }
+}
+
+/// A release and the container that it runs in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Instance {
+    /// The container.
+    pub container: ContainerId,
+    /// What runs in it.
+    pub release: Release,
+}
+
+/// How far the last change went.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Phase {
+    /// Nothing is under way.
+    Steady {
+        /// What serves; `None` before the first deployment that worked.
+        #[serde(deserialize_with = "Option::deserialize")]
+        active: Option<Instance>,
+    },
+    /// A new one is tried. It may have a container, found by its deployment's label; nobody was sent to it.
+    Pending {
+        /// What serves, or with [`Order::StopFirst`] may be stopped and must serve again if this fails.
+        #[serde(deserialize_with = "Option::deserialize")]
+        active: Option<Instance>,
+        /// What is tried.
+        new: Release,
+    },
+    /// The new one was committed to; traffic goes there, or is about to. Not yet seen through the front door.
+    Unverified {
+        /// What shall serve.
+        new: Instance,
+        /// What served before, untouched (start-first) or stopped (stop-first).
+        #[serde(deserialize_with = "Option::deserialize")]
+        old: Option<Instance>,
+    },
+    /// It is decided what serves; the other one is on its way out.
+    Leaving {
+        /// What serves.
+        #[serde(deserialize_with = "Option::deserialize")]
+        active: Option<Instance>,
+        /// What is drained, stopped and removed.
+        leaving: Instance,
+        /// Whether the one that leaves is the new one, which did not pass its verification.
+        turned_back: bool,
+        /// The order of this change.
+        order: Order,
+    },
+}
+
+/// A version that nobody gets unless they ask for it by name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Bad {
+    /// Since when: the time of the deployment that left it.
+    pub since: Timestamp,
+    /// Why.
+    pub why: String,
+}
+
+/// A step that failed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Failure {
+    /// Which step.
+    pub step: Milestone,
+    /// Why, in the driver's words.
+    pub why: String,
+}
+
+/// One deployment of the past.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Record {
+    /// What was deployed.
+    pub release: Release,
+    /// `None` where it came to serve.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub failure: Option<Failure>,
+}
+
+/// All that is known of one application.
+///
+/// `Option::deserialize` makes a field that may be `null` one that must be there: a missing one is damage, and
+/// must not be taken for "nothing serves".
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct State {
+    /// Which.
+    pub app: AppName,
+    /// How far the last change went.
+    pub change: Phase,
+    /// The highest version that was ever committed to, whether it stayed or not.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub highest: Option<Version>,
+    /// Versions that were rolled back, or did not pass their verification.
+    pub bad: BTreeMap<Version, Bad>,
+    /// The last [`REMEMBERED`] deployments, the oldest first.
+    pub history: Vec<Record>,
+}
+
+impl State {
+    /// Of an application that was never deployed.
+    pub fn new(app: AppName) -> Self {
+        Self {
+            app,
+            change: Phase::Steady { active: None },
+            highest: None,
+            bad: BTreeMap::new(),
+            history: Vec::new(),
+        }
+    }
+
+    /// What serves or shall serve, as far as it is committed.
+    pub fn active(&self) -> Option<&Instance> {
+        match &self.change {
+            Phase::Steady { active } | Phase::Pending { active, .. } | Phase::Leaving { active, .. } => {
+                active.as_ref()
+            }
+            Phase::Unverified { new, .. } => Some(new),
+        }
+    }
+
+    /// The last record of a deployment.
+    pub fn record_of(&self, deployment: &DeploymentId) -> Option<&Record> {
+        self.history.iter().rev().find(|record| record.release.deployment == *deployment)
+    }
+
+    /// The same in another phase.
+    pub(super) fn in_phase(&self, change: Phase) -> Self {
+        Self { change, ..self.clone() }
+    }
+
+    pub(super) fn remember(&mut self, release: &Release, failure: Option<Failure>) {
+        self.history.push(Record { release: release.clone(), failure });
+        let surplus = self.history.len().saturating_sub(REMEMBERED);
+        self.history.drain(..surplus);
+    }
+}

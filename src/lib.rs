@@ -31,5 +31,6 @@ pub mod pipeline;
 pub mod release;
 #[cfg(feature = "action")]
 pub mod report;
-#[cfg(feature = "action")]
+#[cfg(feature = "receiver")]
+pub mod proxy;
 pub mod world;

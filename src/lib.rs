@@ -27,10 +27,10 @@ pub mod failure;
 pub mod inputs;
 #[cfg(feature = "action")]
 pub mod pipeline;
+#[cfg(feature = "receiver")]
+pub mod proxy;
 #[cfg(feature = "action")]
 pub mod release;
 #[cfg(feature = "action")]
 pub mod report;
-#[cfg(feature = "receiver")]
-pub mod proxy;
 pub mod world;

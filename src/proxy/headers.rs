@@ -1,7 +1,7 @@
 //! What a proxy takes out of a message's fields and what it puts in (RFC 9110, 7.6): pure.
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::Version;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::trust::Peer;
 
@@ -98,6 +98,18 @@ pub fn to_app(headers: &mut HeaderMap, version: Version, origin: &Origin<'_>) ->
 /// Makes an application's fields those of the answer to the client.
 pub fn to_client(headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
+}
+
+/// Adds this proxy to `Via`, with the version in which the message reached it (RFC 9110, 7.6.3).
+pub fn add_via(headers: &mut HeaderMap, version: Version, pseudonym: &str) {
+    let number = match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    };
+    if let Ok(value) = HeaderValue::from_str(&format!("{number} {pseudonym}")) {
+        headers.append(header::VIA, value);
+    }
 }
 
 /// HTTP/2 may send a cookie in crumbs; HTTP/1.1 has one line for all (RFC 9113, 8.2.3).

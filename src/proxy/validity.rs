@@ -6,7 +6,7 @@
 //! that RFC 9112, 6.3 allows, and bytes that were meant as a smuggled request are never read.
 
 use http::request::Parts;
-use http::{header, Method, StatusCode, Version};
+use http::{Method, StatusCode, Version, header};
 
 use super::headers::tokens;
 
@@ -34,7 +34,8 @@ pub fn check(request: &Parts) -> Result<Option<String>, Refusal> {
         return bad("the target is neither a path nor a full address");
     }
     check_length(request)?;
-    let named = |field: &str| tokens(&request.headers, &header::CONNECTION).any(|t| t.eq_ignore_ascii_case(field));
+    let named =
+        |field: &str| tokens(&request.headers, &header::CONNECTION).any(|t| t.eq_ignore_ascii_case(field));
     if named("host") || named("content-length") {
         return bad("Connection names a field that is not this connection's own");
     }
@@ -58,9 +59,10 @@ fn check_length(request: &Parts) -> Result<(), Refusal> {
         (Some(_), _) if first.is_some() => bad("both Content-Length and Transfer-Encoding"),
         (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Ok(()),
         // Taken off here and not told to the application, a second coding would be lost.
-        (Some(_), _) => {
-            Err(Refusal { status: StatusCode::NOT_IMPLEMENTED, why: "only the transfer coding `chunked` is known" })
-        }
+        (Some(_), _) => Err(Refusal {
+            status: StatusCode::NOT_IMPLEMENTED,
+            why: "only the transfer coding `chunked` is known",
+        }),
         (None, _) => bad("Transfer-Encoding says nothing"),
     }
 }
@@ -100,7 +102,9 @@ fn host(request: &Parts) -> Result<Option<String>, Refusal> {
 /// exists (letters, digits, `-`, `_`, `.`), not to all that a URI would allow.
 fn is_host(text: &str) -> bool {
     let (name, port) = split_port(text);
-    let port_fits = port.is_none_or(|port| port.bytes().all(|b| b.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok()));
+    let port_fits = port.is_none_or(|port| {
+        port.bytes().all(|b| b.is_ascii_digit()) && (port.is_empty() || port.parse::<u16>().is_ok())
+    });
     let name_fits = if let Some(inner) = name.strip_prefix('[') {
         inner.strip_suffix(']').is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
     } else {

@@ -26,7 +26,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=autotag-deploy-target,target=/src/target,sharing=locked \
     touch src/lib.rs src/main.rs \
     && host="$(rustc --print host-tuple)" \
-    && cargo build --locked --release --bin autotag-deploy --target "$host" \
+    && cargo build --locked --release --no-default-features --features action --bin autotag-deploy --target "$host" \
     && cp "target/$host/release/autotag-deploy" /autotag-deploy
 
 FROM scratch

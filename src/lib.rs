@@ -31,9 +31,10 @@ pub mod failure;
 pub mod inputs;
 #[cfg(feature = "action")]
 pub mod pipeline;
+#[cfg(feature = "receiver")]
+pub mod proxy;
 #[cfg(feature = "action")]
 pub mod release;
 #[cfg(feature = "action")]
 pub mod report;
-#[cfg(feature = "action")]
 pub mod world;

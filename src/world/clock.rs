@@ -3,6 +3,8 @@
 //! All of it but the hour goes through tokio's clock, so a test that pauses it (`tokio::time::pause`)
 //! goes through minutes of waiting in no time.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -33,6 +35,29 @@ impl Stopwatch {
     /// The time since the start.
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
+    }
+}
+
+/// Rings after a while, for code that is polled and cannot await; it can be wound up again.
+#[derive(Debug)]
+pub struct Alarm(Pin<Box<tokio::time::Sleep>>);
+
+impl Alarm {
+    /// Rings `after` from now.
+    #[expect(clippy::disallowed_methods, reason = "the owner of waiting")]
+    pub fn new(after: Duration) -> Self {
+        Self(Box::pin(tokio::time::sleep(after)))
+    }
+
+    /// Rings `after` from now instead.
+    #[expect(clippy::disallowed_methods, reason = "the owner of the clock")]
+    pub fn rewind(&mut self, after: Duration) {
+        self.0.as_mut().reset(tokio::time::Instant::now() + after);
+    }
+
+    /// Whether it has rung; if not, the task is woken when it does.
+    pub fn poll_ring(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.0.as_mut().poll(context)
     }
 }
 

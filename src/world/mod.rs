@@ -3,17 +3,24 @@
 //! this module.
 
 pub mod clock;
+#[cfg(feature = "action")]
 pub mod docker;
+#[cfg(feature = "action")]
 pub mod github;
+#[cfg(feature = "action")]
 pub mod registry;
+#[cfg(feature = "action")]
 pub mod retry;
+#[cfg(feature = "action")]
 mod tls;
 mod trouble;
+#[cfg(feature = "action")]
 pub(crate) mod wire;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+#[cfg(feature = "action")]
 pub use tls::install_tls;
 pub use trouble::{Effect, Trouble, TroubleKind};
 

@@ -1,0 +1,151 @@
+//! Whose word counts about where a request came from.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// An address; an IPv4 address that came in over IPv6 (`::ffff:1.2.3.4`) is given as IPv4.
+    Ip(IpAddr),
+    /// Somebody on this machine, over a Unix socket.
+    Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Unix => f.write_str("unix"),
+        }
+    }
+}
+
+/// Peers whose `X-Forwarded-*` count: a network (`10.0.0.0/8`, `fd00::/8`), an address, or `unix` for
+/// whoever comes over a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Trusted {
+    /// A network.
+    Network {
+        /// Its address; bits after the prefix are zero.
+        address: IpAddr,
+        /// How many leading bits count.
+        prefix: u8,
+    },
+    /// Every peer on a Unix socket.
+    Unix,
+}
+
+impl Trusted {
+    /// Whether this peer is meant.
+    pub fn covers(&self, peer: Peer) -> bool {
+        match (self, peer) {
+            (Self::Unix, Peer::Unix) => true,
+            (Self::Network { address, prefix }, Peer::Ip(peer)) => {
+                masked(peer.to_canonical(), *prefix) == Some(*address)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The address with all bits after the prefix cleared; `None` where the prefix is too long for it.
+fn masked(address: IpAddr, prefix: u8) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(v4) if prefix <= 32 => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+            Some(IpAddr::from((u32::from(v4) & mask).to_be_bytes()))
+        }
+        IpAddr::V6(v6) if prefix <= 128 => {
+            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+            Some(IpAddr::from((u128::from(v6) & mask).to_be_bytes()))
+        }
+        _ => None,
+    }
+}
+
+impl FromStr for Trusted {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "unix" {
+            return Ok(Self::Unix);
+        }
+        let expected = || format!("`{text}`: expected a network such as 10.0.0.0/8, an address, or `unix`");
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr = address.parse().map_err(|_| expected())?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => longest,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(expected)?
+            }
+            Some(_) => return Err(expected()),
+        };
+        match masked(address, prefix) {
+            Some(network) if network == address => Ok(Self::Network { address, prefix }),
+            Some(network) => Err(format!("`{text}`: bits are set after the prefix; {network}/{prefix}?")),
+            None => Err(expected()),
+        }
+    }
+}
+
+impl TryFrom<String> for Trusted {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Trusted> for String {
+    fn from(trusted: Trusted) -> Self {
+        match trusted {
+            Trusted::Network { address, prefix } => format!("{address}/{prefix}"),
+            Trusted::Unix => "unix".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_cover_what_they_say() {
+        for (network, peer, covered) in [
+            ("10.0.0.0/8", "10.255.1.2", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("::/0", "2001:db8::1", true),
+            ("::/0", "10.0.0.1", false),
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "127.0.0.2", false),
+            ("127.0.0.1", "::ffff:127.0.0.1", true),
+            ("fd00::/8", "fdff::1", true),
+            ("fd00::/8", "fe00::1", false),
+            ("192.168.1.128/25", "192.168.1.127", false),
+        ] {
+            let trusted: Trusted = network.parse().expect(network);
+            let peer = Peer::Ip(peer.parse().expect(peer));
+            assert_eq!(trusted.covers(peer), covered, "{network} {peer}");
+            assert!(!trusted.covers(Peer::Unix), "{network}");
+        }
+        assert!(Trusted::Unix.covers(Peer::Unix));
+        assert!(!Trusted::Unix.covers(Peer::Ip(IpAddr::from([127, 0, 0, 1]))));
+    }
+
+    #[test]
+    fn what_is_no_network_is_refused() {
+        for text in
+            ["", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/", "10.0.0.0/+8", "::/129", "host", "10.0.0.0/8/8"]
+        {
+            assert!(text.parse::<Trusted>().is_err(), "{text}");
+        }
+    }
+}

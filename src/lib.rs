@@ -11,13 +11,15 @@
 //! 7. [`world`]: the only doors outside (GitHub, registry, Docker, clock);
 //! 8. [`failure`]: what failed, why, what is already done, what to do now.
 //!
-//! Without the feature `action` only the types that the server's program shares are built.
+//! The server's side, of which the deployment itself is still to come:
+//!
+//! 9. [`deploy`]: the language that the action and the server will speak;
+//! 10. [`receiver`]: app file, admission, rollout, state, journal, lock;
+//! 11. [`proxy`]: the traffic proxy.
+//!
+//! The feature `action` builds the action's side, `receiver` the server's; they share types only.
 
-#[cfg(any(feature = "action", feature = "receiver"))]
-pub mod deploy;
 pub mod image;
-#[cfg(feature = "receiver")]
-pub mod receiver;
 pub mod secret;
 pub mod version;
 
@@ -25,6 +27,8 @@ pub mod version;
 pub mod app;
 #[cfg(feature = "action")]
 pub mod cli;
+#[cfg(any(feature = "action", feature = "receiver"))]
+pub mod deploy;
 #[cfg(feature = "action")]
 pub mod failure;
 #[cfg(feature = "action")]
@@ -33,6 +37,8 @@ pub mod inputs;
 pub mod pipeline;
 #[cfg(feature = "receiver")]
 pub mod proxy;
+#[cfg(feature = "receiver")]
+pub mod receiver;
 #[cfg(feature = "action")]
 pub mod release;
 #[cfg(feature = "action")]

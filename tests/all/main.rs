@@ -12,6 +12,7 @@ mod docs;
 mod double;
 mod layering;
 mod receiver;
+mod receiver_program;
 mod registry;
 mod release;
 mod runner;

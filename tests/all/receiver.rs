@@ -178,6 +178,13 @@ fn what_was_written_survives_a_kill_at_any_moment() {
         for _ in 0..=round % 7 {
             said = second.await_line("SAVED").parse().expect("a number");
         }
+        // What stands there while it writes is what a kill at that moment would leave.
+        for _ in 0..200 {
+            let state =
+                store.load().unwrap_or_else(|error| panic!("round {round}, while it writes: {error}"));
+            let seen = state.highest.map(|highest| highest.major);
+            assert!(seen >= Some(said), "round {round}, while it writes: {seen:?} after {said}");
+        }
         second.kill();
         let lock = Lock::try_take(&folder.path().join("lock"), &holder("recovery")).unwrap();
         assert!(matches!(lock, Tried::Taken(_)), "round {round}: the lock is free");

@@ -61,7 +61,7 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub struct Record {
     /// Keeps the client's connection from counting as idle.
-    pub busy: Busy,
+    _busy: Busy,
     /// Keeps the upstream from counting as unused.
     pub ticket: Option<Ticket>,
     /// The application.
@@ -97,7 +97,7 @@ impl Record {
     /// Begins one.
     pub fn new(busy: Busy, app: Arc<App>, asked: Asked, stopwatch: Stopwatch) -> Self {
         Self {
-            busy,
+            _busy: busy,
             ticket: None,
             app,
             status: StatusCode::BAD_GATEWAY,

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use super::app::App;
-use super::stage::{soon, text, Stage};
+use super::stage::{Stage, soon, text};
 
 /// Sends bytes, ends the sending side, and reads all answers.
 async fn say(stage: &Stage, bytes: &[u8]) -> String {
@@ -58,9 +58,15 @@ async fn what_is_no_command_changes_nothing() {
         ("hello\n", "not a command"),
         ("{\"do\":\"stop\"}\n", "unknown variant"),
         ("{\"do\":\"status\",\"extra\":1}\n", "unknown field"),
-        ("{\"do\":\"swap\",\"app\":\"web\",\"to\":{\"id\":\"b\",\"address\":\"host:80\"}}\n", "socket address"),
+        (
+            "{\"do\":\"swap\",\"app\":\"web\",\"to\":{\"id\":\"b\",\"address\":\"host:80\"}}\n",
+            "socket address",
+        ),
         ("{\"do\":\"swap\",\"app\":\"nobody\",\"to\":null}\n", "no route has an application `nobody`"),
-        ("{\"do\":\"routes\",\"routes\":[{\"app\":\"web\",\"listen\":\"80\"}]}\n", "expected an address with port"),
+        (
+            "{\"do\":\"routes\",\"routes\":[{\"app\":\"web\",\"listen\":\"80\"}]}\n",
+            "expected an address with port",
+        ),
         ("{\"do\":\"status\"}", "line break"),
     ] {
         let answer = say(&stage, line.as_bytes()).await;

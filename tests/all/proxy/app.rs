@@ -3,14 +3,14 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use autotag_deploy::world::clock;
 use bytes::Bytes;
-use http::{header, HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Frame, Incoming};
 use hyper::service::service_fn;
@@ -123,8 +123,9 @@ async fn serve(stream: TcpStream, id: Arc<str>, mut life: watch::Receiver<Life>,
             async move { answer(request, &id, life, counted).await }
         }
     });
-    let connection =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let connection = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
     tokio::pin!(connection);
     let mut before = Life::Serving;
     loop {
@@ -195,13 +196,15 @@ async fn answer(
         "/echo" => *response.body_mut() = request.into_body().map_err(std::io::Error::other).boxed(),
         "/stream" => *response.body_mut() = stream(number(&request)),
         "/status" => {
-            *response.status_mut() = StatusCode::from_u16(u16::try_from(number(&request)).expect("small")).expect("one");
+            *response.status_mut() =
+                StatusCode::from_u16(u16::try_from(number(&request)).expect("small")).expect("one");
             if response.status() == StatusCode::NOT_MODIFIED {
                 response.headers_mut().insert(header::ETAG, HeaderValue::from_static("\"x\""));
             }
         }
         "/hop" => {
-            let fields = [("connection", "x-gone"), ("x-gone", "1"), ("keep-alive", "timeout=5"), ("x-kept", "1")];
+            let fields =
+                [("connection", "x-gone"), ("x-gone", "1"), ("keep-alive", "timeout=5"), ("x-kept", "1")];
             for (name, value) in fields {
                 response.headers_mut().insert(name, HeaderValue::from_static(value));
             }
@@ -220,7 +223,8 @@ async fn answer(
 fn describe(request: &Request<Incoming>) -> String {
     let mut lines = vec![format!("{} {} {:?}", request.method(), request.uri(), request.version())];
     let fields = request.headers().iter();
-    lines.extend(fields.map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))));
+    lines
+        .extend(fields.map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()))));
     lines.join("\n")
 }
 
@@ -252,7 +256,11 @@ fn with_trailers() -> Full {
 }
 
 /// Changes to whatever is asked for and sends all bytes back; what it is told stays in the tunnel.
-fn upgrade(mut request: Request<Incoming>, mut life: watch::Receiver<Life>, counted: Arc<Counted>) -> Response<Full> {
+fn upgrade(
+    mut request: Request<Incoming>,
+    mut life: watch::Receiver<Life>,
+    counted: Arc<Counted>,
+) -> Response<Full> {
     let protocol = request.headers().get(header::UPGRADE).cloned().expect("an upgrade is asked for");
     let upgraded = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {

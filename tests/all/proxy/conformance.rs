@@ -1,11 +1,12 @@
 //! HTTP as the RFCs want it, seen from both ends.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use autotag_deploy::proxy::admin::{Answer, Command};
 use autotag_deploy::proxy::listen::Listen;
 use bytes::Bytes;
-use http::{header, Request, StatusCode, Version};
+use http::{Request, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -13,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::app::{App, Chunks};
-use super::stage::{ask, get, post, read_out, read_until, soon, text, Stage};
+use super::stage::{Stage, ask, get, post, read_out, read_until, soon, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_connection_serves_many_requests_and_both_sides_keep_theirs() {
@@ -104,8 +105,12 @@ async fn bodies_arrive_whole_with_a_length_and_in_chunks() {
         )
         .await;
     assert!(seen.contains("hello") && seen.contains(", world") && seen.ends_with("0\r\n\r\n"), "{seen}");
-    let empty = stage.raw(b"POST /head HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
-    assert!(empty.contains("content-length: 0") && !empty.contains("transfer-encoding: chunked\n"), "{empty}");
+    let empty =
+        stage.raw(b"POST /head HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n").await;
+    assert!(
+        empty.contains("content-length: 0") && !empty.contains("transfer-encoding: chunked\n"),
+        "{empty}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +122,8 @@ async fn bytes_flow_both_ways_before_either_side_is_done() {
     tokio::spawn(connection);
     let (sender, body) = Chunks::new();
     let request = Request::post("/echo").header("host", "a").body(body).expect("a request");
-    let mut response = soon(client.send_request(request)).await.expect("the head comes before the body is sent");
+    let mut response =
+        soon(client.send_request(request)).await.expect("the head comes before the body is sent");
     for piece in ["one", "two", "three"] {
         sender.send(Some(hyper::body::Frame::data(Bytes::from(piece)))).await.expect("taken");
         let frame = soon(response.frame()).await.expect("more").expect("whole").into_data().expect("data");
@@ -177,7 +183,8 @@ async fn heads_may_be_large_but_not_endless() {
     let head = |bytes: usize, fields: usize| {
         let mut head = "GET /head HTTP/1.1\r\nHost: a\r\nConnection: close\r\n".to_owned();
         for field in 0..fields {
-            head.push_str(&format!("x-{field}: {}\r\n", "v".repeat(bytes / fields)));
+            let value = "v".repeat(bytes / fields);
+            write!(head, "x-{field}: {value}\r\n").expect("room");
         }
         head + "\r\n"
     };
@@ -196,7 +203,10 @@ async fn a_client_may_read_slowly() {
     let stage = Stage::serving(&app).await;
     let mut stream = TcpStream::connect(stage.address).await.expect("connected");
     let body = "x".repeat(300_000);
-    let head = format!("POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     let (mut reader, mut writer) = stream.split();
     let send = async {
         writer.write_all(head.as_bytes()).await.expect("sent");
@@ -207,7 +217,7 @@ async fn a_client_may_read_slowly() {
     };
     let read = async {
         let mut all = Vec::new();
-        let mut piece = [0; 4096];
+        let mut piece = vec![0; 4096];
         loop {
             match reader.read(&mut piece).await.expect("read") {
                 0 => return all,
@@ -225,8 +235,9 @@ async fn a_client_may_read_slowly() {
 async fn trailers_pass() {
     let app = App::start("a").await;
     let stage = Stage::serving(&app).await;
-    let seen =
-        stage.raw(b"GET /trailers HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n").await;
+    let seen = stage
+        .raw(b"GET /trailers HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: TE, close\r\n\r\n")
+        .await;
     assert!(seen.ends_with("4\r\nbody\r\n0\r\nx-sum: 42\r\n\r\n"), "{seen}");
 }
 
@@ -239,7 +250,8 @@ async fn http2_without_tls_is_spoken_in_front() {
         http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("HTTP/2");
     tokio::spawn(connection);
     let request = |path: &str, body: &'static str| {
-        let request = Request::post(format!("http://a.example{path}")).header("cookie", "a=1").header("cookie", "b=2");
+        let request =
+            Request::post(format!("http://a.example{path}")).header("cookie", "a=1").header("cookie", "b=2");
         request.body(Full::new(Bytes::from(body))).expect("a request")
     };
     let answers = (0..20).map(|_| client.send_request(request("/echo", "hello"))).collect::<Vec<_>>();

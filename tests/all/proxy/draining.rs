@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use autotag_deploy::proxy::limits::Limits;
 use autotag_deploy::proxy::upstream::Target;
-use http::{header, StatusCode};
+use http::{StatusCode, header};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::app::{App, Manner};
-use super::stage::{ask, client, get, limits, post, read_out, read_until, soon, text, Stage};
+use super::stage::{Stage, ask, client, get, limits, post, read_out, read_until, soon, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_wait_while_nobody_serves() {
@@ -141,7 +141,10 @@ async fn a_swap_closes_what_is_idle_and_leaves_what_is_under_way() {
     stage.swap(&new).await;
     assert_eq!(text(&stage.get("/").await), "new");
     let status = stage.status().await;
-    assert_eq!(status.apps[0].leaving.iter().map(|old| (old.id.as_str(), old.requests)).collect::<Vec<_>>(), [("old", 1)]);
+    assert_eq!(
+        status.apps[0].leaving.iter().map(|old| (old.id.as_str(), old.requests)).collect::<Vec<_>>(),
+        [("old", 1)]
+    );
     let report = stage.drain("old", 10_000, None).await;
     assert_eq!((report.requests_cut, report.tunnels_cut), (0, 0));
     old.connections(0).await;
@@ -185,7 +188,9 @@ async fn who_serves_is_not_drained_and_the_unknown_has_nothing_to_drain() {
         tunnels_ms: None,
     };
     match stage.call(&command).await {
-        autotag_deploy::proxy::admin::Answer::Error(error) => assert!(error.contains("swap first"), "{error}"),
+        autotag_deploy::proxy::admin::Answer::Error(error) => {
+            assert!(error.contains("swap first"), "{error}");
+        }
         other => panic!("{other:?}"),
     }
     assert_eq!(text(&stage.get("/").await), "a");

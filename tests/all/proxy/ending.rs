@@ -10,7 +10,7 @@ use autotag_deploy::proxy::{self, Options};
 use http::header;
 
 use super::app::App;
-use super::stage::{ask, client, get, limits, soon, text, Stage};
+use super::stage::{Stage, ask, client, get, limits, soon, text};
 use super::websocket::{Frame, WebSocket};
 
 fn bounds() -> Limits {
@@ -38,7 +38,10 @@ async fn what_is_under_way_is_finished_and_clients_are_sent_away_politely() {
     })
     .await;
     let last = ask(&mut kept, get("/")).await.expect("a connection that is kept still works");
-    assert_eq!((text(&last), &last.headers()[header::CONNECTION]), ("a", &header::HeaderValue::from_static("close")));
+    assert_eq!(
+        (text(&last), &last.headers()[header::CONNECTION]),
+        ("a", &header::HeaderValue::from_static("close"))
+    );
     assert_eq!(soon(socket.receive()).await.expect("a Close"), Frame::Close(1012));
     soon(socket.answer_close()).await.expect("a clean end");
     let response = slow.await.expect("no panic").expect("an answer");
@@ -49,7 +52,8 @@ async fn what_is_under_way_is_finished_and_clients_are_sent_away_politely() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_does_not_wait_for_ever() {
     let app = App::start("a").await;
-    let short = Limits { lame_duck: Duration::from_millis(10), shutdown: Duration::from_millis(100), ..limits() };
+    let short =
+        Limits { lame_duck: Duration::from_millis(10), shutdown: Duration::from_millis(100), ..limits() };
     let stage = Stage::with(|options| options.limits = short).await;
     stage.swap(&app).await;
     let address = stage.address;
@@ -72,7 +76,8 @@ async fn a_successor_on_the_same_socket_loses_nothing() {
         let options = Options { limits: bounds(), ..Options::new(&admin) };
         let socket = socket.try_clone().expect("a copy, as a process inherits one");
         let running = proxy::start(options, vec![Inherited::Tcp(socket)]).expect("the proxy starts");
-        let route = serde_json::from_value(serde_json::json!({ "app": "web", "listen": address })).expect("a route");
+        let route =
+            serde_json::from_value(serde_json::json!({ "app": "web", "listen": address })).expect("a route");
         let target = Target { id: app.id.clone(), address: app.address };
         for command in [
             Command::Routes { routes: vec![route] },
@@ -92,7 +97,8 @@ async fn a_successor_on_the_same_socket_loses_nothing() {
                 let mut asked = 0_usize;
                 while !*over.borrow() {
                     // Half of them open a connection for each request, the others when they are told to.
-                    let answer = ask(&mut kept, get("/")).await.unwrap_or_else(|error| panic!("{number}: {error:?}"));
+                    let answer =
+                        ask(&mut kept, get("/")).await.unwrap_or_else(|error| panic!("{number}: {error:?}"));
                     assert_eq!(text(&answer), "a");
                     asked += 1;
                     if number % 2 == 0 || answer.headers().contains_key(header::CONNECTION) {
@@ -104,7 +110,7 @@ async fn a_successor_on_the_same_socket_loses_nothing() {
         })
         .collect();
     let mut running = begin().await;
-    for _ in 0..4 {
+    for _ in 0..20 {
         let successor = begin().await;
         soon(running.stop()).await;
         running = successor;

@@ -4,7 +4,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::app::App;
-use super::stage::{read_out, read_until, soon, Stage};
+use super::stage::{Stage, read_out, read_until, soon};
 use autotag_deploy::proxy::upstream::Target;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -23,7 +23,10 @@ async fn ambiguous_requests_are_refused_and_end_the_connection() {
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", "400"),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n", "400"),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", "501"),
-        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "501"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "501",
+        ),
         ("POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", "400"),
         ("POST / HTTP/1.1\r\nHost: a\r\nX: 1\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"),
@@ -38,7 +41,11 @@ async fn ambiguous_requests_are_refused_and_end_the_connection() {
         ("GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
     ] {
         let seen = stage.raw(format!("{head}{second}").as_bytes()).await;
-        assert!(seen.starts_with(&format!("HTTP/1.1 {status}")) || seen.starts_with(&format!("HTTP/1.0 {status}")), "{head:?}: {seen}");
+        assert!(
+            seen.starts_with(&format!("HTTP/1.1 {status}"))
+                || seen.starts_with(&format!("HTTP/1.0 {status}")),
+            "{head:?}: {seen}"
+        );
         assert_eq!(seen.matches("HTTP/1.").count(), 1, "{head:?}: a second answer in {seen}");
     }
     assert_eq!(app.requests(), 0, "the application has seen one of them");
@@ -90,7 +97,8 @@ async fn an_answer_that_can_be_read_in_two_ways_is_not_passed_on() {
             // Held open until the proxy has made up its mind and closes.
             read_out(&mut stream).await;
         };
-        let (seen, ()) = tokio::join!(stage.raw(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), speak);
+        let (seen, ()) =
+            tokio::join!(stage.raw(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"), speak);
         assert!(seen.starts_with("HTTP/1.1 502"), "{answer:?}: {seen}");
     }
 }

@@ -186,9 +186,12 @@ pub async fn read_until(stream: &mut TcpStream, end: &str) -> String {
     soon(async {
         let mut all = Vec::new();
         while !all.ends_with(end.as_bytes()) {
-            all.push(stream.read_u8().await.unwrap_or_else(|error| {
-                panic!("{error} after {:?}", String::from_utf8_lossy(&all))
-            }));
+            all.push(
+                stream
+                    .read_u8()
+                    .await
+                    .unwrap_or_else(|error| panic!("{error} after {:?}", String::from_utf8_lossy(&all))),
+            );
         }
         String::from_utf8(all).expect("text")
     })

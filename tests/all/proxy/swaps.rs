@@ -128,7 +128,9 @@ async fn nothing_is_lost(manner: Manner) {
     }
     assert_eq!(failures, [""; 0], "{manner:?}: lost");
     let (exchanges, closed) = (load.exchanges.load(Ordering::Relaxed), load.closed.load(Ordering::Relaxed));
-    println!("{manner:?}: {SWAPS} swaps in {took:?}, {exchanges} exchanges, {closed} WebSockets closed, 0 lost");
+    println!(
+        "{manner:?}: {SWAPS} swaps in {took:?}, {exchanges} exchanges, {closed} WebSockets closed, 0 lost"
+    );
     assert!(exchanges > 500, "too little load to show anything: {exchanges}");
     assert!(closed >= SWAPS, "only {closed} WebSockets lived through a swap");
 }

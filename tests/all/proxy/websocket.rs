@@ -4,7 +4,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::app::{App, Manner};
-use super::stage::{read_out, read_until, soon, Stage};
+use super::stage::{Stage, read_out, read_until, soon};
 
 /// A client's end of a WebSocket: just enough to send text and to tell an answer from a Close.
 pub struct WebSocket(TcpStream);
@@ -29,7 +29,7 @@ impl WebSocket {
 
     /// One frame, its mask zero; `last` as the FIN bit.
     pub async fn send(&mut self, opcode: u8, last: bool, payload: &[u8]) -> std::io::Result<()> {
-        let mut frame = vec![opcode | if last { 0x80 } else { 0 }, 0x80 | 126];
+        let mut frame = vec![opcode | if last { 0x80 } else { 0 }, 0xfe];
         frame.extend(u16::try_from(payload.len()).expect("two bytes").to_be_bytes());
         frame.extend([0; 4]);
         frame.extend(payload);
@@ -99,7 +99,7 @@ async fn the_close_comes_between_two_frames() {
     let mut socket = opened(&stage).await;
     // A frame of which half has come: the application sends it back as far as it has it.
     let payload = vec![b'x'; 1000];
-    let mut frame = vec![0x81, 0x80 | 126];
+    let mut frame = vec![0x81, 0xfe];
     frame.extend(1000_u16.to_be_bytes());
     frame.extend([0; 4]);
     frame.extend(&payload);
@@ -177,7 +177,9 @@ async fn one_side_may_stop_sending_and_still_be_sent_to() {
     let stage = Stage::serving(&app).await;
     let mut stream = TcpStream::connect(stage.address).await.expect("connected");
     stream
-        .write_all(b"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\nlast words")
+        .write_all(
+            b"GET /upgrade HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: chat\r\n\r\nlast words",
+        )
         .await
         .expect("sent");
     stream.shutdown().await.expect("half closed");

@@ -11,13 +11,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::forward::{Client, handle};
 use super::guard::Guard;
 use super::limits::Limits;
 use super::listen::{Accepted, Listen, Listener};
-use super::record::Activity;
+use super::record::{Activity, Place};
 use super::state::{Life, State};
 use super::trust::Peer;
 use crate::world::clock;
@@ -34,17 +33,19 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 pub async fn accept(state: Arc<State>, listener: Listener, listen: Listen) {
     let mut life = state.watch_life();
     loop {
-        let accepted = tokio::select! {
+        let next = async {
+            let permit = Arc::clone(&state.places).acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
             biased;
             _ = life.wait_for(|life| *life != Life::Serving) => return,
-            accepted = listener.accept() => accepted,
+            next = next => next,
         };
+        let Ok(permit) = permit else { return };
         match accepted {
             Ok((stream, peer)) => {
-                // One connection may wait here for a place, the others do in the kernel's queue.
-                if let Ok(place) = Arc::clone(&state.places).acquire_owned().await {
-                    start(&state, stream, peer, listen.clone(), place);
-                }
+                start(&state, stream, peer, listen.clone(), Place::take(permit, &state.taken));
             }
             Err(error) => {
                 tracing::warn!(%listen, %error, "cannot accept");
@@ -58,7 +59,7 @@ pub async fn accept(state: Arc<State>, listener: Listener, listen: Listen) {
     }
 }
 
-fn start(state: &Arc<State>, stream: Accepted, peer: Peer, listen: Listen, place: OwnedSemaphorePermit) {
+fn start(state: &Arc<State>, stream: Accepted, peer: Peer, listen: Listen, place: Place) {
     let client = Arc::new(Client { listen, peer, activity: Activity::new(place) });
     let state = Arc::clone(state);
     match stream {

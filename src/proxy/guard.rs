@@ -31,7 +31,8 @@ pub struct Guard<S> {
     activity: Arc<Activity>,
     /// HTTP/2 sends frames between requests as well; only silence counts there.
     http2: Arc<AtomicBool>,
-    first_bytes: bool,
+    /// What is still to come of the first bytes by which HTTP/2 is recognised.
+    preface: &'static [u8],
     seen: usize,
     waits: Waits,
     since: Stopwatch,
@@ -49,7 +50,7 @@ impl<S> Guard<S> {
             stream,
             activity,
             http2,
-            first_bytes: true,
+            preface: b"PRI",
             seen: 0,
             waits: Waits::InHead,
             since: Stopwatch::start(),
@@ -63,15 +64,31 @@ impl<S> Guard<S> {
 
     /// Bytes came in.
     fn on_read(&mut self, bytes: &[u8]) {
-        if std::mem::take(&mut self.first_bytes) && bytes.starts_with(b"PRI") {
-            self.http2.store(true, Ordering::Relaxed);
-        }
+        self.recognise(bytes);
         let http2 = self.http2.load(Ordering::Relaxed);
         self.notice_exchanges();
         if http2 {
             self.begin(Waits::Between);
         } else if self.waits == Waits::Between && self.activity.idle() {
             self.begin(Waits::InHead);
+        }
+    }
+
+    /// Compares the connection's first bytes with those of HTTP/2 (RFC 9113, 3.4), however they are cut.
+    fn recognise(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            match self.preface.split_first() {
+                Some((expected, rest)) if expected == byte => {
+                    self.preface = rest;
+                    if rest.is_empty() {
+                        self.http2.store(true, Ordering::Relaxed);
+                    }
+                }
+                _ => {
+                    self.preface = &[];
+                    return;
+                }
+            }
         }
     }
 
@@ -85,6 +102,10 @@ impl<S> Guard<S> {
     }
 
     fn begin(&mut self, waits: Waits) {
+        if waits != self.waits {
+            // It may be set for later than the new limit.
+            self.read_alarm = None;
+        }
         self.waits = waits;
         self.since = Stopwatch::start();
     }

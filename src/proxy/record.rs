@@ -13,19 +13,40 @@ use super::trust::Peer;
 use super::upstream::Ticket;
 use crate::world::clock::Stopwatch;
 
+/// One of the connections that are allowed, counted as long as it lasts.
+#[derive(Debug)]
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    taken: Arc<AtomicUsize>,
+}
+
+impl Place {
+    /// Counts a connection in.
+    pub fn take(permit: OwnedSemaphorePermit, taken: &Arc<AtomicUsize>) -> Self {
+        taken.fetch_add(1, Ordering::Relaxed);
+        Self { _permit: permit, taken: Arc::clone(taken) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// How many exchanges a client's connection has under way, and how many have ended: what its timeouts
 /// go by.
 #[derive(Debug, Default)]
 pub struct Activity {
     under_way: AtomicUsize,
     ended: AtomicUsize,
-    /// Among the connections that are allowed. Here, so that a tunnel keeps it.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Here, so that a tunnel keeps it.
+    _place: Option<Place>,
 }
 
 impl Activity {
     /// A new connection's, with its place.
-    pub fn new(place: OwnedSemaphorePermit) -> Arc<Self> {
+    pub fn new(place: Place) -> Arc<Self> {
         Arc::new(Self { _place: Some(place), ..Self::default() })
     }
 
@@ -61,7 +82,7 @@ impl Drop for Busy {
 #[derive(Debug)]
 pub struct Record {
     /// Keeps the client's connection from counting as idle.
-    pub busy: Busy,
+    _busy: Busy,
     /// Keeps the upstream from counting as unused.
     pub ticket: Option<Ticket>,
     /// The application.
@@ -97,7 +118,7 @@ impl Record {
     /// Begins one.
     pub fn new(busy: Busy, app: Arc<App>, asked: Asked, stopwatch: Stopwatch) -> Self {
         Self {
-            busy,
+            _busy: busy,
             ticket: None,
             app,
             status: StatusCode::BAD_GATEWAY,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Semaphore, watch};
@@ -36,8 +37,11 @@ pub struct State {
     pub via: Option<String>,
     /// Requests that no application got to see.
     pub refused: Counter,
-    /// A place for each connection from a client.
+    /// A place for each connection from a client, and for the one that each listener is about to accept:
+    /// when all are free, none is on its way either.
     pub places: Arc<Semaphore>,
+    /// Connections from clients.
+    pub taken: Arc<AtomicUsize>,
     table: RwLock<Table>,
     apps: Mutex<HashMap<String, Arc<App>>>,
     listeners: Mutex<Listeners>,
@@ -61,6 +65,7 @@ impl State {
     pub fn new(limits: Limits, via: Option<String>, inherited: HashMap<Listen, Inherited>) -> Arc<Self> {
         Arc::new(Self {
             places: Arc::new(Semaphore::new(limits.connections)),
+            taken: Arc::default(),
             limits: Arc::new(limits),
             via,
             refused: Counter::default(),
@@ -165,10 +170,10 @@ impl State {
 
     /// Connections from clients, tunnels included.
     pub fn connections(&self) -> usize {
-        self.limits.connections.saturating_sub(self.places.available_permits())
+        self.taken.load(Ordering::Relaxed)
     }
 
-    /// Waits until there is none. Only while none is accepted.
+    /// Waits until there is none. For the end only, when none is accepted any more.
     pub async fn deserted(&self) {
         let all = u32::try_from(self.limits.connections).unwrap_or(u32::MAX);
         let _ = self.places.acquire_many(all).await;

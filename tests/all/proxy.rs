@@ -1,0 +1,11 @@
+//! The traffic proxy on real sockets: applications, clients and the admin side are all on loopback.
+
+mod admin;
+mod app;
+mod conformance;
+mod draining;
+mod ending;
+mod smuggling;
+mod stage;
+mod swaps;
+mod websocket;

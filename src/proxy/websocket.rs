@@ -109,11 +109,11 @@ mod tests {
         match length {
             0..126 => frame.push(mask | u8::try_from(length).expect("short")),
             126..0x1_0000 => {
-                frame.push(mask | 126);
+                frame.push(mask + 126);
                 frame.extend(u16::try_from(length).expect("two bytes").to_be_bytes());
             }
             _ => {
-                frame.push(mask | 127);
+                frame.push(mask + 127);
                 frame.extend((length as u64).to_be_bytes());
             }
         }

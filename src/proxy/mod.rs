@@ -140,8 +140,10 @@ impl Running {
         if tokio::time::timeout(limits.shutdown, state.deserted()).await.is_err() {
             tracing::warn!(connections = state.connections(), "cut off");
         }
-        state.set_life(Life::Over);
+        // First the containers' side: clients whose answer has not begun get to hear of it.
         state.cut();
+        let _ = tokio::time::timeout(limits.close_grace, state.deserted()).await;
+        state.set_life(Life::Over);
         self.admin.abort();
     }
 }

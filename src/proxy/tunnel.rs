@@ -60,7 +60,11 @@ async fn pump(
     // A Close that the other end sent by itself has gone through; a second one would be one too many.
     let mut said = false;
     let mut buffer = vec![0; BUFFER];
+    let mut filled = 0..0;
     loop {
+        if stage == Stage::Open && *phase.borrow() >= Phase::CloseTunnels {
+            stage = Stage::Closing;
+        }
         if stage == Stage::Closing && frames.at_boundary() {
             if said {
                 return Ok(());
@@ -69,31 +73,31 @@ async fn pump(
             to.flush().await?;
             stage = Stage::Closed;
         }
+        let bytes = &buffer[filled.clone()];
+        if stage == Stage::Closed {
+            let mut answered = false;
+            follow(&mut frames, bytes, false, &mut answered);
+            if answered {
+                return Ok(());
+            }
+        } else if !bytes.is_empty() {
+            let through = follow(&mut frames, bytes, stage == Stage::Closing, &mut said);
+            to.write_all(&bytes[..through]).await?;
+            to.flush().await?;
+            filled.start += through;
+            continue;
+        }
         let read = tokio::select! {
             read = from.read(&mut buffer) => read?,
-            _ = phase.wait_for(|phase| *phase >= Phase::CloseTunnels), if stage == Stage::Open => {
-                stage = Stage::Closing;
-                continue;
-            }
+            _ = phase.wait_for(|phase| *phase >= Phase::CloseTunnels), if stage == Stage::Open => 0,
         };
-        if read == 0 {
-            return if stage == Stage::Open { to.shutdown().await } else { Ok(()) };
+        // Looked at again before anything else: what came in may be the answer to the Close that the other
+        // direction has sent already, and then it is not to go through.
+        filled = 0..read;
+        if read == 0 && *phase.borrow() < Phase::CloseTunnels {
+            return to.shutdown().await;
         }
-        let mut rest = &buffer[..read];
-        if stage != Stage::Closed {
-            let through = follow(&mut frames, rest, stage == Stage::Closing, &mut said);
-            to.write_all(&rest[..through]).await?;
-            to.flush().await?;
-            rest = &rest[through..];
-        }
-        if stage == Stage::Closing && frames.at_boundary() && !said && !rest.is_empty() {
-            to.write_all(&goodbye).await?;
-            to.flush().await?;
-            stage = Stage::Closed;
-        }
-        let mut answered = false;
-        follow(&mut frames, rest, false, &mut answered);
-        if answered {
+        if read == 0 && stage != Stage::Open {
             return Ok(());
         }
     }

@@ -132,13 +132,17 @@ async fn idle_connections_to_the_application_are_closed_before_it_closes_them() 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swap_closes_what_is_idle_and_leaves_what_is_under_way() {
     let (old, new) = (App::start("old").await, App::start("new").await);
-    let stage = Stage::serving(&old).await;
-    stage.get("/").await;
-    old.connections(1).await;
+    // Nothing but the swap closes an idle connection in this test.
+    let patient = Limits { app_idle: Duration::from_mins(5), ..limits() };
+    let stage = Stage::with(|options| options.limits = patient).await;
+    stage.swap(&old).await;
     let address = stage.address;
-    let slow = tokio::spawn(async move { ask(&mut client(address).await, get("/slow?400")).await });
+    let slow = tokio::spawn(async move { ask(&mut client(address).await, get("/slow?800")).await });
     stage.until(|app| app.current.as_ref().is_some_and(|old| old.requests == 1)).await;
+    stage.get("/").await;
+    old.connections(2).await;
     stage.swap(&new).await;
+    old.connections(1).await;
     assert_eq!(text(&stage.get("/").await), "new");
     let status = stage.status().await;
     assert_eq!(
@@ -147,6 +151,7 @@ async fn a_swap_closes_what_is_idle_and_leaves_what_is_under_way() {
     );
     let report = stage.drain("old", 10_000, None).await;
     assert_eq!((report.requests_cut, report.tunnels_cut), (0, 0));
+    assert!(report.milliseconds > 100, "it has waited for the slow one: {report:?}");
     old.connections(0).await;
     let response = slow.await.expect("no panic").expect("an answer");
     assert_eq!(text(&response), "old");

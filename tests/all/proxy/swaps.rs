@@ -4,8 +4,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use autotag_deploy::world::clock::Stopwatch;
+use autotag_deploy::world::clock::{self, Stopwatch};
 
 use super::app::{App, Manner};
 use super::stage::{Stage, ask, client, get, post, soon, text};
@@ -32,6 +33,8 @@ impl Load {
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     KeepAlive,
+    /// Keeps its connection and seldom asks: what a proxy that closes idle connections loses.
+    Idle,
     NewConnection,
     Post,
     Slow,
@@ -45,9 +48,11 @@ async fn run(kind: Kind, address: SocketAddr, load: Arc<Load>) -> Result<(), Str
     let mut kept = client(address).await;
     while load.goes_on() {
         match kind {
-            Kind::KeepAlive | Kind::NewConnection | Kind::Slow => {
-                if matches!(kind, Kind::NewConnection) {
-                    kept = client(address).await;
+            Kind::KeepAlive | Kind::Idle | Kind::NewConnection | Kind::Slow => {
+                match kind {
+                    Kind::NewConnection => kept = client(address).await,
+                    Kind::Idle => clock::sleep(Duration::from_millis(150)).await,
+                    _ => {}
                 }
                 let path = if matches!(kind, Kind::Slow) { "/slow?120" } else { "/" };
                 let answer = ask(&mut kept, get(path)).await.map_err(failed)?;
@@ -100,6 +105,7 @@ async fn nothing_is_lost(manner: Manner) {
     let load = Arc::<Load>::default();
     let kinds = [
         (Kind::KeepAlive, 3),
+        (Kind::Idle, 4),
         (Kind::NewConnection, 2),
         (Kind::Post, 2),
         (Kind::Slow, 3),

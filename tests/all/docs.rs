@@ -309,7 +309,7 @@ fn nothing_names_the_machine_it_was_written_on() {
     for path in files() {
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         for word in forbidden {
-            // A path of its own, not the middle of one (`.github/work/`).
+            // A path of its own, not the middle of one (`docs/root/`).
             let named = text.match_indices(word).any(|(start, _)| {
                 !text[..start].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '.')
             });

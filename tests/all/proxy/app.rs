@@ -124,6 +124,7 @@ async fn serve(stream: TcpStream, id: Arc<str>, mut life: watch::Receiver<Life>,
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
+        .max_headers(1000)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);

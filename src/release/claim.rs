@@ -4,6 +4,8 @@
 //! version's tag, both or neither. Creating the tag alone would order nothing: a minor and a patch, racing,
 //! take different names and never meet. The head is where they meet.
 
+use semver::Version;
+
 use super::stage::Staged;
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::image::reference::ImageName;
@@ -101,7 +103,11 @@ fn updates(order: &ClaimOrder<'_>, object: &ObjectId) -> Result<Vec<RefUpdate>, 
     }];
     // A tag that is there already, made by hand or by the claim that this image joins, stays as it is. The
     // claim then needs a ref of its own: once the head has moved on nothing else would keep its object.
-    let name = if order.next.tag_exists { kept_as(order.claim_ref, object)? } else { tag_ref(order)? };
+    let name = if order.next.tag_exists {
+        kept_as(order.claim_ref, object)?
+    } else {
+        tag_ref(order.prefix, &order.next.version)?
+    };
     updates.push(RefUpdate { name, before: ObjectId::zero(), after: object.clone() });
     Ok(updates)
 }
@@ -125,9 +131,7 @@ const HOLDS: usize = 3;
 /// Makes sure that the version's tag is there and means the claimed commit: GitHub would make a missing one
 /// for the release, at the head of the default branch.
 pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &Known) -> Result<(), Failure> {
-    let name = prefix.ref_of(&known.claim.version).map_err(|error| {
-        Failure::new(FailureKind::Internal, "naming the tag", error.to_string(), "report this as a defect")
-    })?;
+    let name = tag_ref(prefix, &known.claim.version)?;
     for _ in 0..HOLDS {
         if let Some(found) = forge.read_ref(&name).await? {
             let commit = super::survey::commit_of(forge, &found).await?;
@@ -159,8 +163,8 @@ pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &Known) -> 
     ))
 }
 
-fn tag_ref(order: &ClaimOrder<'_>) -> Result<RefName, Failure> {
-    order.prefix.ref_of(&order.next.version).map_err(|error| {
+fn tag_ref(prefix: &TagPrefix, version: &Version) -> Result<RefName, Failure> {
+    prefix.ref_of(version).map_err(|error| {
         Failure::new(FailureKind::Internal, "naming the tag", error.to_string(), "report this as a defect")
     })
 }
@@ -177,7 +181,7 @@ fn is_final(words: &str) -> bool {
 /// Whether a refusal was for no race: head and tag are as they were when the claim was sent.
 async fn nothing_moved(forge: &impl Forge, order: &ClaimOrder<'_>) -> Result<bool, Failure> {
     let head = forge.read_ref(order.claim_ref).await?.map(|found| found.target);
-    let tag = forge.read_ref(&tag_ref(order)?).await?;
+    let tag = forge.read_ref(&tag_ref(order.prefix, &order.next.version)?).await?;
     Ok(head == order.next.head && tag.is_some() == order.next.tag_exists)
 }
 

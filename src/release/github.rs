@@ -109,10 +109,7 @@ async fn images(forge: &impl Forge, facts: &ReleaseFacts<'_>) -> Result<Vec<Clai
                 break;
             }
         }
-        next = match previous {
-            Some(id) => Some(survey::claim_at(forge, &id).await?),
-            None => None,
-        };
+        next = survey::claim_before(forge, previous.as_ref()).await?;
     }
     claims.reverse();
     Ok(claims)

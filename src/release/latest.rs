@@ -96,10 +96,7 @@ async fn highest_published(
                 best = Some((claim.version.clone(), manifest));
             }
         }
-        next = match &claim.previous {
-            Some(id) => Some(survey::claim_at(forge, id).await?),
-            None => None,
-        };
+        next = survey::claim_before(forge, claim.previous.as_ref()).await?;
     }
     Ok(best)
 }

@@ -96,6 +96,14 @@ pub async fn claim_at(forge: &impl Forge, id: &ObjectId) -> Result<Known, Failur
     Ok(Known { id: id.clone(), claim })
 }
 
+/// One step back along the chain: the claim that `previous` names, if there is one.
+pub async fn claim_before(forge: &impl Forge, previous: Option<&ObjectId>) -> Result<Option<Known>, Failure> {
+    match previous {
+        Some(id) => claim_at(forge, id).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 fn broken_chain(id: &ObjectId, why: String) -> Failure {
     Failure::new(
         FailureKind::Conflict,
@@ -170,10 +178,7 @@ async fn walk(
             }
             newer.push(known);
         }
-        next = match previous {
-            Some(id) => Some(claim_at(forge, &id).await?),
-            None => None,
-        };
+        next = claim_before(forge, previous.as_ref()).await?;
     }
     match by {
         _ if !mine.is_empty() => Ok(Standing::Claimed { mine, newer }),

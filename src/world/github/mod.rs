@@ -14,8 +14,6 @@ use super::Outcome;
 use super::retry::Patience;
 use crate::secret::Secret;
 
-pub use client::Call;
-
 /// One repository on a GitHub server.
 #[derive(Debug, Clone)]
 pub struct GitHub {

@@ -1,3 +1,5 @@
-//! The deployment: what the action and the server's program say to each other.
+//! The deployment: what the action and the server's program say to each other, and the action's side of it.
 
+#[cfg(feature = "action")]
+pub mod known_hosts;
 pub mod protocol;

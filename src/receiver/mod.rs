@@ -15,8 +15,11 @@ pub mod admit;
 pub mod app_file;
 pub mod config_hash;
 pub mod journal;
+pub mod layout;
 pub mod lock;
+pub mod relay;
 pub mod rollout;
+pub mod serve;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -5,12 +5,16 @@
 pub mod clock;
 #[cfg(feature = "action")]
 pub mod docker;
+#[cfg(feature = "receiver")]
+pub mod engine;
 #[cfg(feature = "action")]
 pub mod github;
 #[cfg(feature = "action")]
 pub mod registry;
 #[cfg(feature = "action")]
 pub mod retry;
+#[cfg(feature = "action")]
+pub mod ssh;
 #[cfg(feature = "action")]
 mod tls;
 mod trouble;

@@ -149,6 +149,9 @@ pub struct Status {
     pub drift: Vec<String>,
     /// Versions that were rolled back.
     pub bad: Vec<Version>,
+    /// Who is changing it at this moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub busy: Option<Holder>,
     /// The highest version that traffic was ever switched to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub highest: Option<Version>,

@@ -37,9 +37,9 @@ macro_rules! text_type {
 }
 
 /// An application's name: it is also its file's, its containers' and its system user's, so it is what all of
-/// them allow: a lower-case letter, then at most 27 lower-case letters, digits or single `-`.
+/// them allow: a lower-case letter, then at most 23 lower-case letters, digits or single `-`.
 ///
-/// 28 and the receiver's prefix stay below the 32 of a system user's name (useradd(8)).
+/// 24 and the prefix of the system user, `autotag-`, are the 32 that a user's name may have (useradd(8)).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AppName(String);
@@ -50,7 +50,7 @@ impl FromStr for AppName {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let fits = text.len() <= 28
+        let fits = text.len() <= 24
             && text.starts_with(|first: char| first.is_ascii_lowercase())
             && !text.ends_with('-')
             && !text.contains("--")
@@ -59,7 +59,7 @@ impl FromStr for AppName {
             Ok(Self(text.to_owned()))
         } else {
             Err(Malformed(
-                "a name of at most 28 lower-case letters, digits and single `-`, a letter first, such as `shop-api`"
+                "a name of at most 24 lower-case letters, digits and single `-`, a letter first, such as `shop-api`"
                     .to_owned(),
             ))
         }

@@ -152,10 +152,10 @@ fn words_are_whole_words() {
 
 #[test]
 fn names_are_what_users_files_and_containers_allow() {
-    for text in ["a", "shop-api", "a1", &"a".repeat(28)] {
+    for text in ["a", "shop-api", "a1", &"a".repeat(24)] {
         assert!(text.parse::<AppName>().is_ok(), "{text:?}");
     }
-    for text in ["", "1a", "-a", "a-", "a--b", "A", "a_b", "a.b", "a/b", "..", "ä", "a b", &"a".repeat(29)] {
+    for text in ["", "1a", "-a", "a-", "a--b", "A", "a_b", "a.b", "a/b", "..", "ä", "a b", &"a".repeat(25)] {
         assert!(text.parse::<AppName>().is_err(), "{text:?} was accepted");
     }
     for text in ["", "short", "-1234567", "ABCDEFGH", "a/b/c/d/e", &"a".repeat(65)] {
@@ -203,6 +203,7 @@ fn answers_go_round() {
             running: Some(running.clone()),
             drift: vec!["the container was stopped".to_owned()],
             bad: vec!["1.2.2".parse().unwrap()],
+            busy: None,
             highest: None,
             asked: Some(entry(&ends[0])),
         })),

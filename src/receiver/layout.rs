@@ -1,0 +1,105 @@
+//! Where everything of the receiver lies on a server.
+
+use std::path::{Path, PathBuf};
+
+use crate::deploy::protocol::AppName;
+
+/// The system user of the proxy. No application's user can have this name: it has a `_`.
+pub const PROXY_USER: &str = "autotag_proxy";
+/// The group of those who may open the receiver's socket.
+pub const GROUP: &str = "autotag";
+/// What stands before an application's name in that of its system user.
+pub const USER_PREFIX: &str = "autotag-";
+
+/// The places, below `/` or below another folder (tests, `--root`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self::below("/")
+    }
+}
+
+impl Layout {
+    /// As if this folder were `/`.
+    pub fn below(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The folder that is taken for `/`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The app files' folder, root's.
+    pub fn app_files(&self) -> PathBuf {
+        self.at("etc/autotag")
+    }
+
+    /// An application's app file.
+    pub fn app_file(&self, app: &AppName) -> PathBuf {
+        self.at(&format!("etc/autotag/{app}.yaml"))
+    }
+
+    /// An application's state, journal, lock and snapshots, root's, mode 0700.
+    pub fn state(&self, app: &AppName) -> PathBuf {
+        self.at(&format!("var/lib/autotag/{app}"))
+    }
+
+    /// The file whose lock an application's changes take.
+    pub fn lock(&self, app: &AppName) -> PathBuf {
+        self.state(app).join("lock")
+    }
+
+    /// An application's journal.
+    pub fn journal(&self, app: &AppName) -> PathBuf {
+        self.state(app).join("journal.jsonl")
+    }
+
+    /// The folder of the socket of `serve`: root's, of the group [`GROUP`], mode 0750.
+    pub fn run(&self) -> PathBuf {
+        self.at("run/autotag")
+    }
+
+    /// The socket of `serve`.
+    pub fn socket(&self) -> PathBuf {
+        self.at("run/autotag/serve.sock")
+    }
+
+    /// The folder of the proxy's admin socket: the proxy's user's, mode 0700.
+    pub fn proxy_run(&self) -> PathBuf {
+        self.at("run/autotag-proxy")
+    }
+
+    /// The proxy's admin socket.
+    pub fn proxy_admin(&self) -> PathBuf {
+        self.at("run/autotag-proxy/admin.sock")
+    }
+
+    /// The keys that may log in as an application's user: root's, and read by sshd.
+    pub fn authorized_keys(&self, app: &AppName) -> PathBuf {
+        self.at(&format!("etc/autotag/keys/{app}"))
+    }
+
+    /// The users of this machine, passwd(5).
+    pub fn passwd(&self) -> PathBuf {
+        self.at("etc/passwd")
+    }
+
+    /// The host's own Docker configuration, for pulls that bring no credentials.
+    pub fn docker_config(&self) -> PathBuf {
+        self.at("root/.docker/config.json")
+    }
+}
+
+/// The system user of an application.
+pub fn user_of(app: &AppName) -> String {
+    format!("{USER_PREFIX}{app}")
+}

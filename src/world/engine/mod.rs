@@ -1,0 +1,220 @@
+//! The Docker Engine on a server, as far as a rollout needs it.
+//!
+//! The calls say what is wanted, not how: stopping what is stopped and removing what is gone succeed, so
+//! that every step of a rollout can be repeated after a crash.
+
+mod docker;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use docker::DockerEngine;
+
+use super::Outcome;
+use crate::image::reference::{Digest, ImageName};
+use crate::secret::{Credentials, Secret};
+
+/// A container's full id, as the Engine writes it.
+pub type Id = String;
+
+/// An image that is on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalImage {
+    /// The image's own id: what `containers` name, and what is removed.
+    pub id: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it brings a HEALTHCHECK that is not switched off.
+    pub has_healthcheck: bool,
+    /// The digests under which it was pulled, by repository (`RepoDigests`).
+    pub digests: Vec<(ImageName, Digest)>,
+}
+
+/// What a container is made of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the Engine's API and the Compose specification document these names")]
+pub struct ContainerSpec {
+    pub name: String,
+    /// `repository@digest`.
+    pub image: String,
+    pub labels: BTreeMap<String, String>,
+    pub environment: BTreeMap<String, Secret>,
+    pub entrypoint: Option<Vec<String>>,
+    pub command: Option<Vec<String>>,
+    pub user: Option<String>,
+    pub working_dir: Option<PathBuf>,
+    pub read_only: bool,
+    pub init: bool,
+    pub tmpfs: Vec<PathBuf>,
+    /// `SOURCE:TARGET[:ro]` where the source is a path or a volume's name.
+    pub binds: Vec<String>,
+    /// At least one; the first is the container's own, the others are joined before it starts.
+    pub networks: Vec<String>,
+    pub healthcheck: Option<HealthcheckSpec>,
+    pub restart: RestartSpec,
+    pub cap_drop: Vec<String>,
+    pub cap_add: Vec<String>,
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Billionths of a processor.
+    pub nano_cpus: Option<u64>,
+    pub pids_limit: Option<u32>,
+    /// Bytes.
+    pub shm_size: Option<u64>,
+    pub stop_grace_period: Option<Duration>,
+    pub stop_signal: Option<String>,
+}
+
+/// Docker's health check, where the image's is not to be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the Engine's API documents these names")]
+pub enum HealthcheckSpec {
+    Disabled,
+    Test {
+        test: Vec<String>,
+        interval: Option<Duration>,
+        timeout: Option<Duration>,
+        retries: Option<u32>,
+        start_period: Option<Duration>,
+    },
+}
+
+/// When Docker starts a container again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the Engine's API documents these names")]
+pub enum RestartSpec {
+    #[default]
+    No,
+    Always,
+    UnlessStopped,
+    OnFailure(Option<u32>),
+}
+
+/// What Docker's health check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Healthy {
+    /// There is no check.
+    Unchecked,
+    /// It has not said yes yet; failures may not count yet.
+    Starting,
+    /// It says yes.
+    Yes,
+    /// It says no. Not final: it may say yes later.
+    No,
+}
+
+/// A container as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerFacts {
+    /// Its full id.
+    pub id: Id,
+    /// Its name, without the leading `/`.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The id of its image.
+    pub image_id: String,
+    /// Whether it runs (a paused one runs, a restarting one does not).
+    pub running: bool,
+    /// The exit code of its last end, where it does not run and has run.
+    pub exit_code: Option<i64>,
+    /// Docker's words where it could not be started or was killed for want of memory.
+    pub trouble: Option<String>,
+    /// How often Docker has started it again.
+    pub restarts: u64,
+    /// What Docker's health check says.
+    pub health: Healthy,
+    /// The output of the last checks, the oldest first; each with its exit code.
+    pub health_log: Vec<(i64, String)>,
+    /// Its address in each network that it is in and has one in.
+    pub addresses: BTreeMap<String, IpAddr>,
+    /// Its environment, restart policy, limits, mounts and networks, in a form that can be compared with
+    /// that of another moment: two containers made from equal specs have equal ones.
+    pub configuration: String,
+}
+
+/// What became of a command in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Executed {
+    /// Its exit code.
+    pub exit_code: i64,
+    /// What it wrote, both streams, its last part where that is long.
+    pub output: String,
+}
+
+/// Something happened to a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerEvent {
+    /// Which.
+    pub id: Id,
+    /// The Engine's word: `start`, `die`, `health_status: healthy`, `destroy` ...
+    pub action: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Tells of events until it is dropped or the Engine goes away.
+#[expect(async_fn_in_trait, reason = "awaited in the task that owns it")]
+pub trait Events {
+    /// The next one; an error means that the Engine went away, and some may have been missed.
+    async fn next(&mut self) -> Outcome<ContainerEvent>;
+}
+
+/// The Docker Engine.
+pub trait Engine: Send + Sync + 'static {
+    /// Its events.
+    type Events: Events + Send;
+
+    /// Whether it answers, and its version.
+    fn version(&self) -> impl Future<Output = Outcome<String>> + Send;
+    /// Pulls `name@digest`. Without credentials it asks without.
+    fn pull(
+        &self,
+        name: &ImageName,
+        digest: &Digest,
+        credentials: Option<&Credentials>,
+    ) -> impl Future<Output = Outcome<()>> + Send;
+    /// `name@digest` on this machine; `None` where it is not.
+    fn image(
+        &self,
+        name: &ImageName,
+        digest: &Digest,
+    ) -> impl Future<Output = Outcome<Option<LocalImage>>> + Send;
+    /// All images that were pulled from a repository.
+    fn images(&self, name: &ImageName) -> impl Future<Output = Outcome<Vec<LocalImage>>> + Send;
+    /// Removes `name@digest`; one that is gone or that a container uses is left, and `false` is told.
+    fn remove_image(&self, name: &ImageName, digest: &Digest) -> impl Future<Output = Outcome<bool>> + Send;
+    /// Makes a bridge network with these labels, unless there is one of the name.
+    fn ensure_network(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> impl Future<Output = Outcome<()>> + Send;
+    /// Removes a network; one that is gone is gone.
+    fn remove_network(&self, name: &str) -> impl Future<Output = Outcome<()>> + Send;
+    /// Makes a container, and does not start it.
+    fn create(&self, spec: &ContainerSpec) -> impl Future<Output = Outcome<Id>> + Send;
+    /// Starts it; one that runs is left alone.
+    fn start(&self, id: &str) -> impl Future<Output = Outcome<()>> + Send;
+    /// Stops it: its signal, the grace period, SIGKILL. One that is stopped or gone is stopped.
+    fn stop(&self, id: &str, grace: Option<Duration>) -> impl Future<Output = Outcome<()>> + Send;
+    /// Removes it with its anonymous volumes, running or not; one that is gone is gone.
+    fn remove(&self, id: &str) -> impl Future<Output = Outcome<()>> + Send;
+    /// How it is, by id or name; `None` where there is none.
+    fn inspect(&self, id: &str) -> impl Future<Output = Outcome<Option<ContainerFacts>>> + Send;
+    /// All containers, stopped ones included, that carry all these labels.
+    fn labelled(&self, labels: &[(&str, &str)]) -> impl Future<Output = Outcome<Vec<ContainerFacts>>> + Send;
+    /// Its last lines, both streams in order, the oldest first.
+    fn logs(&self, id: &str, lines: u32) -> impl Future<Output = Outcome<Vec<String>>> + Send;
+    /// Runs a command in it, to its end or to the deadline.
+    fn execute(
+        &self,
+        id: &str,
+        command: &[String],
+        deadline: Duration,
+    ) -> impl Future<Output = Outcome<Executed>> + Send;
+    /// Events of containers with this label, from now on: nothing that happens after this returns is missed.
+    fn events(&self, label: &str) -> impl Future<Output = Outcome<Self::Events>> + Send;
+}

@@ -75,7 +75,7 @@ pub fn deploy(
         at,
         run: request.run.clone(),
     };
-    if let Some(known) = known(&release, state)? {
+    if let Some(known) = known_deploy(request, state)? {
         return Ok(Admitted::Known(known));
     }
     let active = settled(state)?;
@@ -163,6 +163,21 @@ pub fn known_rollback(request: &Rollback, state: &State) -> Result<Option<Record
     }
 }
 
+/// A deployment that was asked for before. It needs no configuration, which may be broken by now.
+pub fn known_deploy(request: &Deploy, state: &State) -> Result<Option<Record>, Refused> {
+    match state.record_of(&request.deployment) {
+        Some(record) => {
+            let known = &record.release;
+            let same = known.image == request.image
+                && known.digest == request.digest
+                && known.version == request.version
+                && known.commit == request.commit;
+            if same { Ok(Some(record.clone())) } else { Err(id_taken(&request.deployment)) }
+        }
+        None => Ok(None),
+    }
+}
+
 /// Whether the image's labels say the same as the request. Images that this action built have them; others
 /// may lack them.
 pub fn labels(release: &Release, labels: &BTreeMap<String, String>) -> Result<(), Refused> {
@@ -203,14 +218,6 @@ fn unfinished(release: &Release) -> Refused {
             release.version, release.deployment
         ),
     )
-}
-
-fn known(release: &Release, state: &State) -> Result<Option<Record>, Refused> {
-    match state.record_of(&release.deployment) {
-        Some(record) if is_same_image(&record.release, release) => Ok(Some(record.clone())),
-        Some(_) => Err(id_taken(&release.deployment)),
-        None => Ok(None),
-    }
 }
 
 fn id_taken(deployment: &crate::deploy::protocol::DeploymentId) -> Refused {

@@ -93,6 +93,11 @@ impl Layout {
         self.at("etc/passwd")
     }
 
+    /// The groups of this machine, group(5).
+    pub fn group(&self) -> PathBuf {
+        self.at("etc/group")
+    }
+
     /// The host's own Docker configuration, for pulls that bring no credentials.
     pub fn docker_config(&self) -> PathBuf {
         self.at("root/.docker/config.json")

@@ -14,12 +14,21 @@
 pub mod admit;
 pub mod app_file;
 pub mod config_hash;
+pub mod container;
+pub mod docker_config;
+pub mod drift;
+pub mod driver;
+pub mod front;
+pub mod job;
 pub mod journal;
 pub mod layout;
 pub mod lock;
+pub mod probe;
 pub mod relay;
 pub mod rollout;
 pub mod serve;
+pub mod settings;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tidy;

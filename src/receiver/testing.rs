@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use super::layout::Layout;
 use super::lock::{Lock, Tried};
+use super::settings::{Settings, Variables};
 use super::state::{Instance, Order, Phase, Purpose, Record, Release, State};
 use crate::deploy::protocol::Holder;
 use crate::image::reference::Digest;
+use crate::world::engine::{ContainerFacts, Healthy};
 
 pub(crate) fn release(version: &str) -> Release {
     Release {
@@ -47,5 +50,32 @@ pub(crate) fn lock(folder: &Path) -> Lock {
     match Lock::try_take(&folder.join("lock"), &holder) {
         Ok(Tried::Taken(lock)) => lock,
         other => panic!("a new lock is free: {other:?}"),
+    }
+}
+
+/// The settings of an app file whose environment files are empty.
+pub(crate) fn settings(app_file: &str) -> Settings {
+    let folder = tempfile::tempdir().unwrap();
+    let (layout, app) = (Layout::below(folder.path()), "app".parse().unwrap());
+    std::fs::create_dir_all(layout.app_files()).unwrap();
+    std::fs::write(layout.app_file(&app), app_file).unwrap();
+    Settings::today(&layout, &app, Variables::new()).unwrap_or_else(|refused| panic!("{app_file}: {refused}"))
+}
+
+/// A container that runs and is healthy.
+pub(crate) fn facts() -> ContainerFacts {
+    ContainerFacts {
+        id: "a".repeat(64),
+        name: "autotag-app-deployment-1".to_owned(),
+        labels: [].into(),
+        image_id: "sha256:1".to_owned(),
+        running: true,
+        exit_code: None,
+        trouble: None,
+        restarts: 0,
+        health: Healthy::Yes,
+        health_log: Vec::new(),
+        addresses: [].into(),
+        configuration: "as made".to_owned(),
     }
 }

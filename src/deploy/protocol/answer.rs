@@ -228,6 +228,8 @@ pub enum Because {
     NotRecorded,
     /// An earlier deployment is not finished, and could not be.
     Unfinished,
+    /// Docker, the proxy, the disk or the receiver itself does not work on the server; nothing was begun.
+    Host,
 }
 
 /// The result: the last line, and the only one that tells of success.

@@ -1,9 +1,148 @@
 //! `serve`: root's part. It owns Docker, app files, state, lock and journal, and answers on a Unix socket.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `who` | whose request it is, as the kernel says |
+//! | `session` | one connection: reads the request, passes the answers on |
+//! | `desk` | each application's turn, and the job that is at work |
+//! | `change` | deploy, rollback, recovery: under the lock |
+//! | `ask` | status, history, logs |
+//! | `watch` | Docker's events and the proxy's restarts: keeps the proxy pointed at what serves |
+//!
+//! A job does not depend on the connection that asked for it: it goes on when SSH drops, and when this
+//! process is killed its successor recovers from the state.
 
-use super::layout::Layout;
+mod ask;
+mod change;
+mod desk;
+mod session;
+pub mod watch;
+mod who;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::net::UnixListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Semaphore;
+
+use super::front::Front;
+use super::layout::{GROUP, Layout};
+use crate::deploy::protocol::AppName;
+use crate::proxy::listen::bind_unix;
+use crate::world::clock;
+use crate::world::engine::{DockerEngine, Engine};
+use desk::Desk;
+
+/// Connections at a time; more wait in the socket's queue.
+const SESSIONS: usize = 64;
+
+/// How long a deployment at work may go on after SIGTERM. What is not finished then is recovered by the
+/// next start. systemd's default before SIGKILL is 90 s.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(75);
+
+/// Everything that a request needs.
+#[derive(Debug)]
+pub(crate) struct Server<E> {
+    pub(crate) layout: Layout,
+    pub(crate) engine: E,
+    pub(crate) front: Front,
+    pub(crate) desk: Desk,
+}
 
 /// Runs until SIGTERM or SIGINT.
-#[expect(clippy::unused_async, reason = "what follows awaits")]
-pub async fn run(_layout: Layout) -> anyhow::Result<()> {
-    anyhow::bail!("not there yet")
+pub async fn run(layout: Layout) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let engine = DockerEngine::connect("/var/run/docker.sock");
+    let listener = open(&layout)?;
+    let server = Arc::new(Server { front: Front::new(&layout), layout, engine, desk: Desk::default() });
+    tracing::info!(socket = %server.layout.socket().display(), "serving");
+    let watching = tokio::spawn(watch::watch(Arc::clone(&server)));
+    let accepting = tokio::spawn(accept(Arc::clone(&server), listener));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    accepting.abort();
+    watching.abort();
+    tracing::info!("stopping when what is at work is done");
+    if tokio::time::timeout(GRACE, server.desk.idle()).await.is_err() {
+        tracing::warn!("a deployment is still at work; the next start goes on from its state");
+    }
+    Ok(())
+}
+
+/// The socket, for root and the group of the applications' users. The folder's rights say the same again.
+fn open(layout: &Layout) -> anyhow::Result<UnixListener> {
+    let (folder, socket) = (layout.run(), layout.socket());
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let listener =
+        bind_unix(&socket, Some(0o600)).with_context(|| format!("opening {}", socket.display()))?;
+    match group(&layout.group())? {
+        None => {
+            tracing::warn!("there is no group {GROUP}: only root can ask. `autotag-receiver init` makes it")
+        }
+        Some(group) => {
+            for (path, mode) in [(&folder, 0o750), (&socket, 0o660)] {
+                std::os::unix::fs::chown(path, None, Some(group))
+                    .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)))
+                    .with_context(|| format!("giving {} to the group {GROUP}", path.display()))?;
+            }
+        }
+    }
+    Ok(listener)
+}
+
+/// The number of the applications' group, group(5).
+fn group(file: &Path) -> anyhow::Result<Option<u32>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    Ok(text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(GROUP)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    }))
+}
+
+async fn accept<E: Engine>(server: Arc<Server<E>>, listener: UnixListener) {
+    let places = Arc::new(Semaphore::new(SESSIONS));
+    loop {
+        // Never closed, so this cannot fail.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let server = Arc::clone(&server);
+                tokio::spawn(async move {
+                    session::serve(server, stream).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept");
+                clock::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// The applications that have an app file, by name.
+pub(crate) fn apps(layout: &Layout) -> std::io::Result<Vec<AppName>> {
+    let entries = match std::fs::read_dir(layout.app_files()) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut apps = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let app = name.to_str().and_then(|name| name.strip_suffix(".yaml")).map(str::parse::<AppName>);
+        match app {
+            Some(Ok(app)) => apps.push(app),
+            Some(Err(_)) => tracing::warn!(?name, "not the name of an application: left alone"),
+            None => {}
+        }
+    }
+    apps.sort();
+    Ok(apps)
 }

@@ -1,0 +1,209 @@
+//! How what runs differs from what should: in words, from facts. Pure.
+
+use std::net::IpAddr;
+
+use super::config_hash::ConfigHash;
+use super::state::{Instance, State};
+use crate::proxy::admin::AppStatus;
+use crate::world::engine::{ContainerFacts, LocalImage};
+
+/// What is known at this moment. An `Err` is a question that could not be answered; it is told, too.
+#[derive(Debug)]
+pub struct Facts<'a> {
+    /// The container that should serve.
+    pub container: Result<Option<ContainerFacts>, String>,
+    /// All containers with the application's label.
+    pub labelled: Result<Vec<ContainerFacts>, String>,
+    /// The image that should run.
+    pub image: Result<Option<LocalImage>, String>,
+    /// What the container was made as, as far as it was noted then.
+    pub made_as: Option<String>,
+    /// What the proxy knows; `None` where the application needs none.
+    pub proxy: Option<Result<Option<AppStatus>, String>>,
+    /// The address that the proxy should send requests to.
+    pub address: Option<IpAddr>,
+    /// The hash of today's app file and environment.
+    pub today: Result<ConfigHash, String>,
+    /// What should be.
+    pub state: &'a State,
+}
+
+/// Each difference in a sentence; none where all is as it should be.
+pub fn drift(facts: &Facts<'_>) -> Vec<String> {
+    let mut found = Vec::new();
+    let Some(active) = facts.state.active() else {
+        if let Ok(containers) = &facts.labelled {
+            strangers(&mut found, containers, facts.state);
+        }
+        return found;
+    };
+    container(&mut found, facts, active);
+    match &facts.labelled {
+        Ok(containers) => strangers(&mut found, containers, facts.state),
+        Err(why) => found.push(format!("the containers could not be listed: {why}")),
+    }
+    match &facts.image {
+        Ok(Some(_)) => {}
+        Ok(None) => found.push(format!(
+            "the image {} is not on this machine any more; a restart would have to pull it",
+            active.release.digest
+        )),
+        Err(why) => found.push(format!("the image could not be looked at: {why}")),
+    }
+    proxy(&mut found, facts, active);
+    match &facts.today {
+        Ok(today) if *today == active.release.config => {}
+        Ok(_) => found.push(
+            "the app file or its environment changed since the deployment: deploy again to apply it"
+                .to_owned(),
+        ),
+        Err(why) => found.push(why.clone()),
+    }
+    found
+}
+
+fn container(found: &mut Vec<String>, facts: &Facts<'_>, active: &Instance) {
+    let short = active.container.short();
+    match &facts.container {
+        Err(why) => found.push(format!("the container {short} could not be looked at: {why}")),
+        Ok(None) => found.push(format!("the container {short} was removed")),
+        Ok(Some(container)) => {
+            if !container.running {
+                let code = container.exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
+                found.push(format!("the container {short} does not run{code}"));
+            }
+            if container.health == crate::world::engine::Healthy::No {
+                found.push(format!("the container {short} is unhealthy"));
+            }
+            if facts.made_as.as_ref().is_some_and(|made_as| *made_as != container.configuration) {
+                found.push(format!(
+                    "the container {short} was edited by hand (docker update, docker network)"
+                ));
+            }
+            if let Ok(Some(image)) = &facts.image
+                && image.id != container.image_id
+            {
+                found
+                    .push(format!("the container {short} runs another image than {}", active.release.digest));
+            }
+        }
+    }
+}
+
+/// Containers that carry the application's label and are none that the state knows.
+fn strangers(found: &mut Vec<String>, containers: &[ContainerFacts], state: &State) {
+    use super::state::Phase;
+    let known: Vec<&str> = match &state.change {
+        Phase::Steady { active } => active.iter().map(|one| one.container.as_str()).collect(),
+        // One is being tried, and has no id yet.
+        Phase::Pending { .. } => return,
+        Phase::Unverified { new, old } => old.iter().chain([new]).map(|one| one.container.as_str()).collect(),
+        Phase::Leaving { active, leaving, .. } => {
+            active.iter().chain([leaving]).map(|one| one.container.as_str()).collect()
+        }
+    };
+    for container in containers.iter().filter(|one| !known.contains(&one.id.as_str())) {
+        found.push(format!(
+            "the container {} carries this application's label and is not known",
+            container.name
+        ));
+    }
+}
+
+fn proxy(found: &mut Vec<String>, facts: &Facts<'_>, active: &Instance) {
+    let Some(proxy) = &facts.proxy else { return };
+    let current = match proxy {
+        Err(why) => return found.push(why.clone()),
+        Ok(known) => known.as_ref().and_then(|known| known.current.as_ref()),
+    };
+    match (current, facts.address) {
+        (None, _) => found.push("the proxy sends requests nowhere".to_owned()),
+        (Some(current), _) if current.id != active.container.as_str() => {
+            found.push(format!("the proxy sends requests to another container, {:.12}", current.id));
+        }
+        (Some(current), Some(address)) if current.address.ip() != address => {
+            found.push(format!(
+                "the proxy sends requests to {}, the container is at {address}",
+                current.address
+            ));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::admin::UpstreamStatus;
+    use crate::receiver::testing::{facts as running, steady};
+    use crate::world::engine::Healthy;
+
+    fn serving(id: &str, address: &str) -> Option<Result<Option<AppStatus>, String>> {
+        let current =
+            UpstreamStatus { id: id.to_owned(), address: address.parse().unwrap(), requests: 0, tunnels: 0 };
+        Some(Ok(Some(AppStatus {
+            app: "app".to_owned(),
+            current: Some(current),
+            leaving: vec![],
+            waiting: 0,
+        })))
+    }
+
+    fn well(state: &State) -> Facts<'_> {
+        let config = state.active().expect("it serves").release.config.clone();
+        Facts {
+            container: Ok(Some(running())),
+            labelled: Ok(vec![running()]),
+            image: Ok(Some(LocalImage {
+                id: "sha256:1".to_owned(),
+                labels: [].into(),
+                has_healthcheck: true,
+                digests: Vec::new(),
+            })),
+            made_as: Some("as made".to_owned()),
+            proxy: serving(&"a".repeat(64), "10.0.0.2:80"),
+            address: Some("10.0.0.2".parse().unwrap()),
+            today: Ok(config),
+            state,
+        }
+    }
+
+    #[test]
+    fn where_all_is_well_there_is_none() {
+        assert_eq!(drift(&well(&steady("1.0.0"))), [""; 0]);
+        let nothing = State::new("app".parse().unwrap());
+        let facts = Facts { labelled: Ok(vec![]), state: &nothing, ..well(&steady("1.0.0")) };
+        assert_eq!(drift(&facts), [""; 0]);
+    }
+
+    #[test]
+    fn each_difference_is_named() {
+        let state = steady("1.0.0");
+        let container = |change: &dyn Fn(&mut ContainerFacts)| {
+            let mut facts = running();
+            change(&mut facts);
+            Ok(Some(facts))
+        };
+        let stranger = ContainerFacts { id: "b".repeat(64), name: "by-hand".to_owned(), ..running() };
+        let other = "sha256:".to_owned() + &"0".repeat(64);
+        let cases: Vec<(Facts<'_>, &str)> = vec![
+            (Facts { container: Ok(None), ..well(&state) }, "was removed"),
+            (Facts { container: container(&|it| it.running = false), ..well(&state) }, "does not run"),
+            (Facts { container: container(&|it| it.health = Healthy::No), ..well(&state) }, "unhealthy"),
+            (Facts { container: container(&|it| it.configuration.clear()), ..well(&state) }, "by hand"),
+            (Facts { container: container(&|it| it.image_id.clear()), ..well(&state) }, "another image"),
+            (Facts { container: Err("Docker is down".to_owned()), ..well(&state) }, "Docker is down"),
+            (Facts { labelled: Ok(vec![running(), stranger]), ..well(&state) }, "by-hand"),
+            (Facts { image: Ok(None), ..well(&state) }, "not on this machine"),
+            (Facts { proxy: Some(Ok(None)), ..well(&state) }, "nowhere"),
+            (Facts { proxy: Some(Err("no proxy".to_owned())), ..well(&state) }, "no proxy"),
+            (Facts { proxy: serving(&"b".repeat(64), "10.0.0.2:80"), ..well(&state) }, "bbbbbbbbbbbb"),
+            (Facts { proxy: serving(&"a".repeat(64), "10.0.0.9:80"), ..well(&state) }, "10.0.0.9"),
+            (Facts { today: Ok(other.parse().unwrap()), ..well(&state) }, "app file"),
+        ];
+        for (facts, expected) in cases {
+            let found = drift(&facts);
+            assert!(found.len() == 1 && found[0].contains(expected), "{expected}: {found:?}");
+        }
+    }
+}

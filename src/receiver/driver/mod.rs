@@ -1,0 +1,317 @@
+//! Carries out a rollout: takes each step that the machine names to Docker, the proxy and the disk.
+//!
+//! Nothing is decided here but how a step is done; what its failure means is the rollout's affair.
+
+mod health;
+mod smoke;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::admit;
+use super::app_file::{Healthcheck, Proof, Traffic};
+use super::container::{self, DEPLOYMENT};
+use super::docker_config;
+use super::front::Front;
+use super::job::Job;
+use super::journal::{Entry, Journal, What};
+use super::layout::Layout;
+use super::lock::Lock;
+use super::rollout::{Ending, Event, Rollout, Step};
+use super::settings::{Settings, Snapshots};
+use super::state::{ContainerId, Instance, Release, State, Store};
+use super::tidy;
+use crate::deploy::protocol::{Answer, AppName, DeploymentId, Milestone, Source};
+use crate::secret::Credentials;
+use crate::world::clock::{self, Stopwatch};
+use crate::world::engine::{ContainerFacts, Engine, Healthy};
+
+/// How many of its last lines are shown of a container that failed.
+const EXPLAINED: u32 = 60;
+
+/// What a driver works with, and for whom.
+#[derive(Debug)]
+pub struct Driver<'a, E> {
+    /// Docker.
+    pub engine: &'a E,
+    /// The proxy.
+    pub front: &'a Front,
+    /// Where things lie.
+    pub layout: &'a Layout,
+    /// The application.
+    pub app: &'a AppName,
+    /// The proof that nobody else changes it.
+    pub lock: &'a Lock,
+    /// Who is told.
+    pub job: &'a Job,
+    /// The audit trail; `None` where it could not be opened, which stops nothing.
+    pub journal: Option<Journal>,
+    /// For the pull; none: the host's own.
+    pub credentials: Option<Credentials>,
+    /// Restarts that a container had when it was started here: further ones are crashes.
+    pub restarts: BTreeMap<ContainerId, u64>,
+}
+
+/// What a step gives, or why it failed.
+type Done = Result<(), String>;
+
+impl<E: Engine> Driver<'_, E> {
+    /// Goes through a rollout to its end. Gives also the state as it was last made durable.
+    pub async fn run(&mut self, mut rollout: Rollout) -> (Ending, State) {
+        loop {
+            let step = rollout.step();
+            let milestone = match &step {
+                Step::End(ending) => return (ending.clone(), rollout.state().clone()),
+                step => step.milestone().unwrap_or(Milestone::Save),
+            };
+            self.note(What::Began { step: milestone });
+            // People do not wait for a file to be written.
+            let told = milestone != Milestone::Save;
+            if told {
+                self.job.say(Answer::StepStarted { step: milestone });
+            }
+            let stopwatch = Stopwatch::start();
+            let event = self.perform(&step, &rollout).await;
+            let failed = match &event {
+                Event::Failed(why) => Some(Answer::within_line(why)),
+                _ => None,
+            };
+            let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.note(What::Ended { step: milestone, milliseconds, failed: failed.clone() });
+            if told || failed.is_some() {
+                self.job.say(Answer::StepEnded { step: milestone, milliseconds, failed });
+            }
+            rollout = rollout.next(event);
+        }
+    }
+
+    /// Adds to the journal. One that cannot be written is told once; the deployment goes on, since the
+    /// state, not the journal, is what everything rests on.
+    pub fn note(&mut self, what: What) {
+        let Some(journal) = &mut self.journal else { return };
+        let entry = Entry { at: clock::now(), deployment: self.job.deployment.clone(), what };
+        if let Err(error) = journal.append(&entry) {
+            let text = format!("the journal cannot be written: {error}");
+            tracing::error!(app = %self.app, "{text}");
+            self.job.say(Answer::Note { text });
+            self.journal = None;
+        }
+    }
+
+    async fn perform(&mut self, step: &Step, rollout: &Rollout) -> Event {
+        let done = match step {
+            Step::Save(state) => self.save(state),
+            Step::Pull(release) => self.pull(release).await,
+            Step::Create(release) => match self.create(release).await {
+                Ok(container) => return Event::Created(container),
+                Err(why) => Err(why),
+            },
+            Step::Start(instance) => self.start(instance).await,
+            Step::AwaitHealthy(instance) => self.await_healthy(instance).await,
+            Step::Smoke(instance) => self.smoke(instance).await,
+            Step::Hold => self.front.hold(self.app).await,
+            Step::Switch(instance) => self.switch(instance).await,
+            Step::Verify(instance) => self.verify(instance).await,
+            Step::Drain(instance) => self.drain(instance).await,
+            Step::Stop(instance) => self.stop(instance).await,
+            Step::Remove(instance) => {
+                self.engine.remove(instance.container.as_str()).await.map_err(|trouble| trouble.to_string())
+            }
+            Step::Explain(release) => self.explain(release).await,
+            Step::Discard(release) => self.discard(release).await,
+            Step::Prune => self.prune(rollout.state()).await,
+            Step::End(_) => Ok(()),
+        };
+        done.map_or_else(Event::Failed, |()| Event::Done)
+    }
+
+    fn save(&self, state: &State) -> Done {
+        let store = Store::new(&self.layout.state(self.app), self.app.clone());
+        store
+            .save(self.lock, state)
+            .map_err(|error| format!("the state cannot be written to {}: {error}", store.path().display()))
+    }
+
+    /// What a deployment's container is made from. Its snapshot was written before anything else.
+    fn settings(&self, deployment: &DeploymentId) -> Result<Settings, String> {
+        Snapshots::new(&self.layout.state(self.app))
+            .load(deployment)?
+            .ok_or_else(|| format!("the settings of the deployment {deployment} are not there any more"))
+    }
+
+    async fn pull(&self, release: &Release) -> Done {
+        let (name, digest) = (&release.image, &release.digest);
+        let words = |trouble: crate::world::Trouble| match &trouble.remedy {
+            Some(remedy) => format!("{trouble}. {remedy}"),
+            None => trouble.to_string(),
+        };
+        let image = match self.engine.image(name, digest).await.map_err(words)? {
+            Some(image) => image,
+            None => {
+                let own = match &self.credentials {
+                    Some(_) => None,
+                    None => docker_config::credentials(self.layout, name)?,
+                };
+                self.engine
+                    .pull(name, digest, self.credentials.as_ref().or(own.as_ref()))
+                    .await
+                    .map_err(words)?;
+                let pulled = self.engine.image(name, digest).await.map_err(words)?;
+                pulled.ok_or_else(|| format!("{} was pulled and is not there", name.with_digest(digest)))?
+            }
+        };
+        admit::labels(release, &image.labels).map_err(|refused| refused.message)?;
+        let settings = self.settings(&release.deployment)?;
+        let checked = match &settings.file.container.healthcheck {
+            Some(Healthcheck::Test { .. }) => true,
+            Some(Healthcheck::Disabled) => false,
+            None => image.has_healthcheck,
+        };
+        if settings.file.health.proof == Proof::Docker && !checked {
+            return Err("nothing can tell whether this version works: its image has no HEALTHCHECK, and the app file neither `healthcheck` nor `health`. Add `health: {path: /healthz}` to the app file, or `health: none` for what cannot be asked".to_owned());
+        }
+        Ok(())
+    }
+
+    async fn create(&self, release: &Release) -> Result<ContainerId, String> {
+        let settings = self.settings(&release.deployment)?;
+        if settings.file.container.networks.is_empty() {
+            let (name, labels) = (container::own_network(self.app), container::app_labels(self.app));
+            self.engine.ensure_network(&name, &labels).await.map_err(|trouble| trouble.to_string())?;
+        }
+        let spec = container::spec(self.app, release, &settings);
+        let id = self.engine.create(&spec).await.map_err(|trouble| trouble.to_string())?;
+        id.parse().map_err(|expected| format!("Docker gave {id}: expected {expected}"))
+    }
+
+    async fn start(&mut self, instance: &Instance) -> Done {
+        let before = self.facts(instance).await?;
+        // Docker begins to count anew when somebody starts a container.
+        let restarts = if before.running { before.restarts } else { 0 };
+        self.restarts.insert(instance.container.clone(), restarts);
+        self.engine.start(instance.container.as_str()).await.map_err(|trouble| trouble.to_string())
+    }
+
+    /// The container, which has to be there.
+    async fn facts(&self, instance: &Instance) -> Result<ContainerFacts, String> {
+        let found = self.engine.inspect(instance.container.as_str()).await;
+        found.map_err(|trouble| trouble.to_string())?.ok_or_else(|| {
+            format!("the container {} is gone: somebody removed it", instance.container.short())
+        })
+    }
+
+    async fn switch(&self, instance: &Instance) -> Done {
+        let settings = self.settings(&instance.release.deployment)?;
+        let facts = self.facts(instance).await?;
+        if !facts.running {
+            return Err(format!("the container {} does not run", instance.container.short()));
+        }
+        // How it is made is known for certain now that it is in all its networks.
+        let snapshots = Snapshots::new(&self.layout.state(self.app));
+        if let Err(error) = snapshots.note_made(self.lock, &instance.release.deployment, &facts.configuration)
+        {
+            tracing::warn!(app = %self.app, %error, "drift by hand will not be seen");
+        }
+        match &settings.file.traffic {
+            Traffic::Unproxied { .. } => self.front.forget(self.app).await,
+            Traffic::Proxied { .. } => {
+                let address = address(self.app, &settings, &facts)?;
+                self.front.point(self.app, &settings, &instance.container, address).await
+            }
+        }
+    }
+
+    async fn drain(&self, instance: &Instance) -> Done {
+        let Traffic::Proxied { drain, .. } = self.settings(&instance.release.deployment)?.file.traffic else {
+            return Ok(());
+        };
+        let drained = self.front.drain(self.app, &instance.container, drain).await?;
+        if drained.requests_cut > 0 || drained.tunnels_cut > 0 {
+            return Err(format!(
+                "after {} s {} requests and {} WebSockets were cut off; `drain` in the app file says how long they may take",
+                drain.as_secs(),
+                drained.requests_cut,
+                drained.tunnels_cut
+            ));
+        }
+        Ok(())
+    }
+
+    async fn stop(&self, instance: &Instance) -> Done {
+        // Without its settings it is stopped all the same, by the container's own grace period.
+        let grace = self.settings(&instance.release.deployment).ok();
+        let grace = grace.and_then(|settings| settings.file.container.stop_grace_period);
+        self.engine.stop(instance.container.as_str(), grace).await.map_err(|trouble| trouble.to_string())
+    }
+
+    async fn explain(&self, release: &Release) -> Done {
+        for container in self.of_deployment(release).await? {
+            if let Some(trouble) = &container.trouble {
+                self.job.say(Answer::Note { text: Answer::within_line(&format!("Docker says: {trouble}")) });
+            }
+            for (code, output) in &container.health_log {
+                for line in output.lines() {
+                    self.job.say(Answer::log(Source::Health, &format!("[exit {code}] {line}")));
+                }
+            }
+            let lines = self.engine.logs(&container.id, EXPLAINED).await;
+            for line in lines.map_err(|trouble| trouble.to_string())? {
+                self.job.say(Answer::log(Source::Application, &line));
+            }
+        }
+        Ok(())
+    }
+
+    async fn of_deployment(&self, release: &Release) -> Result<Vec<ContainerFacts>, String> {
+        let labels = [(container::APP, self.app.as_str()), (DEPLOYMENT, release.deployment.as_str())];
+        self.engine.labelled(&labels).await.map_err(|trouble| trouble.to_string())
+    }
+
+    async fn discard(&self, release: &Release) -> Done {
+        for container in self.of_deployment(release).await? {
+            // Not by force: it may have begun to write somewhere.
+            self.engine.stop(&container.id, None).await.map_err(|trouble| trouble.to_string())?;
+            self.engine.remove(&container.id).await.map_err(|trouble| trouble.to_string())?;
+        }
+        Ok(())
+    }
+
+    async fn prune(&self, state: &State) -> Done {
+        let Some(active) = state.active() else { return Ok(()) };
+        let settings = self.settings(&active.release.deployment)?;
+        let needed = tidy::needed(state, settings.file.keep);
+        let images =
+            self.engine.images(&active.release.image).await.map_err(|trouble| trouble.to_string())?;
+        for image in images {
+            // An image that somebody else pulled by another digest of this repository is ours to judge, too:
+            // the repository is the application's own.
+            for (name, digest) in image.digests {
+                if name == active.release.image && !needed.has(&digest) {
+                    self.engine.remove_image(&name, &digest).await.map_err(|trouble| trouble.to_string())?;
+                }
+            }
+        }
+        Snapshots::new(&self.layout.state(self.app))
+            .keep(self.lock, &|id| needed.deployments.iter().any(|known| known.as_str() == id))
+            .map_err(|error| format!("old settings cannot be removed: {error}"))
+    }
+}
+
+/// Where the proxy and the probes reach a container at this moment.
+pub(super) fn address(app: &AppName, settings: &Settings, facts: &ContainerFacts) -> Result<IpAddr, String> {
+    let network = container::network(app, settings);
+    facts
+        .addresses
+        .get(&network)
+        .copied()
+        .ok_or_else(|| format!("the container {} has no address in the network {network}", facts.name))
+}
+
+/// Whether it may serve right now, judged by what Docker knows: for a look that waits for nothing.
+pub(super) fn serves_at_once(facts: &ContainerFacts) -> bool {
+    facts.running && matches!(facts.health, Healthy::Yes | Healthy::Unchecked)
+}
+
+/// How long one request of a health or smoke test may take.
+const REQUEST: Duration = Duration::from_secs(5);

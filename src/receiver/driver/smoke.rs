@@ -1,0 +1,105 @@
+//! Smoke tests: on the new container itself before the switch, through the front door after it.
+
+use super::{Driver, REQUEST, address};
+use crate::deploy::protocol::{Answer, Source};
+use crate::receiver::app_file::{Listen, Proof, Smoke, Traffic};
+use crate::receiver::front::entrance;
+use crate::receiver::probe::{self, Door};
+use crate::receiver::settings::Settings;
+use crate::receiver::state::Instance;
+use crate::world::engine::Engine;
+
+impl<E: Engine> Driver<'_, E> {
+    pub(super) async fn smoke(&self, instance: &Instance) -> Result<(), String> {
+        let settings = self.settings(&instance.release.deployment)?;
+        for smoke in &settings.file.smoke {
+            match smoke {
+                Smoke::Command(command) => self.run_in(instance, command, &settings).await?,
+                Smoke::Http { path, status, contains } => {
+                    let facts = self.facts(instance).await?;
+                    let Some(port) = settings.file.traffic.port() else {
+                        return Err("the app file has no `port` to ask".to_owned());
+                    };
+                    let door = Door::Tcp((address(self.app, &settings, &facts)?, port).into());
+                    ask(&door, &host_of(&settings), path, *status, contains.as_deref()).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_in(
+        &self,
+        instance: &Instance,
+        command: &[String],
+        settings: &Settings,
+    ) -> Result<(), String> {
+        let deadline = settings.file.health.deadline;
+        let shown = command.join(" ");
+        let executed = self
+            .engine
+            .execute(instance.container.as_str(), command, deadline)
+            .await
+            .map_err(|trouble| format!("`{shown}`: {trouble}"))?;
+        if executed.exit_code == 0 {
+            return Ok(());
+        }
+        for line in executed.output.lines() {
+            self.job.say(Answer::log(Source::Smoke, line));
+        }
+        Err(format!("`{shown}` ended with {}", executed.exit_code))
+    }
+
+    /// Through the front door. Where there is no smoke test by HTTP, the health request stands in for one;
+    /// where there is none either, that the proxy has the container is all that can be seen.
+    pub(super) async fn verify(&self, instance: &Instance) -> Result<(), String> {
+        let settings = self.settings(&instance.release.deployment)?;
+        let Traffic::Proxied { listen, .. } = &settings.file.traffic else { return Ok(()) };
+        let known = self.front.status(self.app).await?;
+        let current = known.and_then(|known| known.current).map(|current| current.id);
+        if current.as_deref() != Some(instance.container.as_str()) {
+            return Err("the proxy does not send requests to the new container".to_owned());
+        }
+        let door = match entrance(listen) {
+            Listen::Tcp(address) => Door::Tcp(address),
+            Listen::Unix(path) => Door::Unix(path),
+        };
+        let host = host_of(&settings);
+        let asked = settings.file.smoke.iter().filter_map(|smoke| match smoke {
+            Smoke::Http { path, status, contains } => Some((path, *status, contains.as_deref())),
+            Smoke::Command(_) => None,
+        });
+        let mut asked: Vec<_> = asked.collect();
+        if let (true, Proof::Http(request)) = (asked.is_empty(), &settings.file.health.proof) {
+            asked.push((&request.path, request.status, None));
+        }
+        for (path, status, contains) in asked {
+            ask(&door, &host, path, status, contains)
+                .await
+                .map_err(|why| format!("through the front door, {listen}: {why}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The name that requests of our own ask for.
+pub(super) fn host_of(settings: &Settings) -> String {
+    match &settings.file.traffic {
+        Traffic::Proxied { hosts, .. } => hosts.first().map(|host| host.as_str().to_owned()),
+        Traffic::Unproxied { .. } => None,
+    }
+    .unwrap_or_else(|| "localhost".to_owned())
+}
+
+async fn ask(door: &Door, host: &str, path: &str, status: u16, contains: Option<&str>) -> Result<(), String> {
+    let answer = probe::get(door, host, path, REQUEST).await.map_err(|why| format!("GET {path}: {why}"))?;
+    if answer.status != status {
+        return Err(format!("GET {path} gave {}, expected {status}", answer.status));
+    }
+    match contains {
+        Some(text) if !String::from_utf8_lossy(&answer.body).contains(text) => {
+            Err(format!("GET {path} gave {status}, without the text {text:?}"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,285 @@
+//! The front door: tells the proxy where each application's requests go, and what it was told.
+//!
+//! The proxy stores nothing, so this keeps the routes, to tell them again after its restart. Addresses are
+//! not kept: whoever points the proxy at a container has just asked Docker for its address.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+
+use super::app_file::{Listen, Traffic};
+use super::container;
+use super::layout::Layout;
+use super::settings::Settings;
+use super::state::ContainerId;
+use crate::deploy::protocol::AppName;
+use crate::proxy::admin::{self, Answer, AppStatus, Command};
+use crate::proxy::listen::Listen as ProxyListen;
+use crate::proxy::routes::Route;
+use crate::proxy::upstream::{Drained, Target};
+use crate::world::engine::Engine;
+
+/// How long WebSockets go on after the switch. They do not end by waiting, and their clients come back at
+/// once, to the new container: so no longer than a deployment should take anyway.
+const TUNNELS: Duration = Duration::from_millis(500);
+
+/// How long the proxy may take for anything but a drain.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The proxy, as `serve` sees it.
+#[derive(Debug)]
+pub struct Front {
+    admin: PathBuf,
+    /// What it was told last. The lock is held while it is told: the later word is the one that stays.
+    told: Mutex<BTreeMap<AppName, Told>>,
+}
+
+/// What the proxy was told about one application.
+#[derive(Debug, Clone)]
+struct Told {
+    route: Route,
+    /// Who serves; none: requests wait.
+    container: Option<ContainerId>,
+    /// Where its address is looked up.
+    network: String,
+    port: u16,
+}
+
+impl Front {
+    /// The proxy of this machine. Nobody is asked yet.
+    pub fn new(layout: &Layout) -> Self {
+        Self { admin: layout.proxy_admin(), told: Mutex::default() }
+    }
+
+    /// What the proxy knows of an application; `None` where it knows nothing.
+    pub async fn status(&self, app: &AppName) -> Result<Option<AppStatus>, String> {
+        match self.call(&Command::Status {}).await? {
+            Answer::Status(status) => Ok(status.apps.into_iter().find(|found| found.app == app.as_str())),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Lets this container serve, at the address that it has now. The route is told along with it: it may
+    /// be another than before, and the proxy may be a new one.
+    pub async fn point(
+        &self,
+        app: &AppName,
+        settings: &Settings,
+        container: &ContainerId,
+        address: IpAddr,
+    ) -> Result<(), String> {
+        let (Some(route), Some(port)) = (route(app, &settings.file.traffic), settings.file.traffic.port())
+        else {
+            return self.forget(app).await;
+        };
+        let mut told = self.told.lock().await;
+        let network = container::network(app, settings);
+        let now = Told { route, container: Some(container.clone()), network, port };
+        let before = told.insert(app.clone(), now);
+        let done = match self.tell_routes(&told).await {
+            Ok(()) => self.swap(app, Some(target(container, address, port))).await,
+            Err(why) => Err(why),
+        };
+        if done.is_err() {
+            // What was not taken must neither stand in other applications' way nor be told again.
+            match before {
+                Some(before) => told.insert(app.clone(), before),
+                None => told.remove(app),
+            };
+        }
+        done
+    }
+
+    /// Lets requests wait, up to the proxy's limit.
+    pub async fn hold(&self, app: &AppName) -> Result<(), String> {
+        let mut told = self.told.lock().await;
+        if self.status(app).await?.is_none() {
+            return Ok(());
+        }
+        self.swap(app, None).await?;
+        if let Some(told) = told.get_mut(app) {
+            told.container = None;
+        }
+        Ok(())
+    }
+
+    /// Takes an application's route away: it is gone, or needs the proxy no more.
+    pub async fn forget(&self, app: &AppName) -> Result<(), String> {
+        let mut told = self.told.lock().await;
+        if told.remove(app).is_none() {
+            return Ok(());
+        }
+        self.tell_routes(&told).await
+    }
+
+    /// Tells the proxy again where a container listens now: it may have been started again by Docker, and
+    /// have another address. Of one that does not run nothing is told: the old address serves nobody else,
+    /// since each application has a network of its own.
+    pub async fn refresh<E: Engine>(&self, engine: &E, app: &AppName) -> Result<(), String> {
+        let told = self.told.lock().await;
+        match told.get(app) {
+            Some(one) => self.refresh_one(engine, app, one).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Tells everything again, to a proxy that was started anew. One application's trouble is not another's.
+    pub async fn tell_all<E: Engine>(&self, engine: &E) -> Result<(), String> {
+        let told = self.told.lock().await;
+        if told.is_empty() {
+            return Ok(());
+        }
+        self.tell_routes(&told).await?;
+        let mut troubles = Vec::new();
+        for (app, one) in told.iter() {
+            if let Err(why) = self.refresh_one(engine, app, one).await {
+                troubles.push(format!("{app}: {why}"));
+            }
+        }
+        if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) }
+    }
+
+    async fn refresh_one<E: Engine>(&self, engine: &E, app: &AppName, told: &Told) -> Result<(), String> {
+        let Some(container) = &told.container else { return Ok(()) };
+        let facts = engine.inspect(container.as_str()).await.map_err(|trouble| trouble.to_string())?;
+        let address = facts.filter(|facts| facts.running);
+        let address = address.and_then(|facts| facts.addresses.get(&told.network).copied());
+        match address {
+            Some(address) => self.swap(app, Some(target(container, address, told.port))).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for what is under way with a container that serves no more, and ends it at the deadline.
+    pub async fn drain(
+        &self,
+        app: &AppName,
+        container: &ContainerId,
+        deadline: Duration,
+    ) -> Result<Drained, String> {
+        if self.status(app).await?.is_none() {
+            return Ok(Drained::default());
+        }
+        let command = Command::Drain {
+            app: app.to_string(),
+            id: container.to_string(),
+            deadline_ms: milliseconds(deadline),
+            tunnels_ms: Some(milliseconds(deadline.min(TUNNELS))),
+        };
+        match self.ask(&command, deadline + PATIENCE).await? {
+            Answer::Drained(drained) => Ok(drained),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn tell_routes(&self, told: &BTreeMap<AppName, Told>) -> Result<(), String> {
+        let routes = told.values().map(|told| told.route.clone()).collect();
+        match self.call(&Command::Routes { routes }).await? {
+            Answer::Done {} => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn swap(&self, app: &AppName, to: Option<Target>) -> Result<(), String> {
+        match self.call(&Command::Swap { app: app.to_string(), to }).await? {
+            Answer::Swapped { .. } => Ok(()),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    async fn call(&self, command: &Command) -> Result<Answer, String> {
+        self.ask(command, PATIENCE).await
+    }
+
+    async fn ask(&self, command: &Command, patience: Duration) -> Result<Answer, String> {
+        let unreachable = |why: String| {
+            format!(
+                "the proxy does not answer at {}: {why}. Start it: systemctl start autotag-proxy",
+                self.admin.display()
+            )
+        };
+        match tokio::time::timeout(patience, admin::call(&self.admin, command)).await {
+            Ok(Ok(Answer::Error(why))) => Err(format!("the proxy refuses: {why}")),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(unreachable(error.to_string())),
+            Err(_) => Err(unreachable(format!("nothing came within {} s", patience.as_secs()))),
+        }
+    }
+}
+
+fn target(container: &ContainerId, address: IpAddr, port: u16) -> Target {
+    Target { id: container.to_string(), address: SocketAddr::new(address, port) }
+}
+
+fn unexpected(answer: &Answer) -> String {
+    format!("the proxy gave an answer to something else: {answer:?}")
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The route that an app file asks for; `None` for `proxy: none`.
+pub fn route(app: &AppName, traffic: &Traffic) -> Option<Route> {
+    let Traffic::Proxied { listen, hosts, trusted_proxies, .. } = traffic else { return None };
+    let listen = match listen {
+        Listen::Tcp(address) => ProxyListen::Tcp(*address),
+        Listen::Unix(path) => ProxyListen::Unix(path.clone()),
+    };
+    Some(Route {
+        app: app.to_string(),
+        listen,
+        hosts: hosts.iter().map(|host| host.as_str().to_owned()).collect(),
+        // Both sides write networks alike; a test holds them to it.
+        trusted_proxies: trusted_proxies
+            .iter()
+            .filter_map(|network| network.to_string().parse().ok())
+            .collect(),
+    })
+}
+
+/// Where a request of this machine's own goes in by the front door.
+pub fn entrance(listen: &Listen) -> Listen {
+    match listen {
+        Listen::Tcp(address) if address.ip().is_unspecified() => {
+            let local: IpAddr = match address.ip() {
+                IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            };
+            Listen::Tcp(SocketAddr::new(local, address.port()))
+        }
+        other => other.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::testing;
+
+    #[test]
+    fn a_route_says_what_the_app_file_says() {
+        let settings = testing::settings(
+            "image: x.io/app\nport: 80\nlisten: '[::]:8080'\nhost: [a.example, b.example]\ntrusted_proxies: [10.0.0.0/8, '::1', 127.0.0.1]\n",
+        );
+        let app = "app".parse().unwrap();
+        let route = route(&app, &settings.file.traffic).expect("it is proxied");
+        assert_eq!((route.listen.to_string().as_str(), route.hosts.len()), ("[::]:8080", 2));
+        assert_eq!(route.trusted_proxies.len(), 3, "none is lost on the way");
+    }
+
+    #[test]
+    fn the_entrance_can_be_connected_to() {
+        for (listen, expected) in [
+            ("8080", "[::1]:8080"),
+            ("0.0.0.0:80", "127.0.0.1:80"),
+            ("10.1.2.3:80", "10.1.2.3:80"),
+            ("/run/x.sock", "/run/x.sock"),
+        ] {
+            assert_eq!(entrance(&listen.parse().unwrap()).to_string(), expected);
+        }
+    }
+}

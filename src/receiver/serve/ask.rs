@@ -1,0 +1,126 @@
+//! Questions: status, history, logs. They take no lock; the state's file is always whole.
+
+use super::Server;
+use super::change::ended;
+use crate::deploy::protocol::{
+    Answer, AppName, Because, Body, DeploymentId, End, HistoryEntry, Outcome, Refused, Running, Source,
+    Status,
+};
+use crate::receiver::app_file::Traffic;
+use crate::receiver::container;
+use crate::receiver::drift::{self, Facts};
+use crate::receiver::driver::address;
+use crate::receiver::job::Job;
+use crate::receiver::settings::{Settings, Snapshots};
+use crate::receiver::state::{Record, State, Store};
+use crate::world::clock::Stopwatch;
+use crate::world::engine::Engine;
+
+/// Answers a question, and ends the job.
+pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, question: Body, job: &Job) {
+    let stopwatch = Stopwatch::start();
+    let answered = match Store::new(&server.layout.state(app), app.clone()).load() {
+        Err(error) => Err(Refused::new(Because::Host, error.to_string())),
+        Ok(state) => tell(server, app, question, &state, job).await.map(|()| state),
+    };
+    let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (end, running) = match answered {
+        Ok(state) => (End::Told {}, running(&state)),
+        Err(Refused { because, message }) => {
+            (End::Refused { because, message: Answer::within_line(&message) }, None)
+        }
+    };
+    job.end(Outcome { end, running, deployment: None, milliseconds });
+}
+
+fn running(state: &State) -> Option<Running> {
+    state.active().map(|active| active.release.running())
+}
+
+async fn tell<E: Engine>(
+    server: &Server<E>,
+    app: &AppName,
+    question: Body,
+    state: &State,
+    job: &Job,
+) -> Result<(), Refused> {
+    match question {
+        Body::Status { deployment } => {
+            let status = status(server, app, state, deployment.as_ref()).await;
+            job.say(Answer::Status(Box::new(status)));
+        }
+        Body::History { entries } => {
+            for record in state.history.iter().rev().take(entries as usize) {
+                job.say(Answer::History(Box::new(entry(record))));
+            }
+        }
+        Body::Logs { lines } => {
+            let Some(active) = state.active() else {
+                return Err(Refused::new(Because::NotRecorded, "nothing was deployed yet"));
+            };
+            let lines = server.engine.logs(active.container.as_str(), lines).await;
+            for line in lines.map_err(|trouble| Refused::new(Because::Host, trouble.to_string()))? {
+                job.say(Answer::log(Source::Application, &line));
+            }
+        }
+        // Changes do not come here.
+        Body::Deploy(_) | Body::Rollback(_) => {}
+    }
+    Ok(())
+}
+
+fn entry(record: &Record) -> HistoryEntry {
+    HistoryEntry { release: record.release.running(), at: record.release.at, end: ended(record) }
+}
+
+async fn status<E: Engine>(
+    server: &Server<E>,
+    app: &AppName,
+    state: &State,
+    asked: Option<&DeploymentId>,
+) -> Status {
+    let facts = facts(server, app, state).await;
+    Status {
+        running: running(state),
+        drift: drift::drift(&facts).iter().map(|text| Answer::within_line(text)).collect(),
+        bad: state.bad.keys().cloned().collect(),
+        busy: server.desk.place(app).holder(),
+        highest: state.highest.clone(),
+        asked: asked.and_then(|id| state.record_of(id)).map(entry),
+    }
+}
+
+async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a State) -> Facts<'a> {
+    let snapshots = Snapshots::new(&server.layout.state(app));
+    let labelled = server.engine.labelled(&[(container::APP, app.as_str())]).await;
+    let mut facts = Facts {
+        container: Ok(None),
+        labelled: labelled.map_err(|trouble| trouble.to_string()),
+        image: Ok(None),
+        made_as: None,
+        proxy: None,
+        address: None,
+        today: Err("nothing was deployed yet".to_owned()),
+        state,
+    };
+    let Some(active) = state.active() else { return facts };
+    let (release, words) = (&active.release, |trouble: crate::world::Trouble| trouble.to_string());
+    facts.container = server.engine.inspect(active.container.as_str()).await.map_err(words);
+    facts.image = server.engine.image(&release.image, &release.digest).await.map_err(words);
+    facts.made_as = snapshots.made_as(&release.deployment);
+    let snapshot = snapshots.load(&release.deployment).ok().flatten();
+    let given = snapshot.as_ref().map(|snapshot| snapshot.given.clone()).unwrap_or_default();
+    facts.today = Settings::today(&server.layout, app, given)
+        .map(|settings| settings.hash())
+        .map_err(|refused| refused.message);
+    if let Some(snapshot) = snapshot
+        && let Traffic::Proxied { .. } = snapshot.file.traffic
+    {
+        facts.proxy = Some(server.front.status(app).await);
+        facts.address = match &facts.container {
+            Ok(Some(container)) => address(app, &snapshot, container).ok(),
+            _ => None,
+        };
+    }
+    facts
+}

@@ -1,0 +1,404 @@
+//! Deploy, rollback and recovery: one at a time, under the lock.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+
+use super::Server;
+use super::who::Caller;
+use crate::deploy::protocol::{
+    Answer, AppName, Because, Configuration, Deploy, DeploymentId, End, Holder, Outcome, Refused, Rollback,
+};
+use crate::receiver::admit::{self, Admitted};
+use crate::receiver::app_file::Traffic;
+use crate::receiver::driver::{Driver, address, serves_at_once};
+use crate::receiver::job::Job;
+use crate::receiver::journal::{Journal, What};
+use crate::receiver::lock::{Lock, Tried};
+use crate::receiver::rollout::{Ending, Rollout, Verdict};
+use crate::receiver::settings::{Settings, Snapshots, Variables};
+use crate::receiver::state::{Instance, Phase, Purpose, Record, Release, State, Store};
+use crate::secret::Credentials;
+use crate::world::clock::{self, Stopwatch};
+use crate::world::engine::Engine;
+
+/// A journal is put aside at this size; so many that were put aside are kept.
+const JOURNAL: (u64, u32) = (8 * 1024 * 1024, 4);
+
+/// What is to be changed.
+#[derive(Debug)]
+pub(super) enum Change {
+    Deploy(Box<Deploy>),
+    Rollback(Box<Rollback>),
+}
+
+impl Change {
+    pub(super) fn deployment(&self) -> &DeploymentId {
+        match self {
+            Self::Deploy(deploy) => &deploy.deployment,
+            Self::Rollback(rollback) => &rollback.deployment,
+        }
+    }
+
+    /// In a few words, by which two requests of one id are told apart.
+    pub(super) fn about(&self) -> String {
+        match self {
+            Self::Deploy(deploy) => format!("deploy {} {}", deploy.version, deploy.digest),
+            Self::Rollback(rollback) => match &rollback.to {
+                Some(version) => format!("rollback to {version}"),
+                None => "rollback".to_owned(),
+            },
+        }
+    }
+
+    fn purpose(&self) -> String {
+        match self {
+            Self::Deploy(deploy) => format!("deploy {}", deploy.version),
+            Self::Rollback(_) => self.about(),
+        }
+    }
+
+    fn run(&self) -> &str {
+        match self {
+            Self::Deploy(deploy) => &deploy.run,
+            Self::Rollback(rollback) => &rollback.run,
+        }
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        match self {
+            Self::Deploy(deploy) => deploy.credential.clone(),
+            Self::Rollback(rollback) => rollback.credential.clone(),
+        }
+    }
+}
+
+/// Does it, and tells the job everything up to the result.
+pub(super) async fn carry_out<E: Engine>(
+    server: &Server<E>,
+    caller: &Caller,
+    app: &AppName,
+    change: Change,
+    job: &Job,
+) {
+    let _at_work = server.desk.count_in();
+    let place = server.desk.place(app);
+    let stopwatch = Stopwatch::start();
+    let holder = Holder {
+        pid: std::process::id(),
+        purpose: change.purpose(),
+        deployment: Some(change.deployment().clone()),
+        since: clock::now(),
+    };
+    let turn = place.turn(holder.clone(), |before| job.say(Answer::Waiting { holder: before })).await;
+    let (end, state) = match lock(server, app, &holder, job).await {
+        Err(refused) => (refusal(refused), None),
+        Ok(lock) => {
+            let mut locked = Locked::new(server, app, &lock, job, change.credentials());
+            locked.driver.note(What::Asked {
+                request: change.purpose(),
+                user: caller.name(),
+                run: change.run().to_owned(),
+            });
+            let end = locked.change(caller, &change).await.unwrap_or_else(refusal);
+            locked.driver.note(What::Answered { end: end.clone() });
+            (end, locked.store.load().ok())
+        }
+    };
+    drop(turn);
+    tracing::info!(%app, deployment = %change.deployment(), ?end, "answered {}", change.purpose());
+    if state.as_ref().is_some_and(|state| !is_steady(state)) {
+        server.desk.again(app);
+    }
+    let running = state.as_ref().and_then(State::active).map(|active| active.release.running());
+    let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    place.over(change.deployment());
+    job.end(Outcome { end, running, deployment: Some(change.deployment().clone()), milliseconds });
+}
+
+/// Makes sure that what should serve does, and goes on with what was under way. `Err` where it could not be
+/// brought to its end; it may be tried again.
+pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
+    let _at_work = server.desk.count_in();
+    let job = Job::new(None);
+    let holder = Holder {
+        pid: std::process::id(),
+        purpose: "recovery".to_owned(),
+        deployment: None,
+        since: clock::now(),
+    };
+    let place = server.desk.place(app);
+    let turn = place.turn(holder.clone(), |_| ()).await;
+    let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
+    let mut locked = Locked::new(server, app, &lock, &job, None);
+    let state = locked.load().map_err(|refused| refused.message)?;
+    if locked.serves_already(&state).await? {
+        return Ok(());
+    }
+    let recovered = locked.recover(state).await.map(drop).map_err(|refused| refused.message);
+    drop(turn);
+    recovered
+}
+
+fn refusal(refused: Refused) -> End {
+    End::Refused { because: refused.because, message: Answer::within_line(&refused.message) }
+}
+
+fn is_steady(state: &State) -> bool {
+    matches!(state.change, Phase::Steady { .. })
+}
+
+fn host(why: impl Into<String>) -> Refused {
+    Refused::new(Because::Host, format!("{}. Nothing was begun; what runs goes on", why.into()))
+}
+
+/// The kernel's lock. Within this process it is free, since the turn is ours; another process may have it:
+/// a `serve` that is about to end, while its successor starts.
+async fn lock<E>(server: &Server<E>, app: &AppName, holder: &Holder, job: &Job) -> Result<Lock, Refused> {
+    let folder = server.layout.state(app);
+    let unusable = |error: io::Error| host(format!("{} cannot be used: {error}", folder.display()));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable)?;
+    let path = server.layout.lock(app);
+    match Lock::try_take(&path, holder).map_err(unusable)? {
+        Tried::Taken(lock) => Ok(lock),
+        Tried::Held(by) => {
+            job.say(Answer::Waiting { holder: by });
+            let holder = holder.clone();
+            let waiting = tokio::task::spawn_blocking(move || Lock::take(&path, &holder, |_| ()));
+            waiting.await.map_err(|error| host(error.to_string()))?.map_err(unusable)
+        }
+    }
+}
+
+/// One application, locked, with everything at hand.
+struct Locked<'a, E> {
+    server: &'a Server<E>,
+    app: &'a AppName,
+    store: Store,
+    snapshots: Snapshots,
+    lock: &'a Lock,
+    driver: Driver<'a, E>,
+}
+
+impl<'a, E: Engine> Locked<'a, E> {
+    fn new(
+        server: &'a Server<E>,
+        app: &'a AppName,
+        lock: &'a Lock,
+        job: &'a Job,
+        credentials: Option<Credentials>,
+    ) -> Self {
+        let folder = server.layout.state(app);
+        let (limit, kept) = JOURNAL;
+        let journal = Journal::open(&server.layout.journal(app), limit, kept);
+        if let Err(error) = &journal {
+            job.say(Answer::Note { text: format!("the journal cannot be opened: {error}") });
+        }
+        let driver = Driver {
+            engine: &server.engine,
+            front: &server.front,
+            layout: &server.layout,
+            app,
+            lock,
+            job,
+            journal: journal.ok(),
+            credentials,
+            restarts: BTreeMap::new(),
+        };
+        let store = Store::new(&folder, app.clone());
+        Self { server, app, store, snapshots: Snapshots::new(&folder), lock, driver }
+    }
+
+    fn load(&self) -> Result<State, Refused> {
+        self.store.load().map_err(|error| host(error.to_string()))
+    }
+
+    /// The whole of a change, from a look at the host to the ending.
+    async fn change(&mut self, caller: &Caller, change: &Change) -> Result<End, Refused> {
+        let mut state = self.load()?;
+        if let Some(known) = known(change, &state)? {
+            return Ok(ended(&known));
+        }
+        if let Err(trouble) = self.server.engine.version().await {
+            return Err(host(trouble.to_string()));
+        }
+        if !is_steady(&state) {
+            state = self.recover(state).await?;
+        }
+        let (settings, admitted) = match change {
+            Change::Deploy(deploy) => self.admit_deploy(caller, deploy, &state)?,
+            Change::Rollback(rollback) => self.admit_rollback(rollback, &state)?,
+        };
+        match admitted {
+            Admitted::Known(record) => Ok(ended(&record)),
+            Admitted::Unchanged(active) => self.unchanged(active, state, &settings).await,
+            Admitted::RollOut(release) => self.roll_out(state, release, &settings).await,
+        }
+    }
+
+    fn admit_deploy(
+        &self,
+        caller: &Caller,
+        deploy: &Deploy,
+        state: &State,
+    ) -> Result<(Settings, Admitted), Refused> {
+        // The owner's command does not know CI's secrets: what CI gave last stays.
+        let given = match caller {
+            Caller::Owner if deploy.environment.is_empty() => self.given_last(state)?,
+            _ => deploy.environment.clone(),
+        };
+        let settings = Settings::today(&self.server.layout, self.app, given)?;
+        let admitted = admit::deploy(deploy, &settings.file, state, &settings.hash(), clock::now())?;
+        Ok((settings, admitted))
+    }
+
+    fn admit_rollback(&self, rollback: &Rollback, state: &State) -> Result<(Settings, Admitted), Refused> {
+        let target = admit::rollback_target(rollback.to.as_ref(), state)?;
+        let settings = match rollback.configuration {
+            Configuration::Today => Settings::today(&self.server.layout, self.app, self.given_last(state)?)?,
+            Configuration::Then => self.settings_of(&target.release)?,
+        };
+        let admitted =
+            admit::rollback(rollback, target, &settings.file, state, &settings.hash(), clock::now())?;
+        Ok((settings, admitted))
+    }
+
+    /// The variables that CI gave with what serves now.
+    fn given_last(&self, state: &State) -> Result<Variables, Refused> {
+        let Some(active) = state.active() else { return Ok(Variables::new()) };
+        let settings = self.snapshots.load(&active.release.deployment).map_err(host)?;
+        Ok(settings.map(|settings| settings.given).unwrap_or_default())
+    }
+
+    fn settings_of(&self, release: &Release) -> Result<Settings, Refused> {
+        self.snapshots.load(&release.deployment).map_err(host)?.ok_or_else(|| {
+            let text = format!(
+                "the configuration that {} had is not kept any more (`keep` in the app file); roll back with today's",
+                release.version
+            );
+            Refused::new(Because::NotRecorded, text)
+        })
+    }
+
+    /// What is asked for serves already: unless somebody has stopped or removed it.
+    async fn unchanged(
+        &mut self,
+        active: Instance,
+        state: State,
+        settings: &Settings,
+    ) -> Result<End, Refused> {
+        let facts = self.server.engine.inspect(active.container.as_str()).await;
+        match facts.map_err(|trouble| host(trouble.to_string()))? {
+            Some(facts) if facts.running => Ok(End::Unchanged {}),
+            Some(_) => {
+                self.say("its container was stopped by hand: starting it again");
+                let (ending, _) = self.driver.run(Rollout::recover(state)).await;
+                Ok(self.end_of(&ending).unwrap_or(End::Unchanged {}))
+            }
+            None => {
+                self.say("its container was removed by hand: making another");
+                let release =
+                    Release { at: clock::now(), deployment: self.own_id(&active), ..active.release };
+                self.roll_out(state, release, settings).await
+            }
+        }
+    }
+
+    /// The deployment that is at work; the one that made the container where there is none.
+    fn own_id(&self, active: &Instance) -> DeploymentId {
+        self.driver.job.deployment.clone().unwrap_or_else(|| active.release.deployment.clone())
+    }
+
+    fn say(&self, text: &str) {
+        self.driver.job.say(Answer::Note { text: text.to_owned() });
+    }
+
+    async fn roll_out(
+        &mut self,
+        state: State,
+        release: Release,
+        settings: &Settings,
+    ) -> Result<End, Refused> {
+        if let Traffic::Proxied { .. } = settings.file.traffic {
+            self.server.front.status(self.app).await.map_err(host)?;
+        }
+        self.snapshots.save(self.lock, &release.deployment, settings).map_err(|error| {
+            host(format!("{} cannot be written: {error}", self.server.layout.state(self.app).display()))
+        })?;
+        let rollout = Rollout::begin(state, release)
+            .map_err(|unfinished| Refused::new(Because::Unfinished, unfinished.to_string()))?;
+        let (ending, _) = self.driver.run(rollout).await;
+        Ok(self.end_of(&ending).unwrap_or(End::Told {}))
+    }
+
+    /// Goes on from where an earlier process stopped. Gives the state, which is steady then.
+    async fn recover(&mut self, state: State) -> Result<State, Refused> {
+        let phase = match &state.change {
+            Phase::Steady { .. } => "steady",
+            Phase::Pending { .. } => "pending",
+            Phase::Unverified { .. } => "unverified",
+            Phase::Leaving { .. } => "leaving",
+        };
+        self.driver.note(What::Recovers { phase: phase.to_owned() });
+        if !is_steady(&state) {
+            self.say("an earlier deployment was interrupted: finishing it first");
+        }
+        let (ending, state) = self.driver.run(Rollout::recover(state)).await;
+        match ending.unfinished {
+            None => Ok(state),
+            Some(failure) => {
+                let text = format!("an earlier deployment could not be finished ({})", failure.why);
+                Err(Refused::new(Because::Unfinished, text))
+            }
+        }
+    }
+
+    /// A rollout's or a recovery's ending in the protocol's words; what failed on the way is told as notes.
+    fn end_of(&self, ending: &Ending) -> Option<End> {
+        for note in ending.notes.iter().chain(&ending.unfinished) {
+            self.say(&Answer::within_line(&format!("{:?}: {}", note.step, note.why)));
+        }
+        match &ending.verdict {
+            Verdict::Serves(release) if release.purpose == Purpose::Rollback => Some(End::RolledBack {}),
+            Verdict::Serves(_) => Some(End::Deployed {}),
+            Verdict::Failed(_, failure) => {
+                Some(End::Failed { step: failure.step, message: Answer::within_line(&failure.why) })
+            }
+            Verdict::Settled => None,
+        }
+    }
+
+    /// Whether what should serve does, as far as Docker and its health check say; then the proxy is pointed
+    /// at it at once. Anything else is for a recovery, which waits for health.
+    async fn serves_already(&self, state: &State) -> Result<bool, String> {
+        let Phase::Steady { active } = &state.change else { return Ok(false) };
+        let Some(active) = active else { return Ok(true) };
+        let facts = self.server.engine.inspect(active.container.as_str()).await;
+        let Some(facts) = facts.map_err(|trouble| trouble.to_string())?.filter(serves_at_once) else {
+            return Ok(false);
+        };
+        let Some(settings) = self.snapshots.load(&active.release.deployment)? else { return Ok(false) };
+        if let Traffic::Proxied { .. } = settings.file.traffic {
+            let address = address(self.app, &settings, &facts)?;
+            self.server.front.point(self.app, &settings, &active.container, address).await?;
+        }
+        Ok(true)
+    }
+}
+
+/// The same deployment, asked for before: the caller lost its connection.
+fn known(change: &Change, state: &State) -> Result<Option<Record>, Refused> {
+    match change {
+        Change::Rollback(rollback) => admit::known_rollback(rollback, state),
+        Change::Deploy(deploy) => admit::known_deploy(deploy, state),
+    }
+}
+
+/// How a recorded deployment ended.
+pub(super) fn ended(record: &Record) -> End {
+    match (&record.failure, record.release.purpose) {
+        (Some(failure), _) => End::Failed { step: failure.step, message: Answer::within_line(&failure.why) },
+        (None, Purpose::Rollback) => End::RolledBack {},
+        (None, Purpose::Deploy) => End::Deployed {},
+    }
+}

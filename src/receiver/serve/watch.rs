@@ -1,0 +1,127 @@
+//! Keeps the proxy pointed at what serves: after Docker's events, after the proxy's own restart; and takes
+//! up again what could not be finished.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+use super::{Server, apps, change};
+use crate::deploy::protocol::AppName;
+use crate::proxy::admin::Command;
+use crate::receiver::container;
+use crate::world::clock;
+use crate::world::engine::{Engine, Events as _};
+
+/// Before Docker is asked again whether it is back.
+const DOCKER_PAUSE: Duration = Duration::from_millis(500);
+
+/// Before the proxy is tried again; requests to its new process wait meanwhile.
+const PROXY_PAUSE: Duration = Duration::from_millis(100);
+
+/// Before what could not be finished is tried again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// The proxy closes a connection on which nothing was said for five minutes.
+const PROXY_WORD: Duration = Duration::from_mins(1);
+
+/// Watches for ever.
+pub(super) async fn watch<E: Engine>(server: Arc<Server<E>>) {
+    tokio::join!(docker(&server), proxy(&server), unfinished(&server));
+}
+
+/// Recovers every application when Docker is there, and again whenever it has been away.
+async fn docker<E: Engine>(server: &Arc<Server<E>>) {
+    loop {
+        match server.engine.events(container::APP).await {
+            Err(trouble) => tracing::warn!("{trouble}"),
+            Ok(mut events) => {
+                recover_all(server);
+                loop {
+                    match events.next().await {
+                        Ok(event) => {
+                            let app = event.labels.get(container::APP).map(|app| app.parse::<AppName>());
+                            if let Some(Ok(app)) = app {
+                                tracing::debug!(%app, container = event.id, action = event.action, "Docker tells");
+                                refresh(server, &app, &event.action).await;
+                            }
+                        }
+                        Err(trouble) => {
+                            tracing::warn!("Docker's events ended: {trouble}");
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        clock::sleep(DOCKER_PAUSE).await;
+    }
+}
+
+/// A container that was started again may have another address.
+async fn refresh<E: Engine>(server: &Server<E>, app: &AppName, action: &str) {
+    if !matches!(action, "start" | "restart" | "unpause") {
+        return;
+    }
+    if let Err(why) = server.front.refresh(&server.engine, app).await {
+        tracing::warn!(%app, "the proxy could not be pointed at the container's new address: {why}");
+    }
+}
+
+fn recover_all<E: Engine>(server: &Arc<Server<E>>) {
+    match apps(&server.layout) {
+        Err(error) => tracing::error!(%error, "the app files cannot be listed"),
+        // Each for itself: one that waits for its health keeps no other one waiting.
+        Ok(apps) => {
+            for app in apps {
+                let server = Arc::clone(server);
+                tokio::spawn(async move { recover(&server, &app).await });
+            }
+        }
+    }
+}
+
+async fn recover<E: Engine>(server: &Server<E>, app: &AppName) {
+    if let Err(why) = change::recover(server, app).await {
+        tracing::error!(%app, "what should serve could not be made sure of: {why}");
+        server.desk.again(app);
+    }
+}
+
+async fn unfinished<E: Engine>(server: &Arc<Server<E>>) {
+    loop {
+        let apps = server.desk.unfinished().await;
+        clock::sleep(AGAIN).await;
+        for app in apps {
+            recover(server, &app).await;
+        }
+    }
+}
+
+/// Tells a proxy that was started anew everything that its predecessor knew. A connection is kept open for
+/// nothing but to notice its end.
+async fn proxy<E: Engine>(server: &Arc<Server<E>>) {
+    loop {
+        if let Ok(stream) = UnixStream::connect(server.layout.proxy_admin()).await {
+            if let Err(why) = server.front.tell_all(&server.engine).await {
+                tracing::warn!("the proxy could not be told everything: {why}");
+            }
+            let _ = until_closed(stream).await;
+        }
+        clock::sleep(PROXY_PAUSE).await;
+    }
+}
+
+async fn until_closed(mut stream: UnixStream) -> std::io::Result<()> {
+    let mut word = serde_json::to_vec(&Command::Status {})?;
+    word.push(b'\n');
+    let mut buffer = vec![0; 4096];
+    loop {
+        match tokio::time::timeout(PROXY_WORD, stream.read(&mut buffer)).await {
+            Ok(Ok(0)) => return Ok(()),
+            Ok(read) => drop(read?),
+            Err(_) => stream.write_all(&word).await?,
+        }
+    }
+}

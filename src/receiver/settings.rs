@@ -1,0 +1,267 @@
+//! What a deployment's container is made from besides its image, and its snapshot on the disk.
+//!
+//! The snapshot lets a recovery go on with what the rollout began with, whatever became of the app file
+//! since, and lets a rollback take the configuration of then. It holds secrets: root's, mode 0600.
+
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::admit;
+use super::app_file::{AppFile, FILE_BYTES, env_file};
+use super::config_hash::ConfigHash;
+use super::layout::Layout;
+use super::lock::Lock;
+use crate::deploy::protocol::{AppName, Because, DeploymentId, EnvironmentKey, Refused};
+use crate::secret::Secret;
+
+/// Variables of one source.
+pub type Variables = BTreeMap<EnvironmentKey, Secret>;
+
+/// The longest environment file that is read, in bytes.
+const ENV_FILE_BYTES: u64 = 1024 * 1024;
+
+/// The app file, understood, with what its environment files say and what CI gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The app file.
+    pub file: AppFile,
+    /// Its text, by which it is kept: the text's grammar outlives this program's types.
+    text: String,
+    /// What its environment files say, in its order.
+    files: Vec<Variables>,
+    /// What CI gave with the deployment.
+    pub given: Variables,
+    /// What the container gets, all of it.
+    pub environment: Variables,
+}
+
+impl Settings {
+    /// As the files on the disk say now, with these variables of CI's.
+    pub fn today(layout: &Layout, app: &AppName, given: Variables) -> Result<Self, Refused> {
+        let path = layout.app_file(app);
+        let text = read(&path, FILE_BYTES as u64 + 1).map_err(|error| {
+            let why = format!("{} cannot be read: {error}", path.display());
+            Refused::new(Because::AppFile, format!("{why}. `autotag-receiver init {app}` makes one"))
+        })?;
+        let file = AppFile::parse(&text).map_err(|faults| {
+            let shown = path.display();
+            Refused::new(Because::AppFile, format!("{shown} has faults, so nothing was begun:\n{faults}"))
+        })?;
+        let files = file.env_files.iter().map(|path| variables(layout, path)).collect::<Result<_, _>>()?;
+        Self::of(file, text, files, given)
+    }
+
+    fn of(file: AppFile, text: String, files: Vec<Variables>, given: Variables) -> Result<Self, Refused> {
+        let environment = admit::environment(&file, &files, &given)?;
+        Ok(Self { file, text, files, given, environment })
+    }
+
+    /// Their hash: equal ones make equal containers of one image.
+    pub fn hash(&self) -> ConfigHash {
+        ConfigHash::of(&self.file, &self.environment)
+    }
+}
+
+fn read(path: &Path, most: u64) -> io::Result<String> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(most).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn variables(layout: &Layout, path: &Path) -> Result<Variables, Refused> {
+    let refused =
+        |why: String| Refused::new(Because::AppFile, format!("`env_file` {}: {why}", path.display()));
+    // Below the layout's root, as everything else; `join` would put an absolute path in its place.
+    let real = layout.root().join(path.strip_prefix("/").unwrap_or(path));
+    let text =
+        read(&real, ENV_FILE_BYTES + 1).map_err(|error| refused(format!("it cannot be read: {error}")))?;
+    if text.len() as u64 > ENV_FILE_BYTES {
+        return Err(refused(format!("at most {ENV_FILE_BYTES} bytes are read")));
+    }
+    env_file::parse(&text).map_err(|faults| {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        refused(lines.join("\n"))
+    })
+}
+
+/// The snapshots of an application's deployments.
+#[derive(Debug, Clone)]
+pub struct Snapshots {
+    folder: PathBuf,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Written {
+    app_file: String,
+    env_files: Vec<BTreeMap<EnvironmentKey, String>>,
+    given: BTreeMap<EnvironmentKey, String>,
+}
+
+impl Snapshots {
+    /// Those in the folder of an application's state.
+    pub fn new(state: &Path) -> Self {
+        Self { folder: state.join("settings") }
+    }
+
+    fn path(&self, deployment: &DeploymentId) -> PathBuf {
+        self.folder.join(format!("{deployment}.json"))
+    }
+
+    /// Notes what a deployment's container was made as (`ContainerFacts::configuration`).
+    pub fn note_made(&self, _lock: &Lock, deployment: &DeploymentId, made_as: &str) -> io::Result<()> {
+        let path = self.folder.join(format!("{deployment}.made"));
+        if path.exists() {
+            return Ok(());
+        }
+        std::fs::write(path, made_as)
+    }
+
+    /// What it was made as, as far as that was noted.
+    pub fn made_as(&self, deployment: &DeploymentId) -> Option<String> {
+        std::fs::read_to_string(self.folder.join(format!("{deployment}.made"))).ok()
+    }
+
+    /// Makes one durable. The lock is demanded as proof that nobody else writes.
+    pub fn save(&self, _lock: &Lock, deployment: &DeploymentId, settings: &Settings) -> io::Result<()> {
+        let plain = |variables: &Variables| {
+            variables.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect()
+        };
+        let written = Written {
+            app_file: settings.text.clone(),
+            env_files: settings.files.iter().map(plain).collect(),
+            given: plain(&settings.given),
+        };
+        match std::fs::create_dir(&self.folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let path = self.path(deployment);
+        let temporary = self.folder.join("new");
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(&serde_json::to_vec(&written)?)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        std::fs::File::open(&self.folder)?.sync_all()
+    }
+
+    /// Reads one; `None` where there is none (any more).
+    pub fn load(&self, deployment: &DeploymentId) -> Result<Option<Settings>, String> {
+        let path = self.path(deployment);
+        let damaged = |why: String| format!("{}: {why}", path.display());
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(damaged(error.to_string())),
+        };
+        // The words of serde could quote a value.
+        let written: Written = serde_json::from_slice(&text)
+            .map_err(|error| damaged(format!("damaged in line {}", error.line())))?;
+        let file = AppFile::parse(&written.app_file).map_err(|faults| damaged(faults.to_string()))?;
+        let secret = |variables: BTreeMap<EnvironmentKey, String>| {
+            variables.into_iter().map(|(key, value)| (key, Secret::verbatim(value))).collect()
+        };
+        let files = written.env_files.into_iter().map(secret).collect();
+        Settings::of(file, written.app_file, files, secret(written.given))
+            .map(Some)
+            .map_err(|refused| damaged(refused.message))
+    }
+
+    /// Removes all but these. What cannot be removed stays for the next time.
+    pub fn keep(&self, _lock: &Lock, wanted: &dyn Fn(&str) -> bool) -> io::Result<()> {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let name = entry?.file_name();
+            let stem =
+                name.to_str().and_then(|name| name.strip_suffix(".json").or(name.strip_suffix(".made")));
+            if stem.is_some_and(|stem| !wanted(stem)) {
+                std::fs::remove_file(self.folder.join(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::testing;
+
+    fn host(app_file: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, Layout, AppName) {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::below(folder.path());
+        let app: AppName = "app".parse().unwrap();
+        std::fs::create_dir_all(layout.app_files()).unwrap();
+        std::fs::create_dir_all(layout.state(&app)).unwrap();
+        std::fs::write(layout.app_file(&app), app_file).unwrap();
+        for (path, text) in files {
+            std::fs::write(folder.path().join(path), text).unwrap();
+        }
+        (folder, layout, app)
+    }
+
+    const FILE: &str = "image: ghcr.io/org/app\nport: 80\nlisten: 8080\nenvironment: {A: owner}\nenv_file: /etc/autotag/app.env\nallow_environment: [A, B, C]\n";
+
+    fn given(pairs: &[(&str, &str)]) -> Variables {
+        pairs
+            .iter()
+            .map(|(key, value)| (key.parse().unwrap(), Secret::verbatim((*value).to_owned())))
+            .collect()
+    }
+
+    #[test]
+    fn a_snapshot_gives_back_what_was_saved() {
+        let (_folder, layout, app) = host(FILE, &[("etc/autotag/app.env", "B=file\nSECRET=hunter2\n")]);
+        let settings =
+            Settings::today(&layout, &app, given(&[("A", "ci"), ("B", "ci"), ("C", "ci")])).unwrap();
+        let value = |key: &str| settings.environment[&key.parse().unwrap()].reveal().to_owned();
+        assert_eq!([value("A"), value("B"), value("C")], ["owner", "file", "ci"], "the owner wins");
+        let lock = testing::lock(&layout.state(&app));
+        let snapshots = Snapshots::new(&layout.state(&app));
+        let [one, two] = ["deployment-1", "deployment-2"].map(|id| id.parse().unwrap());
+        assert_eq!(snapshots.load(&one), Ok(None));
+        snapshots.save(&lock, &one, &settings).unwrap();
+        snapshots.save(&lock, &two, &settings).unwrap();
+        assert_eq!(snapshots.load(&one), Ok(Some(settings.clone())));
+        snapshots.keep(&lock, &|id| id == "deployment-2").unwrap();
+        assert_eq!((snapshots.load(&one), snapshots.load(&two)), (Ok(None), Ok(Some(settings))));
+    }
+
+    #[test]
+    fn faults_of_files_are_refusals_without_their_values() {
+        let cases = [
+            ("image: x\nfoo: hunter2\n", "B=1", "foo"),
+            (FILE, "B=1\nhunter2", "app.env"),
+            (&FILE.replace("app.env", "none.env"), "B=1", "none.env"),
+        ];
+        for (file, env, named) in cases {
+            let (_folder, layout, app) = host(file, &[("etc/autotag/app.env", env)]);
+            let refused = Settings::today(&layout, &app, Variables::new()).unwrap_err();
+            assert_eq!(refused.because, Because::AppFile, "{file}");
+            assert!(refused.message.contains(named), "{}", refused.message);
+            let secret = env.contains("hunter2") && refused.message.contains("hunter2");
+            assert!(!secret, "{}", refused.message);
+        }
+    }
+
+    #[test]
+    fn what_the_app_file_does_not_allow_is_refused() {
+        let (_folder, layout, app) = host(FILE, &[("etc/autotag/app.env", "")]);
+        let refused = Settings::today(&layout, &app, given(&[("D", "x")])).unwrap_err();
+        assert_eq!(refused.because, Because::Environment);
+    }
+}

@@ -84,8 +84,9 @@ pub fn deploy(
     if let Some(active) = same_image.filter(|active| active.release.config == release.config) {
         return Ok(Admitted::Unchanged(active.clone()));
     }
-    // Another configuration of what serves is no step back.
-    if same_image.is_none() && !request.by_name {
+    // Another configuration of what serves is no step back; nor is what served last, where nothing does.
+    let served_last = state.last_served().filter(|last| active.is_none() && is_same_image(last, &release));
+    if same_image.is_none() && served_last.is_none() && !request.by_name {
         not_bad(&release.version, state)?;
         higher(&release.version, active, state)?;
     }

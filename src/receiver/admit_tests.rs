@@ -239,3 +239,12 @@ fn what_was_rolled_back_stays_out_until_asked_for_by_name() {
     let Ok(Admitted::RollOut(release)) = ask(&request("1.4.0"), &again) else { panic!("higher than any") };
     assert_eq!(serves(&rolled_out(again, release)), "1.4.0");
 }
+
+#[test]
+fn what_served_last_may_come_again_where_nothing_serves() {
+    let lost = state().without_missing(|_| true).expect("its container is gone");
+    assert!(matches!(ask(&request("1.3.0"), &lost), Ok(Admitted::RollOut(_))));
+    assert_eq!(because(ask(&request("1.1.0"), &lost)), Because::NewerIsLive, "an earlier one may not");
+    let other = Deploy { digest: Digest::of(b"other"), ..request("1.3.0") };
+    assert_eq!(because(ask(&other, &lost)), Because::NewerIsLive, "nor another image");
+}

@@ -32,6 +32,12 @@ pub struct Facts<'a> {
 pub fn drift(facts: &Facts<'_>) -> Vec<String> {
     let mut found = Vec::new();
     let Some(active) = facts.state.active() else {
+        if let Some(last) = facts.state.last_served() {
+            found.push(format!(
+                "nothing serves: the container of {} was removed; deploy it again",
+                last.version
+            ));
+        }
         if let Ok(containers) = &facts.labelled {
             strangers(&mut found, containers, facts.state);
         }
@@ -172,8 +178,11 @@ mod tests {
     fn where_all_is_well_there_is_none() {
         assert_eq!(drift(&well(&steady("1.0.0"))), [""; 0]);
         let nothing = State::new("app".parse().unwrap());
-        let facts = Facts { labelled: Ok(vec![]), state: &nothing, ..well(&steady("1.0.0")) };
-        assert_eq!(drift(&facts), [""; 0]);
+        let serving = steady("1.0.0");
+        assert_eq!(drift(&Facts { labelled: Ok(vec![]), state: &nothing, ..well(&serving) }), [""; 0]);
+        let lost = serving.without_missing(|_| true).expect("it is gone");
+        let found = drift(&Facts { labelled: Ok(vec![]), state: &lost, ..well(&serving) });
+        assert!(found.len() == 1 && found[0].contains("1.0.0 was removed"), "{found:?}");
     }
 
     #[test]

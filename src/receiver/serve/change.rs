@@ -132,6 +132,7 @@ pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Res
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
     let state = locked.load().map_err(|refused| refused.message)?;
+    let state = locked.without_missing(state).await.map_err(|refused| refused.message)?;
     if locked.serves_already(&state).await? {
         return Ok(());
     }
@@ -222,6 +223,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         if let Err(trouble) = self.server.engine.version().await {
             return Err(host(trouble.to_string()));
         }
+        state = self.without_missing(state).await?;
         if !is_steady(&state) {
             state = self.recover(state).await?;
         }
@@ -231,7 +233,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         };
         match admitted {
             Admitted::Known(record) => Ok(ended(&record)),
-            Admitted::Unchanged(active) => self.unchanged(active, state, &settings).await,
+            Admitted::Unchanged(active) => self.unchanged(&active, state).await,
             Admitted::RollOut(release) => self.roll_out(state, release, &settings).await,
         }
     }
@@ -280,33 +282,36 @@ impl<'a, E: Engine> Locked<'a, E> {
         })
     }
 
-    /// What is asked for serves already: unless somebody has stopped or removed it.
-    async fn unchanged(
-        &mut self,
-        active: Instance,
-        state: State,
-        settings: &Settings,
-    ) -> Result<End, Refused> {
+    /// What is asked for serves already, unless somebody has stopped it.
+    async fn unchanged(&mut self, active: &Instance, state: State) -> Result<End, Refused> {
         let facts = self.server.engine.inspect(active.container.as_str()).await;
         match facts.map_err(|trouble| host(trouble.to_string()))? {
             Some(facts) if facts.running => Ok(End::Unchanged {}),
-            Some(_) => {
-                self.say("its container was stopped by hand: starting it again");
-                let (ending, _) = self.driver.run(Rollout::recover(state)).await;
-                Ok(self.end_of(&ending).unwrap_or(End::Unchanged {}))
-            }
-            None => {
-                self.say("its container was removed by hand: making another");
-                let release =
-                    Release { at: clock::now(), deployment: self.own_id(&active), ..active.release };
-                self.roll_out(state, release, settings).await
+            _ => {
+                self.say("its container does not run: starting it again");
+                self.recover(state).await?;
+                Ok(End::Unchanged {})
             }
         }
     }
 
-    /// The deployment that is at work; the one that made the container where there is none.
-    fn own_id(&self, active: &Instance) -> DeploymentId {
-        self.driver.job.deployment.clone().unwrap_or_else(|| active.release.deployment.clone())
+    /// What somebody removed by hand can neither serve nor serve again; see [`State::without_missing`].
+    async fn without_missing(&mut self, state: State) -> Result<State, Refused> {
+        let mut missing = Vec::new();
+        for container in state.containers() {
+            let facts = self.server.engine.inspect(container.as_str()).await;
+            if facts.map_err(|trouble| host(trouble.to_string()))?.is_none() {
+                missing.push(container.clone());
+            }
+        }
+        let Some(left) = state.without_missing(|container| missing.contains(container)) else {
+            return Ok(state);
+        };
+        let text = "the container that should serve is gone: somebody removed it";
+        self.say(text);
+        self.driver.note(What::Noted { text: text.to_owned() });
+        self.store.save(self.lock, &left).map_err(|error| host(error.to_string()))?;
+        Ok(left)
     }
 
     fn say(&self, text: &str) {

@@ -262,6 +262,45 @@ impl State {
         self.history.iter().rev().find(|record| record.release.deployment == *deployment)
     }
 
+    /// Every container that is mentioned.
+    pub fn containers(&self) -> Vec<&ContainerId> {
+        let instances: Vec<&Instance> = match &self.change {
+            Phase::Steady { active } | Phase::Pending { active, .. } => active.iter().collect(),
+            Phase::Unverified { new, old } => old.iter().chain([new]).collect(),
+            Phase::Leaving { active, leaving, .. } => active.iter().chain([leaving]).collect(),
+        };
+        instances.into_iter().map(|instance| &instance.container).collect()
+    }
+
+    /// The same without what should serve, or serve again, where its container is gone for good: somebody
+    /// removed it. No step can bring it back, so a recovery that began with it would never end. `None` where
+    /// nothing has to be left out; what is on its way out, or new, may be gone.
+    pub fn without_missing(&self, missing: impl Fn(&ContainerId) -> bool) -> Option<Self> {
+        let lost = |instance: &Option<Instance>| {
+            instance.as_ref().is_some_and(|instance| missing(&instance.container))
+        };
+        let change = match &self.change {
+            Phase::Steady { active } if lost(active) => Phase::Steady { active: None },
+            Phase::Pending { active, new } if lost(active) => {
+                Phase::Pending { active: None, new: new.clone() }
+            }
+            Phase::Unverified { new, old } if lost(old) => Phase::Unverified { new: new.clone(), old: None },
+            Phase::Leaving { active, leaving, turned_back, order } if lost(active) => Phase::Leaving {
+                active: None,
+                leaving: leaving.clone(),
+                turned_back: *turned_back,
+                order: *order,
+            },
+            _ => return None,
+        };
+        Some(self.in_phase(change))
+    }
+
+    /// The last release that came to serve, whether it still does or not.
+    pub fn last_served(&self) -> Option<&Release> {
+        self.history.iter().rev().find(|record| record.failure.is_none()).map(|record| &record.release)
+    }
+
     /// The same in another phase.
     pub(super) fn in_phase(&self, change: Phase) -> Self {
         Self { change, ..self.clone() }
@@ -271,5 +310,42 @@ impl State {
         self.history.push(Record { release: release.clone(), failure });
         let surplus = self.history.len().saturating_sub(REMEMBERED);
         self.history.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::testing::{instance, release, steady};
+
+    #[test]
+    fn what_was_removed_by_hand_is_left_out_where_it_should_serve() {
+        let gone = Instance { container: "f".repeat(64).parse().unwrap(), release: release("1.0.0") };
+        let there = instance(release("2.0.0"));
+        let missing = |id: &ContainerId| *id == gone.container;
+        let (some, new) = (Some(gone.clone()), there.release.clone());
+        let order = Order::StartFirst;
+        for (change, left) in [
+            (Phase::Steady { active: some.clone() }, Some(Phase::Steady { active: None })),
+            (Phase::Steady { active: Some(there.clone()) }, None),
+            (
+                Phase::Pending { active: some.clone(), new: new.clone() },
+                Some(Phase::Pending { active: None, new }),
+            ),
+            (
+                Phase::Unverified { new: there.clone(), old: some.clone() },
+                Some(Phase::Unverified { new: there.clone(), old: None }),
+            ),
+            // The machine turns back from a new one that is gone.
+            (Phase::Unverified { new: gone.clone(), old: Some(there.clone()) }, None),
+            (
+                Phase::Leaving { active: some, leaving: there.clone(), turned_back: true, order },
+                Some(Phase::Leaving { active: None, leaving: there.clone(), turned_back: true, order }),
+            ),
+            (Phase::Leaving { active: Some(there), leaving: gone.clone(), turned_back: false, order }, None),
+        ] {
+            let state = steady("1.0.0").in_phase(change);
+            assert_eq!(state.without_missing(missing).map(|state| state.change), left, "{:?}", state.change);
+        }
     }
 }

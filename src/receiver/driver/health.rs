@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Driver, REQUEST, address};
 use crate::receiver::app_file::{Healthcheck, HttpProbe, Proof};
-use crate::receiver::probe::{self, Door};
+use crate::receiver::probe::{self, Target};
 use crate::receiver::settings::Settings;
 use crate::receiver::state::Instance;
 use crate::world::clock::{self, Stopwatch};
@@ -76,8 +76,8 @@ impl<E: Engine> Driver<'_, E> {
         let Some(port) = settings.file.traffic.port() else {
             return Err("the app file has no `port` to ask".to_owned());
         };
-        let door = Door::Tcp((address(self.app, settings, facts)?, port).into());
-        let answer = probe::get(&door, &super::smoke::host_of(settings), &request.path, REQUEST)
+        let target = Target::Tcp((address(self.app, settings, facts)?, port).into());
+        let answer = probe::get(&target, &super::smoke::host_of(settings), &request.path, REQUEST)
             .await
             .map_err(|why| format!("GET {}: {why}", request.path))?;
         if answer.status == request.status {

@@ -4,7 +4,7 @@ use super::{Driver, REQUEST, address};
 use crate::deploy::protocol::{Answer, Source};
 use crate::receiver::app_file::{Listen, Proof, Smoke, Traffic};
 use crate::receiver::front::entrance;
-use crate::receiver::probe::{self, Door};
+use crate::receiver::probe::{self, Target};
 use crate::receiver::settings::Settings;
 use crate::receiver::state::Instance;
 use crate::world::engine::Engine;
@@ -20,7 +20,7 @@ impl<E: Engine> Driver<'_, E> {
                     let Some(port) = settings.file.traffic.port() else {
                         return Err("the app file has no `port` to ask".to_owned());
                     };
-                    let door = Door::Tcp((address(self.app, &settings, &facts)?, port).into());
+                    let door = Target::Tcp((address(self.app, &settings, &facts)?, port).into());
                     ask(&door, &host_of(&settings), path, *status, contains.as_deref()).await?;
                 }
             }
@@ -61,8 +61,8 @@ impl<E: Engine> Driver<'_, E> {
             return Err("the proxy does not send requests to the new container".to_owned());
         }
         let door = match entrance(listen) {
-            Listen::Tcp(address) => Door::Tcp(address),
-            Listen::Unix(path) => Door::Unix(path),
+            Listen::Tcp(address) => Target::Tcp(address),
+            Listen::Unix(path) => Target::Unix(path),
         };
         let host = host_of(&settings);
         let asked = settings.file.smoke.iter().filter_map(|smoke| match smoke {
@@ -91,13 +91,13 @@ pub(super) fn host_of(settings: &Settings) -> String {
     .unwrap_or_else(|| "localhost".to_owned())
 }
 
-async fn ask(door: &Door, host: &str, path: &str, status: u16, contains: Option<&str>) -> Result<(), String> {
+async fn ask(door: &Target, host: &str, path: &str, status: u16, contains: Option<&str>) -> Result<(), String> {
     let answer = probe::get(door, host, path, REQUEST).await.map_err(|why| format!("GET {path}: {why}"))?;
     if answer.status != status {
         return Err(format!("GET {path} gave {}, expected {status}", answer.status));
     }
     match contains {
-        Some(text) if !String::from_utf8_lossy(&answer.body).contains(text) => {
+        Some(text) if !answer.body.contains(text) => {
             Err(format!("GET {path} gave {status}, without the text {text:?}"))
         }
         _ => Ok(()),

@@ -1,0 +1,141 @@
+//! Versions that do not work, and requests that must not be done: the old version serves on.
+
+use autotag_deploy::deploy::protocol::{Answer, Because, Deploy, End, Milestone, Source};
+
+use crate::support::server::{Images, Server, deploy, deployment_id, docker};
+
+/// A server on which 1.0.0 serves.
+fn serving(more: &str) -> (Images, Server) {
+    let images = Images::start();
+    let server = Server::start();
+    server.app_file(images.name(), more);
+    let one = images.push("1.0.0");
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    (images, server)
+}
+
+#[track_caller]
+fn still_serves(server: &Server) {
+    assert!(server.get("/").1.contains("1.0.0"), "{}", server.logs());
+    assert_eq!(server.container_versions(), ["1.0.0"], "nothing is left behind");
+    assert_eq!(server.status().drift, [""; 0]);
+}
+
+#[test]
+fn an_unhealthy_version_is_removed_and_its_last_words_are_told() {
+    let (images, server) = serving("health: {path: /healthz, deadline: 2s, stable: 300ms}\n");
+    let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
+    let told = server.deploy(deploy(images.name(), "1.0.1", &broken));
+    let End::Failed { step: Milestone::Health, message } = &told.outcome.end else { panic!("{}", told.text()) };
+    assert!(message.contains("/healthz gave 503"), "{message}");
+    assert_eq!(told.outcome.running.as_ref().map(|running| running.version.to_string()), Some("1.0.0".into()));
+    let heard = told.answers.iter().any(|answer| matches!(answer, Answer::Log { from: Source::Application, .. }));
+    assert!(heard, "its log is told: {}", told.text());
+    still_serves(&server);
+    assert_eq!(server.status().highest.map(|highest| highest.to_string()), Some("1.0.0".to_owned()));
+}
+
+#[test]
+fn a_version_that_crashes_is_noticed_before_and_within_its_stability_window() {
+    let (images, server) = serving("health: {path: /healthz, deadline: 10s, stable: 3s}\n");
+    for (version, after) in [("1.0.1", "1"), ("1.0.2", "1200")] {
+        let broken = images.push_with(version, &[("CRASH_AFTER_MS", after)]);
+        let told = server.deploy(deploy(images.name(), version, &broken));
+        let End::Failed { step: Milestone::Health, message } = &told.outcome.end else {
+            panic!("{}", told.text())
+        };
+        assert!(message.contains("ended"), "{message}");
+        still_serves(&server);
+    }
+}
+
+#[test]
+fn a_smoke_test_before_the_switch_and_one_through_the_front_door() {
+    let (images, server) = serving("");
+    server.app_file(images.name(), "smoke: [{path: /, contains: no such text}]\n");
+    let two = images.push("1.0.1");
+    let told = server.deploy(deploy(images.name(), "1.0.1", &two));
+    let End::Failed { step: Milestone::Smoke, message } = &told.outcome.end else { panic!("{}", told.text()) };
+    assert!(message.contains("no such text"), "{message}");
+    server.app_file(images.name(), "smoke: [{command: [/test-app, no-such-command]}]\n");
+    let told = server.deploy(deploy(images.name(), "1.0.1", &two));
+    assert!(matches!(told.outcome.end, End::Failed { step: Milestone::Smoke, .. }), "{}", told.text());
+    server.app_file(images.name(), "");
+    still_serves(&server);
+}
+
+#[test]
+fn what_must_not_run_is_refused_and_nothing_is_begun() {
+    let (images, server) = serving("");
+    let two = images.push("1.0.1");
+    let good = deploy(images.name(), "1.0.1", &two);
+    let strange = autotag_deploy::secret::Secret::verbatim("hunter2".to_owned());
+    for (request, because) in [
+        (Deploy { image: "127.0.0.1:1/other".parse().unwrap(), ..good.clone() }, Because::Repository),
+        (
+            Deploy { environment: [("STRANGE".parse().unwrap(), strange)].into(), ..good.clone() },
+            Because::Environment,
+        ),
+    ] {
+        let told = server.deploy(Deploy { deployment: deployment_id(), ..request });
+        let End::Refused { because: found, message } = &told.outcome.end else { panic!("{}", told.text()) };
+        assert_eq!(*found, because, "{message}");
+        assert!(!message.contains("hunter2"), "{message}");
+        still_serves(&server);
+    }
+    // The image says itself which version and commit it is.
+    for request in [
+        Deploy { version: "1.0.9".parse().unwrap(), ..good.clone() },
+        Deploy { commit: "f".repeat(40).parse().unwrap(), ..good.clone() },
+    ] {
+        let told = server.deploy(Deploy { deployment: deployment_id(), ..request });
+        let End::Failed { step: Milestone::Pull, message } = &told.outcome.end else { panic!("{}", told.text()) };
+        assert!(message.contains("org.opencontainers.image"), "{message}");
+        still_serves(&server);
+    }
+    let missing = autotag_deploy::image::reference::Digest::of(b"nobody pushed this");
+    let told = server.deploy(deploy(images.name(), "1.0.3", &missing));
+    let End::Failed { step: Milestone::Pull, message } = &told.outcome.end else { panic!("{}", told.text()) };
+    assert!(message.contains("not found") || message.contains("unknown"), "{message}");
+    still_serves(&server);
+}
+
+#[test]
+fn without_anything_that_shows_health_it_is_refused_unless_said_so() {
+    let images = Images::start();
+    let server = Server::start();
+    let one = images.push("1.0.0");
+    let file = |health: &str| {
+        let text = format!("image: {}\nport: 3000\nlisten: 127.0.0.1:{}\n{health}", images.name(), server.port);
+        std::fs::write(server.layout.app_file(&server.app), text).expect("the app file");
+    };
+    file("");
+    let told = server.deploy(deploy(images.name(), "1.0.0", &one));
+    let End::Failed { step: Milestone::Pull, message } = &told.outcome.end else { panic!("{}", told.text()) };
+    assert!(message.contains("HEALTHCHECK") && message.contains("health: none"), "{message}");
+    assert!(server.containers().is_empty());
+    file("health: none\n");
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+}
+
+#[test]
+fn drift_is_named() {
+    let (images, server) = serving("");
+    let container = server.containers().remove(0);
+    docker(&["update", "--memory", "512m", "--memory-swap", "512m", &container]);
+    let drift = server.status().drift;
+    assert!(drift.iter().any(|text| text.contains("by hand")), "{drift:?}");
+    docker(&["stop", "--time", "1", &container]);
+    let drift = server.status().drift;
+    assert!(drift.iter().any(|text| text.contains("does not run")), "{drift:?}");
+    // Asked for again, what was stopped is started.
+    let one = images.push("1.0.0");
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Unchanged {});
+    assert!(server.get("/").1.contains("1.0.0"));
+    docker(&["rm", "--force", &container]);
+    let drift = server.status().drift;
+    assert!(drift.iter().any(|text| text.contains("removed")), "{drift:?}");
+    // And what was removed is made again.
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    still_serves(&server);
+}

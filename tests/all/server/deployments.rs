@@ -1,0 +1,219 @@
+//! What a deployment and a rollback do when nothing breaks.
+
+use autotag_deploy::deploy::protocol::{Answer, Because, Configuration, End, Milestone};
+
+use crate::support::server::{Images, Server, deploy, deployment_id, docker};
+
+/// The milestones that a conversation told, in order.
+fn milestones(answers: &[Answer]) -> Vec<Milestone> {
+    let steps = answers.iter().filter_map(|answer| match answer {
+        Answer::StepEnded { step, .. } => Some(*step),
+        _ => None,
+    });
+    steps.collect()
+}
+
+#[test]
+fn from_the_first_deployment_to_a_rollback() {
+    let images = Images::start();
+    let server = Server::start();
+    server.app_file(images.name(), "smoke: [{path: /, contains: 1.0.}]\n");
+    let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
+
+    let first = deploy(images.name(), "1.0.0", &one);
+    let told = server.deploy(first.clone()).ended(&End::Deployed {});
+    assert_eq!(
+        milestones(&told.answers),
+        [
+            Milestone::Pull,
+            Milestone::Create,
+            Milestone::Start,
+            Milestone::Health,
+            Milestone::Smoke,
+            Milestone::Switch,
+            Milestone::Verify,
+            Milestone::Prune
+        ]
+    );
+    assert!(server.get("/").1.contains("1.0.0"));
+
+    // The same again touches nothing; the same deployment's result can be asked for.
+    let before = server.containers();
+    let again = deploy(images.name(), "1.0.0", &one);
+    server.deploy(again).ended(&End::Unchanged {});
+    server.deploy(first).ended(&End::Deployed {});
+    assert_eq!(server.containers(), before);
+
+    let told = server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
+    let steps = milestones(&told.answers);
+    for step in [Milestone::Drain, Milestone::Stop, Milestone::Remove] {
+        assert!(steps.contains(&step), "{step:?} is missing in {steps:?}");
+    }
+    assert!(server.get("/").1.contains("1.0.1"));
+    assert_eq!(server.container_versions(), ["1.0.1"], "the old one is gone");
+
+    let status = server.status();
+    assert_eq!(status.drift, [""; 0]);
+    assert_eq!(status.running.expect("it runs").version.to_string(), "1.0.1");
+
+    // A delayed run does not bring an older one back.
+    let told = server.deploy(deploy(images.name(), "1.0.0", &one));
+    assert!(matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }), "{}", told.text());
+    assert!(server.get("/").1.contains("1.0.1"));
+
+    server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
+    assert!(server.get("/").1.contains("1.0.0"));
+    let status = server.status();
+    assert_eq!(status.bad.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1.0.1"]);
+    assert_eq!(status.highest.expect("it was live").to_string(), "1.0.1");
+
+    // What was rolled back stays out, unless somebody asks for it by name.
+    let told = server.deploy(deploy(images.name(), "1.0.1", &two));
+    assert!(matches!(told.outcome.end, End::Refused { because: Because::RolledBack, .. }), "{}", told.text());
+    let mut by_name = deploy(images.name(), "1.0.1", &two);
+    by_name.by_name = true;
+    server.deploy(by_name).ended(&End::Deployed {});
+    assert!(server.get("/").1.contains("1.0.1"));
+
+    let ends: Vec<(String, End)> =
+        server.history().into_iter().map(|entry| (entry.release.version.to_string(), entry.end)).collect();
+    let expected = [
+        ("1.0.1", End::Deployed {}),
+        ("1.0.0", End::RolledBack {}),
+        ("1.0.1", End::Deployed {}),
+        ("1.0.0", End::Deployed {}),
+    ];
+    assert_eq!(ends, expected.map(|(version, end)| (version.to_owned(), end)));
+}
+
+#[test]
+fn another_configuration_of_the_same_version_is_rolled_out() {
+    let images = Images::start();
+    let server = Server::start();
+    let one = images.push("1.0.0");
+    server.app_file(images.name(), "environment: {GREETING: hello}\nallow_environment: [FEATURE]\n");
+    let mut with_feature = deploy(images.name(), "1.0.0", &one);
+    let feature = autotag_deploy::secret::Secret::verbatim("on".to_owned());
+    with_feature.environment.insert("FEATURE".parse().unwrap(), feature);
+    server.deploy(with_feature.clone()).ended(&End::Deployed {});
+    let before = server.containers();
+
+    server.app_file(images.name(), "environment: {GREETING: goodbye}\nallow_environment: [FEATURE]\n");
+    let drift = server.status().drift;
+    assert!(drift.len() == 1 && drift[0].contains("app file"), "{drift:?}");
+    // As the owner's command does it: CI's variables stay as they were given last.
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    let after = server.containers();
+    assert_ne!(before, after);
+    let environment =
+        docker(&["inspect", "--format", "{{json .Config.Env}}", &after[0]]);
+    for pair in ["GREETING=goodbye", "FEATURE=on"] {
+        assert!(environment.contains(pair), "{pair} is missing in {environment}");
+    }
+    assert_eq!(server.status().drift, [""; 0]);
+
+    // Back to the configuration of then.
+    server.roll_back(Some("1.0.0"), Configuration::Today).ended(&End::Unchanged {});
+    with_feature.deployment = deployment_id();
+    with_feature.environment.clear();
+    let told = server.deploy(with_feature);
+    assert_eq!(told.outcome.end, End::Unchanged {}, "{}", told.text());
+}
+
+#[test]
+fn stop_first_never_runs_two() {
+    let images = Images::start();
+    let server = Server::start();
+    server.app_file(images.name(), "order: stop-first\n");
+    let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    let told = server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
+    let steps = milestones(&told.answers);
+    let place = |wanted| steps.iter().position(|step| *step == wanted).expect("it was done");
+    assert!(place(Milestone::Stop) < place(Milestone::Start), "{steps:?}");
+    assert!(server.get("/").1.contains("1.0.1"));
+    assert_eq!(server.container_versions(), ["1.0.1"]);
+    // A broken one: the old one serves again.
+    let broken = images.push_with("1.0.2", &[("FAIL_HEALTH", "always")]);
+    server.app_file(images.name(), "order: stop-first\nhealth: {path: /healthz, deadline: 2s, stable: 300ms}\n");
+    let told = server.deploy(deploy(images.name(), "1.0.2", &broken));
+    assert!(matches!(told.outcome.end, End::Failed { step: Milestone::Health, .. }), "{}", told.text());
+    assert!(server.get("/").1.contains("1.0.1"));
+    assert_eq!(server.container_versions(), ["1.0.1"]);
+}
+
+#[test]
+fn old_images_are_pruned_and_what_a_rollback_needs_stays() {
+    let images = Images::start();
+    let server = Server::start();
+    server.app_file(images.name(), "keep: 2\n");
+    let digests: Vec<_> = ["1.0.0", "1.0.1", "1.0.2"].map(|version| (version, images.push(version))).into();
+    for (version, digest) in &digests {
+        server.deploy(deploy(images.name(), version, digest)).ended(&End::Deployed {});
+    }
+    let there: Vec<bool> = digests
+        .iter()
+        .map(|(_, digest)| {
+            let name = images.name().with_digest(digest);
+            !docker(&["image", "inspect", &name]).trim().starts_with("[]")
+        })
+        .collect();
+    assert_eq!(there, [false, true, true], "two versions are kept");
+    // One that was pruned is pulled again.
+    server.roll_back(Some("1.0.0"), Configuration::Today).ended(&End::RolledBack {});
+    assert!(server.get("/").1.contains("1.0.0"));
+}
+
+#[test]
+fn two_at_once_queue_and_the_older_one_is_refused() {
+    let images = Images::start();
+    let server = Server::start();
+    server.app_file(images.name(), "health: {path: /healthz, deadline: 20s, stable: 1s}\n");
+    let digests = ["1.0.0", "1.0.1", "1.0.2"].map(|version| images.push(version));
+    let body = |version: &str, digest| {
+        autotag_deploy::deploy::protocol::Body::Deploy(Box::new(deploy(images.name(), version, digest)))
+    };
+    let mut first = server.ask(body("1.0.0", &digests[0]));
+    first.until(|answer| matches!(answer, Answer::StepStarted { step: Milestone::Health }));
+    let mut second = server.ask(body("1.0.2", &digests[2]));
+    let Answer::Waiting { holder: Some(holder) } = second.until(|answer| matches!(answer, Answer::Waiting { .. }))
+    else {
+        panic!("it says for whom it waits")
+    };
+    assert_eq!(holder.purpose, "deploy 1.0.0");
+    assert_eq!(server.status().busy.map(|holder| holder.purpose), Some("deploy 1.0.0".to_owned()));
+    let mut third = server.ask(body("1.0.1", &digests[1]));
+    third.until(|answer| matches!(answer, Answer::Waiting { .. }));
+    first.to_the_end().ended(&End::Deployed {});
+    second.to_the_end().ended(&End::Deployed {});
+    let told = third.to_the_end();
+    assert!(matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }), "{}", told.text());
+    assert!(server.get("/").1.contains("1.0.2"));
+}
+
+#[test]
+fn a_cut_connection_changes_nothing_and_the_result_can_be_asked_for() {
+    let images = Images::start();
+    let server = Server::start();
+    server.app_file(images.name(), "");
+    let one = images.push("1.0.0");
+    let request = deploy(images.name(), "1.0.0", &one);
+    let body = || autotag_deploy::deploy::protocol::Body::Deploy(Box::new(request.clone()));
+    for step in [Milestone::Pull, Milestone::Start, Milestone::Health] {
+        let mut cut = server.ask(body());
+        cut.until(|answer| *answer == Answer::StepStarted { step });
+        drop(cut);
+    }
+    // It is at work still: who comes back hears it from its first word on.
+    let told = server.ask(body()).to_the_end().ended(&End::Deployed {});
+    assert_eq!(told.answers.first(), Some(&Answer::StepStarted { step: Milestone::Pull }));
+    // And when it is over, it is told from the record.
+    let told = server.ask(body()).to_the_end().ended(&End::Deployed {});
+    assert_eq!(told.answers.len(), 1, "{}", told.text());
+    assert_eq!(server.history().len(), 1, "it was deployed once");
+    // The id is taken for ever.
+    let mut other = request;
+    other.version = "2.0.0".parse().unwrap();
+    let told = server.deploy(other);
+    assert!(matches!(told.outcome.end, End::Refused { because: Because::IdTaken, .. }), "{}", told.text());
+}

@@ -1,0 +1,426 @@
+//! A server of our own on this machine: `serve` and `proxy` as real processes below a folder that stands
+//! for `/`, real Docker, a real registry.
+//!
+//! Everything that it makes in Docker carries the application's label; it is removed at the end.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use autotag_deploy::deploy::protocol::{
+    Answer, AppName, Body, Configuration, Deploy, DeploymentId, End, HistoryEntry, Outcome, Request, Rollback,
+    Status,
+};
+use autotag_deploy::image::reference::{Digest, ImageName};
+use autotag_deploy::receiver::journal;
+use autotag_deploy::receiver::layout::Layout;
+use semver::Version;
+
+use super::app_image::{AppImage, PORT as APP_PORT};
+use super::registry::{Auth, Registry};
+
+/// How long something may take before a test gives up: machines are slow at times.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A registry with images of the test application.
+pub struct Images {
+    /// The registry.
+    pub registry: Registry,
+    name: ImageName,
+}
+
+impl Images {
+    /// An empty one.
+    pub fn start() -> Self {
+        Self::with(&Auth::None)
+    }
+
+    /// One that asks who comes.
+    pub fn with(auth: &Auth) -> Self {
+        let registry = Registry::start(auth);
+        let name = registry.image("org/app");
+        Self { registry, name }
+    }
+
+    /// The application's repository.
+    pub fn name(&self) -> &ImageName {
+        &self.name
+    }
+
+    /// Pushes a version.
+    pub fn push(&self, version: &str) -> Digest {
+        self.push_with(version, &[])
+    }
+
+    /// Pushes one that behaves otherwise.
+    pub fn push_with(&self, version: &str, environment: &[(&str, &str)]) -> Digest {
+        let image = AppImage::new(version).commit(&commit_of(version));
+        let image = environment.iter().fold(image, |image, (name, value)| image.environment(name, value));
+        self.registry.put("org/app", version, &image.for_registry())
+    }
+}
+
+/// One server with one application.
+pub struct Server {
+    /// The folder that stands for `/`.
+    pub folder: tempfile::TempDir,
+    /// Where things lie.
+    pub layout: Layout,
+    /// The application.
+    pub app: AppName,
+    /// Where the proxy serves it.
+    pub port: u16,
+    docker: PathBuf,
+    serve: Option<Child>,
+    proxy: Option<Child>,
+}
+
+impl Server {
+    /// With both processes running, and no app file yet.
+    pub fn start() -> Self {
+        Self::on_docker(Path::new("/var/run/docker.sock"))
+    }
+
+    /// The same, with Docker behind another socket.
+    pub fn on_docker(docker: &Path) -> Self {
+        let mut server = Self::still(docker);
+        server.start_proxy();
+        server.start_serve();
+        server
+    }
+
+    /// A folder with everything in it, and no process.
+    pub fn still(docker: &Path) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::below(folder.path());
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let app: AppName = format!("test-{}-{number}", std::process::id()).parse().expect("a name");
+        // Other users of the machine reach the socket of `serve` by their key.
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("rights");
+        for path in [layout.app_files(), layout.proxy_run(), layout.run()] {
+            std::fs::create_dir_all(path).expect("a folder");
+        }
+        std::fs::write(layout.passwd(), "root:x:0:0:root:/root:/bin/bash\n").expect("passwd");
+        std::fs::write(layout.group(), "root:x:0:\n").expect("group");
+        Self { port: free_port(), folder, layout, app, docker: docker.to_owned(), serve: None, proxy: None }
+    }
+
+    /// Writes the app file: this image, what is usual, and what else is said.
+    pub fn app_file(&self, image: &ImageName, more: &str) {
+        let port = self.port;
+        let mut text = format!("image: {image}\nport: {APP_PORT}\nlisten: 127.0.0.1:{port}\n");
+        for (key, usual) in
+            [("health:", "health: {path: /healthz, deadline: 20s, stable: 300ms}\n"), ("drain:", "drain: 10s\n")]
+        {
+            if !more.lines().any(|line| line.starts_with(key)) {
+                text.push_str(usual);
+            }
+        }
+        text.push_str(more);
+        std::fs::write(self.layout.app_file(&self.app), text).expect("the app file");
+    }
+
+    /// Starts `serve`, and comes back when it answers.
+    pub fn start_serve(&mut self) {
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.folder.path().join("serve.log"))
+            .expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_autotag-receiver"))
+            .arg("serve")
+            .arg("--root")
+            .arg(self.folder.path())
+            .arg("--docker")
+            .arg(&self.docker)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("serve starts");
+        self.serve = Some(child);
+        let socket = self.layout.socket();
+        self.until("serve answers", || UnixStream::connect(&socket).is_ok());
+    }
+
+    /// Starts the proxy, and comes back when its admin socket answers.
+    pub fn start_proxy(&mut self) {
+        let log = std::fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(self.folder.path().join("proxy.log"))
+            .expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_autotag-receiver"))
+            .arg("proxy")
+            .arg("--admin")
+            .arg(self.layout.proxy_admin())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("the proxy starts");
+        self.proxy = Some(child);
+        let socket = self.layout.proxy_admin();
+        self.until("the proxy answers", || UnixStream::connect(&socket).is_ok());
+    }
+
+    /// SIGKILL to `serve`.
+    pub fn kill_serve(&mut self) {
+        kill(&mut self.serve);
+    }
+
+    /// SIGKILL to the proxy.
+    pub fn kill_proxy(&mut self) {
+        kill(&mut self.proxy);
+    }
+
+    /// The process of `serve`.
+    pub fn serve_pid(&self) -> u32 {
+        self.serve.as_ref().expect("serve runs").id()
+    }
+
+    /// Waits until something is so.
+    pub fn until(&self, what: &str, mut so: impl FnMut() -> bool) {
+        let since = Instant::now();
+        while !so() {
+            assert!(since.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}\n{}", self.logs());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What both processes wrote.
+    pub fn logs(&self) -> String {
+        ["serve.log", "proxy.log"]
+            .map(|name| {
+                let text = std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+                let lines: Vec<&str> = text.lines().rev().take(40).collect();
+                format!("--- {name}\n{}\n", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
+            })
+            .concat()
+    }
+
+    /// Asks as root, and gives the conversation.
+    pub fn ask(&self, body: Body) -> Conversation {
+        let request = Request { app: self.app.clone(), body };
+        let line = request.to_line().expect("a request");
+        Conversation::begin(&self.layout.socket(), request.word().as_str(), line.reveal())
+    }
+
+    /// Deploys, to the end.
+    pub fn deploy(&self, deploy: Deploy) -> Told {
+        self.ask(Body::Deploy(Box::new(deploy))).to_the_end()
+    }
+
+    /// Rolls back, to the end.
+    pub fn roll_back(&self, to: Option<&str>, configuration: Configuration) -> Told {
+        let rollback = Rollback {
+            deployment: deployment_id(),
+            to: to.map(|version| version.parse().expect("a version")),
+            configuration,
+            credential: None,
+            run: String::new(),
+        };
+        self.ask(Body::Rollback(Box::new(rollback))).to_the_end()
+    }
+
+    /// What runs.
+    pub fn status(&self) -> Status {
+        let told = self.ask(Body::Status { deployment: None }).to_the_end();
+        let status = told.answers.into_iter().find_map(|answer| match answer {
+            Answer::Status(status) => Some(*status),
+            _ => None,
+        });
+        status.expect("a status")
+    }
+
+    /// What was deployed, the newest first.
+    pub fn history(&self) -> Vec<HistoryEntry> {
+        let told = self.ask(Body::History { entries: 100 }).to_the_end();
+        let entries = told.answers.into_iter().filter_map(|answer| match answer {
+            Answer::History(entry) => Some(*entry),
+            _ => None,
+        });
+        entries.collect()
+    }
+
+    /// The ids of the application's containers that run.
+    pub fn containers(&self) -> Vec<String> {
+        let filter = format!("label=autotag-deploy.app={}", self.app);
+        lines(&docker(&["ps", "--quiet", "--no-trunc", "--filter", &filter]))
+    }
+
+    /// The versions of the application's containers, stopped ones included.
+    pub fn container_versions(&self) -> Vec<String> {
+        let filter = format!("label=autotag-deploy.app={}", self.app);
+        let format = "{{.Label \"autotag-deploy.version\"}}";
+        lines(&docker(&["ps", "--all", "--filter", &filter, "--format", format]))
+    }
+
+    /// What the front door answers at a path: status and body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("the front door");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("a request");
+        let mut answer = Vec::new();
+        std::io::Read::read_to_end(&mut stream, &mut answer).expect("an answer");
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let body = text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+        (status, body)
+    }
+
+    /// The journal's entries.
+    pub fn journal(&self) -> Vec<journal::Entry> {
+        journal::read(&self.layout.journal(&self.app)).expect("the journal").entries
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        kill(&mut self.serve);
+        kill(&mut self.proxy);
+        let filter = format!("label=autotag-deploy.app={}", self.app);
+        for container in lines(&docker(&["ps", "--all", "--quiet", "--filter", &filter])) {
+            docker(&["rm", "--force", "--volumes", &container]);
+        }
+        for network in lines(&docker(&["network", "ls", "--quiet", "--filter", &filter])) {
+            docker(&["network", "rm", &network]);
+        }
+    }
+}
+
+fn kill(child: &mut Option<Child>) {
+    if let Some(mut child) = child.take() {
+        // One that has ended already is no fault.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// A conversation with `serve`.
+pub struct Conversation {
+    lines: std::io::Lines<BufReader<UnixStream>>,
+    answers: Vec<Answer>,
+}
+
+/// What was told, and how it ended.
+#[derive(Debug)]
+pub struct Told {
+    /// Everything, heartbeats left out.
+    pub answers: Vec<Answer>,
+    /// The result.
+    pub outcome: Outcome,
+}
+
+impl Told {
+    /// Everything that people would read, in one text.
+    pub fn text(&self) -> String {
+        let lines: Vec<String> = self.answers.iter().map(|answer| format!("{answer:?}")).collect();
+        lines.join("\n")
+    }
+
+    /// Panics unless it ended so.
+    #[track_caller]
+    pub fn ended(self, end: &End) -> Self {
+        assert_eq!(self.outcome.end, *end, "{}", self.text());
+        self
+    }
+}
+
+impl Conversation {
+    /// Says two lines to a socket.
+    pub fn begin(socket: &Path, word: &str, request: &str) -> Self {
+        let mut stream = UnixStream::connect(socket).expect("serve answers");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.write_all(format!("{word}\n{request}").as_bytes()).expect("a request");
+        Self { lines: BufReader::new(stream).lines(), answers: Vec::new() }
+    }
+
+    /// The next answer that is no heartbeat; `None` at the end.
+    pub fn next(&mut self) -> Option<Answer> {
+        loop {
+            let line = self.lines.next()?.expect("a line");
+            let answer = Answer::parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            if answer == (Answer::Heartbeat {}) {
+                continue;
+            }
+            self.answers.push(answer.clone());
+            return Some(answer);
+        }
+    }
+
+    /// Waits for an answer of a kind.
+    #[track_caller]
+    pub fn until(&mut self, mut found: impl FnMut(&Answer) -> bool) -> Answer {
+        while let Some(answer) = self.next() {
+            if found(&answer) {
+                return answer;
+            }
+        }
+        panic!("it ended before: {:?}", self.answers);
+    }
+
+    /// Everything up to the result, which is the last line.
+    #[track_caller]
+    pub fn to_the_end(mut self) -> Told {
+        while self.next().is_some() {}
+        match self.answers.last() {
+            Some(Answer::Result(outcome)) => {
+                let outcome = (**outcome).clone();
+                Told { answers: self.answers, outcome }
+            }
+            other => panic!("the last line is no result: {other:?}"),
+        }
+    }
+}
+
+/// A request to deploy this image.
+pub fn deploy(image: &ImageName, version: &str, digest: &Digest) -> Deploy {
+    Deploy {
+        deployment: deployment_id(),
+        image: image.clone(),
+        digest: digest.clone(),
+        version: version.parse::<Version>().expect("a version"),
+        commit: commit_of(version).parse().expect("a commit"),
+        by_name: false,
+        environment: [].into(),
+        credential: None,
+        run: "https://github.example/run/1".to_owned(),
+    }
+}
+
+/// The commit that a version's image says it was made from.
+pub fn commit_of(version: &str) -> String {
+    Digest::of(version.as_bytes()).as_str()["sha256:".len()..][..40].to_owned()
+}
+
+/// An id that nobody has had.
+pub fn deployment_id() -> DeploymentId {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    format!("test-{}-{number}", std::process::id()).parse().expect("an id")
+}
+
+/// Docker's own client.
+#[track_caller]
+pub fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().expect("these tests need Docker's client");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The lines that say something.
+pub fn lines(text: &str) -> Vec<String> {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// A port that nobody listens at now.
+pub fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}

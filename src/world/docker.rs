@@ -1,16 +1,12 @@
 //! Docker Engine, by bollard: builds with BuildKit and pushes.
 
 mod build;
-mod fault;
 mod progress;
 mod push;
 
 use std::time::Duration;
 
-use bollard::BollardRequest;
-use bollard::auth::DockerCredentials;
-use http::HeaderValue;
-
+use super::daemon::{self, with_url_safe_auth};
 use super::{BuildLog, BuildRequest, Builder, Outcome, Trouble, TroubleKind};
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::secret::Credentials;
@@ -98,42 +94,12 @@ fn no_engine(error: &bollard::errors::Error) -> Trouble {
         Error::UnsupportedURISchemeError { uri } => {
             (TroubleKind::Rejected, format!("DOCKER_HOST is `{uri}`; expected unix://... or tcp://..."))
         }
-        error => (TroubleKind::Unreachable, fault::chain(error)),
+        error => (TroubleKind::Unreachable, daemon::chain(error)),
     };
     Trouble::new(kind, "connecting to the Docker Engine", why).with_remedy(
         "The build needs a Docker Engine: use `runs-on: ubuntu-latest`. On a self-hosted runner, start \
          Docker and let the runner's user reach its socket (/var/run/docker.sock, or what DOCKER_HOST names).",
     )
-}
-
-/// bollard 0.21.1 writes X-Registry-Auth in plain base64, and the Engine reads base64url: a `+` or `/`
-/// in it, which depends on the password, would make the push anonymous without a word.
-fn with_url_safe_auth(mut request: BollardRequest) -> BollardRequest {
-    if let Some(value) = request.headers_mut().get_mut("X-Registry-Auth") {
-        let safe: Vec<u8> = value
-            .as_bytes()
-            .iter()
-            .map(|byte| match byte {
-                b'+' => b'-',
-                b'/' => b'_',
-                other => *other,
-            })
-            .collect();
-        if let Ok(mut replaced) = HeaderValue::from_bytes(&safe) {
-            replaced.set_sensitive(true);
-            *value = replaced;
-        }
-    }
-    request
-}
-
-fn engine_credentials(credentials: &Credentials, server: &str) -> DockerCredentials {
-    DockerCredentials {
-        username: Some(credentials.username.clone()),
-        password: Some(credentials.password.reveal().to_owned()),
-        serveraddress: Some(server.to_owned()),
-        ..DockerCredentials::default()
-    }
 }
 
 #[cfg(test)]
@@ -179,16 +145,5 @@ mod tests {
                 assert!(remedy.contains(word), "{remedy}");
             }
         }
-    }
-
-    #[test]
-    fn the_registry_header_is_url_safe() {
-        let request = http::Request::builder()
-            .header("X-Registry-Auth", "ab+/cd==")
-            .body(bollard::body_full(bytes::Bytes::new()))
-            .expect("a request");
-        let request = with_url_safe_auth(request);
-        let value = &request.headers()["X-Registry-Auth"];
-        assert_eq!((value.as_bytes(), value.is_sensitive()), (&b"ab-_cd=="[..], true));
     }
 }

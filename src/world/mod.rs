@@ -3,6 +3,8 @@
 //! this module.
 
 pub mod clock;
+#[cfg(any(feature = "action", feature = "receiver"))]
+mod daemon;
 #[cfg(feature = "action")]
 pub mod docker;
 #[cfg(feature = "receiver")]

@@ -11,9 +11,9 @@ use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion};
 use futures_util::StreamExt;
 
+use super::super::daemon::{self, engine_credentials};
 use super::super::{BuildEvent, BuildLog, BuildRequest, Outcome, Trouble, TroubleKind};
 use super::progress::{FailedStep, Progress};
-use super::{engine_credentials, fault};
 use crate::image::context::{ContextFault, ContextPlan};
 use crate::image::dockerfile::{Dockerfile, Instruction};
 use crate::image::reference::Digest;
@@ -47,7 +47,7 @@ pub(super) async fn build(
                 image = found.id.and_then(|id| id.parse().ok()).or(image);
             }
             Ok(_) => {}
-            Err(error) if image.is_some() && fault::is_leftover(&error) => break,
+            Err(error) if image.is_some() && daemon::is_leftover(&error) => break,
             Err(error) => return Err(failure.explain(&error, &progress)),
         }
     }
@@ -120,7 +120,7 @@ impl Failure<'_> {
             return Trouble::new(TroubleKind::Build, "sending the build context", fault.to_string());
         }
         let Error::DockerStreamError { error: text } = error else {
-            return fault::of_client(error, DOING);
+            return daemon::of_client(error, DOING);
         };
         let dockerfile = Dockerfile::parse(&String::from_utf8_lossy(self.plan.dockerfile_text()));
         match progress.culprit() {
@@ -183,7 +183,7 @@ fn kind_of_step(step: &FailedStep) -> TroubleKind {
     let fetches = ["load metadata for", "importing cache manifest", "resolve image config", "] FROM "]
         .iter()
         .any(|word| step.name.contains(word));
-    if fetches { fault::kind_of(&step.error).unwrap_or(TroubleKind::Build) } else { TroubleKind::Build }
+    if fetches { daemon::kind_of(&step.error).unwrap_or(TroubleKind::Build) } else { TroubleKind::Build }
 }
 
 fn place(path: &Path, instruction: &Instruction) -> String {

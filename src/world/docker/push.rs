@@ -6,8 +6,8 @@ use bollard::errors::Error;
 use bollard::query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder};
 use futures_util::StreamExt;
 
+use super::super::daemon::{self, engine_credentials};
 use super::super::{BuildEvent, BuildLog, Outcome, Trouble, TroubleKind};
-use super::{engine_credentials, fault};
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::secret::Credentials;
 
@@ -24,13 +24,12 @@ pub(super) async fn push(
     client
         .tag_image(image.as_str(), Some(options))
         .await
-        .map_err(|error| fault::of_client(&error, &format!("tagging {image} as {name}:{tag}")))?;
+        .map_err(|error| daemon::of_client(&error, &format!("tagging {image} as {name}:{tag}")))?;
 
     log.event(BuildEvent::Note(format!("pushing {name}:{tag}")));
     // Without a tag the Engine would push every tag of the repository that it has.
     let options = PushImageOptionsBuilder::default().tag(tag).build();
-    let server = if name.registry() == "docker.io" { "https://index.docker.io/v1/" } else { name.registry() };
-    let login = credentials.map(|credentials| engine_credentials(credentials, server));
+    let login = credentials.map(|credentials| engine_credentials(credentials, daemon::login_server(name)));
     let mut messages = pin!(client.push_image(&repository, Some(options), login));
     let (mut digest, mut sent, mut there) = (None, 0_u32, 0_u32);
     while let Some(message) = messages.next().await {
@@ -41,7 +40,7 @@ pub(super) async fn push(
                 status if status.starts_with("Mounted from") => there += 1,
                 status => digest = digest_in(status, tag).or(digest),
             },
-            Err(error) if digest.is_some() && fault::is_leftover(&error) => break,
+            Err(error) if digest.is_some() && daemon::is_leftover(&error) => break,
             Err(error) => return Err(explain(&error, name, tag, credentials.is_some())),
         }
     }
@@ -63,12 +62,36 @@ fn digest_in(status: &str, tag: &str) -> Option<Digest> {
 }
 
 fn explain(error: &Error, name: &ImageName, tag: &str, has_credentials: bool) -> Trouble {
-    let trouble = fault::of_client(error, &format!("pushing {name}:{tag}"));
+    let trouble = daemon::of_client(error, &format!("pushing {name}:{tag}"));
     match trouble.kind {
-        TroubleKind::Denied => trouble.with_remedy(fault::remedy_for_denied(name, has_credentials)),
+        TroubleKind::Denied => trouble.with_remedy(remedy_for_denied(name, has_credentials)),
         // The registry may have taken the manifest before the line broke.
         TroubleKind::Unreachable | TroubleKind::Garbled => trouble.perhaps_done(),
         _ => trouble,
+    }
+}
+
+/// What to do when a registry refuses a push.
+fn remedy_for_denied(name: &ImageName, has_credentials: bool) -> String {
+    if name.registry() == "ghcr.io" {
+        return "Give the job `permissions: packages: write`, and set the inputs `registry-username` and \
+                `registry-password` to an account that may push, for example `${{ github.actor }}` and \
+                `${{ secrets.GITHUB_TOKEN }}`. If the package exists already and is not linked to this \
+                repository, open its settings and give the repository the role Write under \
+                \"Manage Actions access\"."
+            .to_owned();
+    }
+    if has_credentials {
+        format!(
+            "Check the inputs `registry-username` and `registry-password`: the account must exist at {} \
+             and may push to {}.",
+            name.registry(),
+            name.repository()
+        )
+    } else {
+        format!(
+            "Set the inputs `registry-username` and `registry-password` to an account that may push to {name}."
+        )
     }
 }
 
@@ -88,5 +111,19 @@ mod tests {
         ] {
             assert_eq!(digest_in(&status, "1.2.3"), found, "{status}");
         }
+    }
+
+    #[test]
+    fn a_refusal_names_the_inputs() {
+        let remedy = |name: &str, has| remedy_for_denied(&name.parse().expect("a name"), has);
+        for (name, has) in [("ghcr.io/o/a", true), ("docker.io/o/a", true), ("r.example/a", false)] {
+            let remedy = remedy(name, has);
+            assert!(
+                remedy.contains("`registry-username`") && remedy.contains("`registry-password`"),
+                "{remedy}"
+            );
+        }
+        let ghcr = remedy("ghcr.io/o/a", true);
+        assert!(ghcr.contains("packages: write") && ghcr.contains("Manage Actions access"), "{ghcr}");
     }
 }

@@ -1,11 +1,16 @@
-//! What the Engine's words mean: it hands on what registries and networks said, as text.
+//! What the builder and the receiver's engine share of speaking to Docker's daemon: logging in to a registry,
+//! and what its words mean. It hands on what registries and networks said, as text.
 
 use std::error::Error as _;
 
+use bollard::BollardRequest;
+use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
+use http::HeaderValue;
 
-use super::super::{Trouble, TroubleKind};
+use super::{Trouble, TroubleKind};
 use crate::image::reference::ImageName;
+use crate::secret::Credentials;
 
 /// The kind that a text about a registry belongs to; `None` where it says nothing known.
 ///
@@ -101,27 +106,38 @@ pub(super) fn is_leftover(error: &Error) -> bool {
     chain(error).contains("bytes remaining on stream")
 }
 
-/// What to do when a registry refuses a push.
-pub(super) fn remedy_for_denied(name: &ImageName, has_credentials: bool) -> String {
-    if name.registry() == "ghcr.io" {
-        return "Give the job `permissions: packages: write`, and set the inputs `registry-username` and \
-                `registry-password` to an account that may push, for example `${{ github.actor }}` and \
-                `${{ secrets.GITHUB_TOKEN }}`. If the package exists already and is not linked to this \
-                repository, open its settings and give the repository the role Write under \
-                \"Manage Actions access\"."
-            .to_owned();
+/// The name by which the Engine's own client keeps a registry's login.
+pub(super) fn login_server(name: &ImageName) -> &str {
+    if name.registry() == "docker.io" { "https://index.docker.io/v1/" } else { name.registry() }
+}
+
+/// bollard 0.21.1 writes X-Registry-Auth in plain base64, and the Engine reads base64url: a `+` or `/`
+/// in it, which depends on the password, would make the push anonymous without a word.
+pub(super) fn with_url_safe_auth(mut request: BollardRequest) -> BollardRequest {
+    if let Some(value) = request.headers_mut().get_mut("X-Registry-Auth") {
+        let safe: Vec<u8> = value
+            .as_bytes()
+            .iter()
+            .map(|byte| match byte {
+                b'+' => b'-',
+                b'/' => b'_',
+                other => *other,
+            })
+            .collect();
+        if let Ok(mut replaced) = HeaderValue::from_bytes(&safe) {
+            replaced.set_sensitive(true);
+            *value = replaced;
+        }
     }
-    if has_credentials {
-        format!(
-            "Check the inputs `registry-username` and `registry-password`: the account must exist at {} \
-             and may push to {}.",
-            name.registry(),
-            name.repository()
-        )
-    } else {
-        format!(
-            "Set the inputs `registry-username` and `registry-password` to an account that may push to {name}."
-        )
+    request
+}
+
+pub(super) fn engine_credentials(credentials: &Credentials, server: &str) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(credentials.username.clone()),
+        password: Some(credentials.password.reveal().to_owned()),
+        serveraddress: Some(server.to_owned()),
+        ..DockerCredentials::default()
     }
 }
 
@@ -159,16 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_the_inputs() {
-        let remedy = |name: &str, has| remedy_for_denied(&name.parse().expect("a name"), has);
-        for (name, has) in [("ghcr.io/o/a", true), ("docker.io/o/a", true), ("r.example/a", false)] {
-            let remedy = remedy(name, has);
-            assert!(
-                remedy.contains("`registry-username`") && remedy.contains("`registry-password`"),
-                "{remedy}"
-            );
-        }
-        let ghcr = remedy("ghcr.io/o/a", true);
-        assert!(ghcr.contains("packages: write") && ghcr.contains("Manage Actions access"), "{ghcr}");
+    fn the_registry_header_is_url_safe() {
+        let request = http::Request::builder()
+            .header("X-Registry-Auth", "ab+/cd==")
+            .body(bollard::body_full(bytes::Bytes::new()))
+            .expect("a request");
+        let request = with_url_safe_auth(request);
+        let value = &request.headers()["X-Registry-Auth"];
+        assert_eq!((value.as_bytes(), value.is_sensitive()), (&b"ab-_cd=="[..], true));
     }
 }

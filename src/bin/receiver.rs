@@ -16,6 +16,12 @@ fn main() -> ExitCode {
     let ended = match arguments.subcommand() {
         Some(("check", arguments)) => check(&path(arguments, "FILE")),
         Some(("proxy", arguments)) => run_proxy(arguments).map(|()| ExitCode::SUCCESS),
+        Some(("serve", arguments)) => {
+            tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr).init();
+            let runtime = tokio::runtime::Runtime::new().expect("rt");
+            let layout = autotag_deploy::receiver::layout::Layout::below(path(arguments, "root"));
+            runtime.block_on(autotag_deploy::receiver::serve::run(layout, &path(arguments, "docker"))).map(|()| ExitCode::SUCCESS)
+        }
         // clap demands one of those above.
         _ => Ok(ExitCode::from(UNUSABLE)),
     };
@@ -37,6 +43,10 @@ fn arguments() -> Command {
                 .about("Checks an app file, and tells all its faults at once")
                 .arg(file("FILE").help("Such as /etc/autotag/APP.yaml")),
         )
+        .subcommand(
+            Command::new("serve")
+                .arg(file("root").long("root"))
+                .arg(file("docker").long("docker")))
         .subcommand(
             Command::new("proxy")
                 .about("Serves the applications' traffic; routes come by the admin socket")

@@ -132,7 +132,7 @@ impl Server {
             .create(true)
             .open(self.folder.path().join("serve.log"))
             .expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_autotag-receiver"))
+        let child = Command::new(receiver())
             .arg("serve")
             .arg("--root")
             .arg(self.folder.path())
@@ -155,7 +155,7 @@ impl Server {
             .create(true)
             .open(self.folder.path().join("proxy.log"))
             .expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_autotag-receiver"))
+        let child = Command::new(receiver())
             .arg("proxy")
             .arg("--admin")
             .arg(self.layout.proxy_admin())
@@ -405,6 +405,11 @@ pub fn deployment_id() -> DeploymentId {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     format!("test-{}-{number}", std::process::id()).parse().expect("an id")
+}
+
+/// The program under test. Only tests are told where it is; the programs that share this module are not.
+pub fn receiver() -> &'static str {
+    option_env!("CARGO_BIN_EXE_autotag-receiver").expect("this is a test")
 }
 
 /// Docker's own client.

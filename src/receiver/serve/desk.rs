@@ -121,13 +121,6 @@ impl Place {
         Turn { place: Arc::clone(self), _guard: guard }
     }
 
-    /// The turn, if nobody has it.
-    pub(crate) fn try_turn(self: &Arc<Self>, holder: Holder) -> Option<Turn> {
-        let guard = Arc::clone(&self.turn).try_lock_owned().ok()?;
-        *lock(&self.holder) = Some(holder);
-        Some(Turn { place: Arc::clone(self), _guard: guard })
-    }
-
     /// The job of this deployment: the one that is at work already, or a new one, which is `true`. `None`
     /// where the one at work is about something else.
     pub(crate) fn job(&self, deployment: &DeploymentId, about: &str) -> Option<(Arc<Job>, bool)> {
@@ -176,7 +169,6 @@ mod tests {
             let told = said.recv().await.unwrap();
             assert_eq!((told.0, told.1.map(|holder| holder.purpose)), (number, Some("first".to_owned())));
         }
-        assert!(place.try_turn(holder("pushing in")).is_none());
         drop(first);
         for number in 0..5 {
             assert_eq!(said.recv().await.unwrap().0, number);

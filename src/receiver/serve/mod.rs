@@ -52,11 +52,11 @@ pub(crate) struct Server<E> {
     pub(crate) desk: Desk,
 }
 
-/// Runs until SIGTERM or SIGINT.
-pub async fn run(layout: Layout) -> anyhow::Result<()> {
+/// Runs until SIGTERM or SIGINT, with Docker behind this socket.
+pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let engine = DockerEngine::connect("/var/run/docker.sock");
+    let engine = DockerEngine::at(docker);
     let listener = open(&layout)?;
     let server = Arc::new(Server { front: Front::new(&layout), layout, engine, desk: Desk::default() });
     tracing::info!(socket = %server.layout.socket().display(), "serving");

@@ -17,6 +17,7 @@ pub mod config_hash;
 pub mod journal;
 pub mod layout;
 pub mod lock;
+pub mod probe;
 pub mod relay;
 pub mod rollout;
 pub mod serve;

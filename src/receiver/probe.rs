@@ -55,8 +55,12 @@ pub async fn get(target: &Target, host: &str, path: &str, deadline: Duration) ->
     let request = request(host, path)?;
     let exchange = async {
         match target {
-            Target::Tcp(address) => ask(TcpStream::connect(address).await.map_err(refused)?, request).await,
-            Target::Unix(path) => ask(UnixStream::connect(path).await.map_err(refused)?, request).await,
+            Target::Tcp(address) => {
+                ask(TcpStream::connect(address).await.map_err(|error| refused(&error))?, request).await
+            }
+            Target::Unix(path) => {
+                ask(UnixStream::connect(path).await.map_err(|error| refused(&error))?, request).await
+            }
         }
     };
     let late = |_| NoAnswer(format!("no answer within {} s", deadline.as_secs_f64()));
@@ -113,7 +117,7 @@ async fn text(mut body: hyper::body::Incoming, status: StatusCode) -> Result<Str
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn refused(error: std::io::Error) -> NoAnswer {
+fn refused(error: &std::io::Error) -> NoAnswer {
     use std::io::ErrorKind;
     NoAnswer(match error.kind() {
         ErrorKind::ConnectionRefused => "connection refused".to_owned(),

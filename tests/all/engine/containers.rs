@@ -113,14 +113,15 @@ async fn steps_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_container_that_cannot_join_all_networks_leaves_no_name_behind() {
+async fn a_network_that_is_missing_shows_before_the_container_is_made() {
     let stage = Stage::sleeping().await;
     let mut spec = stage.spec().await;
     let own = spec.networks.clone();
     spec.networks.push(unique("nowhere"));
     let trouble = stage.engine.create(&spec).await.expect_err("no such network");
     assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Rejected, Effect::None));
-    assert!(trouble.doing.contains(&spec.networks[1]), "{trouble}");
+    assert!(trouble.why.contains(&spec.networks[1]), "{trouble}");
+    assert_eq!(stage.engine.inspect(&spec.name).await, Ok(None));
     stage.create(&ContainerSpec { networks: own, ..spec }).await;
 }
 
@@ -264,7 +265,7 @@ async fn a_command_runs_to_its_end_or_to_the_deadline() {
     let id = stage.start(&stage.spec().await).await;
     let run =
         async |script: &str, deadline: Duration| stage.engine.execute(&id, &shell(script), deadline).await;
-    let long = Duration::from_secs(60);
+    let long = Duration::from_mins(1);
     let done = run("echo out; sleep 0.1; echo err >&2; exit 7", long).await.expect("it ran");
     assert_eq!((done.exit_code, done.output.as_str()), (7, "out\nerr\n"));
     let quiet = run("exit 0", long).await.expect("it ran");

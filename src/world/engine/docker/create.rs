@@ -10,14 +10,17 @@ use bollard::models::{
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
 use super::containers::{remove, whole_seconds};
-use super::{DockerEngine, ORDINARY};
-use crate::world::Outcome;
+use super::{DockerEngine, ORDINARY, found};
 use crate::world::engine::{ContainerSpec, HealthcheckSpec, Id, RestartSpec};
+use crate::world::{Outcome, Trouble, TroubleKind};
 
 /// Makes it, in all its networks, or leaves nothing behind that took its name.
 pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> Outcome<Id> {
     let doing = format!("making the container {}", spec.name);
     let client = engine.client(&doing, ORDINARY)?;
+    for network in &spec.networks {
+        require_network(engine, &client, network, &doing).await?;
+    }
     let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
     let made = client.create_container(Some(options), body(spec)).await;
     let id = made.map_err(|error| engine.change_failed(&error, &doing))?.id;
@@ -33,6 +36,22 @@ pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> Outco
         }
     }
     Ok(id)
+}
+
+/// The Engine lets a stopped container join a network that there is not, and refuses to start it later
+/// (20.10): by then the deployment has gone a step too far.
+async fn require_network(
+    engine: &DockerEngine,
+    client: &bollard::Docker,
+    network: &str,
+    doing: &str,
+) -> Outcome<()> {
+    match found(client.inspect_network(network, None).await) {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Trouble::new(TroubleKind::Rejected, doing, format!("there is no network {network}"))
+            .with_remedy(format!("Make it: `docker network create {network}`."))),
+        Err(error) => Err(engine.trouble(&error, doing)),
+    }
 }
 
 fn body(spec: &ContainerSpec) -> ContainerCreateBody {

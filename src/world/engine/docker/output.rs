@@ -21,7 +21,7 @@ const LOG: usize = 2 * 1024 * 1024;
 /// Of a command's longer output the last part is kept.
 const OUTPUT: usize = 8 * 1024;
 
-/// The last lines of both streams.
+/// The last lines of both streams; fewer where a line is so long that the Engine keeps it in parts.
 pub(super) async fn logs(engine: &DockerEngine, id: &str, lines: u32) -> Outcome<Vec<String>> {
     let doing = format!("reading the logs of the container {id}");
     let client = engine.client(&doing, PATIENT)?;
@@ -96,15 +96,14 @@ pub(super) async fn execute(
     let program = command.first().map_or("", String::as_str);
     let doing = format!("running `{program}` in the container {id}");
     let mut written = Tail::default();
-    match tokio::time::timeout(deadline, run(engine, id, command, &doing, &mut written)).await {
-        Ok(exit_code) => Ok(Executed { exit_code: exit_code?, output: written.text() }),
-        Err(_) => {
-            let said = written.text();
-            let said = if said.is_empty() { "nothing".to_owned() } else { format!("\n{said}") };
-            let why = format!("it did not end within {} s; it wrote: {said}", deadline.as_secs_f64());
-            Err(Trouble::new(TroubleKind::Rejected, doing, why).perhaps_done())
-        }
+    let ended = tokio::time::timeout(deadline, run(engine, id, command, &doing, &mut written)).await;
+    if let Ok(exit_code) = ended {
+        return Ok(Executed { exit_code: exit_code?, output: written.text() });
     }
+    let said = written.text();
+    let said = if said.is_empty() { "nothing".to_owned() } else { format!("\n{said}") };
+    let why = format!("it did not end within {} s; it wrote: {said}", deadline.as_secs_f64());
+    Err(Trouble::new(TroubleKind::Rejected, doing, why).perhaps_done())
 }
 
 async fn run(
@@ -178,7 +177,9 @@ mod tests {
 
     fn lines(parts: &[LogOutput]) -> Vec<String> {
         let mut log = Log::default();
-        parts.iter().for_each(|part| log.take(part));
+        for part in parts {
+            log.take(part);
+        }
         log.finish()
     }
 

@@ -6,7 +6,7 @@ use autotag_deploy::world::TroubleKind;
 use autotag_deploy::world::engine::Engine as _;
 use serde_json::json;
 
-use super::{LABEL, Stage, docker};
+use super::{LABEL, Stage, docker, unique};
 use crate::support::registry::Auth;
 
 /// In plain base64 its login has `+` and `/`, which the Engine would not read.
@@ -82,7 +82,7 @@ async fn an_image_that_a_container_uses_is_left() {
     let stage = Stage::sleeping().await;
     let id = stage.create(&stage.spec().await).await;
     // A second name: the Engine alone would take the first away.
-    let second = format!("{}:second", stage.name);
+    let second = unique("second");
     docker(&["tag", &stage.name.with_digest(&stage.digest), &second]);
     assert_eq!(stage.engine.remove_image(&stage.name, &stage.digest).await, Ok(false));
     assert!(stage.engine.image(&stage.name, &stage.digest).await.expect("an answer").is_some());

@@ -44,6 +44,7 @@ struct Stage {
     registry: Registry,
     name: ImageName,
     digest: Digest,
+    image_label: String,
     engine: DockerEngine,
     /// Removed at the end.
     containers: std::sync::Mutex<Vec<String>>,
@@ -53,7 +54,8 @@ struct Stage {
 impl Stage {
     fn new(auth: &Auth, config: Value) -> Self {
         let mut config = config;
-        config["Labels"][LABEL] = json!(unique("image"));
+        let image_label = unique("image");
+        config["Labels"][LABEL] = json!(image_label);
         let registry = Registry::start(auth);
         let digest = registry.put("org/app", "1", &busybox_image(&config));
         let name = registry.image("org/app");
@@ -61,6 +63,7 @@ impl Stage {
             registry,
             name,
             digest,
+            image_label,
             engine: engine(),
             containers: Vec::new().into(),
             networks: Vec::new().into(),
@@ -139,7 +142,12 @@ impl Drop for Stage {
         for name in self.networks.get_mut().expect("the list").iter() {
             docker(&["network", "rm", name]);
         }
-        docker(&["image", "rm", "--force", &self.name.with_digest(&self.digest)]);
+        // By its id: a test that failed may have left it another name.
+        let filter = format!("label={LABEL}={}", self.image_label);
+        let image = docker(&["image", "ls", "--quiet", "--filter", &filter]);
+        if let Some(id) = image.lines().next() {
+            docker(&["image", "rm", "--force", id]);
+        }
     }
 }
 

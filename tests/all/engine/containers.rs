@@ -118,6 +118,7 @@ async fn a_network_that_is_missing_shows_before_the_container_is_made() {
     let mut spec = stage.spec().await;
     let own = spec.networks.clone();
     spec.networks.push(unique("nowhere"));
+    stage.containers.lock().expect("the list").push(spec.name.clone());
     let trouble = stage.engine.create(&spec).await.expect_err("no such network");
     assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Rejected, Effect::None));
     assert!(trouble.why.contains(&spec.networks[1]), "{trouble}");

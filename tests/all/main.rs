@@ -10,6 +10,7 @@ mod context;
 mod docker_build;
 mod docs;
 mod double;
+mod engine;
 mod layering;
 mod proxy;
 mod receiver;

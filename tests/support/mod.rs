@@ -9,6 +9,7 @@
     reason = "each test takes what it needs; the demo's program shares a part"
 )]
 
+pub mod busybox_image;
 pub mod clock;
 pub mod faults;
 pub mod github;

@@ -1,0 +1,244 @@
+//! One HTTP question to an application: for its health, and for the smoke test of a deployment.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+
+/// So much of an answer is read: a health page has a line, and a smoke test looks for a word.
+const BODY: usize = 64 * 1024;
+
+/// Where the question goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An address and a port.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// What was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// The body, or its first 64 KiB; bytes that are no UTF-8 are replaced.
+    pub body: String,
+}
+
+/// Why there is no answer, in words for people: `connection refused`, `no answer within 2 s`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAnswer(pub String);
+
+/// Asks `GET path` over HTTP/1.1, on a connection of its own. Redirects are answers like any other.
+///
+/// The deadline covers all of it, from connecting to the last byte of the body.
+pub async fn get(target: &Target, host: &str, path: &str, deadline: Duration) -> Result<Answer, NoAnswer> {
+    let request = request(host, path)?;
+    let exchange = async {
+        match target {
+            Target::Tcp(address) => {
+                ask(TcpStream::connect(address).await.map_err(|error| refused(&error))?, request).await
+            }
+            Target::Unix(path) => {
+                ask(UnixStream::connect(path).await.map_err(|error| refused(&error))?, request).await
+            }
+        }
+    };
+    let late = |_| NoAnswer(format!("no answer within {} s", deadline.as_secs_f64()));
+    tokio::time::timeout(deadline, exchange).await.map_err(late)?
+}
+
+fn request(host: &str, path: &str) -> Result<Request<Empty<Bytes>>, NoAnswer> {
+    let wrong = |what: &str| NoAnswer(format!("nothing was asked: {what}"));
+    let uri: Uri =
+        path.parse().map_err(|_| wrong(&format!("`{path}` is no path; expected for example `/healthz`")))?;
+    if !path.starts_with('/') {
+        return Err(wrong(&format!("`{path}` does not begin with `/`")));
+    }
+    Request::get(uri)
+        .header(header::HOST, host)
+        .header(header::USER_AGENT, "autotag-receiver")
+        .header(header::CONNECTION, "close")
+        .body(Empty::new())
+        .map_err(|_| wrong(&format!("`{host}` is no host; expected for example `app.example.org`")))
+}
+
+async fn ask<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Answer, NoAnswer>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
+        let (head, body) = response.into_parts();
+        Ok(Answer { status: head.status.as_u16(), body: text(body, head.status).await? })
+    };
+    // The connection may end before the last of the body has been taken from it; its error, if any, comes
+    // out of the answer.
+    let driven = async {
+        let _ = connection.await;
+        std::future::pending().await
+    };
+    tokio::select! { answer = answer => answer, never = driven => never }
+}
+
+async fn text(mut body: hyper::body::Incoming, status: StatusCode) -> Result<String, NoAnswer> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| NoAnswer(format!("status {status}, and {}", broken(&error))))?;
+        if let Ok(data) = frame.into_data() {
+            let room = BODY - bytes.len();
+            bytes.extend_from_slice(&data[..data.len().min(room)]);
+            if bytes.len() == BODY {
+                break;
+            }
+        }
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn refused(error: &std::io::Error) -> NoAnswer {
+    use std::io::ErrorKind;
+    NoAnswer(match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        ErrorKind::NotFound => "there is no such socket".to_owned(),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => {
+            "the address cannot be reached".to_owned()
+        }
+        _ => format!("no connection: {error}"),
+    })
+}
+
+fn broken(error: &hyper::Error) -> NoAnswer {
+    let words = if error.is_incomplete_message() {
+        "the connection was closed before the answer was complete".to_owned()
+    } else if error.is_parse() {
+        "the answer is not HTTP/1.1".to_owned()
+    } else {
+        let cause = std::error::Error::source(error).map(|cause| format!(" ({cause})")).unwrap_or_default();
+        format!("the connection broke: {error}{cause}")
+    };
+    NoAnswer(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, UnixListener};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(10);
+
+    /// Answers one connection with these bytes; gives the address, and what was asked.
+    async fn server(answer: Vec<u8>) -> (Target, impl Future<Output = String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let target = Target::Tcp(listener.local_addr().expect("its address"));
+        let served = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let asked = head(&mut stream).await;
+            // The client may have heard enough.
+            let _ = stream.write_all(&answer).await;
+            asked
+        });
+        (target, async { served.await.expect("served") })
+    }
+
+    async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"\r\n\r\n") {
+            asked.push(stream.read_u8().await.expect("a head"));
+        }
+        String::from_utf8(asked).expect("text")
+    }
+
+    fn answer(text: &str) -> Vec<u8> {
+        text.as_bytes().to_vec()
+    }
+
+    #[tokio::test]
+    async fn status_and_body_come_back() {
+        let (target, asked) = server(answer("HTTP/1.1 503 No\r\nContent-Length: 4\r\n\r\nbusy")).await;
+        let got = get(&target, "app.example.org", "/health?deep=1", SOON).await;
+        assert_eq!(got, Ok(Answer { status: 503, body: "busy".to_owned() }));
+        let asked = asked.await.to_lowercase();
+        assert!(asked.starts_with("get /health?deep=1 http/1.1\r\n"), "{asked}");
+        assert!(asked.contains("\r\nhost: app.example.org\r\n"), "{asked}");
+    }
+
+    #[tokio::test]
+    async fn a_body_until_the_end_of_the_connection_is_read_to_its_bound() {
+        let (target, _) = server(answer("HTTP/1.0 200 OK\r\n\r\nhello")).await;
+        assert_eq!(get(&target, "a", "/", SOON).await.expect("an answer").body, "hello");
+        let (target, _) = server([answer("HTTP/1.1 200 OK\r\n\r\n"), vec![b'x'; 3 * BODY]].concat()).await;
+        assert_eq!(get(&target, "a", "/", SOON).await.expect("an answer").body.len(), BODY);
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_asked_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("http.sock");
+        let missing = get(&Target::Unix(path.clone()), "a", "/", SOON).await;
+        assert_eq!(missing, Err(NoAnswer("there is no such socket".to_owned())));
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("written");
+        };
+        let target = Target::Unix(path.clone());
+        let (got, ()) = tokio::join!(get(&target, "a", "/", SOON), serve);
+        assert_eq!(got, Ok(Answer { status: 204, body: String::new() }));
+    }
+
+    #[tokio::test]
+    async fn what_went_wrong_is_said_in_words() {
+        for (bytes, words) in [
+            ("", "closed before the answer was complete"),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "status 200 OK, and the connection"),
+            ("SSH-2.0-OpenSSH_9.2\r\n\r\n", "not HTTP/1.1"),
+        ] {
+            let (target, _) = server(answer(bytes)).await;
+            let refusal = get(&target, "a", "/", SOON).await.expect_err(words);
+            assert!(refusal.0.contains(words), "{refusal}");
+        }
+        for (host, path) in [("a", "health"), ("a", "/ /"), ("a\nb", "/")] {
+            let target = Target::Tcp(([127, 0, 0, 1], 1).into());
+            let refusal = get(&target, host, path, SOON).await.expect_err("not asked");
+            assert!(refusal.0.contains("nothing was asked"), "{refusal}");
+        }
+        let free = TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("its address");
+        let refusal = get(&Target::Tcp(free), "a", "/", SOON).await.expect_err("nobody listens");
+        assert_eq!(refusal.0, "connection refused");
+    }
+
+    #[tokio::test]
+    async fn silence_ends_at_the_deadline() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let target = Target::Tcp(listener.local_addr().expect("its address"));
+        let refusal = get(&target, "a", "/", Duration::from_millis(100)).await.expect_err("no answer");
+        assert_eq!(refusal.0, "no answer within 0.1 s");
+    }
+}

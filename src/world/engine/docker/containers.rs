@@ -1,0 +1,80 @@
+//! A container's end, and finding containers by their labels.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard::query_parameters::{
+    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+
+use super::{DockerEngine, ORDINARY, PATIENT, facts, found};
+use crate::world::Outcome;
+use crate::world::engine::ContainerFacts;
+
+/// Stops; the Engine kills after the grace period, which without one is the container's own.
+pub(super) async fn stop(engine: &DockerEngine, id: &str, grace: Option<Duration>) -> Outcome<()> {
+    let doing = format!("stopping the container {id}");
+    // The Engine answers when the container has ended.
+    let patience = grace.map_or(PATIENT, |grace| grace + ORDINARY);
+    let mut options = StopContainerOptionsBuilder::default();
+    if let Some(grace) = grace {
+        options = options.t(whole_seconds(grace).try_into().unwrap_or(i32::MAX));
+    }
+    let client = engine.client(&doing, patience)?;
+    // One that is stopped is answered with 304, which is a success.
+    let outcome = found(client.stop_container(id, Some(options.build())).await);
+    outcome.map(|_| ()).map_err(|error| engine.change_failed(&error, &doing))
+}
+
+/// The Engine counts in seconds; nobody gets less time than was promised.
+pub(super) fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// Removes with its anonymous volumes, running or not.
+pub(super) async fn remove(engine: &DockerEngine, id: &str) -> Outcome<()> {
+    let doing = format!("removing the container {id}");
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+    match found(engine.client(&doing, ORDINARY)?.remove_container(id, Some(options)).await) {
+        // Somebody else is at it.
+        Err(Error::DockerResponseServerError { status_code: 409, message })
+            if message.contains("already in progress") =>
+        {
+            Ok(())
+        }
+        outcome => outcome.map(|_| ()).map_err(|error| engine.change_failed(&error, &doing)),
+    }
+}
+
+/// All that carry all these labels.
+pub(super) async fn labelled(engine: &DockerEngine, labels: &[(&str, &str)]) -> Outcome<Vec<ContainerFacts>> {
+    let doing = "listing the containers";
+    let client = engine.client(doing, ORDINARY)?;
+    let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let filters = HashMap::from([("label".to_owned(), labels)]);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
+    let listed =
+        client.list_containers(Some(options)).await.map_err(|error| engine.trouble(&error, doing))?;
+    let mut containers = Vec::new();
+    for id in listed.into_iter().filter_map(|container| container.id) {
+        let container = found(client.inspect_container(&id, None).await);
+        // One that went since it was listed is no longer one of them.
+        if let Some(container) = container.map_err(|error| engine.trouble(&error, doing))? {
+            containers.push(facts::facts(&container));
+        }
+    }
+    Ok(containers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_second_counts_as_one() {
+        for (milliseconds, seconds) in [(0, 0), (1, 1), (1000, 1), (1500, 2)] {
+            assert_eq!(whole_seconds(Duration::from_millis(milliseconds)), seconds);
+        }
+    }
+}

@@ -11,6 +11,7 @@ mod docker_build;
 mod docs;
 mod double;
 mod layering;
+mod load;
 mod proxy;
 mod receiver;
 mod receiver_program;

@@ -9,10 +9,12 @@
     reason = "each test takes what it needs; the demo's program shares a part"
 )]
 
+pub mod app_image;
 pub mod clock;
 pub mod faults;
 pub mod github;
 pub mod http;
+pub mod load;
 pub mod pager;
 pub mod registry;
 pub mod tiny_image;

@@ -12,6 +12,7 @@ mod docs;
 mod double;
 mod layering;
 mod load;
+mod load_table;
 mod proxy;
 mod receiver;
 mod receiver_program;

@@ -5,6 +5,7 @@ mod app;
 mod conformance;
 mod draining;
 mod ending;
+pub(crate) mod process;
 mod smuggling;
 mod stage;
 mod swaps;

@@ -6,6 +6,7 @@ mod conformance;
 mod draining;
 mod ending;
 pub(crate) mod process;
+mod restart;
 mod smuggling;
 mod stage;
 mod swaps;

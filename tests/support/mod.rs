@@ -10,6 +10,7 @@
 )]
 
 pub mod app_image;
+pub mod app_process;
 pub mod clock;
 pub mod faults;
 pub mod github;

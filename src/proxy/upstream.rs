@@ -80,7 +80,14 @@ impl Upstream {
 
     /// Counts a request in. `None`: it is being drained, look again for who serves now.
     pub fn enter(self: &Arc<Self>) -> Option<Ticket> {
+        self.enter_around(|| ())
+    }
+
+    /// The same, with something that happens between the two steps: what a test lets another thread do
+    /// at the worst moment.
+    fn enter_around(self: &Arc<Self>, between: impl FnOnce()) -> Option<Ticket> {
         let ticket = Ticket::count_in(self, Use::Request);
+        between();
         // Not before the line above; see the module's head.
         if self.draining.load(Ordering::SeqCst) { None } else { Some(ticket) }
     }
@@ -254,6 +261,21 @@ mod tests {
         let report = upstream.drain(10 * SECOND, 10 * SECOND, 2 * SECOND).await;
         assert_eq!((report.tunnels_closed, report.tunnels_cut), (1, 1));
         assert!((12_000..12_500).contains(&report.milliseconds), "{report:?}");
+    }
+
+    /// A whole drain between the two steps of a request that enters. Whichever order the steps have, one
+    /// side must have seen the other; that both miss each other is the request that is lost.
+    #[test]
+    fn a_drain_between_the_two_steps_of_entering_is_seen_or_sees() {
+        let upstream = upstream();
+        let mut drain_saw_it = false;
+        let entered = upstream.enter_around(|| {
+            upstream.retire();
+            drain_saw_it = upstream.in_use() != (0, 0);
+        });
+        assert!(entered.is_none() || drain_saw_it, "a request is in that the drain does not know of");
+        drop(entered);
+        assert_eq!(upstream.in_use(), (0, 0));
     }
 
     /// Requests and a retirement race on several threads; afterwards none may be in that the drain,

@@ -12,6 +12,8 @@ mod docs;
 mod double;
 mod engine;
 mod layering;
+mod load;
+mod load_table;
 mod proxy;
 mod receiver;
 mod receiver_program;

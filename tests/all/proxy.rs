@@ -5,6 +5,8 @@ mod app;
 mod conformance;
 mod draining;
 mod ending;
+pub(crate) mod process;
+mod restart;
 mod smuggling;
 mod stage;
 mod swaps;

@@ -10,10 +10,13 @@
 )]
 
 pub mod busybox_image;
+pub mod app_image;
+pub mod app_process;
 pub mod clock;
 pub mod faults;
 pub mod github;
 pub mod http;
+pub mod load;
 pub mod pager;
 pub mod registry;
 pub mod tiny_image;

@@ -80,6 +80,7 @@ impl TinyImage {
     }
 }
 
-fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+/// What a manifest says of a blob.
+pub fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": Digest::of(bytes).as_str(), "size": bytes.len() })
 }

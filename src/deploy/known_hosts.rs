@@ -75,7 +75,7 @@ impl KnownHosts {
         };
         let key_types: Vec<&str> = self.0.iter().filter(near).filter_map(Entry::key_type).collect();
         let is_known = |algorithm: &&str| key_types.iter().any(|known| signs_by(known, algorithm));
-        let (mut first, rest): (Vec<_>, Vec<_>) = ALGORITHMS.into_iter().partition(|name| is_known(&name));
+        let (mut first, rest): (Vec<_>, Vec<_>) = ALGORITHMS.into_iter().partition(|name| is_known(name));
         first.extend(rest);
         first
     }

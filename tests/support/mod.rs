@@ -10,9 +10,11 @@
 )]
 
 pub mod clock;
+pub mod cutter;
 pub mod faults;
 pub mod github;
 pub mod http;
 pub mod pager;
 pub mod registry;
+pub mod sshd;
 pub mod tiny_image;

@@ -52,11 +52,13 @@ ensure_packages() {
     local commands=(
         git=git curl=curl jq=jq cc=gcc pgrep=procps python3=python3 shellcheck=shellcheck
         dockerd=docker.io docker-registry=docker-registry htpasswd=apache2-utils
+        ssh-keygen=openssh-client flock=util-linux
     )
     local missing
     mapfile -t missing < <(missing_packages "${commands[@]}")
     have_static_busybox || missing+=(busybox-static)
     [[ -e /usr/include/stdio.h ]] || missing+=(libc6-dev)
+    [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server) # not on everybody's PATH
     install_packages "${missing[@]}"
 }
 

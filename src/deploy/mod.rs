@@ -2,4 +2,6 @@
 
 #[cfg(feature = "action")]
 pub mod known_hosts;
+#[cfg(feature = "action")]
+pub mod private_key;
 pub mod protocol;

@@ -8,9 +8,10 @@ use std::process::Command;
 const IO_CRATES: [&str; 4] = ["tokio", "bollard", "octocrab", "reqwest"];
 
 /// Modules that only decide.
-const PURE: [&str; 14] = [
+const PURE: [&str; 15] = [
     "deploy/protocol",
     "deploy/known_hosts.rs",
+    "deploy/private_key.rs",
     "receiver/admit.rs",
     "receiver/app_file",
     "receiver/config_hash.rs",
@@ -26,13 +27,17 @@ const PURE: [&str; 14] = [
 ];
 
 /// A module, and those that it must not know: a stage knows earlier stages only.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     (
         "deploy/protocol",
         &["app", "cli", "failure", "inputs", "pipeline", "proxy", "receiver", "release", "report", "world"],
     ),
     (
         "deploy/known_hosts.rs",
+        &["app", "cli", "failure", "inputs", "pipeline", "proxy", "receiver", "release", "report", "world"],
+    ),
+    (
+        "deploy/private_key.rs",
         &["app", "cli", "failure", "inputs", "pipeline", "proxy", "receiver", "release", "report", "world"],
     ),
     ("deploy", &["app", "cli", "pipeline", "proxy", "receiver", "report"]),

@@ -21,3 +21,4 @@ mod registry;
 mod release;
 mod runner;
 mod server;
+mod ssh;

@@ -4,8 +4,15 @@
 //! end was read, the other side closed it in order, and no signal ended the command. Whether the word
 //! worked, the lines themselves say (`deploy::protocol`).
 
+mod connect;
+mod exchange;
+mod fault;
+mod libssh2;
+mod socket;
+
 use std::time::Duration;
 
+pub use self::libssh2::Libssh2;
 use super::Outcome;
 use crate::deploy::known_hosts::KnownHosts;
 use crate::secret::Secret;
@@ -30,7 +37,8 @@ pub struct SshHost {
 pub struct Deadlines {
     /// For the connection, the key exchange and the login together.
     pub connect: Duration,
-    /// Between two lines; the receiver sends a heartbeat at least every ten seconds.
+    /// Between two lines, or two moments at which the server took some of the input; the receiver sends a
+    /// heartbeat at least every ten seconds.
     pub idle: Duration,
     /// For all of it.
     pub whole: Duration,
@@ -51,8 +59,8 @@ pub trait Shell {
     /// Runs one command with this standard input, and hands each line of its standard output over as it
     /// comes, without its line break and never longer than `limit` bytes.
     ///
-    /// Trouble before the command was started has [`super::Effect::None`]; any later one has
-    /// [`super::Effect::Unknown`], since the command may go on.
+    /// Trouble before the command was asked for, and its refusal, have [`super::Effect::None`]; any later one
+    /// has [`super::Effect::Unknown`], since the command may go on. Dropped, the connection is closed.
     async fn run(
         &self,
         host: &SshHost,

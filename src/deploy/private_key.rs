@@ -1,0 +1,200 @@
+//! The key that logs in: what people paste into a secret, made whole again, or said what is wrong with it. Pure.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::image::reference::Malformed;
+use crate::secret::Secret;
+
+/// How OpenSSH's own format begins, decoded; the cipher's name follows (PROTOCOL.key).
+const OPENSSH_MAGIC: &[u8] = b"openssh-key-v1\0";
+
+/// How many characters a line of the key has. OpenSSL takes at most 76.
+const LINE: usize = 64;
+
+/// A private key without a passphrase, in OpenSSH's or PEM form, in lines that every reader takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrivateKey(Secret);
+
+impl PrivateKey {
+    /// Takes what was pasted. Lost or changed line breaks are mended: CRLF, a missing one at the end, all of
+    /// it in one line, or `\n` written out.
+    ///
+    /// The fault names what was expected, and nothing of what was found.
+    pub fn parse(pasted: &Secret) -> Result<Self, Malformed> {
+        let text = pasted.reveal().replace("\\n", "\n");
+        let text = text.trim();
+        if let Some(kind) = other_kind(text) {
+            return expected(kind);
+        }
+        let Some((label, body)) = armoured(text) else {
+            return expected(
+                "what was found has no lines `-----BEGIN ... PRIVATE KEY-----` and `-----END ...`, or is cut short",
+            );
+        };
+        if body.contains(':') || label.starts_with("ENCRYPTED") {
+            return encrypted();
+        }
+        let code: String = body.chars().filter(|character| !character.is_whitespace()).collect();
+        let Ok(bytes) = STANDARD.decode(&code) else {
+            return expected("what was found is cut short, or has characters in it that no key has");
+        };
+        if label == "OPENSSH PRIVATE KEY" {
+            match cipher(&bytes) {
+                Some(b"none") => {}
+                Some(_) => return encrypted(),
+                None => return expected("what was found is cut short"),
+            }
+        }
+        Ok(Self(Secret::verbatim(in_lines(label, &code))))
+    }
+
+    /// The key's text, with a line break at the end.
+    pub fn reveal(&self) -> &str {
+        self.0.reveal()
+    }
+}
+
+fn expected<T>(found: &str) -> Result<T, Malformed> {
+    Err(Malformed(format!("a private key as `ssh-keygen -t ed25519 -N ''` writes it; {found}")))
+}
+
+fn encrypted<T>() -> Result<T, Malformed> {
+    expected(
+        "what was found is protected by a passphrase, which nobody can type here: make a key of its own for \
+         deployments without one",
+    )
+}
+
+/// What people paste in place of a private key.
+fn other_kind(text: &str) -> Option<&'static str> {
+    let starts = |words: &[&str]| words.iter().any(|word| text.starts_with(word));
+    if text.starts_with("PuTTY-User-Key-File-") {
+        return Some(
+            "what was found is in PuTTY's format: in PuTTYgen choose Conversions, Export OpenSSH key",
+        );
+    }
+    if starts(&[
+        "ssh-",
+        "ecdsa-",
+        "sk-",
+        "---- BEGIN SSH2 PUBLIC",
+        "-----BEGIN PUBLIC",
+        "-----BEGIN RSA PUBLIC",
+    ]) {
+        return Some("what was found is the public key: paste the file without `.pub`");
+    }
+    starts(&["-----BEGIN CERTIFICATE"]).then_some("what was found is a certificate")
+}
+
+/// The label and what stands between the two lines of dashes.
+fn armoured(text: &str) -> Option<(&str, &str)> {
+    let (label, rest) = text.strip_prefix("-----BEGIN ")?.split_once("-----")?;
+    let (body, end) = rest.split_once("-----END ")?;
+    (label.ends_with("PRIVATE KEY") && end.strip_prefix(label)? == "-----").then_some((label, body))
+}
+
+/// The cipher's name in OpenSSH's format.
+fn cipher(bytes: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = bytes.strip_prefix(OPENSSH_MAGIC)?.split_first_chunk::<4>()?;
+    rest.get(..usize::try_from(u32::from_be_bytes(*length)).ok()?)
+}
+
+fn in_lines(label: &str, code: &str) -> String {
+    let mut text = format!("-----BEGIN {label}-----\n");
+    for (index, character) in code.chars().enumerate() {
+        if index > 0 && index % LINE == 0 {
+            text.push('\n');
+        }
+        text.push(character);
+    }
+    text.push_str("\n-----END ");
+    text.push_str(label);
+    text.push_str("-----\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The beginning of a key file as OpenSSH writes it, with noise for the rest.
+    fn openssh(cipher: &str) -> String {
+        let mut bytes = OPENSSH_MAGIC.to_vec();
+        bytes.extend(u32::try_from(cipher.len()).expect("short").to_be_bytes());
+        bytes.extend(cipher.bytes());
+        bytes.extend(0..=255);
+        let code = STANDARD
+            .encode(bytes)
+            .as_bytes()
+            .chunks(70)
+            .map(|line| String::from_utf8_lossy(line).into_owned())
+            .collect::<Vec<_>>()
+            .join("\n");
+        format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{code}\n-----END OPENSSH PRIVATE KEY-----\n")
+    }
+
+    fn parse(text: &str) -> Result<PrivateKey, Malformed> {
+        PrivateKey::parse(&Secret::new(text).expect("not empty"))
+    }
+
+    #[test]
+    fn line_breaks_that_pasting_lost_are_mended() {
+        let key = openssh("none");
+        let whole = parse(&key).expect("a key");
+        assert!(whole.reveal().ends_with("-----END OPENSSH PRIVATE KEY-----\n"));
+        assert!(
+            whole.reveal().lines().all(|line| line.len() <= 76),
+            "{} lines",
+            whole.reveal().lines().count()
+        );
+        for pasted in [
+            key.trim_end().to_owned(),
+            key.replace('\n', "\r\n"),
+            key.replace('\n', "\\n"),
+            key.replace('\n', " "),
+            key.replace('\n', "\n    "),
+        ] {
+            assert_eq!(parse(&pasted).as_ref(), Ok(&whole), "{pasted:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_usable_key_is_told_apart_and_never_shown() {
+        let pem =
+            |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+        let key = openssh("none");
+        let half = &key[..key.len() / 2];
+        for (pasted, said) in [
+            (openssh("aes256-ctr"), "passphrase"),
+            (pem("ENCRYPTED PRIVATE KEY", "MIIC"), "passphrase"),
+            (
+                pem("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nMIIC"),
+                "passphrase",
+            ),
+            ("ssh-ed25519 AAAAC3 me@laptop".to_owned(), "without `.pub`"),
+            (pem("PUBLIC KEY", "MIIC"), "without `.pub`"),
+            ("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none".to_owned(), "PuTTYgen"),
+            (half.to_owned(), "cut short"),
+            (pem("OPENSSH PRIVATE KEY", "b3BlbnNzaC1rZXk"), "cut short"),
+            (pem("RSA PRIVATE KEY", "MI*IC"), "characters"),
+            ("hunter2".to_owned(), "no lines"),
+        ] {
+            let Malformed(fault) = parse(&pasted).expect_err(said);
+            assert!(fault.contains(said) && fault.contains("ssh-keygen"), "{fault}");
+            assert!(
+                !fault.contains("AAAAC3") && !fault.contains("b3Blb") && !fault.contains("hunter2"),
+                "{fault}"
+            );
+        }
+    }
+
+    #[test]
+    fn pem_of_every_label_is_taken() {
+        for label in ["RSA PRIVATE KEY", "EC PRIVATE KEY", "PRIVATE KEY"] {
+            let text = format!("-----BEGIN {label}-----\nTUlJ\n-----END {label}-----");
+            assert_eq!(parse(&text).expect("a key").reveal(), format!("{text}\n"));
+        }
+        assert_eq!(format!("{:?}", parse(&openssh("none")).expect("a key")), "PrivateKey(***)");
+    }
+}

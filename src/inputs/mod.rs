@@ -4,6 +4,7 @@
 //! [`order`] parses both into types that cannot be wrong. Nothing after this module looks at a raw text.
 
 pub mod checkout;
+pub mod deploy;
 pub mod fault;
 pub mod order;
 pub mod run;

@@ -4,7 +4,11 @@
 //! end was read, the other side closed it in order, and no signal ended the command. Whether the word
 //! worked, the lines themselves say (`deploy::protocol`).
 
+mod libssh2;
+
 use std::time::Duration;
+
+pub use libssh2::Libssh2;
 
 use super::Outcome;
 use crate::deploy::known_hosts::KnownHosts;

@@ -76,8 +76,8 @@ fn step() -> Vec<u8> {
     line(&Answer::StepStarted { step: Milestone::Pull })
 }
 
-fn finished(status: i32) -> world::Outcome<Finished> {
-    Ok(Finished { status, stderr: String::new() })
+fn finished(status: i32) -> Finished {
+    Finished { status, stderr: String::new() }
 }
 
 fn lost() -> world::Outcome<Finished> {
@@ -104,7 +104,7 @@ async fn played(connections: Vec<Connection>) -> (Result<Outcome, Failure>, Vec<
 #[tokio::test(start_paused = true)]
 async fn a_result_and_an_orderly_end_are_success() {
     let (outcome, log, _) =
-        played(vec![Connection(vec![step(), result(End::Deployed {})], finished(0))]).await;
+        played(vec![Connection(vec![step(), result(End::Deployed {})], Ok(finished(0)))]).await;
     assert_eq!(outcome.unwrap().end, End::Deployed {});
     assert_eq!(log.len(), 2, "events are told as they come: {log:?}");
 }
@@ -114,7 +114,7 @@ async fn a_lost_connection_is_asked_again_with_the_same_request() {
     let (outcome, log, requests) = played(vec![
         Connection(vec![step()], lost()),
         Connection(vec![], lost()),
-        Connection(vec![result(End::Deployed {})], finished(0)),
+        Connection(vec![result(End::Deployed {})], Ok(finished(0))),
     ])
     .await;
     assert_eq!(outcome.unwrap().end, End::Deployed {});
@@ -128,16 +128,19 @@ async fn nothing_but_a_last_result_and_an_orderly_end_is_success() {
     let good = || result(End::Deployed {});
     for (what, connection) in [
         ("a result, and then the connection is lost", Connection(vec![good()], lost())),
-        ("a result of success with another status", Connection(vec![good()], finished(1))),
-        ("something behind the result", Connection(vec![good(), step()], finished(0))),
-        ("garbage behind the result", Connection(vec![good(), b"Connection closed".to_vec()], finished(0))),
-        ("garbage before the result", Connection(vec![b"Welcome!".to_vec(), good()], finished(0))),
-        ("no result", Connection(vec![step()], finished(0))),
-        ("nothing at all", Connection(vec![], finished(0))),
+        ("a result of success with another status", Connection(vec![good()], Ok(finished(1)))),
+        ("something behind the result", Connection(vec![good(), step()], Ok(finished(0)))),
+        (
+            "garbage behind the result",
+            Connection(vec![good(), b"Connection closed".to_vec()], Ok(finished(0))),
+        ),
+        ("garbage before the result", Connection(vec![b"Welcome!".to_vec(), good()], Ok(finished(0)))),
+        ("no result", Connection(vec![step()], Ok(finished(0)))),
+        ("nothing at all", Connection(vec![], Ok(finished(0)))),
     ] {
         let refusal = End::Refused { because: Because::App, message: "no".to_owned() };
         let (outcome, _, requests) =
-            played(vec![connection, Connection(vec![result(refusal.clone())], finished(1))]).await;
+            played(vec![connection, Connection(vec![result(refusal.clone())], Ok(finished(1)))]).await;
         assert_eq!((outcome.unwrap().end, requests.len()), (refusal, 2), "{what}");
     }
 }
@@ -145,7 +148,7 @@ async fn nothing_but_a_last_result_and_an_orderly_end_is_success() {
 #[tokio::test(start_paused = true)]
 async fn refusals_are_final() {
     let end = End::Refused { because: Because::IdTaken, message: "taken".to_owned() };
-    let (outcome, _, requests) = played(vec![Connection(vec![result(end.clone())], finished(1))]).await;
+    let (outcome, _, requests) = played(vec![Connection(vec![result(end.clone())], Ok(finished(1)))]).await;
     assert_eq!((outcome.unwrap().end, requests.len()), (end, 1));
     let denied = Trouble::new(TroubleKind::Denied, "connecting to web1", "the host key is another one");
     let (outcome, _, requests) = played(vec![Connection(vec![], Err(denied))]).await;
@@ -167,7 +170,7 @@ async fn patience_ends_and_says_whether_anybody_was_there() {
 #[tokio::test(start_paused = true)]
 async fn the_answers_of_another_receiver_say_so() {
     let strange = || vec![br#"{"progress":{"percent":7}}"#.to_vec()];
-    let (outcome, ..) = played((0..4).map(|_| Connection(strange(), finished(0))).collect()).await;
+    let (outcome, ..) = played((0..4).map(|_| Connection(strange(), Ok(finished(0)))).collect()).await;
     let failure = outcome.unwrap_err();
     assert!(failure.why.contains("protocol 1") && failure.remedy.contains("protocol"), "{failure:?}");
 }

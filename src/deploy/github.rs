@@ -2,7 +2,6 @@
 
 use super::hosts::Release;
 use super::tour::Tour;
-use crate::failure::Kind;
 use crate::inputs::deploy::{EnvironmentPage, Target};
 use crate::world::{DeploymentState, DeploymentStatus, Forge, NewDeployment, Outcome};
 
@@ -59,10 +58,8 @@ impl<F: Forge> Record<'_, F> {
 /// Pure: the state that GitHub shows.
 fn state_of(tour: &Tour) -> (DeploymentState, String) {
     match (tour.failure(), tour.superseded()) {
-        (Some(failure), _) if failure.kind == Kind::Deployment => {
-            (DeploymentState::Failure, one_line(&failure.to_string()))
-        }
-        (Some(failure), _) => (DeploymentState::Error, one_line(&failure.to_string())),
+        (Some(failure), _) if tour.is_unknown() => (DeploymentState::Error, one_line(&failure.to_string())),
+        (Some(failure), _) => (DeploymentState::Failure, one_line(&failure.to_string())),
         (None, Some(why)) => (DeploymentState::Inactive, one_line(why)),
         (None, None) => (DeploymentState::Success, "all servers serve it".to_owned()),
     }

@@ -8,7 +8,7 @@ use super::caller::{DeployEvent, DeployLog, Persistence, converse};
 use super::protocol::{
     Answer, Body, Configuration, Deploy, DeploymentId, Milestone, Request, Rollback, Status,
 };
-use super::tour::{HostReport, Step, Stop, Tour, stop_of};
+use super::tour::{HostReport, Step, Stop, Tour, stop_of, stop_of_rollback};
 use super::words;
 use crate::failure::{Failure, Kind};
 use crate::image::reference::{Digest, ImageName};
@@ -165,14 +165,17 @@ async fn go(
     };
     let stop = match told.await {
         Ok(outcome) => {
-            let stop = stop_of(&name, &outcome, before);
+            let stop = match errand.wanted {
+                Wanted::Release(_) => stop_of(&name, &outcome, before),
+                Wanted::Back(_) => stop_of_rollback(&name, &outcome),
+            };
             running = outcome.running;
             stop
         }
         Err(failure) => {
             // What ran before may not be what runs now.
             running = None;
-            Stop::Failed(Box::new(Failure { kind: kind_of(failure.kind), ..failure }))
+            Stop::Unheard(Box::new(Failure { kind: kind_of(failure.kind), ..failure }))
         }
     };
     let steps = timed.steps;

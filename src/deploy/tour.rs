@@ -22,8 +22,10 @@ pub enum Stop {
     },
     /// It has something newer, or went back from this version before.
     Superseded(String),
-    /// It did not get it.
+    /// It said that it did not get it.
     Failed(Box<Failure>),
+    /// It told no result: nobody knows.
+    Unheard(Box<Failure>),
     /// It got it, and went back.
     TakenBack,
     /// It got it, and keeps it although it should go back.
@@ -103,9 +105,14 @@ impl Tour {
     /// The failure that stopped it.
     pub fn failure(&self) -> Option<&Failure> {
         self.reports.iter().find_map(|report| match &report.stop {
-            Stop::Failed(failure) => Some(&**failure),
+            Stop::Failed(failure) | Stop::Unheard(failure) => Some(&**failure),
             _ => None,
         })
+    }
+
+    /// Whether a server told no result.
+    pub fn is_unknown(&self) -> bool {
+        self.reports.iter().any(|report| matches!(report.stop, Stop::Unheard(_)))
     }
 
     /// Why it stopped although nothing failed.
@@ -134,7 +141,15 @@ impl Tour {
     }
 }
 
-/// What an answered request means for its server.
+/// What the answer to a rollback means for its server: there is nothing newer that it could yield to.
+pub fn stop_of_rollback(host: &str, outcome: &Outcome) -> Stop {
+    match &outcome.end {
+        end if end.is_good() => Stop::Done { end: end.clone(), before: None },
+        end => Stop::Failed(Box::new(failure_of(host, end, outcome.running.as_ref()))),
+    }
+}
+
+/// What the answer to a deployment means for its server.
 pub fn stop_of(host: &str, outcome: &Outcome, before: Option<Version>) -> Stop {
     match &outcome.end {
         end if end.is_good() => Stop::Done { end: end.clone(), before },
@@ -198,6 +213,7 @@ pub fn describe(report: &HostReport) -> String {
         Stop::Done { .. } => runs("runs"),
         Stop::Superseded(why) => format!("{} ({why})", runs("still runs")),
         Stop::Failed(_) => format!("failed; {}", runs("still runs")),
+        Stop::Unheard(_) => format!("no result; {}", runs("runs")),
         Stop::TakenBack => format!("taken back; {}", runs("runs")),
         Stop::Stuck(why) => format!("was not taken back ({why}); {}", runs("runs")),
     };

@@ -81,6 +81,9 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
         assert_eq!(failure.kind, Kind::Deployment);
         assert!(failure.why.contains("web1 serves 2.0.0") && !failure.remedy.is_empty(), "{failure:?}");
     }
+    // A server that will not go back has failed to.
+    let end = End::Refused { because: Because::RolledBack, message: "1.0.0 was rolled back".to_owned() };
+    assert!(matches!(stop_of_rollback("web1", &outcome(end)), Stop::Failed(_)));
     let end = End::Failed { step: Milestone::Health, message: "503".to_owned() };
     assert!(matches!(stop_of("web1", &outcome(end), None), Stop::Failed(_)));
 }

@@ -133,6 +133,22 @@ fn a_connection_that_is_cut_is_taken_up_again_under_the_same_id() {
 }
 
 #[test]
+fn a_server_that_lets_nobody_in_is_a_failed_deployment_of_a_release_that_stands() {
+    let servers = Servers::new();
+    servers.next("web1", Turn::IsDenied);
+    let stage = Stage::new(servers);
+    let commit = stage.project.merge("feat: begin");
+    let run = stage.release(&commit, &[("environment", "production")]);
+    let failure = run.ending().deployment().and_then(|it| it.failure.as_ref()).expect("it failed");
+    assert_eq!(failure.kind.exit_code(), 7);
+    assert!(failure.why.contains("no such key") && failure.why.contains("web1: no result"), "{failure:?}");
+    assert_eq!(stage.project.github.deployments()[0].state(), Some("error"));
+    // The same run again finds the release, and goes on.
+    let run = stage.release(&commit, &[]);
+    assert_eq!((run.output("outcome"), run.output("deployed")), ("resumed".to_owned(), "true".to_owned()));
+}
+
+#[test]
 fn a_superseded_run_deploys_nothing() {
     let stage = Stage::new(Servers::new());
     let old = stage.project.merge("feat: begin");

@@ -81,8 +81,11 @@ impl Servers {
         self.requests.lock().expect("not poisoned").clone()
     }
 
-    fn turn(&self, host: &str) -> Option<Turn> {
-        self.turns.lock().expect("not poisoned").get_mut(host)?.pop_front()
+    /// A question takes no turn, unless the server lets nobody in.
+    fn turn(&self, host: &str, asks: bool) -> Option<Turn> {
+        let mut turns = self.turns.lock().expect("not poisoned");
+        let turns = turns.get_mut(host)?;
+        turns.pop_front_if(|turn| !asks || matches!(turn, Turn::IsDenied))
     }
 
     /// Does it, and gives the result.
@@ -152,7 +155,7 @@ impl Shell for &Servers {
         } else {
             self.requests.lock().expect("not poisoned").push((name.to_owned(), request.body.clone()));
         }
-        let end = match self.turn(name).filter(|turn| !asks || matches!(turn, Turn::IsDenied)) {
+        let end = match self.turn(name, asks) {
             Some(Turn::IsDenied) => {
                 return Err(Trouble::new(
                     TroubleKind::Denied,

@@ -166,11 +166,15 @@ async fn until_interrupted(
         _ = terminate.recv() => "SIGTERM",
     };
     let stage = progress.current().unwrap_or("start");
+    let remedy = match stage {
+        "deploy" => "the server goes on by itself: see what runs by `command: status`, or run the job again",
+        _ => "run the job again if the release is still wanted: it goes on from what is done",
+    };
     Err(Failure::new(
         Kind::Interrupted,
         format!("the stage {stage}"),
         format!("{name}: the run was cancelled"),
-        "run the job again if the release is still wanted: it goes on from what is done",
+        remedy,
     ))
 }
 
@@ -237,6 +241,8 @@ impl Console<'_> {
         };
         let outputs = Outputs::of(ending, order);
         match ending {
+            // What is superseded is announced below.
+            Ending::Deployed(deployment) if !deployment.deployed() => {}
             Ending::Deployed(_) | Ending::RolledBack(_) => {
                 let (outcome, seconds) = (outputs.outcome, &outputs.deploy_seconds);
                 tracing::info!(outcome, "{outcome} {} in {seconds} s", outputs.deployed_version);

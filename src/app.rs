@@ -13,17 +13,20 @@ use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::inputs::order::{Command, LogFormat, Purpose, log_format};
 use crate::inputs::run::Overrides;
 use crate::inputs::{Environment, Faults, Order, Run, Said, checkout};
-use crate::pipeline::{self, Ending, Job, Planned, World};
+use crate::pipeline::deployment::{Deployment, HostStatus};
+use crate::pipeline::{self, Ending, Job, Logs, Planned, World};
 use crate::report::build_log::{GroupedLog, Style};
 use crate::report::commands::{self, Level, annotation, defused};
+use crate::report::deploy_log::ServerLog;
 use crate::report::outputs::{self, Outputs};
 use crate::report::progress::Progress;
-use crate::report::{log, plan, summary};
+use crate::report::{log, plan, servers, summary};
 use crate::secret::Credentials;
 use crate::world::docker::Docker;
 use crate::world::github::{Access, GitHub};
 use crate::world::registry::OciRegistry;
 use crate::world::retry::{Patience, Repeat, with_patience};
+use crate::world::ssh::Libssh2;
 use crate::world::{BuildLog, BuildRequest, Builder, Forge as _, Outcome};
 
 /// The whole program. Gives the exit code.
@@ -121,6 +124,7 @@ async fn execute(
         forge: GitHub::connect(access, Patience::default())?,
         registry: OciRegistry::new(order.wish.image.clone(), order.registry.as_ref(), Patience::default())?,
         builder: LazyDocker::default(),
+        shell: Libssh2,
     };
     let purpose = purpose(order, run, &world.forge).await?;
     if let Some(why) = &purpose.preview
@@ -129,8 +133,10 @@ async fn execute(
         tracing::info!("nothing will be published: {why}");
     }
     let job = Job { order, run, purpose: &purpose };
-    let mut log = GroupedLog::new(std::io::stdout(), console.style());
-    pipeline::run(&world, job, progress, &mut log).await
+    let mut build = GroupedLog::new(std::io::stdout(), console.style());
+    let mut deploy = ServerLog::new(std::io::stdout(), console.style());
+    let mut logs = Logs { build: &mut build, deploy: &mut deploy };
+    pipeline::run(&world, job, progress, &mut logs).await
 }
 
 /// The default branch is asked for only where the event did not say it and something depends on it.
@@ -160,11 +166,15 @@ async fn until_interrupted(
         _ = terminate.recv() => "SIGTERM",
     };
     let stage = progress.current().unwrap_or("start");
+    let remedy = match stage {
+        "deploy" => "the server goes on by itself: see what runs by `command: status`, or run the job again",
+        _ => "run the job again if the release is still wanted: it goes on from what is done",
+    };
     Err(Failure::new(
         Kind::Interrupted,
         format!("the stage {stage}"),
         format!("{name}: the run was cancelled"),
-        "run the job again if the release is still wanted: it goes on from what is done",
+        remedy,
     ))
 }
 
@@ -213,14 +223,31 @@ impl Console<'_> {
 
     /// Says how it ended, and gives the exit code.
     fn ended(&self, ending: &Ending, order: &Order, run: &Run, progress: &Progress) -> u8 {
+        if let Some(deployment) = ending.deployment()
+            && let Some(failure) = &deployment.failure
+        {
+            let outputs = Outputs::of(ending, order);
+            return self.tell_failure(failure, progress, (&outputs, Some(deployment)));
+        }
         let timings = progress.timings();
         let text = match ending {
             Ending::Released(released) => summary::released(order, run, released, &timings),
             Ending::Superseded(superseded) => summary::superseded(order, run, superseded, &timings),
             Ending::Planned(planned) => summary::planned(order, planned, &timings),
+            Ending::Deployed(deployment) | Ending::RolledBack(deployment) => {
+                summary::deployed(deployment, &timings)
+            }
+            Ending::Told(answers) => servers::status_summary(answers),
         };
         let outputs = Outputs::of(ending, order);
         match ending {
+            // What is superseded is announced below.
+            Ending::Deployed(deployment) if !deployment.deployed() => {}
+            Ending::Deployed(_) | Ending::RolledBack(_) => {
+                let (outcome, seconds) = (outputs.outcome, &outputs.deploy_seconds);
+                tracing::info!(outcome, "{outcome} {} in {seconds} s", outputs.deployed_version);
+            }
+            Ending::Told(answers) => self.print_status(answers),
             Ending::Released(_) => {
                 let word = if outputs.outcome == "resumed" { "resumed" } else { "released" };
                 let seconds = progress.elapsed().as_secs_f64();
@@ -229,7 +256,36 @@ impl Console<'_> {
             Ending::Superseded(superseded) => self.announce_superseded(order, run, &superseded.by.claim),
             Ending::Planned(planned) => self.print_plan(order, planned),
         }
-        self.write_files(&outputs, &text)
+        if let Some(deployment) = ending.deployment() {
+            self.announce_newer(deployment);
+        }
+        let written = self.write_files(&outputs, &text);
+        let silent = match ending {
+            Ending::Told(answers) => answers.iter().find_map(|answer| answer.status.as_ref().err()),
+            _ => None,
+        };
+        silent.map_or(written, |failure| failure.kind.exit_code())
+    }
+
+    /// A newer version is live: no failure, but nobody should believe that this one was deployed.
+    fn announce_newer(&self, deployment: &Deployment) {
+        let (Some(why), Some(release)) = (deployment.tour.superseded(), &deployment.release) else { return };
+        let text = format!(
+            "{} is not deployed: {why}. A person who wants exactly this version sets `deploy-by-name: true`.",
+            release.version
+        );
+        if self.environment.in_actions() {
+            print_line(&annotation(Level::Notice, "Not deployed", &text));
+        } else {
+            tracing::info!(outcome = "superseded", "{text}");
+        }
+    }
+
+    fn print_status(&self, answers: &[HostStatus]) {
+        if self.format != LogFormat::Json {
+            print_line(&defused(&servers::status_table(answers)));
+        }
+        print_line(&commands::defused_json(&servers::status_json(answers).to_string()));
     }
 
     fn announce_superseded(&self, order: &Order, run: &Run, by: &crate::version::claim::Claim) {
@@ -258,6 +314,16 @@ impl Console<'_> {
 
     /// Says what failed, once in each place, and gives the exit code.
     fn failed(&self, failure: &Failure, progress: &Progress) -> u8 {
+        let outputs = Outputs { outcome: "failed", ..Outputs::default() };
+        self.tell_failure(failure, progress, (&outputs, None))
+    }
+
+    fn tell_failure(
+        &self,
+        failure: &Failure,
+        progress: &Progress,
+        (outputs, deployment): (&Outputs, Option<&Deployment>),
+    ) -> u8 {
         let done = progress.facts();
         let timings = progress.timings();
         let stage = progress.current().or_else(|| timings.last().map(|timing| timing.stage));
@@ -267,8 +333,7 @@ impl Console<'_> {
         } else {
             tracing::error!("{}: {text}", failure.kind.heading());
         }
-        let outputs = Outputs { outcome: "failed", ..Outputs::default() };
-        self.write_files(&outputs, &summary::failed(failure, stage, &done, &timings));
+        self.write_files(outputs, &summary::failed(failure, stage, &done, deployment, &timings));
         failure.kind.exit_code()
     }
 

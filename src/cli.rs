@@ -134,7 +134,7 @@ fn after_help() -> String {
     let codes: Vec<String> =
         Kind::ALL.iter().map(|kind| format!("  {:>3}  {}", kind.exit_code(), kind.heading())).collect();
     format!(
-        "Secrets come from the environment:\n{}\n  GITHUB_TOKEN or GH_TOKEN (for github-token, outside Actions)\n\nExit codes:\n    0  Released, resumed, superseded or planned\n{}",
+        "Secrets come from the environment:\n{}\n  GITHUB_TOKEN or GH_TOKEN (for github-token, outside Actions)\n\nExit codes:\n    0  Released, resumed, superseded, planned, deployed, rolled back or told\n{}",
         secrets.join("\n"),
         codes.join("\n")
     )

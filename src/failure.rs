@@ -18,19 +18,22 @@ pub enum Kind {
     Build,
     /// What exists contradicts what is asked for: a taken version, a moved tag.
     Conflict,
+    /// A server did not get, or does not serve, what it should.
+    Deployment,
     /// SIGINT or SIGTERM.
     Interrupted,
 }
 
 impl Kind {
     /// All kinds, for the documentation's test.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Internal,
         Self::Input,
         Self::Denied,
         Self::Unavailable,
         Self::Build,
         Self::Conflict,
+        Self::Deployment,
         Self::Interrupted,
     ];
 
@@ -43,6 +46,7 @@ impl Kind {
             Self::Unavailable => 4,
             Self::Build => 5,
             Self::Conflict => 6,
+            Self::Deployment => 7,
             Self::Interrupted => 130,
         }
     }
@@ -56,6 +60,7 @@ impl Kind {
             Self::Unavailable => "Not reachable",
             Self::Build => "Build failed",
             Self::Conflict => "Conflict",
+            Self::Deployment => "Deployment failed",
             Self::Interrupted => "Interrupted",
         }
     }

@@ -13,7 +13,7 @@
 //!
 //! The server's side, of which the deployment itself is still to come:
 //!
-//! 9. [`deploy`]: the language that the action and the server will speak;
+//! 9. [`deploy`]: the language that the action and the server speak, and the action's side of it;
 //! 10. [`receiver`]: app file, admission, rollout, state, journal, lock;
 //! 11. [`proxy`]: the traffic proxy.
 //!

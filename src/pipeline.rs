@@ -1,11 +1,15 @@
-//! The whole transaction: plan, build, stage, claim, publish, latest, release.
+//! The whole transaction: plan, build, stage, claim, publish, latest, release, deploy.
 //!
 //! [`run`] is the story. Each step may be the last one that a killed run took; what the next run does then
 //! follows from what it reads, never from what this one meant to do.
 
+pub mod deployment;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use self::deployment::{Deployment, HostStatus};
+use crate::deploy::caller::DeployLog;
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::image::labels::{self, Facts};
 use crate::image::reference::{Digest, ImageTag};
@@ -22,17 +26,28 @@ use crate::report::progress::Progress;
 use crate::version::claim::Known;
 use crate::version::plan::{Next, Plan, RegistryVersions, Survey, decide};
 use crate::world::clock;
+use crate::world::ssh::Shell;
 use crate::world::{BuildLog, BuildRequest, Builder, Forge, Registry, Release};
 
 /// The doors outside that a run needs.
 #[derive(Debug)]
-pub struct World<F, R, B> {
+pub struct World<F, R, B, S> {
     /// GitHub.
     pub forge: F,
     /// The image's repository.
     pub registry: R,
     /// Docker.
     pub builder: B,
+    /// The servers.
+    pub shell: S,
+}
+
+/// Where the texts of others go as they come.
+pub struct Logs<'a> {
+    /// The build's.
+    pub build: &'a mut dyn BuildLog,
+    /// The servers'.
+    pub deploy: &'a mut dyn DeployLog,
 }
 
 /// What a run is given.
@@ -55,6 +70,23 @@ pub enum Ending {
     Superseded(Box<Superseded>),
     /// Nothing was to be published.
     Planned(Box<Planned>),
+    /// A version that was published before was taken to the servers.
+    Deployed(Box<Deployment>),
+    /// The servers were told to go back.
+    RolledBack(Box<Deployment>),
+    /// What the servers said.
+    Told(Vec<HostStatus>),
+}
+
+impl Ending {
+    /// The deployment, where there was one.
+    pub fn deployment(&self) -> Option<&Deployment> {
+        match self {
+            Self::Released(released) => released.deployment.as_ref(),
+            Self::Deployed(deployment) | Self::RolledBack(deployment) => Some(deployment),
+            Self::Superseded(_) | Self::Planned(_) | Self::Told(_) => None,
+        }
+    }
 }
 
 /// A version that is out.
@@ -72,6 +104,8 @@ pub struct Released {
     pub latest: Option<Latest>,
     /// Why this version.
     pub reason: String,
+    /// What came of taking it to the servers, where there are any.
+    pub deployment: Option<Deployment>,
 }
 
 /// A commit that came too late.
@@ -104,9 +138,29 @@ const CLAIMS: u32 = 12;
 /// Refusals of a claim although nothing had moved: a lock or a timeout at GitHub passes, a rule does not.
 const REFUSALS: u32 = 3;
 
+/// What was asked for: the transaction and the deployment, or one of the servers' commands.
+///
+/// A deployment that failed is part of the ending: the release stands, and what each server has is told.
+pub async fn run<F: Forge, R: Registry, B: Builder, S: Shell>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    progress: &Progress,
+    logs: &mut Logs<'_>,
+) -> Result<Ending, Failure> {
+    if job.order.command.reaches_servers() {
+        return deployment::command(world, job, progress, logs).await;
+    }
+    let mut ending = release(world, job, progress, logs.build).await?;
+    // A superseded run deploys nothing, and nor does a plan.
+    if let Ending::Released(released) = &mut ending {
+        released.deployment = deployment::after(world, job, released, progress, logs).await?;
+    }
+    Ok(ending)
+}
+
 /// The transaction. See the module's head, and ARCHITECTURE.md for why the steps stand in this order.
-pub async fn run<F: Forge, R: Registry, B: Builder>(
-    world: &World<F, R, B>,
+async fn release<F: Forge, R: Registry, B: Builder, S>(
+    world: &World<F, R, B, S>,
     job: Job<'_>,
     progress: &Progress,
     log: &mut dyn BuildLog,
@@ -219,8 +273,8 @@ fn held_by(survey: &Survey, known: &Known) -> Option<ImageTag> {
 }
 
 /// Build and push, or take what was built elsewhere. Either way the image is in the registry afterwards.
-async fn build_and_stage<F: Forge, R: Registry, B: Builder>(
-    world: &World<F, R, B>,
+async fn build_and_stage<F: Forge, R: Registry, B: Builder, S>(
+    world: &World<F, R, B, S>,
     job: Job<'_>,
     next: &Next,
     progress: &Progress,
@@ -258,8 +312,8 @@ fn same_commit(job: Job<'_>) -> Result<(), Failure> {
     }
 }
 
-async fn request<F: Forge, R: Registry, B: Builder>(
-    world: &World<F, R, B>,
+async fn request<F: Forge, R: Registry, B: Builder, S>(
+    world: &World<F, R, B, S>,
     job: Job<'_>,
     order: &BuildOrder,
     next: &Next,
@@ -307,8 +361,8 @@ struct Settled {
 }
 
 /// Everything after the claim. Each step looks first and does only what is missing.
-async fn finish<F: Forge, R: Registry, B>(
-    world: &World<F, R, B>,
+async fn finish<F: Forge, R: Registry, B, S>(
+    world: &World<F, R, B, S>,
     job: Job<'_>,
     settled: Settled,
     survey: &Survey,
@@ -349,12 +403,13 @@ async fn finish<F: Forge, R: Registry, B>(
         known: settled.known,
         release,
         latest,
+        deployment: None,
     })))
 }
 
 /// `latest`, as the input says. Only a refusal by the registry is forgiven, and only under `auto`.
-async fn settle_latest<F: Forge, R: Registry, B>(
-    world: &World<F, R, B>,
+async fn settle_latest<F: Forge, R: Registry, B, S>(
+    world: &World<F, R, B, S>,
     job: Job<'_>,
     listed: &RegistryVersions,
     progress: &Progress,
@@ -385,8 +440,8 @@ async fn settle_latest<F: Forge, R: Registry, B>(
 }
 
 /// A newer commit is out. Its run may have died after the claim, so this one helps before it leaves.
-async fn superseded<F: Forge, R: Registry, B>(
-    world: &World<F, R, B>,
+async fn superseded<F: Forge, R: Registry, B, S>(
+    world: &World<F, R, B, S>,
     job: Job<'_>,
     (by, newer): (Known, &[Known]),
     listed: &RegistryVersions,
@@ -413,8 +468,8 @@ struct Prepared<'a> {
 }
 
 /// Plan and build, and publish nothing.
-async fn preview<F: Forge, R: Registry, B: Builder>(
-    world: &World<F, R, B>,
+async fn preview<F: Forge, R: Registry, B: Builder, S>(
+    world: &World<F, R, B, S>,
     job: Job<'_>,
     prepared: Prepared<'_>,
     progress: &Progress,

@@ -3,7 +3,9 @@
 //! [`said`] collects the raw texts (environment, flags), [`run`] reads what GitHub says about the run, and
 //! [`order`] parses both into types that cannot be wrong. Nothing after this module looks at a raw text.
 
+mod access;
 pub mod checkout;
+pub mod deploy;
 pub mod fault;
 pub mod order;
 pub mod run;

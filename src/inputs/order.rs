@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use semver::Version;
 use wildmatch::WildMatch;
 
+use super::access::own_registry;
+use super::deploy::Deploy;
 use super::fault::Faults;
 use super::run::{Cause, Run};
 use super::said::Said;
@@ -23,6 +25,19 @@ pub enum Command {
     Release,
     /// Print what `release` would do.
     Plan,
+    /// Bring a version that is published to the servers.
+    Deploy,
+    /// Let the servers go back.
+    Rollback,
+    /// Ask the servers what runs.
+    Status,
+}
+
+impl Command {
+    /// Whether it is about servers and nothing else, so that it needs one.
+    pub fn reaches_servers(self) -> bool {
+        matches!(self, Self::Deploy | Self::Rollback | Self::Status)
+    }
 }
 
 /// How log lines look.
@@ -132,6 +147,8 @@ pub struct Order {
     pub github_token: Option<Secret>,
     /// For the registry; none means anonymous.
     pub registry: Option<Credentials>,
+    /// Where it is deployed.
+    pub deploy: Deploy,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Things to tell that are no faults.
@@ -150,7 +167,7 @@ impl Order {
         // Everything is read before anything is given up, so that all faults are told at once.
         let image = reader.image(run);
         let wish = reader.wish(image.clone());
-        let command = reader.word("command", &[("release", Command::Release), ("plan", Command::Plan)]);
+        let command = reader.command();
         let log_format = reader.word("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
         let claim_ref = reader.claim_ref(wish.as_ref());
         let source = reader.source(run);
@@ -159,6 +176,7 @@ impl Order {
         let dry_run = reader.flag("dry-run");
         let registry = reader.registry_credentials(image.as_ref(), run);
         let release_branches = reader.release_branches();
+        let deploy = reader.deploy(image.as_ref(), run, command);
         let notices = reader.notices;
         if !faults.is_empty() {
             return None;
@@ -174,6 +192,7 @@ impl Order {
             dry_run,
             github_token: said.secret("github-token"),
             registry,
+            deploy: deploy?,
             log_format: log_format?,
             notices,
         })
@@ -181,7 +200,9 @@ impl Order {
 
     /// Whether it matters which branch is the default one.
     pub fn depends_on_default_branch(&self, run: &Run) -> bool {
-        self.release_branches == ReleaseBranches::Default && matches!(run.cause, Cause::Branch(_))
+        self.release_branches == ReleaseBranches::Default
+            && matches!(run.cause, Cause::Branch(_))
+            && !self.command.reaches_servers()
     }
 
     /// What the run is for: what is wished for, and whether it is published.
@@ -212,7 +233,7 @@ impl Order {
         match self.command {
             Command::Plan => Purpose::preview(purpose.wish, "the command is `plan`".to_owned()),
             Command::Release if self.dry_run => Purpose::preview(purpose.wish, "`dry-run` is set".to_owned()),
-            Command::Release => purpose,
+            _ => purpose,
         }
     }
 }
@@ -233,15 +254,34 @@ impl Purpose {
 }
 
 /// Parses single inputs and collects what is wrong with them.
-struct Reader<'a> {
-    said: &'a Said,
-    faults: &'a mut Faults,
-    notices: Vec<String>,
+pub(super) struct Reader<'a> {
+    pub(super) said: &'a Said,
+    pub(super) faults: &'a mut Faults,
+    pub(super) notices: Vec<String>,
 }
 
 impl Reader<'_> {
+    fn command(&mut self) -> Option<Command> {
+        let command = self.word(
+            "command",
+            &[
+                ("release", Command::Release),
+                ("plan", Command::Plan),
+                ("deploy", Command::Deploy),
+                ("rollback", Command::Rollback),
+                ("status", Command::Status),
+            ],
+        );
+        if self.said.text("dry-run") == "true" && matches!(command, Some(Command::Deploy | Command::Rollback))
+        {
+            let expected = "`false`: servers try nothing out. `command: status` shows what runs";
+            self.faults.of_input("dry-run", "true", expected);
+        }
+        command
+    }
+
     /// One of a few words.
-    fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+    pub(super) fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
         let text = self.said.text(name);
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
@@ -252,7 +292,7 @@ impl Reader<'_> {
     }
 
     /// `true` or `false`, as YAML 1.2's core schema spells them; @actions/core's getBooleanInput takes the same.
-    fn flag(&mut self, name: &str) -> bool {
+    pub(super) fn flag(&mut self, name: &str) -> bool {
         const WORDS: &[(&str, bool)] = &[
             ("true", true),
             ("True", true),
@@ -272,7 +312,7 @@ impl Reader<'_> {
     }
 
     /// Anything that parses.
-    fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Option<T> {
+    pub(super) fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(&mut self, name: &str) -> Option<T> {
         let text = self.said.given(name)?;
         match text.parse() {
             Ok(value) => Some(value),
@@ -397,7 +437,7 @@ impl Reader<'_> {
     }
 
     /// `KEY=VALUE` lines; empty lines are passed over.
-    fn pairs(
+    pub(super) fn pairs(
         &mut self,
         name: &str,
         refused: &dyn Fn(&str) -> Option<&'static str>,
@@ -445,49 +485,6 @@ impl Reader<'_> {
         let prefix = wish.map_or("v".parse(), |wish| Ok(wish.prefix.clone()));
         prefix.and_then(|prefix: TagPrefix| prefix.default_claim_ref()).ok()
     }
-
-    /// The user's own; else the workflow's token, but for GitHub's own registry only.
-    fn registry_credentials(&mut self, image: Option<&ImageName>, run: &Run) -> Option<Credentials> {
-        let username = self.said.given("registry-username");
-        let password = self.said.secret("registry-password");
-        match (username, password) {
-            (Some(username), Some(password)) => Some(Credentials { username: username.to_owned(), password }),
-            // Pull requests of forks and of Dependabot get no secrets; they publish nothing either.
-            (Some(_), None) if matches!(run.cause, Cause::Other { .. }) => {
-                let notice = "`registry-password` is empty: the registry is asked without credentials";
-                self.notices.push(notice.to_owned());
-                None
-            }
-            (Some(username), None) => {
-                self.faults.of_input(
-                    "registry-password",
-                    "",
-                    format!("a password for `registry-username: {username}`"),
-                );
-                None
-            }
-            (None, Some(_)) => {
-                self.faults.of_input(
-                    "registry-username",
-                    "",
-                    "the user name that `registry-password` belongs to",
-                );
-                None
-            }
-            (None, None) => {
-                let owned = image.is_some_and(|image| image.registry() == own_registry(&run.server_url));
-                let token = self.said.secret("workflow-token").filter(|_| owned)?;
-                Some(Credentials { username: run.actor.clone(), password: token })
-            }
-        }
-    }
-}
-
-/// The container registry that belongs to a GitHub server: ghcr.io, or `containers.HOST` on an Enterprise
-/// Server and with data residency ("Working with the Container registry", GitHub's documentation).
-fn own_registry(server_url: &str) -> String {
-    let host = server_url.split_once("://").map_or(server_url, |(_, host)| host).to_lowercase();
-    if host == "github.com" { "ghcr.io".to_owned() } else { format!("containers.{host}") }
 }
 
 #[cfg(test)]

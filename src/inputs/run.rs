@@ -43,6 +43,8 @@ pub struct Run {
     pub actor: String,
     /// The run's page with its attempt; `a laptop` outside Actions.
     pub url: String,
+    /// The run's number and its attempt; `None` outside Actions.
+    pub number: Option<(u64, u32)>,
     /// What relative paths start from.
     pub workspace: PathBuf,
 }
@@ -80,7 +82,10 @@ impl Run {
             }
             None => "a laptop".to_owned(),
         };
+        let number = |name: &str| environment.get(name).and_then(|text| text.parse::<u64>().ok());
+        let attempt = number("GITHUB_RUN_ATTEMPT").and_then(|attempt| attempt.try_into().ok()).unwrap_or(1);
         Some(Self {
+            number: number("GITHUB_RUN_ID").map(|id| (id, attempt)),
             graphql_url: trimmed_url(environment, "GITHUB_GRAPHQL_URL", &graphql_default),
             default_branch: event
                 .pointer("/repository/default_branch")
@@ -111,6 +116,7 @@ impl Run {
             server_url: trimmed_url(environment, "GITHUB_SERVER_URL", "https://github.com"),
             actor: String::new(),
             url: String::new(),
+            number: None,
             workspace: PathBuf::from("."),
         }
     }

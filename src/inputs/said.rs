@@ -108,14 +108,27 @@ impl Said {
             }
             forms.push(encode(trimmed.to_owned()));
             let actor = environment.get("GITHUB_ACTOR").unwrap_or_default();
-            for user in [self.text("registry-username"), actor, "x-access-token"] {
-                forms.push(encode(format!("{user}:{trimmed}")));
-            }
+            let users = [
+                self.text("registry-username"),
+                self.text("deploy-registry-username"),
+                actor,
+                "x-access-token",
+            ];
+            forms.extend(users.map(|user| encode(format!("{user}:{trimmed}"))));
         }
+        // Each value alone: an application may print it without its name.
+        let values = self.text("deploy-environment").lines().filter_map(|line| line.trim().split_once('='));
+        forms
+            .extend(values.map(|(_, value)| value.trim().to_owned()).filter(|value| is_worth_masking(value)));
         forms.sort();
         forms.dedup();
         forms
     }
+}
+
+/// `on`, `1` and `true` say nothing, and a log without them says nothing either.
+fn is_worth_masking(value: &str) -> bool {
+    value.len() >= 4 && !matches!(value.to_ascii_lowercase().as_str(), "true" | "false" | "none")
 }
 
 #[cfg(test)]
@@ -144,11 +157,20 @@ mod tests {
             ("INPUT_REGISTRY-PASSWORD", " hunter2\n"),
             ("INPUT_REGISTRY-USERNAME", "me"),
             ("INPUT_WORKFLOW-TOKEN", "t0ken"),
+            ("INPUT_DEPLOY-ENVIRONMENT", "API_KEY=s3cret value\nFEATURE_X=on"),
             ("GITHUB_ACTOR", "octocat"),
         ]);
         let forms = Said::from_environment(&environment).to_mask(&environment);
         // The last one is octocat:t0ken, which GitHub's own registry gets.
-        for form in ["hunter2", " hunter2\n", "bWU6aHVudGVyMg==", "aHVudGVyMg==", "b2N0b2NhdDp0MGtlbg=="] {
+        assert!(!forms.iter().any(|form| form == "on"), "{forms:?}");
+        for form in [
+            "s3cret value",
+            "hunter2",
+            " hunter2\n",
+            "bWU6aHVudGVyMg==",
+            "aHVudGVyMg==",
+            "b2N0b2NhdDp0MGtlbg==",
+        ] {
             assert!(forms.iter().any(|found| found == form), "{form:?} is missing in {forms:?}");
         }
     }

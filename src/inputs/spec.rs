@@ -30,6 +30,7 @@ const ACCESS: &str = "Access";
 const VERSION: &str = "Version";
 const BUILD: &str = "Build";
 const PUBLISH: &str = "Publish";
+const DEPLOY: &str = "Deploy";
 const RUN: &str = "Run";
 
 /// Every input, in the order of action.yml.
@@ -61,6 +62,20 @@ pub const INPUTS: &[InputSpec] = &[
     plain(PUBLISH, "release-notes", "What changed for you: ..."),
     plain(PUBLISH, "release-name", "Release {version}"),
     plain(PUBLISH, "claim-ref", "refs/autotag/v/head"),
+    plain(DEPLOY, "deploy-host", "web1.example.com, web2.example.com:2222"),
+    plain(DEPLOY, "deploy-port", "22"),
+    plain(DEPLOY, "deploy-user", "autotag-app"),
+    secret(DEPLOY, "deploy-key", "${{ secrets.DEPLOY_KEY }}"),
+    plain(DEPLOY, "deploy-known-hosts", "web1.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI..."),
+    plain(DEPLOY, "deploy-app", "app"),
+    plain(DEPLOY, "deploy-timeout", "10m"),
+    secret(DEPLOY, "deploy-environment", "FEATURE_X=on"),
+    plain(DEPLOY, "deploy-registry-username", "octocat"),
+    secret(DEPLOY, "deploy-registry-password", "${{ secrets.PULL_TOKEN }}"),
+    plain(DEPLOY, "deploy-on-failure", "rollback"),
+    plain(DEPLOY, "deploy-by-name", "true"),
+    plain(DEPLOY, "environment", "production"),
+    plain(DEPLOY, "environment-url", "https://app.example.com"),
     plain(RUN, "dry-run", "true"),
     plain(RUN, "log-format", "json"),
 ];
@@ -77,6 +92,10 @@ pub const OUTPUTS: &[&str] = &[
     "release-url",
     "release-id",
     "sha-tag",
+    "deployed",
+    "deployed-version",
+    "deployed-digest",
+    "deploy-seconds",
 ];
 
 /// An input by its name.

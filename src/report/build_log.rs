@@ -137,7 +137,7 @@ impl<W: Write> GroupedLog<W> {
 }
 
 /// Without control characters but colours and tabs; a carriage return (progress bars) starts a new line.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let kept = |character: &char| !character.is_control() || matches!(character, '\t' | '\u{1b}');
     text.replace('\r', "\n")
         .split('\n')
@@ -147,7 +147,7 @@ fn printable(text: &str) -> String {
 }
 
 /// A step's name on one line that fits a screen: a RUN over many lines has a name as long.
-fn title(name: &str) -> String {
+pub(super) fn title(name: &str) -> String {
     const LONGEST: usize = 120;
     let words: Vec<&str> = name.split_whitespace().collect();
     let line = words.join(" ");

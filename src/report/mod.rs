@@ -2,8 +2,10 @@
 
 pub mod build_log;
 pub mod commands;
+pub mod deploy_log;
 pub mod log;
 pub mod outputs;
 pub mod plan;
 pub mod progress;
+pub mod servers;
 pub mod summary;

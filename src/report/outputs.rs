@@ -16,7 +16,7 @@ use crate::version::plan::Plan;
 /// What later steps get. Empty texts are written too, so that an expression never sees an older value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outputs {
-    /// `released`, `resumed`, `superseded`, `planned` or `failed`.
+    /// `released`, `resumed`, `superseded`, `planned`, `deployed`, `rolled-back`, `told` or `failed`.
     pub outcome: &'static str,
     /// The version.
     pub version: String,
@@ -34,6 +34,14 @@ pub struct Outputs {
     pub release_id: String,
     /// The tag that holds the image.
     pub sha_tag: Option<ImageTag>,
+    /// Every server serves what was asked for.
+    pub deployed: bool,
+    /// What all servers serve, by version.
+    pub deployed_version: String,
+    /// What all servers serve, by digest.
+    pub deployed_digest: String,
+    /// How long the deployment took.
+    pub deploy_seconds: String,
 }
 
 impl Outputs {
@@ -42,6 +50,20 @@ impl Outputs {
     /// A superseded run gives no version and no digest: a later step that deploys what it finds here must
     /// find nothing.
     pub fn of(ending: &Ending, order: &Order) -> Self {
+        let outputs = Self::without_servers(ending, order);
+        let Some(deployment) = ending.deployment() else { return outputs };
+        let running = deployment.tour.running();
+        Self {
+            outcome: if deployment.failure.is_some() { "failed" } else { outputs.outcome },
+            deployed: deployment.deployed(),
+            deployed_version: running.map(|running| running.version.to_string()).unwrap_or_default(),
+            deployed_digest: running.map(|running| running.digest.to_string()).unwrap_or_default(),
+            deploy_seconds: format!("{:.1}", deployment.took.as_secs_f64()),
+            ..outputs
+        }
+    }
+
+    fn without_servers(ending: &Ending, order: &Order) -> Self {
         let image = Some(order.wish.image.clone());
         match ending {
             Ending::Superseded(_) => Self { outcome: "superseded", image, ..Self::default() },
@@ -65,8 +87,26 @@ impl Outputs {
                         .map(|found| found.id.to_string())
                         .unwrap_or_default(),
                     sha_tag: released.sha_tag.clone(),
+                    ..Self::default()
                 }
             }
+            Ending::Deployed(deployment) => {
+                let superseded = deployment.tour.superseded().is_some();
+                let outcome = if superseded { "superseded" } else { "deployed" };
+                let release = deployment.release.as_ref().filter(|_| !superseded);
+                Self {
+                    outcome,
+                    image,
+                    version: release.map(|release| release.version.to_string()).unwrap_or_default(),
+                    tag: release
+                        .map(|release| order.wish.prefix.tag_of(&release.version))
+                        .unwrap_or_default(),
+                    digest: release.map(|release| release.digest.clone()),
+                    ..Self::default()
+                }
+            }
+            Ending::RolledBack(_) => Self { outcome: "rolled-back", image, ..Self::default() },
+            Ending::Told(_) => Self { outcome: "told", image, ..Self::default() },
             Ending::Planned(planned) => {
                 let mut outputs = Self { outcome: "planned", image, ..Self::default() };
                 let (version, previous) = match &planned.plan {
@@ -100,6 +140,10 @@ impl Outputs {
             "release-url" => self.release_url.clone(),
             "release-id" => self.release_id.clone(),
             "sha-tag" => text(self.sha_tag.as_ref().map(ToString::to_string)),
+            "deployed" => self.deployed.to_string(),
+            "deployed-version" => self.deployed_version.clone(),
+            "deployed-digest" => self.deployed_digest.clone(),
+            "deploy-seconds" => self.deploy_seconds.clone(),
             other => unreachable!("the table of outputs has {other}, which nothing fills in"),
         };
         OUTPUTS.iter().map(|name| (*name, value(name))).collect()

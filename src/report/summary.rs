@@ -5,11 +5,12 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
-use super::plan;
 use super::progress::Timing;
+use super::{plan, servers};
 use crate::failure::Failure;
 use crate::inputs::order::Order;
 use crate::inputs::run::Run;
+use crate::pipeline::deployment::Deployment;
 use crate::pipeline::{Planned, Released, Superseded};
 use crate::release::latest::Latest;
 use crate::release::publish::Help;
@@ -48,6 +49,9 @@ pub fn released(order: &Order, run: &Run, released: &Released, timings: &[Timing
     let _ = writeln!(text, "| Commit | {} |", commit_link(run));
     let _ = writeln!(text, "| Previous version | {} |", previous(order, run, released));
     let _ = writeln!(text, "\n```sh\ndocker pull {}\n```\n", claim.image.with_digest(&claim.digest));
+    if let Some(deployment) = &released.deployment {
+        text.push_str(&servers::section(deployment));
+    }
     text + &gantt(timings)
 }
 
@@ -99,6 +103,20 @@ pub fn superseded(order: &Order, run: &Run, superseded: &Superseded, timings: &[
     text + &gantt(timings)
 }
 
+/// A deployment of a version that was published before, or a rollback.
+pub fn deployed(deployment: &Deployment, timings: &[Timing]) -> String {
+    let running = deployment.tour.running().map(|running| running.version.to_string());
+    let heading = match (&deployment.release, deployment.tour.superseded(), running) {
+        (Some(release), Some(_), _) => {
+            format!("Not deployed: something newer than {} is live", release.version)
+        }
+        (Some(release), None, _) => format!("Deployed {}", release.version),
+        (None, None, Some(version)) => format!("Rolled back to {version}"),
+        (None, ..) => "Rolled back".to_owned(),
+    };
+    format!("## {heading}\n\n{}{}", servers::section(deployment), gantt(timings))
+}
+
 /// A plan that was not carried out.
 pub fn planned(order: &Order, planned: &Planned, timings: &[Timing]) -> String {
     let mut text = format!("## Planned: {}\n\n| | |\n|---|---|\n", escaped(&plan::sentence(&planned.plan)));
@@ -112,7 +130,13 @@ pub fn planned(order: &Order, planned: &Planned, timings: &[Timing]) -> String {
 }
 
 /// A failure: what, why, what is done, what to do.
-pub fn failed(failure: &Failure, stage: Option<&str>, done: &[String], timings: &[Timing]) -> String {
+pub fn failed(
+    failure: &Failure,
+    stage: Option<&str>,
+    done: &[String],
+    deployment: Option<&Deployment>,
+    timings: &[Timing],
+) -> String {
     let stage = stage.map_or(String::new(), |stage| format!(" in the stage *{stage}*"));
     let mut text = format!("## {}{stage}\n\n**{}**\n\n", failure.kind.heading(), escaped(&failure.what));
     text.push_str(&fenced("", &failure.why));
@@ -126,6 +150,9 @@ pub fn failed(failure: &Failure, stage: Option<&str>, done: &[String], timings: 
         }
         text.push_str("\nRunning the job again goes on from there.\n\n");
     }
+    if let Some(deployment) = deployment {
+        text.push_str(&servers::section(deployment));
+    }
     text + &gantt(timings)
 }
 
@@ -137,7 +164,7 @@ fn fenced(language: &str, text: &str) -> String {
 }
 
 /// Text of others inside Markdown: nothing in it is markup, and it keeps to its line and cell.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for character in text.chars() {
         match character {
@@ -190,6 +217,6 @@ mod tests {
     fn a_failure_says_what_is_done_and_what_to_do() {
         let failure = Failure::new(Kind::Denied, "claiming v1.2.3", "no\n```\nreally", "ask");
         let timings = [Timing { stage: "plan", start: Duration::ZERO, took: Duration::from_millis(1250) }];
-        insta::assert_snapshot!(failed(&failure, Some("claim"), &["pushed x".to_owned()], &timings));
+        insta::assert_snapshot!(failed(&failure, Some("claim"), &["pushed x".to_owned()], None, &timings));
     }
 }

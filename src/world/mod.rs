@@ -161,6 +161,45 @@ pub struct ReleaseEdit {
     pub make_latest: Option<bool>,
 }
 
+/// A deployment to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewDeployment {
+    /// The commit.
+    pub commit: ObjectId,
+    /// Where to.
+    pub environment: String,
+    /// In words; cut at GitHub's 140 characters.
+    pub description: String,
+}
+
+/// What becomes of a recorded deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeploymentState {
+    /// It is under way.
+    InProgress,
+    /// It serves.
+    Success,
+    /// It does not.
+    Failure,
+    /// Nobody knows.
+    Error,
+    /// Something newer serves.
+    Inactive,
+}
+
+/// One status of a recorded deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentStatus {
+    /// What became of it.
+    pub state: DeploymentState,
+    /// In words; cut at GitHub's 140 characters.
+    pub description: String,
+    /// The log's address.
+    pub log_url: Option<String>,
+    /// Where what is deployed can be seen.
+    pub environment_url: Option<String>,
+}
+
 /// GitHub, as far as a release needs it. A call that lists gives everything or an error.
 #[expect(async_fn_in_trait, reason = "never spawned: the pipeline awaits in one task")]
 pub trait Forge {
@@ -194,6 +233,10 @@ pub trait Forge {
     async fn create_release(&self, release: &NewRelease) -> Outcome<Release>;
     /// PATCH /releases/{id}.
     async fn edit_release(&self, id: u64, edit: &ReleaseEdit) -> Outcome<Release>;
+    /// POST /deployments, of exactly this commit and whatever its checks say; gives its number.
+    async fn create_deployment(&self, deployment: &NewDeployment) -> Outcome<u64>;
+    /// POST /deployments/{id}/statuses.
+    async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> Outcome<()>;
 }
 
 /// What a registry says when it is asked for its tags.

@@ -152,7 +152,10 @@ impl Run {
     }
 
     fn secrets(&self) -> BTreeSet<&str> {
-        let secret = |name: &str| ["github-token", "workflow-token", "registry-password"].contains(&name);
+        let secret = |name: &str| {
+            ["github-token", "workflow-token", "registry-password", "deploy-key", "deploy-registry-password"]
+                .contains(&name)
+        };
         self.inputs.iter().filter(|(name, _)| secret(name)).map(|(_, value)| value.trim()).collect()
     }
 }

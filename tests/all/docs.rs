@@ -62,7 +62,8 @@ fn the_readme_lists_what_action_yml_says() {
 #[test]
 fn the_readme_lists_the_exit_codes() {
     let rows = table(&read("README.md"), "## Exit codes");
-    let mut expected = vec!["| 0 | Released, resumed, superseded or planned |".to_owned()];
+    let mut expected =
+        vec!["| 0 | Released, resumed, superseded, planned, deployed, rolled back or told |".to_owned()];
     expected.extend(Kind::ALL.iter().map(|kind| format!("| {} | {} |", kind.exit_code(), kind.heading())));
     assert_eq!(rows.len(), expected.len(), "{rows:#?}");
     for (row, start) in rows.iter().zip(expected) {

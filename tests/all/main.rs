@@ -7,6 +7,7 @@ mod act;
 mod action;
 mod build;
 mod context;
+mod deploy;
 mod docker_build;
 mod docs;
 mod double;

@@ -88,6 +88,12 @@ pub(super) struct Notes {
     pub body: String,
 }
 
+/// Something that was made, as far as its number.
+#[derive(Deserialize)]
+pub(super) struct Numbered {
+    pub id: u64,
+}
+
 /// The body of a refusal: `message`, and for 422 a list of `errors` that are objects or texts.
 #[derive(Deserialize)]
 pub(super) struct Refusal {

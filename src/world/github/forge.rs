@@ -10,8 +10,8 @@ use super::client::{Call, Send};
 use crate::version::git::{ObjectId, RefName};
 use crate::world::retry::Repeat;
 use crate::world::{
-    Ancestry, Commit, Forge, GitRef, NewRelease, Outcome, RefUpdate, RefsAnswer, Release, ReleaseEdit,
-    Repository, TagObject, Trouble, TroubleKind,
+    Ancestry, Commit, DeploymentState, DeploymentStatus, Forge, GitRef, NewDeployment, NewRelease, Outcome,
+    RefUpdate, RefsAnswer, Release, ReleaseEdit, Repository, TagObject, Trouble, TroubleKind,
 };
 
 /// Refs are asked for by this mutation (GraphQL reference, `updateRefs`). `force` is needed where the head
@@ -188,6 +188,68 @@ impl Forge for GitHub {
         let call = Call { doing: &doing, repeat: Repeat::Idempotent, send: Send::Patch(&body) };
         let edited: answers::Release = self.write(call, &format!("/releases/{id}")).await?;
         Ok(edited.into())
+    }
+
+    async fn create_deployment(&self, deployment: &NewDeployment) -> Outcome<u64> {
+        let body = json!({
+            "ref": deployment.commit,
+            "environment": deployment.environment,
+            "description": described(&deployment.description),
+            // Else GitHub merges the default branch into the ref, and waits for checks.
+            "auto_merge": false,
+            "required_contexts": [],
+        });
+        let doing = format!("recording the deployment to {}", deployment.environment);
+        let call = Call { doing: &doing, repeat: Repeat::OnlyIfUntouched, send: Send::Post(&body) };
+        let made: answers::Numbered = self.write(call, "/deployments").await.map_err(allow_deployments)?;
+        Ok(made.id)
+    }
+
+    async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> Outcome<()> {
+        let mut body = json!({
+            "state": state_word(status.state),
+            "description": described(&status.description),
+        });
+        if let Some(url) = &status.log_url {
+            body["log_url"] = json!(url);
+        }
+        if let Some(url) = &status.environment_url {
+            body["environment_url"] = json!(url);
+        }
+        let doing = format!("recording what became of the deployment {id}");
+        // The newest one counts, so that the same one twice says the same.
+        let call = Call { doing: &doing, repeat: Repeat::Idempotent, send: Send::Post(&body) };
+        let path = format!("/deployments/{id}/statuses");
+        self.write::<answers::Numbered>(call, &path).await.map_err(allow_deployments)?;
+        Ok(())
+    }
+}
+
+/// GitHub takes at most 140 characters.
+fn described(text: &str) -> String {
+    const LONGEST: usize = 140;
+    if text.chars().count() <= LONGEST {
+        return text.to_owned();
+    }
+    text.chars().take(LONGEST - 1).chain(['\u{2026}']).collect()
+}
+
+fn state_word(state: DeploymentState) -> &'static str {
+    match state {
+        DeploymentState::InProgress => "in_progress",
+        DeploymentState::Success => "success",
+        DeploymentState::Failure => "failure",
+        DeploymentState::Error => "error",
+        DeploymentState::Inactive => "inactive",
+    }
+}
+
+/// A job's token has this permission only where the job asks for it, and GitHub's words do not name it.
+fn allow_deployments(trouble: Trouble) -> Trouble {
+    if trouble.kind == TroubleKind::Denied {
+        trouble.with_remedy("give the job `permissions: deployments: write`, or leave `environment` empty")
+    } else {
+        trouble
     }
 }
 

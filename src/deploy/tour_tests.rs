@@ -1,0 +1,102 @@
+//! Who is next, and who goes back.
+
+use super::*;
+use crate::image::reference::Digest;
+
+fn running(version: &str) -> Running {
+    Running {
+        version: version.parse().unwrap(),
+        digest: Digest::of(version.as_bytes()),
+        commit: "a".repeat(40).parse().unwrap(),
+        deployment: "run-1-1-00000000".parse().unwrap(),
+    }
+}
+
+fn tour(on_failure: OnFailure, stops: &[Stop]) -> Tour {
+    let mut tour = Tour::new(["web1", "web2", "web3"].map(str::to_owned), on_failure);
+    for (report, stop) in tour.reports.iter_mut().zip(stops) {
+        report.stop = stop.clone();
+    }
+    tour
+}
+
+fn done(end: End) -> Stop {
+    Stop::Done { end, before: Some("1.0.0".parse().unwrap()) }
+}
+
+fn failed() -> Stop {
+    Stop::Failed(Box::new(Failure::new(Kind::Deployment, "deploying", "no", "mend it")))
+}
+
+#[test]
+fn one_after_another_and_the_first_failure_stops_the_rest() {
+    let next = |stops: &[Stop]| tour(OnFailure::Keep, stops).next();
+    assert_eq!(next(&[]), Step::Go(0));
+    assert_eq!(next(&[done(End::Deployed {})]), Step::Go(1));
+    assert_eq!(next(&[done(End::Deployed {}), done(End::Unchanged {})]), Step::Go(2));
+    assert_eq!(next(&[done(End::Deployed {}), failed()]), Step::Home);
+    assert_eq!(next(&[Stop::Superseded("newer".to_owned())]), Step::Home);
+    let all = [done(End::Deployed {}), done(End::Deployed {}), done(End::Deployed {})];
+    assert_eq!(next(&all), Step::Home);
+    assert!(tour(OnFailure::Keep, &all).complete());
+}
+
+#[test]
+fn those_that_changed_are_taken_back_the_last_one_first() {
+    let next = |stops: &[Stop]| tour(OnFailure::Rollback, stops).next();
+    assert_eq!(next(&[done(End::Deployed {}), done(End::Deployed {}), failed()]), Step::TakeBack(1));
+    assert_eq!(next(&[done(End::Deployed {}), Stop::TakenBack, failed()]), Step::TakeBack(0));
+    // What had the version before keeps it.
+    assert_eq!(next(&[done(End::Unchanged {}), failed()]), Step::Home);
+    // One that cannot go back is not asked for ever.
+    assert_eq!(next(&[Stop::Stuck("lost".to_owned()), failed()]), Step::Home);
+    assert_eq!(next(&[Stop::TakenBack, failed()]), Step::Home, "and nobody new is asked");
+}
+
+fn outcome(end: End) -> Outcome {
+    Outcome { end, running: Some(running("2.0.0")), deployment: None, milliseconds: 1 }
+}
+
+#[test]
+fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
+    let refused = |because| {
+        stop_of("web1", &outcome(End::Refused { because, message: "2.0.0 is live".to_owned() }), None)
+    };
+    for because in [Because::NewerIsLive, Because::RolledBack] {
+        assert_eq!(refused(because), Stop::Superseded("2.0.0 is live".to_owned()));
+    }
+    for because in [
+        Because::IdTaken,
+        Because::Malformed,
+        Because::Protocol,
+        Because::App,
+        Because::Repository,
+        Because::Labels,
+        Because::Environment,
+        Because::AppFile,
+        Because::NotRecorded,
+        Because::Unfinished,
+    ] {
+        let Stop::Failed(failure) = refused(because) else { panic!("{because:?} is no success") };
+        assert_eq!(failure.kind, Kind::Deployment);
+        assert!(failure.why.contains("web1 serves 2.0.0") && !failure.remedy.is_empty(), "{failure:?}");
+    }
+    // A server that will not go back has failed to.
+    let end = End::Refused { because: Because::RolledBack, message: "1.0.0 was rolled back".to_owned() };
+    assert!(matches!(stop_of_rollback("web1", &outcome(end)), Stop::Failed(_)));
+    let end = End::Failed { step: Milestone::Health, message: "503".to_owned() };
+    assert!(matches!(stop_of("web1", &outcome(end), None), Stop::Failed(_)));
+}
+
+#[test]
+fn what_runs_is_said_only_where_it_is_one_and_the_same() {
+    let mut tour = tour(OnFailure::Keep, &[]);
+    for report in &mut tour.reports {
+        report.running = Some(running("1.0.0"));
+    }
+    assert_eq!(tour.running().map(|running| running.version.to_string()), Some("1.0.0".to_owned()));
+    tour.reports[2].running = Some(running("1.0.1"));
+    assert_eq!(tour.running(), None);
+    tour.reports[2].running = None;
+    assert_eq!(tour.running(), None);
+}

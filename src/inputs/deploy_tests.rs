@@ -1,0 +1,132 @@
+//! What the inputs of a deployment mean, in tables.
+
+use std::time::Duration;
+
+use super::*;
+use crate::inputs::{Environment, Faults, Order, Said};
+
+const KNOWN_HOSTS: &str =
+    "web1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJdQxtq1mHiTDhqtGbiEKF9Xn1aJ5YJz0oaXKc8XwXe";
+
+fn parse(event: &str, inputs: &[(&'static str, &str)]) -> Result<Order, Faults> {
+    let sha = "a".repeat(40);
+    let environment = Environment::of([
+        ("GITHUB_REPOSITORY", "org/app"),
+        ("GITHUB_SHA", sha.as_str()),
+        ("GITHUB_EVENT_NAME", event),
+        ("GITHUB_REF", "refs/heads/main"),
+    ]);
+    let mut faults = Faults::default();
+    let run = Run::read(&environment, &crate::inputs::run::Overrides::default(), &mut faults).unwrap();
+    let mut said = Said::default();
+    for (name, value) in inputs {
+        said.set(name, (*value).to_owned());
+    }
+    Order::parse(&said, &run, &mut faults).ok_or(faults)
+}
+
+fn target_of(more: &[(&'static str, &str)]) -> Result<Target, Faults> {
+    let usual =
+        [("deploy-host", "web1"), ("deploy-key", "a private key"), ("deploy-known-hosts", KNOWN_HOSTS)];
+    match parse("push", &[&usual[..], more].concat())?.deploy {
+        Deploy::To(target) => Ok(*target),
+        Deploy::Off => panic!("there is a host"),
+    }
+}
+
+#[test]
+fn a_host_a_key_and_host_keys_are_enough() {
+    let target = target_of(&[]).expect("everything else has a default");
+    assert_eq!(target.hosts, [HostName { host: "web1".to_owned(), port: 22 }]);
+    assert_eq!((target.user.as_str(), target.app.as_str()), ("autotag-app", "app"));
+    assert_eq!(target.timeout, Duration::from_mins(10));
+    assert_eq!((target.on_failure, target.by_name), (OnFailure::Keep, false));
+    assert_eq!((target.credential, target.environment_page), (None, None));
+    assert_eq!(parse("push", &[]).unwrap().deploy, Deploy::Off);
+}
+
+#[test]
+fn hosts_are_read_as_people_write_them() {
+    for (text, expected) in [
+        ("web1.example.com, WEB2:2222", "web1.example.com:2022 web2:2222"),
+        ("10.0.0.1\n\n10.0.0.2:22\n", "10.0.0.1:2022 10.0.0.2"),
+        ("[2001:db8::1]:2222,2001:db8:0:0::2", "[2001:db8::1]:2222 [2001:db8::2]:2022"),
+    ] {
+        let target = target_of(&[("deploy-host", text), ("deploy-port", "2022")]).expect(text);
+        let hosts: Vec<String> = target.hosts.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts.join(" "), expected);
+    }
+}
+
+#[test]
+fn all_faults_of_a_deployment_are_told_at_once() {
+    let faults = target_of(&[
+        ("deploy-host", "root@web1, ssh://web2, web3:0, web4, web4, [::1, -oProxyCommand=x"),
+        ("deploy-port", "ssh"),
+        ("deploy-user", "Deploy User"),
+        ("deploy-key", ""),
+        ("deploy-known-hosts", ""),
+        ("deploy-app", "My App"),
+        ("deploy-timeout", "10"),
+        ("deploy-environment", "A=1\nhunter2\nB-C=hunter2"),
+        ("deploy-registry-password", "hunter2"),
+        ("deploy-on-failure", "retry"),
+        ("deploy-by-name", "maybe"),
+        ("environment-url", "example.com"),
+    ])
+    .expect_err("nearly everything is wrong");
+    insta::assert_snapshot!(faults);
+    let faults = target_of(&[("deploy-known-hosts", "hunter2")]).expect_err("no host key").to_string();
+    assert!(faults.starts_with("`deploy-known-hosts`") && !faults.contains("hunter2"), "{faults}");
+}
+
+#[test]
+fn a_deployment_without_a_host_is_a_fault() {
+    for (inputs, named) in [
+        (&[("deploy-key", "k")][..], "deploy-key"),
+        (&[("environment", "production")], "environment"),
+        (&[("command", "deploy")], "command: deploy"),
+        (&[("command", "rollback")], "command: rollback"),
+        (&[("command", "status")], "command: status"),
+    ] {
+        let faults = parse("push", inputs).expect_err(named).to_string();
+        assert!(faults.starts_with("`deploy-host`: ") && faults.contains(named), "{faults}");
+    }
+    // The runner hands the defaults over as if they had been given.
+    let defaults = [("deploy-port", "22"), ("deploy-timeout", "10m"), ("deploy-on-failure", "keep")];
+    assert_eq!(parse("push", &defaults).unwrap().deploy, Deploy::Off);
+}
+
+#[test]
+fn a_pull_request_without_secrets_deploys_nothing_and_is_no_fault() {
+    let inputs = [("deploy-host", "web1"), ("deploy-known-hosts", KNOWN_HOSTS)];
+    let order = parse("pull_request", &inputs).expect("no fault of the fork's");
+    assert_eq!(order.deploy, Deploy::Off);
+    assert!(order.notices.iter().any(|notice| notice.contains("deploy-key")), "{:?}", order.notices);
+    assert!(parse("push", &inputs).is_err());
+    assert!(parse("pull_request", &[&inputs[..], &[("command", "status")]].concat()).is_err());
+}
+
+#[test]
+fn servers_try_nothing_out() {
+    let faults = parse("push", &[("command", "rollback"), ("dry-run", "true"), ("deploy-host", "web1")]);
+    assert!(faults.unwrap_err().to_string().contains("`dry-run`"));
+}
+
+#[test]
+fn times_have_units_and_bounds() {
+    for (text, seconds) in [("90s", 90), ("10m", 600), ("1h30m", 5400), ("6h", 21600), ("1h1m1s", 3661)] {
+        assert_eq!(text.parse::<Period>(), Ok(Period(Duration::from_secs(seconds))), "{text}");
+    }
+    for text in ["", "10", "m", "9s", "7h", "30m1h", "1m1m", "-5m", "5 m", "1d", "99999999999999999999h"] {
+        assert!(text.parse::<Period>().is_err(), "{text}");
+    }
+}
+
+#[test]
+fn variables_are_read_to_the_letter() {
+    let target = target_of(&[("deploy-environment", "FEATURE_X=on\n URL=a=b c\nEMPTY=")]).unwrap();
+    let pairs: Vec<(&str, &str)> =
+        target.environment.iter().map(|(key, value)| (key.as_str(), value.reveal())).collect();
+    assert_eq!(pairs, [("EMPTY", ""), ("FEATURE_X", "on"), ("URL", "a=b c")]);
+}

@@ -1,0 +1,201 @@
+//! The last stage: from a published version to servers that serve it, and back.
+
+use std::time::Duration;
+
+use super::{Ending, Job, Logs, Released, World};
+use crate::deploy::hosts::{self, Errand, Release, Wanted};
+use crate::deploy::protocol::{DeploymentId, Status};
+use crate::deploy::tour::{self, HostReport, Tour};
+use crate::deploy::{github, published};
+use crate::failure::{Failure, Kind as FailureKind};
+use crate::inputs::deploy::{Deploy, Target};
+use crate::inputs::order::Command;
+use crate::report::progress::Progress;
+use crate::version::plan::Wanted as WantedVersion;
+use crate::world::clock::Stopwatch;
+use crate::world::ssh::Shell;
+use crate::world::{Forge, Registry};
+
+/// What came of a deployment or rollback, also where it failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployment {
+    /// Its name, here and on the servers.
+    pub id: DeploymentId,
+    /// What was deployed; `None` for a rollback.
+    pub release: Option<Release>,
+    /// What each server has.
+    pub tour: Tour,
+    /// How long it took.
+    pub took: Duration,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+}
+
+/// What one server answered to `status`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostStatus {
+    /// As it was given.
+    pub host: String,
+    /// The answer.
+    pub status: Result<Box<Status>, Failure>,
+}
+
+/// After the release: the same run takes it to the servers, if there are any.
+pub(super) async fn after<F: Forge, R, B, S: Shell>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    released: &Released,
+    progress: &Progress,
+    logs: &mut Logs<'_>,
+) -> Result<Option<Deployment>, Failure> {
+    let Deploy::To(target) = &job.order.deploy else { return Ok(None) };
+    let claim = &released.known.claim;
+    let release = Release {
+        image: claim.image.clone(),
+        digest: claim.digest.clone(),
+        version: claim.version.clone(),
+        commit: claim.commit.clone(),
+    };
+    deploy(world, job, (target, release), progress, logs).await.map(Some)
+}
+
+/// `deploy`, `rollback` and `status`.
+pub(super) async fn command<F: Forge, R: Registry, B, S: Shell>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    progress: &Progress,
+    logs: &mut Logs<'_>,
+) -> Result<Ending, Failure> {
+    let Deploy::To(target) = &job.order.deploy else {
+        // The inputs are refused without a host.
+        return Err(Failure::new(
+            FailureKind::Input,
+            "looking for a server",
+            "`deploy-host` is empty",
+            "name one",
+        ));
+    };
+    let version = match &job.order.wish.wanted {
+        WantedVersion::Exactly(version) => Some(version),
+        _ => None,
+    };
+    match job.order.command {
+        Command::Status => Ok(Ending::Told(status(world, target, progress, logs).await)),
+        Command::Rollback => {
+            let deployment = roll_back(world, job, (target, version), progress, logs).await?;
+            Ok(Ending::RolledBack(Box::new(deployment)))
+        }
+        _ => {
+            let digest = match &job.order.source {
+                crate::inputs::order::Source::Digest(digest) => Some(digest),
+                crate::inputs::order::Source::Build(_) => None,
+            };
+            let prefix = &job.order.wish.prefix;
+            let question = published::Question { image: &job.order.wish.image, version, digest, prefix };
+            let finding = published::find(&world.forge, &world.registry, question);
+            let release = progress.stage("plan", finding).await?;
+            let deployment = deploy(world, job, (target, release), progress, logs).await?;
+            Ok(Ending::Deployed(Box::new(deployment)))
+        }
+    }
+}
+
+async fn deploy<F: Forge, R, B, S: Shell>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    (target, release): (&Target, Release),
+    progress: &Progress,
+    logs: &mut Logs<'_>,
+) -> Result<Deployment, Failure> {
+    let id = hosts::new_id(job.run.number)?;
+    tracing::info!("deploying {}:{} as {id}", release.image, release.version);
+    let record = github::begin(&world.forge, target, &release, &job.run.url).await;
+    let errand = Errand { target, wanted: Wanted::Release(&release), id: &id, run: &job.run.url };
+    let (tour, took) = travel(world, errand, progress, logs).await;
+    if let Some(record) = &record {
+        record.end(&tour).await;
+    }
+    let failure = failure_of(&tour, &format!("deploying {}", release.version));
+    Ok(Deployment { id, release: Some(release), tour, took, failure })
+}
+
+/// GitHub records a deployment by its commit, and which commit a server goes back to only the server knows:
+/// so it is recorded afterwards.
+async fn roll_back<F: Forge, R, B, S: Shell>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    (target, to): (&Target, Option<&semver::Version>),
+    progress: &Progress,
+    logs: &mut Logs<'_>,
+) -> Result<Deployment, Failure> {
+    let id = hosts::new_id(job.run.number)?;
+    let errand = Errand { target, wanted: Wanted::Back(to), id: &id, run: &job.run.url };
+    let (tour, took) = travel(world, errand, progress, logs).await;
+    if let (true, Some(running)) = (tour.complete(), tour.running()) {
+        let release = Release {
+            image: job.order.wish.image.clone(),
+            digest: running.digest.clone(),
+            version: running.version.clone(),
+            commit: running.commit.clone(),
+        };
+        if let Some(record) = github::begin(&world.forge, target, &release, &job.run.url).await {
+            record.end(&tour).await;
+        }
+    }
+    let failure = failure_of(&tour, "rolling back");
+    Ok(Deployment { id, release: None, tour, took, failure })
+}
+
+async fn travel<F, R, B, S: Shell>(
+    world: &World<F, R, B, S>,
+    errand: Errand<'_>,
+    progress: &Progress,
+    logs: &mut Logs<'_>,
+) -> (Tour, Duration) {
+    let stopwatch = Stopwatch::start();
+    let tour = progress.stage("deploy", hosts::run(&world.shell, errand, logs.deploy)).await;
+    for report in &tour.reports {
+        if let tour::Stop::Done { .. } | tour::Stop::TakenBack = &report.stop {
+            progress.done(format!("server {}", tour::describe(report)));
+        }
+    }
+    (tour, stopwatch.elapsed())
+}
+
+/// One failure for all servers, which says what each of them has.
+fn failure_of(tour: &Tour, what: &str) -> Option<Failure> {
+    let failure = tour.failure()?;
+    let servers: Vec<String> = tour.reports.iter().map(tour::describe).collect();
+    let why = format!("{}: {}\n{}", failure.what, failure.why, servers.join("\n"));
+    Some(Failure::new(failure.kind, what, why, failure.remedy.clone()))
+}
+
+/// Asks all of them, also where one does not answer.
+async fn status<F, R, B, S: Shell>(
+    world: &World<F, R, B, S>,
+    target: &Target,
+    progress: &Progress,
+    logs: &mut Logs<'_>,
+) -> Vec<HostStatus> {
+    let asking = async {
+        let mut answers = Vec::new();
+        for host in &target.hosts {
+            let status = hosts::status(&world.shell, target, host, logs.deploy).await;
+            answers.push(HostStatus { host: host.to_string(), status: status.map(Box::new) });
+        }
+        answers
+    };
+    progress.stage("status", asking).await
+}
+
+impl Deployment {
+    /// Whether every server serves what was asked for.
+    pub fn deployed(&self) -> bool {
+        self.tour.complete()
+    }
+
+    /// A line for each server.
+    pub fn reports(&self) -> &[HostReport] {
+        &self.tour.reports
+    }
+}

@@ -1,0 +1,98 @@
+//! What servers have, for people (tables) and for programs (JSON).
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::summary::escaped;
+use crate::deploy::protocol::Running;
+use crate::deploy::{tour, words};
+use crate::pipeline::deployment::{Deployment, HostStatus};
+
+/// A line for each server, and where its time went: Markdown.
+pub fn section(deployment: &Deployment) -> String {
+    let mut text = format!(
+        "**Servers** (deployment `{}`, {:.1} s)\n\n| Server | What it has | Time | Steps |\n|---|---|---|---|\n",
+        deployment.id,
+        deployment.took.as_secs_f64()
+    );
+    for report in deployment.reports() {
+        let line = tour::describe(report);
+        let words = line.strip_prefix(&format!("{}: ", report.host)).unwrap_or(&line);
+        let steps = report.steps.iter().filter(|(_, took)| took.as_millis() >= 50);
+        let steps: Vec<String> =
+            steps.map(|(step, took)| format!("{} {:.1} s", step.word(), took.as_secs_f64())).collect();
+        let (host, words) = (escaped(&report.host), escaped(words));
+        let took = report.took.as_secs_f64();
+        let _ = writeln!(text, "| {host} | {words} | {took:.1} s | {} |", steps.join(", "));
+    }
+    text.push('\n');
+    text
+}
+
+/// What every server said, a row each.
+pub fn status_rows(answers: &[HostStatus]) -> Vec<[String; 5]> {
+    let none = || "-".to_owned();
+    answers
+        .iter()
+        .map(|answer| match &answer.status {
+            Err(failure) => {
+                [answer.host.clone(), none(), none(), none(), format!("not known: {}", failure.why)]
+            }
+            Ok(status) => {
+                let of = |part: fn(&Running) -> String| status.running.as_ref().map_or_else(none, part);
+                let mut notes = status.drift.clone();
+                if let Some(busy) = &status.busy {
+                    notes.push(words::holder(Some(busy)));
+                }
+                if !status.bad.is_empty() {
+                    let bad: Vec<String> = status.bad.iter().map(ToString::to_string).collect();
+                    notes.push(format!("rolled back: {}", bad.join(", ")));
+                }
+                let notes = if notes.is_empty() { "as it should be".to_owned() } else { notes.join("; ") };
+                [
+                    answer.host.clone(),
+                    of(|running| running.version.to_string()),
+                    of(|running| running.commit.short().to_owned()),
+                    of(|running| running.digest.short().to_owned()),
+                    notes,
+                ]
+            }
+        })
+        .collect()
+}
+
+const HEAD: [&str; 5] = ["Server", "Version", "Commit", "Digest", "State"];
+
+/// The table, aligned.
+pub fn status_table(answers: &[HostStatus]) -> String {
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    rows.extend(status_rows(answers));
+    let widths: Vec<usize> =
+        (0..HEAD.len()).map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0)).collect();
+    let line = |row: &[String; 5]| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("  {}", cells.join("  ").trim_end())
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// The same as Markdown.
+pub fn status_summary(answers: &[HostStatus]) -> String {
+    let mut text = format!("## What the servers run\n\n| {} |\n|---|---|---|---|---|\n", HEAD.join(" | "));
+    for row in status_rows(answers) {
+        let _ = writeln!(text, "| {} |", row.map(|cell| escaped(&cell)).join(" | "));
+    }
+    text.push('\n');
+    text
+}
+
+/// For programs. Fields are only ever added.
+pub fn status_json(answers: &[HostStatus]) -> Value {
+    let one = |answer: &HostStatus| match &answer.status {
+        Ok(status) => json!({ "host": answer.host, "status": status }),
+        Err(failure) => json!({ "host": answer.host, "error": failure.to_string() }),
+    };
+    json!({ "servers": answers.iter().map(one).collect::<Vec<_>>() })
+}

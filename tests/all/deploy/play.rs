@@ -1,0 +1,328 @@
+//! Servers that are played: they read requests by the real protocol, and whatever it refuses fails the test.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Mutex;
+
+use autotag_deploy::deploy::protocol::{
+    Answer, Body, End, Milestone, Outcome as Told, Request, Running, Source, Status,
+};
+use autotag_deploy::failure::Failure;
+use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
+use autotag_deploy::inputs::run::Overrides;
+use autotag_deploy::inputs::{Environment, Faults, Order, Run, Said};
+use autotag_deploy::pipeline::{self, Ending, Job, Logs, World};
+use autotag_deploy::report::build_log::Style;
+use autotag_deploy::report::deploy_log::ServerLog;
+use autotag_deploy::report::outputs::Outputs;
+use autotag_deploy::report::progress::Progress;
+use autotag_deploy::secret::{Credentials, Secret};
+use autotag_deploy::version::git::ObjectId;
+use autotag_deploy::world::github::{Access, GitHub};
+use autotag_deploy::world::registry::OciRegistry;
+use autotag_deploy::world::retry::Patience;
+use autotag_deploy::world::ssh::{Deadlines, Finished, Shell, SshHost};
+use autotag_deploy::world::{BuildEvent, BuildLog, BuildRequest, Builder, Outcome, Trouble, TroubleKind};
+
+use crate::release::Project;
+use crate::support::github::Double;
+
+/// How a server's next turn goes, other than well.
+pub enum Turn {
+    /// The request ends like this.
+    Ends(End),
+    /// It is done, and the connection is cut before the result.
+    IsCut,
+    /// The server lets nobody in.
+    IsDenied,
+}
+
+/// All servers there are.
+#[derive(Default)]
+pub struct Servers {
+    running: Mutex<BTreeMap<String, Running>>,
+    turns: Mutex<BTreeMap<String, VecDeque<Turn>>>,
+    requests: Mutex<Vec<(String, Body)>>,
+}
+
+fn running(version: &str) -> Running {
+    Running {
+        version: version.parse().expect("a version"),
+        digest: Digest::of(version.as_bytes()),
+        commit: "c".repeat(40).parse().expect("a commit"),
+        deployment: "run-0-1-00000000".parse().expect("an id"),
+    }
+}
+
+impl Servers {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// This version runs there already.
+    pub fn serving(self, host: &str, version: &str) -> Self {
+        self.running.lock().expect("not poisoned").insert(host.to_owned(), running(version));
+        self
+    }
+
+    /// All that runs is of this commit, which GitHub knows.
+    pub fn commits_are(&self, commit: &ObjectId) {
+        for running in self.running.lock().expect("not poisoned").values_mut() {
+            running.commit = commit.clone();
+        }
+    }
+
+    /// How this server's next deployment, rollback or refusal goes.
+    pub fn next(&self, host: &str, turn: Turn) {
+        self.turns.lock().expect("not poisoned").entry(host.to_owned()).or_default().push_back(turn);
+    }
+
+    /// Every deployment and rollback that was asked for, in order.
+    pub fn requests(&self) -> Vec<(String, Body)> {
+        self.requests.lock().expect("not poisoned").clone()
+    }
+
+    /// A question takes no turn, unless the server lets nobody in.
+    fn turn(&self, host: &str, asks: bool) -> Option<Turn> {
+        let mut turns = self.turns.lock().expect("not poisoned");
+        let turns = turns.get_mut(host)?;
+        turns.pop_front_if(|turn| !asks || matches!(turn, Turn::IsDenied))
+    }
+
+    /// Does it, and gives the result.
+    fn done(&self, host: &str, body: &Body) -> End {
+        let mut all = self.running.lock().expect("not poisoned");
+        match body {
+            Body::Deploy(deploy) => {
+                let next = Running {
+                    version: deploy.version.clone(),
+                    digest: deploy.digest.clone(),
+                    commit: deploy.commit.clone(),
+                    deployment: deploy.deployment.clone(),
+                };
+                let before = all.insert(host.to_owned(), next);
+                let same = before.is_some_and(|before| before.digest == deploy.digest);
+                if same { End::Unchanged {} } else { End::Deployed {} }
+            }
+            Body::Rollback(rollback) => {
+                let to = rollback.to.as_ref().map_or("0.0.0".to_owned(), ToString::to_string);
+                let commit = all.get(host).map(|now| now.commit.clone());
+                let mut next = running(&to);
+                next.commit = commit.unwrap_or(next.commit);
+                all.insert(host.to_owned(), next);
+                End::RolledBack {}
+            }
+            _ => End::Told {},
+        }
+    }
+
+    fn status(&self, host: &str) -> Answer {
+        let running = self.running.lock().expect("not poisoned").get(host).cloned();
+        let drift = vec!["edited by hand".to_owned()];
+        Answer::Status(Box::new(Status {
+            running,
+            drift,
+            bad: Vec::new(),
+            busy: None,
+            highest: None,
+            asked: None,
+        }))
+    }
+}
+
+impl Shell for &Servers {
+    async fn run(
+        &self,
+        host: &SshHost,
+        command: &str,
+        input: &Secret,
+        limit: usize,
+        _deadlines: Deadlines,
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Outcome<Finished> {
+        let text = input.reveal().strip_suffix('\n').expect("one line with its break");
+        let request = Request::parse(text.as_bytes()).expect("a request by the protocol");
+        assert_eq!((command, request.app.as_str()), (request.word().as_str(), "app"));
+        assert_eq!((host.user.as_str(), host.port), ("autotag-app", 22));
+        let mut say = |answer: &Answer| {
+            let text = answer.to_line().expect("an answer");
+            assert!(text.len() <= limit);
+            line(text.trim_end().as_bytes());
+        };
+        let name = host.host.as_str();
+        let asks = matches!(request.body, Body::Status { .. });
+        if asks {
+            say(&self.status(name));
+        } else {
+            self.requests.lock().expect("not poisoned").push((name.to_owned(), request.body.clone()));
+        }
+        let end = match self.turn(name, asks) {
+            Some(Turn::IsDenied) => {
+                return Err(Trouble::new(
+                    TroubleKind::Denied,
+                    format!("connecting to {name}"),
+                    "no such key",
+                ));
+            }
+            Some(Turn::Ends(end)) => end,
+            cut => {
+                if !asks {
+                    say(&Answer::StepStarted { step: Milestone::Pull });
+                    say(&Answer::StepEnded { step: Milestone::Pull, milliseconds: 1500, failed: None });
+                    say(&Answer::log(Source::Application, "listening"));
+                }
+                if cut.is_some() {
+                    let trouble = Trouble::new(TroubleKind::Unreachable, "deploy", "the connection was lost");
+                    return Err(trouble.perhaps_done());
+                }
+                self.done(name, &request.body)
+            }
+        };
+        let status = i32::from(matches!(end, End::Refused { .. } | End::Failed { .. }));
+        let running = self.running.lock().expect("not poisoned").get(name).cloned();
+        say(&Answer::Result(Box::new(Told { end, running, deployment: None, milliseconds: 7 })));
+        Ok(Finished { status, stderr: String::new() })
+    }
+}
+
+/// Images come by digest here.
+struct NoBuilder;
+
+impl Builder for NoBuilder {
+    async fn build(&self, _request: &BuildRequest, _log: &mut dyn BuildLog) -> Outcome<Digest> {
+        panic!("nothing is built")
+    }
+
+    async fn push(
+        &self,
+        _image: &Digest,
+        _name: &ImageName,
+        _tag: &ImageTag,
+        _credentials: Option<&Credentials>,
+        _log: &mut dyn BuildLog,
+    ) -> Outcome<Digest> {
+        panic!("nothing is pushed")
+    }
+}
+
+struct Silent;
+
+impl BuildLog for Silent {
+    fn event(&mut self, _event: BuildEvent) {}
+}
+
+/// A repository, its registry, and its servers.
+pub struct Stage {
+    pub project: Project,
+    pub servers: Servers,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Came {
+    result: Result<Ending, Failure>,
+    outputs: BTreeMap<&'static str, String>,
+    /// What the servers' log shows.
+    pub log: String,
+    /// What was noted as done.
+    pub done: Vec<String>,
+}
+
+impl Came {
+    #[track_caller]
+    pub fn ending(&self) -> &Ending {
+        self.result.as_ref().expect("it ended")
+    }
+
+    #[track_caller]
+    pub fn failure(self) -> Failure {
+        self.result.expect_err("it failed")
+    }
+
+    pub fn output(&self, name: &str) -> String {
+        self.outputs.get(name).cloned().unwrap_or_default()
+    }
+}
+
+impl Stage {
+    pub fn new(servers: Servers) -> Self {
+        Self { project: Project::new(), servers }
+    }
+
+    /// A release that goes on to `web1`, unless another host is given.
+    pub fn release(&self, commit: &ObjectId, inputs: &[(&'static str, &str)]) -> Came {
+        let digest = self.project.pushed("org/app", commit);
+        let all = [&[("image-digest", digest.as_str())][..], inputs].concat();
+        self.run("release", commit, &all)
+    }
+
+    /// A release without servers; gives the digest.
+    pub fn release_only(&self, commit: &ObjectId) -> String {
+        let run = self.project.release(commit).finish();
+        assert_eq!(run.code, Some(0), "{run}");
+        run.output("digest").to_owned()
+    }
+
+    /// One of the servers' commands.
+    pub fn command(&self, command: &str, commit: &ObjectId, inputs: &[(&'static str, &str)]) -> Came {
+        self.run(command, commit, inputs)
+    }
+
+    fn run(&self, command: &str, commit: &ObjectId, inputs: &[(&'static str, &str)]) -> Came {
+        let image = self.project.image().to_string();
+        let usual = [
+            ("command", command),
+            ("image", image.as_str()),
+            ("github-token", Double::TOKEN),
+            ("deploy-host", "web1"),
+            ("deploy-key", "a private key"),
+            ("deploy-known-hosts", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs"),
+        ];
+        let url = self.project.github.url();
+        let environment = Environment::of([
+            ("GITHUB_REPOSITORY", "org/app"),
+            ("GITHUB_API_URL", url.as_str()),
+            ("GITHUB_SHA", commit.as_str()),
+            ("GITHUB_EVENT_NAME", "push"),
+            ("GITHUB_REF", "refs/heads/main"),
+            ("GITHUB_RUN_ID", "7"),
+        ]);
+        let mut said = Said::default();
+        for (name, value) in usual.iter().chain(inputs) {
+            said.set(name, (*value).to_owned());
+        }
+        let mut faults = Faults::default();
+        let run = Run::read(&environment, &Overrides::default(), &mut faults).expect("a run");
+        let order = Order::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(self.play(&order, &run))
+    }
+
+    async fn play(&self, order: &Order, run: &Run) -> Came {
+        let access = Access {
+            api_url: &run.api_url,
+            graphql_url: &run.graphql_url,
+            repository: &run.repository,
+            token: order.github_token.as_ref(),
+        };
+        let world = World {
+            forge: GitHub::connect(access, Patience::quick()).expect("a client"),
+            registry: OciRegistry::new(order.wish.image.clone(), None, Patience::quick()).expect("a client"),
+            builder: NoBuilder,
+            shell: &self.servers,
+        };
+        let purpose = order.purpose(run, "main");
+        let (progress, mut log) = (Progress::start(), Vec::new());
+        let mut servers = ServerLog::new(&mut log, Style::Actions);
+        let mut logs = Logs { build: &mut Silent, deploy: &mut servers };
+        let job = Job { order, run, purpose: &purpose };
+        let result = pipeline::run(&world, job, &progress, &mut logs).await;
+        drop(servers);
+        let outputs = result.as_ref().map(|ending| Outputs::of(ending, order).pairs()).unwrap_or_default();
+        Came {
+            result,
+            outputs: outputs.into_iter().collect(),
+            log: String::from_utf8(log).expect("text"),
+            done: progress.facts(),
+        }
+    }
+}

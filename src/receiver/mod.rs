@@ -13,13 +13,19 @@
 
 pub mod admit;
 pub mod app_file;
+pub mod check;
+pub mod cli;
+pub mod client;
 pub mod config_hash;
+pub mod init;
 pub mod journal;
 pub mod layout;
 pub mod lock;
 pub mod relay;
+pub mod remove;
 pub mod rollout;
 pub mod serve;
+pub mod show;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;

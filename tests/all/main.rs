@@ -17,3 +17,4 @@ mod receiver_program;
 mod registry;
 mod release;
 mod runner;
+mod server_setup;

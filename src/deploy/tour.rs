@@ -194,6 +194,7 @@ fn remedy_of(because: Because) -> &'static str {
         Because::Labels => "deploy an image that this action built, under its own version and commit",
         Because::NotRecorded => "choose a `version` that `autotag-receiver history` lists on the server",
         Because::Unfinished => "look at the server: `autotag-receiver status` says what holds it up",
+        Because::Host => "look at the server, as the message says, and run the job again",
         Because::IdTaken => "run the job again: it takes a new id",
         Because::Malformed | Because::NewerIsLive | Because::RolledBack => {
             "see the message; if it makes no sense, report it as a defect"

@@ -10,6 +10,7 @@ use super::order::{Command, Reader};
 use super::run::{Cause, Run};
 use super::spec::{self, INPUTS};
 use crate::deploy::known_hosts::KnownHosts;
+use crate::deploy::private_key::PrivateKey;
 use crate::deploy::protocol::{AppName, ENVIRONMENT_ENTRIES, ENVIRONMENT_VALUE_BYTES, EnvironmentKey};
 use crate::image::reference::{ImageName, Malformed};
 use crate::secret::{Credentials, Secret};
@@ -218,7 +219,7 @@ impl Reader<'_> {
         let hosts = self.hosts();
         let app = self.app(image);
         let user = self.user(app.as_ref());
-        let key = self.needed_secret("deploy-key", "the private key that `autotag-receiver init` printed");
+        let key = self.key();
         let known_hosts = self.known_hosts();
         let timeout: Option<Period> = self.parsed("deploy-timeout");
         let environment = self.environment();
@@ -297,6 +298,18 @@ impl Reader<'_> {
             self.faults.of_input(name, "", expected);
         }
         secret
+    }
+
+    /// A key that no server could take is a fault of the input, not of the first connection.
+    fn key(&mut self) -> Option<Secret> {
+        let key = self.needed_secret("deploy-key", "the private key that `autotag-receiver init` printed")?;
+        match PrivateKey::parse(&key) {
+            Ok(_) => Some(key),
+            Err(why) => {
+                self.faults.of_input("deploy-key", "", why.to_string());
+                None
+            }
+        }
     }
 
     fn known_hosts(&mut self) -> Option<KnownHosts> {

@@ -26,8 +26,11 @@ fn parse(event: &str, inputs: &[(&'static str, &str)]) -> Result<Order, Faults> 
 }
 
 fn target_of(more: &[(&'static str, &str)]) -> Result<Target, Faults> {
-    let usual =
-        [("deploy-host", "web1"), ("deploy-key", "a private key"), ("deploy-known-hosts", KNOWN_HOSTS)];
+    let usual = [
+        ("deploy-host", "web1"),
+        ("deploy-key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
+        ("deploy-known-hosts", KNOWN_HOSTS),
+    ];
     match parse("push", &[&usual[..], more].concat())?.deploy {
         Deploy::To(target) => Ok(*target),
         Deploy::Off => panic!("there is a host"),

@@ -83,9 +83,51 @@ impl Layout {
         self.at("run/autotag-proxy/admin.sock")
     }
 
-    /// The keys that may log in as an application's user: root's, and read by sshd.
+    /// The keys that may log in as an application's user: root's, and read by sshd, which knows the user only
+    /// (`AuthorizedKeysFile /etc/autotag/keys/%u`).
     pub fn authorized_keys(&self, app: &AppName) -> PathBuf {
-        self.at(&format!("etc/autotag/keys/{app}"))
+        self.at(&format!("etc/autotag/keys/{USER_PREFIX}{app}"))
+    }
+
+    /// The folder of the keys.
+    pub fn keys(&self) -> PathBuf {
+        self.at("etc/autotag/keys")
+    }
+
+    /// What belongs to all applications together, and the folders of each. It may be entered by all, since
+    /// the applications' users have their empty home below it.
+    pub fn all_state(&self) -> PathBuf {
+        self.at("var/lib/autotag")
+    }
+
+    /// The home of the applications' users: empty, root's.
+    pub fn home(&self) -> PathBuf {
+        self.at("var/lib/autotag/home")
+    }
+
+    /// The program itself.
+    pub fn program(&self) -> PathBuf {
+        self.at("usr/local/bin/autotag-receiver")
+    }
+
+    /// systemd's units that a machine's owner adds.
+    pub fn units(&self) -> PathBuf {
+        self.at("etc/systemd/system")
+    }
+
+    /// What sshd is told about the applications' users.
+    pub fn sshd_part(&self) -> PathBuf {
+        self.at("etc/ssh/sshd_config.d/autotag.conf")
+    }
+
+    /// sshd's configuration, and the folder of the host's keys.
+    pub fn sshd(&self) -> PathBuf {
+        self.at("etc/ssh")
+    }
+
+    /// Docker's socket.
+    pub fn docker(&self) -> PathBuf {
+        PathBuf::from("/var/run/docker.sock")
     }
 
     /// The users of this machine, passwd(5).

@@ -13,21 +13,27 @@
 
 pub mod admit;
 pub mod app_file;
+pub mod check;
+pub mod cli;
+pub mod client;
 pub mod config_hash;
 pub mod container;
 pub mod docker_config;
 pub mod drift;
 pub mod driver;
 pub mod front;
+pub mod init;
 pub mod job;
 pub mod journal;
 pub mod layout;
 pub mod lock;
 pub mod probe;
 pub mod relay;
+pub mod remove;
 pub mod rollout;
 pub mod serve;
 pub mod settings;
+pub mod show;
 pub mod state;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -22,4 +22,5 @@ mod registry;
 mod release;
 mod runner;
 mod server;
+mod server_setup;
 mod ssh;

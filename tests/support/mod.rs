@@ -9,9 +9,9 @@
     reason = "each test takes what it needs; the demo's program shares a part"
 )]
 
-pub mod busybox_image;
 pub mod app_image;
 pub mod app_process;
+pub mod busybox_image;
 pub mod clock;
 pub mod cutter;
 pub mod faults;

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use autotag_deploy::deploy::protocol::{
-    Answer, AppName, Body, Configuration, Deploy, DeploymentId, End, HistoryEntry, Outcome, Request, Rollback,
-    Status,
+    Answer, AppName, Body, Configuration, Deploy, DeploymentId, End, HistoryEntry, Outcome, Request,
+    Rollback, Status,
 };
 use autotag_deploy::image::reference::{Digest, ImageName};
 use autotag_deploy::receiver::journal;
@@ -114,9 +114,10 @@ impl Server {
     pub fn app_file(&self, image: &ImageName, more: &str) {
         let port = self.port;
         let mut text = format!("image: {image}\nport: {APP_PORT}\nlisten: 127.0.0.1:{port}\n");
-        for (key, usual) in
-            [("health:", "health: {path: /healthz, deadline: 20s, stable: 300ms}\n"), ("drain:", "drain: 10s\n")]
-        {
+        for (key, usual) in [
+            ("health:", "health: {path: /healthz, deadline: 20s, stable: 300ms}\n"),
+            ("drain:", "drain: 10s\n"),
+        ] {
             if !more.lines().any(|line| line.starts_with(key)) {
                 text.push_str(usual);
             }

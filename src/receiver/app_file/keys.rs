@@ -40,6 +40,44 @@ pub(super) const TOP: &[Spec] = &[
     secret("labels", "`name: value`, or a list of `name=value`", "{team: web}"),
 ];
 
+/// What each key means, in the same order: for the file that `init` writes and for the README.
+pub(super) const MEANINGS: [&str; 34] = [
+    "The only repository that may run here; versions come with the deployments.",
+    "Where the container listens.",
+    "Where the proxy serves it. 127.0.0.1:PORT behind a front proxy that does TLS; [::]:80 without one; or a Unix socket.",
+    "Only requests for these hosts: several applications may share one address.",
+    "Whose X-Forwarded headers count: the front proxy's address.",
+    "No proxy: for workers, and for front proxies that find containers by label. Then `listen`, `host`, `trusted_proxies` and `drain` go away.",
+    "start-first: the old version serves until the new one does. stop-first: never both at once (SQLite, single workers); requests wait meanwhile.",
+    "Variables of the application; they win over those of files and of CI. This file is root's alone, so secrets may stand here.",
+    "Files with more variables, KEY=VALUE lines; later files win.",
+    "When it works: a path that answers 200 within `deadline` and for as long as `stable`; or `none`: it runs. Unset: the image's HEALTHCHECK, without which nothing is deployed.",
+    "Tests of a new version, before it gets the traffic and through the front door after it: requests, or a command in the container.",
+    "So long requests under way may take when another version has the traffic.",
+    "So many versions' images stay on this machine, for rollbacks.",
+    "Variables that CI may set with a deployment.",
+    "The command instead of the image's.",
+    "The entry point instead of the image's.",
+    "The user in the container instead of the image's.",
+    "The working directory instead of the image's.",
+    "The container's own files cannot be changed.",
+    "A tiny init is process 1, which ends zombies and passes signals on.",
+    "Folders in memory.",
+    "Volumes by name, and paths of this machine; `:ro` for reading only.",
+    "Existing Docker networks; unset: one of the application's own.",
+    "Docker's health check instead of the image's; `{disable: true}` for none.",
+    "When Docker starts the container again by itself.",
+    "Capabilities that it does not get.",
+    "Capabilities that it gets on top of Docker's usual ones.",
+    "The most memory.",
+    "The most processor time, in processors.",
+    "The most processes.",
+    "The size of /dev/shm.",
+    "So long it may take to end before it is killed.",
+    "The signal that ends it.",
+    "Labels of the container; not those that begin with `autotag-deploy.`.",
+];
+
 /// Keys of Compose's that mean nothing here, and what to write instead.
 pub(super) const ELSEWHERE: &[(&str, &str)] = &[
     ("ports", "clients come in by the proxy; say `port` and `listen`"),

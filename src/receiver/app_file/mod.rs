@@ -68,6 +68,29 @@ pub struct AppFile {
     pub allow_environment: BTreeSet<EnvironmentKey>,
 }
 
+/// One key of the app file, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// What stands there.
+    pub expected: &'static str,
+    /// For example.
+    pub example: &'static str,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+/// All keys, in the order in which `init` writes them.
+pub fn fields() -> impl Iterator<Item = Field> {
+    keys::TOP.iter().zip(keys::MEANINGS).map(|(spec, meaning)| Field {
+        name: spec.name,
+        expected: spec.expected,
+        example: spec.example,
+        meaning,
+    })
+}
+
 /// How clients reach an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Traffic {

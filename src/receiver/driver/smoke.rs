@@ -91,7 +91,13 @@ pub(super) fn host_of(settings: &Settings) -> String {
     .unwrap_or_else(|| "localhost".to_owned())
 }
 
-async fn ask(door: &Target, host: &str, path: &str, status: u16, contains: Option<&str>) -> Result<(), String> {
+async fn ask(
+    door: &Target,
+    host: &str,
+    path: &str,
+    status: u16,
+    contains: Option<&str>,
+) -> Result<(), String> {
     let answer = probe::get(door, host, path, REQUEST).await.map_err(|why| format!("GET {path}: {why}"))?;
     if answer.status != status {
         return Err(format!("GET {path} gave {}, expected {status}", answer.status));

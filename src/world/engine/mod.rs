@@ -4,6 +4,7 @@
 //! that every step of a rollout can be repeated after a crash.
 
 mod docker;
+mod plain;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use docker::DockerEngine;
+pub use plain::PlainEngine;
 
 use super::Outcome;
 use crate::image::reference::{Digest, ImageName};

@@ -274,7 +274,7 @@ impl Stage {
             ("image", image.as_str()),
             ("github-token", Double::TOKEN),
             ("deploy-host", "web1"),
-            ("deploy-key", "a private key"),
+            ("deploy-key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
             ("deploy-known-hosts", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs"),
         ];
         let url = self.project.github.url();

@@ -26,10 +26,16 @@ fn an_unhealthy_version_is_removed_and_its_last_words_are_told() {
     let (images, server) = serving("health: {path: /healthz, deadline: 2s, stable: 300ms}\n");
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let told = server.deploy(deploy(images.name(), "1.0.1", &broken));
-    let End::Failed { step: Milestone::Health, message } = &told.outcome.end else { panic!("{}", told.text()) };
+    let End::Failed { step: Milestone::Health, message } = &told.outcome.end else {
+        panic!("{}", told.text())
+    };
     assert!(message.contains("/healthz gave 503"), "{message}");
-    assert_eq!(told.outcome.running.as_ref().map(|running| running.version.to_string()), Some("1.0.0".into()));
-    let heard = told.answers.iter().any(|answer| matches!(answer, Answer::Log { from: Source::Application, .. }));
+    assert_eq!(
+        told.outcome.running.as_ref().map(|running| running.version.to_string()),
+        Some("1.0.0".into())
+    );
+    let heard =
+        told.answers.iter().any(|answer| matches!(answer, Answer::Log { from: Source::Application, .. }));
     assert!(heard, "its log is told: {}", told.text());
     still_serves(&server);
     assert_eq!(server.status().highest.map(|highest| highest.to_string()), Some("1.0.0".to_owned()));
@@ -55,7 +61,9 @@ fn a_smoke_test_before_the_switch_and_one_through_the_front_door() {
     server.app_file(images.name(), "smoke: [{path: /, contains: no such text}]\n");
     let two = images.push("1.0.1");
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    let End::Failed { step: Milestone::Smoke, message } = &told.outcome.end else { panic!("{}", told.text()) };
+    let End::Failed { step: Milestone::Smoke, message } = &told.outcome.end else {
+        panic!("{}", told.text())
+    };
     assert!(message.contains("no such text"), "{message}");
     server.app_file(images.name(), "smoke: [{command: [/test-app, no-such-command]}]\n");
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
@@ -89,7 +97,9 @@ fn what_must_not_run_is_refused_and_nothing_is_begun() {
         Deploy { commit: "f".repeat(40).parse().unwrap(), ..good.clone() },
     ] {
         let told = server.deploy(Deploy { deployment: deployment_id(), ..request });
-        let End::Failed { step: Milestone::Pull, message } = &told.outcome.end else { panic!("{}", told.text()) };
+        let End::Failed { step: Milestone::Pull, message } = &told.outcome.end else {
+            panic!("{}", told.text())
+        };
         assert!(message.contains("org.opencontainers.image"), "{message}");
         still_serves(&server);
     }
@@ -106,7 +116,8 @@ fn without_anything_that_shows_health_it_is_refused_unless_said_so() {
     let server = Server::start();
     let one = images.push("1.0.0");
     let file = |health: &str| {
-        let text = format!("image: {}\nport: 3000\nlisten: 127.0.0.1:{}\n{health}", images.name(), server.port);
+        let text =
+            format!("image: {}\nport: 3000\nlisten: 127.0.0.1:{}\n{health}", images.name(), server.port);
         std::fs::write(server.layout.app_file(&server.app), text).expect("the app file");
     };
     file("");

@@ -58,7 +58,11 @@ fn from_the_first_deployment_to_a_rollback() {
 
     // A delayed run does not bring an older one back.
     let told = server.deploy(deploy(images.name(), "1.0.0", &one));
-    assert!(matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }), "{}", told.text());
+    assert!(
+        matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }),
+        "{}",
+        told.text()
+    );
     assert!(server.get("/").1.contains("1.0.1"));
 
     server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
@@ -105,8 +109,7 @@ fn another_configuration_of_the_same_version_is_rolled_out() {
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     let after = server.containers();
     assert_ne!(before, after);
-    let environment =
-        docker(&["inspect", "--format", "{{json .Config.Env}}", &after[0]]);
+    let environment = docker(&["inspect", "--format", "{{json .Config.Env}}", &after[0]]);
     for pair in ["GREETING=goodbye", "FEATURE=on"] {
         assert!(environment.contains(pair), "{pair} is missing in {environment}");
     }
@@ -135,7 +138,10 @@ fn stop_first_never_runs_two() {
     assert_eq!(server.container_versions(), ["1.0.1"]);
     // A broken one: the old one serves again.
     let broken = images.push_with("1.0.2", &[("FAIL_HEALTH", "always")]);
-    server.app_file(images.name(), "order: stop-first\nhealth: {path: /healthz, deadline: 2s, stable: 300ms}\n");
+    server.app_file(
+        images.name(),
+        "order: stop-first\nhealth: {path: /healthz, deadline: 2s, stable: 300ms}\n",
+    );
     let told = server.deploy(deploy(images.name(), "1.0.2", &broken));
     assert!(matches!(told.outcome.end, End::Failed { step: Milestone::Health, .. }), "{}", told.text());
     assert!(server.get("/").1.contains("1.0.1"));
@@ -176,7 +182,8 @@ fn two_at_once_queue_and_the_older_one_is_refused() {
     let mut first = server.ask(body("1.0.0", &digests[0]));
     first.until(|answer| matches!(answer, Answer::StepStarted { step: Milestone::Health }));
     let mut second = server.ask(body("1.0.2", &digests[2]));
-    let Answer::Waiting { holder: Some(holder) } = second.until(|answer| matches!(answer, Answer::Waiting { .. }))
+    let Answer::Waiting { holder: Some(holder) } =
+        second.until(|answer| matches!(answer, Answer::Waiting { .. }))
     else {
         panic!("it says for whom it waits")
     };
@@ -187,7 +194,11 @@ fn two_at_once_queue_and_the_older_one_is_refused() {
     first.to_the_end().ended(&End::Deployed {});
     second.to_the_end().ended(&End::Deployed {});
     let told = third.to_the_end();
-    assert!(matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }), "{}", told.text());
+    assert!(
+        matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }),
+        "{}",
+        told.text()
+    );
     assert!(server.get("/").1.contains("1.0.2"));
 }
 

@@ -83,8 +83,7 @@ fn where_docker_goes_away_in_the_middle_the_old_one_serves_and_the_rest_is_done_
     server.app_file(images.name(), "health: {path: /healthz, deadline: 2s, stable: 1s}\n");
     let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
-    let mut conversation =
-        server.ask(Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &two))));
+    let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &two))));
     conversation.until(|answer| *answer == Answer::StepStarted { step: Milestone::Health });
     docker.set(true);
     let told = conversation.to_the_end();

@@ -1,0 +1,218 @@
+//! The command tree.
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, Command, value_parser};
+use semver::Version;
+
+use crate::deploy::protocol::{AppName, HISTORY_ENTRIES, LOG_LINES};
+use crate::image::reference::{Digest, ImageName};
+use crate::receiver::app_file::{HostName, Listen};
+use crate::version::git::ObjectId;
+
+const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  failed: it was begun and did not end well, or could not be begun\n  2  wrong arguments, or an app file or host with faults\n  3  refused: nothing was touched";
+
+/// All of it.
+pub(super) fn command() -> Command {
+    Command::new("autotag-receiver")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("The server's side of autotag-deploy")
+        .after_help(EXIT_CODES)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(
+            Arg::new("root")
+                .long("root")
+                .value_name("DIR")
+                .global(true)
+                .hide(true)
+                .help("Takes this folder for /"),
+        )
+        .subcommands(asking())
+        .subcommands(changing())
+        .subcommands(setting_up())
+        .subcommands(roles())
+}
+
+fn app() -> Arg {
+    Arg::new("APP").required(true).value_parser(parsed::<AppName>()).help("The application, such as shop-api")
+}
+
+fn json() -> Arg {
+    Arg::new("json")
+        .long("json")
+        .action(ArgAction::SetTrue)
+        .help("Prints one JSON object a line, for programs")
+}
+
+fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+/// By our own types, whose errors say what was expected.
+fn parsed<T>() -> ValueParser
+where
+    T: std::str::FromStr + Clone + Send + Sync + 'static,
+    T::Err: std::fmt::Display,
+{
+    ValueParser::new(|text: &str| text.parse::<T>().map_err(|expected| format!("expected {expected}")))
+}
+
+fn version() -> Arg {
+    Arg::new("VERSION").value_parser(parsed::<Version>())
+}
+
+fn asking() -> [Command; 3] {
+    let number = |most: u32| value_parser!(u32).range(1..=i64::from(most));
+    [
+        Command::new("status")
+            .about("What should run, what does, and how the two differ; of all applications, or of one")
+            .arg(app().required(false))
+            .arg(json()),
+        Command::new("history")
+            .about("What was deployed when, the newest first")
+            .arg(app())
+            .arg(option("entries", "N", "How many").value_parser(number(HISTORY_ENTRIES)).default_value("20"))
+            .arg(json()),
+        Command::new("logs")
+            .about("The application's last lines")
+            .arg(app())
+            .arg(option("lines", "N", "How many").value_parser(number(LOG_LINES)).default_value("100"))
+            .arg(json()),
+    ]
+}
+
+fn changing() -> [Command; 2] {
+    [
+        Command::new("deploy")
+            .about("Rolls a version out; without VERSION again what serves, with today's configuration")
+            .after_help(EXIT_CODES)
+            .arg(app())
+            .arg(version().help("Digest and commit of a recorded version are known; of another say them"))
+            .arg(
+                option("image-digest", "DIGEST", "The image, `sha256:...`")
+                    .value_parser(parsed::<Digest>())
+                    .requires("VERSION")
+                    .requires("commit"),
+            )
+            .arg(
+                option("commit", "COMMIT", "What it was built from, 40 digits")
+                    .value_parser(parsed::<ObjectId>())
+                    .requires("image-digest"),
+            )
+            .arg(flag("by-name", "Also if it is lower than what ran, or was rolled back"))
+            .arg(json()),
+        Command::new("rollback")
+            .about("Goes back to VERSION, or to the last good one before what serves")
+            .after_help(EXIT_CODES)
+            .arg(app())
+            .arg(version().help("A recorded version"))
+            .arg(
+                option("configuration", "WHICH", "App file and environment of today, or as they were then")
+                    .value_parser(["today", "then"])
+                    .default_value("today"),
+            )
+            .arg(json()),
+    ]
+}
+
+fn setting_up() -> [Command; 3] {
+    let dry_run = || flag("dry-run", "Shows what would be done, and does nothing");
+    [
+        Command::new("check")
+            .about("Checks app files and this host, and tells all faults at once")
+            .after_help(
+                "Without arguments it checks all applications. A path (with a `/`, or ending in .yaml) is checked\n\
+                 as an app file alone.\n\nExit codes: 0 all is right, 2 there are faults, 1 it could not look",
+            )
+            .arg(Arg::new("APP").num_args(0..).value_name("APP|FILE").help("Such as shop-api, or ./app.yaml")),
+        Command::new("init")
+            .about("Sets this server up for an application; safe to run again")
+            .after_help(
+                "A file that is there already and is yours (the app file, keys) is left as it is.\n\
+                 Run it again after an update of this program: it installs itself and restarts what runs.\n\n\
+                 Exit codes: 0 done, or nothing to do; 1 a step failed, run it again; 2 wrong arguments",
+            )
+            .arg(app())
+            .arg(
+                option("image", "REPOSITORY", "The only repository that may run, such as ghcr.io/org/app")
+                    .value_parser(parsed::<ImageName>()),
+            )
+            .arg(option("port", "N", "Where the container listens; 8080 if not said").value_parser(value_parser!(u16).range(1..)))
+            .arg(
+                option("listen", "ADDRESS", "Where the proxy serves it; 127.0.0.1:8080 if not said. [::]:80 without a front proxy")
+                    .value_parser(parsed::<Listen>()),
+            )
+            .arg(
+                option("host", "NAME", "Only requests for this host; several apps may share an address")
+                    .action(ArgAction::Append)
+                    .value_parser(parsed::<HostName>()),
+            )
+            .arg(option("health", "PATH", "Where it answers 200 when it works; `none`; or Docker's HEALTHCHECK if not said"))
+            .arg(option("key", "LINE", "A public key that may deploy; without it a pair is made").conflicts_with("new-key"))
+            .arg(flag("new-key", "Makes a new pair; the keys before it are of no use any more"))
+            .arg(option("adopt", "CONTAINER", "Writes the app file from a container that runs"))
+            .arg(option("ssh-port", "N", "sshd's, for the lines to copy; 22 if not said").value_parser(value_parser!(u16).range(1..)))
+            .arg(option("public-name", "HOST", "How CI reaches this server; its own name if not said"))
+            .arg(dry_run()),
+        Command::new("remove")
+            .about("Takes an application away: its container, user, key, app file and state; never its volumes")
+            .arg(app())
+            .arg(flag("keep-data", "Leaves the state, and the app file as APP.yaml.removed"))
+            .arg(dry_run()),
+    ]
+}
+
+fn roles() -> [Command; 3] {
+    [
+        Command::new("serve")
+            .about("Root's part: owns Docker, app files and state; units start it")
+            .arg(option("docker", "SOCKET", "Docker's socket, if not at its usual place")),
+        Command::new("receive")
+            .about("The forced command of CI's key: carries one request to `serve`; sshd starts it")
+            .arg(
+                Arg::new("APP")
+                    .long("app")
+                    .value_name("APP")
+                    .required(true)
+                    .value_parser(parsed::<AppName>())
+                    .help("The application that the key is for"),
+            ),
+        Command::new("proxy")
+            .about("Serves the applications' traffic; units start it")
+            .arg(option("admin", "SOCKET", "Where to open the admin socket, if not at its usual place"))
+            .arg(option("via", "NAME", "Name to add to the field Via")),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tree_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_are_refused_with_what_was_expected() {
+        for (line, said) in [
+            ("status Bad_Name", "lower-case letters"),
+            ("deploy app 1.2", "1.2"),
+            ("deploy app 1.2.3 --commit 0123456789012345678901234567890123456789", "--image-digest"),
+            ("history app --entries 0", "--entries"),
+            ("init app --listen localhost:80", "127.0.0.1:8080"),
+            ("init app --image ghcr.io/org/app:1", "--image"),
+            ("rollback app --configuration maybe", "today"),
+            ("receive", "--app"),
+        ] {
+            let words = std::iter::once("autotag-receiver").chain(line.split(' '));
+            let error = command().try_get_matches_from(words).expect_err(line);
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(said), "{line}: {error}");
+        }
+    }
+}

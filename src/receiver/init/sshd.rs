@@ -1,0 +1,44 @@
+//! What sshd is told: one door for each application's key.
+
+use crate::deploy::protocol::AppName;
+use crate::receiver::layout::{GROUP, Layout};
+
+/// sshd, which wants to be called by its whole path.
+pub const SSHD: &str = "/usr/sbin/sshd";
+
+/// How a line of the key file begins. `restrict` takes away pty, every forwarding, agent and `~/.ssh/rc`,
+/// also what later versions of sshd add; `command` is run whatever the client asks for.
+pub fn line_start(layout: &Layout, app: &AppName) -> String {
+    format!("restrict,command=\"{} receive --app {app}\"", layout.program().display())
+}
+
+/// The part of sshd's configuration: the same again, from the other side, and no other way in.
+pub fn part(layout: &Layout) -> String {
+    format!(
+        "# Written by `autotag-receiver init`: the users that CI deploys as.\n\
+         Match Group {GROUP}\n\
+         \x20   AuthorizedKeysFile {keys}/%u\n\
+         \x20   AuthorizedKeysCommand none\n\
+         \x20   AuthenticationMethods publickey\n\
+         \x20   PasswordAuthentication no\n\
+         \x20   KbdInteractiveAuthentication no\n\
+         \x20   PermitTTY no\n\
+         \x20   PermitUserRC no\n\
+         \x20   PermitTunnel no\n\
+         \x20   AllowTcpForwarding no\n\
+         \x20   AllowStreamLocalForwarding no\n\
+         \x20   AllowAgentForwarding no\n\
+         \x20   X11Forwarding no\n\
+         Match all\n",
+        keys = layout.keys().display()
+    )
+}
+
+/// Whether sshd's configuration reads the folder that the part lies in (Debian's and Ubuntu's does).
+pub fn reads_parts(config: &str) -> bool {
+    config.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next().is_some_and(|word| word.eq_ignore_ascii_case("include"))
+            && words.any(|path| path.trim_matches('"').ends_with("sshd_config.d/*.conf"))
+    })
+}

@@ -1,5 +1,7 @@
 //! What sshd is told: one door for each application's key.
 
+use std::path::Path;
+
 use crate::deploy::protocol::AppName;
 use crate::receiver::layout::{GROUP, Layout};
 
@@ -9,7 +11,11 @@ pub const SSHD: &str = "/usr/sbin/sshd";
 /// How a line of the key file begins. `restrict` takes away pty, every forwarding, agent and `~/.ssh/rc`,
 /// also what later versions of sshd add; `command` is run whatever the client asks for.
 pub fn line_start(layout: &Layout, app: &AppName) -> String {
-    format!("restrict,command=\"{} receive --app {app}\"", layout.program().display())
+    let root = match layout.root() {
+        root if root == Path::new("/") => String::new(),
+        root => format!(" --root {}", root.display()),
+    };
+    format!("restrict,command=\"{}{root} receive --app {app}\"", layout.program().display())
 }
 
 /// The part of sshd's configuration: the same again, from the other side, and no other way in.

@@ -34,7 +34,7 @@ init_server() {
     sed -n '/BEGIN OPENSSH PRIVATE KEY/,/END OPENSSH PRIVATE KEY/p' "$demo/init.txt" >"$demo/key"
     chmod 600 "$demo/key"
     known_hosts=$(grep -m 1 "^\[127.0.0.1\]:$ssh_port " "$demo/init.txt")
-    sed -e '/BEGIN OPENSSH/,/END OPENSSH/c (the private key)' -e 's/^/    | /' "$demo/init.txt"
+    awk '/BEGIN OPENSSH/ { print "    | (the private key)"; key = 1 } !key { print "    | " $0 } /END OPENSSH/ { key = 0 }' "$demo/init.txt"
     # Quicker than a real one, so that nobody waits for the demo.
     "${as_root[@]}" sed -i 's/^health: .*/health: {path: "\/healthz", deadline: 5s, stable: 500ms}/' "$server/etc/autotag/$app.yaml"
     printf 'smoke: [{path: /, contains: "."}]\ndrain: 5s\nkeep: 5\n' | "${as_root[@]}" tee -a "$server/etc/autotag/$app.yaml" >/dev/null

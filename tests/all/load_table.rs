@@ -2,7 +2,7 @@
 //! end in order, that die at once, and that are deaf to SIGTERM. Nothing may be lost.
 //!
 //! [`Row::measure`] takes the way of switching as a closure, so that each way of ours is held to the same
-//! table. Here it is the proxy alone, told by its admin socket, with real containers behind.
+//! table: the proxy alone, told by its admin socket, with real containers behind; and whole deployments.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -11,10 +11,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use autotag_deploy::deploy::protocol::{Answer, End};
+
 use crate::proxy::process::ProxyProcess;
 use crate::support::app_image::{AppImage, PORT, TEST_LABEL};
 use crate::support::clock;
 use crate::support::load::{Kind, Load, Mix, Report};
+use crate::support::server::{self, Images, Server};
 
 /// Changes of the container, for each manner.
 const SWITCHES: usize = 20;
@@ -175,20 +178,45 @@ fn through_the_proxy(manner: &'static str) -> Row {
     row
 }
 
-#[test]
-fn no_client_of_any_kind_loses_a_request_to_any_manner_of_ending() {
+/// Whole deployments: pulled, made, proven, switched to, drained and removed by `serve`.
+fn through_serve(manner: &'static str) -> Row {
+    let images = Images::start();
+    let server = Server::start();
+    let more = "health: {path: /healthz, deadline: 20s, stable: 100ms}\nstop_grace_period: 1s\nkeep: 1\n";
+    server.app_file(images.name(), more);
+    let deploy_number = |number: usize| {
+        let version = format!("1.0.{number}");
+        let digest = images.push_with(&version, &[("MANNER", manner)]);
+        let told = server.deploy(server::deploy(images.name(), &version, &digest)).ended(&End::Deployed {});
+        let notes = told.answers.iter().filter(|answer| matches!(answer, Answer::Note { .. })).count();
+        assert_eq!(notes, 0, "nothing was cut off: {}", told.text());
+    };
+    deploy_number(0);
+    Row::measure(manner, SocketAddr::from(([127, 0, 0, 1], server.port)), SWITCHES, deploy_number)
+}
+
+fn nobody_loses_anything(way: &str, through: fn(&'static str) -> Row) {
     let rows: Vec<Row> = std::thread::scope(|scope| {
-        let measuring: Vec<_> =
-            MANNERS.iter().map(|manner| scope.spawn(|| through_the_proxy(manner))).collect();
+        let measuring: Vec<_> = MANNERS.iter().map(|manner| scope.spawn(|| through(manner))).collect();
         measuring.into_iter().map(|row| row.join().expect("measured")).collect()
     });
-    println!("{SWITCHES} switches each\n{}", table(&rows));
+    println!("{way}, {SWITCHES} switches each\n{}", table(&rows));
     for row in &rows {
         row.report.assert_nothing_lost();
         assert_eq!(row.report.versions.len(), SWITCHES + 1, "{}: {}", row.manner, row.report);
         let closed = row.report.kinds[&Kind::WebSocket].closed;
         assert!(closed >= SWITCHES as u64, "{}: only {closed} WebSockets lived through a switch", row.manner);
     }
+}
+
+#[test]
+fn no_client_of_any_kind_loses_a_request_to_any_manner_of_ending() {
+    nobody_loses_anything("the proxy alone", through_the_proxy);
+}
+
+#[test]
+fn nor_to_whole_deployments() {
+    nobody_loses_anything("deployments by serve", through_serve);
 }
 
 /// The table can fail: the old one is stopped before the swap.

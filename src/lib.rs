@@ -8,13 +8,13 @@
 //! 4. [`release`]: survey, claim, publish, `latest` and the GitHub release;
 //! 5. [`pipeline`]: the whole transaction in one readable function;
 //! 6. [`report`]: what people and later steps get to see;
-//! 7. [`world`]: the only doors outside (GitHub, registry, Docker, clock);
+//! 7. [`world`]: the only doors outside (GitHub, registry, Docker, SSH, clock);
 //! 8. [`failure`]: what failed, why, what is already done, what to do now.
 //!
-//! The server's side, of which the deployment itself is still to come:
+//! From the release to a server that runs it:
 //!
 //! 9. [`deploy`]: the language that the action and the server speak, and the action's side of it;
-//! 10. [`receiver`]: app file, admission, rollout, state, journal, lock;
+//! 10. [`receiver`]: the server's side: what may run, the rollout, its state, and the owner's commands;
 //! 11. [`proxy`]: the traffic proxy.
 //!
 //! The feature `action` builds the action's side, `receiver` the server's; they share types only.

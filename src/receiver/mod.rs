@@ -2,14 +2,18 @@
 //!
 //! In the order of a deployment:
 //!
-//! 1. [`app_file`]: what the server's owner allows, every fault at once;
-//! 2. [`admit`]: whether a request may be done at all: pure;
-//! 3. [`lock`]: one change of an application at a time, a crash frees it;
-//! 4. [`rollout`]: which step comes next, after success, failure and crash: pure;
-//! 5. [`state`]: the only authority on what runs, durable;
-//! 6. [`journal`]: the audit trail, which decides nothing.
+//! 1. [`relay`]: the key's one door, which carries a request to [`serve`] and the answers back;
+//! 2. [`serve`]: who asks, whose turn it is, and the job that goes on when the caller leaves;
+//! 3. [`app_file`], [`settings`]: what the server's owner allows, every fault at once, and its snapshot;
+//! 4. [`admit`]: whether a request may be done at all: pure;
+//! 5. [`lock`]: one change of an application at a time, a crash frees it;
+//! 6. [`rollout`]: which step comes next, after success, failure and crash: pure;
+//! 7. [`driver`], [`container`], [`probe`], [`front`], [`tidy`]: how each step is done;
+//! 8. [`state`]: the only authority on what runs, durable;
+//! 9. [`journal`], [`job`]: the audit trail, and what the caller hears; they decide nothing;
+//! 10. [`drift`]: how what runs differs from what should: pure.
 //!
-//! Nothing here talks to Docker or to the proxy: a driver carries out the steps that [`rollout`] names.
+//! For the server's owner: [`init`], [`remove`], [`check`], [`client`], [`show`], [`cli`].
 
 pub mod admit;
 pub mod app_file;

@@ -4,3 +4,4 @@ mod broken;
 mod crashes;
 mod deployments;
 mod faults;
+mod key;

@@ -17,11 +17,12 @@ use autotag_deploy::deploy::protocol::{
 };
 use autotag_deploy::image::reference::{Digest, ImageName};
 use autotag_deploy::receiver::journal;
-use autotag_deploy::receiver::layout::Layout;
+use autotag_deploy::receiver::layout::{GROUP, Layout, USER_PREFIX};
 use semver::Version;
 
 use super::app_image::{AppImage, PORT as APP_PORT};
 use super::registry::{Auth, Registry};
+use super::sshd::{ClientKey, SystemUser};
 
 /// How long something may take before a test gives up: machines are slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -87,19 +88,62 @@ impl Server {
 
     /// The same, with Docker behind another socket.
     pub fn on_docker(docker: &Path) -> Self {
-        let mut server = Self::still(docker);
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let mut server = Self::still(&format!("test-{}-{number}", std::process::id()), docker);
         server.start_proxy();
         server.start_serve();
         server
     }
 
-    /// A folder with everything in it, and no process.
-    pub fn still(docker: &Path) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
+    /// Set up by the receiver's own `init`, for a key that logs in as this user of the machine. Gives also
+    /// the options of the key's line, as `init` wrote them for sshd.
+    pub fn set_up(user: &SystemUser, key: &ClientKey, image: &ImageName) -> (Self, String) {
+        let app = user.name().strip_prefix(USER_PREFIX).expect("an application's user");
+        let mut server = Self::still(app, Path::new("/var/run/docker.sock"));
+        let root = server.folder.path().to_owned();
+        for file in ["shadow", "gshadow"] {
+            std::fs::write(root.join("etc").join(file), "").expect(file);
+        }
+        std::fs::copy("/etc/login.defs", root.join("etc/login.defs")).expect("login.defs");
+        let listen = format!("127.0.0.1:{}", server.port);
+        let output = Command::new(receiver())
+            .arg("--root")
+            .arg(&root)
+            .args(["init", app, "--image", &image.to_string(), "--port", &APP_PORT.to_string()])
+            .args(["--listen", &listen, "--health", "/healthz", "--key", key.public.trim()])
+            .output()
+            .expect("init");
+        let said = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&said));
+        // sshd knows the machine's users, and the kernel tells their numbers.
+        let number = |option: &str| output_of("id", &[option, user.name()]).trim().to_owned();
+        let (uid, gid) = (number("-u"), number("-g"));
+        let lines = |path: &Path, name: &str, id: &str| {
+            let text = std::fs::read_to_string(path).expect("a file");
+            let changed = text.lines().map(|line| {
+                let mut fields: Vec<&str> = line.split(':').collect();
+                if fields[0] == name {
+                    fields[2] = id;
+                }
+                fields.join(":") + "\n"
+            });
+            std::fs::write(path, changed.collect::<String>()).expect("a file");
+        };
+        lines(&server.layout.passwd(), user.name(), &uid);
+        lines(&server.layout.group(), GROUP, &gid);
+        let line = std::fs::read_to_string(server.layout.authorized_keys(&server.app)).expect("the key's line");
+        let options = line.split(" ssh-").next().expect("options").to_owned();
+        server.start_proxy();
+        server.start_serve();
+        (server, options)
+    }
+
+    /// A folder with what is needed in it, and no process.
+    fn still(app: &str, docker: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let layout = Layout::below(folder.path());
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let app: AppName = format!("test-{}-{number}", std::process::id()).parse().expect("a name");
+        let app: AppName = app.parse().expect("a name");
         // Other users of the machine reach the socket of `serve` by their key.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("rights");
         for path in [layout.app_files(), layout.proxy_run(), layout.run()] {
@@ -417,6 +461,11 @@ pub fn receiver() -> &'static str {
 #[track_caller]
 pub fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().expect("these tests need Docker's client");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn output_of(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().expect(program);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 

@@ -1,0 +1,231 @@
+//! What CI's key can do on a server that `init` set up: ask for five things about one application. The
+//! clients are OpenSSH's own.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use autotag_deploy::deploy::protocol::{Answer, Because, Body, End, Outcome, Request};
+
+use crate::support::server::{Images, Server, deploy};
+use crate::support::sshd::{ClientKey, Sshd, SystemUser};
+
+/// A server with a key's user, and the user's side of it.
+struct Door {
+    server: Server,
+    images: Images,
+    sshd: Sshd,
+    user: SystemUser,
+    folder: tempfile::TempDir,
+}
+
+impl Door {
+    fn open() -> Self {
+        let (images, user, key) = (Images::start(), SystemUser::create("k"), ClientKey::ed25519());
+        let (server, options) = Server::set_up(&user, &key, images.name());
+        // As Debian's sshd_config has it.
+        let sshd = Sshd::with_host_key("ed25519").directive("AcceptEnv LANG LC_*");
+        let sshd = sshd.directive("Subsystem sftp internal-sftp").authorize(user.name(), &options, &key).start();
+        let folder = tempfile::tempdir().expect("a folder");
+        let door = Self { server, images, sshd, user, folder };
+        door.write("key", &key.private);
+        door.write("known_hosts", &door.sshd.known_hosts());
+        door
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("rights");
+        path
+    }
+
+    /// One of OpenSSH's clients, with what all of them need.
+    fn client(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let known = format!("UserKnownHostsFile={}", self.folder.path().join("known_hosts").display());
+        command.args(["-F", "none", "-o", &known, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
+        command.arg("-i").arg(self.folder.path().join("key"));
+        command.arg("-o").arg(format!("Port={}", self.sshd.port()));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn target(&self) -> String {
+        format!("{}@127.0.0.1", self.user.name())
+    }
+
+    /// `ssh`, with more options, for a command, with this on its standard input.
+    fn ssh(&self, options: &[&str], command: &[&str], input: &str) -> Output {
+        let mut child = self
+            .client("ssh")
+            .args(options)
+            .arg("--")
+            .arg(self.target())
+            .args(command)
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("ssh (Debian package openssh-client)");
+        // One that is refused may have closed it already.
+        let _ = child.stdin.take().expect("a pipe").write_all(input.as_bytes());
+        child.wait_with_output().expect("ssh ends")
+    }
+
+    fn request(&self, body: Body) -> String {
+        let request = Request { app: self.server.app.clone(), body };
+        request.to_line().expect("a request").reveal().to_owned()
+    }
+
+    fn status(&self) -> String {
+        self.request(Body::Status { deployment: None })
+    }
+}
+
+/// The result that was told, which has to be the last line.
+#[track_caller]
+fn result(output: &Output) -> Outcome {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let last = text.lines().last().unwrap_or_else(|| {
+        panic!("nothing was told: {}", String::from_utf8_lossy(&output.stderr));
+    });
+    match Answer::parse(last.as_bytes()) {
+        Ok(Answer::Result(outcome)) => *outcome,
+        other => panic!("the last line is no result: {other:?} in {text}"),
+    }
+}
+
+#[track_caller]
+fn is_refused(output: &Output, expected: Because) {
+    let outcome = result(output);
+    let End::Refused { because, message } = outcome.end else { panic!("it was done: {:?}", outcome.end) };
+    assert_eq!(because, expected, "{message}");
+    assert!(!message.contains("uid="), "{message}");
+}
+
+#[test]
+fn it_opens_one_door_and_no_other() {
+    let door = Door::open();
+    let status = door.status();
+
+    // The five words work.
+    assert_eq!(result(&door.ssh(&[], &["status"], &status)).end, End::Told {});
+    let one = door.images.push("1.0.0");
+    let request = door.request(Body::Deploy(Box::new(deploy(door.images.name(), "1.0.0", &one))));
+    assert_eq!(result(&door.ssh(&[], &["deploy"], &request)).end, End::Deployed {});
+    assert!(door.server.get("/").1.contains("1.0.0"));
+
+    // No shell, no other command, no word with anything behind it.
+    for command in [
+        &[][..],
+        &["sh"],
+        &["sh", "-c", "id"],
+        &["id"],
+        &["status;id"],
+        &["status", "id"],
+        &["status\nid"],
+        &["$(id)"],
+        &["receive", "--app", "other"],
+        &["DEPLOY"],
+        &["--help"],
+    ] {
+        is_refused(&door.ssh(&[], command, &status), Because::Malformed);
+    }
+
+    // Not another application, nor a word for another request, nor what is none.
+    let other = Request { app: "another".parse().unwrap(), body: Body::Status { deployment: None } };
+    is_refused(&door.ssh(&[], &["status"], other.to_line().unwrap().reveal()), Because::App);
+    is_refused(&door.ssh(&[], &["logs"], &status), Because::Malformed);
+    is_refused(&door.ssh(&[], &["deploy"], &"x".repeat(300_000)), Because::Malformed);
+    is_refused(&door.ssh(&[], &["deploy"], "{\"protocol\":1}\n"), Because::Malformed);
+    is_refused(&door.ssh(&[], &["status"], ""), Because::Malformed);
+    let mut elsewhere = deploy(door.images.name(), "1.0.1", &one);
+    elsewhere.image = "127.0.0.1:1/other/app".parse().unwrap();
+    let request = door.request(Body::Deploy(Box::new(elsewhere)));
+    is_refused(&door.ssh(&[], &["deploy"], &request), Because::Repository);
+
+    // The environment does not come along.
+    let environment = ["-o", "SetEnv=SSH_ORIGINAL_COMMAND=status LC_ALL=status LANG=status"];
+    is_refused(&door.ssh(&environment, &["id"], &status), Because::Malformed);
+}
+
+#[test]
+fn it_forwards_nothing_and_copies_nothing() {
+    let door = Door::open();
+    let status = door.status();
+    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+
+    let output = door.ssh(&["-tt"], &["status"], &status);
+    assert!(said(&output).contains("PTY allocation request failed"), "{}", said(&output));
+
+    // Nobody can be reached through the server ...
+    let inside = TcpListener::bind("127.0.0.1:0").expect("a port");
+    inside.set_nonblocking(true).expect("a listener");
+    let address = inside.local_addr().expect("an address").to_string();
+    let output = door.ssh(&["-W", &address], &[], "hello");
+    assert!(!output.status.success() && said(&output).contains("prohibited"), "{}", said(&output));
+    assert!(inside.accept().is_err(), "somebody came through");
+    // ... nor from the server.
+    let back = format!("0:{address}");
+    let output = door.ssh(&["-N", "-o", "ExitOnForwardFailure=yes", "-R", &back], &[], "");
+    assert!(!output.status.success() && said(&output).contains("forwarding failed"), "{}", said(&output));
+
+    // sshd itself says what the key's line leaves: the command, and neither agent, X11, tty nor user's rc.
+    let output = door.ssh(&["-v", "-A"], &["status"], &status);
+    let options = said(&output);
+    let options = options.lines().find(|line| line.contains("key options:")).expect("sshd tells them");
+    assert!(options.trim_end().ends_with("key options: command"), "{options}");
+
+    // Files neither way.
+    let (here, there) = (door.write("file", "text"), door.folder.path().join("there"));
+    let remote = |path: &Path| format!("{}:{}", door.target(), path.display());
+    for old in [&["-O"][..], &[]] {
+        let output = door.client("scp").args(old).arg(&here).arg(remote(&there)).stdin(Stdio::null()).output();
+        assert!(!output.expect("scp").status.success() && !there.exists(), "scp {old:?}");
+        let from = remote(Path::new("/etc/passwd"));
+        let output = door.client("scp").args(old).arg(from).arg(&there).stdin(Stdio::null()).output();
+        assert!(!output.expect("scp").status.success() && !there.exists(), "scp {old:?} back");
+    }
+    let batch = door.write("batch", "get /etc/passwd passwd\n");
+    let output = door.client("sftp").arg("-b").arg(batch).arg(door.target()).stdin(Stdio::null()).output();
+    assert!(!output.expect("sftp").status.success());
+}
+
+#[test]
+fn its_user_cannot_touch_what_is_roots() {
+    let door = Door::open();
+    let one = door.images.push("1.0.0");
+    let request = door.request(Body::Deploy(Box::new(deploy(door.images.name(), "1.0.0", &one))));
+    assert_eq!(result(&door.ssh(&[], &["deploy"], &request)).end, End::Deployed {});
+    let (layout, app) = (&door.server.layout, &door.server.app);
+    // As the user itself, which no key ever gets to be.
+    let may = |test: &str, path: &Path| {
+        Command::new("setpriv")
+            .args(["--reuid", door.user.name(), "--regid", door.user.name(), "--init-groups"])
+            .args(["test", test])
+            .arg(path)
+            .status()
+            .expect("setpriv (Debian package util-linux)")
+            .success()
+    };
+    let state = layout.state(app);
+    for path in [
+        PathBuf::from("/var/run/docker.sock"),
+        layout.app_file(app),
+        state.join("state.json"),
+        layout.journal(app),
+        layout.lock(app),
+        state.join("settings"),
+        layout.proxy_admin(),
+    ] {
+        assert!(path.exists(), "{} is there", path.display());
+        assert!(!may("-r", &path) && !may("-w", &path), "{} is open to the key's user", path.display());
+    }
+    for path in [layout.authorized_keys(app), layout.app_files(), layout.program(), layout.home(), layout.run()] {
+        assert!(path.exists(), "{} is there", path.display());
+        assert!(!may("-w", &path), "{} can be changed by the key's user", path.display());
+    }
+    // The door itself is open: the check can fail.
+    assert!(may("-w", &layout.socket()));
+}

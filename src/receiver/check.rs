@@ -44,7 +44,7 @@ pub fn run(layout: &Layout, words: &[&String]) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let mut named = Vec::new();
     for word in words {
-        if word.contains('/') || word.ends_with(".yaml") {
+        if word.contains('/') || Path::new(word).extension().is_some_and(|extension| extension == "yaml") {
             let file = PathBuf::from(word);
             let text =
                 std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
@@ -252,7 +252,7 @@ fn in_docker(app: &AppName, parsed: &AppFile, docker: &PlainEngine, report: &mut
             Source::Volume(name) => match docker.has_volume(name) {
                 Ok(true) => {}
                 Ok(false) => {
-                    report.right.push(format!("{app}: the volume `{name}` is made by the first deployment"))
+                    report.right.push(format!("{app}: the volume `{name}` is made by the first deployment"));
                 }
                 Err(trouble) => report.fault(trouble.to_string()),
             },
@@ -274,7 +274,8 @@ fn address(layout: &Layout, app: &AppName, listen: &Listen, host: &Host, report:
         (true, false) => report.fault(format!("{app}: {listen} is held by another program")),
         (false, true) => report.fault(format!("{app}: nobody listens at {listen}: systemctl start {unit}")),
         (false, false) => {
-            report.fault(format!("{app}: nobody listens at {listen}: `autotag-receiver init {app}` opens it"))
+            report
+                .fault(format!("{app}: nobody listens at {listen}: `autotag-receiver init {app}` opens it"));
         }
     }
 }

@@ -97,8 +97,10 @@ mod tests {
             let (mut stream, _) = listener.accept().unwrap();
             let mut asked = Vec::new();
             let mut byte = [0];
-            while asked.iter().filter(|byte| **byte == b'\n').count() < 2 && asked.len() < REQUEST_BYTES {
+            let mut lines = 0;
+            while lines < 2 && asked.len() < REQUEST_BYTES {
                 stream.read_exact(&mut byte).unwrap();
+                lines += usize::from(byte == *b"\n");
                 asked.push(byte[0]);
             }
             stream.write_all(answers.as_bytes()).unwrap();

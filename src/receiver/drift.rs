@@ -144,15 +144,13 @@ mod tests {
     use crate::receiver::testing::{facts as running, steady};
     use crate::world::engine::Healthy;
 
-    fn serving(id: &str, address: &str) -> Option<Result<Option<AppStatus>, String>> {
+    type Reached = Result<Option<AppStatus>, String>;
+
+    #[expect(clippy::unnecessary_wraps, reason = "as the proxy's answer comes")]
+    fn serving(id: &str, address: &str) -> Reached {
         let current =
             UpstreamStatus { id: id.to_owned(), address: address.parse().unwrap(), requests: 0, tunnels: 0 };
-        Some(Ok(Some(AppStatus {
-            app: "app".to_owned(),
-            current: Some(current),
-            leaving: vec![],
-            waiting: 0,
-        })))
+        Ok(Some(AppStatus { app: "app".to_owned(), current: Some(current), leaving: vec![], waiting: 0 }))
     }
 
     fn well(state: &State) -> Facts<'_> {
@@ -167,7 +165,7 @@ mod tests {
                 digests: Vec::new(),
             })),
             made_as: Some("as made".to_owned()),
-            proxy: serving(&"a".repeat(64), "10.0.0.2:80"),
+            proxy: Some(serving(&"a".repeat(64), "10.0.0.2:80")),
             address: Some("10.0.0.2".parse().unwrap()),
             today: Ok(config),
             state,
@@ -206,8 +204,8 @@ mod tests {
             (Facts { image: Ok(None), ..well(&state) }, "not on this machine"),
             (Facts { proxy: Some(Ok(None)), ..well(&state) }, "nowhere"),
             (Facts { proxy: Some(Err("no proxy".to_owned())), ..well(&state) }, "no proxy"),
-            (Facts { proxy: serving(&"b".repeat(64), "10.0.0.2:80"), ..well(&state) }, "bbbbbbbbbbbb"),
-            (Facts { proxy: serving(&"a".repeat(64), "10.0.0.9:80"), ..well(&state) }, "10.0.0.9"),
+            (Facts { proxy: Some(serving(&"b".repeat(64), "10.0.0.2:80")), ..well(&state) }, "bbbbbbbbbbbb"),
+            (Facts { proxy: Some(serving(&"a".repeat(64), "10.0.0.9:80")), ..well(&state) }, "10.0.0.9"),
             (Facts { today: Ok(other.parse().unwrap()), ..well(&state) }, "app file"),
         ];
         for (facts, expected) in cases {

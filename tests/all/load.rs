@@ -1,6 +1,6 @@
 //! The tests' own application and clients: the clients see what is lost, and the application's image runs.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
@@ -63,7 +63,7 @@ fn a_close_counts_as_clean_only_by_the_rules() {
             let [high, low] = code.to_be_bytes();
             let _ = stream.write_all(&[0x88, 2, high, low]);
             // What the client says until its own Close, or until it leaves.
-            let mut bytes = stream.bytes().map_while(Result::ok);
+            let mut bytes = BufReader::new(stream).bytes().map_while(Result::ok);
             if bytes.any(|byte| byte == 0x88) {
                 bytes.nth(6);
             }

@@ -14,6 +14,12 @@ pub fn start() -> Instant {
     Instant::now()
 }
 
+/// A moment between two looks at another process, which tells of nothing by itself.
+#[expect(clippy::disallowed_methods, reason = "the owner of waiting in tests")]
+pub fn look_again() {
+    std::thread::sleep(Duration::from_millis(5));
+}
+
 /// Makes an answer late on purpose. No test waits by this.
 #[expect(clippy::disallowed_methods, reason = "slowness is what is asked for")]
 pub async fn be_late(by: Duration) {

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use autotag_deploy::deploy::protocol::{
     Answer, AppName, Body, Configuration, Deploy, DeploymentId, End, HistoryEntry, Outcome, Request,
@@ -21,6 +21,7 @@ use autotag_deploy::receiver::layout::{GROUP, Layout, USER_PREFIX};
 use semver::Version;
 
 use super::app_image::{AppImage, PORT as APP_PORT};
+use super::clock;
 use super::registry::{Auth, Registry};
 use super::sshd::{ClientKey, SystemUser};
 
@@ -59,7 +60,9 @@ impl Images {
 
     /// Pushes one that behaves otherwise.
     pub fn push_with(&self, version: &str, environment: &[(&str, &str)]) -> Digest {
-        let image = AppImage::new(version).commit(&commit_of(version));
+        // Each registry's image is one of its own: one test's containers must not keep another's images.
+        let image =
+            AppImage::new(version).commit(&commit_of(version)).label("registry", self.registry.host());
         let image = environment.iter().fold(image, |image, (name, value)| image.environment(name, value));
         self.registry.put("org/app", version, &image.for_registry())
     }
@@ -132,7 +135,8 @@ impl Server {
         };
         lines(&server.layout.passwd(), user.name(), &uid);
         lines(&server.layout.group(), GROUP, &gid);
-        let line = std::fs::read_to_string(server.layout.authorized_keys(&server.app)).expect("the key's line");
+        let line =
+            std::fs::read_to_string(server.layout.authorized_keys(&server.app)).expect("the key's line");
         let options = line.split(" ssh-").next().expect("options").to_owned();
         server.start_proxy();
         server.start_serve();
@@ -231,10 +235,10 @@ impl Server {
 
     /// Waits until something is so.
     pub fn until(&self, what: &str, mut so: impl FnMut() -> bool) {
-        let since = Instant::now();
+        let since = clock::start();
         while !so() {
             assert!(since.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}\n{}", self.logs());
-            std::thread::sleep(Duration::from_millis(10));
+            clock::look_again();
         }
     }
 
@@ -258,7 +262,7 @@ impl Server {
 
     /// Deploys, to the end.
     pub fn deploy(&self, deploy: Deploy) -> Told {
-        self.ask(Body::Deploy(Box::new(deploy))).to_the_end()
+        self.ask(Body::Deploy(Box::new(deploy))).told()
     }
 
     /// Rolls back, to the end.
@@ -270,12 +274,12 @@ impl Server {
             credential: None,
             run: String::new(),
         };
-        self.ask(Body::Rollback(Box::new(rollback))).to_the_end()
+        self.ask(Body::Rollback(Box::new(rollback))).told()
     }
 
     /// What runs.
     pub fn status(&self) -> Status {
-        let told = self.ask(Body::Status { deployment: None }).to_the_end();
+        let told = self.ask(Body::Status { deployment: None }).told();
         let status = told.answers.into_iter().find_map(|answer| match answer {
             Answer::Status(status) => Some(*status),
             _ => None,
@@ -285,7 +289,7 @@ impl Server {
 
     /// What was deployed, the newest first.
     pub fn history(&self) -> Vec<HistoryEntry> {
-        let told = self.ask(Body::History { entries: 100 }).to_the_end();
+        let told = self.ask(Body::History { entries: 100 }).told();
         let entries = told.answers.into_iter().filter_map(|answer| match answer {
             Answer::History(entry) => Some(*entry),
             _ => None,
@@ -413,7 +417,7 @@ impl Conversation {
 
     /// Everything up to the result, which is the last line.
     #[track_caller]
-    pub fn to_the_end(mut self) -> Told {
+    pub fn told(mut self) -> Told {
         while self.next().is_some() {}
         match self.answers.last() {
             Some(Answer::Result(outcome)) => {
@@ -452,9 +456,10 @@ pub fn deployment_id() -> DeploymentId {
     format!("test-{}-{number}", std::process::id()).parse().expect("an id")
 }
 
-/// The program under test. Only tests are told where it is; the programs that share this module are not.
+/// The program under test. Only tests are told where it is; the programs that share this module are not,
+/// and have no use for it.
 pub fn receiver() -> &'static str {
-    option_env!("CARGO_BIN_EXE_autotag-receiver").expect("this is a test")
+    option_env!("CARGO_BIN_EXE_autotag-receiver").unwrap_or("autotag-receiver")
 }
 
 /// Docker's own client.

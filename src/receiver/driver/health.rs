@@ -105,7 +105,6 @@ fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look
         Proof::Running => false,
     };
     match facts.health {
-        Healthy::Yes => Look::Well,
         Healthy::No if settings.file.health.proof != Proof::Running => {
             let said = facts
                 .health_log
@@ -117,7 +116,7 @@ fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look
             Look::NotYet("Docker's health check has not said yes yet".to_owned())
         }
         Healthy::Unchecked if demanded => Look::Never("it has no health check that could say yes".to_owned()),
-        Healthy::No | Healthy::Starting | Healthy::Unchecked => Look::Well,
+        Healthy::Yes | Healthy::No | Healthy::Starting | Healthy::Unchecked => Look::Well,
     }
 }
 

@@ -23,9 +23,11 @@ use super::settings::{Settings, Snapshots};
 use super::state::{ContainerId, Instance, Release, State, Store};
 use super::tidy;
 use crate::deploy::protocol::{Answer, AppName, DeploymentId, Milestone, Source};
+use crate::image::reference::{Digest, ImageName};
 use crate::secret::Credentials;
+use crate::world::Trouble;
 use crate::world::clock::{self, Stopwatch};
-use crate::world::engine::{ContainerFacts, Engine, Healthy};
+use crate::world::engine::{ContainerFacts, Engine, Healthy, LocalImage};
 
 /// How many of its last lines are shown of a container that failed.
 const EXPLAINED: u32 = 60;
@@ -115,9 +117,7 @@ impl<E: Engine> Driver<'_, E> {
             Step::Verify(instance) => self.verify(instance).await,
             Step::Drain(instance) => self.drain(instance).await,
             Step::Stop(instance) => self.stop(instance).await,
-            Step::Remove(instance) => {
-                self.engine.remove(instance.container.as_str()).await.map_err(|trouble| trouble.to_string())
-            }
+            Step::Remove(instance) => self.engine.remove(instance.container.as_str()).await.map_err(words),
             Step::Explain(release) => self.explain(release).await,
             Step::Discard(release) => self.discard(release).await,
             Step::Prune => self.prune(rollout.state()).await,
@@ -142,25 +142,7 @@ impl<E: Engine> Driver<'_, E> {
 
     async fn pull(&self, release: &Release) -> Done {
         let (name, digest) = (&release.image, &release.digest);
-        let words = |trouble: crate::world::Trouble| match &trouble.remedy {
-            Some(remedy) => format!("{trouble}. {remedy}"),
-            None => trouble.to_string(),
-        };
-        let image = match self.engine.image(name, digest).await.map_err(words)? {
-            Some(image) => image,
-            None => {
-                let own = match &self.credentials {
-                    Some(_) => None,
-                    None => docker_config::credentials(self.layout, name)?,
-                };
-                self.engine
-                    .pull(name, digest, self.credentials.as_ref().or(own.as_ref()))
-                    .await
-                    .map_err(words)?;
-                let pulled = self.engine.image(name, digest).await.map_err(words)?;
-                pulled.ok_or_else(|| format!("{} was pulled and is not there", name.with_digest(digest)))?
-            }
-        };
+        let image = self.there(name, digest).await?;
         admit::labels(release, &image.labels).map_err(|refused| refused.message)?;
         let settings = self.settings(&release.deployment)?;
         let checked = match &settings.file.container.healthcheck {
@@ -174,14 +156,29 @@ impl<E: Engine> Driver<'_, E> {
         Ok(())
     }
 
+    /// The image on this machine, pulled if need be.
+    async fn there(&self, name: &ImageName, digest: &Digest) -> Result<LocalImage, String> {
+        if let Some(image) = self.engine.image(name, digest).await.map_err(words)? {
+            return Ok(image);
+        }
+        let own = match &self.credentials {
+            Some(_) => None,
+            None => docker_config::credentials(self.layout, name)?,
+        };
+        let credentials = self.credentials.as_ref().or(own.as_ref());
+        self.engine.pull(name, digest, credentials).await.map_err(words)?;
+        let pulled = self.engine.image(name, digest).await.map_err(words)?;
+        pulled.ok_or_else(|| format!("{} was pulled and is not there", name.with_digest(digest)))
+    }
+
     async fn create(&self, release: &Release) -> Result<ContainerId, String> {
         let settings = self.settings(&release.deployment)?;
         if settings.file.container.networks.is_empty() {
             let (name, labels) = (container::own_network(self.app), container::app_labels(self.app));
-            self.engine.ensure_network(&name, &labels).await.map_err(|trouble| trouble.to_string())?;
+            self.engine.ensure_network(&name, &labels).await.map_err(words)?;
         }
         let spec = container::spec(self.app, release, &settings);
-        let id = self.engine.create(&spec).await.map_err(|trouble| trouble.to_string())?;
+        let id = self.engine.create(&spec).await.map_err(words)?;
         id.parse().map_err(|expected| format!("Docker gave {id}: expected {expected}"))
     }
 
@@ -190,13 +187,13 @@ impl<E: Engine> Driver<'_, E> {
         // Docker begins to count anew when somebody starts a container.
         let restarts = if before.running { before.restarts } else { 0 };
         self.restarts.insert(instance.container.clone(), restarts);
-        self.engine.start(instance.container.as_str()).await.map_err(|trouble| trouble.to_string())
+        self.engine.start(instance.container.as_str()).await.map_err(words)
     }
 
     /// The container, which has to be there.
     async fn facts(&self, instance: &Instance) -> Result<ContainerFacts, String> {
         let found = self.engine.inspect(instance.container.as_str()).await;
-        found.map_err(|trouble| trouble.to_string())?.ok_or_else(|| {
+        found.map_err(words)?.ok_or_else(|| {
             format!("the container {} is gone: somebody removed it", instance.container.short())
         })
     }
@@ -242,7 +239,7 @@ impl<E: Engine> Driver<'_, E> {
         // Without its settings it is stopped all the same, by the container's own grace period.
         let grace = self.settings(&instance.release.deployment).ok();
         let grace = grace.and_then(|settings| settings.file.container.stop_grace_period);
-        self.engine.stop(instance.container.as_str(), grace).await.map_err(|trouble| trouble.to_string())
+        self.engine.stop(instance.container.as_str(), grace).await.map_err(words)
     }
 
     async fn explain(&self, release: &Release) -> Done {
@@ -256,7 +253,7 @@ impl<E: Engine> Driver<'_, E> {
                 }
             }
             let lines = self.engine.logs(&container.id, EXPLAINED).await;
-            for line in lines.map_err(|trouble| trouble.to_string())? {
+            for line in lines.map_err(words)? {
                 self.job.say(Answer::log(Source::Application, &line));
             }
         }
@@ -265,14 +262,14 @@ impl<E: Engine> Driver<'_, E> {
 
     async fn of_deployment(&self, release: &Release) -> Result<Vec<ContainerFacts>, String> {
         let labels = [(container::APP, self.app.as_str()), (DEPLOYMENT, release.deployment.as_str())];
-        self.engine.labelled(&labels).await.map_err(|trouble| trouble.to_string())
+        self.engine.labelled(&labels).await.map_err(words)
     }
 
     async fn discard(&self, release: &Release) -> Done {
         for container in self.of_deployment(release).await? {
             // Not by force: it may have begun to write somewhere.
-            self.engine.stop(&container.id, None).await.map_err(|trouble| trouble.to_string())?;
-            self.engine.remove(&container.id).await.map_err(|trouble| trouble.to_string())?;
+            self.engine.stop(&container.id, None).await.map_err(words)?;
+            self.engine.remove(&container.id).await.map_err(words)?;
         }
         Ok(())
     }
@@ -281,20 +278,28 @@ impl<E: Engine> Driver<'_, E> {
         let Some(active) = state.active() else { return Ok(()) };
         let settings = self.settings(&active.release.deployment)?;
         let needed = tidy::needed(state, settings.file.keep);
-        let images =
-            self.engine.images(&active.release.image).await.map_err(|trouble| trouble.to_string())?;
+        let images = self.engine.images(&active.release.image).await.map_err(words)?;
         for image in images {
             // An image that somebody else pulled by another digest of this repository is ours to judge, too:
             // the repository is the application's own.
             for (name, digest) in image.digests {
                 if name == active.release.image && !needed.has(&digest) {
-                    self.engine.remove_image(&name, &digest).await.map_err(|trouble| trouble.to_string())?;
+                    self.engine.remove_image(&name, &digest).await.map_err(words)?;
                 }
             }
         }
         Snapshots::new(&self.layout.state(self.app))
             .keep(self.lock, &|id| needed.deployments.iter().any(|known| known.as_str() == id))
             .map_err(|error| format!("old settings cannot be removed: {error}"))
+    }
+}
+
+/// What failed outside, and what to do about it.
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn words(trouble: Trouble) -> String {
+    match &trouble.remedy {
+        Some(remedy) => format!("{trouble}. {remedy}"),
+        None => trouble.to_string(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `--adopt`: what `docker inspect` shows of a container becomes an app file. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
@@ -168,8 +169,8 @@ fn ports(name: &str, found: &Container, content: &mut Content, notes: &mut Vec<S
             "{name} holds {listen}, where the proxy shall listen: the change is short if you stop it only right before the first deployment"
         ));
     } else {
-        let exposed = found.config.exposed_ports.iter().flatten();
-        content.port = exposed.filter_map(|(port, _)| port.strip_suffix("/tcp")?.parse().ok()).next();
+        let mut exposed = found.config.exposed_ports.iter().flatten();
+        content.port = exposed.find_map(|(port, _)| port.strip_suffix("/tcp")?.parse().ok());
         notes.push(format!("{name} publishes no port: look at `port` and `listen`"));
     }
     if published.len() > 1 {
@@ -290,20 +291,20 @@ fn healthcheck(config: &Config, image: &Config) -> Option<String> {
     if check.test.first().is_some_and(|word| word == "NONE") {
         return Some("{disable: true}".to_owned());
     }
-    let test: Vec<String> = check.test.iter().map(|word| quoted(word)).collect();
-    if test.is_empty() {
+    let words: Vec<String> = check.test.iter().map(|word| quoted(word)).collect();
+    if words.is_empty() {
         return None;
     }
-    let mut text = format!("{{test: [{}]", test.join(", "));
+    let mut text = format!("{{test: [{}]", words.join(", "));
     let times =
         [("interval", check.interval), ("timeout", check.timeout), ("start_period", check.start_period)];
     for (key, nano) in times {
         if nano > 0 {
-            text.push_str(&format!(", {key}: {}ms", nano / 1_000_000));
+            let _ = write!(text, ", {key}: {}ms", nano / 1_000_000);
         }
     }
     if check.retries > 0 {
-        text.push_str(&format!(", retries: {}", check.retries));
+        let _ = write!(text, ", retries: {}", check.retries);
     }
     text.push('}');
     Some(text)

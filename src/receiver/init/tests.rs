@@ -65,10 +65,10 @@ fn after(facts: &Facts, steps: &[Step]) -> Facts {
                 facts.files.remove(path);
             }
             Step::Run(words) if words.iter().any(|word| word == "enable") => {
-                facts.enabled.extend(words.clone())
+                facts.enabled.extend(words.clone());
             }
             Step::Run(words) if words.iter().any(|word| word == "start") => {
-                facts.active.extend(words.clone())
+                facts.active.extend(words.clone());
             }
             // Its sockets come along.
             Step::Run(words) if words.iter().any(|word| word == "restart") => {
@@ -81,7 +81,7 @@ fn after(facts: &Facts, steps: &[Step]) -> Facts {
 }
 
 fn told(steps: &[Step]) -> String {
-    steps.iter().map(|step| format!("{step}\n")).collect()
+    steps.iter().fold(String::new(), |text, step| text + &step.to_string() + "\n")
 }
 
 #[test]

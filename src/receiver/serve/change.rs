@@ -92,7 +92,7 @@ pub(super) async fn carry_out<E: Engine>(
     };
     let turn = place.turn(holder.clone(), |before| job.say(Answer::Waiting { holder: before })).await;
     let (end, state) = match lock(server, app, &holder, job).await {
-        Err(refused) => (refusal(refused), None),
+        Err(refused) => (refusal(&refused), None),
         Ok(lock) => {
             let mut locked = Locked::new(server, app, &lock, job, change.credentials());
             locked.driver.note(What::Asked {
@@ -100,7 +100,7 @@ pub(super) async fn carry_out<E: Engine>(
                 user: caller.name(),
                 run: change.run().to_owned(),
             });
-            let end = locked.change(caller, &change).await.unwrap_or_else(refusal);
+            let end = locked.change(caller, &change).await.unwrap_or_else(|refused| refusal(&refused));
             locked.driver.note(What::Answered { end: end.clone() });
             (end, locked.store.load().ok())
         }
@@ -141,7 +141,7 @@ pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Res
     recovered
 }
 
-fn refusal(refused: Refused) -> End {
+fn refusal(refused: &Refused) -> End {
     End::Refused { because: refused.because, message: Answer::within_line(&refused.message) }
 }
 

@@ -110,12 +110,11 @@ impl Place {
 
     /// Waits for the turn, first come, first served; `on_wait` is told who is before us.
     pub(crate) async fn turn(self: &Arc<Self>, holder: Holder, on_wait: impl FnOnce(Option<Holder>)) -> Turn {
-        let guard = match Arc::clone(&self.turn).try_lock_owned() {
-            Ok(guard) => guard,
-            Err(_) => {
-                on_wait(self.holder());
-                Arc::clone(&self.turn).lock_owned().await
-            }
+        let guard = if let Ok(guard) = Arc::clone(&self.turn).try_lock_owned() {
+            guard
+        } else {
+            on_wait(self.holder());
+            Arc::clone(&self.turn).lock_owned().await
         };
         *lock(&self.holder) = Some(holder);
         Turn { place: Arc::clone(self), _guard: guard }

@@ -83,7 +83,7 @@ fn open(layout: &Layout) -> anyhow::Result<UnixListener> {
         bind_unix(&socket, Some(0o600)).with_context(|| format!("opening {}", socket.display()))?;
     match group(&layout.group())? {
         None => {
-            tracing::warn!("there is no group {GROUP}: only root can ask. `autotag-receiver init` makes it")
+            tracing::warn!("there is no group {GROUP}: only root can ask. `autotag-receiver init` makes it");
         }
         Some(group) => {
             for (path, mode) in [(&folder, 0o750), (&socket, 0o660)] {

@@ -18,6 +18,9 @@ use crate::world::engine::Engine;
 /// How long a caller may take to say what it wants.
 const SAYING: Duration = Duration::from_secs(30);
 
+/// How long a caller may take to close its side after the result.
+const HEARING_OUT: Duration = Duration::from_secs(2);
+
 /// Between two heartbeats; the protocol promises one within ten seconds.
 const HEARTBEAT: Duration = Duration::from_secs(4);
 
@@ -28,17 +31,28 @@ pub(super) async fn serve<E: Engine>(server: Arc<Server<E>>, mut stream: UnixStr
         Err(refused) => {
             tracing::warn!(because = ?refused.because, "refused: {}", refused.message);
             let job = Arc::new(Job::new(None));
-            job.end(refusal(refused));
+            job.end(refusal(&refused));
             job
         }
     };
-    if let Err(error) = follow(&job, &mut stream).await {
-        tracing::info!(deployment = ?job.deployment, %error, "the caller went away; its request goes on");
+    match follow(&job, &mut stream).await {
+        Ok(()) => hear_out(&mut stream).await,
+        Err(error) => {
+            tracing::info!(deployment = ?job.deployment, %error, "the caller went away; its request goes on");
+        }
     }
 }
 
+/// Waits until the caller closes, too, and throws away what it still says: a socket that is closed with
+/// something unread takes the answer away from a caller that has not read it yet.
+async fn hear_out(stream: &mut UnixStream) {
+    let mut unread = stream.take(4 * REQUEST_BYTES as u64);
+    // One that neither closes nor stops has had its answer.
+    let _ = tokio::time::timeout(HEARING_OUT, tokio::io::copy(&mut unread, &mut tokio::io::sink())).await;
+}
+
 /// A refusal as a result.
-fn refusal(refused: Refused) -> Outcome {
+fn refusal(refused: &Refused) -> Outcome {
     let end = End::Refused { because: refused.because, message: Answer::within_line(&refused.message) };
     Outcome { end, running: None, deployment: None, milliseconds: 0 }
 }

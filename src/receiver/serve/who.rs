@@ -69,7 +69,7 @@ mod tests {
         twin-a:*:994:990::/:/bin/sh\n\
         autotag-twin:*:994:990::/:/bin/sh\n\
         broken\n\
-        jo:x:1000:1000::/home/jo:/bin/bash\n";
+        jo:x:1000:1000::/srv/jo:/bin/bash\n";
 
     #[test]
     fn an_apps_user_is_that_app_and_nobody_else_is_anybody() {

@@ -196,10 +196,9 @@ pub fn outcome(app: &AppName, outcome: &Outcome, look: &Look) -> String {
     };
     let mut text = format!("{}\n", look.paint(tone, &first));
     if matches!(outcome.end, End::Refused { .. } | End::Failed { .. }) {
-        text.push_str(&match &outcome.running {
-            Some(_) => format!("{version} serves\n"),
-            None => "nothing serves\n".to_owned(),
-        });
+        let serves = if outcome.running.is_some() { version.as_str() } else { "nothing" };
+        text.push_str(serves);
+        text.push_str(" serves\n");
     }
     text
 }

@@ -28,7 +28,12 @@ impl Progress {
                     self.look.paint(Tone::Faint, &format!("\u{2026} {}", name(*step)))
                 );
             }
-            Answer::StepStarted { .. } | Answer::Heartbeat {} | Answer::Result(_) => return String::new(),
+            // The last two are asked for by other commands.
+            Answer::StepStarted { .. }
+            | Answer::Heartbeat {}
+            | Answer::Result(_)
+            | Answer::Status(_)
+            | Answer::History(_) => return String::new(),
             Answer::StepEnded { step, milliseconds, failed: None } => {
                 let sign = self.look.paint(Tone::Good, if self.look.terminal { "\u{2713}" } else { "done" });
                 format!("{sign} {} {}", name(*step), took(*milliseconds))
@@ -54,8 +59,6 @@ impl Progress {
             Answer::Waiting { holder: None } => {
                 self.look.paint(Tone::Warning, "waiting for another deployment")
             }
-            // Asked for by other commands.
-            Answer::Status(_) | Answer::History(_) => return String::new(),
         };
         format!("{}{line}\n", self.clear())
     }

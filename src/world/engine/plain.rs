@@ -2,6 +2,7 @@
 //!
 //! Plain HTTP/1.0 over the socket: the Engine then ends each answer by closing, in one piece.
 
+use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,6 +14,13 @@ use crate::world::{Outcome, Trouble, TroubleKind};
 const LONGEST: u64 = 4 * 1024 * 1024;
 /// Stopping a container may take its grace period.
 const PATIENCE: Duration = Duration::from_mins(2);
+
+/// One container of a list.
+#[derive(serde::Deserialize)]
+struct Listed {
+    #[serde(rename = "Id")]
+    id: String,
+}
 
 /// Docker by its socket.
 #[derive(Debug, Clone)]
@@ -71,11 +79,6 @@ impl PlainEngine {
         let filters = serde_json::json!({ "label": [label] }).to_string();
         let path = format!("/containers/json?all=1&filters={}", encoded(&filters));
         let text = self.call("GET", &path, &doing)?.unwrap_or_default();
-        #[derive(serde::Deserialize)]
-        struct Listed {
-            #[serde(rename = "Id")]
-            id: String,
-        }
         let listed: Vec<Listed> = serde_json::from_str(&text)
             .map_err(|error| Trouble::new(TroubleKind::Garbled, doing, error.to_string()))?;
         Ok(listed.into_iter().map(|listed| listed.id).collect())
@@ -125,7 +128,7 @@ fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             path.push(char::from(byte));
         } else {
-            path.push_str(&format!("%{byte:02X}"));
+            let _ = write!(path, "%{byte:02X}");
         }
         path
     })

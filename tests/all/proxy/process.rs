@@ -51,7 +51,7 @@ impl ProxyProcess {
             assert!(
                 proxy.child.try_wait().expect("it can be asked").is_none(),
                 "it ended: {}",
-                proxy.log(folder)
+                Self::log(folder)
             );
             std::thread::yield_now();
         }
@@ -65,7 +65,7 @@ impl ProxyProcess {
         proxy
     }
 
-    fn log(&self, folder: &Path) -> String {
+    fn log(folder: &Path) -> String {
         std::fs::read_to_string(folder.join("proxy.log")).unwrap_or_default()
     }
 

@@ -1,12 +1,13 @@
 //! `serve` killed at each step of the journal: its successor ends with one container of the right version,
 //! and no request is lost.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use autotag_deploy::deploy::protocol::{Body, Deploy, End};
 use autotag_deploy::receiver::journal::What;
 use autotag_deploy::receiver::state::{Phase, State, Store};
 
+use crate::support::clock;
 use crate::support::load::{Load, Mix};
 use crate::support::server::{Images, PATIENCE, Server, deploy};
 
@@ -20,7 +21,7 @@ fn state(server: &Server) -> State {
 fn kill_at(server: &mut Server, request: &Deploy, nth: usize) -> Option<String> {
     let before = server.journal().len();
     let conversation = server.ask(Body::Deploy(Box::new(request.clone())));
-    let since = Instant::now();
+    let since = clock::start();
     let step = loop {
         let entries = server.journal();
         let steps: Vec<&What> = entries
@@ -78,7 +79,7 @@ fn at_every_step(app_file: &str, every: usize, environment: &[(&str, &str)], mix
             active.release.version
         );
         // What the caller finds when it comes back: the end that was recorded, or a deployment anew.
-        let told = server.ask(Body::Deploy(Box::new(request))).to_the_end();
+        let told = server.ask(Body::Deploy(Box::new(request))).told();
         assert!(
             matches!(told.outcome.end, End::Deployed {} | End::Failed { .. }),
             "killed at {step}: {}",
@@ -122,7 +123,7 @@ fn the_lock_of_a_killed_receiver_is_free_at_once() {
     let request = deploy(images.name(), "1.0.0", &one);
     assert!(kill_at(&mut server, &request, 6).is_some());
     server.app_file(images.name(), QUICK);
-    let since = Instant::now();
+    let since = clock::start();
     let two = images.push("1.0.1");
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
     assert!(since.elapsed() < Duration::from_secs(25), "nobody waited for the dead: {:?}", since.elapsed());

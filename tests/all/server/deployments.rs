@@ -191,9 +191,9 @@ fn two_at_once_queue_and_the_older_one_is_refused() {
     assert_eq!(server.status().busy.map(|holder| holder.purpose), Some("deploy 1.0.0".to_owned()));
     let mut third = server.ask(body("1.0.1", &digests[1]));
     third.until(|answer| matches!(answer, Answer::Waiting { .. }));
-    first.to_the_end().ended(&End::Deployed {});
-    second.to_the_end().ended(&End::Deployed {});
-    let told = third.to_the_end();
+    first.told().ended(&End::Deployed {});
+    second.told().ended(&End::Deployed {});
+    let told = third.told();
     assert!(
         matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }),
         "{}",
@@ -216,10 +216,10 @@ fn a_cut_connection_changes_nothing_and_the_result_can_be_asked_for() {
         drop(cut);
     }
     // It is at work still: who comes back hears it from its first word on.
-    let told = server.ask(body()).to_the_end().ended(&End::Deployed {});
+    let told = server.ask(body()).told().ended(&End::Deployed {});
     assert_eq!(told.answers.first(), Some(&Answer::StepStarted { step: Milestone::Pull }));
     // And when it is over, it is told from the record.
-    let told = server.ask(body()).to_the_end().ended(&End::Deployed {});
+    let told = server.ask(body()).told().ended(&End::Deployed {});
     assert_eq!(told.answers.len(), 1, "{}", told.text());
     assert_eq!(server.history().len(), 1, "it was deployed once");
     // The id is taken for ever.

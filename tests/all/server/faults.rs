@@ -13,7 +13,7 @@ use crate::support::server::{Conversation, Images, Server, deploy};
 /// Docker's socket under another name, which can be taken away.
 struct Away {
     path: PathBuf,
-    away: Arc<AtomicBool>,
+    gone: Arc<AtomicBool>,
     _folder: tempfile::TempDir,
 }
 
@@ -22,8 +22,8 @@ impl Away {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("docker.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
-        let away = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&away);
+        let gone = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&gone);
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (Ok(client), false) = (client, flag.load(Ordering::SeqCst)) else { continue };
@@ -32,11 +32,11 @@ impl Away {
                 copy(&docker, &client);
             }
         });
-        Self { path, away, _folder: folder }
+        Self { path, gone, _folder: folder }
     }
 
     fn set(&self, away: bool) {
-        self.away.store(away, Ordering::SeqCst);
+        self.gone.store(away, Ordering::SeqCst);
     }
 }
 
@@ -86,7 +86,7 @@ fn where_docker_goes_away_in_the_middle_the_old_one_serves_and_the_rest_is_done_
     let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &two))));
     conversation.until(|answer| *answer == Answer::StepStarted { step: Milestone::Health });
     docker.set(true);
-    let told = conversation.to_the_end();
+    let told = conversation.told();
     assert!(matches!(told.outcome.end, End::Failed { step: Milestone::Health, .. }), "{}", told.text());
     assert!(server.get("/").1.contains("1.0.0"), "the old one serves");
     docker.set(false);
@@ -193,7 +193,7 @@ fn requests_that_are_none_are_refused_without_an_echo() {
         ),
         ("status", "{\"protocol\": 1, \"app\": \"nobody\", \"request\": {\"status\": {}}}\n", Because::App),
     ] {
-        let told = Conversation::begin(&socket, word, request).to_the_end();
+        let told = Conversation::begin(&socket, word, request).told();
         let message = refused(&told.outcome.end, because);
         assert!(!message.contains("hunter2") && message.len() < 1000, "{message}");
     }

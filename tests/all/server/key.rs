@@ -27,7 +27,8 @@ impl Door {
         let (server, options) = Server::set_up(&user, &key, images.name());
         // As Debian's sshd_config has it.
         let sshd = Sshd::with_host_key("ed25519").directive("AcceptEnv LANG LC_*");
-        let sshd = sshd.directive("Subsystem sftp internal-sftp").authorize(user.name(), &options, &key).start();
+        let sshd =
+            sshd.directive("Subsystem sftp internal-sftp").authorize(user.name(), &options, &key).start();
         let folder = tempfile::tempdir().expect("a folder");
         let door = Self { server, images, sshd, user, folder };
         door.write("key", &key.private);
@@ -181,7 +182,8 @@ fn it_forwards_nothing_and_copies_nothing() {
     let (here, there) = (door.write("file", "text"), door.folder.path().join("there"));
     let remote = |path: &Path| format!("{}:{}", door.target(), path.display());
     for old in [&["-O"][..], &[]] {
-        let output = door.client("scp").args(old).arg(&here).arg(remote(&there)).stdin(Stdio::null()).output();
+        let output =
+            door.client("scp").args(old).arg(&here).arg(remote(&there)).stdin(Stdio::null()).output();
         assert!(!output.expect("scp").status.success() && !there.exists(), "scp {old:?}");
         let from = remote(Path::new("/etc/passwd"));
         let output = door.client("scp").args(old).arg(from).arg(&there).stdin(Stdio::null()).output();
@@ -222,7 +224,9 @@ fn its_user_cannot_touch_what_is_roots() {
         assert!(path.exists(), "{} is there", path.display());
         assert!(!may("-r", &path) && !may("-w", &path), "{} is open to the key's user", path.display());
     }
-    for path in [layout.authorized_keys(app), layout.app_files(), layout.program(), layout.home(), layout.run()] {
+    for path in
+        [layout.authorized_keys(app), layout.app_files(), layout.program(), layout.home(), layout.run()]
+    {
         assert!(path.exists(), "{} is there", path.display());
         assert!(!may("-w", &path), "{} can be changed by the key's user", path.display());
     }

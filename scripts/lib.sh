@@ -52,7 +52,8 @@ ensure_packages() {
     local commands=(
         git=git curl=curl jq=jq cc=gcc pgrep=procps python3=python3 shellcheck=shellcheck
         dockerd=docker.io docker-registry=docker-registry htpasswd=apache2-utils
-        ssh-keygen=openssh-client flock=util-linux make=make perl=perl
+        ssh-keygen=openssh-client flock=util-linux setpriv=util-linux make=make perl=perl
+        openssl=openssl nginx=nginx-light caddy=caddy
     )
     local missing
     mapfile -t missing < <(missing_packages "${commands[@]}")

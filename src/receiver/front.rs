@@ -19,6 +19,7 @@ use crate::deploy::protocol::AppName;
 use crate::proxy::admin::{self, Answer, AppStatus, Command};
 use crate::proxy::listen::Listen as ProxyListen;
 use crate::proxy::routes::Route;
+use crate::proxy::trust::Trusted;
 use crate::proxy::upstream::{Drained, Target};
 use crate::world::engine::Engine;
 
@@ -229,15 +230,15 @@ pub fn route(app: &AppName, traffic: &Traffic) -> Option<Route> {
         Listen::Tcp(address) => ProxyListen::Tcp(*address),
         Listen::Unix(path) => ProxyListen::Unix(path.clone()),
     };
+    // Both sides write networks alike; a test holds them to it.
+    let networks = trusted_proxies.iter().filter_map(|network| network.to_string().parse().ok());
+    // A Unix socket is there for a front proxy on this machine: nobody else can come in by it.
+    let unix = matches!(listen, ProxyListen::Unix(_)).then_some(Trusted::Unix);
     Some(Route {
         app: app.to_string(),
         listen,
         hosts: hosts.iter().map(|host| host.as_str().to_owned()).collect(),
-        // Both sides write networks alike; a test holds them to it.
-        trusted_proxies: trusted_proxies
-            .iter()
-            .filter_map(|network| network.to_string().parse().ok())
-            .collect(),
+        trusted_proxies: networks.chain(unix).collect(),
     })
 }
 

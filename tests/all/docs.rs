@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use autotag_deploy::failure::Kind;
 use autotag_deploy::inputs::spec::{INPUTS, OUTPUTS};
+use autotag_deploy::receiver::app_file;
 use serde_yaml::Value;
 
 fn root() -> &'static Path {
@@ -40,6 +41,15 @@ fn action_yml_and_the_program_have_the_same_inputs_and_outputs() {
     for [name, _, description] in inputs.iter().chain(&outputs) {
         assert!(description.ends_with('.') && description.len() > 15, "{name}: {description:?}");
     }
+}
+
+/// Likewise.
+#[test]
+fn the_readme_lists_every_field_of_the_app_file() {
+    let rows: Vec<String> = app_file::fields()
+        .map(|field| format!("| `{}` | {} | `{}` |", field.name, field.meaning, field.example))
+        .collect();
+    assert_eq!(rows.join("\n"), table(&read("README.md"), "## The app file").join("\n"));
 }
 
 /// Where this fails, the left side is what the README should say.

@@ -12,6 +12,7 @@ mod docker_build;
 mod docs;
 mod double;
 mod engine;
+mod front_proxy;
 mod layering;
 mod load;
 mod load_table;

@@ -4,6 +4,10 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::support::app_image::AppImage;
+use crate::support::clock;
+use crate::support::server::PATIENCE;
+
 /// A server that goes when it is dropped.
 struct Server {
     name: String,
@@ -60,6 +64,27 @@ impl Server {
         let output = self.output(script);
         assert!(output.status.success(), "{script}: {}\n{}", output.status, text(&output));
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs a script until it succeeds: a machine that boots tells nobody when it is done with everything.
+    #[track_caller]
+    fn eventually(&self, script: &str) {
+        let since = clock::start();
+        let mut said = self.output(script);
+        while !said.status.success() {
+            assert!(since.elapsed() < PATIENCE, "{script}: {}\n{}", text(&said), self.logs());
+            clock::look_again();
+            said = self.output(script);
+        }
+    }
+
+    fn logs(&self) -> String {
+        text(&self.output("journalctl --no-pager -n 40 -u autotag -u autotag-proxy -u docker; docker ps -a"))
+    }
+
+    /// Runs a script on this machine.
+    fn output_of_host(script: &str) -> Output {
+        Command::new("bash").args(["-o", "pipefail", "-c", script]).output().expect("bash")
     }
 
     /// What systemd says of a unit in one word.
@@ -149,7 +174,7 @@ fn a_server_is_set_up_and_survives_a_reboot_and_is_cleared() {
 
 #[track_caller]
 fn is_set_up(server: &Server) {
-    for unit in ["autotag-proxy.service", "autotag-proxy-127.0.0.1-8080.socket"] {
+    for unit in ["autotag.service", "autotag-proxy.service", "autotag-proxy-127.0.0.1-8080.socket"] {
         assert_eq!(
             server.is("active", unit),
             "active",
@@ -161,8 +186,15 @@ fn is_set_up(server: &Server) {
         assert_eq!(server.is("enabled", unit), "enabled", "{unit}");
     }
     server.run("exec 3<>/dev/tcp/127.0.0.1/8080");
-    let proxy = server.run("ps -o user= -o args= -C autotag-receiver");
-    assert!(proxy.contains("autotag_+ ") || proxy.contains("autotag_proxy "), "{proxy}");
+    let running = server.run("ps -o user:16= -o args= -C autotag-receiver");
+    for (user, role) in [("autotag_proxy", "proxy"), ("root", "serve")] {
+        let line = |line: &str| line.starts_with(user) && line.ends_with(role);
+        assert!(running.lines().any(line), "{user} runs no {role}: {running}");
+    }
+    assert_eq!(
+        server.run("stat -c '%U:%G %a' /run/autotag /run/autotag/serve.sock"),
+        "root:autotag 750\nroot:autotag 660\n"
+    );
     assert_eq!(
         server.run("stat -c '%U %a' /run/autotag-proxy/admin.sock /etc/autotag/shop.yaml"),
         "autotag_proxy 600\nroot 600\n"
@@ -183,12 +215,15 @@ fn is_set_up(server: &Server) {
 
 #[track_caller]
 fn the_key_opens_one_door(server: &Server) {
+    let request = r#"{"protocol":1,"app":"shop","request":{"status":{}}}"#;
+    let said = server.run(&format!("echo '{request}' | {}", ssh("status")));
+    assert!(said.contains("\"told\""), "the door opens: {said}");
     for asked in ["id", "'sh -c id'", "", "-tt id", "-s sftp"] {
-        let output = server.output(&ssh(asked));
+        let output = server.output(&format!("echo '{request}' | {}", ssh(asked)));
         let said = text(&output);
         assert!(!said.contains("Permission denied (publickey"), "`{asked}`: the key was not taken: {said}");
         assert!(!said.contains("uid="), "`{asked}` ran: {said}");
-        assert!(!output.status.success(), "`{asked}` succeeded: {said}");
+        assert!(said.contains("\"refused\""), "`{asked}` was not refused: {said}");
     }
     // The forwarding itself is refused when something comes to it.
     let forward =
@@ -264,4 +299,44 @@ fn check_tells_all_faults_of_a_host_at_once() {
     ] {
         assert!(said.contains(word), "`{word}` is missing in {said}");
     }
+}
+
+/// Whole machines: what was deployed serves again after a reboot, and after a restart of Docker alone.
+#[test]
+fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
+    let server = Server::boot();
+    let name = "127.0.0.1:5000/org/shop";
+    let tag = format!("{name}:1.0.0-{}", std::process::id());
+    let commit = "c".repeat(40);
+    AppImage::new("1.0.0").commit(&commit).import(&tag);
+    let loaded =
+        Server::output_of_host(&format!("docker save {tag} | docker exec -i {} docker load", server.name));
+    let _ = Command::new("docker").args(["image", "rm", "--force", &tag]).output();
+    assert!(loaded.status.success(), "{}", text(&loaded));
+    // The registry is this server's own: Docker wants TLS of any other.
+    server.run("systemctl start docker-registry");
+    server.eventually("curl -fsS http://127.0.0.1:5000/v2/");
+    server.run(&format!("docker push {tag}; docker image rm {tag}"));
+    let digest = server.run(&format!(
+        "curl -fsSI -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
+         http://127.0.0.1:5000/v2/org/shop/manifests/{} | tr -d '\\r' | awk '/^Docker-Content-Digest/ {{ print $2 }}'",
+        tag.rsplit(':').next().expect("a tag")
+    ));
+    server.run(&format!("/opt/autotag-receiver init shop --image {name} --port 3000 --health /healthz"));
+    let deploy =
+        format!("autotag-receiver deploy shop 1.0.0 --image-digest {} --commit {commit}", digest.trim());
+    let said = server.run(&deploy);
+    assert!(said.contains("1.0.0 serves"), "{said}");
+    let serves = "curl -fsS --max-time 5 http://127.0.0.1:8080/ | grep '^1.0.0 '";
+    server.run(serves);
+
+    docker(&["restart", &server.name]);
+    server.wait_until_booted();
+    server.eventually(serves);
+    server.run("systemctl restart docker");
+    server.eventually(serves);
+    let status = server.run("autotag-receiver status shop");
+    assert!(status.contains("serves") && !status.contains("DRIFT"), "{status}");
+    let said = server.run("autotag-receiver check shop 2>&1");
+    assert!(!said.contains("error"), "{said}");
 }

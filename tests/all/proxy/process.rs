@@ -59,7 +59,7 @@ impl ProxyProcess {
             app: "web".to_owned(),
             listen: Listen::Tcp(address),
             hosts: Vec::new(),
-            trusted_proxies: Vec::new(),
+            trusted_proxies: vec!["127.0.0.1".parse().expect("an address")],
         };
         assert_eq!(proxy.call(&Command::Routes { routes: vec![route] }), Answer::Done {});
         proxy

@@ -107,13 +107,14 @@ fn nginx(folder: &Path, behind: SocketAddr, ports: &Ports) -> Front {
 fn caddy(folder: &Path, behind: SocketAddr, ports: &Ports) -> Front {
     let site = block("caddyfile");
     let site = replace(&site, "127.0.0.1:8080", &behind.to_string());
-    let addresses = format!("https://localhost:{}, http://localhost:{}", ports.tls, ports.plain);
-    let site = replace(&site, "app.example.com", &addresses);
+    // Its own certificates come from the internet; and the load's clients speak no TLS, so a second site has none.
     let files = format!("{{\n    tls {0}/fullchain.pem {0}/key.pem\n", folder.display());
-    let site = site.replacen("{\n", &files, 1);
+    let secure = replace(&site, "app.example.com", &format!("https://localhost:{}", ports.tls));
+    let secure = secure.replacen("{\n", &files, 1);
+    let plain = replace(&site, "app.example.com", &format!("http://localhost:{}", ports.plain));
     let file = folder.join("Caddyfile");
-    std::fs::write(&file, format!("{{\n    admin off\n    auto_https disable_redirects\n}}\n{site}"))
-        .expect("the configuration");
+    let configuration = format!("{{\n    admin off\n    auto_https disable_redirects\n}}\n{secure}\n{plain}");
+    std::fs::write(&file, configuration).expect("the configuration");
     let mut command = Command::new("caddy");
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
     // It keeps things in a home; and it says much.

@@ -6,3 +6,4 @@ mod crashes;
 mod deployments;
 mod faults;
 mod key;
+mod login;

@@ -114,7 +114,7 @@ const INIT: &str = "/opt/autotag-receiver init shop --image ghcr.io/org/shop --p
 /// As CI would: with the key, as the application's user.
 fn ssh(words: &str) -> String {
     format!(
-        "ssh -F none -i /tmp/key -o BatchMode=yes -o IdentitiesOnly=yes -o UserKnownHostsFile=/tmp/known_hosts \
+        "ssh -F none -i /root/key -o BatchMode=yes -o IdentitiesOnly=yes -o UserKnownHostsFile=/root/known_hosts \
          -o StrictHostKeyChecking=yes autotag-shop@127.0.0.1 {words}"
     )
 }
@@ -149,7 +149,7 @@ fn a_server_is_set_up_and_survives_a_reboot_and_is_cleared() {
     let key = between(&said, "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----");
     let hosts = between(&said, "127.0.0.1 ssh-ed25519", "\nHOSTS").trim_end_matches("HOSTS");
     server.run(&format!(
-        "umask 077; printf '%s\\n' '{key}' >/tmp/key; printf '%s' '{hosts}' >/tmp/known_hosts"
+        "umask 077; printf '%s\\n' '{key}' >/root/key; printf '%s' '{hosts}' >/root/known_hosts"
     ));
     assert!(
         server.run("/opt/autotag-receiver init shop").contains("nothing to do"),
@@ -307,7 +307,7 @@ fn check_tells_all_faults_of_a_host_at_once() {
 #[test]
 fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
     let server = Server::boot();
-    let name = "127.0.0.1:5000/org/shop";
+    let name = "127.0.0.1:5005/org/shop";
     let tag = format!("{name}:1.0.0-{}", std::process::id());
     let commit = "c".repeat(40);
     AppImage::new("1.0.0").commit(&commit).import(&tag);
@@ -316,12 +316,16 @@ fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
     let _ = Command::new("docker").args(["image", "rm", "--force", &tag]).output();
     assert!(loaded.status.success(), "{}", text(&loaded));
     // The registry is this server's own: Docker wants TLS of any other.
-    server.run("systemctl start docker-registry");
-    server.eventually("curl -fsS http://127.0.0.1:5000/v2/");
+    server.run(
+        "printf '%s\\n' 'version: 0.1' 'storage: {filesystem: {rootdirectory: /root/registry}}' \
+         'http: {addr: \"127.0.0.1:5005\"}' >/root/registry.yml; \
+         systemd-run --quiet docker-registry serve /root/registry.yml",
+    );
+    server.eventually("curl -fsS http://127.0.0.1:5005/v2/");
     server.run(&format!("docker push {tag}; docker image rm {tag}"));
     let digest = server.run(&format!(
         "curl -fsSI -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
-         http://127.0.0.1:5000/v2/org/shop/manifests/{} | tr -d '\\r' | awk '/^Docker-Content-Digest/ {{ print $2 }}'",
+         http://127.0.0.1:5005/v2/org/shop/manifests/{} | tr -d '\\r' | awk '/^Docker-Content-Digest/ {{ print $2 }}'",
         tag.rsplit(':').next().expect("a tag")
     ));
     server.run(&format!("/opt/autotag-receiver init shop --image {name} --port 3000 --health /healthz"));

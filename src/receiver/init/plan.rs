@@ -224,6 +224,15 @@ pub fn services(layout: &Layout, listens: &BTreeSet<Listen>, facts: &Facts) -> V
         let words = words.iter().map(|word| (*word).to_owned()).chain(names);
         Step::Run(words.collect())
     };
+    // Before the proxy starts again: it would be handed them once more, and keep them open.
+    let stale: Vec<&String> = facts.sockets.iter().filter(|name| !sockets.contains(name)).collect();
+    for name in &stale {
+        steps.push(run(&["systemctl", "disable", "--quiet", "--now", name.as_str()]));
+        steps.push(Step::Remove(unit(name)));
+    }
+    if !stale.is_empty() {
+        steps.push(run(&["systemctl", "daemon-reload"]));
+    }
     let disabled = names(&sockets, &facts.enabled);
     if !disabled.is_empty() {
         steps.push(command(&["systemctl", "enable", "--quiet"], disabled));
@@ -243,14 +252,6 @@ pub fn services(layout: &Layout, listens: &BTreeSet<Listen>, facts: &Facts) -> V
     }
     if !inactive.is_empty() {
         steps.push(command(&["systemctl", "start"], inactive));
-    }
-    let stale: Vec<&String> = facts.sockets.iter().filter(|name| !sockets.contains(name)).collect();
-    for name in &stale {
-        steps.push(run(&["systemctl", "disable", "--quiet", "--now", name.as_str()]));
-        steps.push(Step::Remove(unit(name)));
-    }
-    if !stale.is_empty() {
-        steps.push(run(&["systemctl", "daemon-reload"]));
     }
     steps
 }

@@ -36,7 +36,8 @@ impl Way {
 
     /// An image of this commit, which says that it is this version.
     fn pushed(&self, commit: &ObjectId, version: &str, environment: &[(&str, &str)]) -> Digest {
-        let image = AppImage::new(version).commit(commit.as_str()).label("registry", self.project.registry.host());
+        let image =
+            AppImage::new(version).commit(commit.as_str()).label("registry", self.project.registry.host());
         let image = environment.iter().fold(image, |image, (name, value)| image.environment(name, value));
         self.project.registry.put("org/app", &format!("ci-{}", commit.short()), &image.for_registry())
     }

@@ -13,17 +13,22 @@ use crate::support::server::{Images, Server, deploy};
 use crate::support::sshd::{ClientKey, Sshd, SystemUser};
 
 /// A server with a key's user, and the user's side of it.
-struct Door {
-    server: Server,
-    images: Images,
-    sshd: Sshd,
+pub struct Door {
+    pub server: Server,
+    pub images: Images,
+    pub sshd: Sshd,
     user: SystemUser,
     folder: tempfile::TempDir,
 }
 
 impl Door {
     fn open() -> Self {
-        let (images, user, key) = (Images::start(), SystemUser::create("k"), ClientKey::ed25519());
+        Self::to(Images::start())
+    }
+
+    /// To a server that runs these images.
+    pub fn to(images: Images) -> Self {
+        let (user, key) = (SystemUser::create("k"), ClientKey::ed25519());
         let (server, options) = Server::set_up(&user, &key, images.name());
         // As Debian's sshd_config has it.
         let sshd = Sshd::with_host_key("ed25519").directive("AcceptEnv LANG LC_*");
@@ -59,7 +64,7 @@ impl Door {
     }
 
     /// `ssh`, with more options, for a command, with this on its standard input.
-    fn ssh(&self, options: &[&str], command: &[&str], input: &str) -> Output {
+    pub fn ssh(&self, options: &[&str], command: &[&str], input: &str) -> Output {
         let mut child = self
             .client("ssh")
             .args(options)
@@ -74,7 +79,7 @@ impl Door {
         child.wait_with_output().expect("ssh ends")
     }
 
-    fn request(&self, body: Body) -> String {
+    pub fn request(&self, body: Body) -> String {
         let request = Request { app: self.server.app.clone(), body };
         request.to_line().expect("a request").reveal().to_owned()
     }

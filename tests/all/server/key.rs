@@ -141,6 +141,8 @@ fn it_opens_one_door_and_no_other() {
 
     // Not another application, nor a word for another request, nor what is none.
     let other = Request { app: "another".parse().unwrap(), body: Body::Status { deployment: None } };
+    let layout = &door.server.layout;
+    std::fs::copy(layout.app_file(&door.server.app), layout.app_file(&other.app)).expect("it is there, too");
     is_refused(&door.ssh(&[], &["status"], other.to_line().unwrap().reveal()), Because::App);
     is_refused(&door.ssh(&[], &["logs"], &status), Because::Malformed);
     is_refused(&door.ssh(&[], &["deploy"], &"x".repeat(300_000)), Because::Malformed);

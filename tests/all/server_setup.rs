@@ -114,7 +114,7 @@ const INIT: &str = "/opt/autotag-receiver init shop --image ghcr.io/org/shop --p
 /// As CI would: with the key, as the application's user.
 fn ssh(words: &str) -> String {
     format!(
-        "ssh -F none -i /root/key -o BatchMode=yes -o IdentitiesOnly=yes -o UserKnownHostsFile=/root/known_hosts \
+        "ssh -F none -i /srv/key -o BatchMode=yes -o IdentitiesOnly=yes -o UserKnownHostsFile=/srv/known_hosts \
          -o StrictHostKeyChecking=yes autotag-shop@127.0.0.1 {words}"
     )
 }
@@ -149,7 +149,7 @@ fn a_server_is_set_up_and_survives_a_reboot_and_is_cleared() {
     let key = between(&said, "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----");
     let hosts = between(&said, "127.0.0.1 ssh-ed25519", "\nHOSTS").trim_end_matches("HOSTS");
     server.run(&format!(
-        "umask 077; printf '%s\\n' '{key}' >/root/key; printf '%s' '{hosts}' >/root/known_hosts"
+        "umask 077; printf '%s\\n' '{key}' >/srv/key; printf '%s' '{hosts}' >/srv/known_hosts"
     ));
     assert!(
         server.run("/opt/autotag-receiver init shop").contains("nothing to do"),
@@ -317,9 +317,9 @@ fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
     assert!(loaded.status.success(), "{}", text(&loaded));
     // The registry is this server's own: Docker wants TLS of any other.
     server.run(
-        "printf '%s\\n' 'version: 0.1' 'storage: {filesystem: {rootdirectory: /root/registry}}' \
-         'http: {addr: \"127.0.0.1:5005\"}' >/root/registry.yml; \
-         systemd-run --quiet docker-registry serve /root/registry.yml",
+        "printf '%s\\n' 'version: 0.1' 'storage: {filesystem: {rootdirectory: /srv/registry}}' \
+         'http: {addr: \"127.0.0.1:5005\"}' >/srv/registry.yml; \
+         systemd-run --quiet docker-registry serve /srv/registry.yml",
     );
     server.eventually("curl -fsS http://127.0.0.1:5005/v2/");
     server.run(&format!("docker push {tag}; docker image rm {tag}"));

@@ -1,6 +1,7 @@
 //! What GitHub's page shows of a deployment. To record it is a courtesy: it never fails a deployment.
 
 use super::hosts::Release;
+use super::protocol::DeploymentId;
 use super::tour::Tour;
 use crate::inputs::deploy::{EnvironmentPage, Target};
 use crate::world::{DeploymentState, DeploymentStatus, Forge, NewDeployment, Outcome};
@@ -19,14 +20,14 @@ pub async fn begin<'a, F: Forge>(
     forge: &'a F,
     target: &'a Target,
     release: &Release,
-    run: &str,
+    (id, run): (&DeploymentId, &str),
 ) -> Option<Record<'a, F>> {
     let page = target.environment_page.as_ref()?;
     let hosts: Vec<String> = target.hosts.iter().map(ToString::to_string).collect();
     let deployment = NewDeployment {
         commit: release.commit.clone(),
         environment: page.name.clone(),
-        description: format!("{} to {}", release.version, hosts.join(", ")),
+        description: format!("{} to {} ({id})", release.version, hosts.join(", ")),
     };
     // On a laptop there is no page of the run.
     let log_url = run.starts_with("http").then(|| run.to_owned());

@@ -109,7 +109,7 @@ async fn deploy<F: Forge, R, B, S: Shell>(
 ) -> Result<Deployment, Failure> {
     let id = hosts::new_id(job.run.number)?;
     tracing::info!("deploying {}:{} as {id}", release.image, release.version);
-    let record = github::begin(&world.forge, target, &release, &job.run.url).await;
+    let record = github::begin(&world.forge, target, &release, (&id, &job.run.url)).await;
     let errand = Errand { target, wanted: Wanted::Release(&release), id: &id, run: &job.run.url };
     let (tour, took) = travel(world, errand, progress, logs).await;
     if let Some(record) = &record {
@@ -138,7 +138,7 @@ async fn roll_back<F: Forge, R, B, S: Shell>(
             version: running.version.clone(),
             commit: running.commit.clone(),
         };
-        if let Some(record) = github::begin(&world.forge, target, &release, &job.run.url).await {
+        if let Some(record) = github::begin(&world.forge, target, &release, (&id, &job.run.url)).await {
             record.end(&tour).await;
         }
     }

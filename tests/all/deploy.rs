@@ -40,6 +40,8 @@ fn a_release_goes_on_to_the_server() {
     let recorded = stage.project.github.deployments();
     let [recorded] = recorded.as_slice() else { panic!("{recorded:?}") };
     assert_eq!((&recorded.sha, recorded.environment.as_str()), (&commit, "production"));
+    let description = recorded.description.as_deref().unwrap_or_default();
+    assert!(description.contains(deploy.deployment.as_str()), "the id stands in it: {description}");
     let states: Vec<&str> = recorded.statuses.iter().map(|status| status.state.as_str()).collect();
     assert_eq!(states, ["in_progress", "success"]);
     let last = recorded.statuses.last().expect("a status");

@@ -333,14 +333,14 @@ fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
         format!("autotag-receiver deploy shop 1.0.0 --image-digest {} --commit {commit}", digest.trim());
     let said = server.run(&deploy);
     assert!(said.contains("1.0.0 serves"), "{said}");
-    let serves = "curl -fsS --max-time 5 http://127.0.0.1:8080/ | grep '^1.0.0 '";
-    server.run(serves);
+    let front_door = "curl -fsS --max-time 5 http://127.0.0.1:8080/ | grep '^1.0.0 '";
+    server.run(front_door);
 
     docker(&["restart", &server.name]);
     server.wait_until_booted();
-    server.eventually(serves);
+    server.eventually(front_door);
     server.run("systemctl restart docker");
-    server.eventually(serves);
+    server.eventually(front_door);
     let status = server.run("autotag-receiver status shop");
     assert!(status.contains("serves") && !status.contains("DRIFT"), "{status}");
     let said = server.run("autotag-receiver check shop 2>&1");

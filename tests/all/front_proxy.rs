@@ -9,6 +9,7 @@ use crate::proxy::process::ProxyProcess;
 use crate::support::app_process::AppProcess;
 use crate::support::clock;
 use crate::support::load::{Load, Mix};
+use crate::support::server::free_port;
 
 /// The page's first block of code in this language.
 fn block(language: &str) -> String {
@@ -34,9 +35,7 @@ struct Ports {
 impl Ports {
     /// Both are free now; the front proxies can be handed no socket.
     fn free() -> Self {
-        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
-        let [tls, plain] = listeners.map(|it| it.local_addr().expect("an address").port());
-        Self { tls, plain }
+        Self { tls: free_port(), plain: free_port() }
     }
 }
 

@@ -70,11 +70,12 @@ Match User autotag-$app
     PermitTTY no
 CONFIG
     chmod 755 "$demo" "$server"
+    # Not by a function: its number would be that of a shell in between, which leaves them behind when it is ended.
     "${as_root[@]}" /usr/sbin/sshd -D -e -f "$server/etc/ssh/sshd_config" >"$demo/sshd.log" 2>&1 </dev/null &
     sshd_pid=$!
-    owner proxy >"$demo/proxy.log" 2>&1 </dev/null &
+    "${as_root[@]}" "$receiver" --root "$server" proxy >"$demo/proxy.log" 2>&1 </dev/null &
     proxy_pid=$!
-    owner serve >"$demo/serve.log" 2>&1 </dev/null &
+    "${as_root[@]}" "$receiver" --root "$server" serve >"$demo/serve.log" 2>&1 </dev/null &
     serve_pid=$!
     local deadline=$((SECONDS + 20))
     until [[ -S $server/run/autotag/serve.sock && -S $server/run/autotag-proxy/admin.sock ]]; do

@@ -23,3 +23,4 @@ pub mod registry;
 pub mod server;
 pub mod sshd;
 pub mod tiny_image;
+pub mod torture;

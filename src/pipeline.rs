@@ -169,7 +169,16 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
     for attempt in 1..=CLAIMS {
         let survey =
             progress.stage("plan", survey::read(&world.forge, &world.registry, question(job))).await?;
-        let plan = decide(&survey, &job.purpose.wish)?;
+        let plan = match decide(&survey, &job.purpose.wish) {
+            Ok(plan) => plan,
+            // The lists were read after the head: what speaks against a version may be what another run has
+            // claimed and published since.
+            Err(refusal) if moved_since(world, job, &survey).await? => {
+                tracing::info!("{}: planning again (try {attempt} of {CLAIMS})", refusal.why);
+                continue;
+            }
+            Err(refusal) => return Err(refusal.into()),
+        };
         if let Some(why) = &job.purpose.preview {
             return preview(world, job, Prepared { plan, survey, why }, progress, log).await;
         }
@@ -203,7 +212,15 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
             tracing::info!("the registry's list, now readable, has higher versions: planning again");
             continue;
         }
-        publish::free(&world.registry, &job.order.wish.image, &next.version, staged.digest()).await?;
+        let image = &job.order.wish.image;
+        match publish::free(&world.registry, image, &next.version, staged.digest()).await {
+            // Whoever claimed it since may have published it already: that is a lost race and no conflict.
+            Err(taken) if taken.kind == FailureKind::Conflict && moved_since(world, job, &survey).await? => {
+                tracing::info!("{}: planning again (try {attempt} of {CLAIMS})", taken.why);
+                continue;
+            }
+            free => free?,
+        }
         match progress.stage("claim", claim::claim(&world.forge, claim_order(job, &next), &staged)).await? {
             Claimed::Won(known) => {
                 progress.done(format!(
@@ -238,6 +255,16 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
         format!("others were faster {CLAIMS} times in a row"),
         "run the job again; if this is usual, let runs queue by `concurrency:`",
     ))
+}
+
+/// Whether another run has claimed since this one looked.
+async fn moved_since<F: Forge, R, B, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    survey: &Survey,
+) -> Result<bool, Failure> {
+    let seen = survey.head.as_ref().map(|head| &head.id);
+    claim::has_moved(&world.forge, &job.order.claim_ref, seen).await
 }
 
 /// Runs that lost together do not come back together; lists that lag get a moment to catch up.

@@ -178,11 +178,21 @@ fn is_final(words: &str) -> bool {
         .any(|known| words.contains(known))
 }
 
+/// Whether somebody has claimed since the head was read.
+pub async fn has_moved(
+    forge: &impl Forge,
+    claim_ref: &RefName,
+    seen: Option<&ObjectId>,
+) -> Result<bool, Failure> {
+    let head = forge.read_ref(claim_ref).await?;
+    Ok(head.as_ref().map(|found| &found.target) != seen)
+}
+
 /// Whether a refusal was for no race: head and tag are as they were when the claim was sent.
 async fn nothing_moved(forge: &impl Forge, order: &ClaimOrder<'_>) -> Result<bool, Failure> {
-    let head = forge.read_ref(order.claim_ref).await?.map(|found| found.target);
+    let moved = has_moved(forge, order.claim_ref, order.next.head.as_ref()).await?;
     let tag = forge.read_ref(&tag_ref(order.prefix, &order.next.version)?).await?;
-    Ok(head == order.next.head && tag.is_some() == order.next.tag_exists)
+    Ok(!moved && tag.is_some() == order.next.tag_exists)
 }
 
 fn forbidden(order: &ClaimOrder<'_>, tag: &str, words: String) -> Failure {

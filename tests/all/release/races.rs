@@ -60,6 +60,50 @@ async fn a_minor_racing_a_patch_keeps_commit_order() {
     }
 }
 
+/// A run that is held at its first matching request to the registry, while another goes through to its end.
+async fn overtaken(held_at: &str, old: bool) -> (Project, Finished, Finished) {
+    let project = Project::new();
+    let one = project.merge("one");
+    let other = if old { project.merge("two") } else { one.clone() };
+    let links = crate::support::pager::Links::Relative;
+    let pager = crate::support::pager::Pager::before(project.registry.host(), 100, links);
+    let gate = pager.hold(held_at);
+    let image = format!("{}/org/app", pager.host());
+    let run = |commit| {
+        let digest = project.pushed("org/app", commit);
+        project.workflow.push(commit).with("image", &image).with("image-digest", digest.as_str()).start()
+    };
+    let late = run(&other);
+    gate.arrived(1).await;
+    gate.let_later_ones_pass();
+    let first = ended(run(&one)).await.ended("released");
+    gate.open();
+    let late = ended(late).await;
+    drop(pager);
+    (project, first, late)
+}
+
+/// Found by the simulation: the version that a run is after is claimed AND published while it builds. That is a
+/// lost race, not a tag that somebody pushed by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_was_published_during_the_build_is_no_conflict() {
+    let (project, first, late) = overtaken("* */manifests/0.0.1", true).await;
+    let late = late.ended("released");
+    assert_eq!((first.output("version"), late.output("version")), ("0.0.1", "0.0.2"));
+    project.assert_consistent();
+}
+
+/// Found by the simulation: the same commit is released while this run plans, after it has read the head and
+/// before it reads the lists.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_was_published_while_planning_is_no_conflict() {
+    let (project, first, late) = overtaken("GET */tags/list", false).await;
+    let late = late.ended("resumed");
+    assert_eq!((first.output("version"), late.output("version")), ("0.0.1", "0.0.1"));
+    assert_eq!(project.claims().len(), 1);
+    project.assert_consistent();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn latest_is_not_moved_back_by_an_older_run() {
     let project = Project::new();

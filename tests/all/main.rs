@@ -24,4 +24,5 @@ mod release;
 mod runner;
 mod server;
 mod server_setup;
+mod simulation;
 mod ssh;

@@ -21,6 +21,7 @@ pub mod load;
 pub mod pager;
 pub mod registry;
 pub mod server;
+pub mod simulation;
 pub mod sshd;
 pub mod tiny_image;
 pub mod torture;

@@ -89,7 +89,8 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name}={text}: expected a whole number")))
 }
 
+/// A variable that scripts/torture, or a person who looks at one case, has set.
 #[expect(clippy::disallowed_methods, reason = "the owner of what scripts/torture says")]
-fn variable(name: &str) -> Option<String> {
+pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }

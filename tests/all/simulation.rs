@@ -1,0 +1,279 @@
+//! Every interleaving: invariants 1 to 4 and 9 (no guess) hold however runs meet, fail, or are killed.
+//!
+//! What is gone through completely here, and what for longer in `scripts/torture`, stands at each test. A
+//! violation is shown as a story, with the command that tells it again.
+
+use std::collections::BTreeSet;
+
+use crate::support::simulation::explore::{self, Chance, Explored, SCHEDULE};
+use crate::support::simulation::registry::Absent;
+use crate::support::simulation::scenario::{Actor, RunOf, Scenario, run_of};
+use crate::support::simulation::schedule::{Budget, Choice, Limits};
+use crate::support::torture::{at_length, rounds, tally, variable};
+
+/// Runs that end with `latest`, and the same with release and deployment.
+fn runs(whole: bool, runs: &[(usize, &'static str)]) -> Vec<Actor> {
+    let run = |(commit, bump): &(usize, &'static str)| {
+        let run = run_of(*commit, bump);
+        Actor::Run(if whole { run } else { run.without_release() })
+    };
+    runs.iter().map(run).collect()
+}
+
+/// Two commits that nothing connects but the one before them.
+const DIVERGED: &[&[usize]] = &[&[], &[0], &[0]];
+
+fn first_release() -> Vec<RunOf> {
+    vec![run_of(0, "patch")]
+}
+
+/// All pairs of runs that differ in kind.
+fn pairs(whole: bool) -> Vec<Scenario> {
+    let two = |name, about, bumps: [(usize, &'static str); 2]| Scenario::of(name, about, runs(whole, &bumps));
+    let name = |plain: &'static str, with_all: &'static str| if whole { with_all } else { plain };
+    vec![
+        two(
+            name("minor-patch", "minor-patch-whole"),
+            "a minor races the patch of a newer commit",
+            [(1, "minor"), (2, "patch")],
+        )
+        .after(first_release()),
+        two(
+            name("patch-minor", "patch-minor-whole"),
+            "a patch races the minor of a newer commit",
+            [(1, "patch"), (2, "minor")],
+        )
+        .after(first_release()),
+        two(name("first", "first-whole"), "the first two releases of all", [(0, "patch"), (1, "patch")]),
+        two(
+            name("one-commit", "one-commit-whole"),
+            "two runs of one commit want different versions",
+            [(1, "minor"), (1, "patch")],
+        )
+        .after(first_release()),
+        two(
+            name("diverged", "diverged-whole"),
+            "two branches, neither of which has the other",
+            [(1, "patch"), (2, "minor")],
+        )
+        .on(DIVERGED)
+        .after(first_release()),
+        two(
+            name("re-run", "re-run-whole"),
+            "a released commit runs again while the next is released",
+            [(0, "major"), (1, "patch")],
+        )
+        .after(first_release()),
+        Scenario {
+            absent: Absent::Withheld,
+            ..two(
+                name("withheld", "withheld-whole"),
+                "the registry hides what does not exist",
+                [(0, "patch"), (1, "minor")],
+            )
+        },
+    ]
+}
+
+fn two_images() -> Scenario {
+    let worker = run_of(1, "patch").of_the_other_image();
+    let actors = vec![Actor::Run(run_of(1, "minor")), Actor::Run(worker)];
+    Scenario::of("two-images", "two images of one commit join one version", actors).after(first_release())
+}
+
+fn three(name: &'static str, whole: bool) -> Scenario {
+    let actors = runs(whole, &[(1, "minor"), (2, "patch"), (3, "patch")]);
+    Scenario::of(name, "three merges, the oldest one a minor", actors).after(first_release())
+}
+
+fn by_hand() -> Vec<Scenario> {
+    let with = |actor| {
+        let mut actors = runs(true, &[(1, "patch"), (2, "patch")]);
+        actors.push(actor);
+        actors
+    };
+    vec![
+        Scenario::of(
+            "tag-by-hand",
+            "somebody pushes the tag that two runs are after",
+            with(Actor::PushesTag("v0.0.2", 0)),
+        )
+        .after(first_release()),
+        Scenario::of("rolled-back", "somebody rolls back while older and newer runs deploy", {
+            let mut actors = runs(true, &[(1, "patch"), (3, "patch")]);
+            actors.push(Actor::RollsBack("0.0.1"));
+            actors
+        })
+        .after(vec![
+            run_of(0, "patch"),
+            RunOf { deploys: false, ..run_of(1, "patch") },
+            run_of(2, "patch"),
+        ]),
+    ]
+}
+
+fn eight() -> Scenario {
+    const COMMITS: &[&[usize]] = &[&[], &[0], &[1], &[2], &[3], &[2], &[5], &[4]];
+    let bumps = ["patch", "minor", "patch", "patch", "major", "patch", "minor", "patch"];
+    let actors = bumps.iter().enumerate().map(|(commit, bump)| Actor::Run(run_of(commit, bump))).collect();
+    Scenario::of("eight", "eight commits, two of them on a branch of their own", actors).on(COMMITS)
+}
+
+fn scenarios() -> Vec<Scenario> {
+    let mut all = pairs(false);
+    all.extend(pairs(true));
+    all.extend(by_hand());
+    all.extend([two_images(), three("three", false), three("three-whole", true), eight()]);
+    all
+}
+
+fn count(kind: &str, explored: &Explored) {
+    let schedules = u64::try_from(explored.schedules).unwrap_or(u64::MAX);
+    tally(&format!("schedules: {kind}"), schedules);
+    tally(&format!("situations: {kind}"), explored.situations);
+    for (what, times) in &explored.injected {
+        tally(&format!("simulated faults: {what}"), *times);
+    }
+}
+
+fn gone_through(kind: &str, scenario: &Scenario, limits: Limits) -> Explored {
+    let explored = explore::all(scenario, limits);
+    println!("{} ({}): {explored}", scenario.name, scenario.about);
+    count(kind, &explored);
+    explored
+}
+
+fn reduced() -> Limits {
+    Limits { reduced: true, ..Limits::default() }
+}
+
+/// Complete: every schedule of two runs up to and with `latest`, calls that nobody can notice at once.
+#[test]
+fn all_schedules_of_two_runs_up_to_latest() {
+    let mut outcomes = BTreeSet::new();
+    for scenario in pairs(false) {
+        outcomes.extend(gone_through("two runs, all", &scenario, reduced()).outcomes.into_keys());
+    }
+    // Else it was no race.
+    for expected in [
+        "released 0.1.0 | released 0.1.1",
+        "superseded | released 0.0.2",
+        "released 0.1.0 | resumed 0.1.0",
+        "resumed 0.0.2 | released 0.0.2",
+        "released 0.0.2 | released 0.1.0",
+        "released 0.1.1 | released 0.1.0",
+    ] {
+        assert!(outcomes.contains(expected), "{expected} is missing in {outcomes:#?}");
+    }
+}
+
+/// With release and deployment: one preemption here; in `scripts/torture` every schedule.
+#[test]
+fn schedules_of_two_whole_runs() {
+    let limits = Limits { preemptions: (!at_length()).then_some(1), ..reduced() };
+    for scenario in pairs(true).into_iter().chain([two_images()]) {
+        gone_through("two whole runs", &scenario, limits);
+    }
+}
+
+/// At most one preemption; in `scripts/torture` three.
+#[test]
+fn schedules_of_three_runs() {
+    let limits = Limits { preemptions: Some(if at_length() { 3 } else { 1 }), ..reduced() };
+    let explored = gone_through("three runs", &three("three", false), limits);
+    assert!(explored.outcomes.contains_key("superseded | superseded | released 0.0.2"), "{explored}");
+    gone_through("three whole runs", &three("three-whole", true), Limits { preemptions: Some(1), ..limits });
+}
+
+/// A fault, or a kill, at every single call of two runs, and a re-run.
+#[test]
+fn one_fault_or_kill_anywhere_in_two_runs() {
+    let preemptions = Some(if at_length() { 2 } else { 1 });
+    for budget in [Budget { faults: 1, ..Budget::default() }, Budget { kills: 1, ..Budget::default() }] {
+        let limits = Limits { budget, preemptions, ..reduced() };
+        for scenario in pairs(false).into_iter().take(2) {
+            let explored = gone_through("two runs, one fault", &scenario, limits);
+            assert!(explored.injected.values().any(|count| *count > 0), "something was done to them");
+        }
+    }
+    // Whole runs, one after the other.
+    let limits =
+        Limits { budget: Budget { faults: 1, kills: 1, stale: 0 }, preemptions: Some(0), ..reduced() };
+    gone_through("two whole runs, one fault", &pairs(true)[0], limits);
+}
+
+/// Lists that show what was there one to three writes ago.
+#[test]
+fn lists_that_lag_in_two_runs() {
+    let budget = Budget { stale: if at_length() { 2 } else { 1 }, ..Budget::default() };
+    let limits = Limits { budget, preemptions: Some(1), ..reduced() };
+    for scenario in pairs(false) {
+        gone_through("two runs, lagging lists", &scenario, limits);
+    }
+}
+
+/// People interfere; nothing is overwritten, and nothing goes back by accident.
+#[test]
+fn people_interfere() {
+    let limits = Limits { preemptions: Some(if at_length() { 2 } else { 1 }), ..reduced() };
+    for scenario in by_hand() {
+        gone_through("people interfere", &scenario, limits);
+    }
+}
+
+/// What the reduction leaves out makes no difference to what can come of it.
+#[test]
+fn the_reduction_leaves_out_nothing_that_anybody_can_notice() {
+    let scenario = &pairs(false)[0];
+    let preemptions = Some(2);
+    let all = explore::all(scenario, Limits { preemptions, ..Limits::default() });
+    let reduced = explore::all(scenario, Limits { preemptions, ..reduced() });
+    let outcomes = |explored: &Explored| explored.outcomes.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(outcomes(&all), outcomes(&reduced), "{all}\n{reduced}");
+    assert!(all.situations > reduced.situations, "it does leave something out");
+}
+
+/// Up to eight runs, several faults, kills and lagging lists at once, by chance.
+#[test]
+fn many_runs_and_many_faults_by_chance() {
+    let budget = Budget { faults: 4, kills: 3, stale: 4 };
+    let scenarios = [eight(), three("three-whole", true), two_images()];
+    for scenario in &scenarios {
+        let chance = Chance { budget, trouble: 15 };
+        let explored = explore::by_chance(scenario, chance, rounds("simulation", 24));
+        println!("{}: {explored}", scenario.name);
+        count("by chance", &explored);
+    }
+}
+
+/// The command that a violation prints; without one it shows what such a story looks like.
+#[test]
+fn a_schedule_is_replayed() {
+    let given = variable(SCHEDULE);
+    let text = given.as_deref().unwrap_or("minor-patch: 0 1 1 1 1 1 1 1 1 1 1 1 1 1 1 0k");
+    let (name, path) = text.split_once(':').unwrap_or_else(|| panic!("{SCHEDULE}: expected `NAME: CHOICES`"));
+    let path: Vec<Choice> = path
+        .split_whitespace()
+        .map(|choice| choice.parse().unwrap_or_else(|error| panic!("{error}")))
+        .collect();
+    let all = scenarios();
+    let scenario =
+        all.iter().find(|scenario| scenario.name == name).unwrap_or_else(|| panic!("no scenario {name}"));
+    let story = explore::replay(scenario, &path);
+    println!("{story}");
+    if given.is_none() {
+        for part in
+            ["1.1: GET refs/autotag/v/head", "1.1: build 0.0.2", "0 is killed", "Then every job is run again"]
+        {
+            assert!(story.contains(part), "{part} is missing in:\n{story}");
+        }
+        assert!(!story.contains("WRONG"), "{story}");
+    }
+}
+
+#[test]
+fn scenarios_have_names_of_their_own() {
+    let all = scenarios();
+    let names: BTreeSet<&str> = all.iter().map(|scenario| scenario.name).collect();
+    assert_eq!(names.len(), all.len());
+}

@@ -1,0 +1,462 @@
+//! The four traits of `world`, over the world in memory. Every call is one step: its run waits until
+//! the schedule has carried it out, or not.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::rc::Rc;
+use std::task::Poll;
+
+use autotag_deploy::deploy::protocol::{Body, Request};
+use autotag_deploy::image::labels;
+use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
+use autotag_deploy::secret::{Credentials, Secret};
+use autotag_deploy::version::git::{ObjectId, RefName};
+use autotag_deploy::world::ssh::{Deadlines, Finished, Shell, SshHost};
+use autotag_deploy::world::{
+    Ancestry, BuildLog, BuildRequest, Builder, Commit, DeploymentStatus, Effect, Forge, GitRef, Manifest,
+    ManifestName, NewDeployment, NewRelease, Outcome, RefUpdate, RefsAnswer, Registry, Release, ReleaseEdit,
+    Repository, TagListing, TagObject, Trouble, TroubleKind,
+};
+
+use super::Outside;
+
+/// A list that may lag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListOf {
+    GitTags,
+    Releases,
+    ImageTags(String),
+}
+
+/// What a call is, as far as schedules and faults differ by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// It reads what never changes, or makes what nobody else can see: when it happens makes no difference.
+    Private,
+    /// It reads what others may write.
+    Read,
+    /// A read of a list.
+    List(ListOf),
+    /// It writes what others may read.
+    Write,
+}
+
+/// What came back, or did not: an `Outcome` of the call's own type.
+pub struct Answer {
+    pub value: Rc<dyn Any>,
+    /// In words; with the call's own, all that a run can learn from it.
+    pub shown: String,
+    pub is_error: bool,
+}
+
+/// A call that waits to be let go. It may be carried out in many worlds.
+pub struct Call {
+    pub what: String,
+    pub kind: Kind,
+    effect: Box<dyn Fn(&mut Outside, usize) -> Answer>,
+    refusal: Box<dyn Fn(Trouble) -> Answer>,
+}
+
+impl Call {
+    /// It happens in this world; a list shows what was there `lag` writes ago.
+    pub fn happens(&self, outside: &mut Outside, lag: usize) -> Answer {
+        (self.effect)(outside, lag)
+    }
+
+    /// What its maker is told where it gets no answer.
+    pub fn fails(&self, why: &str, effect: Effect) -> Answer {
+        let trouble = Trouble::new(TroubleKind::Unreachable, self.what.as_str(), why);
+        (self.refusal)(if effect == Effect::Unknown { trouble.perhaps_done() } else { trouble })
+    }
+}
+
+fn answer<T: Debug + 'static>(outcome: Outcome<T>) -> Answer {
+    Answer { shown: format!("{outcome:?}"), is_error: outcome.is_err(), value: Rc::new(outcome) }
+}
+
+/// What one run has been told so far, by the number of its calls, and the first call that waits.
+#[derive(Default)]
+pub struct Script {
+    pub answers: Vec<Rc<dyn Any>>,
+    pub waits: Option<(usize, Rc<Call>)>,
+    calls: usize,
+}
+
+#[derive(Clone)]
+enum Way {
+    /// A schedule decides about every call.
+    Scheduled(Rc<RefCell<Script>>),
+    /// Every call happens at once.
+    Straight(Rc<RefCell<Outside>>),
+}
+
+/// One run's way to the outside.
+#[derive(Clone)]
+pub struct Doors {
+    way: Way,
+    /// Tells apart what this run makes from what another makes of the same.
+    maker: String,
+    calls: Rc<Cell<usize>>,
+    image: Option<ImageName>,
+}
+
+impl Doors {
+    /// A schedule decides about every call.
+    pub fn scheduled(script: &Rc<RefCell<Script>>, maker: String) -> Self {
+        Self { way: Way::Scheduled(Rc::clone(script)), maker, calls: Rc::default(), image: None }
+    }
+
+    /// Every call happens at once.
+    pub fn straight(outside: &Rc<RefCell<Outside>>) -> Self {
+        let way = Way::Straight(Rc::clone(outside));
+        Self { way, maker: "somebody".to_owned(), calls: Rc::default(), image: None }
+    }
+
+    /// The door to one image's repository.
+    #[must_use]
+    pub fn to(&self, image: &ImageName) -> Self {
+        Self { image: Some(image.clone()), ..self.clone() }
+    }
+
+    /// Tells apart what one run makes of the same twice.
+    fn mark(&self) -> String {
+        format!("{} {}", self.maker, self.calls.get())
+    }
+
+    /// One call.
+    async fn call<T: Clone + Debug + 'static>(
+        &self,
+        what: String,
+        kind: Kind,
+        effect: impl Fn(&mut Outside, usize) -> Outcome<T> + 'static,
+    ) -> Outcome<T> {
+        self.calls.set(self.calls.get() + 1);
+        match &self.way {
+            Way::Straight(outside) => effect(&mut outside.borrow_mut(), 0),
+            Way::Scheduled(script) => scheduled(script, what, kind, effect).await,
+        }
+    }
+
+    fn image(&self) -> String {
+        self.image.as_ref().expect("the door to a repository").to_string()
+    }
+}
+
+async fn scheduled<T: Clone + Debug + 'static>(
+    script: &RefCell<Script>,
+    what: String,
+    kind: Kind,
+    effect: impl Fn(&mut Outside, usize) -> Outcome<T> + 'static,
+) -> Outcome<T> {
+    let number = {
+        let mut script = script.borrow_mut();
+        script.calls += 1;
+        script.calls - 1
+    };
+    let call = Rc::new(Call {
+        what,
+        kind,
+        effect: Box::new(move |outside, lag| answer(effect(outside, lag))),
+        refusal: Box::new(|trouble| answer::<T>(Err(trouble))),
+    });
+    std::future::poll_fn(|_| {
+        let mut script = script.borrow_mut();
+        if let Some(told) = script.answers.get(number) {
+            return Poll::Ready(told.downcast_ref::<Outcome<T>>().expect("the answer to this call").clone());
+        }
+        // Of calls that are made side by side, the first one goes first.
+        if script.waits.as_ref().is_none_or(|(waiting, _)| number < *waiting) {
+            script.waits = Some((number, Rc::clone(&call)));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+impl Forge for Doors {
+    async fn repository(&self) -> Outcome<Repository> {
+        self.call("GET the repository".to_owned(), Kind::Private, |_, _| {
+            Ok(Repository {
+                node_id: "R_1".to_owned(),
+                default_branch: "main".to_owned(),
+                html_url: "https://github.com/org/app".to_owned(),
+            })
+        })
+        .await
+    }
+
+    async fn commit(&self, id: &ObjectId) -> Outcome<Commit> {
+        let wanted = id.clone();
+        self.call(format!("GET commit {}", id.short()), Kind::Private, move |outside, _| {
+            outside.github.commit(&wanted)
+        })
+        .await
+    }
+
+    async fn read_ref(&self, name: &RefName) -> Outcome<Option<GitRef>> {
+        let wanted = name.clone();
+        self.call(format!("GET {name}"), Kind::Read, move |outside, _| Ok(outside.github.read_ref(&wanted)))
+            .await
+    }
+
+    async fn list_tags(&self, prefix: &str) -> Outcome<Vec<GitRef>> {
+        let wanted = prefix.to_owned();
+        self.call(format!("LIST Git tags {prefix}*"), Kind::List(ListOf::GitTags), move |outside, lag| {
+            Ok(outside.github.list_tags(&wanted, lag))
+        })
+        .await
+    }
+
+    async fn tag_object(&self, id: &ObjectId) -> Outcome<Option<TagObject>> {
+        let wanted = id.clone();
+        self.call(format!("GET tag object {}", id.short()), Kind::Private, move |outside, _| {
+            Ok(outside.github.tag_object(&wanted))
+        })
+        .await
+    }
+
+    async fn compare(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Ancestry> {
+        let (base, head) = (base.clone(), head.clone());
+        let what = format!("COMPARE {}...{}", base.short(), head.short());
+        self.call(what, Kind::Private, move |outside, _| Ok(outside.github.compare(&base, &head))).await
+    }
+
+    async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Vec<String>> {
+        let (base, head) = (base.clone(), head.clone());
+        let what = format!("GET messages {}...{}", base.short(), head.short());
+        self.call(what, Kind::Private, move |outside, _| Ok(outside.github.messages_between(&base, &head)))
+            .await
+    }
+
+    async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> Outcome<ObjectId> {
+        let (tag, message, commit) = (tag.to_owned(), message.to_owned(), commit.clone());
+        let maker = self.mark();
+        self.call(format!("POST tag object {tag}"), Kind::Private, move |outside, _| {
+            Rc::make_mut(&mut outside.github).create_tag_object(&tag, &message, &commit, &maker)
+        })
+        .await
+    }
+
+    async fn update_refs(&self, updates: &[RefUpdate]) -> Outcome<RefsAnswer> {
+        let updates = updates.to_vec();
+        let named: Vec<String> = updates
+            .iter()
+            .map(|update| format!("{}: {} to {}", update.name, update.before.short(), update.after.short()))
+            .collect();
+        self.call(format!("updateRefs {}", named.join(", ")), Kind::Write, move |outside, _| {
+            Ok(Rc::make_mut(&mut outside.github).update_refs(&updates))
+        })
+        .await
+    }
+
+    async fn generate_notes(&self, tag: &str, previous: Option<&str>) -> Outcome<String> {
+        let (tag, previous) = (tag.to_owned(), previous.map(str::to_owned));
+        self.call(format!("POST notes of {tag}"), Kind::Read, move |outside, _| {
+            outside.github.generate_notes(&tag, previous.as_deref())
+        })
+        .await
+    }
+
+    async fn list_releases(&self) -> Outcome<Vec<Release>> {
+        self.call("LIST releases".to_owned(), Kind::List(ListOf::Releases), |outside, lag| {
+            Ok(outside.github.list_releases(lag))
+        })
+        .await
+    }
+
+    async fn release_of(&self, tag: &str) -> Outcome<Option<Release>> {
+        let wanted = tag.to_owned();
+        self.call(format!("GET release {tag}"), Kind::Read, move |outside, _| {
+            Ok(outside.github.release_of(&wanted))
+        })
+        .await
+    }
+
+    async fn shown_as_latest(&self) -> Outcome<Option<String>> {
+        self.call("GET releases/latest".to_owned(), Kind::Read, |outside, _| {
+            Ok(outside.github.shown_as_latest())
+        })
+        .await
+    }
+
+    async fn create_release(&self, release: &NewRelease) -> Outcome<Release> {
+        let release = release.clone();
+        self.call(format!("POST release {}", release.tag), Kind::Write, move |outside, _| {
+            Rc::make_mut(&mut outside.github).create_release(&release)
+        })
+        .await
+    }
+
+    async fn edit_release(&self, id: u64, edit: &ReleaseEdit) -> Outcome<Release> {
+        let edit = edit.clone();
+        let latest = edit.make_latest.map_or(String::new(), |latest| format!(" make_latest={latest}"));
+        self.call(format!("PATCH release {id}{latest}"), Kind::Write, move |outside, _| {
+            Rc::make_mut(&mut outside.github).edit_release(id, &edit)
+        })
+        .await
+    }
+
+    async fn create_deployment(&self, deployment: &NewDeployment) -> Outcome<u64> {
+        let deployment = deployment.clone();
+        // Nothing reads it again.
+        self.call("POST deployment".to_owned(), Kind::Private, move |outside, _| {
+            Rc::make_mut(&mut outside.github).create_deployment(&deployment)
+        })
+        .await
+    }
+
+    async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> Outcome<()> {
+        let status = status.clone();
+        self.call(format!("POST deployment status {:?}", status.state), Kind::Private, move |outside, _| {
+            Rc::make_mut(&mut outside.github).add_deployment_status(id, &status)
+        })
+        .await
+    }
+}
+
+impl Registry for Doors {
+    async fn list_tags(&self) -> Outcome<TagListing> {
+        let image = self.image();
+        self.call(
+            "LIST image tags".to_owned(),
+            Kind::List(ListOf::ImageTags(image.clone())),
+            move |outside, lag| Ok(outside.repository(&image).list_tags(lag)),
+        )
+        .await
+    }
+
+    async fn manifest(&self, name: &ManifestName) -> Outcome<Option<Manifest>> {
+        let (image, wanted) = (self.image(), name.clone());
+        let (what, kind) = match name {
+            ManifestName::Tag(tag) => (format!("GET manifest {tag}"), Kind::Read),
+            ManifestName::Digest(digest) => (format!("GET manifest {}", digest.short()), Kind::Private),
+        };
+        let found =
+            self.call(what, kind, move |outside, _| Ok(Named(outside.repository(&image).manifest(&wanted))));
+        Ok(found.await?.0)
+    }
+
+    async fn put_manifest(&self, tag: &ImageTag, manifest: &Manifest) -> Outcome<()> {
+        let (image, wanted, manifest) = (self.image(), tag.clone(), manifest.clone());
+        let what = format!("PUT manifest {tag} = {}", manifest.digest.short());
+        self.call(what, Kind::Write, move |outside, _| {
+            outside.repository(&image).put_manifest(&wanted, &manifest);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn labels(&self, manifest: &Manifest) -> Outcome<BTreeMap<String, String>> {
+        let revision = String::from_utf8_lossy(&manifest.bytes).split(' ').next().map(str::to_owned);
+        let revision = revision.map(|commit| (labels::REVISION.to_owned(), commit));
+        self.call("GET labels".to_owned(), Kind::Private, move |_, _| {
+            Ok(revision.clone().into_iter().collect())
+        })
+        .await
+    }
+}
+
+impl Builder for Doors {
+    /// No two builds are the same bytes, which is the harder case.
+    async fn build(&self, request: &BuildRequest, _log: &mut dyn BuildLog) -> Outcome<Digest> {
+        let label = |name: &str| request.labels.get(name).cloned().unwrap_or_default();
+        let (commit, version) = (label(labels::REVISION), label(labels::VERSION));
+        let content = format!("{commit} {version} {}", self.mark());
+        let what = format!("build {version}");
+        self.call(what, Kind::Private, move |outside, _| {
+            let image = Digest::of(content.as_bytes());
+            Rc::make_mut(&mut outside.built).insert(image.clone(), content.clone().into_bytes());
+            Ok(image)
+        })
+        .await
+    }
+
+    async fn push(
+        &self,
+        image: &Digest,
+        name: &ImageName,
+        tag: &ImageTag,
+        _credentials: Option<&Credentials>,
+        _log: &mut dyn BuildLog,
+    ) -> Outcome<Digest> {
+        let (built, name, wanted) = (image.clone(), name.to_string(), tag.clone());
+        self.call(format!("push {tag}"), Kind::Write, move |outside, _| {
+            let bytes = [outside.built[&built].as_slice(), b" manifest"].concat();
+            let digest = Digest::of(&bytes);
+            let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+            let manifest = Manifest { bytes, media_type, digest: digest.clone() };
+            outside.repository(&name).put_manifest(&wanted, &manifest);
+            Ok(digest)
+        })
+        .await
+    }
+}
+
+impl Shell for Doors {
+    async fn run(
+        &self,
+        _host: &SshHost,
+        command: &str,
+        input: &Secret,
+        _limit: usize,
+        _deadlines: Deadlines,
+        line: &mut dyn FnMut(&[u8]),
+    ) -> Outcome<Finished> {
+        let text = input.reveal().trim_end().to_owned();
+        let mut request = Request::parse(text.as_bytes()).expect("a request by the protocol");
+        // Drawn by chance, it would be another one each time that this place is worked out.
+        if let Body::Deploy(deploy) = &mut request.body {
+            deploy.deployment = format!("run-{}", self.maker.replace('.', "-")).parse().expect("an id");
+        }
+        let kind = if command == "status" { Kind::Read } else { Kind::Write };
+        let answers = self
+            .call(format!("ssh {command}"), kind, move |outside, _| {
+                Ok(Unnamed(Rc::make_mut(&mut outside.server).ask(&request)))
+            })
+            .await?;
+        for answer in &answers.0 {
+            let text = answer.to_line().expect("an answer");
+            line(text.trim_end().as_bytes());
+        }
+        Ok(Finished { status: 0, stderr: String::new() })
+    }
+}
+
+/// A manifest, shown by its digest.
+#[derive(Clone)]
+struct Named(Option<Manifest>);
+
+impl Debug for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.0.as_ref().map(|manifest| manifest.digest.short()))
+    }
+}
+
+/// Answers, shown without the names of deployments, which are drawn by chance.
+#[derive(Clone)]
+struct Unnamed(Vec<autotag_deploy::deploy::protocol::Answer>);
+
+impl Debug for Unnamed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        use autotag_deploy::deploy::protocol::Answer;
+        for answer in &self.0 {
+            match answer {
+                Answer::Result(outcome) => write!(
+                    f,
+                    "{:?}, {:?} runs",
+                    outcome.end,
+                    outcome.running.as_ref().map(|running| running.version.to_string())
+                )?,
+                Answer::Status(status) => write!(
+                    f,
+                    "{:?} runs, ",
+                    status.running.as_ref().map(|running| running.version.to_string())
+                )?,
+                other => write!(f, "{other:?}, ")?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,256 @@
+//! What runs at the same time: commits, runs, and people who interfere.
+
+use std::pin::Pin;
+use std::rc::Rc;
+
+use autotag_deploy::deploy::protocol::{Body, Configuration, Request, Rollback};
+use autotag_deploy::inputs::run::Cause;
+use autotag_deploy::inputs::{Faults, Order, Run, Said};
+use autotag_deploy::pipeline::{self, Job, Logs, World};
+use autotag_deploy::report::progress::Progress;
+use autotag_deploy::version::git::ObjectId;
+use autotag_deploy::world::ssh::{Deadlines, Shell as _, SshHost};
+use autotag_deploy::world::{BuildEvent, BuildLog, Forge as _, RefUpdate};
+
+use super::doors::Doors;
+use super::program::Ended;
+use super::schedule::{Limits, Simulation};
+use super::{Outside, registry};
+
+/// The image of every scenario.
+pub const IMAGE: &str = "registry.test/org/app";
+
+/// A second image of the same commits; its runs deploy nothing.
+pub const OTHER_IMAGE: &str = "registry.test/org/worker";
+
+/// A run of the action.
+#[derive(Debug, Clone)]
+pub struct RunOf {
+    /// Which of the scenario's commits.
+    pub commit: usize,
+    /// Inputs beside the usual ones.
+    pub inputs: Vec<(&'static str, &'static str)>,
+    /// It makes a GitHub release.
+    pub releases: bool,
+    /// It goes on to the server.
+    pub deploys: bool,
+}
+
+/// Who does something.
+#[derive(Debug, Clone)]
+pub enum Actor {
+    /// CI.
+    Run(RunOf),
+    /// Somebody pushes this tag at this commit, if it is not there.
+    PushesTag(&'static str, usize),
+    /// Somebody rolls the server back, to this version.
+    RollsBack(&'static str),
+}
+
+/// Commits, and who acts on them at the same time.
+pub struct Scenario {
+    /// Its name, for replaying.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    /// How the commits hang together: the parents of each, by number. The last one is main's.
+    pub commits: &'static [&'static [usize]],
+    /// Commits that were released before, one after another.
+    pub before: Vec<RunOf>,
+    /// What happens at once.
+    pub actors: Vec<Actor>,
+    /// The registry hides what does not exist.
+    pub absent: registry::Absent,
+}
+
+/// What a scenario begins with.
+#[derive(Clone)]
+pub struct Start {
+    pub outside: Outside,
+    pub commits: Vec<ObjectId>,
+    /// How many releases there were.
+    pub released: usize,
+}
+
+pub type Work = Pin<Box<dyn Future<Output = Ended>>>;
+
+/// A run of this commit.
+pub fn run_of(commit: usize, bump: &'static str) -> RunOf {
+    RunOf { commit, inputs: vec![("bump", bump)], releases: true, deploys: true }
+}
+
+impl RunOf {
+    /// The second image.
+    #[must_use]
+    pub fn of_the_other_image(self) -> Self {
+        Self { deploys: false, ..self.with("image", OTHER_IMAGE) }
+    }
+
+    /// It ends with `latest`.
+    #[must_use]
+    pub fn without_release(self) -> Self {
+        Self { releases: false, deploys: false, ..self.with("release", "false") }
+    }
+
+    /// One more input.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.inputs.push((name, value));
+        self
+    }
+}
+
+impl Scenario {
+    /// These runs, on a history of commits one after another, with nothing before.
+    pub fn of(name: &'static str, about: &'static str, actors: Vec<Actor>) -> Self {
+        Self {
+            name,
+            about,
+            commits: &[&[], &[0], &[1], &[2]],
+            before: Vec::new(),
+            actors,
+            absent: registry::Absent::Told,
+        }
+    }
+
+    /// With these releases before.
+    #[must_use]
+    pub fn after(mut self, before: Vec<RunOf>) -> Self {
+        self.before = before;
+        self
+    }
+
+    /// With commits that hang together like this.
+    #[must_use]
+    pub fn on(mut self, commits: &'static [&'static [usize]]) -> Self {
+        self.commits = commits;
+        self
+    }
+
+    /// Whether somebody interferes by hand; a run may then end with a conflict.
+    pub fn by_hand(&self) -> bool {
+        self.actors.iter().any(|actor| !matches!(actor, Actor::Run(_)))
+    }
+
+    /// The world before anybody acts.
+    pub async fn start(&self) -> Start {
+        let mut outside = Outside::new(IMAGE);
+        outside.absent = self.absent;
+        let mut commits: Vec<ObjectId> = Vec::new();
+        for (number, parents) in self.commits.iter().enumerate() {
+            let parents: Vec<ObjectId> = parents.iter().map(|parent| commits[*parent].clone()).collect();
+            commits
+                .push(Rc::make_mut(&mut outside.github).commit_with(&format!("commit {number}"), &parents));
+        }
+        Rc::make_mut(&mut outside.github).set_main(commits.last().expect("at least one commit"));
+        let mut start = Start { outside, commits, released: 0 };
+        for run in &self.before {
+            let mut simulation = Simulation::new(&start, vec![Actor::Run(run.clone())], Limits::default());
+            let mut situation = simulation.beginning(&start).await;
+            let ended = simulation.run_alone(&mut situation, 0).await;
+            assert!(ended.is_ok(), "what came before was released: {ended:?}");
+            start.outside = situation.outside;
+            start.released += 1;
+        }
+        start.outside.settle();
+        start
+    }
+}
+
+/// Somebody's work, from its beginning.
+pub fn work(actor: &Actor, commits: &[ObjectId], doors: Doors) -> Work {
+    match actor {
+        Actor::Run(run) => run_work(run, commits[run.commit].clone(), doors),
+        Actor::PushesTag(tag, commit) => {
+            let (tag, commit) = (*tag, commits[*commit].clone());
+            Box::pin(async move {
+                let name = format!("refs/tags/{tag}").parse().expect("a ref's name");
+                let push = RefUpdate { name, before: ObjectId::zero(), after: commit };
+                doors.update_refs(&[push]).await?;
+                Ok(None)
+            })
+        }
+        Actor::RollsBack(version) => {
+            let version = *version;
+            Box::pin(async move {
+                let body = Body::Rollback(Box::new(Rollback {
+                    deployment: "by-a-person".parse().expect("an id"),
+                    to: Some(version.parse().expect("a version")),
+                    configuration: Configuration::Today,
+                    credential: None,
+                    run: String::new(),
+                }));
+                let request = Request { app: "app".parse().expect("a name"), body };
+                let deadline = std::time::Duration::from_secs(1);
+                let deadlines = Deadlines { connect: deadline, idle: deadline, whole: deadline };
+                let line = request.to_line().expect("a request");
+                doors.run(&host(), "rollback", &line, usize::MAX, deadlines, &mut |_| ()).await?;
+                Ok(None)
+            })
+        }
+    }
+}
+
+fn host() -> SshHost {
+    SshHost {
+        host: "server.test".to_owned(),
+        port: 22,
+        user: "autotag-app".to_owned(),
+        key: autotag_deploy::secret::Secret::new("key").expect("a secret"),
+        known_hosts: KNOWN_HOST.parse().expect("a host key"),
+    }
+}
+
+const KNOWN_HOST: &str = "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs";
+
+fn run_work(spec: &RunOf, commit: ObjectId, doors: Doors) -> Work {
+    let mut said = Said::default();
+    let usual = [("command", "release"), ("image", IMAGE), ("github-token", "token")];
+    let server = [
+        ("deploy-host", "server.test"),
+        ("deploy-key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
+        ("deploy-known-hosts", KNOWN_HOST),
+    ];
+    let server = server.iter().filter(|_| spec.deploys);
+    for (name, value) in usual.iter().chain(server).chain(&spec.inputs) {
+        said.set(name, (*value).to_owned());
+    }
+    let run = run_facts(commit);
+    let mut faults = Faults::default();
+    let order = Order::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
+    let purpose = order.purpose(&run, "main");
+    let registry = doors.to(&order.wish.image);
+    Box::pin(async move {
+        let world = World { forge: doors.clone(), registry, builder: doors.clone(), shell: doors };
+        let job = Job { order: &order, run: &run, purpose: &purpose };
+        let mut logs = Logs { build: &mut Silent, deploy: &mut Silent };
+        pipeline::run(&world, job, &Progress::start(), &mut logs).await.map(Some)
+    })
+}
+
+fn run_facts(commit: ObjectId) -> Run {
+    Run {
+        repository: "org/app".to_owned(),
+        commit,
+        cause: Cause::Branch("main".to_owned()),
+        default_branch: Some("main".to_owned()),
+        api_url: "https://api.github.com".to_owned(),
+        graphql_url: "https://api.github.com/graphql".to_owned(),
+        server_url: "https://github.com".to_owned(),
+        actor: "octocat".to_owned(),
+        url: "a simulated run".to_owned(),
+        number: Some((7, 1)),
+        // Nothing is there, so nothing contradicts the commit.
+        workspace: "no-workspace".into(),
+    }
+}
+
+struct Silent;
+
+impl BuildLog for Silent {
+    fn event(&mut self, _event: BuildEvent) {}
+}
+
+impl autotag_deploy::deploy::caller::DeployLog for Silent {
+    fn event(&mut self, _host: &str, _event: autotag_deploy::deploy::caller::DeployEvent<'_>) {}
+}

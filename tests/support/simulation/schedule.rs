@@ -1,0 +1,483 @@
+//! From one situation to the next, by one choice.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::rc::Rc;
+use std::str::FromStr;
+
+use autotag_deploy::pipeline::Ending;
+use autotag_deploy::world::Effect;
+
+use super::Outside;
+use super::doors::{Answer, Call, Kind};
+use super::program::{Ended, Next, Place, Programs};
+use super::scenario::{Actor, Start};
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It is done and answered.
+    Good,
+    /// It shows what was there so many writes ago.
+    Stale(usize),
+    /// It is not done, and that is known: no connection was made.
+    FailsBefore,
+    /// It is done, and the answer is lost.
+    AnswerLost,
+    /// It is given up, and happens later.
+    Late,
+}
+
+/// What happens next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Choice {
+    /// This run's call meets this fate.
+    Call(usize, Fate),
+    /// This run's pause is over.
+    Wake(usize),
+    /// This run is killed, and begins again.
+    Kill(usize),
+    /// A call that was given up happens after all.
+    Happens(usize),
+}
+
+/// What a schedule may do to the runs, in all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// So many calls fail, are lost or come late.
+    pub faults: u8,
+    /// So many kills.
+    pub kills: u8,
+    /// So many lists that lag.
+    pub stale: u8,
+}
+
+/// Which schedules are looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    pub budget: Budget,
+    /// At most so many times another run goes on although the one before could.
+    pub preemptions: Option<u8>,
+    /// A call that nobody else can notice happens at once, in any order.
+    pub reduced: bool,
+}
+
+/// What was done to the runs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Injected {
+    pub failed_before: u32,
+    pub answers_lost: u32,
+    pub late: u32,
+    pub kills: u32,
+    pub stale: u32,
+}
+
+impl Injected {
+    /// Whether a run may have been kept from its end.
+    pub fn hurts(&self) -> bool {
+        self.failed_before + self.answers_lost + self.late + self.kills > 0
+    }
+
+    fn all(&self) -> u32 {
+        self.failed_before + self.answers_lost + self.late + self.kills + self.stale
+    }
+
+    /// By name.
+    pub fn named(&self) -> [(&'static str, u32); 5] {
+        [
+            ("a call fails before it has an effect", self.failed_before),
+            ("an answer is lost after the effect", self.answers_lost),
+            ("an effect comes late", self.late),
+            ("a run is killed", self.kills),
+            ("a list lags", self.stale),
+        ]
+    }
+}
+
+/// Where everything stands.
+#[derive(Clone)]
+pub struct Situation {
+    places: Vec<Place>,
+    pub outside: Outside,
+    /// The world as a number.
+    world: u64,
+    /// Calls that were given up and have not happened yet.
+    ghosts: Vec<Rc<Call>>,
+    left: Budget,
+    pub injected: Injected,
+    preemptions: u8,
+    last: Option<usize>,
+    /// What was found wrong on the way.
+    pub violations: Vec<String>,
+}
+
+/// A scenario's actors, and what is known of their programs.
+pub struct Simulation {
+    pub programs: Programs,
+    pub limits: Limits,
+    /// What happened, in words; only where somebody wants to read it.
+    pub trace: Option<Vec<String>>,
+    /// Where a read leads, by where its run is and by the world that it reads.
+    reads: HashMap<(Place, u64), Place>,
+}
+
+impl Simulation {
+    /// Nothing has happened.
+    pub fn new(start: &Start, actors: Vec<Actor>, limits: Limits) -> Self {
+        let maker = format!("after{}-r", start.released);
+        Self {
+            programs: Programs::new(actors, start.commits.clone(), maker),
+            limits,
+            trace: None,
+            reads: HashMap::new(),
+        }
+    }
+
+    /// All actors stand before their first call.
+    pub async fn beginning(&mut self, start: &Start) -> Situation {
+        let mut places = Vec::new();
+        for run in 0..self.programs.actors().len() {
+            places.push(self.programs.beginning(run, 1).await);
+        }
+        let mut situation = Situation {
+            places,
+            outside: start.outside.clone(),
+            world: 0,
+            ghosts: Vec::new(),
+            left: self.limits.budget,
+            injected: Injected::default(),
+            preemptions: 0,
+            last: None,
+            violations: Vec::new(),
+        };
+        self.look_at_the_world(&mut situation);
+        situation
+    }
+
+    fn look_at_the_world(&self, situation: &mut Situation) {
+        let mut hasher = DefaultHasher::new();
+        situation.outside.fingerprint(self.limits.budget.stale > 0).hash(&mut hasher);
+        situation.world = hasher.finish();
+    }
+
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(line());
+        }
+    }
+
+    /// What happened since somebody wanted to know.
+    pub fn story(&mut self) -> String {
+        let lines = self.trace.take().unwrap_or_default();
+        self.trace = Some(Vec::new());
+        lines.into_iter().fold(String::new(), |text, line| text + &line + "\n")
+    }
+
+    fn next(&self, situation: &Situation, run: usize) -> &Next {
+        self.programs.next(situation.places[run])
+    }
+
+    fn works(&self, situation: &Situation, run: usize) -> bool {
+        !matches!(self.next(situation, run), Next::End(_))
+    }
+
+    /// How this actor's work ended, if it did.
+    pub fn result(&self, situation: &Situation, run: usize) -> Option<Rc<Ended>> {
+        match self.next(situation, run) {
+            Next::End(ended) => Some(Rc::clone(ended)),
+            _ => None,
+        }
+    }
+
+    /// How many calls this actor made in its last try.
+    pub fn calls(&self, situation: &Situation, run: usize) -> usize {
+        self.programs.calls(situation.places[run])
+    }
+
+    /// What can happen next. Nothing: it is over.
+    pub fn choices(&self, situation: &Situation) -> Vec<Choice> {
+        let mut choices = Vec::new();
+        let actors = self.programs.actors().len();
+        // The one that went on last comes first: so the first schedule is the one without preemption.
+        let rest = (0..actors).filter(|run| Some(*run) != situation.last);
+        for run in situation.last.into_iter().chain(rest) {
+            let call = match self.next(situation, run) {
+                Next::End(_) => continue,
+                // A pause disturbs nobody.
+                Next::Pause if self.limits.reduced => return vec![Choice::Wake(run)],
+                Next::Pause => {
+                    choices.push(Choice::Wake(run));
+                    continue;
+                }
+                Next::Call(call) => call,
+            };
+            if self.limits.reduced && call.kind == Kind::Private {
+                return vec![Choice::Call(run, Fate::Good)];
+            }
+            let is_spent = self.limits.preemptions.is_some_and(|most| situation.preemptions >= most);
+            if is_spent && self.preempts(situation, run) {
+                continue;
+            }
+            self.add_calls(situation, run, call, &mut choices);
+        }
+        choices.extend((0..situation.ghosts.len()).map(Choice::Happens));
+        choices
+    }
+
+    fn add_calls(&self, situation: &Situation, run: usize, call: &Call, choices: &mut Vec<Choice>) {
+        let left = situation.left;
+        choices.push(Choice::Call(run, Fate::Good));
+        if let Kind::List(list) = &call.kind
+            && left.stale > 0
+        {
+            let longest = situation.outside.longest_lag(list);
+            choices.extend((1..=longest).map(|lag| Choice::Call(run, Fate::Stale(lag))));
+        }
+        if !matches!(self.programs.actors()[run], Actor::Run(_)) {
+            return;
+        }
+        if left.faults > 0 {
+            choices.push(Choice::Call(run, Fate::FailsBefore));
+            if call.kind == Kind::Write {
+                choices.extend([Choice::Call(run, Fate::AnswerLost), Choice::Call(run, Fate::Late)]);
+            }
+        }
+        if left.kills > 0 && call.kind != Kind::Private {
+            choices.push(Choice::Kill(run));
+        }
+    }
+
+    fn preempts(&self, situation: &Situation, run: usize) -> bool {
+        situation.last.is_some_and(|last| last != run && self.works(situation, last))
+    }
+
+    /// Goes on by one choice.
+    pub async fn take(&mut self, situation: &mut Situation, choice: Choice) {
+        match choice {
+            Choice::Call(run, fate) => {
+                self.goes_on(situation, run);
+                self.call(situation, run, fate).await;
+            }
+            Choice::Wake(run) => {
+                let place = self.programs.awake(situation.places[run]).await;
+                self.arrive(situation, run, place).await;
+            }
+            Choice::Kill(run) => {
+                self.goes_on(situation, run);
+                self.note(|| format!("  {run} is killed"));
+                situation.left.kills = situation.left.kills.saturating_sub(1);
+                situation.injected.kills += 1;
+                self.begin_again(situation, run).await;
+            }
+            Choice::Happens(place) => {
+                let call = situation.ghosts.remove(place);
+                self.note(|| format!("  late: {}", call.what));
+                call.happens(&mut situation.outside, 0);
+                self.look_at_the_world(situation);
+            }
+        }
+    }
+
+    fn goes_on(&self, situation: &mut Situation, run: usize) {
+        if self.preempts(situation, run) {
+            situation.preemptions = situation.preemptions.saturating_add(1);
+        }
+        situation.last = Some(run);
+    }
+
+    async fn call(&mut self, situation: &mut Situation, run: usize, fate: Fate) {
+        let Next::Call(call) = self.next(situation, run) else { panic!("{run} waits for no answer") };
+        let call = Rc::clone(call);
+        let from = (situation.places[run], situation.world);
+        let is_read = fate == Fate::Good && matches!(call.kind, Kind::Read | Kind::List(_));
+        if is_read
+            && self.trace.is_none()
+            && let Some(place) = self.reads.get(&from)
+        {
+            let place = *place;
+            return self.arrive(situation, run, place).await;
+        }
+        let answer = meet(situation, &call, fate);
+        if call.kind == Kind::Write {
+            self.look_at_the_world(situation);
+        }
+        let attempt = self.programs.attempt(situation.places[run]);
+        self.note(|| {
+            let fate = if fate == Fate::Good { String::new() } else { format!(" [{fate:?}]") };
+            format!("  {run}.{attempt}: {}{fate}\n         -> {}", call.what, shortened(&answer.shown))
+        });
+        let place = self.programs.told(from.0, &call, &answer).await;
+        if is_read {
+            self.reads.insert(from, place);
+        }
+        self.arrive(situation, run, place).await;
+    }
+
+    /// The actor is somewhere else now, perhaps at its end.
+    async fn arrive(&mut self, situation: &mut Situation, run: usize, place: Place) {
+        situation.places[run] = place;
+        let Next::End(ended) = self.programs.next(place) else { return };
+        let ended = Rc::clone(ended);
+        let told = match &*ended {
+            Ok(ending) => ending.as_ref().map_or("done".to_owned(), words),
+            Err(failure) => format!("failed: {failure}"),
+        };
+        self.note(|| format!("  {run} ends: {told}"));
+        if ended.is_ok() && self.programs.list_failed(place) {
+            situation
+                .violations
+                .push(format!("9 (no guess): run {run} went on after a list had failed: {told}"));
+        }
+        // Somebody presses "re-run".
+        let again = self.programs.attempt(place) <= situation.injected.all();
+        if !is_whole(&ended) && situation.injected.hurts() && again {
+            self.begin_again(situation, run).await;
+        }
+    }
+
+    async fn begin_again(&mut self, situation: &mut Situation, run: usize) {
+        let attempt = self.programs.attempt(situation.places[run]) + 1;
+        situation.places[run] = self.programs.beginning(run, attempt).await;
+    }
+
+    /// All that the future depends on, as one number.
+    pub fn key(&self, situation: &Situation) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        situation.places.hash(&mut hasher);
+        (situation.world, situation.left, situation.injected, situation.violations.len()).hash(&mut hasher);
+        situation.ghosts.iter().map(|call| &call.what).collect::<Vec<_>>().hash(&mut hasher);
+        if self.limits.preemptions.is_some() {
+            (situation.preemptions, situation.last).hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    /// Does this actor's work again, alone and undisturbed, to its end.
+    pub async fn run_alone(&mut self, situation: &mut Situation, run: usize) -> Rc<Ended> {
+        situation.left = Budget::default();
+        situation.injected = Injected::default();
+        self.begin_again(situation, run).await;
+        loop {
+            match self.next(situation, run) {
+                Next::End(ended) => return Rc::clone(ended),
+                Next::Pause => self.take(situation, Choice::Wake(run)).await,
+                Next::Call(_) => self.take(situation, Choice::Call(run, Fate::Good)).await,
+            }
+        }
+    }
+}
+
+/// The call meets its fate; what its maker is told.
+fn meet(situation: &mut Situation, call: &Rc<Call>, fate: Fate) -> Answer {
+    if matches!(fate, Fate::FailsBefore | Fate::AnswerLost | Fate::Late) {
+        situation.left.faults = situation.left.faults.saturating_sub(1);
+    }
+    match fate {
+        Fate::Good => call.happens(&mut situation.outside, 0),
+        Fate::Stale(lag) => {
+            situation.left.stale = situation.left.stale.saturating_sub(1);
+            situation.injected.stale += 1;
+            call.happens(&mut situation.outside, lag)
+        }
+        Fate::FailsBefore => {
+            situation.injected.failed_before += 1;
+            call.fails("connection refused", Effect::None)
+        }
+        Fate::AnswerLost => {
+            situation.injected.answers_lost += 1;
+            call.happens(&mut situation.outside, 0);
+            call.fails("the connection was lost", Effect::Unknown)
+        }
+        Fate::Late => {
+            situation.injected.late += 1;
+            situation.ghosts.push(Rc::clone(call));
+            call.fails("no answer within the deadline", Effect::Unknown)
+        }
+    }
+}
+
+/// Of a long answer its beginning.
+fn shortened(text: &str) -> String {
+    const LONGEST: usize = 160;
+    let cut: String = text.chars().take(LONGEST).collect();
+    if cut.len() < text.len() { format!("{cut}…") } else { cut }
+}
+
+impl Situation {
+    /// What each repository, GitHub and the server found wrong, too.
+    pub fn all_violations(&self) -> Vec<String> {
+        let repositories = self.outside.repositories.values().flat_map(|repository| &repository.violations);
+        let others = self.outside.github.violations.iter().chain(&self.outside.server.violations);
+        self.violations.iter().chain(repositories).chain(others).cloned().collect()
+    }
+}
+
+/// Whether a job with this result is green.
+pub fn is_whole(result: &Ended) -> bool {
+    match result {
+        Err(_) => false,
+        Ok(ending) => {
+            let deployment = ending.as_ref().and_then(Ending::deployment);
+            deployment.is_none_or(|deployment| deployment.failure.is_none())
+        }
+    }
+}
+
+/// An ending in a few words.
+pub fn words(ending: &Ending) -> String {
+    match ending {
+        Ending::Released(released) => {
+            let word = if released.resumed { "resumed" } else { "released" };
+            let deployed = match &released.deployment {
+                Some(deployment) if deployment.deployed() => ", deployed",
+                Some(deployment) if deployment.failure.is_some() => ", deployment failed",
+                Some(_) => ", a newer one serves",
+                None => "",
+            };
+            format!("{word} {}{deployed}", released.known.claim.version)
+        }
+        Ending::Superseded(superseded) => format!("superseded by {}", superseded.by.claim.version),
+        other => format!("{other:?}"),
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Call(run, Fate::Good) => write!(f, "{run}"),
+            Self::Call(run, Fate::Stale(lag)) => write!(f, "{run}s{lag}"),
+            Self::Call(run, Fate::FailsBefore) => write!(f, "{run}f"),
+            Self::Call(run, Fate::AnswerLost) => write!(f, "{run}l"),
+            Self::Call(run, Fate::Late) => write!(f, "{run}t"),
+            Self::Wake(run) => write!(f, "{run}w"),
+            Self::Kill(run) => write!(f, "{run}k"),
+            Self::Happens(place) => write!(f, "{place}h"),
+        }
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("{text:?}: expected a number and one of the letters s, f, l, t, w, k, h, or none");
+        let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
+        let number = text[..end].parse().map_err(|_| wrong())?;
+        let fate = |fate| Ok(Self::Call(number, fate));
+        match &text[end..] {
+            "" => fate(Fate::Good),
+            "f" => fate(Fate::FailsBefore),
+            "l" => fate(Fate::AnswerLost),
+            "t" => fate(Fate::Late),
+            "w" => Ok(Self::Wake(number)),
+            "k" => Ok(Self::Kill(number)),
+            "h" => Ok(Self::Happens(number)),
+            stale => match stale.strip_prefix('s').and_then(|lag| lag.parse().ok()) {
+                Some(lag) => fate(Fate::Stale(lag)),
+                None => Err(wrong()),
+            },
+        }
+    }
+}

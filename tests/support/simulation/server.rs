@@ -1,0 +1,168 @@
+//! A server in memory: the receiver's own admission and its own rollout machine, over containers that always
+//! become healthy. One request is one step, as the receiver's lock makes it.
+
+use std::fmt::Write as _;
+
+use autotag_deploy::deploy::protocol::{
+    Answer, Because, Body, End, Outcome as Told, Refused, Request, Running, Status,
+};
+use autotag_deploy::image::reference::Digest;
+use autotag_deploy::receiver::admit::{self, Admitted};
+use autotag_deploy::receiver::app_file::AppFile;
+use autotag_deploy::receiver::config_hash::ConfigHash;
+use autotag_deploy::receiver::rollout::{Event, Rollout, Step, Verdict};
+use autotag_deploy::receiver::state::{Phase, Purpose, Record, Release, State};
+use autotag_deploy::world::clock;
+use semver::Version;
+
+/// The server of one application.
+#[derive(Debug, Clone)]
+pub struct Server {
+    file: AppFile,
+    state: State,
+    /// Every version that traffic was switched to, in order.
+    pub switched: Vec<Version>,
+    /// What nobody may ever do.
+    pub violations: Vec<String>,
+}
+
+impl Server {
+    /// Nothing was ever deployed.
+    pub fn new(image: &str) -> Self {
+        let text = format!("image: {image}\nport: 80\nlisten: 127.0.0.1:8080\nhealth: {{path: /}}\n");
+        Self {
+            file: AppFile::parse(&text).expect("an app file"),
+            state: State::new("app".parse().expect("a name")),
+            switched: Vec::new(),
+            violations: Vec::new(),
+        }
+    }
+
+    /// What serves.
+    pub fn serving(&self) -> Option<Running> {
+        self.state.active().map(|active| active.release.running())
+    }
+
+    /// Versions that were rolled back.
+    pub fn is_bad(&self, version: &Version) -> bool {
+        self.state.bad.contains_key(version)
+    }
+
+    /// Everything that decides how things go on, but for the names of deployments, which are drawn by chance.
+    pub fn fingerprint(&self) -> String {
+        let mut text = format!("{:?}{:?}", self.state.highest, self.state.bad.keys());
+        let release = |release: &Release| format!("{}@{}", release.version, release.digest.short());
+        if let Some(active) = self.state.active() {
+            let _ = write!(text, "{}", release(&active.release));
+        }
+        for Record { release: done, failure } in &self.state.history {
+            let _ = write!(text, " {}{}", release(done), failure.is_some());
+        }
+        text
+    }
+
+    /// One request, as `serve` treats it under its lock.
+    pub fn ask(&mut self, request: &Request) -> Vec<Answer> {
+        let mut answers = Vec::new();
+        let (end, deployment) = match &request.body {
+            Body::Deploy(deploy) => {
+                let config = ConfigHash::of(&self.file, &deploy.environment);
+                let admitted = admit::deploy(deploy, &self.file, &self.state, &config, clock::now());
+                (self.carry_out(admitted, deploy.by_name), Some(deploy.deployment.clone()))
+            }
+            Body::Rollback(rollback) => {
+                let admitted = match admit::known_rollback(rollback, &self.state) {
+                    Ok(Some(known)) => Ok(Admitted::Known(known)),
+                    Err(refused) => Err(refused),
+                    Ok(None) => {
+                        admit::rollback_target(rollback.to.as_ref(), &self.state).and_then(|target| {
+                            let config = target.release.config.clone();
+                            admit::rollback(rollback, target, &self.file, &self.state, &config, clock::now())
+                        })
+                    }
+                };
+                (self.carry_out(admitted, true), Some(rollback.deployment.clone()))
+            }
+            Body::Status { .. } => {
+                answers.push(Answer::Status(Box::new(Status {
+                    running: self.serving(),
+                    drift: Vec::new(),
+                    bad: self.state.bad.keys().cloned().collect(),
+                    busy: None,
+                    highest: self.state.highest.clone(),
+                    asked: None,
+                })));
+                (End::Told {}, None)
+            }
+            other => panic!("nobody asks a simulated server for this: {other:?}"),
+        };
+        answers.push(Answer::Result(Box::new(Told {
+            end,
+            running: self.serving(),
+            deployment,
+            milliseconds: 1,
+        })));
+        answers
+    }
+
+    fn carry_out(&mut self, admitted: Result<Admitted, Refused>, by_name: bool) -> End {
+        match admitted {
+            Err(refused) => End::Refused { because: refused.because, message: refused.message },
+            Ok(Admitted::Unchanged(_)) => End::Unchanged {},
+            Ok(Admitted::Known(record)) => match (record.failure, record.release.purpose) {
+                (Some(failure), _) => End::Failed { step: failure.step, message: failure.why },
+                (None, Purpose::Rollback) => End::RolledBack {},
+                (None, Purpose::Deploy) => End::Deployed {},
+            },
+            Ok(Admitted::RollOut(release)) => self.roll_out(release, by_name),
+        }
+    }
+
+    fn roll_out(&mut self, release: Release, by_name: bool) -> End {
+        let mut rollout = match Rollout::begin(self.state.clone(), release) {
+            Ok(rollout) => rollout,
+            Err(unfinished) => {
+                return End::Refused { because: Because::Unfinished, message: unfinished.to_string() };
+            }
+        };
+        loop {
+            let event = match rollout.step() {
+                Step::End(ending) => {
+                    self.state = rollout.state().clone();
+                    assert!(matches!(self.state.change, Phase::Steady { .. }), "nothing fails here");
+                    return match ending.verdict {
+                        Verdict::Serves(release) if release.purpose == Purpose::Rollback => {
+                            End::RolledBack {}
+                        }
+                        _ => End::Deployed {},
+                    };
+                }
+                Step::Create(release) => {
+                    let name = Digest::of(format!("{} {}", release.deployment, release.digest).as_bytes());
+                    let id = name.as_str()["sha256:".len()..].parse().expect("64 digits");
+                    Event::Created(id)
+                }
+                Step::Switch(to) => {
+                    self.note_switch(&to.release.version, by_name);
+                    Event::Done
+                }
+                _ => Event::Done,
+            };
+            rollout = rollout.next(event);
+        }
+    }
+
+    fn note_switch(&mut self, version: &Version, by_name: bool) {
+        let above = self
+            .switched
+            .iter()
+            .all(|before| before < version || (before == version && !self.is_bad(version)));
+        if !above && !by_name {
+            self.violations.push(format!(
+                "4 (production): {version} was switched to after {:?}, and nobody asked for it by name",
+                self.switched.iter().map(ToString::to_string).collect::<Vec<_>>()
+            ));
+        }
+        self.switched.push(version.clone());
+    }
+}

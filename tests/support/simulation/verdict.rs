@@ -1,0 +1,222 @@
+//! What must hold when all is over, whatever the schedule was.
+
+use autotag_deploy::image::reference::Digest;
+use autotag_deploy::pipeline::Ending;
+use autotag_deploy::version::claim::{Claim, Kind, Known};
+use autotag_deploy::version::git::ObjectId;
+use semver::Version;
+
+use super::Outside;
+use super::scenario::{Actor, IMAGE, RunOf};
+use super::schedule::{Simulation, Situation, is_whole, words};
+
+/// Checks an execution that is over, then runs every job again, alone, and checks that this converges.
+///
+/// `undisturbed`: there were no faults, so that nothing may be left to a later run.
+pub async fn judge(simulation: &mut Simulation, situation: &mut Situation, undisturbed: bool) -> Vec<String> {
+    let mut wrong = situation.all_violations();
+    wrong.extend(order_of_claims(&situation.outside));
+    let by_hand = simulation.programs.actors().iter().any(|actor| !matches!(actor, Actor::Run(_)));
+    if undisturbed {
+        wrong.extend(all_ended_well(simulation, situation, by_hand));
+        if !by_hand {
+            wrong.extend(whole(&situation.outside));
+            wrong.extend(newest_is_out(simulation, &situation.outside));
+        }
+    }
+    if !wrong.is_empty() {
+        return wrong;
+    }
+    let before = claims(&situation.outside).len();
+    situation.outside.settle();
+    // Twice: what the first re-run of an old commit could not see yet, the second one does.
+    for round in 0..2 {
+        for run in 0..simulation.programs.actors().len() {
+            if !matches!(simulation.programs.actors()[run], Actor::Run(_)) {
+                continue;
+            }
+            let result = simulation.run_alone(situation, run).await;
+            if !is_whole(&result) && !by_hand {
+                let told = match &*result {
+                    Ok(ending) => format!("{ending:?}"),
+                    Err(failure) => failure.to_string(),
+                };
+                wrong.push(format!("2 (resumable): run {run} again, alone (round {round}): {told}"));
+            }
+        }
+    }
+    wrong.extend(situation.all_violations());
+    wrong.extend(order_of_claims(&situation.outside));
+    if !by_hand {
+        wrong.extend(whole(&situation.outside).into_iter().map(|fault| format!("{fault}, after re-runs")));
+        wrong.extend(
+            newest_is_out(simulation, &situation.outside)
+                .into_iter()
+                .map(|fault| format!("{fault}, after re-runs")),
+        );
+    }
+    let after = claims(&situation.outside).len();
+    if undisturbed && before != after && !by_hand {
+        wrong.push(format!("2 (resumable): re-runs made {} further claims", after - before));
+    }
+    wrong
+}
+
+/// The claims, the oldest first.
+pub fn claims(outside: &Outside) -> Vec<Known> {
+    let mut claims = Vec::new();
+    let mut next = outside.github.reference("refs/autotag/v/head").cloned();
+    while let Some(id) = next.take() {
+        let object = outside.github.object(&id).expect("a claim's object");
+        let claim = Claim::parse(&object.message).expect("a claim");
+        next.clone_from(&claim.previous);
+        claims.push(Known { id, claim });
+    }
+    claims.reverse();
+    claims
+}
+
+/// Invariants 1 and 4: one commit has one version, and versions rise along the order of commits.
+fn order_of_claims(outside: &Outside) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let all = claims(outside);
+    let versions: Vec<&Claim> =
+        all.iter().map(|known| &known.claim).filter(|claim| claim.kind == Kind::Version).collect();
+    for (place, later) in versions.iter().enumerate() {
+        for earlier in &versions[..place] {
+            let (old, new) = (&earlier.version, &later.version);
+            if earlier.commit == later.commit {
+                wrong.push(format!("1 (unique): one commit has {old} and {new}"));
+            }
+            if old >= new {
+                wrong.push(format!("1 (unique): {new} was claimed after {old}"));
+            }
+            if outside.github.contains(&earlier.commit, &later.commit) {
+                wrong.push(format!("4 (order): {new} is of an older commit than {old}"));
+            }
+        }
+    }
+    for known in &all {
+        let tag = format!("refs/tags/v{}", known.claim.version);
+        match outside.github.reference(&tag) {
+            Some(id) if *outside.github.peel(id) == known.claim.commit => {}
+            other => {
+                wrong.push(format!("1 (unique): {tag} is {other:?}, claimed for {}", known.claim.commit))
+            }
+        }
+    }
+    wrong
+}
+
+fn all_ended_well(simulation: &Simulation, situation: &Situation, by_hand: bool) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for run in 0..simulation.programs.actors().len() {
+        match simulation.result(situation, run) {
+            Some(result) if is_whole(&result) => {}
+            // A person may take a version away under a run's hands; the run says so.
+            Some(result) if by_hand && result.is_err() => {}
+            other => {
+                wrong.push(format!("2 (resumable): run {run} was not disturbed and ended so: {other:?}"))
+            }
+        }
+    }
+    wrong
+}
+
+/// Invariants 2, 3 and 4: what is claimed is published and released, `latest`, GitHub's Latest and the server
+/// have the highest.
+fn whole(outside: &Outside) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut highest: Option<(Version, Digest)> = None;
+    for Known { claim, .. } in claims(outside) {
+        let Some(repository) = outside.repositories.get(&claim.image.to_string()) else {
+            wrong.push(format!("2 (whole): {} has no repository", claim.image));
+            continue;
+        };
+        let published = repository.tagged(&claim.version.to_string());
+        if published != Some(&claim.digest) {
+            wrong.push(format!("2 (whole): {}:{} is {published:?}", claim.image, claim.version));
+        }
+        let releases =
+            outside.github.releases().filter(|release| release.tag == format!("v{}", claim.version));
+        let bodies: Vec<&str> = releases.map(|release| release.body.as_str()).collect();
+        if bodies.len() > 1 || bodies.iter().any(|body| !body.contains(claim.digest.as_str())) {
+            wrong.push(format!("2 (whole): {} has the releases {bodies:?}", claim.version));
+        }
+        if claim.image.to_string() == IMAGE {
+            highest = highest.max(Some((claim.version, claim.digest)));
+        }
+    }
+    if let Some((version, digest)) = &highest {
+        let latest = outside.repositories.get(IMAGE).and_then(|repository| repository.tagged("latest"));
+        if latest != Some(digest) {
+            wrong.push(format!("3 (latest): it is {latest:?}, and {version} is the highest"));
+        }
+        let released: Option<Version> =
+            outside.github.releases().filter_map(|release| release.tag.strip_prefix('v')?.parse().ok()).max();
+        let shown = outside.github.shown_as_latest();
+        if shown != released.as_ref().map(|version| format!("v{version}")) {
+            wrong
+                .push(format!("3 (latest): GitHub shows {shown:?}, and {released:?} is the highest release"));
+        }
+    }
+    wrong
+}
+
+/// The newest of the commits that have a run got a version; it serves, and its release is there.
+fn newest_is_out(simulation: &Simulation, outside: &Outside) -> Vec<String> {
+    let runs: Vec<&RunOf> = simulation
+        .programs
+        .actors()
+        .iter()
+        .filter_map(|actor| if let Actor::Run(run) = actor { Some(run) } else { None })
+        .collect();
+    let commit = |run: &RunOf| simulation.programs.commits()[run.commit].clone();
+    let is_newest = |outside: &Outside, of: &ObjectId| {
+        runs.iter().all(|other| {
+            let other = commit(other);
+            other == *of || !outside.github.contains(&other, of)
+        })
+    };
+    let mut wrong = Vec::new();
+    let all = claims(outside);
+    for run in runs.iter().filter(|run| is_newest(outside, &commit(run))) {
+        let mine = all.iter().find(|known| known.claim.commit == commit(run));
+        let Some(Known { claim, .. }) = mine else {
+            wrong.push(format!("4 (order): the newest commit {} has no version", run.commit));
+            continue;
+        };
+        if run.releases
+            && !outside.github.releases().any(|release| release.tag == format!("v{}", claim.version))
+        {
+            wrong.push(format!("2 (whole): {} has no release", claim.version));
+        }
+    }
+    let highest = all.iter().filter(|known| known.claim.image.to_string() == IMAGE);
+    let highest = highest.map(|known| &known.claim).max_by_key(|claim| claim.version.clone());
+    let serving = outside.server.serving();
+    let deploys = runs.iter().any(|run| run.deploys);
+    if deploys && serving.as_ref().map(|running| &running.digest) != highest.map(|claim| &claim.digest) {
+        wrong.push(format!(
+            "4 (production): {:?} serves, and {:?} is the highest",
+            serving.map(|running| running.version.to_string()),
+            highest.map(|claim| claim.version.to_string())
+        ));
+    }
+    wrong
+}
+
+/// How all actors ended, for counting what schedules came to.
+pub fn outcome(simulation: &Simulation, situation: &Situation) -> String {
+    let each = (0..simulation.programs.actors().len()).map(|run| {
+        match simulation.result(situation, run).as_deref() {
+            Some(Ok(ending)) => ending.as_ref().map_or("done".to_owned(), |ending| match ending {
+                Ending::Superseded(_) => "superseded".to_owned(),
+                other => words(other),
+            }),
+            Some(Err(failure)) => format!("failed ({:?})", failure.kind),
+            None => "unfinished".to_owned(),
+        }
+    });
+    each.collect::<Vec<_>>().join(" | ")
+}

@@ -4,6 +4,8 @@
 //! A run under faults may fail; it may never lie. Once the faults are over, every commit is run again, and
 //! then everything must be as if nothing had ever gone wrong.
 
+mod behind;
 mod round;
 
+mod effects;
 mod faults;

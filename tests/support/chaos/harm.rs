@@ -4,7 +4,6 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
-use super::Side;
 use super::exchange::{Answer, Request};
 use crate::support::clock::now;
 use crate::support::tiny_image::{MANIFEST, TinyImage};
@@ -77,17 +76,19 @@ impl Harm {
         }
     }
 
-    /// Whether it can happen to this request at all.
-    pub fn can_meet(self, side: Side, request: &Request) -> bool {
-        let is_manifest = side == Side::Registry && request.target.contains("/manifests/");
+    /// Whether it can happen to this request at all: a login has to be there to run out.
+    pub fn can_meet(self, request: &Request) -> bool {
+        self.is_for(&request.line()) && (self != Self::Expired || request.header("authorization").is_some())
+    }
+
+    /// Whether it means anything for such a request: `PUT */manifests/1.0.0`.
+    pub fn is_for(self, line: &str) -> bool {
+        let (is_manifest, is_put) = (line.contains("/manifests/"), line.starts_with("PUT "));
         match self {
-            Self::Expired => request.header("authorization").is_some(),
             Self::OtherDigest => is_manifest,
-            Self::OtherBytes => is_manifest && request.method == "GET",
+            Self::OtherBytes => is_manifest && !is_put,
             // A registry's answer to a PUT has no body.
-            Self::Truncated | Self::Malformed | Self::WrongType => {
-                side == Side::GitHub || request.method == "GET"
-            }
+            Self::Truncated | Self::Malformed | Self::WrongType => !is_put,
             _ => true,
         }
     }
@@ -161,7 +162,7 @@ impl Dice {
     }
 
     /// What happens to the next request, with a number for choices within it.
-    pub fn next(&mut self, side: Side, request: &Request) -> Option<(Harm, u64)> {
+    pub fn next(&mut self, request: &Request) -> Option<(Harm, u64)> {
         // Of the requests the fewest change something, and those are what it is about.
         let one_in = if request.method == "GET" { 10 } else { 3 };
         if self.left == 0 || !self.random.random_ratio(1, one_in) {
@@ -191,7 +192,7 @@ impl Dice {
         ];
         let harm = kinds[self.random.random_range(0..kinds.len())];
         let chance = self.random.random();
-        harm.can_meet(side, request).then(|| {
+        harm.can_meet(request).then(|| {
             self.left -= 1;
             (harm, chance)
         })

@@ -268,10 +268,11 @@ impl Shared {
         if let Some(login) = request.header("authorization") {
             state.login = Some(login.to_owned());
         }
-        let wanted = state.wanted.iter().position(|(pattern, _)| fits(pattern, &line));
+        let wanted =
+            state.wanted.iter().position(|(pattern, harm)| fits(pattern, &line) && harm.can_meet(request));
         let met = match wanted {
             Some(place) => Some((state.wanted.remove(place).1, 0)),
-            None => state.dice.next(self.side, request),
+            None => state.dice.next(request),
         };
         if let Some((harm, _)) = met {
             state.struck.push((harm, line));

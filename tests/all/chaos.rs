@@ -7,5 +7,6 @@
 mod behind;
 mod round;
 
+mod answers;
 mod effects;
 mod faults;

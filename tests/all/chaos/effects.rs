@@ -1,9 +1,12 @@
 //! Every fault at every request that changes something, one at a time: none is left to chance.
+//!
+//! All of them at length; a third of them, in a fixed pattern, where time is short.
 
 use std::sync::Mutex;
 
 use super::behind::Behind;
 use crate::support::chaos::{Harm, Wait};
+use crate::support::torture::at_length;
 
 /// The requests of a release that change something, in their order. The second merge's release is looked
 /// at, so that each of them moves something from where it was.
@@ -51,8 +54,15 @@ fn is_sat_out(harm: Harm, effect: &str) -> bool {
 
 #[test]
 fn each_fault_at_each_effect_is_sat_out_or_said_and_then_converges() {
-    let cases: Vec<(Harm, &str)> =
-        HARMS.into_iter().flat_map(|harm| EFFECTS.map(|effect| (harm, effect))).collect();
+    let mut cases = Vec::new();
+    for (row, harm) in HARMS.into_iter().enumerate() {
+        for (column, effect) in EFFECTS.into_iter().enumerate() {
+            // Where time is short, a third of them: each fault at two effects.
+            if harm.is_for(effect) && (at_length() || (row + column) % 3 == 0) {
+                cases.push((harm, effect));
+            }
+        }
+    }
     let next = Mutex::new(cases.into_iter());
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -74,12 +84,7 @@ fn one(harm: Harm, effect: &str) {
     let chaos = if effect.starts_with("PUT") { &behind.registry } else { &behind.github };
     chaos.strike(effect, harm);
     let run = behind.run(1).finish();
-    let struck = chaos.take_struck();
-    if struck.is_empty() {
-        // This fault cannot meet such a request: a digest that GitHub would name, say.
-        assert!(!harm.is_for(effect), "{} never came to {effect}: {run}", harm.name());
-        return;
-    }
+    assert_eq!(chaos.take_struck().len(), 1, "{} at {effect}: {run}", harm.name());
     behind.must_be_true(1, &run);
     if is_sat_out(harm, effect) {
         assert_eq!(run.output("outcome"), "released", "{} at {effect}: {run}", harm.name());

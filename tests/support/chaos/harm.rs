@@ -109,7 +109,9 @@ impl Harm {
             }
             Self::WrongType => answer.set("content-type", "text/html; charset=utf-8"),
             Self::OtherDigest => answer.set("docker-content-digest", &format!("sha256:{}", "0".repeat(64))),
-            Self::OtherBytes if answer.is_manifest() => {
+            // Where there is nothing, too.
+            Self::OtherBytes if answer.is_manifest() || answer.status == 404 => {
+                answer.status = 200;
                 let other = TinyImage::labelled(&[("lie", &chance.to_string())]);
                 answer.set("content-type", MANIFEST);
                 answer.set("docker-content-digest", other.digest().as_str());

@@ -10,3 +10,4 @@ mod round;
 mod answers;
 mod effects;
 mod faults;
+mod signals;

@@ -8,6 +8,7 @@ mod behind;
 mod round;
 
 mod answers;
+mod deployed;
 mod effects;
 mod faults;
 mod signals;

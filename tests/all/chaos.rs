@@ -11,4 +11,5 @@ mod answers;
 mod deployed;
 mod effects;
 mod faults;
+mod pushes;
 mod signals;

@@ -43,7 +43,6 @@ const HARMS: [Harm; 17] = [
 /// happened, or can be looked up.
 fn is_sat_out(harm: Harm, effect: &str) -> bool {
     match harm {
-        Harm::Slow | Harm::WrongType | Harm::Busy(429, _) => true,
         Harm::Redirected | Harm::OtherDigest | Harm::Expired => false,
         // The claim and the release are looked up. So is what can be put or posted twice; but an answer that
         // says "done" and nothing else is repeated by nobody.

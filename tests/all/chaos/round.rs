@@ -53,6 +53,8 @@ impl Round {
         while !order.is_empty() {
             let wave: Vec<usize> = order.drain(..self.random.random_range(1..=order.len().min(3))).collect();
             let most = plan.faults * u32::try_from(wave.len()).expect("small");
+            // What was just written is not listed yet, by up to so many writes.
+            self.behind.project.github.lag_lists(self.random.random_range(0..4));
             for chaos in [&self.behind.github, &self.behind.registry] {
                 chaos.throw(Dice::new(self.random.random(), most));
             }

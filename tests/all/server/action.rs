@@ -44,7 +44,7 @@ impl Way {
 
     /// An image of this commit that was built before its version was known. It answers the commit's digits.
     pub fn pushed_unversioned(&self, commit: &ObjectId, environment: &[(&str, &str)]) -> Digest {
-        let image = AppImage::answering(&commit.short()).commit(commit.as_str());
+        let image = AppImage::answering(commit.short()).commit(commit.as_str());
         let image = environment.iter().fold(image, |image, (name, value)| image.environment(name, value));
         let image = image.label("registry", self.project.registry.host());
         self.project.registry.put("org/app", &format!("ci-{}", commit.short()), &image.for_registry())

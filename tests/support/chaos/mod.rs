@@ -192,7 +192,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             continue;
         };
         if harm == Harm::Reset {
-            return reset(stream);
+            return reset(&stream);
         }
         if harm == Harm::Expired {
             request.remove("authorization");
@@ -206,7 +206,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
         };
         let bytes = harm.spoil(answer, chance).on_the_wire();
         match harm {
-            Harm::LostByReset => return reset(stream),
+            Harm::LostByReset => return reset(&stream),
             Harm::Lost => return Ok(()),
             Harm::HalfClosed => {
                 stream.get_mut().shutdown().await?;
@@ -231,8 +231,8 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     Ok(())
 }
 
-/// Not an end, but RST: what was not read yet is thrown away at both sides.
-fn reset(stream: BufReader<TcpStream>) -> io::Result<()> {
+/// The socket's end, which is near, is to be RST: what was not read yet is thrown away at both sides.
+fn reset(stream: &BufReader<TcpStream>) -> io::Result<()> {
     socket2::SockRef::from(stream.get_ref()).set_linger(Some(Duration::ZERO))
 }
 

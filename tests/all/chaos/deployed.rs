@@ -1,6 +1,7 @@
 //! Runs that deploy, to one real server by a real sshd: at once, in order, cut off, cancelled.
 
 use autotag_deploy::deploy::protocol::End;
+use autotag_deploy::image::reference::Digest;
 use autotag_deploy::version::git::ObjectId;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -29,8 +30,11 @@ fn the_newest_serves(way: &Way, newest: &ObjectId) {
     assert!(versions.is_sorted_by(|a, b| a > b), "versions rise: {versions:?}");
 }
 
-#[test]
-fn twenty_runs_at_once_release_in_commit_order_and_the_newest_serves() {
+/// All twenty are under way at the same time. The oldest are slow: they have claimed, and come to their
+/// release and deployment when the newest one serves.
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_runs_at_once_release_in_commit_order_and_the_newest_serves() {
+    const SLOW: usize = 4;
     let way = Way::open();
     let merges: Vec<_> = (0..MERGES)
         .map(|number| {
@@ -39,18 +43,32 @@ fn twenty_runs_at_once_release_in_commit_order_and_the_newest_serves() {
             (commit, digest)
         })
         .collect();
-    let port = way.sshd.port();
-    let running: Vec<Running> =
-        merges.iter().map(|(commit, digest)| way.release(commit, digest, port).start()).collect();
-    let ended: Vec<Finished> = running.into_iter().map(Running::finish).collect();
+    let start = |(commit, digest): &(ObjectId, Digest)| -> Running {
+        way.release(commit, digest, way.sshd.port()).start()
+    };
+    let gate = way.project.github.hold("POST */releases");
+    let mut running = Vec::new();
+    for number in 0..SLOW {
+        running.push(start(&merges[number]));
+        gate.arrived(number + 1).await;
+    }
+    gate.let_later_ones_pass();
+    running.extend(merges[SLOW..].iter().map(start));
+    becomes("the newest ends", || running[MERGES - 1].has_ended()).await;
+    gate.open();
+    let ended = tokio::task::spawn_blocking(|| running.into_iter().map(Running::finish).collect());
+    let ended: Vec<Finished> = ended.await.expect("all end");
     tally("runs", MERGES as u64);
-    for run in &ended {
+    for (number, run) in ended.iter().enumerate() {
         assert_eq!(run.code, Some(0), "{run}");
         match run.output("outcome") {
             "superseded" => assert_eq!(run.output("deployed"), "false", "{run}"),
             // A newer one may be live before this one's turn comes.
             "released" => {}
             other => panic!("{other}: {run}"),
+        }
+        if number < SLOW {
+            assert_eq!((run.output("outcome"), run.output("deployed")), ("released", "false"), "{run}");
         }
     }
     let newest = ended.last().expect("twenty runs");
@@ -63,6 +81,7 @@ fn twenty_runs_at_once_release_in_commit_order_and_the_newest_serves() {
     let deployed = ended.iter().filter(|run| run.output("deployed") == "true").count();
     assert_eq!(way.server.history().len(), deployed, "each that says so was deployed, and no other");
     the_newest_serves(&way, &merges[MERGES - 1].0);
+    println!("released: {}, deployed: {deployed}", claimed.len());
 }
 
 /// As `concurrency:` with `queue: max` has it: one after another, in order. At length each of them deploys,

@@ -48,8 +48,8 @@ async fn twenty_runs_at_once_release_in_commit_order_and_the_newest_serves() {
     };
     let gate = way.project.github.hold("POST */releases");
     let mut running = Vec::new();
-    for number in 0..SLOW {
-        running.push(start(&merges[number]));
+    for (number, merge) in merges[..SLOW].iter().enumerate() {
+        running.push(start(merge));
         gate.arrived(number + 1).await;
     }
     gate.let_later_ones_pass();

@@ -28,5 +28,5 @@ fn runs_under_faults_may_fail_and_never_lie_and_then_converge() {
 
 #[test]
 fn runs_that_are_killed_at_any_moment_converge() {
-    play("kills of the action", 8, Plan { faults: 1, kill_one_in: 2 });
+    play("kills of the action", 4, Plan { faults: 1, kill_one_in: 2 });
 }

@@ -6,6 +6,7 @@ mod support;
 mod act;
 mod action;
 mod build;
+mod chaos;
 mod context;
 mod deploy;
 mod docker_build;

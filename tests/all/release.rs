@@ -3,6 +3,7 @@
 //! Where the build is not what is tested, images come by `image-digest`, so that a run takes milliseconds.
 
 mod claims;
+mod counterexamples;
 mod outcomes;
 mod races;
 mod resume;

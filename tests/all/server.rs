@@ -1,6 +1,6 @@
 //! The server's side as a whole: real processes, real Docker, a real registry.
 
-mod action;
+pub mod action;
 mod broken;
 mod crashes;
 mod deployments;

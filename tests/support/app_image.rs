@@ -42,6 +42,12 @@ impl AppImage {
             .label(TEST_LABEL, "")
     }
 
+    /// One that was built before anybody knew its version: it answers this text, and its labels name none.
+    pub fn answering(text: &str) -> Self {
+        let plain = Self { environment: Vec::new(), labels: Vec::new(), healthcheck: false };
+        plain.environment("VERSION", text).label(TEST_LABEL, "")
+    }
+
     /// With the label of the commit that it was built from.
     pub fn commit(self, commit: &str) -> Self {
         self.label("org.opencontainers.image.revision", commit)

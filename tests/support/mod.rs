@@ -12,6 +12,7 @@
 pub mod app_image;
 pub mod app_process;
 pub mod busybox_image;
+pub mod chaos;
 pub mod clock;
 pub mod cutter;
 pub mod faults;

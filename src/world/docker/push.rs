@@ -26,29 +26,61 @@ pub(super) async fn push(
         .await
         .map_err(|error| daemon::of_client(&error, &format!("tagging {image} as {name}:{tag}")))?;
 
+    match once(client, (name, tag), credentials, log).await {
+        // The Engine gets one token for the whole push and no second one. It may have run out on the way; a
+        // new push gets a new one, and sends nothing twice.
+        Err(Stopped { trouble, midway: true })
+            if trouble.kind == TroubleKind::Denied && credentials.is_some() =>
+        {
+            log.event(BuildEvent::Note(format!("{trouble}; logging in again")));
+            once(client, (name, tag), credentials, log).await
+        }
+        ended => ended,
+    }
+    .map_err(|stopped| stopped.trouble)
+}
+
+/// A push that did not get to its end.
+struct Stopped {
+    trouble: Trouble,
+    /// The registry had taken something already, or was being sent it.
+    midway: bool,
+}
+
+async fn once(
+    client: &bollard::Docker,
+    (name, tag): (&ImageName, &str),
+    credentials: Option<&Credentials>,
+    log: &mut dyn BuildLog,
+) -> Result<Digest, Stopped> {
     log.event(BuildEvent::Note(format!("pushing {name}:{tag}")));
     // Without a tag the Engine would push every tag of the repository that it has.
     let options = PushImageOptionsBuilder::default().tag(tag).build();
     let login = credentials.map(|credentials| engine_credentials(credentials, daemon::login_server(name)));
-    let mut messages = pin!(client.push_image(&repository, Some(options), login));
-    let (mut digest, mut sent, mut there) = (None, 0_u32, 0_u32);
+    let mut messages = pin!(client.push_image(&name.to_string(), Some(options), login));
+    let (mut digest, mut sent, mut there, mut midway) = (None, 0_u32, 0_u32, false);
     while let Some(message) = messages.next().await {
         match message {
             Ok(message) => match message.status.as_deref().unwrap_or_default() {
+                "Pushing" => midway = true,
                 "Pushed" => sent += 1,
                 "Layer already exists" => there += 1,
                 status if status.starts_with("Mounted from") => there += 1,
                 status => digest = digest_in(status, tag).or(digest),
             },
             Err(error) if digest.is_some() && daemon::is_leftover(&error) => break,
-            Err(error) => return Err(explain(&error, name, tag, credentials.is_some())),
+            Err(error) => {
+                let trouble = explain(&error, name, tag, credentials.is_some());
+                return Err(Stopped { trouble, midway: midway || sent + there > 0 });
+            }
         }
     }
-    let digest: Digest = digest.ok_or_else(|| {
+    let Some(digest) = digest else {
         let doing = format!("pushing {name}:{tag}");
-        Trouble::new(TroubleKind::Garbled, doing, "the Engine ended the push without naming a digest")
-            .perhaps_done()
-    })?;
+        let why = "the Engine ended the push without naming a digest";
+        let trouble = Trouble::new(TroubleKind::Garbled, doing, why).perhaps_done();
+        return Err(Stopped { trouble, midway });
+    };
     log.event(BuildEvent::Note(format!(
         "pushed {name}:{tag} (layers sent: {sent}, there already: {there}), {digest}"
     )));

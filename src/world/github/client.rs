@@ -67,6 +67,7 @@ pub(super) fn connect(access: Access<'_>, patience: Patience) -> Outcome<GitHub>
         .user_agent(concat!("autotag-deploy/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(CONNECT)
         .read_timeout(READ)
+        .redirect(on_the_same_host())
         .build()
         .map_err(|error| wire::from_reqwest(doing, error, Repeat::Read))?;
     let mut builder = octocrab::Octocrab::builder()
@@ -116,13 +117,13 @@ impl GitHub {
         if answer.status == StatusCode::NOT_FOUND {
             return Err(not_found(call.doing));
         }
-        understood(call.doing, &answer)
+        understood(call.doing, &answer).map_err(|trouble| perhaps_done(call, trouble))
     }
 
     /// GraphQL: the whole answer, `errors` included.
     pub(super) async fn graphql(&self, call: Call<'_>) -> Outcome<serde_json::Value> {
         let answer = self.call(call, &self.graphql_url).await?;
-        understood(call.doing, &answer)
+        understood(call.doing, &answer).map_err(|trouble| perhaps_done(call, trouble))
     }
 
     /// All pages of a list. With `rel="last"` given, the pages between are asked for side by side.
@@ -222,6 +223,9 @@ impl GitHub {
             if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
                 return Ok(answer);
             }
+            if answer.status.is_redirection() {
+                return Err(sent_elsewhere(call, &answer.headers));
+            }
             let words = Refusal::words(&answer.body);
             let trouble = wire::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
             Err(with_remedy(trouble, answer.status, &words))
@@ -247,6 +251,37 @@ impl GitHub {
         })?;
         Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes().to_vec() })
     }
+}
+
+/// GitHub redirects what was renamed, on its own host. Elsewhere the token must not go, and what is answered
+/// there is not GitHub's.
+fn on_the_same_host() -> reqwest::redirect::Policy {
+    const MOST: usize = 5;
+    reqwest::redirect::Policy::custom(|attempt| {
+        let from = attempt.previous().first().map(reqwest::Url::origin);
+        if from == Some(attempt.url().origin()) && attempt.previous().len() <= MOST {
+            attempt.follow()
+        } else {
+            attempt.stop()
+        }
+    })
+}
+
+fn sent_elsewhere(call: Call<'_>, headers: &HeaderMap) -> Trouble {
+    let target = headers.get(header::LOCATION).map_or_else(String::new, |target| {
+        wire::excerpt(String::from_utf8_lossy(target.as_bytes()).split('?').next().unwrap_or_default())
+    });
+    Trouble::new(
+        TroubleKind::Garbled,
+        call.doing,
+        format!("it redirects to {target}, where nobody is asked in GitHub's place"),
+    )
+}
+
+/// A success that cannot be read is one all the same, unless nothing was to be changed.
+fn perhaps_done(call: Call<'_>, trouble: Trouble) -> Trouble {
+    let is_success = trouble.kind == TroubleKind::Garbled;
+    if is_success && call.repeat != Repeat::Read { trouble.perhaps_done() } else { trouble }
 }
 
 fn is_rate_limited(body: &[u8]) -> bool {

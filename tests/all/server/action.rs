@@ -12,16 +12,16 @@ use crate::support::server::Server;
 use crate::support::sshd::{ClientKey, Sshd, SystemUser};
 
 /// A project, and a server that `init` set up for it.
-struct Way {
-    project: Project,
-    server: Server,
-    sshd: Sshd,
+pub struct Way {
+    pub project: Project,
+    pub server: Server,
+    pub sshd: Sshd,
     user: SystemUser,
     key: ClientKey,
 }
 
 impl Way {
-    fn open() -> Self {
+    pub fn open() -> Self {
         let (project, user, key) = (Project::new(), SystemUser::create("w"), ClientKey::ed25519());
         let (server, options) = Server::set_up(&user, &key, &project.image());
         let path = server.layout.app_file(&server.app);
@@ -42,8 +42,16 @@ impl Way {
         self.project.registry.put("org/app", &format!("ci-{}", commit.short()), &image.for_registry())
     }
 
+    /// An image of this commit that was built before its version was known. It answers the commit's digits.
+    pub fn pushed_unversioned(&self, commit: &ObjectId, environment: &[(&str, &str)]) -> Digest {
+        let image = AppImage::answering(commit.short()).commit(commit.as_str());
+        let image = environment.iter().fold(image, |image, (name, value)| image.environment(name, value));
+        let image = image.label("registry", self.project.registry.host());
+        self.project.registry.put("org/app", &format!("ci-{}", commit.short()), &image.for_registry())
+    }
+
     /// A run for this commit that deploys, by SSH at this port.
-    fn run(&self, commit: &ObjectId, port: u16) -> Run {
+    pub fn run(&self, commit: &ObjectId, port: u16) -> Run {
         self.project
             .workflow
             .push(commit)
@@ -56,7 +64,7 @@ impl Way {
             .with("deploy-known-hosts", &self.sshd.fingerprint_line("ed25519"))
     }
 
-    fn release(&self, commit: &ObjectId, digest: &Digest, port: u16) -> Run {
+    pub fn release(&self, commit: &ObjectId, digest: &Digest, port: u16) -> Run {
         self.run(commit, port).with("image-digest", digest.as_str())
     }
 }

@@ -90,6 +90,30 @@ fn from_the_first_deployment_to_a_rollback() {
     assert_eq!(ends, expected.map(|(version, end)| (version.to_owned(), end)));
 }
 
+/// Above what serves since the rollback, and below what was left: its run was only slow.
+#[test]
+fn a_delayed_version_between_a_rollback_and_its_target_stays_out() {
+    let images = Images::start();
+    let server = Server::start();
+    server.app_file(images.name(), "");
+    let [one, delayed, left, next] =
+        ["1.0.0", "1.0.1", "1.0.2", "1.0.3"].map(|version| (version, images.push(version)));
+    for (version, digest) in [&one, &left] {
+        server.deploy(deploy(images.name(), version, digest)).ended(&End::Deployed {});
+    }
+    server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
+    let told = server.deploy(deploy(images.name(), delayed.0, &delayed.1));
+    assert!(
+        matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }),
+        "{}",
+        told.text()
+    );
+    assert!(server.get("/").1.starts_with("1.0.0 "));
+    // What is above all that was ever live comes as usual.
+    server.deploy(deploy(images.name(), next.0, &next.1)).ended(&End::Deployed {});
+    assert!(server.get("/").1.starts_with("1.0.3 "));
+}
+
 #[test]
 fn another_configuration_of_the_same_version_is_rolled_out() {
     let images = Images::start();

@@ -222,6 +222,13 @@ impl Handle {
         lock(&self.shared.model).refs().get(name).cloned()
     }
 
+    /// Everything that a ref (full name) was ever set to; `None`: it was deleted.
+    pub fn moves(&self, name: &str) -> Vec<Option<ObjectId>> {
+        let model = lock(&self.shared.model);
+        let moves = model.moves.iter().filter(|(moved, _)| moved == name);
+        moves.map(|(_, target)| target.clone()).collect()
+    }
+
     /// All refs whose full names start so.
     pub fn refs(&self, prefix: &str) -> Vec<(String, ObjectId)> {
         let model = lock(&self.shared.model);

@@ -38,6 +38,8 @@ pub struct Model {
     pub marked_latest: Option<u64>,
     /// The deployments, oldest first.
     pub deployments: Vec<Deployment>,
+    /// Every write of a ref there ever was.
+    pub moves: Vec<(String, Option<ObjectId>)>,
     refs: Arc<Refs>,
     releases: Arc<Vec<Release>>,
     past: VecDeque<(Arc<Refs>, Arc<Vec<Release>>)>,
@@ -69,6 +71,7 @@ impl Model {
             written: Vec::new(),
             marked_latest: None,
             deployments: Vec::new(),
+            moves: Vec::new(),
             refs: Arc::default(),
             releases: Arc::default(),
             past: VecDeque::new(),
@@ -150,6 +153,7 @@ impl Model {
                 Some(target) => refs.insert(name.clone(), target.clone()),
                 None => refs.remove(&name),
             };
+            self.moves.push((name.clone(), target.clone()));
             self.written.push(Written::Ref(name, target));
         }
     }

@@ -130,6 +130,11 @@ impl Registry {
         self.storage.digest(repository, tag)
     }
 
+    /// Everything that a tag has ever pointed at: the registry itself keeps this.
+    pub fn history(&self, repository: &str, tag: &str) -> Vec<Digest> {
+        self.storage.history(repository, tag)
+    }
+
     /// A manifest's bytes.
     pub fn manifest(&self, digest: &Digest) -> Option<Vec<u8>> {
         self.storage.blob(digest)

@@ -47,6 +47,17 @@ impl Storage {
         Some(link.trim().parse().expect("a digest"))
     }
 
+    /// Everything that a tag has ever pointed at.
+    pub fn history(&self, repository: &str, tag: &str) -> Vec<Digest> {
+        let Ok(entries) = fs::read_dir(self.tag_folder(repository, tag).join("index/sha256")) else {
+            return Vec::new();
+        };
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();
+        entries
+            .map(|entry| format!("sha256:{}", name(entry).expect("hex")).parse().expect("a digest"))
+            .collect()
+    }
+
     /// The bytes of a blob or manifest.
     pub fn blob(&self, digest: &Digest) -> Option<Vec<u8>> {
         fs::read(self.blob_file(digest)).ok()

@@ -1,0 +1,32 @@
+//! Faults and kills at random.
+
+use super::round::{Plan, Round};
+use crate::support::torture::rounds;
+
+/// Rounds side by side: most of their time is pauses before another try.
+const SIDE_BY_SIDE: usize = 4;
+
+fn play(part: &'static str, usual: u64, plan: Plan) {
+    let mut seeds = rounds(part, usual);
+    loop {
+        let together: Vec<u64> = seeds.by_ref().take(SIDE_BY_SIDE).collect();
+        if together.is_empty() {
+            return;
+        }
+        std::thread::scope(|scope| {
+            for seed in together {
+                scope.spawn(move || Round::new(seed).play(plan));
+            }
+        });
+    }
+}
+
+#[test]
+fn runs_under_faults_may_fail_and_never_lie_and_then_converge() {
+    play("faults between the action and its servers", 8, Plan { faults: 3, kill_one_in: 0 });
+}
+
+#[test]
+fn runs_that_are_killed_at_any_moment_converge() {
+    play("kills of the action", 4, Plan { faults: 1, kill_one_in: 2 });
+}

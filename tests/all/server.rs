@@ -7,3 +7,4 @@ mod deployments;
 mod faults;
 mod key;
 mod login;
+mod moments;

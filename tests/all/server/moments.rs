@@ -1,6 +1,6 @@
 //! Moments of a deployment, at which something is done to it, and what has to be so afterwards.
 
-use autotag_deploy::deploy::protocol::Body;
+use autotag_deploy::deploy::protocol::{Because, Body, End};
 use autotag_deploy::receiver::journal::What;
 use autotag_deploy::receiver::state::{Phase, State};
 
@@ -65,4 +65,13 @@ pub fn one_of_the_right_version(server: &Server, when: &str) -> State {
         server.logs()
     );
     state
+}
+
+/// A refusal's words.
+#[track_caller]
+pub fn refused(end: &End, expected: Because) -> String {
+    match end {
+        End::Refused { because, message } if *because == expected => message.clone(),
+        other => panic!("expected a refusal for {expected:?}: {other:?}"),
+    }
 }

@@ -60,6 +60,19 @@ impl Conversation {
         }
     }
 
+    /// Waits for a heartbeat.
+    #[track_caller]
+    pub fn heartbeat(&mut self) {
+        loop {
+            let line = self.lines.next().expect("it goes on").expect("a line");
+            match Answer::parse(line.as_bytes()) {
+                Ok(Answer::Heartbeat {}) => return,
+                Ok(answer) => self.answers.push(answer),
+                Err(error) => panic!("{line}: {error}"),
+            }
+        }
+    }
+
     /// Waits for an answer of a kind.
     #[track_caller]
     pub fn until(&mut self, mut found: impl FnMut(&Answer) -> bool) -> Answer {

@@ -13,3 +13,4 @@ mod key;
 mod login;
 mod moments;
 mod pairs;
+mod storms;

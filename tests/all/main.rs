@@ -23,5 +23,6 @@ mod registry;
 mod release;
 mod runner;
 mod server;
+mod server_docker;
 mod server_setup;
 mod ssh;

@@ -190,13 +190,15 @@ fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
     }
 }
 
-/// A tracer that lets each `fsync` of `serve` fail, until it is dropped.
+/// A tracer that lets each `fsync` of this path by `serve` fail, until it is dropped.
 struct NoSync(Child);
 
 impl NoSync {
-    fn of(server: &Server) -> Self {
+    fn of(server: &Server, path: &Path) -> Self {
         let mut child = Command::new("strace")
-            .args(["-f", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO", "-p"])
+            .args(["-f", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO", "-P"])
+            .arg(path)
+            .arg("-p")
             .arg(server.serve_pid().to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -224,15 +226,23 @@ impl Drop for NoSync {
 #[test]
 fn a_disk_that_does_not_keep_what_is_written_is_told_and_the_old_one_serves() {
     let (images, server) = serving();
-    let (one, two) = (images.push("1.0.1"), images.push("1.0.2"));
-    let broken = NoSync::of(&server);
-    let told = server.deploy(deploy(images.name(), "1.0.1", &one));
-    says(&told, "Input/output error");
-    assert!(!matches!(told.outcome.end, End::Deployed {}), "{}", told.text());
-    drop(broken);
-    assert!(server.get("/").1.starts_with("1.0.0 "));
-    server.deploy(deploy(images.name(), "1.0.2", &two)).ended(&End::Deployed {});
-    one_of_the_right_version(&server, "after the disk is well again");
+    let folder = server.layout.state(&server.app);
+    let mut patch = 0;
+    // The file before it takes its place, the folder after it has.
+    for path in [folder.join("state.json.new"), folder] {
+        let [serving, first, second] = [patch, patch + 1, patch + 2].map(|patch| format!("1.0.{patch}"));
+        patch += 2;
+        let digests = [&first, &second].map(|version| images.push(version));
+        let broken = NoSync::of(&server, &path);
+        let told = server.deploy(deploy(images.name(), &first, &digests[0]));
+        says(&told, "the state cannot be written");
+        says(&told, "Input/output error");
+        assert!(!matches!(told.outcome.end, End::Deployed {}), "{}", told.text());
+        assert!(server.get("/").1.starts_with(&format!("{serving} ")), "{}", path.display());
+        drop(broken);
+        server.deploy(deploy(images.name(), &second, &digests[1])).ended(&End::Deployed {});
+        one_of_the_right_version(&server, "after the disk is well again");
+    }
 }
 
 #[test]

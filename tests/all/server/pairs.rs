@@ -1,8 +1,8 @@
 //! Two receivers at a time: two `serve`s on one state, and sides of different releases.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::net::UnixListener;
-use std::process::{Command, Output, Stdio};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Child, Command, Output, Stdio};
 
 use autotag_deploy::deploy::protocol::{Answer, Because, End};
 use autotag_deploy::receiver::layout::Layout;
@@ -30,6 +30,34 @@ fn relay(layout: &Layout, app: &str, word: &str, request: &str) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
+/// One more `serve` on a server's state, until it is dropped.
+struct Serve(Option<Child>);
+
+impl Serve {
+    fn start(server: &Server) -> Self {
+        let mut command = Command::new(receiver());
+        command.arg("serve").arg("--root").arg(server.folder.path());
+        Self(Some(command.stderr(Stdio::piped()).spawn().expect("it starts")))
+    }
+
+    fn ended(&mut self) -> bool {
+        self.0.as_mut().is_none_or(|child| child.try_wait().expect("a child").is_some())
+    }
+
+    fn output(mut self) -> Output {
+        self.0.take().expect("once").wait_with_output().expect("it has ended")
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 #[test]
 fn a_second_serve_is_refused_and_the_first_one_serves_on() {
     let images = Images::start();
@@ -37,11 +65,9 @@ fn a_second_serve_is_refused_and_the_first_one_serves_on() {
     server.app_file(images.name(), "");
     let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
-    let second = || {
-        let mut command = Command::new(receiver());
-        command.arg("serve").arg("--root").arg(server.folder.path()).output().expect("it starts")
-    };
-    let output = second();
+    let mut second = Serve::start(&server);
+    server.until("the second one ends", || second.ended());
+    let output = second.output();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("(process {})", server.serve_pid())), "{said}");
@@ -59,25 +85,14 @@ fn of_many_that_start_at_once_one_serves() {
     let mut server = Server::start();
     std::fs::write(server.layout.app_file(&server.app), "image: x.io/app\n").expect("an app file");
     server.kill_serve();
-    let mut started: Vec<_> = (0..5)
-        .map(|_| {
-            let mut command = Command::new(receiver());
-            command.arg("serve").arg("--root").arg(server.folder.path());
-            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts")
-        })
-        .collect();
+    let mut started: Vec<Serve> = (0..5).map(|_| Serve::start(&server)).collect();
     server.until("all but one have ended", || {
-        started.retain_mut(|child| child.try_wait().expect("a child").is_none());
-        started.len() == 1
+        started.retain_mut(|one| !one.ended());
+        started.len() <= 1
     });
-    server
-        .until("the one answers", || std::os::unix::net::UnixStream::connect(server.layout.socket()).is_ok());
+    server.until("the one answers", || UnixStream::connect(server.layout.socket()).is_ok());
     assert!(server.status().running.is_none());
-    for mut child in started {
-        assert!(child.try_wait().expect("a child").is_none(), "it is the one that serves");
-        child.kill().expect("killed");
-        child.wait().expect("gone");
-    }
+    assert!(started.iter_mut().all(|one| !one.ended()) && started.len() == 1, "it is the one that serves");
 }
 
 /// What an older relay does with a newer `serve`, and an older action with both: it passes on what it does

@@ -110,6 +110,6 @@ fn a_health_deadline_is_as_long_as_it_says_and_heartbeats_come() {
     let told = conversation.told();
     assert!(matches!(told.outcome.end, End::Failed { step: Milestone::Health, .. }), "{}", told.text());
     let took = since.elapsed();
-    assert!(took > Duration::from_secs(5) && took < Duration::from_secs(60), "{took:?}");
+    assert!(took > Duration::from_secs(5) && took < Duration::from_mins(1), "{took:?}");
     one_of_the_right_version(&server, "after the failure");
 }

@@ -90,7 +90,7 @@ fn a_full_disk_is_told_and_the_old_one_serves() {
             done += 1;
         } else {
             says(&told, "No space left");
-            let version_before = before.active().expect("it version_before").release.version.to_string();
+            let version_before = before.active().expect("it serves").release.version.to_string();
             assert!(
                 server.get("/").1.starts_with(&version_before),
                 "{pages_left} pages left: {}",

@@ -41,6 +41,16 @@ pub enum Command {
         /// All of them.
         routes: Vec<Route>,
     },
+    /// Put this route in the place of its application's, and leave all others alone.
+    Route {
+        /// Its application's only one.
+        route: Route,
+    },
+    /// Take an application's routes away.
+    Forget {
+        /// Which application; one that has none has none.
+        app: String,
+    },
     /// Let another container serve an application; requests under way stay with the one before.
     Swap {
         /// Which application.
@@ -68,7 +78,7 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// To `routes`.
+    /// To `routes`, `route` and `forget`.
     Done {},
     /// To `swap`.
     Swapped {
@@ -223,8 +233,22 @@ async fn show_metrics(state: &State, mut stream: BufReader<UnixStream>, found: b
 async fn carry_out(state: &Arc<State>, command: Command) -> Answer {
     let app = |name: &str| state.app(name).ok_or_else(|| format!("no route has an application `{name}`"));
     let answer = match command {
-        Command::Routes { routes } => state.set_routes(&routes).map(|()| {
-            tracing::info!(routes = routes.len(), "routes set");
+        Command::Routes { routes } => {
+            let count = routes.len();
+            state.set_routes(routes).map(|()| {
+                tracing::info!(routes = count, "routes set");
+                Answer::Done {}
+            })
+        }
+        Command::Route { route } => {
+            let name = route.app.clone();
+            state.set_route(route).map(|()| {
+                tracing::info!(app = name, "route set");
+                Answer::Done {}
+            })
+        }
+        Command::Forget { app: name } => state.forget(&name).map(|()| {
+            tracing::info!(app = name, "forgotten");
             Answer::Done {}
         }),
         Command::Swap { app: name, to } => app(&name).map(|app| {

@@ -13,7 +13,7 @@
 //!
 //! In front it speaks HTTP/1.1 and HTTP/2 without TLS (prior knowledge), behind it HTTP/1.1. It knows no
 //! address that it was not told: after a start it has no routes, listens nowhere, and waits for
-//! [`admin::Command::Routes`] and [`admin::Command::Swap`]. It stores nothing.
+//! [`admin::Command::Route`] and [`admin::Command::Swap`]. It stores nothing.
 //!
 //! Absent on purpose: TLS, HTTP/2 to the container, WebSockets over HTTP/2 (RFC 8441), CONNECT, caching,
 //! compression, rewriting, balancing over several containers, informational answers other than 100 and

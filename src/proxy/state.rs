@@ -42,6 +42,8 @@ pub struct State {
     pub places: Arc<Semaphore>,
     /// Connections from clients.
     pub taken: Arc<AtomicUsize>,
+    /// As they were set, from which `table` is made; held while they change.
+    routes: Mutex<Vec<Route>>,
     table: RwLock<Table>,
     apps: Mutex<HashMap<String, Arc<App>>>,
     listeners: Mutex<Listeners>,
@@ -69,6 +71,7 @@ impl State {
             limits: Arc::new(limits),
             via,
             refused: Counter::default(),
+            routes: Mutex::default(),
             table: RwLock::default(),
             apps: Mutex::default(),
             listeners: Mutex::new(Listeners { open: HashMap::new(), inherited }),
@@ -103,7 +106,39 @@ impl State {
 
     /// Puts these routes in the place of all others: opens what they need, exchanges the table, closes
     /// what they no longer need. If anything is wrong nothing changes.
-    pub fn set_routes(self: &Arc<Self>, routes: &[Route]) -> Result<(), String> {
+    pub fn set_routes(self: &Arc<Self>, routes: Vec<Route>) -> Result<(), String> {
+        let mut kept = lock(&self.routes);
+        self.exchange(&routes)?;
+        *kept = routes;
+        Ok(())
+    }
+
+    /// Puts this route in the place of its application's, and leaves all others alone.
+    pub fn set_route(self: &Arc<Self>, route: Route) -> Result<(), String> {
+        self.change_routes(|routes| {
+            routes.retain(|other| other.app != route.app);
+            routes.push(route);
+        })
+    }
+
+    /// Takes an application's routes away; one that has none has none.
+    pub fn forget(self: &Arc<Self>, app: &str) -> Result<(), String> {
+        self.change_routes(|routes| routes.retain(|other| other.app != app))
+    }
+
+    fn change_routes(self: &Arc<Self>, change: impl FnOnce(&mut Vec<Route>)) -> Result<(), String> {
+        let mut kept = lock(&self.routes);
+        let mut routes = kept.clone();
+        change(&mut routes);
+        if routes != *kept {
+            self.exchange(&routes)?;
+            *kept = routes;
+        }
+        Ok(())
+    }
+
+    /// For whoever holds the routes.
+    fn exchange(self: &Arc<Self>, routes: &[Route]) -> Result<(), String> {
         let mut listeners = lock(&self.listeners);
         let mut apps = HashMap::new();
         let table = {

@@ -12,7 +12,8 @@ use crate::world::engine::{ContainerSpec, HealthcheckSpec, RestartSpec};
 pub const APP: &str = "autotag-deploy.app";
 /// Which deployment made a container.
 pub const DEPLOYMENT: &str = "autotag-deploy.deployment";
-const VERSION: &str = "autotag-deploy.version";
+/// Which version a container has.
+pub const VERSION: &str = "autotag-deploy.version";
 const COMMIT: &str = "autotag-deploy.commit";
 const CONFIG: &str = "autotag-deploy.config";
 

@@ -78,6 +78,10 @@ fn container(found: &mut Vec<String>, facts: &Facts<'_>, active: &Instance) {
                 let code = container.exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
                 found.push(format!("the container {short} does not run{code}"));
             }
+            if container.paused {
+                found
+                    .push(format!("the container {short} is paused: `docker unpause {short}` lets it go on"));
+            }
             if container.health == crate::world::engine::Healthy::No {
                 found.push(format!("the container {short} is unhealthy"));
             }
@@ -196,6 +200,7 @@ mod tests {
         let cases: Vec<(Facts<'_>, &str)> = vec![
             (Facts { container: Ok(None), ..well(&state) }, "was removed"),
             (Facts { container: container(&|it| it.running = false), ..well(&state) }, "does not run"),
+            (Facts { container: container(&|it| it.paused = true), ..well(&state) }, "docker unpause"),
             (Facts { container: container(&|it| it.health = Healthy::No), ..well(&state) }, "unhealthy"),
             (Facts { container: container(&|it| it.configuration.clear()), ..well(&state) }, "by hand"),
             (Facts { container: container(&|it| it.image_id.clear()), ..well(&state) }, "another image"),

@@ -1,7 +1,9 @@
 //! The front door: tells the proxy where each application's requests go, and what it was told.
 //!
-//! The proxy stores nothing, so this keeps the routes, to tell them again after its restart. Addresses are
-//! not kept: whoever points the proxy at a container has just asked Docker for its address.
+//! The proxy stores nothing, so this keeps the routes, to tell them again after its restart. After a restart of
+//! its own it knows none, and the proxy knows all: so each application's route is told alone, and never the
+//! whole table. Addresses are not kept: whoever points the proxy at a container has just asked Docker for its
+//! address.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -33,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The proxy, as `serve` sees it.
 #[derive(Debug)]
 pub struct Front {
+    layout: Layout,
     admin: PathBuf,
     /// What it was told last. The lock is held while it is told: the later word is the one that stays.
     told: Mutex<BTreeMap<AppName, Told>>,
@@ -52,13 +55,17 @@ struct Told {
 impl Front {
     /// The proxy of this machine. Nobody is asked yet.
     pub fn new(layout: &Layout) -> Self {
-        Self { admin: layout.proxy_admin(), told: Mutex::default() }
+        Self { layout: layout.clone(), admin: layout.proxy_admin(), told: Mutex::default() }
     }
 
     /// What the proxy knows of an application; `None` where it knows nothing.
     pub async fn status(&self, app: &AppName) -> Result<Option<AppStatus>, String> {
+        Ok(self.apps().await?.into_iter().find(|found| found.app == app.as_str()))
+    }
+
+    async fn apps(&self) -> Result<Vec<AppStatus>, String> {
         match self.call(&Command::Status {}).await? {
-            Answer::Status(status) => Ok(status.apps.into_iter().find(|found| found.app == app.as_str())),
+            Answer::Status(status) => Ok(status.apps),
             other => Err(unexpected(&other)),
         }
     }
@@ -77,21 +84,12 @@ impl Front {
             return self.forget(app).await;
         };
         let mut told = self.told.lock().await;
+        self.tell_route(&route).await?;
+        self.swap(app, Some(target(container, address, port))).await?;
+        // Kept only now: what was not taken must not be told again.
         let network = container::network(app, settings);
-        let now = Told { route, container: Some(container.clone()), network, port };
-        let before = told.insert(app.clone(), now);
-        let done = match self.tell_routes(&told).await {
-            Ok(()) => self.swap(app, Some(target(container, address, port))).await,
-            Err(why) => Err(why),
-        };
-        if done.is_err() {
-            // What was not taken must neither stand in other applications' way nor be told again.
-            match before {
-                Some(before) => told.insert(app.clone(), before),
-                None => told.remove(app),
-            };
-        }
-        done
+        told.insert(app.clone(), Told { route, container: Some(container.clone()), network, port });
+        Ok(())
     }
 
     /// Lets requests wait, up to the proxy's limit.
@@ -110,10 +108,12 @@ impl Front {
     /// Takes an application's route away: it is gone, or needs the proxy no more.
     pub async fn forget(&self, app: &AppName) -> Result<(), String> {
         let mut told = self.told.lock().await;
-        if told.remove(app).is_none() {
-            return Ok(());
+        let known = told.remove(app).is_some();
+        match self.tell_to_forget(app).await {
+            // One without a proxy may need none on this machine.
+            Err(_) if !known => Ok(()),
+            done => done,
         }
-        self.tell_routes(&told).await
     }
 
     /// Tells the proxy again where a container listens now: it may have been started again by Docker, and
@@ -129,14 +129,16 @@ impl Front {
 
     /// Tells everything again, to a proxy that was started anew. One application's trouble is not another's.
     pub async fn tell_all<E: Engine>(&self, engine: &E) -> Result<(), String> {
-        let told = self.told.lock().await;
-        if told.is_empty() {
-            return Ok(());
-        }
-        self.tell_routes(&told).await?;
+        let mut told = self.told.lock().await;
+        // `remove` has told the proxy itself.
+        told.retain(|app, _| self.layout.app_file(app).exists());
         let mut troubles = Vec::new();
         for (app, one) in told.iter() {
-            if let Err(why) = self.refresh_one(engine, app, one).await {
+            let done = match self.tell_route(&one.route).await {
+                Ok(()) => self.refresh_one(engine, app, one).await,
+                Err(why) => Err(why),
+            };
+            if let Err(why) = done {
                 troubles.push(format!("{app}: {why}"));
             }
         }
@@ -176,9 +178,16 @@ impl Front {
         }
     }
 
-    async fn tell_routes(&self, told: &BTreeMap<AppName, Told>) -> Result<(), String> {
-        let routes = told.values().map(|told| told.route.clone()).collect();
-        match self.call(&Command::Routes { routes }).await? {
+    async fn tell_route(&self, route: &Route) -> Result<(), String> {
+        self.tell(&Command::Route { route: route.clone() }).await
+    }
+
+    async fn tell_to_forget(&self, app: &AppName) -> Result<(), String> {
+        self.tell(&Command::Forget { app: app.to_string() }).await
+    }
+
+    async fn tell(&self, command: &Command) -> Result<(), String> {
+        match self.call(command).await? {
             Answer::Done {} => Ok(()),
             other => Err(unexpected(&other)),
         }

@@ -1,4 +1,5 @@
-//! The audit trail: one JSON line for each thing that happened. It decides nothing; the state does.
+//! The audit trail: one JSON line for each thing that happened. It decides nothing; the state does. (Where the
+//! state's file is missing, `lost` reads here that there was one.)
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
@@ -140,6 +141,13 @@ impl Journal {
         self.size = 0;
         Ok(())
     }
+}
+
+/// A journal's files that are there: its own, and those that were put aside.
+pub fn files(path: &Path) -> Vec<PathBuf> {
+    let all = std::iter::once(path.to_owned()).chain((1..).map(|number| aside(path, number)));
+    // Numbers are not left out; its own may be missing for a moment.
+    all.enumerate().take_while(|(number, file)| *number == 0 || file.exists()).map(|(_, file)| file).collect()
 }
 
 fn append_to(path: &Path) -> io::Result<File> {

@@ -58,6 +58,11 @@ impl Layout {
         self.state(app).join("lock")
     }
 
+    /// The file whose lock `serve` holds: two would tell one proxy different things.
+    pub fn serve_lock(&self) -> PathBuf {
+        self.at("var/lib/autotag/serve.lock")
+    }
+
     /// An application's journal.
     pub fn journal(&self, app: &AppName) -> PathBuf {
         self.state(app).join("journal.jsonl")

@@ -33,7 +33,7 @@ impl Lock {
     pub fn try_take(path: &Path, holder: &Holder) -> io::Result<Tried> {
         let file = open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(Tried::Taken(Self::mark(file, holder)?)),
+            Ok(()) => Ok(Tried::Taken(Self::mark(file, holder))),
             Err(TryLockError::WouldBlock) => Ok(Tried::Held(read(file))),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -49,7 +49,7 @@ impl Lock {
                 on_wait(by);
                 let file = open(path)?;
                 file.lock()?;
-                Self::mark(file, holder)
+                Ok(Self::mark(file, holder))
             }
         }
     }
@@ -59,11 +59,15 @@ impl Lock {
         File::open(path).ok().and_then(read)
     }
 
-    fn mark(mut file: File, holder: &Holder) -> io::Result<Self> {
-        file.set_len(0)?;
-        file.rewind()?;
-        file.write_all(&serde_json::to_vec(holder)?)?;
-        Ok(Self { file })
+    /// Who holds it is written for people. A full disk must not keep anybody from what the lock is for, such
+    /// as bringing back what serves.
+    fn mark(mut file: File, holder: &Holder) -> Self {
+        let entry = serde_json::to_vec(holder).unwrap_or_default();
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(&entry));
+        if let Err(error) = written {
+            tracing::warn!(%error, "who holds the lock could not be written");
+        }
+        Self { file }
     }
 }
 

@@ -9,7 +9,7 @@
 //! 5. [`lock`]: one change of an application at a time, a crash frees it;
 //! 6. [`rollout`]: which step comes next, after success, failure and crash: pure;
 //! 7. [`driver`], [`container`], [`probe`], [`front`], [`tidy`]: how each step is done;
-//! 8. [`state`]: the only authority on what runs, durable;
+//! 8. [`state`]: the only authority on what runs, durable; [`lost`]: what is said where it is gone;
 //! 9. [`journal`], [`job`]: the audit trail, and what the caller hears; they decide nothing;
 //! 10. [`drift`]: how what runs differs from what should: pure.
 //!
@@ -31,6 +31,7 @@ pub mod job;
 pub mod journal;
 pub mod layout;
 pub mod lock;
+pub mod lost;
 pub mod probe;
 pub mod relay;
 pub mod remove;

@@ -47,7 +47,7 @@ fn relay(layout: &Layout, app: &AppName, word: Option<&str>) -> Result<(), Ended
     // What it was is not repeated: it may be anything, and stand in a terminal.
     let word: Word = word
         .parse()
-        .map_err(|expected| refused(Because::Malformed, format!("this key's command is {expected}")))?;
+        .map_err(|expected| refused(Because::Malformed, format!("this key's command is {expected}; for a word of a newer action, update autotag-receiver on the server")))?;
     let request = read_request()?;
     let socket = layout.socket();
     let mut stream = UnixStream::connect(&socket).map_err(|error| {

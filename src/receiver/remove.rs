@@ -1,6 +1,9 @@
 //! `remove`: takes back what `init` and the deployments of an application made. Volumes are its owner's, and stay.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
@@ -10,8 +13,12 @@ use super::init::{apply, apps, listens, units};
 use super::layout::{GROUP, Layout, PROXY_USER, user_of};
 use super::lock::{Lock, Tried};
 use crate::deploy::protocol::{AppName, Holder};
+use crate::proxy::admin::{Answer, Command, LONGEST_LINE};
 use crate::world::clock;
 use crate::world::engine::PlainEngine;
+
+/// How long the proxy may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What `remove` would do.
 #[derive(Debug)]
@@ -132,6 +139,11 @@ pub fn apply(
         tell(&format!("stop and remove the container {}", id.get(..12).unwrap_or(id)));
         engine.remove_container(id)?;
     }
+    if let Err(error) = forget(layout, app) {
+        tell(&format!(
+            "the proxy was not told, and has to be restarted before another application gets the address: {error}"
+        ));
+    }
     if let Some(network) = &removal.network {
         tell(&format!("remove the network {network}"));
         engine.remove_network(network)?;
@@ -141,6 +153,24 @@ pub fn apply(
         apply::apply(layout, step)?;
     }
     Ok(())
+}
+
+/// The proxy keeps what it was told; another application may want the address.
+fn forget(layout: &Layout, app: &AppName) -> std::io::Result<()> {
+    if !layout.proxy_admin().exists() {
+        return Ok(());
+    }
+    let mut stream = UnixStream::connect(layout.proxy_admin())?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(&Command::Forget { app: app.to_string() })?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    BufReader::new(stream).take(LONGEST_LINE as u64).read_line(&mut answer)?;
+    match serde_json::from_str(&answer)? {
+        Answer::Done {} => Ok(()),
+        other => Err(std::io::Error::other(format!("{other:?}"))),
+    }
 }
 
 /// No deployment is under way, and none begins. Where there is no state, none ever was.

@@ -70,6 +70,7 @@ pub(crate) fn facts() -> ContainerFacts {
         labels: [].into(),
         image_id: "sha256:1".to_owned(),
         running: true,
+        paused: false,
         exit_code: None,
         trouble: None,
         restarts: 0,

@@ -24,6 +24,7 @@ mod registry;
 mod release;
 mod runner;
 mod server;
+mod server_docker;
 mod server_setup;
 mod simulation;
 mod ssh;

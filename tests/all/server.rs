@@ -2,8 +2,15 @@
 
 pub mod action;
 mod broken;
+mod by_hand;
+mod clock_jumps;
 mod crashes;
 mod deployments;
+mod disks;
+mod docker_socket;
 mod faults;
 mod key;
 mod login;
+mod moments;
+mod pairs;
+mod storms;

@@ -1,113 +1,6 @@
 //! `init`, `check` and `remove` on a Debian server of its own: systemd as process 1, sshd, Docker's packages.
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use crate::support::app_image::AppImage;
-use crate::support::clock;
-use crate::support::server::PATIENCE;
-
-/// A server that goes when it is dropped.
-struct Server {
-    name: String,
-}
-
-impl Server {
-    #[track_caller]
-    fn boot() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let made = Command::new(root.join("scripts/systemd-image")).output().expect("scripts/systemd-image");
-        assert!(made.status.success(), "scripts/systemd-image: {}", text(&made));
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("autotag-server-{}-{number}", std::process::id());
-        let options = "--detach --label autotag-deploy.test --cap-add SYS_ADMIN --cap-add NET_ADMIN \
-            --cap-add SYS_PTRACE --security-opt seccomp=unconfined --security-opt apparmor=unconfined \
-            --security-opt systempaths=unconfined --stop-signal SIGRTMIN+3 --cgroupns=host \
-            --volume /sys/fs/cgroup:/sys/fs/cgroup --tmpfs /run --tmpfs /tmp --hostname server";
-        let mut words = vec!["run", "--name", &name];
-        words.extend(options.split_whitespace());
-        words.push("autotag-deploy-systemd");
-        docker(&words);
-        let server = Self { name };
-        server.wait_until_booted();
-        let program = env!("CARGO_BIN_EXE_autotag-receiver");
-        docker(&["cp", program, &format!("{}:/opt/autotag-receiver", server.name)]);
-        server
-    }
-
-    /// `degraded` will do: a container cannot have every unit of a machine.
-    #[track_caller]
-    fn wait_until_booted(&self) {
-        let mut said = String::new();
-        for _ in 0..60 {
-            said = text(&self.output("systemctl is-system-running --wait"));
-            if said.contains("running") || said.contains("degraded") {
-                return;
-            }
-            // systemd's bus is not there yet, so there is no event to wait for.
-            let _ = Command::new("sleep").arg("0.5").status();
-        }
-        panic!("it does not boot: {said}\n{}", text(&self.output("ps ax; journalctl --no-pager -n 50")));
-    }
-
-    fn output(&self, script: &str) -> Output {
-        let mut command = Command::new("docker");
-        command.args(["exec", &self.name, "bash", "-c", script]).stdin(Stdio::null());
-        command.output().expect("docker exec")
-    }
-
-    /// Runs a script that must succeed, and gives what it printed.
-    #[track_caller]
-    fn run(&self, script: &str) -> String {
-        let output = self.output(script);
-        assert!(output.status.success(), "{script}: {}\n{}", output.status, text(&output));
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// Runs a script until it succeeds: a machine that boots tells nobody when it is done with everything.
-    #[track_caller]
-    fn eventually(&self, script: &str) {
-        let since = clock::start();
-        let mut said = self.output(script);
-        while !said.status.success() {
-            assert!(since.elapsed() < PATIENCE, "{script}: {}\n{}", text(&said), self.logs());
-            clock::look_again();
-            said = self.output(script);
-        }
-    }
-
-    fn logs(&self) -> String {
-        text(&self.output("journalctl --no-pager -n 40 -u autotag -u autotag-proxy -u docker; docker ps -a"))
-    }
-
-    /// Runs a script on this machine.
-    fn output_of_host(script: &str) -> Output {
-        Command::new("bash").args(["-o", "pipefail", "-c", script]).output().expect("bash")
-    }
-
-    /// What systemd says of a unit in one word.
-    fn is(&self, question: &str, unit: &str) -> String {
-        text(&self.output(&format!("systemctl is-{question} '{unit}'"))).trim().to_owned()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = Command::new("docker").args(["rm", "--force", "--volumes", &self.name]).output();
-    }
-}
-
-fn text(output: &Output) -> String {
-    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
-}
-
-#[track_caller]
-fn docker(words: &[&str]) {
-    let output = Command::new("docker").args(words).output().expect("docker is installed");
-    assert!(output.status.success(), "docker {words:?}: {}", text(&output));
-}
+use crate::support::machine::{IMAGE, Machine, commit, docker, text};
 
 const INIT: &str = "/opt/autotag-receiver init shop --image ghcr.io/org/shop --port 3000";
 
@@ -127,7 +20,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 
 #[test]
 fn a_server_is_set_up_and_survives_a_reboot_and_is_cleared() {
-    let server = Server::boot();
+    let server = Machine::boot();
     let before = server.run("find /etc -newer /opt -type f | sort; cat /etc/passwd /etc/group");
 
     let shown = server.run(&format!("{INIT} --dry-run"));
@@ -146,15 +39,14 @@ fn a_server_is_set_up_and_survives_a_reboot_and_is_cleared() {
     );
 
     let said = server.run(&format!("{INIT} --public-name 127.0.0.1"));
-    let key = between(&said, "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----");
-    let hosts = between(&said, "127.0.0.1 ssh-ed25519", "\nHOSTS").trim_end_matches("HOSTS");
-    server.run(&format!(
-        "umask 077; printf '%s\\n' '{key}' >/srv/key; printf '%s' '{hosts}' >/srv/known_hosts"
-    ));
-    assert!(
-        server.run("/opt/autotag-receiver init shop").contains("nothing to do"),
-        "it is safe to run again"
-    );
+    take_the_key(&server, &said);
+    let again = server.run("/opt/autotag-receiver init shop");
+    assert!(again.contains("nothing to do"), "it is safe to run again: {again}");
+    // The name that was given is not known any more, and this machine's own may be another.
+    assert!(!again.contains("DEPLOY_HOST --body") && !again.contains("ssh-ed25519"), "{again}");
+    assert!(again.contains("--public-name"), "{again}");
+    let named = server.run("/opt/autotag-receiver init shop --public-name 127.0.0.1");
+    assert!(named.contains("DEPLOY_HOST --body 127.0.0.1"), "{named}");
     assert_eq!(
         server.output("grep -r 'PRIVATE KEY' /etc/autotag /var/lib/autotag /run").status.code(),
         Some(1)
@@ -172,8 +64,17 @@ fn a_server_is_set_up_and_survives_a_reboot_and_is_cleared() {
     is_removed(&server);
 }
 
+/// What a repository would keep: the private key, and the host's.
+fn take_the_key(server: &Machine, said: &str) {
+    let key = between(said, "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----");
+    let hosts = between(said, "127.0.0.1 ssh-ed25519", "\nHOSTS").trim_end_matches("HOSTS");
+    server.run(&format!(
+        "umask 077; printf '%s\\n' '{key}' >/srv/key; printf '%s' '{hosts}' >/srv/known_hosts"
+    ));
+}
+
 #[track_caller]
-fn is_set_up(server: &Server) {
+fn is_set_up(server: &Machine) {
     for unit in ["autotag.service", "autotag-proxy.service", "autotag-proxy-127.0.0.1-8080.socket"] {
         assert_eq!(
             server.is("active", unit),
@@ -214,7 +115,7 @@ fn is_set_up(server: &Server) {
 }
 
 #[track_caller]
-fn the_key_opens_one_door(server: &Server) {
+fn the_key_opens_one_door(server: &Machine) {
     let request = r#"{"protocol":1,"app":"shop","request":{"status":{}}}"#;
     let said = server.run(&format!("echo '{request}' | {}", ssh("status")));
     assert!(said.contains("\"told\""), "the door opens: {said}");
@@ -246,7 +147,7 @@ fn the_key_opens_one_door(server: &Server) {
 
 /// A second application with an address of its own comes while clients come to the first one's.
 #[track_caller]
-fn another_address_closes_none(server: &Server) {
+fn another_address_closes_none(server: &Machine) {
     let script = "rm -f /tmp/stop; ( refused=0; asked=0; while [[ ! -e /tmp/stop ]]; do asked=$((asked+1)); \
         (exec 3<>/dev/tcp/127.0.0.1/8080) 2>/dev/null || refused=$((refused+1)); done; \
         echo \"asked $asked refused $refused\" ) & \
@@ -261,7 +162,7 @@ fn another_address_closes_none(server: &Server) {
 }
 
 #[track_caller]
-fn is_removed(server: &Server) {
+fn is_removed(server: &Machine) {
     let program = "/usr/local/bin/autotag-receiver";
     let shown = server.run(&format!("{program} remove blog --dry-run"));
     assert!(shown.contains("userdel autotag-blog"), "{shown}");
@@ -279,7 +180,7 @@ fn is_removed(server: &Server) {
 
 #[test]
 fn check_tells_all_faults_of_a_host_at_once() {
-    let server = Server::boot();
+    let server = Machine::boot();
     server.run(INIT);
     server.run(
         "chmod 644 /etc/autotag/shop.yaml; sed -i 's/^restrict,//' /etc/autotag/keys/autotag-shop; \
@@ -306,33 +207,19 @@ fn check_tells_all_faults_of_a_host_at_once() {
 /// Whole machines: what was deployed serves again after a reboot, and after a restart of Docker alone.
 #[test]
 fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
-    let server = Server::boot();
-    let name = "127.0.0.1:5005/org/shop";
-    let tag = format!("{name}:1.0.0-{}", std::process::id());
-    let commit = "c".repeat(40);
-    AppImage::new("1.0.0").commit(&commit).import(&tag);
-    let loaded =
-        Server::output_of_host(&format!("docker save {tag} | docker exec -i {} docker load", server.name));
-    let _ = Command::new("docker").args(["image", "rm", "--force", &tag]).output();
-    assert!(loaded.status.success(), "{}", text(&loaded));
-    // The registry is this server's own: Docker wants TLS of any other.
-    server.run(
-        "printf '%s\\n' 'version: 0.1' 'storage: {filesystem: {rootdirectory: /srv/registry}}' \
-         'http: {addr: \"127.0.0.1:5005\"}' >/srv/registry.yml; \
-         systemd-run --quiet docker-registry serve /srv/registry.yml",
-    );
-    server.eventually("curl -fsS http://127.0.0.1:5005/v2/");
-    server.run(&format!("docker push {tag}; docker image rm {tag}"));
-    let digest = server.run(&format!(
-        "curl -fsSI -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
-         http://127.0.0.1:5005/v2/org/shop/manifests/{} | tr -d '\\r' | awk '/^Docker-Content-Digest/ {{ print $2 }}'",
-        tag.rsplit(':').next().expect("a tag")
+    let server = Machine::boot();
+    let digest = server.ship(&["1.0.0".to_owned()]).remove(0);
+    let said = server.run(&format!(
+        "/opt/autotag-receiver init shop --image {IMAGE} --port 3000 --health /healthz --public-name 127.0.0.1"
     ));
-    server.run(&format!("/opt/autotag-receiver init shop --image {name} --port 3000 --health /healthz"));
-    let deploy =
-        format!("autotag-receiver deploy shop 1.0.0 --image-digest {} --commit {commit}", digest.trim());
-    let said = server.run(&deploy);
-    assert!(said.contains("1.0.0 serves"), "{said}");
+    take_the_key(&server, &said);
+    // As CI does it: by the key, in the protocol's words.
+    let request = format!(
+        r#"{{"protocol":1,"app":"shop","request":{{"deploy":{{"deployment":"by-the-key","image":"{IMAGE}","digest":"{digest}","version":"1.0.0","commit":"{}"}}}}}}"#,
+        commit()
+    );
+    let said = server.run(&format!("echo '{request}' | {}", ssh("deploy")));
+    assert!(said.lines().last().is_some_and(|last| last.contains("\"deployed\"")), "{said}");
     let front_door = "curl -fsS --max-time 5 http://127.0.0.1:8080/ | grep '^1.0.0 '";
     server.run(front_door);
 
@@ -345,4 +232,21 @@ fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
     assert!(status.contains("serves") && !status.contains("DRIFT"), "{status}");
     let said = server.run("autotag-receiver check shop 2>&1");
     assert!(!said.contains("error"), "{said}");
+
+    let history = server.run(&format!(
+        "echo '{{\"protocol\":1,\"app\":\"shop\",\"request\":{{\"history\":{{\"entries\":9}}}}}}' | {}",
+        ssh("history")
+    ));
+    assert!(history.contains("by-the-key"), "{history}");
+    let removed = server.run("autotag-receiver remove shop");
+    assert!(removed.contains("stop and remove the container") && removed.contains("network"), "{removed}");
+    assert_eq!(
+        server.run(
+            "docker ps --all --quiet; docker network ls --quiet --filter name=autotag; \
+             grep autotag /etc/passwd /etc/group; ls /var/lib/autotag /etc/autotag 2>/dev/null; \
+             ss -Hltn 'sport = :8080'; pgrep -a autotag-receiver; true"
+        ),
+        "",
+        "something is left"
+    );
 }

@@ -20,6 +20,12 @@ pub fn look_again() {
     std::thread::sleep(Duration::from_millis(5));
 }
 
+/// Lets so many milliseconds pass: a moment that nothing marks, for a kill that may come at any.
+#[expect(clippy::disallowed_methods, reason = "the moment is what is asked for")]
+pub fn any_moment(milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
 /// Makes an answer late on purpose. No test waits by this.
 #[expect(clippy::disallowed_methods, reason = "slowness is what is asked for")]
 pub async fn be_late(by: Duration) {

@@ -19,6 +19,7 @@ pub mod faults;
 pub mod github;
 pub mod http;
 pub mod load;
+pub mod machine;
 pub mod pager;
 pub mod registry;
 pub mod server;

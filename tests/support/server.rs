@@ -3,27 +3,31 @@
 //!
 //! Everything that it makes in Docker carries the application's label; it is removed at the end.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+mod talk;
+
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use autotag_deploy::deploy::protocol::{
-    Answer, AppName, Body, Configuration, Deploy, DeploymentId, End, HistoryEntry, Outcome, Request,
-    Rollback, Status,
+    Answer, AppName, Body, Configuration, Deploy, DeploymentId, HistoryEntry, Request, Rollback, Status,
 };
 use autotag_deploy::image::reference::{Digest, ImageName};
 use autotag_deploy::receiver::journal;
 use autotag_deploy::receiver::layout::{GROUP, Layout, USER_PREFIX};
+use autotag_deploy::receiver::state::{State, Store};
 use semver::Version;
 
 use super::app_image::{AppImage, PORT as APP_PORT};
 use super::clock;
 use super::registry::{Auth, Registry};
 use super::sshd::{ClientKey, SystemUser};
+pub use talk::{Conversation, Told};
 
 /// How long something may take before a test gives up: machines are slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -71,7 +75,7 @@ impl Images {
 /// One server with one application.
 pub struct Server {
     /// The folder that stands for `/`.
-    pub folder: tempfile::TempDir,
+    pub folder: Arc<tempfile::TempDir>,
     /// Where things lie.
     pub layout: Layout,
     /// The application.
@@ -79,6 +83,8 @@ pub struct Server {
     /// Where the proxy serves it.
     pub port: u16,
     docker: PathBuf,
+    /// What both processes find in their environment.
+    environment: Vec<(String, String)>,
     serve: Option<Child>,
     proxy: Option<Child>,
 }
@@ -86,24 +92,41 @@ pub struct Server {
 impl Server {
     /// With both processes running, and no app file yet.
     pub fn start() -> Self {
-        Self::on_docker(Path::new("/var/run/docker.sock"))
+        Self::on_docker(Path::new(DOCKER))
     }
 
     /// The same, with Docker behind another socket.
     pub fn on_docker(docker: &Path) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let mut server = Self::still(&format!("test-{}-{number}", std::process::id()), docker);
+        Self::started(Self::still(&new_name(), docker))
+    }
+
+    /// The same, with these variables in the environment of both processes.
+    pub fn with_environment(environment: &[(&str, &str)]) -> Self {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut server = Self::still(&new_name(), Path::new(DOCKER));
+        server.environment = environment.iter().map(own).collect();
+        Self::started(server)
+    }
+
+    fn started(mut server: Self) -> Self {
         server.start_proxy();
         server.start_serve();
         server
+    }
+
+    /// Another application of this server, which has the processes.
+    pub fn neighbour(&self) -> Self {
+        let mut neighbour = Self::still(&new_name(), &self.docker);
+        neighbour.folder = Arc::clone(&self.folder);
+        neighbour.layout = self.layout.clone();
+        neighbour
     }
 
     /// Set up by the receiver's own `init`, for a key that logs in as this user of the machine. Gives also
     /// the options of the key's line, as `init` wrote them for sshd.
     pub fn set_up(user: &SystemUser, key: &ClientKey, image: &ImageName) -> (Self, String) {
         let app = user.name().strip_prefix(USER_PREFIX).expect("an application's user");
-        let mut server = Self::still(app, Path::new("/var/run/docker.sock"));
+        let mut server = Self::still(app, Path::new(DOCKER));
         let root = server.folder.path().to_owned();
         for file in ["shadow", "gshadow"] {
             std::fs::write(root.join("etc").join(file), "").expect(file);
@@ -155,7 +178,8 @@ impl Server {
         }
         std::fs::write(layout.passwd(), "root:x:0:0:root:/root:/bin/bash\n").expect("passwd");
         std::fs::write(layout.group(), "root:x:0:\n").expect("group");
-        Self { port: free_port(), folder, layout, app, docker: docker.to_owned(), serve: None, proxy: None }
+        let (folder, docker, environment) = (Arc::new(folder), docker.to_owned(), Vec::new());
+        Self { port: free_port(), folder, layout, app, docker, environment, serve: None, proxy: None }
     }
 
     /// Writes the app file: this image, what is usual, and what else is said.
@@ -187,6 +211,7 @@ impl Server {
             .arg(self.folder.path())
             .arg("--docker")
             .arg(&self.docker)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -208,6 +233,7 @@ impl Server {
             .arg("proxy")
             .arg("--admin")
             .arg(self.layout.proxy_admin())
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -221,6 +247,21 @@ impl Server {
     /// SIGKILL to `serve`.
     pub fn kill_serve(&mut self) {
         kill(&mut self.serve);
+    }
+
+    /// SIGSTOP to `serve`: it stays where it is until it is killed, or goes on.
+    pub fn freeze_serve(&self) {
+        self.signal_serve("STOP");
+    }
+
+    /// SIGCONT to `serve`.
+    pub fn thaw_serve(&self) {
+        self.signal_serve("CONT");
+    }
+
+    fn signal_serve(&self, signal: &str) {
+        let sent = Command::new("kill").arg(format!("-{signal}")).arg(self.serve_pid().to_string()).status();
+        assert!(sent.expect("kill").success(), "SIG{signal}");
     }
 
     /// SIGKILL to the proxy.
@@ -267,13 +308,8 @@ impl Server {
 
     /// Rolls back, to the end.
     pub fn roll_back(&self, to: Option<&str>, configuration: Configuration) -> Told {
-        let rollback = Rollback {
-            deployment: deployment_id(),
-            to: to.map(|version| version.parse().expect("a version")),
-            configuration,
-            credential: None,
-            run: String::new(),
-        };
+        let to = to.map(|version| version.parse().expect("a version"));
+        let rollback = Rollback { to, configuration, ..rollback() };
         self.ask(Body::Rollback(Box::new(rollback))).told()
     }
 
@@ -295,6 +331,13 @@ impl Server {
             _ => None,
         });
         entries.collect()
+    }
+
+    /// The state, which is whole at any moment.
+    #[track_caller]
+    pub fn state(&self) -> State {
+        let store = Store::new(&self.layout.state(&self.app), self.app.clone());
+        store.load().unwrap_or_else(|error| panic!("the state is whole at any moment: {error}"))
     }
 
     /// The ids of the application's containers that run.
@@ -352,83 +395,6 @@ fn kill(child: &mut Option<Child>) {
     }
 }
 
-/// A conversation with `serve`.
-pub struct Conversation {
-    lines: std::io::Lines<BufReader<UnixStream>>,
-    answers: Vec<Answer>,
-}
-
-/// What was told, and how it ended.
-#[derive(Debug)]
-pub struct Told {
-    /// Everything, heartbeats left out.
-    pub answers: Vec<Answer>,
-    /// The result.
-    pub outcome: Outcome,
-}
-
-impl Told {
-    /// Everything that people would read, in one text.
-    pub fn text(&self) -> String {
-        let lines: Vec<String> = self.answers.iter().map(|answer| format!("{answer:?}")).collect();
-        lines.join("\n")
-    }
-
-    /// Panics unless it ended so.
-    #[track_caller]
-    pub fn ended(self, end: &End) -> Self {
-        assert_eq!(self.outcome.end, *end, "{}", self.text());
-        self
-    }
-}
-
-impl Conversation {
-    /// Says two lines to a socket.
-    pub fn begin(socket: &Path, word: &str, request: &str) -> Self {
-        let mut stream = UnixStream::connect(socket).expect("serve answers");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.write_all(format!("{word}\n{request}").as_bytes()).expect("a request");
-        Self { lines: BufReader::new(stream).lines(), answers: Vec::new() }
-    }
-
-    /// The next answer that is no heartbeat; `None` at the end.
-    pub fn next(&mut self) -> Option<Answer> {
-        loop {
-            let line = self.lines.next()?.expect("a line");
-            let answer = Answer::parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
-            if answer == (Answer::Heartbeat {}) {
-                continue;
-            }
-            self.answers.push(answer.clone());
-            return Some(answer);
-        }
-    }
-
-    /// Waits for an answer of a kind.
-    #[track_caller]
-    pub fn until(&mut self, mut found: impl FnMut(&Answer) -> bool) -> Answer {
-        while let Some(answer) = self.next() {
-            if found(&answer) {
-                return answer;
-            }
-        }
-        panic!("it ended before: {:?}", self.answers);
-    }
-
-    /// Everything up to the result, which is the last line.
-    #[track_caller]
-    pub fn told(mut self) -> Told {
-        while self.next().is_some() {}
-        match self.answers.last() {
-            Some(Answer::Result(outcome)) => {
-                let outcome = (**outcome).clone();
-                Told { answers: self.answers, outcome }
-            }
-            other => panic!("the last line is no result: {other:?}"),
-        }
-    }
-}
-
 /// A request to deploy this image.
 pub fn deploy(image: &ImageName, version: &str, digest: &Digest) -> Deploy {
     Deploy {
@@ -444,9 +410,29 @@ pub fn deploy(image: &ImageName, version: &str, digest: &Digest) -> Deploy {
     }
 }
 
+/// A request to go back to the version before.
+pub fn rollback() -> Rollback {
+    Rollback {
+        deployment: deployment_id(),
+        to: None,
+        configuration: Configuration::Today,
+        credential: None,
+        run: String::new(),
+    }
+}
+
 /// The commit that a version's image says it was made from.
 pub fn commit_of(version: &str) -> String {
     Digest::of(version.as_bytes()).as_str()["sha256:".len()..][..40].to_owned()
+}
+
+/// The machine's own Docker.
+const DOCKER: &str = "/var/run/docker.sock";
+
+/// The name of an application that nobody has.
+fn new_name() -> String {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    format!("test-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
 /// An id that nobody has had.

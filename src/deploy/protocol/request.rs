@@ -243,7 +243,7 @@ fn malformed(error: &serde_json::Error) -> Refused {
 
 fn other_protocol(theirs: u64) -> Refused {
     let update = if theirs > u64::from(PROTOCOL) {
-        "update autotag-receiver on the server"
+        "update autotag-receiver on the server; if that was done, `serve` still runs the old one: systemctl restart autotag"
     } else {
         "update the action (`uses:`) to the newest release"
     };

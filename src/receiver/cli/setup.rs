@@ -87,7 +87,7 @@ pub(super) fn init(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<Ex
     if !prepared.systemd {
         print!("{}", farewell::without_systemd(layout));
     }
-    print!("{}", last_words(layout, &wish, private_key.as_ref()));
+    print!("{}", last_words(layout, &wish, prepared.first, private_key.as_ref()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -99,15 +99,16 @@ fn show(step: &Step) {
     }
 }
 
-fn last_words(layout: &Layout, wish: &Wish, private_key: Option<&Secret>) -> String {
+fn last_words(layout: &Layout, wish: &Wish, first: bool, private_key: Option<&Secret>) -> String {
     let kinds = ["ed25519", "ecdsa", "rsa"];
     let files = kinds.map(|kind| layout.sshd().join(format!("ssh_host_{kind}_key.pub")));
     let host_keys: Vec<String> = files.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect();
     let own = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
-    let host = wish.public_name.clone().unwrap_or_else(own);
+    // Later on the name that was said at first would be lost by pasting this machine's own.
+    let host = wish.public_name.clone().or_else(|| first.then(own));
     let mut text = farewell::text(&Farewell {
         app: &wish.app,
-        host: &host,
+        host: host.as_deref(),
         port: wish.ssh_port,
         host_keys: &host_keys,
         private_key,

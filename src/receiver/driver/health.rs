@@ -97,6 +97,9 @@ fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look
     if !facts.running {
         return Look::Never(format!("it ended{code}{trouble}"));
     }
+    if facts.paused {
+        return Look::NotYet("somebody has paused it (docker pause)".to_owned());
+    }
     // Where the app file asks for a request, the image's own check may be slow to come round (30 s by
     // default), so it is only a veto; one that the app file sets itself is meant.
     let demanded = match settings.file.health.proof {
@@ -132,6 +135,7 @@ mod tests {
         let well = testing::facts();
         let dead = ContainerFacts { running: false, exit_code: Some(3), ..well.clone() };
         let again = ContainerFacts { restarts: 1, ..well.clone() };
+        let paused = ContainerFacts { paused: true, ..well.clone() };
         let with = |health| ContainerFacts { health, ..well.clone() };
         let check = "healthcheck: {test: [CMD, x]}\n";
         let http = "health: {path: /up}\n";
@@ -149,6 +153,8 @@ mod tests {
             ("health: none\n", again.clone(), "never"),
             (http, dead, "never"),
             (http, again, "never"),
+            (http, paused.clone(), "not yet"),
+            ("health: none\n", paused, "not yet"),
         ] {
             let settings = testing::settings(&format!("{HEAD}{said}"));
             let look = match by_docker(&facts, 0, &settings) {

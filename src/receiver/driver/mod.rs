@@ -184,10 +184,28 @@ impl<E: Engine> Driver<'_, E> {
 
     async fn start(&mut self, instance: &Instance) -> Done {
         let before = self.facts(instance).await?;
+        self.in_its_network(instance, &before).await?;
         // Docker begins to count anew when somebody starts a container.
         let restarts = if before.running { before.restarts } else { 0 };
         self.restarts.insert(instance.container.clone(), restarts);
         self.engine.start(instance.container.as_str()).await.map_err(words)
+    }
+
+    /// Gives a container the application's own network back, where somebody has taken it away by hand:
+    /// without it Docker starts none, and nobody reaches one that runs.
+    async fn in_its_network(&self, instance: &Instance, facts: &ContainerFacts) -> Done {
+        let Ok(settings) = self.settings(&instance.release.deployment) else { return Ok(()) };
+        if !settings.file.container.networks.is_empty() {
+            return Ok(());
+        }
+        let name = container::own_network(self.app);
+        self.engine.ensure_network(&name, &container::app_labels(self.app)).await.map_err(words)?;
+        if facts.running && !facts.addresses.contains_key(&name) {
+            self.job
+                .say(Answer::Note { text: format!("{} was taken out of its network {name}", facts.name) });
+            self.engine.connect(&facts.id, &name).await.map_err(words)?;
+        }
+        Ok(())
     }
 
     /// The container, which has to be there.
@@ -315,7 +333,7 @@ pub(super) fn address(app: &AppName, settings: &Settings, facts: &ContainerFacts
 
 /// Whether it may serve right now, judged by what Docker knows: for a look that waits for nothing.
 pub(super) fn serves_at_once(facts: &ContainerFacts) -> bool {
-    facts.running && matches!(facts.health, Healthy::Yes | Healthy::Unchecked)
+    facts.running && !facts.paused && matches!(facts.health, Healthy::Yes | Healthy::Unchecked)
 }
 
 /// How long one request of a health or smoke test may take.

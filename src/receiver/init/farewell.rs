@@ -11,8 +11,8 @@ use crate::secret::Secret;
 pub struct Farewell<'a> {
     /// The application.
     pub app: &'a AppName,
-    /// How CI reaches this host.
-    pub host: &'a str,
+    /// How CI reaches this host; none: as was said before, and is not known here.
+    pub host: Option<&'a str>,
     /// sshd's port.
     pub port: u16,
     /// The texts of the host's public keys, as sshd keeps them.
@@ -36,7 +36,6 @@ pub fn known_hosts(host: &str, port: u16, host_keys: &[String]) -> String {
 /// All of it.
 pub fn text(farewell: &Farewell<'_>) -> String {
     let Farewell { app, host, port, host_keys, private_key } = farewell;
-    let hosts = known_hosts(host, *port, host_keys);
     let mut text = "\nRun this where `gh` is logged in, in a clone of the repository:\n\n".to_owned();
     match private_key {
         Some(key) => {
@@ -49,12 +48,21 @@ pub fn text(farewell: &Farewell<'_>) -> String {
         }
         None => text.push_str("# DEPLOY_KEY: the private half of the key that is set up already.\n"),
     }
-    let _ = write!(text, "gh variable set DEPLOY_KNOWN_HOSTS <<'HOSTS'\n{hosts}HOSTS\n");
-    let _ = write!(
-        text,
-        "gh variable set DEPLOY_HOST --body {host}\n\
-         \nand in the workflow, at the step that deploys:\n\n\
-         \x20   deploy-host: ${{{{ vars.DEPLOY_HOST }}}}\n"
+    match host {
+        Some(host) => {
+            let hosts = known_hosts(host, *port, host_keys);
+            let _ = write!(
+                text,
+                "gh variable set DEPLOY_KNOWN_HOSTS <<'HOSTS'\n{hosts}HOSTS\n\
+                 gh variable set DEPLOY_HOST --body {host}\n"
+            );
+        }
+        None => text.push_str(
+            "# DEPLOY_KNOWN_HOSTS, DEPLOY_HOST: as they are. To have them printed again, say the name by which CI reaches this host: --public-name NAME\n",
+        ),
+    }
+    text.push_str(
+        "\nand in the workflow, at the step that deploys:\n\n    deploy-host: ${{ vars.DEPLOY_HOST }}\n",
     );
     if *port != 22 {
         let _ = writeln!(text, "    deploy-port: {port}");
@@ -67,7 +75,7 @@ pub fn text(farewell: &Farewell<'_>) -> String {
          \x20   deploy-known-hosts: ${{{{ vars.DEPLOY_KNOWN_HOSTS }}}}\n",
         user_of(app)
     );
-    if hosts.is_empty() {
+    if host_keys.is_empty() {
         text.push_str("\nThis host has no SSH keys yet: install openssh-server, and run this again for the lines of DEPLOY_KNOWN_HOSTS.\n");
     }
     text

@@ -42,6 +42,8 @@ pub struct Prepared {
     pub notes: Vec<String>,
     /// Whether systemd runs this machine.
     pub systemd: bool,
+    /// Whether the application is set up for the first time.
+    pub first: bool,
     /// Where the application is served; nothing without the proxy.
     pub listen: Option<Listen>,
 }
@@ -107,6 +109,7 @@ pub fn prepare(layout: &Layout, wish: &Wish) -> anyhow::Result<Prepared> {
     if let Some(listen) = &listen {
         listens.entry(listen.clone()).or_default().insert(wish.app.clone());
     }
+    let first = existing(&layout.authorized_keys(&wish.app))?.is_none();
     let keys = keys(layout, wish)?;
     let setup = Setup {
         layout: layout.clone(),
@@ -126,7 +129,7 @@ pub fn prepare(layout: &Layout, wish: &Wish) -> anyhow::Result<Prepared> {
         ));
     }
     let steps = plan::plan(&setup, &facts);
-    Ok(Prepared { steps, notes, systemd: facts.systemd, listen })
+    Ok(Prepared { steps, notes, systemd: facts.systemd, first, listen })
 }
 
 /// The text of a file; `None` where there is none.

@@ -244,7 +244,7 @@ fn the_last_words_are_to_be_copied() {
     let app = app();
     let mut farewell = Farewell {
         app: &app,
-        host: "deploy.example.com",
+        host: Some("deploy.example.com"),
         port: 2222,
         host_keys: &host_keys,
         private_key: Some(&key),
@@ -252,6 +252,13 @@ fn the_last_words_are_to_be_copied() {
     insta::assert_snapshot!(farewell::text(&farewell));
     farewell.private_key = None;
     assert!(!farewell::text(&farewell).contains("gh secret set"));
+    // Where the name is not known, none is made up.
+    farewell.host = None;
+    let text = farewell::text(&farewell);
+    assert!(
+        text.contains("--public-name") && !text.contains("AAAAhost") && !text.contains("gh variable"),
+        "{text}"
+    );
     assert_eq!(known_hosts("h", 22, &host_keys), "h ssh-ed25519 AAAAhost\n");
     assert_eq!(user_of(&app), "autotag-shop");
 }

@@ -11,6 +11,7 @@ use crate::receiver::container;
 use crate::receiver::drift::{self, Facts};
 use crate::receiver::driver::address;
 use crate::receiver::job::Job;
+use crate::receiver::lost;
 use crate::receiver::settings::{Settings, Snapshots};
 use crate::receiver::state::{Record, State, Store};
 use crate::world::clock::Stopwatch;
@@ -21,7 +22,10 @@ pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, questio
     let stopwatch = Stopwatch::start();
     let answered = match Store::new(&server.layout.state(app), app.clone()).load() {
         Err(error) => Err(Refused::new(Because::Host, error.to_string())),
-        Ok(state) => tell(server, app, question, &state, job).await.map(|()| state),
+        Ok(state) => match not_lost(server, app, &state).await {
+            Ok(()) => tell(server, app, question, &state, job).await.map(|()| state),
+            Err(why) => Err(Refused::new(Because::Host, why)),
+        },
     };
     let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (end, running) = match answered {
@@ -31,6 +35,15 @@ pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, questio
         }
     };
     job.end(Outcome { end, running, deployment: None, milliseconds });
+}
+
+/// While Docker is away the journal alone is asked.
+async fn not_lost<E: Engine>(server: &Server<E>, app: &AppName, state: &State) -> Result<(), String> {
+    if *state != State::new(app.clone()) {
+        return Ok(());
+    }
+    let containers = server.engine.labelled(&[(container::APP, app.as_str())]).await.unwrap_or_default();
+    lost::check(&server.layout, app, state, &containers)
 }
 
 fn running(state: &State) -> Option<Running> {

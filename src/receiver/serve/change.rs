@@ -11,16 +11,18 @@ use crate::deploy::protocol::{
 };
 use crate::receiver::admit::{self, Admitted};
 use crate::receiver::app_file::Traffic;
+use crate::receiver::container;
 use crate::receiver::driver::{Driver, address, serves_at_once};
 use crate::receiver::job::Job;
 use crate::receiver::journal::{Journal, What};
 use crate::receiver::lock::{Lock, Tried};
+use crate::receiver::lost;
 use crate::receiver::rollout::{Ending, Rollout, Verdict};
 use crate::receiver::settings::{Settings, Snapshots, Variables};
-use crate::receiver::state::{Instance, Phase, Purpose, Record, Release, State, Store};
+use crate::receiver::state::{ContainerId, Instance, Phase, Purpose, Record, Release, State, Store};
 use crate::secret::Credentials;
 use crate::world::clock::{self, Stopwatch};
-use crate::world::engine::Engine;
+use crate::world::engine::{ContainerFacts, Engine};
 
 /// A journal is put aside at this size; so many that were put aside are kept.
 const JOURNAL: (u64, u32) = (8 * 1024 * 1024, 4);
@@ -84,12 +86,7 @@ pub(super) async fn carry_out<E: Engine>(
     let _at_work = server.desk.count_in();
     let place = server.desk.place(app);
     let stopwatch = Stopwatch::start();
-    let holder = Holder {
-        pid: std::process::id(),
-        purpose: change.purpose(),
-        deployment: Some(change.deployment().clone()),
-        since: clock::now(),
-    };
+    let holder = holder_of(&change.purpose(), Some(change.deployment().clone()));
     let turn = place.turn(holder.clone(), |before| job.say(Answer::Waiting { holder: before })).await;
     let (end, state) = match lock(server, app, &holder, job).await {
         Err(refused) => (refusal(&refused), None),
@@ -121,17 +118,13 @@ pub(super) async fn carry_out<E: Engine>(
 pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
     let _at_work = server.desk.count_in();
     let job = Job::new(None);
-    let holder = Holder {
-        pid: std::process::id(),
-        purpose: "recovery".to_owned(),
-        deployment: None,
-        since: clock::now(),
-    };
+    let holder = holder_of("recovery", None);
     let place = server.desk.place(app);
     let turn = place.turn(holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
     let state = locked.load().map_err(|refused| refused.message)?;
+    locked.not_lost(&state).await.map_err(|refused| refused.message)?;
     let state = locked.without_missing(state).await.map_err(|refused| refused.message)?;
     if locked.serves_already(&state).await? {
         return Ok(());
@@ -139,6 +132,21 @@ pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Res
     let recovered = locked.recover(state).await.map(drop).map_err(|refused| refused.message);
     drop(turn);
     recovered
+}
+
+/// Removes what no deployment knows any more.
+pub(super) async fn sweep<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
+    let _at_work = server.desk.count_in();
+    let job = Job::new(None);
+    let holder = holder_of("sweep", None);
+    let _turn = server.desk.place(app).turn(holder.clone(), |_| ()).await;
+    let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
+    let mut locked = Locked::new(server, app, &lock, &job, None);
+    locked.sweep().await.map_err(|refused| refused.message)
+}
+
+fn holder_of(purpose: &str, deployment: Option<DeploymentId>) -> Holder {
+    Holder { pid: std::process::id(), purpose: purpose.to_owned(), deployment, since: clock::now() }
 }
 
 fn refusal(refused: &Refused) -> End {
@@ -223,9 +231,14 @@ impl<'a, E: Engine> Locked<'a, E> {
         if let Err(trouble) = self.server.engine.version().await {
             return Err(host(trouble.to_string()));
         }
+        self.not_lost(&state).await?;
         state = self.without_missing(state).await?;
         if !is_steady(&state) {
             state = self.recover(state).await?;
+            // It may have been this very one; a rollback without a target would go back once more.
+            if let Some(known) = known(change, &state)? {
+                return Ok(ended(&known));
+            }
         }
         let (settings, admitted) = match change {
             Change::Deploy(deploy) => self.admit_deploy(caller, deploy, &state)?,
@@ -286,13 +299,52 @@ impl<'a, E: Engine> Locked<'a, E> {
     async fn unchanged(&mut self, active: &Instance, state: State) -> Result<End, Refused> {
         let facts = self.server.engine.inspect(active.container.as_str()).await;
         match facts.map_err(|trouble| host(trouble.to_string()))? {
-            Some(facts) if facts.running => Ok(End::Unchanged {}),
+            Some(facts) if facts.running && !facts.paused => Ok(End::Unchanged {}),
             _ => {
                 self.say("its container does not run: starting it again");
                 self.recover(state).await?;
                 Ok(End::Unchanged {})
             }
         }
+    }
+
+    /// A missing state is one of nothing, unless there was one; see [`lost`].
+    async fn not_lost(&self, state: &State) -> Result<(), Refused> {
+        if *state != State::new(self.app.clone()) {
+            return Ok(());
+        }
+        let containers = self.labelled().await?;
+        lost::check(&self.server.layout, self.app, state, &containers)
+            .map_err(|why| Refused::new(Because::Host, why))
+    }
+
+    async fn labelled(&self) -> Result<Vec<ContainerFacts>, Refused> {
+        let labels = [(container::APP, self.app.as_str())];
+        self.server.engine.labelled(&labels).await.map_err(|trouble| host(trouble.to_string()))
+    }
+
+    /// Removes containers of earlier deployments that the state does not know. Docker makes a container
+    /// although whoever asked for it was killed meanwhile, and it may be there only after the recovery.
+    async fn sweep(&mut self) -> Result<(), Refused> {
+        let state = self.load()?;
+        if !is_steady(&state) {
+            return Ok(());
+        }
+        let known: Vec<&str> = state.containers().into_iter().map(ContainerId::as_str).collect();
+        for container in self.labelled().await? {
+            let deployment = container.labels.get(container::DEPLOYMENT).map(|text| text.parse());
+            let Some(Ok(deployment)) = deployment else { continue };
+            if known.contains(&container.id.as_str()) || state.record_of(&deployment).is_none() {
+                continue;
+            }
+            let text = format!("removing {}, which came to be after its deployment was over", container.name);
+            tracing::warn!(app = %self.app, "{text}");
+            self.driver.note(What::Noted { text });
+            let trouble = |trouble: crate::world::Trouble| host(trouble.to_string());
+            self.server.engine.stop(&container.id, None).await.map_err(trouble)?;
+            self.server.engine.remove(&container.id).await.map_err(trouble)?;
+        }
+        Ok(())
     }
 
     /// What somebody removed by hand can neither serve nor serve again; see [`State::without_missing`].
@@ -384,7 +436,8 @@ impl<'a, E: Engine> Locked<'a, E> {
         };
         let Some(settings) = self.snapshots.load(&active.release.deployment)? else { return Ok(false) };
         if let Traffic::Proxied { .. } = settings.file.traffic {
-            let address = address(self.app, &settings, &facts)?;
+            // Without one somebody took its network away; a start gives it back.
+            let Ok(address) = address(self.app, &settings, &facts) else { return Ok(false) };
             self.server.front.point(self.app, &settings, &active.container, address).await?;
         }
         Ok(true)

@@ -23,14 +23,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::net::UnixListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Semaphore;
 
 use super::front::Front;
 use super::layout::{GROUP, Layout};
-use crate::deploy::protocol::AppName;
+use super::lock::{Lock, Tried};
+use crate::deploy::protocol::{AppName, Holder};
 use crate::proxy::listen::bind_unix;
 use crate::world::clock;
 use crate::world::engine::{DockerEngine, Engine};
@@ -57,6 +58,7 @@ pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let engine = DockerEngine::at(docker);
+    let alone = alone(&layout)?;
     let listener = open(&layout)?;
     let server = Arc::new(Server { front: Front::new(&layout), layout, engine, desk: Desk::default() });
     tracing::info!(socket = %server.layout.socket().display(), "serving");
@@ -68,11 +70,37 @@ pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
     }
     accepting.abort();
     watching.abort();
+    // A successor may begin. What is at work here holds its application's lock, for which it waits.
+    drop(alone);
     tracing::info!("stopping when what is at work is done");
     if tokio::time::timeout(GRACE, server.desk.idle()).await.is_err() {
         tracing::warn!("a deployment is still at work; the next start goes on from its state");
     }
     Ok(())
+}
+
+/// The right to be the one `serve`, held until the end. A second one would take the socket's path, and the
+/// first would go on pointing the proxy at what it last knew.
+fn alone(layout: &Layout) -> anyhow::Result<Lock> {
+    let path = layout.serve_lock();
+    std::fs::create_dir_all(layout.all_state())
+        .with_context(|| format!("making {}", layout.all_state().display()))?;
+    let holder = Holder {
+        pid: std::process::id(),
+        purpose: "serve".to_owned(),
+        deployment: None,
+        since: clock::now(),
+    };
+    match Lock::try_take(&path, &holder).with_context(|| format!("locking {}", path.display()))? {
+        Tried::Taken(lock) => Ok(lock),
+        Tried::Held(by) => {
+            let which = by.map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default();
+            bail!(
+                "another `autotag-receiver serve` is running{which}, and has {}: stop it first, for example by `systemctl stop autotag`",
+                path.display()
+            )
+        }
+    }
 }
 
 /// The socket, for root and the group of the applications' users. The folder's rights say the same again.

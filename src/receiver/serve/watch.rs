@@ -12,7 +12,7 @@ use crate::deploy::protocol::AppName;
 use crate::proxy::admin::Command;
 use crate::receiver::container;
 use crate::world::clock;
-use crate::world::engine::{Engine, Events as _};
+use crate::world::engine::{ContainerEvent, Engine, Events as _};
 
 /// Before Docker is asked again whether it is back.
 const DOCKER_PAUSE: Duration = Duration::from_millis(500);
@@ -45,6 +45,7 @@ async fn docker<E: Engine>(server: &Arc<Server<E>>) {
                             if let Some(Ok(app)) = app {
                                 tracing::debug!(%app, container = event.id, action = event.action, "Docker tells");
                                 refresh(server, &app, &event.action).await;
+                                late(server, app, &event);
                             }
                         }
                         Err(trouble) => {
@@ -67,6 +68,23 @@ async fn refresh<E: Engine>(server: &Server<E>, app: &AppName, action: &str) {
     if let Err(why) = server.front.refresh(&server.engine, app).await {
         tracing::warn!(%app, "the proxy could not be pointed at the container's new address: {why}");
     }
+}
+
+/// A container that is made, though no deployment at work makes it: whoever asked Docker for it was killed.
+fn late<E: Engine>(server: &Arc<Server<E>>, app: AppName, event: &ContainerEvent) {
+    let deployment = event.labels.get(container::DEPLOYMENT);
+    let at_work = server.desk.place(&app).holder().and_then(|holder| holder.deployment);
+    if event.action != "create"
+        || at_work.is_some_and(|id| Some(id.as_str()) == deployment.map(String::as_str))
+    {
+        return;
+    }
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        if let Err(why) = change::sweep(&server, &app).await {
+            tracing::warn!(%app, "what was made too late is left: {why}");
+        }
+    });
 }
 
 fn recover_all<E: Engine>(server: &Arc<Server<E>>) {

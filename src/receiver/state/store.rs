@@ -30,7 +30,7 @@ pub enum Unreadable {
     Newer(PathBuf, u64),
     /// It is no state.
     #[error(
-        "{0} is damaged ({1}): restore it from a backup; or, if nothing is deployed, move it away and deploy again"
+        "{0} is damaged ({1}), so nothing is deployed or rolled back; what runs goes on. Restore it from a backup, or move it away: the next request says how to begin anew"
     )]
     Damaged(PathBuf, String),
     /// It is another application's.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::NetworkCreateRequest;
+use bollard::models::{NetworkConnectRequest, NetworkCreateRequest};
 
 pub use events::DockerEvents;
 
@@ -189,10 +189,29 @@ impl Engine for DockerEngine {
         create::create(self, spec).await
     }
 
+    async fn connect(&self, id: &str, network: &str) -> Outcome<()> {
+        let doing = format!("putting the container {id} into the network {network}");
+        let request = NetworkConnectRequest { container: id.to_owned(), endpoint_config: None };
+        match self.client(&doing, ORDINARY)?.connect_network(network, request).await {
+            Err(Error::DockerResponseServerError { message, .. }) if message.contains("already exists") => {
+                Ok(())
+            }
+            outcome => outcome.map_err(|error| self.change_failed(&error, &doing)),
+        }
+    }
+
     async fn start(&self, id: &str) -> Outcome<()> {
         let doing = format!("starting the container {id}");
-        // One that runs is answered with 304, which is a success.
-        let outcome = self.client(&doing, ORDINARY)?.start_container(id, None).await;
+        let client = self.client(&doing, ORDINARY)?;
+        // One that runs is answered with 304, which is a success; one that is paused is not.
+        let outcome = match client.start_container(id, None).await {
+            Err(Error::DockerResponseServerError { status_code: 409, message })
+                if message.contains("unpause") =>
+            {
+                client.unpause_container(id).await
+            }
+            outcome => outcome,
+        };
         outcome.map_err(|error| self.change_failed(&error, &doing))
     }
 

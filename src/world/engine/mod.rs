@@ -120,6 +120,8 @@ pub struct ContainerFacts {
     pub image_id: String,
     /// Whether it runs (a paused one runs, a restarting one does not).
     pub running: bool,
+    /// Whether somebody has paused it: it runs and does nothing.
+    pub paused: bool,
     /// The exit code of its last end, where it does not run and has run.
     pub exit_code: Option<i64>,
     /// Docker's words where it could not be started or was killed for want of memory.
@@ -198,7 +200,9 @@ pub trait Engine: Send + Sync + 'static {
     fn remove_network(&self, name: &str) -> impl Future<Output = Outcome<()>> + Send;
     /// Makes a container, and does not start it.
     fn create(&self, spec: &ContainerSpec) -> impl Future<Output = Outcome<Id>> + Send;
-    /// Starts it; one that runs is left alone.
+    /// Puts a container into a network, where it runs at once; one that is in it stays.
+    fn connect(&self, id: &str, network: &str) -> impl Future<Output = Outcome<()>> + Send;
+    /// Starts it; one that runs is left alone, one that is paused goes on.
     fn start(&self, id: &str) -> impl Future<Output = Outcome<()>> + Send;
     /// Stops it: its signal, the grace period, SIGKILL. One that is stopped or gone is stopped.
     fn stop(&self, id: &str, grace: Option<Duration>) -> impl Future<Output = Outcome<()>> + Send;

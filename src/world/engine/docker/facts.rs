@@ -25,6 +25,7 @@ pub(super) fn facts(container: &ContainerInspectResponse) -> ContainerFacts {
         labels: labels.into_iter().collect(),
         image_id: container.image.clone().unwrap_or_default(),
         running,
+        paused: running && state.paused.unwrap_or(false),
         exit_code: state.exit_code.filter(|_| !running && has_run),
         trouble: trouble(state),
         restarts: container.restart_count.and_then(|count| count.try_into().ok()).unwrap_or(0),

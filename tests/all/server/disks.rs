@@ -1,0 +1,354 @@
+//! The disk fails, or what is on it is broken: nothing is guessed, nothing is lost, the old one serves.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use autotag_deploy::deploy::protocol::{Because, Body, End, Milestone};
+use autotag_deploy::receiver::journal::What;
+
+use super::moments::{at_moment, one_of_the_right_version, refused, settled};
+use crate::support::server::{Images, Server, Told, deploy, docker};
+
+const QUICK: &str = "health: {path: /healthz, deadline: 20s, stable: 100ms}\n";
+
+/// Something that is mounted, until this is dropped.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    fn new(arguments: &[&str], at: &Path) -> Self {
+        let mounted = Command::new("mount").args(arguments).arg(at).status().expect("mount");
+        assert!(mounted.success(), "this test mounts, which only root can");
+        Self(at.to_owned())
+    }
+
+    /// A small file system of its own.
+    fn small(at: &Path) -> Self {
+        std::fs::create_dir_all(at).expect("a folder");
+        Self::new(&["-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs"], at)
+    }
+
+    /// A file on itself: it is read as before, and nothing can take its place by `rename`.
+    fn pinned(file: &Path) -> Self {
+        Self::new(&["--bind", &file.to_string_lossy()], file)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// Takes all room but so many pages; gives the file whose removal makes room again.
+fn fill(folder: &Path, pages_left: u64) -> PathBuf {
+    let filler = folder.join("filler");
+    // Until nothing fits any more.
+    let _ = std::fs::write(&filler, vec![0; 1 << 20]);
+    let file = std::fs::OpenOptions::new().write(true).open(&filler).expect("it was begun");
+    let size = file.metadata().expect("its size").len();
+    file.set_len(size.saturating_sub(pages_left * 4096)).expect("some pages back");
+    filler
+}
+
+/// 1.0.0 serves.
+fn serving() -> (Images, Server) {
+    let images = Images::start();
+    let server = Server::start();
+    server.app_file(images.name(), QUICK);
+    let one = images.push("1.0.0");
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    (images, server)
+}
+
+/// The result's words and the notes.
+#[track_caller]
+fn says(told: &Told, words: &str) {
+    assert!(told.text().contains(words), "`{words}` is missing in {}", told.text());
+}
+
+#[test]
+fn a_full_disk_is_told_and_the_old_one_serves() {
+    let images = Images::start();
+    let server = Server::start();
+    let folder = server.layout.state(&server.app);
+    let _disk = Mounted::small(&folder);
+    server.app_file(images.name(), QUICK);
+    let one = images.push("1.0.0");
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    // With more pages left, the deployment comes further before nothing fits any more.
+    let (mut patch, mut done) = (0, 0);
+    for pages_left in 0.. {
+        patch += 1;
+        let version = format!("1.0.{patch}");
+        let digest = images.push(&version);
+        let before = server.state();
+        let filler = fill(&folder, pages_left);
+        let told = server.deploy(deploy(images.name(), &version, &digest));
+        if told.outcome.end == (End::Deployed {}) {
+            // It had room enough, or was told what is left to do.
+            done += 1;
+        } else {
+            says(&told, "No space left");
+            let version_before = before.active().expect("it serves").release.version.to_string();
+            assert!(
+                server.get("/").1.starts_with(&version_before),
+                "{pages_left} pages left: {}",
+                told.text()
+            );
+        }
+        std::fs::remove_file(filler).expect("room again");
+        patch += 1;
+        let version = format!("1.0.{patch}");
+        let digest = images.push(&version);
+        server.deploy(deploy(images.name(), &version, &digest)).ended(&End::Deployed {});
+        one_of_the_right_version(&server, &format!("after {pages_left} pages left"));
+        if done > 0 {
+            assert!(pages_left >= 2, "the first pages did not fill it");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_becomes_full_in_the_middle_leaves_one_version_that_serves() {
+    let images = Images::start();
+    let server = Server::start();
+    let folder = server.layout.state(&server.app);
+    let _disk = Mounted::small(&folder);
+    server.app_file(images.name(), QUICK);
+    let one = images.push("1.0.0");
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    let mut patch = 0;
+    for step in [Milestone::Health, Milestone::Switch, Milestone::Verify, Milestone::Drain, Milestone::Remove]
+    {
+        let [first, second] = [patch + 1, patch + 2].map(|patch| format!("1.0.{patch}"));
+        patch += 2;
+        let digests = [&first, &second].map(|version| images.push(version));
+        let begins = |what: &What| matches!(what, What::Began { step: begun } if *begun == step);
+        let change = Body::Deploy(Box::new(deploy(images.name(), &first, &digests[0])));
+        let (conversation, _) = at_moment(&server, change, begins);
+        server.freeze_serve();
+        let before = server.state();
+        let filler = fill(&folder, 0);
+        server.thaw_serve();
+        let told = conversation.told();
+        says(&told, "No space left");
+        let expected = match step {
+            Milestone::Health => before.active().expect("the old one").release.version.to_string(),
+            _ => first,
+        };
+        assert!(server.get("/").1.starts_with(&expected), "{step:?}: {}", told.text());
+        std::fs::remove_file(filler).expect("room again");
+        server.deploy(deploy(images.name(), &second, &digests[1])).ended(&End::Deployed {});
+        one_of_the_right_version(&server, &format!("full at {step:?}"));
+    }
+}
+
+/// Where nothing can be written, what served before a restart serves after it.
+#[test]
+fn on_a_full_disk_what_was_deployed_is_brought_back() {
+    let images = Images::start();
+    let mut server = Server::start();
+    let folder = server.layout.state(&server.app);
+    let _disk = Mounted::small(&folder);
+    server.app_file(images.name(), QUICK);
+    let one = images.push("1.0.0");
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    server.kill_serve();
+    server.kill_proxy();
+    docker(&["stop", "--time", "1", &server.containers().concat()]);
+    let _filler = fill(&folder, 0);
+    server.start_proxy();
+    server.start_serve();
+    let address = ("127.0.0.1", server.port);
+    server.until("it is served again", || std::net::TcpStream::connect(address).is_ok());
+    assert!(server.get("/").1.starts_with("1.0.0 "), "{}", server.logs());
+}
+
+#[test]
+fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
+    let (images, server) = serving();
+    let file = server.layout.state(&server.app).join("state.json");
+    let mut patch = 0;
+    for step in [Milestone::Save, Milestone::Health, Milestone::Verify] {
+        let [first, second] = [patch + 1, patch + 2].map(|patch| format!("1.0.{patch}"));
+        patch += 2;
+        let digests = [&first, &second].map(|version| images.push(version));
+        let change = Body::Deploy(Box::new(deploy(images.name(), &first, &digests[0])));
+        let (told, pinned) = if step == Milestone::Save {
+            let pinned = Mounted::pinned(&file);
+            (server.ask(change).told(), pinned)
+        } else {
+            let begins = |what: &What| matches!(what, What::Began { step: begun } if *begun == step);
+            let (conversation, _) = at_moment(&server, change, begins);
+            server.freeze_serve();
+            let pinned = Mounted::pinned(&file);
+            server.thaw_serve();
+            (conversation.told(), pinned)
+        };
+        says(&told, "the state cannot be written");
+        drop(pinned);
+        server.deploy(deploy(images.name(), &second, &digests[1])).ended(&End::Deployed {});
+        one_of_the_right_version(&server, &format!("not in its place at {step:?}"));
+    }
+}
+
+/// A tracer that lets each `fsync` of this path by `serve` fail, until it is dropped.
+struct NoSync(Child);
+
+impl NoSync {
+    fn of(server: &Server, path: &Path) -> Self {
+        let mut child = Command::new("strace")
+            .args(["-f", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO", "-P"])
+            .arg(path)
+            .arg("-p")
+            .arg(server.serve_pid().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace");
+        let mut said = BufReader::new(child.stderr.take().expect("piped"));
+        let mut line = String::new();
+        said.read_line(&mut line).expect("it speaks");
+        assert!(line.contains("attached"), "{line}");
+        // What it says further is nobody's concern, and must not fill the pipe.
+        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+        Self(child)
+    }
+}
+
+impl Drop for NoSync {
+    fn drop(&mut self) {
+        // In order, so that it lets go of the process.
+        let _ = Command::new("kill").arg("-INT").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_disk_that_does_not_keep_what_is_written_is_told_and_the_old_one_serves() {
+    let (images, server) = serving();
+    let folder = server.layout.state(&server.app);
+    let mut patch = 0;
+    // The file before it takes its place, the folder after it has.
+    for path in [folder.join("state.json.new"), folder] {
+        let [serving, first, second] = [patch, patch + 1, patch + 2].map(|patch| format!("1.0.{patch}"));
+        patch += 2;
+        let digests = [&first, &second].map(|version| images.push(version));
+        let broken = NoSync::of(&server, &path);
+        let told = server.deploy(deploy(images.name(), &first, &digests[0]));
+        says(&told, "the state cannot be written");
+        says(&told, "Input/output error");
+        assert!(!matches!(told.outcome.end, End::Deployed {}), "{}", told.text());
+        assert!(server.get("/").1.starts_with(&format!("{serving} ")), "{}", path.display());
+        drop(broken);
+        server.deploy(deploy(images.name(), &second, &digests[1])).ended(&End::Deployed {});
+        one_of_the_right_version(&server, "after the disk is well again");
+    }
+}
+
+#[test]
+fn a_broken_or_missing_state_is_never_taken_for_none() {
+    let (images, mut server) = serving();
+    let two = images.push("1.0.1");
+    server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
+    // It went back, so that what serves is not the highest: nobody could guess it.
+    server.roll_back(None, autotag_deploy::deploy::protocol::Configuration::Today).ended(&End::RolledBack {});
+    let folder = server.layout.state(&server.app);
+    let (file, journal) = (folder.join("state.json"), folder.join("journal.jsonl"));
+    let good = std::fs::read_to_string(&file).expect("the state");
+    let containers = server.containers();
+    let broken: [(&str, Option<String>, &str); 5] = [
+        ("torn", Some(good[..good.len() / 2].to_owned()), "damaged"),
+        ("empty", Some(String::new()), "damaged"),
+        ("garbage", Some("\u{0}\u{1}".repeat(3000)), "damaged"),
+        ("newer", Some(good.replacen("\"format\": 1", "\"format\": 2", 1)), "a newer one"),
+        ("missing", None, "is missing"),
+    ];
+    for (what, text, words) in &broken {
+        server.kill_serve();
+        match text {
+            Some(text) => std::fs::write(&file, text).expect("written"),
+            None => std::fs::remove_file(&file).expect("removed"),
+        }
+        server.start_serve();
+        // 1.0.1 was rolled back, and 1.0.0 is below it.
+        for told in [
+            server.deploy(deploy(images.name(), "1.0.1", &two)),
+            server.roll_back(Some("1.0.1"), autotag_deploy::deploy::protocol::Configuration::Today),
+            server.ask(Body::Status { deployment: None }).told(),
+        ] {
+            let message = refused(&told.outcome.end, Because::Host);
+            assert!(message.contains(words) && message.contains("state.json"), "{what}: {message}");
+            assert!(message.to_lowercase().contains("restore") || *what == "newer", "{what}: {message}");
+        }
+        assert_eq!(server.containers(), containers, "{what}: nothing was touched");
+        assert!(server.get("/").1.starts_with("1.0.0 "), "{what}: it serves on");
+        let now = std::fs::read_to_string(&file).ok();
+        assert_eq!(now, *text, "{what}: the evidence is left as it is");
+    }
+    // Without its container the journal tells that there was one, too.
+    docker(&["rm", "--force", &containers.concat()]);
+    let message = refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, Because::Host);
+    assert!(message.contains("is missing") && message.contains("journal.jsonl"), "{message}");
+    // To begin anew, as the message says.
+    std::fs::rename(&journal, folder.join("old-journal")).expect("moved away");
+    server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
+    one_of_the_right_version(&server, "begun anew");
+}
+
+#[test]
+fn a_restored_state_goes_on_where_it_was() {
+    let (images, mut server) = serving();
+    let file = server.layout.state(&server.app).join("state.json");
+    let good = std::fs::read(&file).expect("the state");
+    server.kill_serve();
+    std::fs::remove_file(&file).expect("removed");
+    server.start_serve();
+    let two = images.push("1.0.1");
+    refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, Because::Host);
+    std::fs::write(&file, good).expect("restored");
+    server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
+    one_of_the_right_version(&server, "restored");
+}
+
+#[test]
+fn nothing_rests_on_the_journal() {
+    let (images, mut server) = serving();
+    let journal = server.layout.journal(&server.app);
+    let whole = std::fs::read(&journal).expect("the journal");
+    let garbage = b"\xff\xfe{\"at\": 1}\n\n[]\nnull\n".repeat(2000);
+    let broken: [(&str, Option<Vec<u8>>); 5] = [
+        ("truncated", Some(whole[..whole.len() / 3].to_vec())),
+        ("torn", Some([&whole[..], &whole[..17]].concat())),
+        ("garbage", Some(garbage)),
+        ("empty", Some(Vec::new())),
+        ("missing", None),
+    ];
+    for (patch, (what, text)) in broken.iter().enumerate() {
+        server.kill_serve();
+        match text {
+            Some(text) => std::fs::write(&journal, text).expect("written"),
+            None => std::fs::remove_file(&journal).expect("removed"),
+        }
+        server.start_serve();
+        let version = format!("1.0.{}", patch + 1);
+        let digest = images.push(&version);
+        server.deploy(deploy(images.name(), &version, &digest)).ended(&End::Deployed {});
+        one_of_the_right_version(&server, what);
+        assert_eq!(server.history().len(), patch + 2, "{what}: the history is the state's");
+        let last = server.journal().pop().expect("it is written again").what;
+        assert!(matches!(last, What::Answered { end: End::Deployed {} }), "{what}: {last:?}");
+    }
+    // Where none can be written at all, it is told, and nothing else.
+    server.kill_serve();
+    std::fs::remove_file(&journal).expect("removed");
+    std::fs::create_dir(&journal).expect("a folder in its place");
+    server.start_serve();
+    settled(&server);
+    let digest = images.push("1.1.0");
+    let told = server.deploy(deploy(images.name(), "1.1.0", &digest)).ended(&End::Deployed {});
+    says(&told, "the journal cannot be opened");
+}

@@ -1,0 +1,77 @@
+//! Moments of a deployment, at which something is done to it, and what has to be so afterwards.
+
+use autotag_deploy::deploy::protocol::{Because, Body, End};
+use autotag_deploy::receiver::journal::What;
+use autotag_deploy::receiver::state::{Phase, State};
+
+use crate::support::clock;
+use crate::support::server::{Conversation, PATIENCE, Server};
+
+/// Begins a change, and comes back as soon as the journal says that its n-th step began or ended; the step
+/// is `None` where the change has fewer.
+pub fn at_step(server: &Server, change: Body, nth: usize) -> (Conversation, Option<String>) {
+    let mut seen = 0;
+    at_moment(server, change, |_| {
+        seen += 1;
+        seen > nth
+    })
+}
+
+/// The same, at the first step that fits.
+pub fn at_moment(
+    server: &Server,
+    change: Body,
+    mut fits: impl FnMut(&What) -> bool,
+) -> (Conversation, Option<String>) {
+    let mut looked_at = server.journal().len();
+    let conversation = server.ask(change);
+    let since = clock::start();
+    loop {
+        let entries = server.journal();
+        for entry in entries.iter().skip(looked_at) {
+            match &entry.what {
+                step @ (What::Began { .. } | What::Ended { .. }) if fits(step) => {
+                    return (conversation, Some(format!("{step:?}")));
+                }
+                What::Answered { .. } => return (conversation, None),
+                _ => {}
+            }
+        }
+        looked_at = entries.len();
+        assert!(since.elapsed() < PATIENCE, "the step never came\n{}", server.logs());
+    }
+}
+
+/// Waits until everything that was under way has come to its end.
+pub fn settled(server: &Server) -> State {
+    server.until("the recovery ends", || {
+        matches!(server.state().change, Phase::Steady { .. }) && server.status().busy.is_none()
+    });
+    server.state()
+}
+
+/// Exactly one container, which is the state's, and answers at the front door.
+#[track_caller]
+pub fn one_of_the_right_version(server: &Server, when: &str) -> State {
+    let state = server.state();
+    let active = state.active().unwrap_or_else(|| panic!("{when}: nothing serves\n{}", server.logs()));
+    let version = active.release.version.to_string();
+    assert_eq!(server.containers(), [active.container.as_str()], "{when}: {}", server.logs());
+    assert_eq!(server.container_versions(), [version.as_str()], "{when}: {}", server.logs());
+    let answered = server.get("/").1;
+    assert!(
+        answered.starts_with(&format!("{version} ")),
+        "{when}: {answered} serves, {version} should\n{}",
+        server.logs()
+    );
+    state
+}
+
+/// A refusal's words.
+#[track_caller]
+pub fn refused(end: &End, expected: Because) -> String {
+    match end {
+        End::Refused { because, message } if *because == expected => message.clone(),
+        other => panic!("expected a refusal for {expected:?}: {other:?}"),
+    }
+}

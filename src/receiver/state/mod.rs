@@ -6,7 +6,7 @@
 
 mod store;
 
-pub use store::{FORMAT, Store, Unreadable};
+pub use store::{FORMAT, Store, Unreadable, read, written};
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -10,6 +10,7 @@ use super::connection::{Answer, Ask, Connection};
 use super::{is_absent, media_type};
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::world::retry::Repeat;
+use crate::world::wire::excerpt;
 use crate::world::{Manifest, ManifestName, Outcome, Trouble, TroubleKind};
 
 /// Bytes of a manifest (distribution specification, "Pushing Manifests": registries should take 4 MiB).
@@ -99,20 +100,20 @@ pub fn manifest_in(headers: &HeaderMap, body: &[u8], name: &ManifestName) -> Res
         return Err(format!("asked for {asked}, the registry sent bytes of {digest}"));
     }
     contradiction(headers, &digest)?;
-    let document: Document =
-        serde_json::from_slice(body).map_err(|error| format!("the answer is no manifest: {error}"))?;
+    let document: Document = serde_json::from_slice(body)
+        .map_err(|error| format!("the answer is no manifest: {}", excerpt(&error.to_string())))?;
     if document.schema_version != 2 {
         return Err(format!("a manifest of schema version {}, not 2", document.schema_version));
     }
     let media_type = match (media_type(headers), document.media_type) {
         (Some(header), Some(field)) if header != field && is_known(&header) => {
-            return Err(format!("the registry calls it {header}, the manifest itself {field}"));
+            return Err(format!("the registry calls it {header}, the manifest itself {}", excerpt(&field)));
         }
         (Some(header), _) if is_known(&header) => header,
         (_, Some(field)) if is_known(&field) => field,
         (header, field) => {
             let unknown = field.or(header).unwrap_or_else(|| "no type at all".to_owned());
-            return Err(format!("neither an image manifest nor an index, but {unknown}"));
+            return Err(format!("neither an image manifest nor an index, but {}", excerpt(&unknown)));
         }
     };
     Ok(Manifest { bytes: body.to_vec(), media_type, digest })
@@ -194,14 +195,11 @@ pub enum Part {
 
 /// Where the labels of this manifest's image are; of an index, the first image's.
 pub fn part(manifest: &[u8]) -> Result<Part, String> {
-    let document: Document =
-        serde_json::from_slice(manifest).map_err(|error| format!("no manifest: {error}"))?;
+    let document: Document = serde_json::from_slice(manifest)
+        .map_err(|error| format!("no manifest: {}", excerpt(&error.to_string())))?;
     let digest = |descriptor: &Descriptor| {
         descriptor.digest.parse::<Digest>().map_err(|error| {
-            format!(
-                "a digest that cannot be checked, {}: expected {error}",
-                crate::world::wire::excerpt(&descriptor.digest)
-            )
+            format!("a digest that cannot be checked, {}: expected {error}", excerpt(&descriptor.digest))
         })
     };
     match (&document.config, &document.manifests) {
@@ -260,8 +258,8 @@ pub fn labels_in(config: &[u8]) -> Result<BTreeMap<String, String>, String> {
         #[serde(rename = "Labels")]
         labels: Option<BTreeMap<String, String>>,
     }
-    let image: Image =
-        serde_json::from_slice(config).map_err(|error| format!("no image configuration: {error}"))?;
+    let image: Image = serde_json::from_slice(config)
+        .map_err(|error| format!("no image configuration: {}", excerpt(&error.to_string())))?;
     Ok(image.config.and_then(|running| running.labels).unwrap_or_default())
 }
 

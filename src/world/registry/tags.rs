@@ -11,6 +11,7 @@ use super::connection::{Answer, Ask, Connection};
 use super::{is_absent, link, media_type};
 use crate::image::reference::ImageName;
 use crate::world::retry::Repeat;
+use crate::world::wire::excerpt;
 use crate::world::{Outcome, TagListing, Trouble, TroubleKind};
 
 /// Tags to a page. Most registries give at most 100 or 1,000 whatever is asked for.
@@ -110,9 +111,12 @@ async fn follow<'a>(
         };
         let next = connection
             .next_url(&answer.url, &target)
-            .ok_or_else(|| garbled(format!("its next page is not on the same host: {target}")))?;
+            .ok_or_else(|| garbled(format!("its next page is not on the same host: {}", excerpt(&target))))?;
         if !visited.insert(next.clone()) {
-            return Err(garbled(format!("the registry's list goes round in circles, at {target}")));
+            return Err(garbled(format!(
+                "the registry's list goes round in circles, at {}",
+                excerpt(&target)
+            )));
         }
         if visited.len() > PAGES {
             return Err(garbled(format!("the list has more than {PAGES} pages")));
@@ -149,10 +153,10 @@ pub fn tags_in(headers: &HeaderMap, body: &[u8]) -> Result<Vec<String>, String> 
     // Without a type of their own, programs in Go send JSON as text/plain.
     let kind = media_type(headers);
     if let Some(kind) = kind.filter(|kind| kind != "text/plain" && !kind.ends_with("json")) {
-        return Err(format!("a page of type {kind} in the place of JSON"));
+        return Err(format!("a page of type {} in the place of JSON", excerpt(&kind)));
     }
-    let page: Page =
-        serde_json::from_slice(body).map_err(|error| format!("a page that is no list of tags: {error}"))?;
+    let page: Page = serde_json::from_slice(body)
+        .map_err(|error| format!("a page that is no list of tags: {}", excerpt(&error.to_string())))?;
     Ok(page.tags)
 }
 

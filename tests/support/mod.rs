@@ -19,6 +19,7 @@ pub mod github;
 pub mod http;
 pub mod load;
 pub mod pager;
+pub mod parsers;
 pub mod registry;
 pub mod server;
 pub mod sshd;

@@ -383,7 +383,7 @@ fn env_text(bytes: &[u8]) {
         assert!(!value.reveal().contains('\0'));
         let value = value.reveal().replace('\\', "\\\\").replace('"', "\\\"");
         let value = value.replace('\n', "\\n").replace('\r', "\\r");
-        written.push_str(&format!("{key}=\"{value}\"\n"));
+        written.extend([key.as_str(), "=\"", &value, "\"\n"]);
     }
     assert_eq!(env_file::parse(&written).as_ref(), Ok(&variables));
 }

@@ -36,6 +36,9 @@ impl PrivateKey {
             return encrypted();
         }
         let code: String = body.chars().filter(|character| !character.is_whitespace()).collect();
+        if code.is_empty() {
+            return expected("what was found is cut short");
+        }
         let Ok(bytes) = STANDARD.decode(&code) else {
             return expected("what was found is cut short, or has characters in it that no key has");
         };
@@ -91,7 +94,8 @@ fn other_kind(text: &str) -> Option<&'static str> {
 fn armoured(text: &str) -> Option<(&str, &str)> {
     let (label, rest) = text.strip_prefix("-----BEGIN ")?.split_once("-----")?;
     let (body, end) = rest.split_once("-----END ")?;
-    (label.ends_with("PRIVATE KEY") && end.strip_prefix(label)? == "-----").then_some((label, body))
+    let plain = label.len() <= 40 && label.bytes().all(|byte| byte == b' ' || byte.is_ascii_uppercase());
+    (plain && label.ends_with("PRIVATE KEY") && end.strip_prefix(label)? == "-----").then_some((label, body))
 }
 
 /// The cipher's name in OpenSSH's format.

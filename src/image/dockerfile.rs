@@ -3,10 +3,14 @@
 //! BuildKit names its steps `[build 3/5] RUN make`: the stage, the place in it, and the instruction with
 //! its variables filled in. That is a text for people, so the best fit counts, and none is no error.
 
+use std::collections::HashSet;
+
 /// The instructions of a Dockerfile, as far as they can be told apart by eye: nothing is checked here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dockerfile {
     instructions: Vec<Instruction>,
+    /// The stages' names, in lower case.
+    stages: Vec<Option<String>>,
 }
 
 /// One instruction.
@@ -18,7 +22,6 @@ pub struct Instruction {
     pub text: String,
     /// From 0; what stands before the first FROM counts to the first stage.
     stage: usize,
-    stage_name: Option<String>,
     /// Its number among the steps of its stage, as BuildKit counts them.
     step: Option<usize>,
     has_here_document: bool,
@@ -36,9 +39,10 @@ impl Dockerfile {
                 continue;
             }
             let mut whole = first.trim().to_owned();
-            while let Some(begun) = whole.strip_suffix(escape) {
+            while whole.ends_with(escape) {
                 let Some((next, _)) = lines.find(|(next, _)| !is_blank_or_comment(next)) else { break };
-                whole = format!("{begun}{}", next.trim_end());
+                whole.pop();
+                whole.push_str(next.trim_end());
             }
             let here_documents = here_documents(&whole);
             for end in &here_documents {
@@ -47,17 +51,16 @@ impl Dockerfile {
             }
             let text = one_space(&whole);
             let step = stages.step(&text);
-            let (stage, stage_name) = (stages.names.len().saturating_sub(1), stages.names.last().cloned());
+            let stage = stages.names.len().saturating_sub(1);
             instructions.push(Instruction {
                 line,
                 text,
                 stage,
-                stage_name: stage_name.flatten(),
                 step,
                 has_here_document: !here_documents.is_empty(),
             });
         }
-        Self { instructions }
+        Self { instructions, stages: stages.names }
     }
 
     /// The instruction that BuildKit's step of this name came from.
@@ -78,10 +81,16 @@ impl Dockerfile {
         // The first of equals, so that without any number a repeated text names its first place.
         let candidates = self.instructions.iter().rev();
         candidates
-            .filter(|instruction| stage.is_none_or(|stage| instruction.is_in(stage)))
+            .filter(|instruction| stage.is_none_or(|stage| self.is_in(instruction, stage)))
             .filter_map(|instruction| Some((fit(instruction)?, instruction)))
             .max_by_key(|(fit, _)| *fit)
             .map(|(_, instruction)| instruction)
+    }
+
+    fn is_in(&self, instruction: &Instruction, stage: &str) -> bool {
+        let name = self.stages.get(instruction.stage).and_then(Option::as_deref);
+        name.is_some_and(|name| name.eq_ignore_ascii_case(stage))
+            || stage.strip_prefix("stage-").is_some_and(|number| number.parse() == Ok(instruction.stage))
     }
 
     /// The instruction that a line of the file belongs to.
@@ -105,11 +114,6 @@ impl Instruction {
         let mut names: Vec<&str> = names.map(|name| name.trim_matches(['[', ']', '"', ','])).collect();
         names.pop();
         names.into_iter().map(|name| name.trim_start_matches("./").trim_matches('/')).collect()
-    }
-
-    fn is_in(&self, stage: &str) -> bool {
-        self.stage_name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(stage))
-            || stage.strip_prefix("stage-").is_some_and(|number| number.parse() == Ok(self.stage))
     }
 
     /// 3: the same text; 2: the same but for variables or a here-document; 1: the same keyword; 0: another.
@@ -137,6 +141,7 @@ impl Instruction {
 #[derive(Default)]
 struct Stages {
     names: Vec<Option<String>>,
+    known: HashSet<String>,
     steps: usize,
 }
 
@@ -148,10 +153,11 @@ impl Stages {
         match words.next().unwrap_or_default().to_ascii_uppercase().as_str() {
             "FROM" => {
                 let base = words.next().unwrap_or_default();
-                let is_stage =
-                    self.names.iter().flatten().any(|name| name.as_str().eq_ignore_ascii_case(base));
-                let name = words.next().is_some_and(|word| word.eq_ignore_ascii_case("as"));
-                self.names.push(words.next().filter(|_| name).map(str::to_owned));
+                let is_stage = self.known.contains(&base.to_ascii_lowercase());
+                let named = words.next().is_some_and(|word| word.eq_ignore_ascii_case("as"));
+                let name = words.next().filter(|_| named).map(str::to_ascii_lowercase);
+                self.known.extend(name.clone());
+                self.names.push(name);
                 self.steps = usize::from(base != "scratch" && !is_stage);
                 (self.steps == 1).then_some(1)
             }

@@ -88,8 +88,8 @@ impl FromStr for ImageName {
                 "lower-case letters, digits and single separators (`.`, `_`, `__`, `-`) in each part of the repository",
             );
         }
-        if repository.len() > 255 {
-            return malformed("a repository of at most 255 characters");
+        if repository.len() > 255 || registry.len() > 255 {
+            return malformed("a registry and a repository of at most 255 characters each");
         }
         Ok(Self { registry: registry.to_owned(), repository })
     }
@@ -106,7 +106,9 @@ fn is_host(text: &str) -> bool {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (text, None),
     };
-    let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    // Rust reads `+5000` as a number, too.
+    let digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let port_fits = port.is_none_or(|port| digits(port) && port.parse::<u16>().is_ok_and(|port| port > 0));
     let host_fits = if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         inner.parse::<std::net::Ipv6Addr>().is_ok()
     } else {
@@ -270,6 +272,7 @@ mod tests {
             "org/a___b",
             "ghcr.io:0/app",
             "ghcr.io:x/app",
+            "ghcr.io:+5000/app",
             "gh cr.io/app",
             "org/a b",
             "org/a/",

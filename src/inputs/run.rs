@@ -168,7 +168,8 @@ fn commit(environment: &Environment, overrides: &Overrides, faults: &mut Faults)
         .ok()
 }
 
-fn cause(environment: &Environment, overrides: &Overrides, payload: &serde_json::Value) -> Cause {
+/// What started a run with this environment and this event.
+pub fn cause(environment: &Environment, overrides: &Overrides, payload: &serde_json::Value) -> Cause {
     if let Some(branch) = &overrides.branch {
         return Cause::Branch(branch.clone());
     }

@@ -78,6 +78,10 @@ impl FromStr for Trusted {
         let expected = || format!("`{text}`: expected a network such as 10.0.0.0/8, an address, or `unix`");
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
         let address: IpAddr = address.parse().map_err(|_| expected())?;
+        // Peers are known by their IPv4 address, so such a network would cover nobody.
+        if address.to_canonical() != address {
+            return Err(format!("`{text}`: write IPv4 addresses as such, {}", address.to_canonical()));
+        }
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => longest,
@@ -142,9 +146,17 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for text in
-            ["", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/", "10.0.0.0/+8", "::/129", "host", "10.0.0.0/8/8"]
-        {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0.1/8",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+            "::/129",
+            "host",
+            "10.0.0.0/8/8",
+            "::ffff:10.0.0.0/104",
+        ] {
             assert!(text.parse::<Trusted>().is_err(), "{text}");
         }
     }

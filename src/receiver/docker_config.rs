@@ -42,9 +42,14 @@ pub fn credentials(layout: &Layout, image: &ImageName) -> Result<Option<Credenti
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("{shown} cannot be read: {error}")),
     };
-    let config: Config = serde_json::from_str(&text)
-        .map_err(|error| format!("{shown} is no JSON of Docker's (line {})", error.line()))?;
-    find(&config, image).map_err(|why| format!("{shown}: {why}"))
+    credentials_in(&text, image).map_err(|why| format!("{shown}: {why}"))
+}
+
+/// The login for this image's registry in the text of a `config.json`.
+pub fn credentials_in(text: &str, image: &ImageName) -> Result<Option<Credentials>, String> {
+    let config: Config = serde_json::from_str(text)
+        .map_err(|error| format!("it is no JSON of Docker's (line {})", error.line()))?;
+    find(&config, image)
 }
 
 fn find(config: &Config, image: &ImageName) -> Result<Option<Credentials>, String> {

@@ -2,7 +2,7 @@
 //! state's file is missing, `lost` reads here that there was one.)
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -162,12 +162,16 @@ fn aside(path: &Path, number: u32) -> PathBuf {
 
 /// Reads a journal. A missing one is empty: it was put aside or removed, and nothing rests on it.
 pub fn read(path: &Path) -> io::Result<Reading> {
+    match File::open(path) {
+        Ok(file) => read_from(BufReader::new(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Reading::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads a journal's text. It holds one line at a time, and no more of it than an entry may have.
+pub fn read_from(mut file: impl BufRead) -> io::Result<Reading> {
     let mut reading = Reading::default();
-    let mut file = match File::open(path) {
-        Ok(file) => BufReader::new(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(reading),
-        Err(error) => return Err(error),
-    };
     let mut line = Vec::new();
     let mut continued = false;
     loop {

@@ -53,11 +53,14 @@ impl Block<'_> {
     /// A start without an end (somebody edited the text by hand) is left alone, and the block put at the end.
     pub fn put_into(&self, text: &str) -> String {
         let block = self.text();
-        if let Some(start) = text.find(&self.start())
-            && let Some(length) = text[start..].find(&self.end())
-        {
-            let end = start + length + self.end().len();
-            return format!("{}{block}{}", &text[..start], &text[end..]);
+        let (start, end) = (self.start(), self.end());
+        let mut before = 0;
+        for (at, _) in text.match_indices(&end) {
+            // The nearest start: between one without an end and our own there are people's words.
+            if let Some(begun) = text[before..at].rfind(&start) {
+                return format!("{}{block}{}", &text[..before + begun], &text[at + end.len()..]);
+            }
+            before = at + end.len();
         }
         let before = text.trim_end();
         if before.is_empty() { block } else { format!("{before}\n\n{block}") }
@@ -100,7 +103,9 @@ mod tests {
         let digest = Digest::of(b"x");
         let block = block(&app, &version, &digest);
         let broken = format!("{}\nno end", block.start());
-        assert!(block.put_into(&broken).starts_with(&broken));
+        let first = block.put_into(&broken);
+        assert!(first.starts_with(&broken));
+        assert_eq!(block.put_into(&first), first, "nor does the next run take it away");
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl Claim {
             self.image, self.digest
         );
         let mut put = |key: &str, value: &str| {
-            let _ = writeln!(text, "Autotag-{key}: {value}");
+            // A line break would be the start of another trailer, and the rest nobody needs.
+            let _ = writeln!(text, "Autotag-{key}: {}", value.replace(char::is_control, " "));
         };
         put("Claim", FORMAT);
         put("Kind", if self.kind == Kind::Version { "version" } else { "image" });
@@ -107,7 +108,7 @@ impl Claim {
         for tip in &self.tips {
             put("Tip", &format!("{} {}", tip.commit, tip.line));
         }
-        put("Run", &self.run.replace(['\n', '\r'], " "));
+        put("Run", &self.run);
         text
     }
 
@@ -120,6 +121,10 @@ impl Claim {
             return Err(NotAClaim(format!(
                 "the claim has format {format}; this autotag-deploy knows {FORMAT}: update it to the version that made the claim"
             )));
+        }
+        // They are printed, and go on into later claims.
+        if let Some((key, _)) = trailers.0.iter().find(|(_, value)| value.contains(char::is_control)) {
+            return Err(NotAClaim(format!("`Autotag-{key}` holds control characters")));
         }
         Ok(Self {
             kind: match trailers.one("Kind")? {

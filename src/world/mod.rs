@@ -29,6 +29,8 @@ use std::path::PathBuf;
 #[cfg(feature = "action")]
 pub use tls::install_tls;
 pub use trouble::{Effect, Trouble, TroubleKind};
+#[cfg(feature = "action")]
+pub use wire::asked_wait;
 
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::secret::Credentials;

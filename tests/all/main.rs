@@ -17,6 +17,7 @@ mod front_proxy;
 mod layering;
 mod load;
 mod load_table;
+mod parsers;
 mod proxy;
 mod receiver;
 mod receiver_program;

@@ -21,6 +21,7 @@ pub mod http;
 pub mod load;
 pub mod machine;
 pub mod pager;
+pub mod parsers;
 pub mod registry;
 pub mod server;
 pub mod simulation;

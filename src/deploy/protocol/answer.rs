@@ -264,7 +264,8 @@ pub struct NotAnAnswer {
 
 impl NotAnAnswer {
     fn new(why: &impl ToString) -> Self {
-        Self { why: why.to_string() }
+        // serde quotes what it met, which may be all of the line.
+        Self { why: Answer::within_line(&why.to_string()) }
     }
 }
 

@@ -22,7 +22,7 @@ pub use lines::{Lines, TooLong};
 pub use names::{AppName, DeploymentId, EnvironmentKey};
 pub use request::{
     Body, Configuration, Deploy, ENVIRONMENT_ENTRIES, ENVIRONMENT_VALUE_BYTES, HISTORY_ENTRIES, LOG_LINES,
-    REQUEST_BYTES, Refused, Request, Rollback, TEXT_BYTES,
+    REQUEST_BYTES, RUN_BYTES, Refused, Request, Rollback, TEXT_BYTES, VERSION_BYTES,
 };
 
 use crate::image::reference::Malformed;

@@ -20,8 +20,12 @@ pub const REQUEST_BYTES: usize = 256 * 1024;
 pub const ENVIRONMENT_ENTRIES: usize = 100;
 /// The longest value of one, in bytes: the longest that a GitHub secret can be.
 pub const ENVIRONMENT_VALUE_BYTES: usize = 48 * 1024;
-/// The longest other text (a run's address, a user name, a password), in bytes.
+/// The longest user name or password, in bytes.
 pub const TEXT_BYTES: usize = 8 * 1024;
+/// The longest address of a run, in bytes: the state remembers a thousand of them.
+pub const RUN_BYTES: usize = 2 * 1024;
+/// The longest version, in bytes: what an image's tag can hold.
+pub const VERSION_BYTES: usize = 128;
 /// The most lines that `logs` hands out.
 pub const LOG_LINES: u32 = 5_000;
 /// The most entries that `history` hands out.
@@ -200,7 +204,8 @@ impl Request {
     fn check(&self) -> Result<(), Refused> {
         match &self.body {
             Body::Deploy(deploy) => {
-                check_text("run", &deploy.run)?;
+                check_text("run", &deploy.run, RUN_BYTES)?;
+                check_version(&deploy.version)?;
                 check_credential(deploy.credential.as_ref())?;
                 if !deploy.version.build.is_empty() {
                     return Err(limit("`version` has no `+build`: no image tag can hold it"));
@@ -208,7 +213,8 @@ impl Request {
                 check_environment(&deploy.environment)
             }
             Body::Rollback(rollback) => {
-                check_text("run", &rollback.run)?;
+                check_text("run", &rollback.run, RUN_BYTES)?;
+                rollback.to.as_ref().map_or(Ok(()), check_version)?;
                 check_credential(rollback.credential.as_ref())
             }
             Body::Status { .. } => Ok(()),
@@ -253,17 +259,24 @@ fn other_protocol(theirs: u64) -> Refused {
     )
 }
 
-fn check_text(field: &str, text: &str) -> Result<(), Refused> {
-    if text.len() > TEXT_BYTES || text.chars().any(char::is_control) {
-        return Err(limit(&format!("`{field}` is one line of at most {TEXT_BYTES} bytes")));
+fn check_text(field: &str, text: &str, most: usize) -> Result<(), Refused> {
+    if text.len() > most || text.chars().any(char::is_control) {
+        return Err(limit(&format!("`{field}` is one line of at most {most} bytes")));
+    }
+    Ok(())
+}
+
+fn check_version(version: &Version) -> Result<(), Refused> {
+    if version.to_string().len() > VERSION_BYTES {
+        return Err(limit(&format!("a version has at most {VERSION_BYTES} bytes, as an image's tag")));
     }
     Ok(())
 }
 
 fn check_credential(credential: Option<&Credentials>) -> Result<(), Refused> {
     let Some(credential) = credential else { return Ok(()) };
-    check_text("username", &credential.username)?;
-    check_text("password", credential.password.reveal())
+    check_text("username", &credential.username, TEXT_BYTES)?;
+    check_text("password", credential.password.reveal(), TEXT_BYTES)
 }
 
 fn check_environment(environment: &BTreeMap<EnvironmentKey, Secret>) -> Result<(), Refused> {

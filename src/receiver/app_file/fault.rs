@@ -7,7 +7,7 @@ use super::tree::Place;
 /// Texts longer than this are cut in messages.
 const SHOWN: usize = 60;
 /// More faults than this are counted, not told.
-const TOLD: usize = 50;
+pub(super) const TOLD: usize = 50;
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,21 +30,25 @@ impl fmt::Display for Fault {
             write!(f, "line {}, column {}: ", self.place.line, self.place.column)?;
         }
         if !self.key.is_empty() {
-            write!(f, "`{}`: ", self.key)?;
+            write!(f, "`{}`: ", cut(&self.key))?;
         }
         write!(f, "expected {}", self.expected)?;
         if let Some(found) = &self.found {
-            let mut shown: String = found.chars().take(SHOWN).collect();
-            if shown.len() < found.len() {
-                shown.push('\u{2026}');
-            }
-            write!(f, ", found {shown:?}")?;
+            write!(f, ", found {:?}", cut(found))?;
         }
         if !self.example.is_empty() {
             write!(f, " (example: `{}`)", self.example)?;
         }
         Ok(())
     }
+}
+
+fn cut(text: &str) -> String {
+    let mut shown: String = text.chars().take(SHOWN).collect();
+    if shown.len() < text.len() {
+        shown.push('\u{2026}');
+    }
+    shown
 }
 
 /// All faults of a file, in the order of their places; what is missing comes last.

@@ -128,6 +128,13 @@ impl FromStr for Network {
         let expected = || Malformed("an address, or a network such as `10.0.0.0/8` or `fd00::/8`".to_owned());
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, prefix)| (a, Some(prefix)));
         let address: IpAddr = address.parse().map_err(|_| expected())?;
+        // The proxy knows its peers by their IPv4 address: such a network would cover nobody.
+        if address.to_canonical() != address {
+            return Err(Malformed(format!(
+                "IPv4 addresses in their own form, such as `{}`",
+                address.to_canonical()
+            )));
+        }
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let prefix = match prefix {
             None => longest,

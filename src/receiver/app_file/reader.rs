@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::fault::{Fault, Faults, nearest};
+use super::fault::{Fault, Faults, TOLD, nearest};
 use super::tree::{Key, Node, Position, Value, place_of};
 use crate::image::reference::Malformed;
 
@@ -73,16 +73,20 @@ impl Reader {
     }
 
     /// All that was noted, with places; `None` where nothing was.
-    pub(super) fn faults(self, text: &str) -> Option<Faults> {
-        let mut faults: Vec<Fault> = self
+    pub(super) fn faults(mut self, text: &str) -> Option<Faults> {
+        // Positions have the order of the text. A place costs another reading of the file, so only those
+        // are looked for that will be told.
+        self.noted
+            .sort_by(|a, b| (a.position.is_none(), &a.position).cmp(&(b.position.is_none(), &b.position)));
+        let faults: Vec<Fault> = self
             .noted
             .into_iter()
-            .map(|Noted { position, fault }| match position {
+            .enumerate()
+            .map(|(index, Noted { position, fault })| match position.filter(|_| index < TOLD) {
                 Some(position) => Fault { place: place_of(text, &position), ..fault },
                 None => fault,
             })
             .collect();
-        faults.sort_by_key(|fault| (fault.place.line == 0, fault.place));
         (!faults.is_empty()).then_some(Faults(faults))
     }
 

@@ -11,6 +11,14 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 /// The most values that a file may hold, aliases spread out.
 const VALUES: usize = 10_000;
 
+/// The most bytes that its texts and the names of its values may have together, aliases spread out: a long
+/// text that is named a thousand times would be held a thousand times.
+const BYTES: usize = 1024 * 1024;
+
+/// The most brackets that may be open at a time. The library takes 128, but looks at that only after it has
+/// gone through the whole file, in a time that grows with the square of the open ones.
+const OPEN: usize = 256;
+
 /// Where a value stands: its position in each list and map on the way. In a map, entry `n` has its key at
 /// `2n` and its value at `2n + 1`.
 pub(super) type Position = Vec<usize>;
@@ -52,12 +60,28 @@ pub struct Place {
 
 /// Reads the file. The error is the library's own, with its place: this is no YAML.
 pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
+    if is_too_deep(text) {
+        return Err((Place { line: 1, column: 1 }, "too many open brackets".to_owned()));
+    }
     let failed = |error: serde_yaml::Error| (place_in(&error), without_place(&error));
-    let mut left = VALUES;
+    let mut left = Left { values: VALUES, bytes: BYTES };
     let build = Build { position: Vec::new(), name: String::new(), left: &mut left };
     let mut root = build.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(failed)?;
     Fill(&mut root).deserialize(serde_yaml::Deserializer::from_str(text)).map_err(failed)?;
     Ok(root)
+}
+
+/// By the brackets alone: those in texts count as well, which no real file has so many of.
+fn is_too_deep(text: &str) -> bool {
+    let mut open = 0_usize;
+    text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        open > OPEN
+    })
 }
 
 /// The place of a value or key.
@@ -84,7 +108,22 @@ fn without_place(error: &serde_yaml::Error) -> String {
 struct Build<'a> {
     position: Position,
     name: String,
-    left: &'a mut usize,
+    left: &'a mut Left,
+}
+
+/// How much more the file may hold.
+struct Left {
+    values: usize,
+    bytes: usize,
+}
+
+impl Left {
+    fn take<E: serde::de::Error>(&mut self, values: usize, bytes: usize) -> Result<(), E> {
+        let too_much = || E::custom("too many values");
+        self.values = self.values.checked_sub(values).ok_or_else(too_much)?;
+        self.bytes = self.bytes.checked_sub(bytes).ok_or_else(too_much)?;
+        Ok(())
+    }
 }
 
 impl Build<'_> {
@@ -103,7 +142,7 @@ impl<'de> DeserializeSeed<'de> for Build<'_> {
     type Value = Node;
 
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Node, D::Error> {
-        *self.left = self.left.checked_sub(1).ok_or_else(|| D::Error::custom("too many values"))?;
+        self.left.take(1, self.name.len())?;
         from.deserialize_any(self)
     }
 }
@@ -148,7 +187,8 @@ impl<'de> Visitor<'de> for Build<'_> {
         Ok(self.node(Value::Number(String::new())))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Node, E> {
+        self.left.take(0, value.len())?;
         Ok(self.node(Value::Text(value.to_owned())))
     }
 
@@ -165,6 +205,7 @@ impl<'de> Visitor<'de> for Build<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut entries: A) -> Result<Node, A::Error> {
         let mut map = Vec::new();
         while let Some(text) = entries.next_key_seed(KeyText)? {
+            self.left.take(0, text.len())?;
             let at = 2 * map.len();
             let name = if self.name.is_empty() { text.clone() } else { format!("{}.{text}", self.name) };
             let key = Key { position: [self.position.as_slice(), &[at]].concat(), text };

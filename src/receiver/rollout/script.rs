@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Act, IfFails, Step, Verdict};
 use crate::deploy::protocol::Milestone;
-use crate::receiver::state::{Bad, Failure, Instance, Order, Phase, Purpose, Release, State};
+use crate::receiver::state::{Bad, Failure, Instance, Order, Phase, Purpose, Release, State, in_short};
 
 type Script = VecDeque<Act>;
 
@@ -165,7 +165,7 @@ pub(super) fn turn_back(
     });
     // A new configuration of the version that goes on serving says nothing against the version.
     if old.is_none_or(|old| old.release.version != new.release.version) {
-        let why = format!("did not pass: {}", failure.why);
+        let why = in_short(&format!("did not pass: {}", failure.why));
         back.bad.insert(new.release.version.clone(), Bad { since: new.release.at, why });
     }
     back.remember(&new.release, Some(failure.clone()));

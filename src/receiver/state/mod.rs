@@ -6,7 +6,7 @@
 
 mod store;
 
-pub use store::{FORMAT, Store, Unreadable};
+pub use store::{FORMAT, Store, Unreadable, read, written};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -307,16 +307,42 @@ impl State {
     }
 
     pub(super) fn remember(&mut self, release: &Release, failure: Option<Failure>) {
+        let failure = failure.map(|failure| Failure { why: in_short(&failure.why), ..failure });
         self.history.push(Record { release: release.clone(), failure });
         let surplus = self.history.len().saturating_sub(REMEMBERED);
         self.history.drain(..surplus);
     }
 }
 
+/// The longest reason that is remembered, in bytes: with [`REMEMBERED`] of them the file stays far below what
+/// is read back, whatever an application wrote. The journal and CI's log have the whole.
+const REASON_BYTES: usize = 1024;
+
+/// A reason, bounded; each control character, which JSON would make six bytes of, is a space.
+pub(super) fn in_short(why: &str) -> String {
+    let end = (0..=REASON_BYTES.min(why.len())).rev().find(|at| why.is_char_boundary(*at)).unwrap_or(0);
+    why[..end].replace(|letter: char| letter.is_control() && letter != '\n', " ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deploy::protocol::RUN_BYTES;
     use crate::receiver::testing::{instance, release, steady};
+
+    #[test]
+    fn a_thousand_failures_can_be_read_again() {
+        let mut state = steady("1.0.0");
+        // The longest that a request may bring, and what an application may write.
+        let release = Release { run: "\"".repeat(RUN_BYTES), ..release("2.0.0") };
+        for number in 0..REMEMBERED {
+            let why = format!("{number}: {}", "\u{1}é".repeat(5_000));
+            state.remember(&release, Some(Failure { step: Milestone::Health, why }));
+        }
+        let text = written(&state).unwrap();
+        assert!(text.len() < 8 << 20, "{} bytes", text.len());
+        assert_eq!(read(std::path::Path::new("state.json"), &text).unwrap(), state);
+    }
 
     #[test]
     fn what_was_removed_by_hand_is_left_out_where_it_should_serve() {

@@ -93,8 +93,7 @@ impl Store {
     /// After an error the file is the old one or, where only the last step failed, the new one; never a
     /// part. The lock is demanded as proof that nobody else writes.
     pub fn save(&self, _lock: &Lock, state: &State) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(&Written { format: FORMAT, state })?;
-        text.push(b'\n');
+        let text = written(state)?;
         let temporary = self.folder.join("state.json.new");
         // One that a crash left may have any mode, or be a link that somebody put there.
         match std::fs::remove_file(&temporary) {
@@ -110,7 +109,15 @@ impl Store {
     }
 }
 
-fn read(path: &Path, bytes: &[u8]) -> Result<State, Unreadable> {
+/// A state as its file has it.
+pub fn written(state: &State) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(&Written { format: FORMAT, state })?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Reads what a file holds; the path is for the error.
+pub fn read(path: &Path, bytes: &[u8]) -> Result<State, Unreadable> {
     let damaged = |why: String| Unreadable::Damaged(path.to_owned(), why);
     let mut value: serde_json::Value =
         serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;

@@ -96,7 +96,7 @@ pub(super) struct Numbered {
 
 /// The body of a refusal: `message`, and for 422 a list of `errors` that are objects or texts.
 #[derive(Deserialize)]
-pub(super) struct Refusal {
+pub struct Refusal {
     message: String,
     #[serde(default)]
     errors: Vec<serde_json::Value>,

@@ -10,6 +10,8 @@ mod forge;
 
 use std::time::Duration;
 
+pub use answers::Refusal;
+
 use super::Outcome;
 use super::retry::Patience;
 use crate::secret::Secret;

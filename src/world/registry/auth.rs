@@ -192,17 +192,7 @@ impl Auth {
                 format!("it sends logins to {}, {why}", wire::excerpt(realm)),
             ))
         };
-        let Ok(url) = Url::parse(realm) else {
-            return refuse("which is no URL");
-        };
-        if !connection::is_plain(&url) {
-            return refuse("which is no plain http or https URL");
-        }
-        let on_this_machine = self.parties.name.is_loopback() && is_loopback(&url);
-        if url.scheme() != "https" && !on_this_machine {
-            return refuse("where the password would travel in the clear");
-        }
-        Ok(url)
+        trusted_realm(&self.parties.name, realm).or_else(refuse)
     }
 
     async fn fetch_token(&self, client: &reqwest::Client, url: Url) -> Outcome<Token> {
@@ -227,6 +217,19 @@ impl Auth {
         let lasts = life.saturating_sub(Duration::from_secs(10).min(life / 5));
         Ok(Token { header, age, lasts })
     }
+}
+
+/// The realm that a registry names, if the password for this image may go there; else why not.
+pub fn trusted_realm(name: &ImageName, realm: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(realm).map_err(|_| "which is no URL")?;
+    if !connection::is_plain(&url) {
+        return Err("which is no plain http or https URL");
+    }
+    let on_this_machine = name.is_loopback() && is_loopback(&url);
+    if url.scheme() != "https" && !on_this_machine {
+        return Err("where the password would travel in the clear");
+    }
+    Ok(url)
 }
 
 fn basic_header(doing: &str, credentials: &Credentials) -> Outcome<HeaderValue> {
@@ -267,7 +270,7 @@ struct TokenAnswer {
 
 /// The token of a realm's answer and how long it lives; else why there is none, without the body: it
 /// may hold half a token.
-fn read_token(body: &[u8]) -> Result<(HeaderValue, Duration), String> {
+pub fn read_token(body: &[u8]) -> Result<(HeaderValue, Duration), String> {
     let answer: TokenAnswer = serde_json::from_slice(body).map_err(|error| {
         format!("the answer is no token: line {}, column {}", error.line(), error.column())
     })?;

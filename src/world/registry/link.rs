@@ -1,6 +1,7 @@
 //! `Link`: where the next page is (RFC 8288, 3).
 
 use super::grammar::Scanner;
+use crate::world::wire::excerpt;
 
 /// One link of the header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +37,11 @@ pub fn related<'a>(
             }
             match &found {
                 Some(other) if *other != link.target => {
-                    return Err(BadLink(format!("two {relation} pages: {other} and {}", link.target)));
+                    return Err(BadLink(format!(
+                        "two {relation} pages: {} and {}",
+                        excerpt(other),
+                        excerpt(&link.target)
+                    )));
                 }
                 _ => found = Some(link.target),
             }
@@ -46,7 +51,7 @@ pub fn related<'a>(
 }
 
 fn parse(value: &str) -> Result<Vec<Link>, BadLink> {
-    let bad = || BadLink(format!("no list of links: {value}"));
+    let bad = || BadLink(format!("no list of links: {}", excerpt(value)));
     let mut scanner = Scanner::new(value);
     let mut links = Vec::new();
     loop {

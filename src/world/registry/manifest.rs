@@ -10,6 +10,7 @@ use super::connection::{Answer, Ask, Connection};
 use super::{is_absent, media_type};
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::world::retry::Repeat;
+use crate::world::wire::excerpt;
 use crate::world::{Manifest, ManifestName, Outcome, Trouble, TroubleKind};
 
 /// Bytes of a manifest (distribution specification, "Pushing Manifests": registries should take 4 MiB).
@@ -75,7 +76,9 @@ pub async fn get(
     if answer.status != StatusCode::OK {
         return Err(refusal_of_get(connection, &ask, &answer));
     }
-    read(&answer, name).map(Some).map_err(|why| Trouble::new(TroubleKind::Garbled, doing, why))
+    manifest_in(&answer.headers, &answer.body, name)
+        .map(Some)
+        .map_err(|why| Trouble::new(TroubleKind::Garbled, doing, why))
 }
 
 /// A 404 that is not the registry's own is not "absent", and not a conflict either.
@@ -89,31 +92,31 @@ fn refusal_of_get(connection: &Connection, ask: &Ask<'_>, answer: &Answer) -> Tr
 }
 
 /// The manifest of an answer; else what is wrong with it.
-fn read(answer: &Answer, name: &ManifestName) -> Result<Manifest, String> {
-    let digest = Digest::of(&answer.body);
+pub fn manifest_in(headers: &HeaderMap, body: &[u8], name: &ManifestName) -> Result<Manifest, String> {
+    let digest = Digest::of(body);
     if let ManifestName::Digest(asked) = name
         && *asked != digest
     {
         return Err(format!("asked for {asked}, the registry sent bytes of {digest}"));
     }
-    contradiction(&answer.headers, &digest)?;
-    let document: Document = serde_json::from_slice(&answer.body)
-        .map_err(|error| format!("the answer is no manifest: {error}"))?;
+    contradiction(headers, &digest)?;
+    let document: Document = serde_json::from_slice(body)
+        .map_err(|error| format!("the answer is no manifest: {}", excerpt(&error.to_string())))?;
     if document.schema_version != 2 {
         return Err(format!("a manifest of schema version {}, not 2", document.schema_version));
     }
-    let media_type = match (media_type(answer), document.media_type) {
+    let media_type = match (media_type(headers), document.media_type) {
         (Some(header), Some(field)) if header != field && is_known(&header) => {
-            return Err(format!("the registry calls it {header}, the manifest itself {field}"));
+            return Err(format!("the registry calls it {header}, the manifest itself {}", excerpt(&field)));
         }
         (Some(header), _) if is_known(&header) => header,
         (_, Some(field)) if is_known(&field) => field,
         (header, field) => {
             let unknown = field.or(header).unwrap_or_else(|| "no type at all".to_owned());
-            return Err(format!("neither an image manifest nor an index, but {unknown}"));
+            return Err(format!("neither an image manifest nor an index, but {}", excerpt(&unknown)));
         }
     };
-    Ok(Manifest { bytes: answer.body.clone(), media_type, digest })
+    Ok(Manifest { bytes: body.to_vec(), media_type, digest })
 }
 
 fn is_known(media_type: &str) -> bool {
@@ -183,22 +186,20 @@ pub async fn labels(
 
 /// Where the labels are.
 #[derive(Debug, PartialEq, Eq)]
-enum Part {
+pub enum Part {
     /// In this blob.
     Config(Digest),
     /// Wherever this manifest says.
     Child(Digest),
 }
 
-fn part(manifest: &[u8]) -> Result<Part, String> {
-    let document: Document =
-        serde_json::from_slice(manifest).map_err(|error| format!("no manifest: {error}"))?;
+/// Where the labels of this manifest's image are; of an index, the first image's.
+pub fn part(manifest: &[u8]) -> Result<Part, String> {
+    let document: Document = serde_json::from_slice(manifest)
+        .map_err(|error| format!("no manifest: {}", excerpt(&error.to_string())))?;
     let digest = |descriptor: &Descriptor| {
         descriptor.digest.parse::<Digest>().map_err(|error| {
-            format!(
-                "a digest that cannot be checked, {}: expected {error}",
-                crate::world::wire::excerpt(&descriptor.digest)
-            )
+            format!("a digest that cannot be checked, {}: expected {error}", excerpt(&descriptor.digest))
         })
     };
     match (&document.config, &document.manifests) {
@@ -243,11 +244,11 @@ async fn config_labels(
             "asked for the configuration {digest}, the registry sent bytes of {sent}"
         )));
     }
-    read_labels(&answer.body).map_err(garbled)
+    labels_in(&answer.body).map_err(garbled)
 }
 
 /// `config.Labels` (OCI image configuration); nothing where it is missing or null.
-fn read_labels(config: &[u8]) -> Result<BTreeMap<String, String>, String> {
+pub fn labels_in(config: &[u8]) -> Result<BTreeMap<String, String>, String> {
     #[derive(Deserialize)]
     struct Image {
         config: Option<Running>,
@@ -257,8 +258,8 @@ fn read_labels(config: &[u8]) -> Result<BTreeMap<String, String>, String> {
         #[serde(rename = "Labels")]
         labels: Option<BTreeMap<String, String>>,
     }
-    let image: Image =
-        serde_json::from_slice(config).map_err(|error| format!("no image configuration: {error}"))?;
+    let image: Image = serde_json::from_slice(config)
+        .map_err(|error| format!("no image configuration: {}", excerpt(&error.to_string())))?;
     Ok(image.config.and_then(|running| running.labels).unwrap_or_default())
 }
 
@@ -269,17 +270,11 @@ mod tests {
     const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
     const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-    fn answer(lines: &[(&'static str, &str)], body: &str) -> Answer {
-        Answer {
-            status: StatusCode::OK,
-            headers: lines
-                .iter()
-                .map(|(name, value)| (name.parse().expect(name), value.parse().expect("a value")))
-                .collect(),
-            body: body.into(),
-            url: reqwest::Url::parse("https://x/").expect("a URL"),
-            perhaps_done: false,
-        }
+    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
+        let line = |(name, value): &(&'static str, &str)| {
+            (name.parse::<::http::HeaderName>().expect(name), value.parse().expect("a value"))
+        };
+        lines.iter().map(line).collect()
     }
 
     #[test]
@@ -308,7 +303,7 @@ mod tests {
             (Some(MANIFEST), "{}", Err("no manifest")),
         ] {
             let lines: Vec<_> = kind.iter().map(|kind| ("content-type", *kind)).collect();
-            match (read(&answer(&lines, body), &tag), expected) {
+            match (manifest_in(&headers(&lines), body.as_bytes(), &tag), expected) {
                 (Ok(manifest), Ok(media_type)) => {
                     assert_eq!(
                         (manifest.media_type.as_str(), manifest.bytes.as_slice()),
@@ -340,7 +335,8 @@ mod tests {
                 asked.map_or(ManifestName::Tag(ImageTag::latest()), |it| ManifestName::Digest(it.clone()));
             let mut lines = vec![("content-type", MANIFEST)];
             lines.extend(named.map(|named| ("docker-content-digest", named)));
-            assert_eq!(read(&answer(&lines, body), &name).is_ok(), fits, "{asked:?} {named:?}");
+            let read = manifest_in(&headers(&lines), body.as_bytes(), &name);
+            assert_eq!(read.is_ok(), fits, "{asked:?} {named:?}");
         }
     }
 
@@ -392,7 +388,7 @@ mod tests {
             (r#"{"config":{"Labels":["a"]}}"#, None),
             ("", None),
         ] {
-            assert_eq!(read_labels(body.as_bytes()).ok(), expected, "{body}");
+            assert_eq!(labels_in(body.as_bytes()).ok(), expected, "{body}");
         }
     }
 
@@ -400,8 +396,8 @@ mod tests {
         #[test]
         fn no_document_makes_it_panic(body in "(\"(schemaVersion|config|manifests|digest|Labels)\"|[{}\\[\\]:,0-9\"a-z]){0,20}") {
             let _ = part(body.as_bytes());
-            let _ = read_labels(body.as_bytes());
-            let _ = read(&answer(&[], &body), &ManifestName::Tag(ImageTag::latest()));
+            let _ = labels_in(body.as_bytes());
+            let _ = manifest_in(&headers(&[]), body.as_bytes(), &ManifestName::Tag(ImageTag::latest()));
         }
     }
 }

@@ -5,17 +5,17 @@
 //! Everything that others wrote is read by pure functions ([`challenge`], [`link`], `read_…`).
 
 mod auth;
-mod challenge;
+pub mod challenge;
 mod connection;
 mod grammar;
-pub(crate) mod link;
+pub mod link;
 mod manifest;
 mod refusal;
 mod tags;
 
 use std::collections::BTreeMap;
 
-use ::http::StatusCode;
+use ::http::{HeaderMap, StatusCode};
 use reqwest::Url;
 
 use super::retry::Patience;
@@ -24,6 +24,11 @@ use crate::image::reference::{ImageName, ImageTag};
 use crate::secret::Credentials;
 
 use connection::{Answer, Connection};
+
+pub use auth::{read_token, trusted_realm};
+pub use manifest::{Part, labels_in, manifest_in, part};
+pub use refusal::Complaint;
+pub use tags::tags_in;
 
 /// One repository in a registry.
 ///
@@ -83,8 +88,8 @@ fn is_absent(answer: &Answer) -> bool {
 }
 
 /// The media type of an answer without its parameters, in lower case.
-fn media_type(answer: &Answer) -> Option<String> {
-    let value = answer.headers.get(::http::header::CONTENT_TYPE)?.to_str().ok()?;
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(::http::header::CONTENT_TYPE)?.to_str().ok()?;
     let essence = value.split(';').next().unwrap_or_default().trim();
     (!essence.is_empty()).then(|| essence.to_ascii_lowercase())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use ::http::{Method, StatusCode, header};
+use ::http::{HeaderMap, Method, StatusCode, header};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
 
@@ -11,6 +11,7 @@ use super::connection::{Answer, Ask, Connection};
 use super::{is_absent, link, media_type};
 use crate::image::reference::ImageName;
 use crate::world::retry::Repeat;
+use crate::world::wire::excerpt;
 use crate::world::{Outcome, TagListing, Trouble, TroubleKind};
 
 /// Tags to a page. Most registries give at most 100 or 1,000 whatever is asked for.
@@ -96,7 +97,7 @@ async fn follow<'a>(
     let mut question = ask(first);
     loop {
         let garbled = |why: String| Trouble::new(TroubleKind::Garbled, question.doing, why);
-        for tag in read_page(&answer).map_err(&garbled)? {
+        for tag in tags_in(&answer.headers, &answer.body).map_err(&garbled)? {
             if known.insert(tag.clone()) {
                 tags.push(tag);
             }
@@ -110,9 +111,12 @@ async fn follow<'a>(
         };
         let next = connection
             .next_url(&answer.url, &target)
-            .ok_or_else(|| garbled(format!("its next page is not on the same host: {target}")))?;
+            .ok_or_else(|| garbled(format!("its next page is not on the same host: {}", excerpt(&target))))?;
         if !visited.insert(next.clone()) {
-            return Err(garbled(format!("the registry's list goes round in circles, at {target}")));
+            return Err(garbled(format!(
+                "the registry's list goes round in circles, at {}",
+                excerpt(&target)
+            )));
         }
         if visited.len() > PAGES {
             return Err(garbled(format!("the list has more than {PAGES} pages")));
@@ -145,14 +149,14 @@ fn null_is_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Strin
 }
 
 /// The tags of a page; else what is wrong with it.
-fn read_page(answer: &Answer) -> Result<Vec<String>, String> {
+pub fn tags_in(headers: &HeaderMap, body: &[u8]) -> Result<Vec<String>, String> {
     // Without a type of their own, programs in Go send JSON as text/plain.
-    let kind = media_type(answer);
+    let kind = media_type(headers);
     if let Some(kind) = kind.filter(|kind| kind != "text/plain" && !kind.ends_with("json")) {
-        return Err(format!("a page of type {kind} in the place of JSON"));
+        return Err(format!("a page of type {} in the place of JSON", excerpt(&kind)));
     }
-    let page: Page = serde_json::from_slice(&answer.body)
-        .map_err(|error| format!("a page that is no list of tags: {error}"))?;
+    let page: Page = serde_json::from_slice(body)
+        .map_err(|error| format!("a page that is no list of tags: {}", excerpt(&error.to_string())))?;
     Ok(page.tags)
 }
 
@@ -162,14 +166,7 @@ mod tests {
 
     fn page(kind: Option<&str>, body: &str) -> Result<Vec<String>, String> {
         let headers = kind.map(|kind| (header::CONTENT_TYPE, kind.parse().expect("a header")));
-        let url = Url::parse("https://x/").expect("a URL");
-        read_page(&Answer {
-            status: StatusCode::OK,
-            headers: headers.into_iter().collect(),
-            body: body.into(),
-            url,
-            perhaps_done: false,
-        })
+        tags_in(&headers.into_iter().collect(), body.as_bytes())
     }
 
     #[test]

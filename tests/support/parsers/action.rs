@@ -1,0 +1,671 @@
+//! What the action reads: servers' answers, keys, the build's files, GitHub's answers, events and inputs.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use autotag_deploy::deploy::known_hosts::{KnownHosts, Verdict};
+use autotag_deploy::deploy::private_key::PrivateKey;
+use autotag_deploy::deploy::protocol::{ANSWER_BYTES, Answer, Lines};
+use autotag_deploy::image::dockerfile::Dockerfile;
+use autotag_deploy::image::ignore::Ignore;
+use autotag_deploy::image::reference::Digest;
+use autotag_deploy::inputs::run::{Cause, Overrides, cause};
+use autotag_deploy::inputs::{Environment, Faults, Order, Run, Said, spec};
+use autotag_deploy::release::notes::Block;
+use autotag_deploy::secret::Secret;
+use autotag_deploy::world::asked_wait;
+use autotag_deploy::world::github::Refusal;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use semver::Version;
+
+use super::{Entry, SECRET, first_line, keeps_the_secret, large, short, text};
+
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry {
+        name: "answer",
+        check: answer,
+        words: &[
+            "{\"",
+            "\":",
+            "\"",
+            "}",
+            ",",
+            "step-started",
+            "step",
+            "pull",
+            "result",
+            "end",
+            "deployed",
+            "{}",
+            "log",
+            "line",
+            "from",
+            "application",
+            "heartbeat",
+            "note",
+            "text",
+            "milliseconds",
+            "0",
+            "null",
+            "\\u0000",
+        ],
+        large: |size| {
+            let mut all = large::json(size);
+            all.push(large::framed("{\"note\":{\"text\":\"", "\\\"", "\"}}", size.min(ANSWER_BYTES / 2)));
+            all.push(large::framed("{\"", "x", "\":1}", size.min(ANSWER_BYTES / 2)));
+            all
+        },
+    },
+    Entry {
+        name: "lines",
+        check: lines,
+        words: &["a", "bc", "\n", "\r\n", "\n\n", "0123456789", "\0"],
+        large: large::plain,
+    },
+    Entry {
+        name: "known-hosts",
+        check: known_hosts,
+        words: &[
+            "web1.example.com",
+            "[web1.example.com]:2222",
+            "*",
+            "?",
+            "!",
+            ",",
+            " ",
+            "ssh-ed25519",
+            "ssh-rsa",
+            "AAAAC3NzaC1lZDI1NTE5AAAAIA==",
+            "|1|",
+            "|",
+            "@revoked",
+            "@cert-authority",
+            "#",
+            "\n",
+            "SHA256:",
+            "MD5:",
+            "256",
+            "(ED25519)",
+        ],
+        large: |size| {
+            let key = "AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+            let mut all = large::plain(size);
+            all.push(large::repeated("aaaaaaaaaaaaaaaaaaab\n", size));
+            all.push(large::framed(
+                "aaaaaaaaaaaaaaaaaaaaaaaaaaaa\n",
+                "*a",
+                &format!("b ssh-ed25519 {key}"),
+                size,
+            ));
+            all.push(large::framed("a\n", &format!("*,!b ssh-ed25519 {key}\n"), "", size));
+            all
+        },
+    },
+    Entry {
+        name: "private-key",
+        check: private_key,
+        words: &[
+            "-----",
+            "BEGIN ",
+            "END ",
+            "OPENSSH ",
+            "RSA ",
+            "ENCRYPTED ",
+            "PRIVATE KEY",
+            "\n",
+            "\\n",
+            "\r\n",
+            "AAAA",
+            "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQ==",
+            ":",
+            " ",
+            "=",
+            "PuTTY-User-Key-File-3",
+        ],
+        large: |size| {
+            let mut all = large::plain(size);
+            all.push(large::framed(
+                "-----BEGIN RSA PRIVATE KEY-----\n",
+                "AAAA ",
+                "\n-----END RSA PRIVATE KEY-----",
+                size,
+            ));
+            all.push(large::repeated("-----BEGIN ", size));
+            all.push(large::repeated("\\n", size));
+            all
+        },
+    },
+    Entry {
+        name: "dockerignore",
+        check: dockerignore,
+        words: &[
+            "a", "b", "/", "*", "**", "**/", "?", "!", "\n", "[ab]", "[^a]", "[", "\\", "..", ".", "#", " ",
+        ],
+        large: |size| {
+            let long = "a".repeat(300);
+            let mut all = large::plain(size);
+            all.push(large::framed(&format!("{long}\n"), "**/", "a*a*a*a*a*b", size / 40));
+            all.push(large::framed(&format!("{long}\n"), "a*", "b", size / 40));
+            all.push(large::framed("a/a\n", "!a*\n**/a\n", "", size));
+            all.push(large::framed("a/a\n", "../", "a", size));
+            all.push(large::framed("a/a\n[", "a-b", "]", size));
+            all
+        },
+    },
+    Entry {
+        name: "dockerfile",
+        check: dockerfile,
+        words: &[
+            "FROM ",
+            "scratch",
+            " AS ",
+            "build",
+            "\n",
+            "RUN ",
+            "COPY ",
+            "--from=build ",
+            "<<EOF",
+            "EOF",
+            "\\\n",
+            "$X",
+            "${X:-1}",
+            "# escape=`\n",
+            "`\n",
+            "[build 1/2] ",
+            "make",
+            "#",
+            " ",
+            "WORKDIR /",
+        ],
+        large: |size| {
+            let half = "b".repeat(size / 2);
+            let mut all = large::plain(size);
+            all.push(large::framed("[1/2] RUN a\nRUN a \\\n", "\\\n", "b", size));
+            all.push(large::framed("[a 1/2] RUN a\n", "FROM a AS a\n", "", size));
+            all.push(large::framed(&format!("[a 1/2] RUN a\nFROM a AS {half}\n"), "RUN\n", "", size / 2));
+            all.push(large::framed("[1/2] RUN a\nRUN ", "<<A ", "\n", size));
+            all.push(large::framed("[1/2] RUN aaaaaaaaaaaaab\nRUN ", "$a", "\n", size));
+            all
+        },
+    },
+    Entry {
+        name: "event",
+        check: event,
+        words: &[
+            "push",
+            "release",
+            "workflow_run",
+            "pull_request_target",
+            " ",
+            "refs/heads/main",
+            "refs/tags/v1.2.3",
+            "refs/pull/7/merge",
+            "\n",
+            "{\"",
+            "\":",
+            "\"",
+            "}",
+            ",",
+            "action",
+            "published",
+            "repository",
+            "default_branch",
+            "head_sha",
+            "conclusion",
+            "success",
+            "event",
+            "null",
+        ],
+        large: |size| {
+            large::json(size)
+                .into_iter()
+                .map(|mut json| {
+                    json.splice(0..0, *b"push refs/heads/main\n");
+                    json
+                })
+                .collect()
+        },
+    },
+    Entry {
+        name: "inputs",
+        check: inputs,
+        words: &[
+            "image=",
+            "tag-prefix=",
+            "version=",
+            "bump=",
+            "labels=",
+            "build-args=",
+            "release-branches=",
+            "platforms=",
+            "deploy-host=",
+            "deploy-known-hosts=",
+            "deploy-key=",
+            "deploy-environment=",
+            "deploy-timeout=",
+            "command=",
+            "deploy",
+            "release",
+            "\n",
+            "a",
+            "=",
+            "1.2.3",
+            "v",
+            "none",
+            "auto",
+            "ghcr.io/org/app",
+            ",",
+            "|",
+            "10m",
+            "hunter.2!",
+            "linux/amd64",
+            "web1.example.com:22",
+        ],
+        large: |size| {
+            let mut all = large::plain(size);
+            for (start, piece) in [
+                ("release-branches=", "a*b,"),
+                ("labels=", "a=b|"),
+                ("build-args=", "a|"),
+                ("deploy-host=", "a,"),
+                ("deploy-host=", "a|"),
+                ("deploy-environment=", "A=b|"),
+                ("image=ghcr.io/", "a/"),
+            ] {
+                all.push(large::framed(start, piece, "\n", size));
+            }
+            all
+        },
+    },
+    Entry {
+        name: "github-refusal",
+        check: github_refusal,
+        words: &[
+            "{\"",
+            "\":",
+            "\"",
+            "}",
+            "[",
+            "]",
+            ",",
+            "message",
+            "errors",
+            "field",
+            "code",
+            "already_exists",
+            "null",
+            "0",
+            "Validation Failed",
+            "::error::",
+            "\n",
+        ],
+        large: |size| {
+            let mut all = large::json(size);
+            all.push(large::framed("{\"message\":\"a\",\"errors\":[0", ",{\"code\":\"a\"}", "]}", size));
+            all
+        },
+    },
+    Entry {
+        name: "retry-after",
+        check: retry_after,
+        words: &[
+            "retry-after: ",
+            "date: ",
+            "x-ratelimit-remaining: ",
+            "x-ratelimit-reset: ",
+            "0",
+            "120",
+            "-1",
+            "\n",
+            "Sun, 06 Nov 1994 08:49:37 GMT",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "18446744073709551616",
+            "99999999999999999",
+            "+5",
+            " ",
+        ],
+        large: |size| {
+            let mut all = large::plain(size);
+            all.push(large::framed("retry-after: ", "9", "\n", size));
+            all.push(large::framed(
+                "date: Sun, ",
+                "0",
+                " Nov 1994\nretry-after: Sun, 06 Nov 1994 08:49:37 GMT\n",
+                size,
+            ));
+            all
+        },
+    },
+    Entry {
+        name: "release-notes",
+        check: release_notes,
+        words: &[
+            "<!-- autotag-deploy ghcr.io/org/app -->",
+            "<!-- /autotag-deploy ghcr.io/org/app -->",
+            "\n",
+            "text",
+            "<!-- autotag-deploy ghcr.io/org/other -->",
+            "  ",
+            "é",
+            "### Image",
+        ],
+        large: |size| {
+            let mut all = large::plain(size);
+            all.push(large::repeated("<!-- autotag-deploy ghcr.io/org/app -->", size));
+            all.push(large::repeated("<!-- /autotag-deploy ghcr.io/org/app -->", size));
+            all
+        },
+    },
+];
+
+fn answer(bytes: &[u8]) {
+    match Answer::parse(bytes) {
+        Ok(answer) => {
+            // Written by us it may have more fields than it came with, none of them long.
+            if bytes.len() < ANSWER_BYTES / 2 {
+                let line = answer.to_line().expect("what fitted once fits again");
+                assert_eq!(Answer::parse(line.trim_end_matches('\n').as_bytes()).as_ref(), Ok(&answer));
+                assert_eq!(line.matches('\n').count(), 1, "an answer is one line");
+            }
+        }
+        Err(error) => short(&error.to_string(), 10 * 1024),
+    }
+}
+
+/// The first byte says how the rest arrives: in pieces of so many bytes, and what the limit is.
+fn lines(bytes: &[u8]) {
+    let Some((how, stream)) = bytes.split_first() else { return };
+    let (piece, limit) = (usize::from(how % 16) + 1, usize::from(how / 16) * 3 + 1);
+    let mut reader = Lines::new(limit);
+    let mut read = Vec::new();
+    let mut failed = false;
+    'stream: for mut rest in stream.chunks(piece) {
+        while !rest.is_empty() {
+            match reader.next(&mut rest) {
+                Ok(Some(line)) => read.push(line),
+                Ok(None) => assert!(rest.is_empty(), "it waits although there is more"),
+                Err(_) => {
+                    failed = true;
+                    break 'stream;
+                }
+            }
+            assert!(reader.unfinished().len() <= limit, "more than the limit is held");
+        }
+    }
+    // All at once, by the standard library.
+    let expected: Vec<&[u8]> = stream.split(|byte| *byte == b'\n').collect();
+    let fitting = expected.iter().take_while(|line| line.len() <= limit).count();
+    assert_eq!(failed, fitting < expected.len());
+    let whole = fitting.min(expected.len() - 1);
+    assert_eq!(read, expected[..whole]);
+    if !failed {
+        assert_eq!(reader.unfinished(), expected[whole]);
+    }
+}
+
+/// The first line is the host that is asked for.
+fn known_hosts(bytes: &[u8]) {
+    let text = text(bytes);
+    let (host, file) = first_line(&text);
+    let host: String = host.chars().take(253).collect();
+    let known = match file.parse::<KnownHosts>() {
+        Ok(known) => known,
+        Err(fault) => return keeps_the_secret(&fault.to_string()),
+    };
+    let blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20a key that stands in no line of it.";
+    assert_ne!(known.accepts(&host, 22, "ssh-ed25519", blob), Verdict::Known, "a key that is not listed");
+    let algorithms = known.key_types_for(&host, 2222);
+    let all: HashSet<_> = algorithms.iter().collect();
+    assert_eq!((all.len(), algorithms.len()), (6, 6), "each algorithm once");
+    // Comments and empty lines mean nothing.
+    assert_eq!(format!("# a\n\n{file}\n").parse::<KnownHosts>(), Ok(known));
+}
+
+fn private_key(bytes: &[u8]) {
+    let pasted = Secret::verbatim(text(bytes).into_owned());
+    let key = match PrivateKey::parse(&pasted) {
+        Ok(key) => key,
+        Err(fault) => return keeps_the_secret(&fault.to_string()),
+    };
+    let lines: Vec<&str> = key.reveal().lines().collect();
+    assert!(key.reveal().ends_with("-----\n") && lines.len() > 2, "a key has a body");
+    for line in &lines {
+        // Nobody writes longer labels; a line of the key has 64.
+        assert!(line.len() <= 64 && line.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{line:?}");
+    }
+    assert_eq!(PrivateKey::parse(&Secret::verbatim(key.reveal().to_owned())).as_ref(), Ok(&key));
+    let one_line = key.reveal().replace('\n', "\\n");
+    assert_eq!(PrivateKey::parse(&Secret::verbatim(one_line)).as_ref(), Ok(&key));
+    assert!(!format!("{key:?}").contains("BEGIN"));
+}
+
+/// The first line is a path, the others are the ignore file.
+fn dockerignore(bytes: &[u8]) {
+    let (path, file) = match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(at) => (&bytes[..at], &bytes[at + 1..]),
+        None => (bytes, &[][..]),
+    };
+    let ignore = match Ignore::parse(file) {
+        Ok(ignore) => ignore,
+        Err(bad) => {
+            let line = file.split(|byte| *byte == b'\n').nth(bad.line - 1).expect("the line is there");
+            return assert!(text(line).contains(&bad.text), "line {} is another", bad.line);
+        }
+    };
+    let verdict = ignore.judge_alone(path);
+    assert_eq!(ignore.line_that_ignores(path).is_some(), verdict.is_ignored());
+    assert!(!ignore.judge_alone(b"").is_ignored() || file.contains(&b'*'), "the context itself");
+    if !verdict.is_ignored() {
+        for end in (0..path.len()).filter(|at| path[*at] == b'/').take(50) {
+            let folder = &path[..end];
+            if ignore.judge_alone(folder).is_ignored() {
+                assert!(ignore.may_keep_inside(folder), "what is kept would not be looked for");
+            }
+        }
+    }
+    if let (Ok(path), Ok(file)) = (std::str::from_utf8(path), std::str::from_utf8(file))
+        && let Some(expected) = plainly_ignored(file, path)
+    {
+        assert_eq!(verdict.is_ignored(), expected, "{path:?} under {file:?}");
+    }
+}
+
+/// The same question answered in the simplest way, for short files of letters, `/`, `*`, `?` and `!`.
+fn plainly_ignored(file: &str, path: &str) -> Option<bool> {
+    let clean = |path: &str| !path.split('/').any(str::is_empty);
+    let plain = |text: &str, more: &str| text.chars().all(|c| c.is_ascii_lowercase() || more.contains(c));
+    if file.len() > 60 || path.len() > 20 || !plain(path, "/") || !clean(path) {
+        return None;
+    }
+    let mut patterns = Vec::new();
+    for line in file.split('\n').filter(|line| !line.is_empty()) {
+        let (keep, pattern) = line.strip_prefix('!').map_or((false, line), |pattern| (true, pattern));
+        // Three stars are read as two and one.
+        if !plain(pattern, "/*?") || !clean(pattern) || pattern.contains("***") {
+            return None;
+        }
+        patterns.push((keep, pattern));
+    }
+    // A pattern hits a path, and whatever is below one that it hits; the last one that hits decides. One that
+    // would say what is said already is not asked, and its hits do not count further down.
+    let mut hits = vec![false; patterns.len()];
+    let mut ignored = false;
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    for end in ends {
+        ignored = false;
+        for (hit, (keep, pattern)) in hits.iter_mut().zip(&patterns) {
+            *hit = *hit || (*keep == ignored && plainly_hits(pattern, &path[..end]));
+            if *hit {
+                ignored = !keep;
+            }
+        }
+    }
+    Some(ignored)
+}
+
+/// `**text` without another wildcard is an end, of folders' names too.
+fn plainly_hits(pattern: &str, path: &str) -> bool {
+    match pattern.strip_prefix("**").filter(|end| !end.contains(['*', '?'])) {
+        Some(end) => path.ends_with(end) || end.strip_prefix('/') == Some(path),
+        None => plainly_fits(pattern.as_bytes(), path.as_bytes()),
+    }
+}
+
+fn plainly_fits(pattern: &[u8], path: &[u8]) -> bool {
+    match pattern {
+        [] => path.is_empty(),
+        [b'*', b'*'] | [b'*', b'*', b'/'] => true,
+        [b'*', b'*', b'/', rest @ ..] | [b'*', b'*', rest @ ..] => {
+            let after_folders = (0..path.len()).filter(|at| path[*at] == b'/').map(|at| at + 1);
+            [0].into_iter().chain(after_folders).any(|at| plainly_fits(rest, &path[at..]))
+        }
+        [b'*', rest @ ..] => {
+            let name = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
+            (0..=name).any(|taken| plainly_fits(rest, &path[taken..]))
+        }
+        [first, rest @ ..] => match path {
+            [next, left @ ..] => {
+                (first == next || (*first == b'?' && *next != b'/')) && plainly_fits(rest, left)
+            }
+            [] => false,
+        },
+    }
+}
+
+/// The first line is the name of a step, the others are the Dockerfile.
+fn dockerfile(bytes: &[u8]) {
+    let text = text(bytes);
+    let (step, file) = first_line(&text);
+    let read = Dockerfile::parse(file);
+    let lines = file.lines().count();
+    if let Some(found) = read.locate(step) {
+        assert!((1..=lines).contains(&found.line), "line {} of {lines}", found.line);
+        assert_eq!(read.at_line(found.line), Some(found));
+        let keyword = |text: &str| text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+        assert!(
+            step.to_ascii_uppercase().contains(&keyword(&found.text)),
+            "{step:?} is not {:?}",
+            found.text
+        );
+        assert!(!found.text.contains("  ") && !found.text.contains('\n'));
+        for name in found.copied_from_context() {
+            assert!(found.text.contains(name) && !name.starts_with('/') && !name.ends_with('/'));
+        }
+    }
+}
+
+/// The first line is the event's name and the ref, the rest is the payload.
+fn event(bytes: &[u8]) {
+    let text = text(bytes);
+    let (head, payload) = first_line(&text);
+    let (name, reference) = head.split_once(' ').unwrap_or((head, ""));
+    let payload = serde_json::from_str(payload).unwrap_or(serde_json::Value::Null);
+    let commit = "a".repeat(40);
+    let environment =
+        Environment::of([("GITHUB_EVENT_NAME", name), ("GITHUB_REF", reference), ("GITHUB_SHA", &commit)]);
+    let releasing = match cause(&environment, &Overrides::default(), &payload) {
+        Cause::Branch(branch) => {
+            assert_eq!(reference, format!("refs/heads/{branch}"));
+            true
+        }
+        Cause::Tag(tag) => {
+            assert_eq!(reference, format!("refs/tags/{tag}"));
+            true
+        }
+        Cause::Other { event } => {
+            assert!(!event.is_empty());
+            false
+        }
+    };
+    // What somebody who may write no branch can start releases nothing, whatever else is said.
+    let at = |pointer: &str| payload.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default();
+    if releasing {
+        match name {
+            "push" | "workflow_dispatch" | "repository_dispatch" | "schedule" => {}
+            "release" => assert!(matches!(at("/action"), "published" | "released")),
+            "workflow_run" => {
+                assert_eq!(at("/workflow_run/event"), "push");
+                assert_eq!(at("/workflow_run/conclusion"), "success");
+                assert_eq!(at("/workflow_run/head_sha"), commit);
+            }
+            other => panic!("the event {other:?} releases"),
+        }
+    }
+}
+
+/// `NAME=VALUE` lines; in a value `|` stands for a line break.
+fn inputs(bytes: &[u8]) {
+    let text = text(bytes);
+    let mut said = Said::default();
+    for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        if let Some(spec) = spec::of(name) {
+            said.set(spec.name, value.replace('|', "\n"));
+        }
+    }
+    let environment = Environment::of([]);
+    let mut faults = Faults::default();
+    let order = Order::parse(&said, &Run::stand_in(&environment), &mut faults);
+    assert_eq!(order.is_none(), !faults.is_empty(), "an order, or faults");
+    for fault in faults.as_slice() {
+        let secret = spec::of(&fault.input).is_some_and(|spec| spec.secret);
+        assert!(!secret || !fault.to_string().contains(SECRET), "{} tells its secret", fault.input);
+    }
+    let Some(order) = order else { return };
+    assert!(order.claim_ref.as_str().starts_with("refs/"));
+    order.release_branches.contains(&"a".repeat(50), "main");
+    // Whatever is secret is masked in the form in which it was given.
+    let masks = said.to_mask(&environment);
+    for spec in spec::INPUTS.iter().filter(|spec| spec.secret) {
+        if let Some(secret) = said.secret(spec.name) {
+            assert!(masks.iter().any(|mask| mask == secret.reveal()), "{} is not masked", spec.name);
+        }
+    }
+}
+
+fn github_refusal(bytes: &[u8]) {
+    let words = Refusal::words(bytes);
+    if !bytes.starts_with(b"{") {
+        assert_eq!(words, text(bytes), "what is not GitHub's is told as it stands");
+    }
+}
+
+/// Header lines.
+fn retry_after(bytes: &[u8]) {
+    let headers = headers(bytes);
+    let wait = asked_wait(&headers);
+    let field = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let digits = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(Ok(seconds)) = field("retry-after").filter(digits).map(str::parse) {
+        assert_eq!(wait, Some(Duration::from_secs(seconds)));
+    }
+    if field("retry-after").is_none() && field("x-ratelimit-remaining") != Some("0") {
+        assert_eq!(wait, None);
+    }
+}
+
+/// Header lines of a text, those that a parser of HTTP would hand on.
+pub(super) fn headers(bytes: &[u8]) -> HeaderMap {
+    let line = |line: &[u8]| {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..at]).ok()?;
+        Some((name, HeaderValue::from_bytes(line[at + 1..].trim_ascii()).ok()?))
+    };
+    let mut headers = HeaderMap::new();
+    // As many as hyper takes.
+    for (name, value) in bytes.split(|byte| *byte == b'\n').filter_map(line).take(100) {
+        headers.append(name, value);
+    }
+    headers
+}
+
+fn release_notes(bytes: &[u8]) {
+    let before = text(bytes);
+    let image = "ghcr.io/org/app".parse().expect("a name");
+    let (digest, version) = (Digest::of(b"x"), Version::new(1, 2, 3));
+    let block = Block { image: &image, version: &version, digest: &digest, previous: None };
+    let after = block.put_into(&before);
+    assert!(after.contains(digest.as_str()));
+    assert_eq!(block.put_into(&after), after, "a second run changes nothing");
+    assert!(after.len() < before.len() + 1000);
+}

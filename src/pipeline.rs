@@ -8,6 +8,8 @@ pub mod deployment;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use self::deployment::{Deployment, HostStatus};
 use crate::deploy::caller::DeployLog;
 use crate::failure::{Failure, Kind as FailureKind};
@@ -360,6 +362,10 @@ async fn request<F: Forge, R: Registry, B: Builder, S>(
     };
     let mut build_args = order.build_args.clone();
     build_args.insert("VERSION".to_owned(), next.version.to_string());
+    // BuildKit dates the image by it, so that a rebuild of a commit can be the same bytes.
+    if let Ok(date) = commit.date.parse::<Timestamp>() {
+        build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| date.as_second().to_string());
+    }
     let credentials = job.order.registry.iter().map(|found| (name.registry().to_owned(), found.clone()));
     // The version before is a better cache than `latest`: nobody moves it in the middle of a build.
     let cache = order.cache && !order.no_cache;

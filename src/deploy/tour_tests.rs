@@ -39,6 +39,58 @@ fn one_after_another_and_the_first_failure_stops_the_rest() {
     let all = [done(End::Deployed {}), done(End::Deployed {}), done(End::Deployed {})];
     assert_eq!(next(&all), Step::Home);
     assert!(tour(OnFailure::Keep, &all).complete());
+    assert!(!tour(OnFailure::Keep, &all[..2]).complete(), "one was not touched");
+}
+
+#[test]
+fn what_was_before_is_asked_only_where_somebody_may_have_to_go_back() {
+    let of = |hosts: &[&str], on_failure| Tour::new(hosts.iter().map(ToString::to_string), on_failure);
+    for (hosts, on_failure, needed) in [
+        (&["web1", "web2"][..], OnFailure::Rollback, true),
+        (&["web1"], OnFailure::Rollback, false),
+        (&["web1", "web2"], OnFailure::Keep, false),
+    ] {
+        assert_eq!(of(hosts, on_failure).needs_before(), needed, "{hosts:?} {on_failure:?}");
+    }
+}
+
+#[test]
+fn why_it_stopped_is_found_wherever_it_was() {
+    let good = || done(End::Deployed {});
+    let of = |stop: Stop| tour(OnFailure::Keep, &[good(), stop]);
+    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    for (stop, fails, unknown, superseded) in [
+        (good(), false, false, None),
+        (failed(), true, false, None),
+        (Stop::Unheard(failure), true, true, None),
+        (Stop::Superseded("newer".to_owned()), false, false, Some("newer")),
+    ] {
+        let tour = of(stop);
+        assert_eq!((tour.failure().is_some(), tour.is_unknown()), (fails, unknown), "{tour:?}");
+        assert_eq!(tour.superseded(), superseded, "{tour:?}");
+    }
+}
+
+#[test]
+fn each_server_is_described_by_what_it_has() {
+    let mut report = tour(OnFailure::Keep, &[]).reports.remove(0);
+    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    report.running = Some(running("1.0.0"));
+    for (stop, words) in [
+        (Stop::Untouched, "web1: not touched"),
+        (done(End::Unchanged {}), "web1: runs 1.0.0 already"),
+        (done(End::Deployed {}), "web1: runs 1.0.0"),
+        (Stop::Superseded("newer".to_owned()), "web1: still runs 1.0.0 (newer)"),
+        (Stop::Failed(failure.clone()), "web1: failed; still runs 1.0.0"),
+        (Stop::Unheard(failure), "web1: no result; runs 1.0.0"),
+        (Stop::TakenBack, "web1: taken back; runs 1.0.0"),
+        (Stop::Stuck("lost".to_owned()), "web1: was not taken back (lost); runs 1.0.0"),
+    ] {
+        report.stop = stop;
+        assert_eq!(describe(&report), words);
+    }
+    (report.running, report.stop) = (None, done(End::Deployed {}));
+    assert_eq!(describe(&report), "web1: what runs there is not known");
 }
 
 #[test]
@@ -81,6 +133,17 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
         assert_eq!(failure.kind, Kind::Deployment);
         assert!(failure.why.contains("web1 serves 2.0.0") && !failure.remedy.is_empty(), "{failure:?}");
     }
+    let remedy = |because| match refused(because) {
+        Stop::Failed(failure) => failure.remedy,
+        other => panic!("{because:?} is no failure: {other:?}"),
+    };
+    assert!(remedy(Because::Environment).contains("allow_environment"));
+    assert!(remedy(Because::App).contains("deploy-app"));
+    for end in [End::Deployed {}, End::Unchanged {}] {
+        let before = Some("1.0.0".parse().unwrap());
+        assert_eq!(stop_of("web1", &outcome(end.clone()), before), done(end.clone()));
+        assert_eq!(stop_of_rollback("web1", &outcome(end.clone())), Stop::Done { end, before: None });
+    }
     // A server that will not go back has failed to.
     let end = End::Refused { because: Because::RolledBack, message: "1.0.0 was rolled back".to_owned() };
     assert!(matches!(stop_of_rollback("web1", &outcome(end)), Stop::Failed(_)));
@@ -95,6 +158,9 @@ fn what_runs_is_said_only_where_it_is_one_and_the_same() {
         report.running = Some(running("1.0.0"));
     }
     assert_eq!(tour.running().map(|running| running.version.to_string()), Some("1.0.0".to_owned()));
+    let other = Running { digest: Digest::of(b"rebuilt"), ..running("1.0.0") };
+    tour.reports[2].running = Some(other);
+    assert_eq!(tour.running(), None, "one version, and another image");
     tour.reports[2].running = Some(running("1.0.1"));
     assert_eq!(tour.running(), None);
     tour.reports[2].running = None;

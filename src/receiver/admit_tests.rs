@@ -123,6 +123,71 @@ fn a_deployments_id_means_one_thing() {
     assert_eq!(because(ask(&other, &state)), Because::IdTaken);
 }
 
+/// A change of a request, by the name of what it changes.
+type Change = (&'static str, fn(&mut Deploy));
+
+/// Whoever changes one thing of a request means another image.
+const CHANGES: [Change; 3] = [
+    ("digest", |request| request.digest = Digest::of(b"other")),
+    ("version", |request| request.version = "1.2.9".parse().unwrap()),
+    ("commit", |request| request.commit = "e".repeat(40).parse().unwrap()),
+];
+
+#[test]
+fn each_part_of_an_image_counts() {
+    let state = state();
+    for (what, change) in CHANGES {
+        let mut serving = request("1.3.0");
+        change(&mut serving);
+        assert_eq!(because(ask(&serving, &state)), Because::NewerIsLive, "another {what} than what serves");
+        let mut known = Deploy { deployment: testing::release("1.3.0").deployment, ..request("1.3.0") };
+        change(&mut known);
+        assert_eq!(because(ask(&known, &state)), Because::IdTaken, "another {what} under a known id");
+    }
+    let elsewhere: ImageName = "ghcr.io/org/other".parse().unwrap();
+    let deployment = testing::release("1.3.0").deployment;
+    let known = Deploy { deployment, image: elsewhere.clone(), ..request("1.3.0") };
+    assert_eq!(because(ask(&known, &state)), Because::IdTaken);
+    // The owner has changed the app file's image since.
+    let mut moved = testing::steady("1.3.0");
+    let Phase::Steady { active: Some(active) } = &mut moved.change else { panic!("something serves") };
+    active.release.image = elsewhere;
+    assert_eq!(because(ask(&request("1.3.0"), &moved)), Because::NewerIsLive);
+}
+
+#[test]
+fn a_rollback_is_a_deployment_of_its_own_with_that_image() {
+    let state = state();
+    let target = rollback_target(None, &state).expect("1.1.0");
+    let stop_first = AppFile::parse(&format!("{FILE}order: stop-first\n")).expect("an app file");
+    let request = Rollback { run: "https://ci.example/run/7".to_owned(), ..going_back(None) };
+    let expected = Release {
+        deployment: request.deployment.clone(),
+        config: config("today"),
+        order: stop_first.order,
+        purpose: Purpose::Rollback,
+        at: at(),
+        run: request.run.clone(),
+        ..target.release.clone()
+    };
+    let found = rollback(&request, target, &stop_first, &state, &config("today"), at());
+    assert_eq!(found, Ok(Admitted::RollOut(expected)));
+}
+
+#[test]
+fn a_rollback_to_what_serves_changes_only_the_configuration() {
+    let state = state();
+    let request = going_back(Some("1.3.0"));
+    let target = rollback_target(request.to.as_ref(), &state).expect("1.3.0");
+    let to = |hash: &str| rollback(&request, target, &file(), &state, &config(hash), at()).expect("admitted");
+    let active = state.active().cloned().expect("it serves");
+    assert_eq!(to("config"), Admitted::Unchanged(active));
+    assert!(matches!(to("other"), Admitted::RollOut(release) if release.config == config("other")));
+    let known = Rollback { deployment: testing::release("1.3.0").deployment, ..request.clone() };
+    assert!(known_rollback(&known, &state).expect("the same").is_some());
+    assert_eq!(known_rollback(&request, &state), Ok(None));
+}
+
 #[test]
 fn nothing_is_begun_on_top_of_what_is_not_finished() {
     let active = state().active().cloned();
@@ -163,6 +228,9 @@ fn labels_must_not_contradict() {
     for pair in [(labels::VERSION, "1.2.4"), (labels::VERSION, ""), (labels::REVISION, "\u{1b}[0m")] {
         assert_eq!(with(&[pair]), Err(Because::Labels), "{pair:?}");
     }
+    let evil = BTreeMap::from([(labels::VERSION.to_owned(), "\u{1b}[31m9\n".to_owned())]);
+    let words = labels(&release, &evil).expect_err("another version").message;
+    assert!(words.contains("=[31m9`,") && !words.contains(char::is_control), "{words:?}");
 }
 
 fn going_back(to: Option<&str>) -> Rollback {

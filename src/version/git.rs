@@ -125,6 +125,19 @@ mod tests {
     }
 
     #[test]
+    fn names_are_written_as_they_were_read() {
+        let text = "0123456789abcdef".repeat(3)[..40].to_owned();
+        let id: ObjectId = text.parse().unwrap();
+        assert_eq!((id.as_str(), id.to_string(), id.short()), (&*text, text.clone(), "0123456789ab"));
+        assert_eq!(serde_json::to_value(&id).unwrap(), text);
+        assert_eq!(serde_json::from_value::<ObjectId>(text.into()).unwrap(), id);
+        assert!(serde_json::from_value::<ObjectId>("main".into()).is_err());
+        let name: RefName = "refs/tags/v1".parse().unwrap();
+        assert_eq!((name.as_str(), name.without_refs()), ("refs/tags/v1", "tags/v1"));
+        assert_eq!((name.to_string(), RefName::tag("v1").unwrap()), ("refs/tags/v1".to_owned(), name));
+    }
+
+    #[test]
     fn ref_names_follow_check_ref_format() {
         for text in ["refs/tags/v1.2.3", "refs/autotag/api/v/head", "refs/heads/a@b"] {
             assert!(text.parse::<RefName>().is_ok(), "{text:?}");
@@ -147,6 +160,8 @@ mod tests {
             "refs/tags/a*",
             "refs/tags/[a",
             "refs/tags/a\\b",
+            "refs/tags/a\tb",
+            "heads/tags/v1",
             "refs/tags/a@{1}",
             "refs/tags/a.",
         ] {

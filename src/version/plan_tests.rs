@@ -98,6 +98,13 @@ fn the_next_version_is_above_everything_and_says_why() {
             "1.0.1",
             "1.0.1: patch after 1.0.0; Git was ahead with 1.0.0, the registry had no version",
         ),
+        (
+            None,
+            &["1.0.0"],
+            &[],
+            "1.0.1",
+            "1.0.1: patch after 1.0.0; the registry was ahead with 1.0.0, Git had no version",
+        ),
         // A claim counts although neither its tag nor its image is listed yet.
         (Some("0.0.9"), &["0.0.7"], &["0.0.7"], "0.0.10", "0.0.10: patch after 0.0.9"),
         // Prereleases are passed over.
@@ -116,7 +123,57 @@ fn commits_may_ask_for_more() {
     assert_eq!(asked.version, version("1.3.0"));
     assert_eq!(asked.reason, "1.3.0: minor after 1.2.3, for \u{201c}feat: search\u{201d}");
     survey.asked_by_commits = Some((Level::Patch, None));
-    assert_eq!(next(&survey, &wish(Wanted::Auto)).version, version("1.2.4"), "every merge ships");
+    let every = next(&survey, &wish(Wanted::Auto));
+    assert_eq!(every.version, version("1.2.4"), "every merge ships");
+    assert_eq!(every.reason, "1.2.4: patch after 1.2.3, since no commit asks for more");
+}
+
+/// Who says by how much is not corrected by what commits say.
+#[test]
+fn the_input_bump_is_taken_by_its_word() {
+    let mut survey = survey(None, &["1.2.3"], &["1.2.3"]);
+    survey.asked_by_commits = Some((Level::Major, Some("feat!: search".to_owned())));
+    for (level, expected, reason) in [
+        (Level::Patch, "1.2.4", "1.2.4: patch after 1.2.3"),
+        (Level::Minor, "1.3.0", "1.3.0: minor after 1.2.3"),
+        (Level::Major, "2.0.0", "2.0.0: major after 1.2.3"),
+    ] {
+        let next = next(&survey, &wish(Wanted::Bump(level)));
+        assert_eq!((next.version, next.reason.as_str()), (version(expected), reason));
+    }
+}
+
+#[test]
+fn a_registry_that_did_not_show_its_tags_is_said() {
+    let mut read = survey(None, &[], &["1.0.0"]);
+    for (registry, words) in [
+        (RegistryVersions::NoRepository, "the registry has no such repository yet"),
+        (RegistryVersions::Withheld("denied".to_owned()), "this is provisional"),
+    ] {
+        read.registry = registry;
+        let reason = next(&read, &patch()).reason;
+        assert!(reason.contains(words), "{reason}");
+    }
+}
+
+#[test]
+fn only_tags_that_were_listed_hold_images() {
+    let tag: ImageTag = "sha-0123456789ab-0123456789ab".parse().unwrap();
+    let listed = |tags: &[&ImageTag]| RegistryVersions::Known {
+        versions: Vec::new(),
+        held: tags.iter().map(ToString::to_string).collect(),
+    };
+    assert!(listed(&[&tag]).holds(&tag));
+    for registry in [listed(&[]), RegistryVersions::NoRepository, RegistryVersions::Withheld(String::new())] {
+        assert!(!registry.holds(&tag), "{registry:?}");
+    }
+}
+
+#[test]
+fn there_is_no_version_after_the_last_one() {
+    let last = format!("1.2.{}", u64::MAX);
+    let found = decide(&survey(None, &[&last], &[&last]), &patch()).unwrap_err();
+    assert_eq!(found.why, format!("there is no patch after {last}"));
 }
 
 #[test]
@@ -151,6 +208,29 @@ fn a_pushed_tag_is_the_version_if_it_is_here_and_rises() {
     let mut low = survey(Some("3.0.0"), &["3.0.0"], &["2.0.0", "3.0.0"]);
     low.tagged_here = versions(&["2.0.0"]);
     assert!(decide(&low, &wanted).unwrap_err().why.contains("not higher than 3.0.0"));
+}
+
+/// Its own version may be there already, by its tag or by its image; nothing else excuses a higher one.
+#[test]
+fn what_is_there_of_this_very_version_is_no_rival_and_all_else_is() {
+    let pushed = Wanted::PushedTag(version("2.0.0"));
+    let exactly = Wanted::Exactly(version("2.0.0"));
+    for (wanted, prebuilt, tagged, registry, git, fits) in [
+        (&pushed, true, true, &["2.0.0"][..], &["2.0.0"][..], true),
+        (&pushed, true, true, &["3.0.0"], &["2.0.0"], false),
+        (&exactly, true, false, &["2.0.0"], &[], true),
+        (&exactly, true, false, &["3.0.0"], &[], false),
+        (&exactly, false, true, &[], &["2.0.0"], true),
+        (&exactly, false, true, &[], &["2.0.0", "3.0.0"], false),
+        // Without any word that the image is this commit's, it is somebody else's.
+        (&pushed, false, true, &["2.0.0"], &["2.0.0"], false),
+        (&exactly, false, true, &["2.0.0"], &["2.0.0"], false),
+    ] {
+        let mut read = survey(Some("1.0.0"), registry, git);
+        read.tagged_here = if tagged { versions(&["2.0.0"]) } else { Vec::new() };
+        let found = decide(&read, &Wish { prebuilt, ..wish(wanted.clone()) });
+        assert_eq!(found.is_ok(), fits, "{wanted:?} {prebuilt} {registry:?} {git:?}: {found:?}");
+    }
 }
 
 #[test]
@@ -190,6 +270,7 @@ fn a_second_image_joins_the_commits_version() {
     let found = next(&claimed, &patch());
     assert_eq!((found.version, found.kind, found.tag_exists), (version("0.0.8"), Kind::Image, true));
     assert_eq!(found.tips, head.claim.tips, "an image moves no tip");
+    assert_eq!(found.highest, version("0.0.9"), "nor the highest version");
 }
 
 #[test]
@@ -216,6 +297,8 @@ fn an_older_commit_is_superseded() {
         let expected = Plan::Superseded { by: by.clone(), newer: newer.clone() };
         assert_eq!(decide(&old, &wish(wanted)), Ok(expected));
     }
+    let pushed = decide(&old, &wish(Wanted::PushedTag(version("9.0.0")))).unwrap_err();
+    assert!(pushed.why.contains("has the version 0.0.9 already"), "{}", pushed.why);
 }
 
 #[test]

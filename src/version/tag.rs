@@ -126,9 +126,24 @@ mod tests {
         assert_eq!(prefix("v").default_claim_ref().unwrap().as_str(), "refs/autotag/v/head");
         assert_eq!(prefix("api/v").default_claim_ref().unwrap().as_str(), "refs/autotag/api/v/head");
         assert_eq!(prefix("none").default_claim_ref().unwrap().as_str(), "refs/autotag/none/head");
-        for text in ["", "v 1", "v~", "a..b", "v1", "v1.", "/v", "a//v", ".v", "x.lock/v"] {
+        for text in ["", "v 1", "v~", "a..b", "v1", "v1.", "/v", "a//v", ".v", "x.lock/v", "api/"] {
             assert!(text.parse::<TagPrefix>().is_err(), "{text:?} was accepted");
         }
+    }
+
+    #[test]
+    fn a_prefix_is_written_as_the_input_has_it() {
+        assert_eq!(
+            (prefix("v").to_string(), prefix("none").to_string()),
+            ("v".to_owned(), "none".to_owned())
+        );
+        assert_eq!((prefix("v").as_str(), prefix("none").as_str()), ("v", ""));
+        let version = Version::new(1, 2, 3);
+        assert_eq!(
+            (prefix("api/v").tag_of(&version), prefix("none").tag_of(&version)),
+            ("api/v1.2.3".to_owned(), "1.2.3".to_owned())
+        );
+        assert_eq!(prefix("v").ref_of(&version).unwrap().as_str(), "refs/tags/v1.2.3");
     }
 
     #[test]

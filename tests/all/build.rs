@@ -101,7 +101,8 @@ fn releases_and_resumes(auth: &Auth, password: &str) {
     });
     built.file(
         "Dockerfile",
-        "FROM scratch\nARG VERSION\nARG GREETING\nLABEL as-built=\"$VERSION $GREETING\"\nCOPY app /app\n",
+        "FROM scratch\nARG VERSION\nARG GREETING\nARG SOURCE_DATE_EPOCH\n\
+         LABEL as-built=\"$VERSION $GREETING\" dated=\"$SOURCE_DATE_EPOCH\"\nCOPY app /app\n",
     );
     let Project { github, registry, workflow } = &built.project;
     let commit = built.project.merge("one");
@@ -118,12 +119,14 @@ fn releases_and_resumes(auth: &Auth, password: &str) {
         assert!(tag.starts_with(&held), "{tag} was pushed too");
     }
     let labels = built.labels("0.0.1");
+    let committer = github.find_commit(&commit).expect("it").committer;
     for (name, value) in [
         ("org.opencontainers.image.version", "0.0.1"),
         ("org.opencontainers.image.revision", commit.as_str()),
         ("org.opencontainers.image.source", "https://github.com/org/app"),
         ("org.opencontainers.image.title", "My app"),
-        ("org.opencontainers.image.created", &github.find_commit(&commit).expect("it").committer.date()),
+        ("org.opencontainers.image.created", &committer.date()),
+        ("dated", &committer.seconds.to_string()),
         ("team", "a b"),
         ("as-built", "0.0.1 hello=world"),
     ] {
@@ -159,6 +162,17 @@ fn a_merge_is_built_pushed_with_a_password_and_resumed_without_docker() {
 #[test]
 fn a_merge_is_built_pushed_with_tokens_and_resumed_without_docker() {
     releases_and_resumes(&Auth::token("pusher", &password()), &password());
+}
+
+#[test]
+fn a_date_that_the_user_gives_for_the_build_wins_over_the_commits() {
+    let built = Built::with(&Auth::None, |workflow| workflow.with("build-args", "SOURCE_DATE_EPOCH=17"));
+    built.file(
+        "Dockerfile",
+        "FROM scratch\nARG SOURCE_DATE_EPOCH\nLABEL dated=$SOURCE_DATE_EPOCH\nCOPY app /\n",
+    );
+    built.project.workflow.push(&built.project.merge("one")).finish().ended("released");
+    assert_eq!(built.labels("0.0.1")["dated"], "17");
 }
 
 #[test]

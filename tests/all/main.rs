@@ -29,3 +29,4 @@ mod server_docker;
 mod server_setup;
 mod simulation;
 mod ssh;
+mod supply;

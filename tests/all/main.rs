@@ -8,6 +8,7 @@ mod action;
 mod build;
 mod chaos;
 mod context;
+mod contract;
 mod deploy;
 mod docker_build;
 mod docs;

@@ -51,11 +51,14 @@ pub struct Answer {
     pub is_error: bool,
 }
 
+/// A call in a world; lists show what was there so many writes ago.
+type Happens = dyn Fn(&mut Outside, usize) -> Answer;
+
 /// A call that waits to be let go. It may be carried out in many worlds.
 pub struct Call {
     pub what: String,
     pub kind: Kind,
-    effect: Box<dyn Fn(&mut Outside, usize) -> Answer>,
+    effect: Box<Happens>,
     refusal: Box<dyn Fn(Trouble) -> Answer>,
 }
 

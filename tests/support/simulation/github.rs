@@ -183,9 +183,9 @@ impl GitHub {
     pub fn list_tags(&self, prefix: &str, lag: usize) -> Vec<GitRef> {
         let start = format!("refs/tags/{prefix}");
         let names = self.tag_lists.as_of(lag);
-        let named = names.iter().filter(|name| name.starts_with(&start));
+        let listed = names.iter().filter(|name| name.starts_with(&start));
         // A tag that is listed and gone by now is passed over, as one that was never there.
-        named.filter_map(|name| Some(self.git_ref(name, self.refs.get(name)?))).collect()
+        listed.filter_map(|name| Some(self.git_ref(name, self.refs.get(name)?))).collect()
     }
 
     pub fn tag_object(&self, id: &ObjectId) -> Option<TagObject> {
@@ -357,6 +357,7 @@ impl GitHub {
     }
 }
 
+/// GitHub says the same of what the token may not see.
 fn not_found(doing: &str) -> Trouble {
-    Trouble::new(TroubleKind::Rejected, doing, "404 Not Found")
+    Trouble::new(TroubleKind::Denied, doing, "404 Not Found")
 }

@@ -56,9 +56,9 @@ impl Outside {
     /// Long after the last write: lists show everything.
     pub fn settle(&mut self) {
         Rc::make_mut(&mut self.github).settle();
-        Rc::make_mut(&mut self.repositories)
-            .values_mut()
-            .for_each(|repository| Rc::make_mut(repository).settle());
+        for repository in Rc::make_mut(&mut self.repositories).values_mut() {
+            Rc::make_mut(repository).settle();
+        }
     }
 
     /// By how many writes a list can lag now.

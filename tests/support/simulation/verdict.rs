@@ -101,7 +101,7 @@ fn order_of_claims(outside: &Outside) -> Vec<String> {
         match outside.github.reference(&tag) {
             Some(id) if *outside.github.peel(id) == known.claim.commit => {}
             other => {
-                wrong.push(format!("1 (unique): {tag} is {other:?}, claimed for {}", known.claim.commit))
+                wrong.push(format!("1 (unique): {tag} is {other:?}, claimed for {}", known.claim.commit));
             }
         }
     }
@@ -116,7 +116,7 @@ fn all_ended_well(simulation: &Simulation, situation: &Situation, by_hand: bool)
             // A person may take a version away under a run's hands; the run says so.
             Some(result) if by_hand && result.is_err() => {}
             other => {
-                wrong.push(format!("2 (resumable): run {run} was not disturbed and ended so: {other:?}"))
+                wrong.push(format!("2 (resumable): run {run} was not disturbed and ended so: {other:?}"));
             }
         }
     }

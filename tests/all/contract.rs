@@ -1,0 +1,226 @@
+//! One contract for the world in memory and for the real adapters: what the simulation takes for true, GitHub's
+//! double over HTTP and a real registry do.
+//!
+//! The server in memory needs none: its admission and its rollout are the receiver's own code, which
+//! `server::deployments` holds to Docker and sshd.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use autotag_deploy::image::reference::{Digest, ImageName};
+use autotag_deploy::version::git::{ObjectId, RefName};
+use autotag_deploy::world::github::{Access, GitHub};
+use autotag_deploy::world::registry::OciRegistry;
+use autotag_deploy::world::retry::Patience;
+use autotag_deploy::world::{
+    Ancestry, Effect, Forge, Manifest, ManifestName, NewRelease, Outcome, RefUpdate, RefsAnswer, Registry,
+    ReleaseEdit, TagListing, TroubleKind,
+};
+
+use crate::release::Project;
+use crate::support::github::Double;
+use crate::support::simulation::Outside;
+use crate::support::simulation::doors::Doors;
+use crate::support::tiny_image::TinyImage;
+
+/// A repository of three commits: one, its child, and a branch that has neither.
+struct Commits {
+    old: ObjectId,
+    new: ObjectId,
+    apart: ObjectId,
+}
+
+fn name(text: &str) -> RefName {
+    text.parse().expect("a ref's name")
+}
+
+fn update(reference: &str, before: Option<&ObjectId>, after: &ObjectId) -> RefUpdate {
+    let before = before.cloned().unwrap_or_else(ObjectId::zero);
+    RefUpdate { name: name(reference), before, after: after.clone() }
+}
+
+async fn target(forge: &impl Forge, reference: &str) -> Option<ObjectId> {
+    forge.read_ref(&name(reference)).await.expect("an answer").map(|found| found.target)
+}
+
+fn refused(answer: Outcome<RefsAnswer>) -> bool {
+    answer.is_ok_and(|answer| matches!(answer, RefsAnswer::Refused(_)))
+}
+
+#[track_caller]
+fn fails<T: std::fmt::Debug>(as_kind: TroubleKind, answer: Outcome<T>) {
+    match answer {
+        Ok(answer) => panic!("it did not fail: {answer:?}"),
+        Err(trouble) => assert_eq!((trouble.kind, trouble.effect), (as_kind, Effect::None), "{trouble}"),
+    }
+}
+
+const HEAD: &str = "refs/autotag/v/head";
+
+async fn claims(forge: &impl Forge, commits: &Commits) {
+    assert_eq!(target(forge, HEAD).await, None);
+    assert_eq!(forge.list_tags("v").await, Ok(Vec::new()));
+    let first = forge.create_tag_object("v1.0.0", "first", &commits.old).await.expect("an object");
+    assert_eq!(forge.list_tags("v").await, Ok(Vec::new()), "an object alone is no tag");
+    let object = forge.tag_object(&first).await.expect("an answer").expect("the object");
+    assert_eq!((object.tag.as_str(), object.message.trim_end()), ("v1.0.0", "first"));
+    assert!(object.targets_commit && object.target == commits.old);
+    assert_eq!(forge.tag_object(&commits.old).await, Ok(None), "a commit is no tag object");
+
+    let both = [update(HEAD, None, &first), update("refs/tags/v1.0.0", None, &first)];
+    assert_eq!(forge.update_refs(&both).await, Ok(RefsAnswer::Applied));
+    assert!(refused(forge.update_refs(&both).await), "what is there is not made again");
+    let second = forge.create_tag_object("v1.0.1", "second", &commits.new).await.expect("an object");
+    // Each half alone would be right.
+    for half in [
+        [update(HEAD, None, &second), update("refs/tags/v1.0.1", None, &second)],
+        [update(HEAD, Some(&first), &second), update("refs/tags/v1.0.0", None, &second)],
+    ] {
+        assert!(refused(forge.update_refs(&half).await), "{half:?}");
+        assert_eq!(target(forge, HEAD).await, Some(first.clone()), "none moved");
+        assert_eq!(target(forge, "refs/tags/v1.0.1").await, None, "none moved");
+    }
+    let nowhere: ObjectId = "d".repeat(40).parse().expect("an object's name");
+    assert!(refused(forge.update_refs(&[update("refs/tags/v9.0.0", None, &nowhere)]).await));
+    let next = [update(HEAD, Some(&first), &second), update("refs/tags/v1.0.1", None, &second)];
+    assert_eq!(forge.update_refs(&next).await, Ok(RefsAnswer::Applied));
+    assert_eq!(target(forge, HEAD).await, Some(second));
+
+    let mut listed = forge.list_tags("v").await.expect("a list");
+    listed.sort_by(|a, b| a.name.cmp(&b.name));
+    let names: Vec<(&str, bool)> = listed.iter().map(|tag| (tag.name.as_str(), tag.annotated)).collect();
+    assert_eq!(names, [("refs/tags/v1.0.0", true), ("refs/tags/v1.0.1", true)]);
+    assert_eq!(forge.list_tags("api-v").await, Ok(Vec::new()));
+}
+
+async fn history(forge: &impl Forge, commits: &Commits) {
+    let Commits { old, new, apart } = commits;
+    for (base, head, expected) in [
+        (old, new, Ancestry::Ahead),
+        (new, old, Ancestry::Behind),
+        (old, old, Ancestry::Identical),
+        (new, apart, Ancestry::Diverged),
+        (apart, new, Ancestry::Diverged),
+    ] {
+        assert_eq!(forge.compare(base, head).await, Ok(expected), "{base}...{head}");
+    }
+    assert_eq!(forge.messages_between(old, new).await, Ok(vec!["new".to_owned()]));
+    assert_eq!(forge.messages_between(new, old).await, Ok(Vec::new()));
+    assert_eq!(forge.commit(new).await.expect("a commit").message, "new");
+}
+
+/// After [`claims`], whose tags it needs.
+async fn releases(forge: &impl Forge) {
+    let new = |tag: &str| NewRelease {
+        tag: tag.to_owned(),
+        name: tag.to_owned(),
+        body: "text".to_owned(),
+        draft: false,
+        make_latest: false,
+    };
+    assert_eq!(forge.release_of("v1.0.1").await, Ok(None));
+    let high = forge.create_release(&new("v1.0.1")).await.expect("a release");
+    assert_eq!(forge.shown_as_latest().await, Ok(None), "it was not to be the latest");
+    fails(TroubleKind::Rejected, forge.create_release(&new("v1.0.1")).await);
+    let low = forge.create_release(&new("v1.0.0")).await.expect("a release");
+    let edit = |body: Option<&str>, make_latest| ReleaseEdit { body: body.map(str::to_owned), make_latest };
+    forge.edit_release(high.id, &edit(None, Some(true))).await.expect("an edit");
+    assert_eq!(forge.shown_as_latest().await, Ok(Some("v1.0.1".to_owned())));
+    forge.edit_release(low.id, &edit(Some("other"), Some(false))).await.expect("an edit");
+    assert_eq!(forge.shown_as_latest().await, Ok(Some("v1.0.1".to_owned())));
+    assert_eq!(forge.release_of("v1.0.0").await.expect("an answer").expect("a release").body, "other");
+    assert_eq!(forge.release_of("v1.0.1").await.expect("an answer").expect("a release").body, "text");
+    // Without a word an edit makes a release the latest: so the pipeline always says.
+    forge.edit_release(low.id, &edit(Some("again"), None)).await.expect("an edit");
+    assert_eq!(forge.shown_as_latest().await, Ok(Some("v1.0.0".to_owned())));
+    let tags: Vec<String> = forge.list_releases().await.expect("a list").into_iter().map(|r| r.tag).collect();
+    assert_eq!(tags, ["v1.0.0", "v1.0.1"], "the newest first");
+    fails(TroubleKind::Denied, forge.edit_release(99_999, &edit(Some("x"), None)).await);
+    assert!(forge.generate_notes("v1.0.1", Some("v1.0.0")).await.expect("notes").contains("v1.0.0"));
+    fails(TroubleKind::Rejected, forge.generate_notes("v1.0.1", Some("v0.9.0")).await);
+}
+
+fn tagged(tag: &str) -> ManifestName {
+    ManifestName::Tag(tag.parse().expect("a tag"))
+}
+
+async fn digest(registry: &impl Registry, tag: &str) -> Option<Digest> {
+    registry.manifest(&tagged(tag)).await.expect("an answer").map(|manifest| manifest.digest)
+}
+
+/// `push` brings an image into the registry, under a tag.
+async fn images(registry: &impl Registry, mut push: impl FnMut(&str) -> Digest) {
+    assert_eq!(registry.list_tags().await, Ok(TagListing::NoRepository));
+    assert_eq!(registry.manifest(&tagged("1.0.0")).await, Ok(None));
+    let (one, other) = (push("one"), push("other"));
+    let by_digest = async |digest: &Digest| -> Manifest {
+        let name = ManifestName::Digest(digest.clone());
+        registry.manifest(&name).await.expect("an answer").expect("a manifest")
+    };
+    let (first, second) = (by_digest(&one).await, by_digest(&other).await);
+    assert_eq!((&first.digest, Digest::of(&first.bytes)), (&one, one.clone()));
+    let version = "1.0.0".parse().expect("a tag");
+    for _ in 0..2 {
+        registry.put_manifest(&version, &first).await.expect("a PUT, and the same again");
+        assert_eq!(digest(registry, "1.0.0").await, Some(one.clone()));
+    }
+    registry.put_manifest(&"latest".parse().expect("a tag"), &first).await.expect("a PUT");
+    // The registry itself keeps nobody from moving a tag: what must not be overwritten is looked at before.
+    registry.put_manifest(&"latest".parse().expect("a tag"), &second).await.expect("a PUT");
+    assert_eq!(digest(registry, "latest").await, Some(other));
+    assert_eq!(digest(registry, "1.0.0").await, Some(one));
+    let TagListing::Tags(mut tags) = registry.list_tags().await.expect("a list") else { panic!("no tags") };
+    tags.sort();
+    assert_eq!(tags, ["1.0.0", "latest", "one", "other"]);
+    let nothing = ManifestName::Digest(Digest::of(b"nobody pushed this"));
+    assert_eq!(registry.manifest(&nothing).await, Ok(None));
+}
+
+#[tokio::test]
+async fn the_world_in_memory_keeps_it() {
+    const IMAGE: &str = "registry.test/org/app";
+    let outside = Rc::new(RefCell::new(Outside::new(IMAGE)));
+    let commits = {
+        let mut outside = outside.borrow_mut();
+        let github = Rc::make_mut(&mut outside.github);
+        let old = github.merge("old");
+        let apart = github.commit_with("apart", &[]);
+        Commits { new: github.merge("new"), old, apart }
+    };
+    let doors = Doors::straight(&outside);
+    claims(&doors, &commits).await;
+    history(&doors, &commits).await;
+    releases(&doors).await;
+    let image: ImageName = IMAGE.parse().expect("an image's name");
+    images(&doors.to(&image), |tag| {
+        let bytes = tag.as_bytes().to_vec();
+        let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+        let manifest = Manifest { digest: Digest::of(&bytes), bytes, media_type };
+        outside.borrow_mut().repository(IMAGE).put_manifest(&tag.parse().expect("a tag"), &manifest);
+        manifest.digest
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn github_over_http_and_a_registry_keep_it() {
+    let project = Project::new();
+    let old = project.merge("old");
+    let apart = project.github.commit("apart", &[]);
+    let commits = Commits { new: project.merge("new"), old, apart };
+    let url = project.github.url();
+    let token = autotag_deploy::secret::Secret::new(Double::TOKEN);
+    let access = Access {
+        api_url: &url,
+        graphql_url: &format!("{url}/graphql"),
+        repository: "org/app",
+        token: token.as_ref(),
+    };
+    let forge = GitHub::connect(access, Patience::quick()).expect("a client");
+    claims(&forge, &commits).await;
+    history(&forge, &commits).await;
+    releases(&forge).await;
+    let registry = OciRegistry::new(project.image(), None, Patience::quick()).expect("a client");
+    images(&registry, |tag| project.registry.put("org/app", tag, &TinyImage::labelled(&[("name", tag)])))
+        .await;
+}

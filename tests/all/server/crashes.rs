@@ -81,7 +81,9 @@ fn killed_at_each_step_where_only_one_may_run() {
 fn a_rollback_that_was_killed_behind_its_commit_goes_back_once() {
     let images = Images::start();
     let mut server = Server::start();
-    server.app_file(images.name(), QUICK);
+    // A verification that takes long enough to be met in the middle.
+    let slow = format!("{QUICK}smoke: [{{path: \"/slow?ms=1500\"}}]\n");
+    server.app_file(images.name(), &slow);
     for version in ["1.0.0", "1.0.1", "1.0.2"] {
         let digest = images.push(version);
         server.deploy(deploy(images.name(), version, &digest)).ended(&End::Deployed {});

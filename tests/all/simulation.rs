@@ -130,7 +130,9 @@ fn scenarios() -> Vec<Scenario> {
 fn count(kind: &str, explored: &Explored) {
     let schedules = u64::try_from(explored.schedules).unwrap_or(u64::MAX);
     tally(&format!("schedules: {kind}"), schedules);
-    tally(&format!("situations: {kind}"), explored.situations);
+    if explored.situations > 0 {
+        tally(&format!("situations: {kind}"), explored.situations);
+    }
     for (what, times) in &explored.injected {
         tally(&format!("simulated faults: {what}"), *times);
     }

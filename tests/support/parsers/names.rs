@@ -287,7 +287,7 @@ fn conventional(bytes: &[u8]) {
     assert_eq!(level_of([text.as_ref(), "docs: x"], 1).0, level);
     if text.starts_with("feat: ")
         && text.len() > 6
-        && !text.contains('\n')
+        && !text.contains(['\n', '\r'])
         && text[6..].trim().len() == text.len() - 6
     {
         assert_eq!(level, Level::Minor, "{text:?}");

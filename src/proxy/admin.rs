@@ -25,6 +25,9 @@ use super::upstream::{Drained, Target, Upstream};
 /// The longest line either side sends, in bytes: a thousand routes.
 pub const LONGEST_LINE: usize = 256 * 1024;
 
+/// The longest answer that is read, in bytes: it names every container, so it may be longer than a command.
+const LONGEST_ANSWER: u64 = 16 * LONGEST_LINE as u64;
+
 /// Connections at a time; more are closed at once.
 const CONNECTIONS: usize = 16;
 
@@ -135,17 +138,34 @@ pub struct UpstreamStatus {
 /// Sends one command to a proxy and waits for its answer, for a `drain` as long as that takes.
 pub async fn call(socket: &Path, command: &Command) -> io::Result<Answer> {
     let mut stream = UnixStream::connect(socket).await?;
+    stream.write_all(&line_of(command)?).await?;
+    let mut answer = Vec::new();
+    BufReader::new(stream).take(LONGEST_ANSWER).read_until(b'\n', &mut answer).await?;
+    understood(&answer)
+}
+
+/// The same for a program without a runtime; it waits at most so long for each part of the answer.
+pub fn call_at_once(socket: &Path, command: &Command, patience: Duration) -> io::Result<Answer> {
+    use std::io::{BufRead as _, Read as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.write_all(&line_of(command)?)?;
+    let mut answer = Vec::new();
+    io::BufReader::new(stream).take(LONGEST_ANSWER).read_until(b'\n', &mut answer)?;
+    understood(&answer)
+}
+
+fn line_of(command: &Command) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
-    stream.write_all(&line).await?;
-    let mut answer = Vec::new();
-    // An answer names every container, so it may be longer than a command.
-    let bound = 16 * LONGEST_LINE as u64;
-    BufReader::new(stream).take(bound).read_until(b'\n', &mut answer).await?;
+    Ok(line)
+}
+
+fn understood(answer: &[u8]) -> io::Result<Answer> {
     if answer.last() != Some(&b'\n') {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the proxy gave no answer"));
     }
-    Ok(serde_json::from_slice(&answer)?)
+    Ok(serde_json::from_slice(answer)?)
 }
 
 /// Takes connections for ever.

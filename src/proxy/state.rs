@@ -107,10 +107,7 @@ impl State {
     /// Puts these routes in the place of all others: opens what they need, exchanges the table, closes
     /// what they no longer need. If anything is wrong nothing changes.
     pub fn set_routes(self: &Arc<Self>, routes: Vec<Route>) -> Result<(), String> {
-        let mut kept = lock(&self.routes);
-        self.exchange(&routes)?;
-        *kept = routes;
-        Ok(())
+        self.change_routes(|kept| *kept = routes)
     }
 
     /// Puts this route in the place of its application's, and leaves all others alone.

@@ -68,6 +68,40 @@ fn masked(address: IpAddr, prefix: u8) -> Option<IpAddr> {
     }
 }
 
+/// Why a text is no network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoNetwork {
+    /// It reads as none.
+    Unreadable,
+    /// It is an IPv4 address in IPv6's form. Peers are known by their IPv4 address, this one, so such a network
+    /// would cover nobody.
+    Mapped(IpAddr),
+    /// Bits are set after the prefix, a slip of one or the other; the network without them.
+    HostBits(IpAddr, u8),
+}
+
+/// Reads a network (`10.0.0.0/8`), or an address, which is a network of one.
+pub fn network(text: &str) -> Result<(IpAddr, u8), NoNetwork> {
+    let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+    let address: IpAddr = address.parse().map_err(|_| NoNetwork::Unreadable)?;
+    if address.to_canonical() != address {
+        return Err(NoNetwork::Mapped(address.to_canonical()));
+    }
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let prefix = match prefix {
+        None => longest,
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().map_err(|_| NoNetwork::Unreadable)?
+        }
+        Some(_) => return Err(NoNetwork::Unreadable),
+    };
+    match masked(address, prefix) {
+        Some(network) if network == address => Ok((address, prefix)),
+        Some(network) => Err(NoNetwork::HostBits(network, prefix)),
+        None => Err(NoNetwork::Unreadable),
+    }
+}
+
 impl FromStr for Trusted {
     type Err = String;
 
@@ -75,26 +109,16 @@ impl FromStr for Trusted {
         if text == "unix" {
             return Ok(Self::Unix);
         }
-        let expected = || format!("`{text}`: expected a network such as 10.0.0.0/8, an address, or `unix`");
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-        let address: IpAddr = address.parse().map_err(|_| expected())?;
-        // Peers are known by their IPv4 address, so such a network would cover nobody.
-        if address.to_canonical() != address {
-            return Err(format!("`{text}`: write IPv4 addresses as such, {}", address.to_canonical()));
-        }
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => longest,
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().ok().filter(|prefix| *prefix <= longest).ok_or_else(expected)?
+        let (address, prefix) = network(text).map_err(|why| match why {
+            NoNetwork::Unreadable => {
+                format!("`{text}`: expected a network such as 10.0.0.0/8, an address, or `unix`")
             }
-            Some(_) => return Err(expected()),
-        };
-        match masked(address, prefix) {
-            Some(network) if network == address => Ok(Self::Network { address, prefix }),
-            Some(network) => Err(format!("`{text}`: bits are set after the prefix; {network}/{prefix}?")),
-            None => Err(expected()),
-        }
+            NoNetwork::Mapped(plain) => format!("`{text}`: write IPv4 addresses as such, {plain}"),
+            NoNetwork::HostBits(network, prefix) => {
+                format!("`{text}`: bits are set after the prefix; {network}/{prefix}?")
+            }
+        })?;
+        Ok(Self::Network { address, prefix })
     }
 }
 

@@ -1,6 +1,5 @@
 //! `check`: app files and this host, every fault at once.
 
-use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -125,12 +124,7 @@ fn look_at_host(layout: &Layout, report: &mut Report) -> Host {
 }
 
 fn ask_proxy(socket: &Path) -> anyhow::Result<admin::Status> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(b"{\"do\":\"status\"}\n")?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    match serde_json::from_str(&line)? {
+    match admin::call_at_once(socket, &admin::Command::Status {}, Duration::from_secs(10))? {
         admin::Answer::Status(status) => Ok(status),
         other => bail!("it says {other:?}"),
     }

@@ -5,7 +5,8 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use crate::deploy::protocol::Holder;
+use crate::deploy::protocol::{DeploymentId, Holder};
+use crate::world::clock;
 
 /// The longest entry about a holder that is read, in bytes.
 const LONGEST: u64 = 4096;
@@ -26,6 +27,11 @@ pub enum Tried {
     Taken(Lock),
     /// Another has it; who, as far as it has said.
     Held(Option<Holder>),
+}
+
+/// This process, which takes a lock for this.
+pub fn holder(purpose: &str, deployment: Option<DeploymentId>) -> Holder {
+    Holder { pid: std::process::id(), purpose: purpose.to_owned(), deployment, since: clock::now() }
 }
 
 impl Lock {

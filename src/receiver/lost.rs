@@ -18,7 +18,7 @@ pub fn check(
     state: &State,
     containers: &[ContainerFacts],
 ) -> Result<(), String> {
-    if *state != State::new(app.clone()) {
+    if !state.is_new() {
         return Ok(());
     }
     let journal = layout.journal(app);

@@ -1,8 +1,6 @@
 //! `remove`: takes back what `init` and the deployments of an application made. Volumes are its owner's, and stay.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -11,10 +9,9 @@ use super::init::facts::Facts;
 use super::init::plan::{self, Step, run};
 use super::init::{apply, apps, listens, units};
 use super::layout::{GROUP, Layout, PROXY_USER, user_of};
-use super::lock::{Lock, Tried};
-use crate::deploy::protocol::{AppName, Holder};
-use crate::proxy::admin::{Answer, Command, LONGEST_LINE};
-use crate::world::clock;
+use super::lock::{self, Lock, Tried};
+use crate::deploy::protocol::AppName;
+use crate::proxy::admin::{self, Answer, Command};
 use crate::world::engine::PlainEngine;
 
 /// How long the proxy may take to answer.
@@ -160,14 +157,7 @@ fn forget(layout: &Layout, app: &AppName) -> std::io::Result<()> {
     if !layout.proxy_admin().exists() {
         return Ok(());
     }
-    let mut stream = UnixStream::connect(layout.proxy_admin())?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(&Command::Forget { app: app.to_string() })?;
-    line.push(b'\n');
-    stream.write_all(&line)?;
-    let mut answer = String::new();
-    BufReader::new(stream).take(LONGEST_LINE as u64).read_line(&mut answer)?;
-    match serde_json::from_str(&answer)? {
+    match admin::call_at_once(&layout.proxy_admin(), &Command::Forget { app: app.to_string() }, PATIENCE)? {
         Answer::Done {} => Ok(()),
         other => Err(std::io::Error::other(format!("{other:?}"))),
     }
@@ -178,13 +168,7 @@ fn take_lock(layout: &Layout, app: &AppName) -> anyhow::Result<Option<Lock>> {
     if !layout.state(app).exists() {
         return Ok(None);
     }
-    let holder = Holder {
-        pid: std::process::id(),
-        purpose: "remove".to_owned(),
-        deployment: None,
-        since: clock::now(),
-    };
-    match Lock::try_take(&layout.lock(app), &holder).context("taking the lock")? {
+    match Lock::try_take(&layout.lock(app), &lock::holder("remove", None)).context("taking the lock")? {
         Tried::Taken(lock) => Ok(Some(lock)),
         Tried::Held(by) => {
             let purpose = by.map_or_else(|| "a deployment".to_owned(), |holder| holder.purpose);

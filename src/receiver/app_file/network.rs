@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Serialize, Serializer};
 
 use crate::image::reference::Malformed;
+use crate::proxy::trust::{self, NoNetwork};
 
 /// Where the proxy serves an application.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,35 +126,17 @@ impl FromStr for Network {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
-        let expected = || Malformed("an address, or a network such as `10.0.0.0/8` or `fd00::/8`".to_owned());
-        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, prefix)| (a, Some(prefix)));
-        let address: IpAddr = address.parse().map_err(|_| expected())?;
-        // The proxy knows its peers by their IPv4 address: such a network would cover nobody.
-        if address.to_canonical() != address {
-            return Err(Malformed(format!(
-                "IPv4 addresses in their own form, such as `{}`",
-                address.to_canonical()
-            )));
-        }
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let prefix = match prefix {
-            None => longest,
-            Some(prefix) if prefix.bytes().all(|byte| byte.is_ascii_digit()) => {
-                prefix.parse().map_err(|_| expected())?
-            }
-            Some(_) => return Err(expected()),
-        };
-        if prefix > longest {
-            return Err(expected());
-        }
-        let bits = match address {
-            IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
-            IpAddr::V6(address) => address.to_bits(),
-        };
-        // `10.0.0.1/8` is a slip of one or the other; which, nobody can say.
-        if bits.checked_shl(u32::from(prefix)).unwrap_or(0) != 0 {
-            return Err(Malformed("a network whose host part is zero, such as `10.0.0.0/8`".to_owned()));
-        }
+        let (address, prefix) = trust::network(text).map_err(|why| {
+            Malformed(match why {
+                NoNetwork::Unreadable => {
+                    "an address, or a network such as `10.0.0.0/8` or `fd00::/8`".to_owned()
+                }
+                NoNetwork::Mapped(plain) => format!("IPv4 addresses in their own form, such as `{plain}`"),
+                NoNetwork::HostBits(..) => {
+                    "a network whose host part is zero, such as `10.0.0.0/8`".to_owned()
+                }
+            })
+        })?;
         Ok(Self { address, prefix })
     }
 }

@@ -1,7 +1,6 @@
 //! Questions: status, history, logs. They take no lock; the state's file is always whole.
 
 use super::Server;
-use super::change::ended;
 use crate::deploy::protocol::{
     Answer, AppName, Because, Body, DeploymentId, End, HistoryEntry, Outcome, Refused, Running, Source,
     Status,
@@ -39,7 +38,7 @@ pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, questio
 
 /// While Docker is away the journal alone is asked.
 async fn not_lost<E: Engine>(server: &Server<E>, app: &AppName, state: &State) -> Result<(), String> {
-    if *state != State::new(app.clone()) {
+    if !state.is_new() {
         return Ok(());
     }
     let containers = server.engine.labelled(&[(container::APP, app.as_str())]).await.unwrap_or_default();
@@ -83,7 +82,7 @@ async fn tell<E: Engine>(
 }
 
 fn entry(record: &Record) -> HistoryEntry {
-    HistoryEntry { release: record.release.running(), at: record.release.at, end: ended(record) }
+    HistoryEntry { release: record.release.running(), at: record.release.at, end: record.end() }
 }
 
 async fn status<E: Engine>(

@@ -15,7 +15,7 @@ use crate::receiver::container;
 use crate::receiver::driver::{Driver, address, serves_at_once};
 use crate::receiver::job::Job;
 use crate::receiver::journal::{Journal, What};
-use crate::receiver::lock::{Lock, Tried};
+use crate::receiver::lock::{Lock, Tried, holder};
 use crate::receiver::lost;
 use crate::receiver::rollout::{Ending, Rollout, Verdict};
 use crate::receiver::settings::{Settings, Snapshots, Variables};
@@ -86,7 +86,7 @@ pub(super) async fn carry_out<E: Engine>(
     let _at_work = server.desk.count_in();
     let place = server.desk.place(app);
     let stopwatch = Stopwatch::start();
-    let holder = holder_of(&change.purpose(), Some(change.deployment().clone()));
+    let holder = holder(&change.purpose(), Some(change.deployment().clone()));
     let turn = place.turn(holder.clone(), |before| job.say(Answer::Waiting { holder: before })).await;
     let (end, state) = match lock(server, app, &holder, job).await {
         Err(refused) => (refusal(&refused), None),
@@ -118,7 +118,7 @@ pub(super) async fn carry_out<E: Engine>(
 pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
     let _at_work = server.desk.count_in();
     let job = Job::new(None);
-    let holder = holder_of("recovery", None);
+    let holder = holder("recovery", None);
     let place = server.desk.place(app);
     let turn = place.turn(holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
@@ -138,15 +138,11 @@ pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Res
 pub(super) async fn sweep<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
     let _at_work = server.desk.count_in();
     let job = Job::new(None);
-    let holder = holder_of("sweep", None);
+    let holder = holder("sweep", None);
     let _turn = server.desk.place(app).turn(holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
     locked.sweep().await.map_err(|refused| refused.message)
-}
-
-fn holder_of(purpose: &str, deployment: Option<DeploymentId>) -> Holder {
-    Holder { pid: std::process::id(), purpose: purpose.to_owned(), deployment, since: clock::now() }
 }
 
 fn refusal(refused: &Refused) -> End {
@@ -226,7 +222,7 @@ impl<'a, E: Engine> Locked<'a, E> {
     async fn change(&mut self, caller: &Caller, change: &Change) -> Result<End, Refused> {
         let mut state = self.load()?;
         if let Some(known) = known(change, &state)? {
-            return Ok(ended(&known));
+            return Ok(known.end());
         }
         if let Err(trouble) = self.server.engine.version().await {
             return Err(host(trouble.to_string()));
@@ -237,7 +233,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             state = self.recover(state).await?;
             // It may have been this very one; a rollback without a target would go back once more.
             if let Some(known) = known(change, &state)? {
-                return Ok(ended(&known));
+                return Ok(known.end());
             }
         }
         let (settings, admitted) = match change {
@@ -245,7 +241,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             Change::Rollback(rollback) => self.admit_rollback(rollback, &state)?,
         };
         match admitted {
-            Admitted::Known(record) => Ok(ended(&record)),
+            Admitted::Known(record) => Ok(record.end()),
             Admitted::Unchanged(active) => self.unchanged(&active, state).await,
             Admitted::RollOut(release) => self.roll_out(state, release, &settings).await,
         }
@@ -310,7 +306,7 @@ impl<'a, E: Engine> Locked<'a, E> {
 
     /// A missing state is one of nothing, unless there was one; see [`lost`].
     async fn not_lost(&self, state: &State) -> Result<(), Refused> {
-        if *state != State::new(self.app.clone()) {
+        if !state.is_new() {
             return Ok(());
         }
         let containers = self.labelled().await?;
@@ -449,14 +445,5 @@ fn known(change: &Change, state: &State) -> Result<Option<Record>, Refused> {
     match change {
         Change::Rollback(rollback) => admit::known_rollback(rollback, state),
         Change::Deploy(deploy) => admit::known_deploy(deploy, state),
-    }
-}
-
-/// How a recorded deployment ended.
-pub(super) fn ended(record: &Record) -> End {
-    match (&record.failure, record.release.purpose) {
-        (Some(failure), _) => End::Failed { step: failure.step, message: Answer::within_line(&failure.why) },
-        (None, Purpose::Rollback) => End::RolledBack {},
-        (None, Purpose::Deploy) => End::Deployed {},
     }
 }

@@ -30,8 +30,8 @@ use tokio::sync::Semaphore;
 
 use super::front::Front;
 use super::layout::{GROUP, Layout};
-use super::lock::{Lock, Tried};
-use crate::deploy::protocol::{AppName, Holder};
+use super::lock::{self, Lock, Tried};
+use crate::deploy::protocol::AppName;
 use crate::proxy::listen::bind_unix;
 use crate::world::clock;
 use crate::world::engine::{DockerEngine, Engine};
@@ -85,13 +85,9 @@ fn alone(layout: &Layout) -> anyhow::Result<Lock> {
     let path = layout.serve_lock();
     std::fs::create_dir_all(layout.all_state())
         .with_context(|| format!("making {}", layout.all_state().display()))?;
-    let holder = Holder {
-        pid: std::process::id(),
-        purpose: "serve".to_owned(),
-        deployment: None,
-        since: clock::now(),
-    };
-    match Lock::try_take(&path, &holder).with_context(|| format!("locking {}", path.display()))? {
+    match Lock::try_take(&path, &lock::holder("serve", None))
+        .with_context(|| format!("locking {}", path.display()))?
+    {
         Tried::Taken(lock) => Ok(lock),
         Tried::Held(by) => {
             let which = by.map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default();

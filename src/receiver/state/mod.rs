@@ -17,7 +17,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::config_hash::ConfigHash;
-use crate::deploy::protocol::{AppName, DeploymentId, Milestone, Running, as_text};
+use crate::deploy::protocol::{Answer, AppName, DeploymentId, End, Milestone, Running, as_text};
 use crate::image::reference::{Digest, ImageName, Malformed};
 use crate::version::git::ObjectId;
 
@@ -215,6 +215,19 @@ pub struct Record {
     pub failure: Option<Failure>,
 }
 
+impl Record {
+    /// How it ended, as the protocol tells it.
+    pub fn end(&self) -> End {
+        match (&self.failure, self.release.purpose) {
+            (Some(failure), _) => {
+                End::Failed { step: failure.step, message: Answer::within_line(&failure.why) }
+            }
+            (None, Purpose::Rollback) => End::RolledBack {},
+            (None, Purpose::Deploy) => End::Deployed {},
+        }
+    }
+}
+
 /// All that is known of one application.
 ///
 /// `Option::deserialize` makes a field that may be `null` one that must be there: a missing one is damage, and
@@ -245,6 +258,11 @@ impl State {
             bad: BTreeMap::new(),
             history: Vec::new(),
         }
+    }
+
+    /// Whether it is that of an application that was never deployed.
+    pub fn is_new(&self) -> bool {
+        *self == Self::new(self.app.clone())
     }
 
     /// What serves or shall serve, as far as it is committed.

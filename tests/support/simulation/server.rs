@@ -109,11 +109,7 @@ impl Server {
         match admitted {
             Err(refused) => End::Refused { because: refused.because, message: refused.message },
             Ok(Admitted::Unchanged(_)) => End::Unchanged {},
-            Ok(Admitted::Known(record)) => match (record.failure, record.release.purpose) {
-                (Some(failure), _) => End::Failed { step: failure.step, message: failure.why },
-                (None, Purpose::Rollback) => End::RolledBack {},
-                (None, Purpose::Deploy) => End::Deployed {},
-            },
+            Ok(Admitted::Known(record)) => record.end(),
             Ok(Admitted::RollOut(release)) => self.roll_out(release, by_name),
         }
     }

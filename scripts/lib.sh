@@ -104,6 +104,19 @@ ensure_tools() {
     export PATH=$tools/bin:$PATH
 }
 
+# A subcommand of Cargo at this very version, `ensure_cargo_tool fuzz 1.2.3`, built where it is missing. Not in the
+# folder of `ensure_tools`, which is made anew whenever its list changes.
+ensure_cargo_tool() {
+    local tools=$made/cargo-tools name=cargo-$1
+    if [[ $("$tools/bin/$name" "$1" --version 2>/dev/null) != *" $2" ]]; then
+        say "installing $name $2 into $tools"
+        cargo install --quiet --locked --root "$tools" --target-dir "$tools/build" "$name@$2" ||
+            die "$name $2 could not be installed"
+        rm -rf "$tools/build"
+    fi
+    export PATH=$tools/bin:$PATH
+}
+
 # ---- Docker ----
 
 # Uses the Docker that answers; otherwise starts one that outlives this script.

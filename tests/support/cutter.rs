@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// How it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub enum Break {
     Never,
     /// Both sides see the end of the connection.
     Cut,
+    /// Both sides see a reset.
+    Reset,
     /// Nothing passes any more in either direction, and no side hears of it: a lost network.
     Freeze,
     /// The client sees the server's end; what it sends goes on to the server.
@@ -27,15 +30,10 @@ pub struct Cutter {
 impl Cutter {
     /// Relays to a loopback port, and breaks each connection after so many bytes from there.
     pub fn start(to: u16, kind: Break, after: u64) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("an address").port();
         let passed = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&passed);
-        std::thread::spawn(move || {
-            while let Ok((client, _)) = listener.accept() {
-                let server = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).expect("the server");
-                relay(client, server, kind, after, &counter);
-            }
+        let port = listen(to, move |client, server| {
+            pass(client, server, (kind, after), &counter, || ());
         });
         Self { port, passed }
     }
@@ -51,36 +49,67 @@ impl Cutter {
     }
 }
 
-fn relay(client: TcpStream, server: TcpStream, kind: Break, after: u64, passed: &Arc<AtomicU64>) {
+/// Takes connections on a port of 127.0.0.1, which it gives, and hands each to a thread of its own, with one to
+/// the server.
+pub fn listen(to: u16, each: impl Fn(TcpStream, TcpStream) + Clone + Send + 'static) -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        while let Ok((client, _)) = listener.accept() {
+            let server = TcpStream::connect((Ipv4Addr::LOCALHOST, to)).expect("the server");
+            let each = each.clone();
+            std::thread::spawn(move || each(client, server));
+        }
+    });
+    port
+}
+
+/// Passes on what both sides send, until they end or the connection breaks, of which it tells, after so many
+/// bytes of the server's.
+pub fn pass(
+    client: TcpStream,
+    server: TcpStream,
+    (kind, after): (Break, u64),
+    passed: &AtomicU64,
+    breaks: impl FnOnce(),
+) {
+    let copy = |stream: &TcpStream| stream.try_clone().expect("a socket");
     let (mut client_in, mut server_out) = (copy(&client), copy(&server));
-    let counter = Arc::clone(passed);
     let upward = std::thread::spawn(move || {
         let _ = std::io::copy(&mut client_in, &mut server_out);
         let _ = server_out.shutdown(Shutdown::Write);
     });
     let (mut server, mut client) = (server, client);
-    std::thread::spawn(move || {
-        let limit = if kind == Break::Never { u64::MAX } else { after };
-        let (mut left, mut buffer) = (limit, [0; 4096]);
-        while left > 0 {
-            let count = server.read(&mut buffer).unwrap_or(0);
-            let part = count.min(usize::try_from(left).unwrap_or(count));
-            if part == 0 || client.write_all(&buffer[..part]).is_err() {
-                break;
-            }
-            left -= part as u64;
-            counter.fetch_add(part as u64, Ordering::SeqCst);
+    let mut left = if kind == Break::Never { u64::MAX } else { after };
+    let mut buffer = [0; 4096];
+    while left > 0 {
+        let count = server.read(&mut buffer).unwrap_or(0);
+        let part = count.min(usize::try_from(left).unwrap_or(count));
+        if part == 0 || client.write_all(&buffer[..part]).is_err() {
+            break;
         }
-        if left > 0 || kind == Break::Cut {
-            let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
-        } else if kind == Break::HalfClose {
+        left -= part as u64;
+        passed.fetch_add(part as u64, Ordering::SeqCst);
+    }
+    if left == 0 {
+        breaks();
+    }
+    match kind {
+        Break::HalfClose if left == 0 => {
             let _ = client.shutdown(Shutdown::Write);
         }
-        // Frozen or half closed, it stays open until the client ends it.
-        let _ = upward.join();
-    });
-}
-
-fn copy(stream: &TcpStream) -> TcpStream {
-    stream.try_clone().expect("a socket")
+        Break::Reset if left == 0 => {
+            for stream in [&client, &server] {
+                let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+                let _ = stream.shutdown(Shutdown::Read);
+            }
+            drop((client, server));
+        }
+        Break::Freeze if left == 0 => {}
+        _ => {
+            let _ = (client.shutdown(Shutdown::Both), server.shutdown(Shutdown::Both));
+        }
+    }
+    // Frozen or half closed, it stays open until the client ends it.
+    let _ = upward.join();
 }

@@ -52,17 +52,28 @@ fn fill(folder: &Path, pages_left: u64) -> PathBuf {
     filler
 }
 
-/// 1.0.0 serves.
-fn serving() -> (Images, Server) {
+/// 1.0.0 serves, on a state's folder to which this was done first.
+fn set_up<T>(first: impl FnOnce(&Path) -> T) -> (Images, Server, T) {
     let images = Images::start();
     let server = Server::start();
+    let done = first(&server.layout.state(&server.app));
     server.app_file(images.name(), QUICK);
     let one = images.push("1.0.0");
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    (images, server, done)
+}
+
+/// 1.0.0 serves.
+fn serving() -> (Images, Server) {
+    let (images, server, ()) = set_up(|_| ());
     (images, server)
 }
 
-/// The result's words and the notes.
+/// The same, with a small file system of its own for the application's state.
+fn on_a_small_disk() -> (Images, Server, Mounted) {
+    set_up(Mounted::small)
+}
+
 #[track_caller]
 fn says(told: &Told, words: &str) {
     assert!(told.text().contains(words), "`{words}` is missing in {}", told.text());
@@ -70,13 +81,8 @@ fn says(told: &Told, words: &str) {
 
 #[test]
 fn a_full_disk_is_told_and_the_old_one_serves() {
-    let images = Images::start();
-    let server = Server::start();
+    let (images, server, _disk) = on_a_small_disk();
     let folder = server.layout.state(&server.app);
-    let _disk = Mounted::small(&folder);
-    server.app_file(images.name(), QUICK);
-    let one = images.push("1.0.0");
-    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     // With more pages left, the deployment comes further before nothing fits any more.
     let (mut patch, mut done) = (0, 0);
     for pages_left in 0.. {
@@ -113,13 +119,8 @@ fn a_full_disk_is_told_and_the_old_one_serves() {
 
 #[test]
 fn a_disk_that_becomes_full_in_the_middle_leaves_one_version_that_serves() {
-    let images = Images::start();
-    let server = Server::start();
+    let (images, server, _disk) = on_a_small_disk();
     let folder = server.layout.state(&server.app);
-    let _disk = Mounted::small(&folder);
-    server.app_file(images.name(), QUICK);
-    let one = images.push("1.0.0");
-    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     let mut patch = 0;
     for step in [Milestone::Health, Milestone::Switch, Milestone::Verify, Milestone::Drain, Milestone::Remove]
     {
@@ -150,8 +151,10 @@ fn full_at(server: &Server, images: &Images, folder: &Path, step: Milestone, pat
     server.thaw_serve();
     let told = conversation.told();
     says(&told, "No space left");
-    // What was committed to, or what served before.
-    let expected = before.active().expect("something serves").release.version.to_string();
+    let expected = match step {
+        Milestone::Health => before.active().expect("the old one").release.version.to_string(),
+        _ => first,
+    };
     assert!(server.get("/").1.starts_with(&expected), "{step:?}: {}", told.text());
     std::fs::remove_file(filler).expect("room again");
     server.deploy(deploy(images.name(), &second, &digests[1])).ended(&End::Deployed {});
@@ -162,13 +165,8 @@ fn full_at(server: &Server, images: &Images, folder: &Path, step: Milestone, pat
 /// Where nothing can be written, what served before a restart serves after it.
 #[test]
 fn on_a_full_disk_what_was_deployed_is_brought_back() {
-    let images = Images::start();
-    let mut server = Server::start();
+    let (_images, mut server, _disk) = on_a_small_disk();
     let folder = server.layout.state(&server.app);
-    let _disk = Mounted::small(&folder);
-    server.app_file(images.name(), QUICK);
-    let one = images.push("1.0.0");
-    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     server.kill_serve();
     server.kill_proxy();
     docker(&["stop", "--time", "1", &server.containers().concat()]);

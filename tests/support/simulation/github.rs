@@ -104,11 +104,6 @@ impl GitHub {
         self.refs.get(name)
     }
 
-    /// All refs.
-    pub fn refs(&self) -> &BTreeMap<String, ObjectId> {
-        &self.refs
-    }
-
     /// An annotated tag object.
     pub fn object(&self, id: &ObjectId) -> Option<&TagObject> {
         self.objects.get(id).map(Rc::as_ref)

@@ -42,11 +42,6 @@ impl Repository {
         self.tags.get(tag)
     }
 
-    /// All tags.
-    pub fn tags(&self) -> &BTreeMap<String, Digest> {
-        &self.tags
-    }
-
     pub fn list_tags(&self, lag: usize) -> TagListing {
         match (self.tags.is_empty(), self.absent) {
             (true, Absent::Told) => TagListing::NoRepository,

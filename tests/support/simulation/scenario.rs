@@ -127,11 +127,6 @@ impl Scenario {
         self
     }
 
-    /// Whether somebody interferes by hand; a run may then end with a conflict.
-    pub fn by_hand(&self) -> bool {
-        self.actors.iter().any(|actor| !matches!(actor, Actor::Run(_)))
-    }
-
     /// The world before anybody acts.
     pub async fn start(&self) -> Start {
         let mut outside = Outside::new(IMAGE);

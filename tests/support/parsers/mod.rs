@@ -5,11 +5,14 @@
 //! is another value, what is accepted is not safe, a limit is not kept, a secret stands in an error.
 
 mod action;
+mod deploy;
 pub mod large;
 mod names;
 mod registry;
 mod server;
 mod traffic;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// One parser.
 pub struct Entry {
@@ -25,7 +28,7 @@ pub struct Entry {
 
 /// All of them.
 pub const ENTRIES: &[&[Entry]] =
-    &[names::ENTRIES, action::ENTRIES, server::ENTRIES, registry::ENTRIES, traffic::ENTRIES];
+    &[names::ENTRIES, deploy::ENTRIES, action::ENTRIES, server::ENTRIES, registry::ENTRIES, traffic::ENTRIES];
 
 /// One after another.
 pub fn all() -> impl Iterator<Item = &'static Entry> {
@@ -86,4 +89,19 @@ fn letters(text: &str, lengths: std::ops::RangeInclusive<usize>, of: impl Fn(u8)
 
 fn is_lower_hex(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+/// Header lines of a text, those that a parser of HTTP would hand on.
+fn headers(bytes: &[u8]) -> HeaderMap {
+    let line = |line: &[u8]| {
+        let at = line.iter().position(|byte| *byte == b':')?;
+        let name = HeaderName::from_bytes(&line[..at]).ok()?;
+        Some((name, HeaderValue::from_bytes(line[at + 1..].trim_ascii()).ok()?))
+    };
+    let mut headers = HeaderMap::new();
+    // As many as hyper takes.
+    for (name, value) in bytes.split(|byte| *byte == b'\n').filter_map(line).take(100) {
+        headers.append(name, value);
+    }
+    headers
 }

@@ -10,8 +10,7 @@ use autotag_deploy::world::registry::{
 };
 use http::HeaderMap;
 
-use super::action::headers;
-use super::{Entry, first_line, keeps_the_secret, large, short, text};
+use super::{Entry, first_line, headers, keeps_the_secret, large, short, text};
 
 /// What may be told of a foreign text, in bytes.
 const TOLD: usize = 4 * 1024;

@@ -8,8 +8,7 @@ use autotag_deploy::proxy::trust::{Peer, Trusted};
 use autotag_deploy::proxy::validity;
 use http::{HeaderMap, Request, Version, header};
 
-use super::action::headers;
-use super::{Entry, first_line, large, short, text};
+use super::{Entry, first_line, headers, large, short, text};
 
 const FIELDS: &[&str] = &[
     "host: ",

@@ -60,12 +60,8 @@ impl Front {
 
     /// What the proxy knows of an application; `None` where it knows nothing.
     pub async fn status(&self, app: &AppName) -> Result<Option<AppStatus>, String> {
-        Ok(self.apps().await?.into_iter().find(|found| found.app == app.as_str()))
-    }
-
-    async fn apps(&self) -> Result<Vec<AppStatus>, String> {
         match self.call(&Command::Status {}).await? {
-            Answer::Status(status) => Ok(status.apps),
+            Answer::Status(status) => Ok(status.apps.into_iter().find(|found| found.app == app.as_str())),
             other => Err(unexpected(&other)),
         }
     }

@@ -104,6 +104,12 @@ ensure_tools() {
     export PATH=$tools/bin:$PATH
 }
 
+# Fuzzing needs a compiler that nobody else here does; it is not installed unasked.
+need_nightly() {
+    cargo +nightly --version >/dev/null 2>&1 ||
+        die "fuzzing needs a nightly toolchain of Rust" "Add one: rustup toolchain install nightly --profile minimal"
+}
+
 # A subcommand of Cargo at this very version, `ensure_cargo_tool fuzz 1.2.3`, built where it is missing. Not in the
 # folder of `ensure_tools`, which is made anew whenever its list changes.
 ensure_cargo_tool() {

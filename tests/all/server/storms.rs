@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use autotag_deploy::deploy::protocol::{Body, Deploy, End, Request};
@@ -126,6 +127,11 @@ impl Storm {
         let told = self.server.ask(change.clone()).told();
         self.story.push(format!("  {:?}", told.outcome.end));
         settled(&self.server);
+        if matches!(blow, Blow::Proxy | Blow::Both) {
+            // A new proxy listens nowhere until `serve` has seen it and told it the routes.
+            let address = ("127.0.0.1", self.server.port);
+            self.server.until("the new proxy is told", || TcpStream::connect(address).is_ok());
+        }
         let by_hand = matches!(blow, Blow::OneContainer | Blow::EveryContainer);
         self.holds(&change, before.active().map(|active| &active.release.version), &told, by_hand);
     }

@@ -51,7 +51,8 @@ impl Machine {
     /// their digests.
     #[track_caller]
     pub fn ship(&self, versions: &[String]) -> Vec<String> {
-        let tag = |version: &String| format!("{IMAGE}:{version}-{}", std::process::id());
+        // Named after this machine: another test's tags on this machine's Docker are removed when it is done.
+        let tag = |version: &String| format!("{IMAGE}:{version}-{}", self.name);
         let tags: Vec<String> = versions.iter().map(tag).collect();
         for (version, tag) in versions.iter().zip(&tags) {
             AppImage::new(version).commit(&commit()).import(tag);

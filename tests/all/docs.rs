@@ -131,6 +131,35 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     blocks
 }
 
+/// What the Marketplace refuses is seen only on the page where a release is listed there.
+#[test]
+fn action_yml_is_what_the_marketplace_takes() {
+    let file: Value = serde_yaml::from_str(&read("action.yml")).expect("action.yml is YAML");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    assert_eq!(text(&file["name"]), "autotag-deploy", "a new name is a new listing");
+    let description = text(&file["description"]).chars().count();
+    assert!((20..125).contains(&description), "the description has {description} characters");
+    for filled in [&file["author"], &file["branding"]["icon"], &file["branding"]["color"]] {
+        assert!(!text(filled).is_empty(), "author, icon or color is missing");
+    }
+    assert!(!root().join("action.yaml").exists() && root().join("README.md").exists());
+}
+
+/// `scripts/test-release-files` runs those of docs/install.md; a copy that differs is tested by nobody.
+#[test]
+fn the_lines_that_install_are_the_ones_that_are_tested() {
+    let tested = read("docs/install.md");
+    let installs =
+        |line: &&str| line.contains("/releases/latest/download") || line.contains("| sha256sum --check");
+    let known: Vec<&str> = tested.lines().filter(installs).map(str::trim).collect();
+    assert!(known.len() >= 4, "only {known:?} were found: does this test still see them?");
+    for (name, text) in documents() {
+        for line in text.lines().filter(installs).map(str::trim) {
+            assert!(known.contains(&line), "{name}: not as in docs/install.md: {line}");
+        }
+    }
+}
+
 // ---- the changelog ----
 
 #[test]

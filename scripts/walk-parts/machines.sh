@@ -8,7 +8,7 @@
 #   github.com, api.github.com, ghcr.io
 #                        the laptop, which also plays GitHub. Its files are this machine's, read only; it has a
 #                        Docker of its own, for the runner. TLS is Caddy's, the registry is docker-registry, the
-#                        API is this project's double, and Git's repository is a bare one
+#                        API is this project's double, Git's server is Git's
 #
 # A certificate authority made for this walk vouches for the three names, and all who ask trust it as they
 # trust the others: the two machines, their Dockers, and the action's container.
@@ -63,7 +63,7 @@ start_laptop() {
         --volume /usr:/usr:ro --volume /etc/alternatives:/etc/alternatives:ro --volume "$walk/play:/walk:ro" \
         --volume "$walk/ca/bundle.crt:/etc/ssl/certs/ca-certificates.crt:ro" \
         --env HOME=/root --env "PATH=$path" "autotag-walk:$walk_id" bash -c 'sleep infinity & wait' >/dev/null # bash buries what dies
-    docker exec --interactive "$laptop" bash -euo pipefail -s <"$root/scripts/walk-github" >"$walk/github.log" 2>&1 ||
+    docker exec --interactive "$laptop" bash -euo pipefail -s <"$root/scripts/walk-parts/github" >"$walk/github.log" 2>&1 ||
         die "GitHub's stand-ins did not start" "$(tail -n 20 "$walk/github.log")"
 }
 
@@ -98,10 +98,8 @@ prepare() {
     cargo build --locked --quiet --bins --example github-double --example test-app
     mkdir -p "$play"/{bin,github,action,download,app,tls}
     echo ghs_the_token_of_the_walk >"$play/token"
-    cp "$root/scripts/walk-gh" "$play/bin/gh"
-    cp "$root/scripts/walk-runner" "$play/bin/run-workflow"
-    cp "$made/tools/bin/act" "$play/bin/"
-    cp "$made/debug/examples/github-double" "$play/github/"
+    cp "$root/scripts/walk-parts"/{gh,run-workflow} "$made/tools/bin/act" "$play/bin/"
+    cp "$root/scripts/walk-parts/git-server" "$made/debug/examples/github-double" "$play/github/"
     # As a release pins it, but for the digest.
     sed -E "s|^  image: .*|  image: docker://ghcr.io/org/autotag-deploy:1|" action.yml >"$play/action/action.yml"
     app_files "$play/app"

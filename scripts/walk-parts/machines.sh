@@ -23,9 +23,9 @@ machine=(--detach --label "$test_label" --network "$network"
     --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined
     --cgroupns=host --volume /sys/fs/cgroup:/sys/fs/cgroup --volume /var/lib/docker --tmpfs /run --tmpfs /tmp)
 
-# Bash scripts from standard input, with more arguments.
-in_laptop() { docker exec --interactive --workdir "${folder:-/root}" "$laptop" bash -euo pipefail -s "$@"; }
-in_server() { docker exec --interactive --workdir /root --env HOME=/root "$server" bash -euo pipefail -s "$@"; }
+# Bash scripts from standard input.
+in_laptop() { docker exec --interactive --workdir "${folder:-/you}" "$laptop" bash -euo pipefail -s; }
+in_server() { docker exec --interactive --workdir /root "$server" bash -euo pipefail -s; }
 
 # One certificate for the names that are played here, and its authority.
 make_certificates() {
@@ -43,13 +43,12 @@ make_certificates() {
 # An image with nothing in it but the links that every Debian has at the top: the rest is mounted.
 this_machine_image() {
     local files=$walk/this-machine link
-    mkdir -p "$files"/{etc/ssl/certs,usr,var/lib,root,srv,walk}
+    mkdir -p "$files"/{etc/ssl/certs,usr,var/lib,you,srv,walk}
     for link in bin sbin lib lib64; do
         [[ ! -L /$link ]] || ln -s "usr/$link" "$files/$link"
     done
     ln -s /run "$files/var/run"
     cp /etc/{passwd,group,ld.so.cache} "$files/etc/"
-    # The stand-in for /tmp and such is made by Docker; owners are root's.
     tar --create --numeric-owner --owner 0 --group 0 --directory "$files" . |
         docker import --change "LABEL $test_label=" - "autotag-walk:$walk_id" >/dev/null
     rm -rf "$files"
@@ -57,12 +56,12 @@ this_machine_image() {
 
 start_laptop() {
     this_machine_image
-    local path=/root/.local/bin:/walk/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+    local path=/you/.local/bin:/walk/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
     docker run "${machine[@]}" --name "$laptop" --hostname laptop \
         --network-alias github.com --network-alias api.github.com --network-alias ghcr.io \
         --volume /usr:/usr:ro --volume /etc/alternatives:/etc/alternatives:ro --volume "$walk/play:/walk:ro" \
         --volume "$walk/ca/bundle.crt:/etc/ssl/certs/ca-certificates.crt:ro" \
-        --env HOME=/root --env "PATH=$path" "autotag-walk:$walk_id" bash -c 'sleep infinity & wait' >/dev/null # bash buries what dies
+        --env HOME=/you --env "PATH=$path" "autotag-walk:$walk_id" bash -c 'sleep infinity & wait' >/dev/null # bash buries what dies
     docker exec --interactive "$laptop" bash -euo pipefail -s <"$root/scripts/walk-parts/github" >"$walk/github.log" 2>&1 ||
         die "GitHub's stand-ins did not start" "$(tail -n 20 "$walk/github.log")"
 }

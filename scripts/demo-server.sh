@@ -84,23 +84,10 @@ CONFIG
     done
 }
 
-# A repository with an application: one static-like program and its libraries, FROM scratch.
+# A repository with the application.
 new_shop() {
-    local program=$made/debug/examples/test-app library
-    mkdir -p "$shop/files"
-    cp "$program" "$shop/files/test-app"
-    strip "$shop/files/test-app"
-    while read -r library; do
-        mkdir -p "$shop/files$(dirname "$library")" && cp -L "$library" "$shop/files$library"
-    done < <(ldd "$program" | grep -o '/[^ ]*')
-    cat >"$shop/Dockerfile" <<'DOCKERFILE'
-FROM scratch
-COPY files/ /
-ARG VERSION
-ENV VERSION=$VERSION
-ENTRYPOINT ["/test-app"]
-DOCKERFILE
-    printf '.git\n' >"$shop/.dockerignore"
+    mkdir -p "$shop"
+    app_files "$shop"
     git -C "$shop" init --quiet --initial-branch main
     commit_shop "A web shop" >/dev/null
 }

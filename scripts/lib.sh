@@ -242,3 +242,25 @@ CONFIG
         sleep 0.1
     done
 }
+
+# ---- an application ----
+
+# A web application to be released, as files in FOLDER: one program and its libraries, FROM scratch, since no
+# base image can be pulled everywhere. `tests/support/test_app.rs` says what it answers.
+app_files() {
+    local folder=$1 program=$made/debug/examples/test-app library
+    mkdir -p "$folder/files"
+    cp "$program" "$folder/files/test-app"
+    strip "$folder/files/test-app"
+    while read -r library; do
+        mkdir -p "$folder/files$(dirname "$library")" && cp -L "$library" "$folder/files$library"
+    done < <(ldd "$program" | grep -o '/[^ ]*')
+    cat >"$folder/Dockerfile" <<'DOCKERFILE'
+FROM scratch
+COPY files/ /
+ARG VERSION
+ENV VERSION=$VERSION
+ENTRYPOINT ["/test-app"]
+DOCKERFILE
+    printf '.git\n' >"$folder/.dockerignore"
+}

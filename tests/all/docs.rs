@@ -352,6 +352,37 @@ fn commands_that_are_named_can_be_run() {
     }
 }
 
+/// `scripts/walk` runs the README's blocks; here only that each of them has somebody who speaks for it.
+#[test]
+fn every_block_of_the_readme_is_walked_or_says_why_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listed = |text: &str| {
+        let file = folder.path().join("README.md");
+        std::fs::write(&file, text).expect("a file");
+        let mut blocks = std::process::Command::new(root().join("scripts/walk-parts/blocks"));
+        let output = blocks.arg(&file).arg(folder.path()).output().expect("python3 is installed");
+        (
+            output.status.success(),
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()),
+        )
+    };
+    let readme = read("README.md");
+    let (good, [blocks, faults]) = listed(&readme);
+    assert!(good, "{faults}");
+    for place in ["\tlaptop\t", "\tserver\t", "\tfile\t"] {
+        assert!(blocks.contains(place), "no block for {place:?}: {blocks}");
+    }
+    for (block, fault) in [
+        ("```sh\ntrue\n```\n", "no `<!-- walk: ... -->` says"),
+        ("<!-- walk: moon -->\n```sh\ntrue\n```\n", "another of the five forms"),
+        ("<!-- walk: server -->\nA word.\n", "no block follows it"),
+        ("<!-- walk: server -->\n```sh\ntrue\n", "is not closed"),
+    ] {
+        let (good, [_, faults]) = listed(&format!("{readme}\n{block}"));
+        assert!(!good && faults.contains(fault), "{block}: {faults}");
+    }
+}
+
 #[test]
 fn nothing_names_the_machine_it_was_written_on() {
     // In two halves, or this file would name them.

@@ -24,10 +24,9 @@ func main() {
 	server := &http.Server{Addr: ":3000", ReadHeaderTimeout: 10 * time.Second}
 
 	// SIGTERM: no new connections, what is under way is answered, then the end.
-	ended := make(chan error)
+	stop, ended := make(chan os.Signal, 1), make(chan error)
+	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
 	go func() {
-		stop := make(chan os.Signal, 1)
-		signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
 		<-stop
 		within, cancel := context.WithTimeout(context.Background(), 8*time.Second)
 		defer cancel()

@@ -14,6 +14,7 @@ mod docker_build;
 mod docs;
 mod double;
 mod engine;
+mod examples;
 mod front_proxy;
 mod layering;
 mod load;

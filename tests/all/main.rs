@@ -32,3 +32,4 @@ mod server_setup;
 mod simulation;
 mod ssh;
 mod supply;
+mod workflows;

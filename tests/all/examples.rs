@@ -10,6 +10,7 @@ use std::sync::Once;
 
 use serde_yaml::Value;
 
+use crate::docs::blocks;
 use crate::runner::{self, leftovers::Leftovers, leftovers::docker};
 use crate::support::act::{Act, Event, Repository, action, readable};
 use crate::support::clock;
@@ -86,16 +87,16 @@ impl Stranger {
 
     /// This project, as `uses:` finds it. Where the workflows say nothing, the defaults are this machine's.
     fn write_the_action(&self, name: &str) {
-        let defaults = [
-            ("image", &*self.registry.image(&format!("org/{name}")).to_string()),
-            ("build-args", BUILD_ARGS),
-            ("labels", self.leftovers.label()),
-        ];
-        let folder = self.actions.path();
-        std::fs::write(folder.join("action.yml"), action(&runner::image(), &defaults)).expect("action.yml");
+        let image = self.registry.image(&format!("org/{name}")).to_string();
+        let defaults = [("image", &*image), ("build-args", BUILD_ARGS), ("labels", self.leftovers.label())];
         let file = ".github/workflows/release-and-deploy.yml";
         let mut workflow: Value = serde_yaml::from_str(&readable(&read(&root().join(file)))).expect("YAML");
-        workflow["on"]["workflow_call"]["inputs"]["build-args"]["default"] = BUILD_ARGS.into();
+        let inputs = &mut workflow["on"]["workflow_call"]["inputs"];
+        for (input, default) in defaults.iter().filter(|(input, _)| *input != "labels") {
+            inputs[*input]["default"] = (*default).into();
+        }
+        let folder = self.actions.path();
+        std::fs::write(folder.join("action.yml"), action(&runner::image(), &defaults)).expect("action.yml");
         std::fs::create_dir_all(folder.join(".github/workflows")).expect("a folder");
         std::fs::write(folder.join(file), serde_yaml::to_string(&workflow).expect("YAML"))
             .expect("a workflow");
@@ -182,8 +183,10 @@ fn is_well_behaved(image: &str, leftovers: &Leftovers) {
         assert!(since.elapsed().as_secs() < 60, "{image} does not start: {}", logs(&container));
         clock::look_again();
     }
-    docker(&["kill", "--signal", "TERM", &container]);
-    assert_eq!(docker(&["wait", &container]).trim(), "0", "{image}: {}", logs(&container));
+    // SIGTERM; whoever does not end by it is killed, with the status 137.
+    docker(&["stop", "--time", "30", &container]);
+    let status = docker(&["container", "inspect", "--format", "{{.State.ExitCode}}", &container]);
+    assert_eq!(status.trim(), "0", "{image}: {}", logs(&container));
 }
 
 /// Both streams.
@@ -275,6 +278,31 @@ fn the_parts_of_a_monorepo_have_orders_of_their_own() {
     act.run(repository, "api.yml", &Event::push());
     answers(&api, "0.0.3");
     answers(&web, "0.0.1");
+}
+
+#[test]
+fn the_shortest_workflow_releases_and_deploys() {
+    let (user, key) = (SystemUser::create("s"), ClientKey::ed25519());
+    let name = user.name().strip_prefix("autotag-").expect("an application's user");
+    let stranger = Stranger::copies("python", name);
+    let (server, options) = stranger.server(&user, &key, "app.yaml");
+    let sshd = Sshd::with_host_key("ed25519").authorize(user.name(), &options, &key).start();
+    let shown = blocks(&read(&root().join("examples/README.md")), "yaml").remove(0);
+    stranger.repository.workflow("release.yml", &shown);
+    stranger.repository.commit("feat: less");
+
+    // Before there is a server it only releases.
+    let alone = Act::new(&stranger.github, stranger.leftovers.label())
+        .repository("org/autotag-deploy@v1", stranger.actions.path());
+    alone.run(&stranger.repository, "release.yml", &Event::push());
+    let repository = format!("org/{name}");
+    assert!(stranger.registry.digest(&repository, "0.0.1").is_some());
+    assert_eq!(sshd.connections(), 0);
+
+    stranger.repository.commit("feat: a server");
+    let act = stranger.act(&sshd).secret("DEPLOY_KEY", &key.private);
+    act.run(&stranger.repository, "release.yml", &Event::push());
+    answers(&server, "0.1.0");
 }
 
 /// The tests above name what they run; a file that is added has to be named, too.

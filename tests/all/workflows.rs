@@ -73,8 +73,9 @@ fn refusals(called: &Value, allowed: &Permissions) -> Vec<String> {
         let list = |said: Vec<String>| said.join(", ");
         let requested = list(asked.iter().map(|(name, asked)| format!("{name}: {}", asked.word())).collect());
         let only = list(asked.iter().map(|(name, _)| format!("{name}: {}", level(name).word())).collect());
-        (!asked.is_empty())
-            .then(|| format!("The nested job '{id}' is requesting '{requested}', but is only allowed '{only}'."))
+        (!asked.is_empty()).then(|| {
+            format!("The nested job '{id}' is requesting '{requested}', but is only allowed '{only}'.")
+        })
     };
     jobs(called).into_iter().filter_map(refusal).collect()
 }
@@ -104,7 +105,8 @@ fn called() -> Value {
 fn shown() -> Vec<(String, Value)> {
     let mut shown = Vec::new();
     for path in files() {
-        let name = path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("below").to_string_lossy().into_owned();
+        let name =
+            path.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("below").to_string_lossy().into_owned();
         if name.starts_with("/examples/") || name.starts_with("examples/") {
             if path.extension().is_some_and(|ending| ending == "yml") {
                 let text = std::fs::read_to_string(&path).expect("a text");
@@ -134,7 +136,11 @@ fn every_caller_grants_exactly_what_the_called_jobs_ask_for() {
             let Some(path) = uses.strip_prefix("org/autotag-deploy/") else { continue };
             assert_eq!(path, format!("{CALLED}@v1"), "{name}: {id}");
             let allowed = of_job(&workflow, job);
-            assert_eq!(refusals(&called, &allowed), Vec::<String>::new(), "{name}: GitHub would not start {id}");
+            assert_eq!(
+                refusals(&called, &allowed),
+                Vec::<String>::new(),
+                "{name}: GitHub would not start {id}"
+            );
             assert_eq!(allowed, needed(&called), "{name}: {id} grants more than is asked for");
             callers += 1;
         }
@@ -221,7 +227,10 @@ fn every_input_and_output_that_they_name_exists() {
                 for (_, output) in job["outputs"].as_mapping().into_iter().flatten() {
                     let output = output.as_str().expect("an expression");
                     let of_step = output.strip_prefix(&format!("${{{{ steps.{id}.outputs.")).expect(output);
-                    assert!(OUTPUTS.contains(&of_step.trim_end_matches(" }}")), "{name}: {output} is no output");
+                    assert!(
+                        OUTPUTS.contains(&of_step.trim_end_matches(" }}")),
+                        "{name}: {output} is no output"
+                    );
                 }
             }
         }

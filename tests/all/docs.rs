@@ -13,7 +13,7 @@ fn root() -> &'static Path {
 }
 
 #[track_caller]
-fn read(name: &str) -> String {
+pub fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -121,7 +121,7 @@ fn the_readmes_workflows_use_what_exists() {
 }
 
 /// The fenced blocks of a language.
-fn blocks(text: &str, language: &str) -> Vec<String> {
+pub fn blocks(text: &str, language: &str) -> Vec<String> {
     let start = format!("```{language}");
     let mut lines = text.lines();
     let mut blocks = Vec::new();
@@ -201,7 +201,7 @@ fn the_changelog_has_its_form() {
 // ---- links, files, tests, commands ----
 
 /// The project's files; what builds leave, and Git's own, are no part of it.
-fn files() -> Vec<PathBuf> {
+pub fn files() -> Vec<PathBuf> {
     fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         let entries =
             std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -221,7 +221,7 @@ fn files() -> Vec<PathBuf> {
 }
 
 /// Name relative to the root, and text.
-fn documents() -> Vec<(String, String)> {
+pub fn documents() -> Vec<(String, String)> {
     let documents = files().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "md"));
     let documents =
         documents.map(|path| path.strip_prefix(root()).expect("below").to_string_lossy().into_owned());

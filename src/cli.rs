@@ -201,7 +201,9 @@ fn flag(spec: &InputSpec) -> Arg {
         Takes::Lines(name) => {
             argument.value_name(name).value_hint(ValueHint::Other).action(ArgAction::Append)
         }
-        Takes::Word(words) => argument.value_name("WORD").value_parser(ValueParser::new(Words(words))),
+        Takes::Word(words) => {
+            argument.value_name(words.join("|")).value_parser(ValueParser::new(Words(words)))
+        }
         Takes::Truth => argument
             .value_name("true|false")
             .num_args(0..=1)
@@ -276,9 +278,15 @@ fn sections() -> [Section; 4] {
             heading: "Environment",
             rows: vec![
                 row("INPUT_...", "Any input, such as INPUT_TAG_PREFIX; flags win over it"),
-                row("CI", "Where it is set, `release` need not be said, and nothing is taken from this machine"),
+                row(
+                    "CI",
+                    "Where it is set, `release` need not be said, and nothing is taken from this machine",
+                ),
                 row("DOCKER_HOST", "Where Docker is asked to build; unset: its usual socket"),
-                row("NO_COLOR", "No colours and no progress bars; FORCE_COLOR=1 for colours without a terminal"),
+                row(
+                    "NO_COLOR",
+                    "No colours and no progress bars; FORCE_COLOR=1 for colours without a terminal",
+                ),
             ],
         },
         Section { heading: "Exit codes", rows: codes },
@@ -359,9 +367,11 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_told_with_a_suggestion() {
-        for (line, suggested) in
-            [(&["--imge", "x"][..], "'--image'"), (&["plna"], "'plan'"), (&["frobnicate"], "rollback, status")]
-        {
+        for (line, suggested) in [
+            (&["--imge", "x"][..], "'--image'"),
+            (&["plna"], "'plan'"),
+            (&["frobnicate"], "rollback, status"),
+        ] {
             let Parsed::Wrong(why) = parsed(line).0 else { panic!("{line:?} is understood") };
             assert!(why.contains(suggested) && !why.contains('\n'), "{why}");
         }

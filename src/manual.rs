@@ -19,12 +19,21 @@ pub struct Section {
     pub rows: Vec<(String, String)>,
 }
 
-/// What stands below the options in the help.
+/// So wide is help that goes to no terminal (clap's own measure).
+const WIDTH: usize = 100;
+
+/// What stands below the options in the help: two columns, or where a line would be too long, two lines.
 pub fn below(sections: &[Section]) -> String {
     let section = |section: &Section| {
-        let width = section.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let length = |text: &str| text.chars().count();
+        let width = section.rows.iter().map(|(name, _)| length(name)).max().unwrap_or(0);
+        let narrow = section.rows.iter().all(|(_, meaning)| width + length(meaning) + 4 <= WIDTH);
         let row = |(name, meaning): &(String, String)| {
-            format!("  {name:<width$}  {meaning}").trim_end().to_owned()
+            if narrow {
+                format!("  {name:<width$}  {meaning}")
+            } else {
+                format!("  {name}\n          {meaning}")
+            }
         };
         let rows: Vec<String> = section.rows.iter().map(row).collect();
         format!("{}:\n{}", section.heading, rows.join("\n"))
@@ -36,9 +45,9 @@ pub fn below(sections: &[Section]) -> String {
 pub fn commands() -> [Command; 2] {
     [
         Command::new("completions")
-            .about("Prints the completions for a shell")
+            .about("Print the completions for a shell")
             .arg(Arg::new("SHELL").required(true).value_parser(value_parser!(Shell))),
-        Command::new("man").about("Prints the man page, or writes all pages into a folder").arg(
+        Command::new("man").about("Print the man page, or write all pages into a folder").arg(
             Arg::new("to")
                 .long("to")
                 .value_name("FOLDER")
@@ -95,7 +104,7 @@ fn shown(command: &Command) -> impl Iterator<Item = &Command> {
 
 /// The page of a command: its own options, the program's sections.
 fn page(command: &Command, sections: &[Section]) -> io::Result<Vec<u8>> {
-    let man = Man::new(command.clone());
+    let man = Man::new(command.clone().subcommand_help_heading("COMMANDS"));
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;

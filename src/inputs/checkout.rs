@@ -14,6 +14,17 @@ use crate::version::git::ObjectId;
 /// A remote on another host than the GitHub server is somebody else's `owner/name`, and is left out. A
 /// branch that is missing is no fault here: only a release needs one.
 pub fn fill_in(mut overrides: Overrides, server_host: &str, faults: &mut Faults) -> Overrides {
+    if (overrides.repository.is_none() || overrides.commit.is_none())
+        && let Err(why) = git(&["rev-parse", "--git-dir"])
+    {
+        faults.add(Fault {
+            input: "this folder".to_owned(),
+            found: None,
+            expected: format!("a clone, or that --repository and --commit say what is meant; {why}"),
+            example: "--repository org/app --commit 1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c".to_owned(),
+        });
+        return overrides;
+    }
     if overrides.repository.is_none() {
         match repository(server_host) {
             Ok(repository) => overrides.repository = Some(repository),

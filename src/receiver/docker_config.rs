@@ -41,7 +41,10 @@ mod tests {
     fn no_helper_is_run_for_a_request() {
         let config = r#"{"credHelpers": {"ghcr.io": "gcloud"}}"#;
         let why = credentials_in(config, &"ghcr.io/org/app".parse().unwrap()).unwrap_err();
-        assert!(why.contains("docker-credential-gcloud") && why.contains("deploy-registry-password"), "{why}");
+        assert!(
+            why.contains("docker-credential-gcloud") && why.contains("deploy-registry-password"),
+            "{why}"
+        );
         assert_eq!(credentials_in("{}", &"ghcr.io/org/app".parse().unwrap()), Ok(None));
     }
 }

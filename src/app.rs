@@ -30,7 +30,7 @@ use crate::world::github::{Access, GitHub};
 use crate::world::registry::OciRegistry;
 use crate::world::retry::{Patience, Repeat, with_patience};
 use crate::world::ssh::Libssh2;
-use crate::world::{BuildLog, BuildRequest, Builder, Forge as _, Outcome};
+use crate::world::{BuildLog, BuildRequest, Builder, Forge as _, Outcome, TroubleKind};
 
 /// The whole program. Gives the exit code.
 pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
@@ -100,8 +100,8 @@ fn inputs(
     let mut notices = Vec::new();
     let in_clone = !environment.in_actions() && environment.get("GITHUB_REPOSITORY").is_none();
     if in_clone {
-        overrides = checkout::fill_in(overrides, server_host(environment), &mut faults);
-        notices.extend(what_is_meant(&overrides));
+        overrides = checkout::fill_in(overrides, laptop::server_host(environment), &mut faults);
+        notices.extend(checkout::what_is_meant(&overrides));
     }
     // The clone's faults say more than that a variable is missing.
     let run = if faults.is_empty() { Run::read(environment, &overrides, &mut faults) } else { None };
@@ -119,7 +119,8 @@ fn inputs(
         });
     }
     if said.secret("github-token").is_none() {
-        notices.extend(find_github_token(environment, said));
+        let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
+        notices.extend(laptop::find_github_token(environment, said, attended));
     }
     // Without the run the inputs are still read, for their faults.
     let stand_in = || Run::stand_in(environment);
@@ -127,7 +128,7 @@ fn inputs(
     match (order, run) {
         (Some(mut order), Some(run)) if faults.is_empty() => {
             if order.registry.is_none() && !environment.in_ci() {
-                notices.extend(find_registry_login(environment, &mut order));
+                notices.extend(laptop::find_registry_login(environment, &mut order));
             }
             order.notices.extend(notices);
             Ok((order, run))
@@ -138,56 +139,6 @@ fn inputs(
             faults.to_string(),
             "correct the inputs named above; nothing has been changed",
         )),
-    }
-}
-
-fn server_host(environment: &Environment) -> &str {
-    let server = environment.get("GITHUB_SERVER_URL").unwrap_or("https://github.com");
-    server.split_once("://").map_or(server, |(_, host)| host).trim_end_matches('/')
-}
-
-/// What was found in the clone: whoever stands in another folder than they think sees it.
-fn what_is_meant(overrides: &Overrides) -> Option<String> {
-    let (repository, commit) = (overrides.repository.as_ref()?, overrides.commit.as_ref()?);
-    let short: String = commit.chars().take(12).collect();
-    let branch = overrides.branch.as_ref().map_or("no branch".to_owned(), |name| format!("branch {name}"));
-    Some(format!("{repository}, commit {short} of {branch}"))
-}
-
-/// Outside of Actions: the usual variables, and on a person's machine the login of GitHub's command line.
-fn find_github_token(environment: &Environment, said: &mut Said) -> Option<String> {
-    if environment.in_actions() {
-        return None;
-    }
-    if let Some(token) = environment.get("GITHUB_TOKEN").or_else(|| environment.get("GH_TOKEN")) {
-        said.set("github-token", token.to_owned());
-        return None;
-    }
-    let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
-    if environment.in_ci() || !attended {
-        return None;
-    }
-    let host = server_host(environment);
-    match laptop::github_token(host) {
-        Some(token) => {
-            said.set("github-token", token.reveal().to_owned());
-            Some(format!("{host} is asked with the login of `gh`"))
-        }
-        None => Some(format!("{host} is asked without a login: no GH_TOKEN, and none of `gh`")),
-    }
-}
-
-/// On a person's machine: Docker's own login for the image's registry.
-fn find_registry_login(environment: &Environment, order: &mut Order) -> Option<String> {
-    let registry = order.wish.image.registry();
-    match laptop::docker_login(environment, &order.wish.image) {
-        Ok(None) => None,
-        Ok(Some(credentials)) => {
-            let notice = format!("{registry} is asked as {}, by Docker's own login", credentials.username);
-            order.registry = Some(credentials);
-            Some(notice)
-        }
-        Err(why) => Some(format!("{registry} is asked without a login: {why}")),
     }
 }
 
@@ -212,6 +163,9 @@ async fn execute(
         builder: LazyDocker::default(),
         shell: Libssh2,
     };
+    if !console.environment.in_ci() && !order.command.reaches_servers() {
+        is_pushed(order, run, &world.forge).await?;
+    }
     let purpose = purpose(order, run, &world.forge).await?;
     if let Some(why) = &purpose.preview
         && order.command == Command::Release
@@ -228,6 +182,24 @@ async fn execute(
     let mut deploy = ServerLog::new(lines(), console.style()).on(console.screen.clone());
     let mut logs = Logs { build: &mut *build, deploy: &mut deploy };
     pipeline::run(&world, job, progress, &mut logs).await
+}
+
+/// A person's clone may be ahead of GitHub, and a person may have no login there: neither is a new repository.
+async fn is_pushed(order: &Order, run: &Run, forge: &GitHub) -> Result<(), Failure> {
+    let Err(trouble) = forge.commit(&run.commit).await else { return Ok(()) };
+    let unknown = trouble.kind == TroubleKind::Rejected;
+    let mut failure = Failure::from(trouble);
+    if unknown {
+        failure.kind = Kind::Input;
+        failure.remedy =
+            "push the commit first; the order of versions is that of GitHub's commits".to_owned();
+    } else if failure.kind == Kind::Denied && order.github_token.is_none() {
+        failure.remedy = format!(
+            "GitHub shows {} to nobody without a login, or there is no such repository: set GH_TOKEN, or log in by `gh auth login`",
+            run.repository
+        );
+    }
+    Err(failure)
 }
 
 /// The default branch is asked for only where the event did not say it and something depends on it.

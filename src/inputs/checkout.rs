@@ -46,6 +46,14 @@ pub fn fill_in(mut overrides: Overrides, server_host: &str, faults: &mut Faults)
     overrides
 }
 
+/// What was found: whoever stands in another folder than they think sees it.
+pub fn what_is_meant(overrides: &Overrides) -> Option<String> {
+    let (repository, commit) = (overrides.repository.as_ref()?, overrides.commit.as_ref()?);
+    let short: String = commit.chars().take(12).collect();
+    let branch = overrides.branch.as_ref().map_or("no branch".to_owned(), |name| format!("branch {name}"));
+    Some(format!("{repository}, commit {short} of {branch}"))
+}
+
 fn missing(flag: &str, expected: &str, why: &str, example: &str) -> Fault {
     let expected = format!("{expected}, since this folder does not tell it: {why}");
     Fault { input: flag.to_owned(), found: None, expected, example: example.to_owned() }

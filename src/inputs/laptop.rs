@@ -6,21 +6,64 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
-use super::said::Environment;
+use super::order::Order;
+use super::said::{Environment, Said};
 use crate::image::login::{self, Login};
 use crate::image::reference::ImageName;
 use crate::secret::{Credentials, Secret};
 
-/// The token of GitHub's own command line for this server. `None` where there is no `gh`, or no login.
-pub fn github_token(server_host: &str) -> Option<Secret> {
+/// The GitHub server's name.
+pub fn server_host(environment: &Environment) -> &str {
+    let server = environment.get("GITHUB_SERVER_URL").unwrap_or("https://github.com");
+    server.split_once("://").map_or(server, |(_, host)| host).trim_end_matches('/')
+}
+
+/// Outside of Actions: the usual variables, and for a person who is there the login of GitHub's own command
+/// line. Gives what is to be told about it.
+pub fn find_github_token(environment: &Environment, said: &mut Said, attended: bool) -> Option<String> {
+    if environment.in_actions() {
+        return None;
+    }
+    if let Some(token) = environment.get("GITHUB_TOKEN").or_else(|| environment.get("GH_TOKEN")) {
+        said.set("github-token", token.to_owned());
+        return None;
+    }
+    if environment.in_ci() || !attended {
+        return None;
+    }
+    let host = server_host(environment);
+    match github_token(host) {
+        Some(token) => {
+            said.set("github-token", token.reveal().to_owned());
+            Some(format!("{host} is asked with the login of `gh`"))
+        }
+        None => Some(format!("{host} is asked without a login: there is no GH_TOKEN, and none of `gh`")),
+    }
+}
+
+/// On a person's machine: Docker's own login for the image's registry. Gives what is to be told about it.
+pub fn find_registry_login(environment: &Environment, order: &mut Order) -> Option<String> {
+    let registry = order.wish.image.registry();
+    match docker_login(environment, &order.wish.image) {
+        Ok(None) => None,
+        Ok(Some(credentials)) => {
+            let notice = format!("{registry} is asked as {}, by Docker's own login", credentials.username);
+            order.registry = Some(credentials);
+            Some(notice)
+        }
+        Err(why) => Some(format!("{registry} is asked without a login: {why}")),
+    }
+}
+
+/// `None` where there is no `gh`, or no login.
+fn github_token(server_host: &str) -> Option<Secret> {
     let mut gh = Command::new("gh");
     let output = gh.args(["auth", "token", "--hostname", server_host]).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| Secret::new(String::from_utf8(output.stdout).ok()?.trim())).flatten()
 }
 
-/// The person's login for the image's registry, as `docker login` keeps it. The error says why there is one
-/// that cannot be used.
-pub fn docker_login(environment: &Environment, image: &ImageName) -> Result<Option<Credentials>, String> {
+/// As `docker login` keeps it. The error says why there is one that cannot be used.
+fn docker_login(environment: &Environment, image: &ImageName) -> Result<Option<Credentials>, String> {
     let folder = match (environment.get("DOCKER_CONFIG"), environment.get("HOME")) {
         (Some(folder), _) => PathBuf::from(folder),
         (None, Some(home)) => PathBuf::from(home).join(".docker"),

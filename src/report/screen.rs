@@ -77,14 +77,14 @@ impl Screen {
 
     /// Draws that something is under way, until the value is dropped.
     pub fn busy(&self, text: &str) -> Busy {
-        self.draw(ProgressBar::new_spinner(), "{spinner} {wide_msg} {elapsed}", text)
+        self.draw(ProgressBar::new_spinner(), "{spinner} {elapsed:>4} {wide_msg}", text)
     }
 
     /// Likewise, with bytes that are counted.
     pub fn counting(&self, text: &str) -> Busy {
         self.draw(
             ProgressBar::new(0),
-            "{spinner} {msg} [{bar:30}] {binary_bytes}/{binary_total_bytes} {elapsed}",
+            "{spinner} {elapsed:>4} {msg} [{bar:30}] {binary_bytes}/{binary_total_bytes}",
             text,
         )
     }

@@ -144,7 +144,10 @@ enum Flags {
 
 fn command(flags: Flags) -> Command {
     let commands = COMMANDS.iter().map(|it| {
-        let command = Command::new(it.name).about(it.about).disable_version_flag(true);
+        let command = Command::new(it.name)
+            .about(it.about)
+            .override_usage(format!("{PROGRAM} {} [OPTIONS]", it.name))
+            .disable_version_flag(true);
         with_flags(command, flags, Some(it.name)).after_help(format!(
             "It takes the flags of all commands; these count. `{PROGRAM} --help` tells the rest."
         ))

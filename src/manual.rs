@@ -72,7 +72,10 @@ pub fn answer(
         "completions" => {
             if let Some(shell) = arguments.get_one::<Shell>("SHELL") {
                 let name = command.get_name().to_owned();
-                clap_complete::generate(*shell, &mut command, name, &mut text);
+                clap_complete::generate(*shell, &mut command, name.clone(), &mut text);
+                if *shell == Shell::Bash {
+                    text = consistent(&name, &String::from_utf8_lossy(&text)).into_bytes();
+                }
             }
         }
         "man" => {
@@ -87,6 +90,13 @@ pub fn answer(
         _ => return Ok(None),
     }
     Ok(Some(text))
+}
+
+/// clap_complete 4.6.11 names a program with a hyphen in two ways in its bash script: where a command is
+/// recognised and where its words are. With one name both are the same.
+fn consistent(name: &str, script: &str) -> String {
+    let [there, here] = ["__subcmd__", "__"].map(|hyphen| name.replace('-', hyphen));
+    script.replace(&there, &here)
 }
 
 fn write_all(command: &Command, sections: &[Section], folder: &Path) -> io::Result<()> {

@@ -83,7 +83,7 @@ impl Screen {
     /// Likewise, with bytes that are counted.
     pub fn counting(&self, text: &str) -> Busy {
         self.draw(
-            ProgressBar::new(0),
+            ProgressBar::new(1),
             "{spinner} {elapsed:>4} {msg} [{bar:30}] {binary_bytes}/{binary_total_bytes}",
             text,
         )

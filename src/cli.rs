@@ -148,8 +148,11 @@ fn command(flags: Flags) -> Command {
             .about(it.about)
             .override_usage(format!("{PROGRAM} {} [OPTIONS]", it.name))
             .disable_version_flag(true);
+        let secrets = INPUTS.iter().filter(|spec| spec.secret && spec.counts_for.contains(&it.name));
+        let secrets: Vec<String> = secrets.map(variable_of).collect();
         with_flags(command, flags, Some(it.name)).after_help(format!(
-            "It takes the flags of all commands; these count. `{PROGRAM} --help` tells the rest."
+            "Secrets, from the environment alone: {}.\n\nIt takes the flags of all commands; these count. `{PROGRAM} --help` tells the rest.",
+            secrets.join(", ")
         ))
     });
     let program = Command::new(PROGRAM)
@@ -407,6 +410,10 @@ mod tests {
                 let shown = text.contains(&format!("--{} ", spec.name))
                     || text.contains(&format!("--{}[", spec.name));
                 assert_eq!(shown, counts, "{} of {}:\n{text}", spec.name, command.name);
+            }
+            for spec in INPUTS.iter().filter(|spec| spec.secret) {
+                let counts = spec.counts_for.contains(&command.name);
+                assert_eq!(text.contains(&variable_of(spec)), counts, "{} of {}", spec.name, command.name);
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind};
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::inputs::order::{Command, LogFormat, Purpose, log_format};
 use crate::inputs::run::Overrides;
-use crate::inputs::{Environment, Fault, Faults, Order, Run, Said, checkout, laptop};
+use crate::inputs::{Environment, Faults, Order, Run, Said, checkout, laptop};
 use crate::pipeline::deployment::{Deployment, HostStatus};
 use crate::pipeline::{self, Ending, Job, Logs, Planned, World};
 use crate::report::build_log::{GroupedLog, Style};
@@ -110,13 +110,9 @@ fn inputs(
         let expected = "`release` or `plan` in so many words, since no CI started this program";
         faults.of_input("command", "", expected);
     }
-    if in_clone && overrides.branch.is_none() && said.names("command") && said.text("command") == "release" {
-        faults.add(Fault {
-            input: "--branch".to_owned(),
-            found: None,
-            expected: "the branch that is released, since the clone has none checked out".to_owned(),
-            example: "main".to_owned(),
-        });
+    if in_clone && said.names("command") && said.text("command") == "release" {
+        let builds = said.text("dry-run") != "true" && !said.names("image-digest");
+        checkout::check_for_release(&overrides, builds, &mut faults);
     }
     if said.secret("github-token").is_none() {
         let attended = io::stdin().is_terminal() || io::stderr().is_terminal();

@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use clap::builder::ValueParser;
+use clap::builder::{Styles, ValueParser};
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
 use clap_complete::Shell;
 use clap_mangen::Man;
@@ -36,9 +36,16 @@ pub fn below(sections: &[Section]) -> String {
             }
         };
         let rows: Vec<String> = section.rows.iter().map(row).collect();
-        format!("{}:\n{}", section.heading, rows.join("\n"))
+        format!("{}\n{}", heading(section.heading), rows.join("\n"))
     };
     sections.iter().map(section).collect::<Vec<_>>().join("\n\n")
+}
+
+/// A heading as clap draws its own; where there are no colours clap takes them away.
+pub fn heading(text: &str) -> String {
+    let styles = Styles::styled();
+    let style = styles.get_header();
+    format!("{style}{text}:{style:#}")
 }
 
 /// The two commands by which a program tells about itself.

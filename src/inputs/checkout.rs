@@ -46,6 +46,23 @@ pub fn fill_in(mut overrides: Overrides, server_host: &str, faults: &mut Faults)
     overrides
 }
 
+/// What keeps a clone from being released from: no branch, or changes that are in no commit and would be in
+/// the image all the same.
+pub fn check_for_release(overrides: &Overrides, builds: bool, faults: &mut Faults) {
+    if overrides.branch.is_none() {
+        faults.add(missing("--branch", "the branch that is released", "no branch is checked out", "main"));
+    }
+    let changes = if builds { git(&["status", "--porcelain"]).unwrap_or_default() } else { String::new() };
+    if let Some(first) = changes.lines().next() {
+        faults.add(Fault {
+            input: "this folder".to_owned(),
+            found: Some(first.to_owned()),
+            expected: "a clone without changes: the image would have them, and the commit has not".to_owned(),
+            example: "git stash --include-untracked".to_owned(),
+        });
+    }
+}
+
 /// What was found: whoever stands in another folder than they think sees it.
 pub fn what_is_meant(overrides: &Overrides) -> Option<String> {
     let (repository, commit) = (overrides.repository.as_ref()?, overrides.commit.as_ref()?);

@@ -1,6 +1,6 @@
 //! The command tree.
 
-use clap::builder::{Styles, ValueParser};
+use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use semver::Version;
 
@@ -33,7 +33,7 @@ pub(super) fn command(shown: Shown) -> Command {
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}\n\n{}\n{{options}}{{after-help}}",
         groups.iter().map(|(heading, commands)| listed(heading, commands)).collect::<Vec<_>>().join("\n\n"),
-        styled("Options"),
+        manual::heading("Options"),
     );
     let command = Command::new("autotag-receiver")
         .version(env!("CARGO_PKG_VERSION"))
@@ -51,19 +51,13 @@ pub(super) fn command(shown: Shown) -> Command {
     command.arg(root.help("Takes this folder for /"))
 }
 
-fn styled(heading: &str) -> String {
-    let style = Styles::styled();
-    let header = style.get_header();
-    format!("{header}{heading}:{header:#}")
-}
-
 /// clap knows one heading for all commands; people think in several.
 fn listed(heading: &str, commands: &[Command]) -> String {
     let line = |command: &Command| {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         format!("\n  {:<11}  {about}", command.get_name())
     };
-    format!("{}{}", styled(heading), commands.iter().map(line).collect::<String>())
+    format!("{}{}", manual::heading(heading), commands.iter().map(line).collect::<String>())
 }
 
 /// What help and man page say below the options.
@@ -172,13 +166,6 @@ fn changing() -> [Command; 2] {
 fn setting_up() -> [Command; 3] {
     let dry_run = || flag("dry-run", "Shows what would be done, and does nothing");
     [
-        Command::new("check")
-            .about("Checks app files and this host, and tells all faults at once")
-            .after_help(
-                "Without arguments it checks all applications. A path (with a `/`, or ending in .yaml) is checked\n\
-                 as an app file alone.",
-            )
-            .arg(Arg::new("APP").num_args(0..).value_name("APP|FILE").help("Such as shop-api, or ./app.yaml")),
         Command::new("init")
             .about("Sets this server up for an application; safe to run again")
             .after_help(
@@ -208,6 +195,13 @@ fn setting_up() -> [Command; 3] {
             .arg(option("ssh-port", "N", "sshd's, for the lines to copy; 22 if not said").value_parser(value_parser!(u16).range(1..)))
             .arg(option("public-name", "HOST", "How CI reaches this server; its own name if not said"))
             .arg(dry_run()),
+        Command::new("check")
+            .about("Checks app files and this host, and tells all faults at once")
+            .after_help(
+                "Without arguments it checks all applications. A path (with a `/`, or ending in .yaml) is checked\n\
+                 as an app file alone.",
+            )
+            .arg(Arg::new("APP").num_args(0..).value_name("APP|FILE").help("Such as shop-api, or ./app.yaml")),
         Command::new("remove")
             .about("Takes an application away: its container, user, key, app file and state; never its volumes")
             .arg(app())

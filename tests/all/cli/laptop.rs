@@ -110,11 +110,13 @@ fn what_a_clone_does_not_tell_is_asked_for() {
 }
 
 #[test]
-fn a_release_needs_a_branch_and_says_so() {
+fn a_release_needs_a_branch_and_no_changes_beside_it() {
     let laptop = Laptop::new().logged_in();
     laptop.git(&["checkout", "--quiet", "--detach"]);
+    std::fs::write(laptop.clone().join("half-done"), "").expect("a file");
     let said = laptop.run(&["release"]).ended(2);
     assert!(said.contains("`--branch`: expected the branch that is released"), "{said}");
+    assert!(said.contains("a clone without changes") && said.contains("?? half-done"), "{said}");
     assert!(laptop.github.requests().is_empty());
 }
 

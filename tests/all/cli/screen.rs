@@ -77,6 +77,8 @@ fn build_and_push_are_drawn_for_a_person_and_lines_elsewhere() {
     let laptop = laptop.with("INPUT_LABELS", leftovers.label());
     std::fs::write(laptop.clone().join("app"), vec![7; 4_000_000]).expect("app");
     std::fs::write(laptop.clone().join("Dockerfile"), "FROM scratch\nCOPY app /app\n").expect("Dockerfile");
+    laptop.git(&["add", "--all"]);
+    laptop.commit();
     let drawn = laptop.on_terminal("$PROGRAM release --no-cache").ended(0);
     assert!(drawn.contains("released v0.0.1 in "), "{drawn:?}");
     assert!(drawn.contains("\u{1b}[32m\u{2713}\u{1b}[0m [1/1] COPY app /app"), "{drawn:?}");

@@ -39,6 +39,8 @@ pub mod deploy;
 pub mod failure;
 #[cfg(feature = "action")]
 pub mod inputs;
+#[cfg(any(feature = "action", feature = "receiver"))]
+pub mod manual;
 #[cfg(feature = "action")]
 pub mod pipeline;
 #[cfg(feature = "receiver")]
@@ -49,4 +51,6 @@ pub mod receiver;
 pub mod release;
 #[cfg(feature = "action")]
 pub mod report;
+#[cfg(any(feature = "action", feature = "receiver"))]
+pub mod terminal;
 pub mod world;

@@ -1,4 +1,4 @@
-//! What people and later steps get to see: log, groups, annotations, masks, outputs, the step summary.
+//! What people and later steps get to see: log, groups, progress, annotations, masks, outputs, the step summary.
 
 pub mod build_log;
 pub mod commands;
@@ -7,5 +7,7 @@ pub mod log;
 pub mod outputs;
 pub mod plan;
 pub mod progress;
+pub mod screen;
 pub mod servers;
 pub mod summary;
+pub mod terminal_log;

@@ -347,6 +347,14 @@ pub enum BuildEvent {
         /// Why it failed, if it did.
         error: Option<String>,
     },
+    /// A push sends a layer; told again whenever more of it is sent. The Engine's client says of which layer
+    /// by its size alone.
+    Sent {
+        /// So many bytes of it.
+        bytes: u64,
+        /// Its size.
+        of: u64,
+    },
     /// Something about the build or push as a whole.
     Note(String),
 }

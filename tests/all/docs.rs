@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use autotag_deploy::failure::Kind;
 use autotag_deploy::inputs::spec::{INPUTS, OUTPUTS};
-use autotag_deploy::receiver::app_file;
+use autotag_deploy::receiver::{app_file, cli};
 use serde_yaml::Value;
 
 fn root() -> &'static Path {
@@ -72,8 +72,7 @@ fn the_readme_lists_what_action_yml_says() {
 #[test]
 fn the_readme_lists_the_exit_codes() {
     let rows = table(&read("README.md"), "## Exit codes");
-    let mut expected =
-        vec!["| 0 | Released, resumed, superseded, planned, deployed, rolled back or told |".to_owned()];
+    let mut expected = vec![format!("| 0 | {} |", autotag_deploy::cli::DONE)];
     expected.extend(Kind::ALL.iter().map(|kind| format!("| {} | {} |", kind.exit_code(), kind.heading())));
     assert_eq!(rows.len(), expected.len(), "{rows:#?}");
     for (row, start) in rows.iter().zip(expected) {
@@ -82,11 +81,22 @@ fn the_readme_lists_the_exit_codes() {
     }
 }
 
+#[test]
+fn the_readme_lists_the_receivers_exit_codes() {
+    let rows = table(&read("README.md"), "### On the server, of autotag-receiver");
+    let expected: Vec<String> =
+        cli::Exit::ALL.iter().map(|exit| format!("| {} | {} |", exit.code(), exit.meaning())).collect();
+    assert_eq!(expected, rows);
+}
+
 /// The rows of the first table below a heading, without its head.
 #[track_caller]
 fn table(text: &str, heading: &str) -> Vec<String> {
     let mut lines = text.lines().skip_while(|line| *line != heading).skip(1);
-    let head = lines.by_ref().take_while(|line| !line.starts_with("## ")).find(|line| line.starts_with('|'));
+    let head = lines
+        .by_ref()
+        .take_while(|line| !line.starts_with("## ") && !line.starts_with("### "))
+        .find(|line| line.starts_with('|'));
     assert!(head.is_some(), "no table below {heading}");
     lines.skip(1).take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
 }

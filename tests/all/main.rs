@@ -7,6 +7,7 @@ mod act;
 mod action;
 mod build;
 mod chaos;
+mod cli;
 mod context;
 mod contract;
 mod deploy;

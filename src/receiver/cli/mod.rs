@@ -1,10 +1,12 @@
 //! From the arguments to the exit code.
 
 mod arguments;
+mod exit;
 mod owner;
 mod setup;
 mod surroundings;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -13,22 +15,17 @@ use clap::ArgMatches;
 use super::layout::Layout;
 use super::{check, relay, serve};
 use crate::deploy::protocol::AppName;
+use crate::manual;
 use crate::proxy;
+pub use exit::Exit;
 use surroundings::Surroundings;
 
-/// It was begun and failed, or could not be begun.
-pub const FAILED: u8 = 1;
-/// Wrong arguments (likewise by clap), an app file or a host with faults.
-pub const UNUSABLE: u8 = 2;
-/// The request was refused, and nothing was touched.
-pub const REFUSED: u8 = 3;
-
-/// The whole program. Errors are printed by the caller, and end it with [`FAILED`].
+/// The whole program. Errors are printed by the caller, and end it as [`Exit::of`] says.
 pub fn main() -> anyhow::Result<ExitCode> {
-    let matches = arguments::command().get_matches();
+    let matches = arguments::command(arguments::Shown::All).get_matches();
     let surroundings = Surroundings::read();
     let layout = matches.get_one::<String>("root").map_or_else(Layout::default, Layout::below);
-    let Some((word, arguments)) = matches.subcommand() else { return Ok(ExitCode::from(UNUSABLE)) };
+    let Some((word, arguments)) = matches.subcommand() else { return Ok(Exit::Unusable.into()) };
     match word {
         "serve" => {
             log();
@@ -51,11 +48,22 @@ pub fn main() -> anyhow::Result<ExitCode> {
             runtime()?.block_on(proxy::run(options)).context("running the proxy")?;
             Ok(ExitCode::SUCCESS)
         }
+        "completions" | "man" => about_itself(word, arguments),
         "check" => check(&layout, arguments),
         "init" => setup::init(&layout, arguments),
         "remove" => setup::remove(&layout, arguments),
         _ => owner::run(&layout, word, arguments, &surroundings),
     }
+}
+
+/// Completions and man pages. A reader that has gone away (`| head`) has read enough.
+fn about_itself(word: &str, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let command = arguments::command(arguments::Shown::ToPeople);
+    let text = manual::answer(word, arguments, command, &arguments::sections())
+        .context("writing the man pages")?
+        .unwrap_or_default();
+    let _ = std::io::stdout().write_all(&text);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// On standard error, where journald takes one JSON object a line.
@@ -82,5 +90,5 @@ fn check(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
     for fault in &report.faults {
         eprintln!("{fault}");
     }
-    Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(UNUSABLE) })
+    Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { Exit::Unusable.into() })
 }

@@ -3,6 +3,7 @@
 use std::pin::pin;
 
 use bollard::errors::Error;
+use bollard::models::PushImageInfo;
 use bollard::query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder};
 use futures_util::StreamExt;
 
@@ -62,7 +63,12 @@ async fn once(
     while let Some(message) = messages.next().await {
         match message {
             Ok(message) => match message.status.as_deref().unwrap_or_default() {
-                "Pushing" => midway = true,
+                "Pushing" => {
+                    midway = true;
+                    if let Some(event) = sending(&message) {
+                        log.event(event);
+                    }
+                }
                 "Pushed" => sent += 1,
                 "Layer already exists" => there += 1,
                 status if status.starts_with("Mounted from") => there += 1,
@@ -85,6 +91,13 @@ async fn once(
         "pushed {name}:{tag} (layers sent: {sent}, there already: {there}), {digest}"
     )));
     Ok(digest)
+}
+
+/// How far a layer is, where the Engine says it.
+fn sending(message: &PushImageInfo) -> Option<BuildEvent> {
+    let detail = message.progress_detail.as_ref()?;
+    let bytes = u64::try_from(detail.current?).ok()?;
+    Some(BuildEvent::Sent { bytes, of: u64::try_from(detail.total?).ok()? })
 }
 
 /// The line that closes a push: `TAG: digest: sha256:... size: N`.

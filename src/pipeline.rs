@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use self::deployment::{Deployment, HostStatus};
 use crate::deploy::caller::DeployLog;
 use crate::failure::{Failure, Kind as FailureKind};
+use crate::help::Topic;
 use crate::image::labels::{self, Facts};
 use crate::image::reference::{Digest, ImageTag};
 use crate::inputs::checkout;
@@ -335,8 +336,9 @@ fn same_commit(job: Job<'_>) -> Result<(), Failure> {
             FailureKind::Input,
             "looking at the workspace",
             format!("it has commit {head} checked out, and the run is for {}", job.run.commit),
-            "check out the run's own commit (actions/checkout without `ref`), or pass the image as `image-digest`",
-        )),
+            "remove `ref:` from the step actions/checkout, so that it checks out the run's own commit; or build elsewhere, and pass the image as `image-digest`",
+        )
+        .about(Topic::OtherCommit)),
         _ => Ok(()),
     }
 }

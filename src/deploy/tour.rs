@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use semver::Version;
 
+use super::advice;
 use super::protocol::{Because, End, Milestone, Outcome, Running};
 use crate::failure::{Failure, Kind};
 use crate::inputs::deploy::OnFailure;
@@ -165,41 +166,13 @@ fn failure_of(host: &str, end: &End, running: Option<&Running>) -> Failure {
         Some(running) => format!("{host} serves {}", running.version),
         None => format!("nothing was ever deployed on {host}"),
     };
-    let remedy = match end {
-        End::Refused { because, .. } => remedy_of(*because),
-        _ => {
-            "mend what the message names and release a new version, or run the job again if it was the server's fault"
-        }
-    };
     Failure::new(
         Kind::Deployment,
         format!("deploying to {host}"),
         format!("{}\n{serves}", end.words()),
-        remedy,
+        advice::remedy(end),
     )
-}
-
-fn remedy_of(because: Because) -> &'static str {
-    match because {
-        Because::Protocol => "update the side that the message names",
-        Because::App | Because::Repository => {
-            "check `deploy-app`, `deploy-user` and `image` against the server's app file; its owner decides what may run"
-        }
-        Because::Environment => {
-            "leave the variable out, or have the server's owner add it to `allow_environment`"
-        }
-        Because::AppFile => {
-            "have the server's owner mend the app file: `autotag-receiver check` names the faults"
-        }
-        Because::Labels => "deploy an image that this action built, under its own version and commit",
-        Because::NotRecorded => "choose a `version` that `autotag-receiver history` lists on the server",
-        Because::Unfinished => "look at the server: `autotag-receiver status` says what holds it up",
-        Because::Host => "look at the server, as the message says, and run the job again",
-        Because::IdTaken => "run the job again: it takes a new id",
-        Because::Malformed | Because::NewerIsLive | Because::RolledBack => {
-            "see the message; if it makes no sense, report it as a defect"
-        }
-    }
+    .about(advice::topic(end))
 }
 
 /// What each server has, a line each: in the log, the annotation and the summary.

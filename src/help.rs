@@ -62,7 +62,6 @@ topics! {
     HostKeyUnknown "No host key is known for the server",
     HostKeyChanged "The server's host key is not the known one",
     KeyRefused "The server does not let the key in",
-    KeyUnusable "The deploy key cannot be used",
     NoConnection "No connection to the server",
     NoReceiver "No receiver answers on the server",
     Protocol "The action and the receiver speak different protocols",

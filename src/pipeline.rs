@@ -318,6 +318,7 @@ async fn build_and_stage<F: Forge, R: Registry, B: Builder, S>(
         Source::Build(order) => order,
     };
     let request = request(world, job, order, next).await?;
+    progress.stage("check", may_publish(world, job, next)).await?;
     let image = progress.stage("build", world.builder.build(&request, log)).await?;
     let push = PushOrder { name, commit: &job.run.commit, credentials: job.order.registry.as_ref() };
     let staged =
@@ -326,6 +327,17 @@ async fn build_and_stage<F: Forge, R: Registry, B: Builder, S>(
         progress.done(format!("staged {}", name.with_tag(tag)));
     }
     Ok(staged)
+}
+
+/// A build may take long; that its image could never be pushed or claimed is told before it.
+async fn may_publish<F: Forge, R: Registry, B, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    next: &Next,
+) -> Result<(), Failure> {
+    let tag = job.order.wish.prefix.tag_of(&next.version);
+    world.forge.may_write(&tag, &job.run.commit).await?;
+    Ok(world.registry.may_push().await?)
 }
 
 /// What is built has to be the commit that is claimed; a checkout of something else would be released under

@@ -24,6 +24,7 @@ mod receiver;
 mod receiver_program;
 mod registry;
 mod release;
+mod remedies;
 mod runner;
 mod server;
 mod server_docker;

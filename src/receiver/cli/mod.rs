@@ -12,7 +12,10 @@ use clap::ArgMatches;
 
 use super::layout::Layout;
 use super::{check, relay, serve};
+use super::app_file::Faults;
+use super::client::NoResult;
 use crate::deploy::protocol::AppName;
+use crate::help::{self, Topic};
 use crate::proxy;
 use surroundings::Surroundings;
 
@@ -51,11 +54,31 @@ pub fn main() -> anyhow::Result<ExitCode> {
             runtime()?.block_on(proxy::run(options)).context("running the proxy")?;
             Ok(ExitCode::SUCCESS)
         }
-        "check" => check(&layout, arguments),
-        "init" => setup::init(&layout, arguments),
-        "remove" => setup::remove(&layout, arguments),
-        _ => owner::run(&layout, word, arguments, &surroundings),
+        "check" => told(check(&layout, arguments)),
+        "init" => told(setup::init(&layout, arguments)),
+        "remove" => told(setup::remove(&layout, arguments)),
+        _ => told(owner::run(&layout, word, arguments, &surroundings)),
     }
+}
+
+/// What went wrong, and where to read on: for people, so not where `receive` speaks with the action.
+fn told(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    result.or_else(|error| {
+        let unheard = matches!(error.downcast_ref(), Some(NoResult::NotRunning { .. }));
+        let topic = if unheard {
+            Some(Topic::NoReceiver)
+        } else {
+            error.downcast_ref::<Faults>().map(|_| Topic::AppFile)
+        };
+        eprintln!("error: {error:#}");
+        more(topic);
+        Ok(ExitCode::from(FAILED))
+    })
+}
+
+/// On standard error: the section of the README.
+fn more(topic: Option<Topic>) {
+    eprintln!("More: {}", topic.map_or_else(|| help::link("troubleshooting"), Topic::link));
 }
 
 /// On standard error, where journald takes one JSON object a line.
@@ -82,5 +105,9 @@ fn check(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
     for fault in &report.faults {
         eprintln!("{fault}");
     }
-    Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(UNUSABLE) })
+    if report.faults.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    more(None);
+    Ok(ExitCode::from(UNUSABLE))
 }

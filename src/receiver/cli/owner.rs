@@ -9,6 +9,7 @@ use semver::Version;
 
 use super::surroundings::Surroundings;
 use super::{FAILED, REFUSED, app};
+use crate::deploy::advice;
 use crate::deploy::protocol::{
     Answer, AppName, Because, Body, Configuration, Deploy, DeploymentId, End, HISTORY_ENTRIES, HistoryEntry,
     Outcome, Request, Rollback, Running, Status,
@@ -213,6 +214,7 @@ impl Owner<'_> {
             if let End::Refused { because: Because::NewerIsLive | Because::RolledBack, .. } = outcome.end {
                 print("Add --by-name if it is meant.\n")?;
             }
+            more_about(&outcome.end);
         }
         Ok(exit_code(&outcome.end))
     }
@@ -221,8 +223,15 @@ impl Owner<'_> {
     fn exit_code(&self, app: &AppName, outcome: &Outcome) -> anyhow::Result<ExitCode> {
         if !matches!(outcome.end, End::Told {}) {
             print(&show::outcome(app, outcome, &self.look))?;
+            more_about(&outcome.end);
         }
         Ok(exit_code(&outcome.end))
+    }
+}
+
+fn more_about(end: &End) {
+    if matches!(end, End::Refused { .. } | End::Failed { .. }) {
+        super::more(advice::topic(end));
     }
 }
 

@@ -121,6 +121,16 @@ impl GitHub {
         understood(call.doing, &answer).map_err(|trouble| perhaps_done(call, trouble))
     }
 
+    /// Whether GitHub refuses a call for want of a permission. Asked once: any other answer, or none, tells
+    /// nothing about that, and is not waited for.
+    pub(super) async fn permitted(&self, call: Call<'_>, path: &str) -> Outcome<()> {
+        let Ok(answer) = self.once(call, &format!("{}{path}", self.root)).await else { return Ok(()) };
+        let words = Refusal::words(&answer.body);
+        let trouble = wire::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
+        let trouble = with_remedy(trouble, answer.status, &words);
+        if trouble.topic == Some(Topic::MayNotWrite) { Err(trouble) } else { Ok(()) }
+    }
+
     /// GraphQL: the whole answer, `errors` included.
     pub(super) async fn graphql(&self, call: Call<'_>) -> Outcome<serde_json::Value> {
         let answer = self.call(call, &self.graphql_url).await?;

@@ -34,7 +34,7 @@ const ERROR_BODY: usize = 1 << 16;
 pub struct Ask<'a> {
     /// In words, for errors.
     pub doing: &'a str,
-    /// GET or PUT.
+    /// GET, PUT, POST or DELETE.
     pub method: Method,
     /// On the registry's own host.
     pub url: Url,
@@ -142,7 +142,8 @@ impl Connection {
         if answer.perhaps_done { trouble.perhaps_done() } else { trouble }
     }
 
-    async fn ask_once(&self, ask: &Ask<'_>) -> Outcome<Answer> {
+    /// Asks, and takes the first answer.
+    pub async fn ask_once(&self, ask: &Ask<'_>) -> Outcome<Answer> {
         if self.auth.wants_greeting() {
             self.greet(ask).await?;
         }

@@ -12,6 +12,7 @@ pub mod link;
 mod manifest;
 mod refusal;
 mod tags;
+mod upload;
 
 use std::collections::BTreeMap;
 
@@ -58,6 +59,10 @@ impl OciRegistry {
 impl Registry for OciRegistry {
     async fn list_tags(&self) -> Outcome<TagListing> {
         tags::list(&self.connection, &self.name).await
+    }
+
+    async fn may_push(&self) -> Outcome<()> {
+        upload::may_push(&self.connection, &self.name).await
     }
 
     async fn manifest(&self, name: &ManifestName) -> Outcome<Option<Manifest>> {

@@ -53,7 +53,7 @@ pub(super) fn bad_key(host: &SshHost, why: &str) -> Trouble {
              `deploy-key`, with its first and last line (`-----BEGIN ...`, `-----END ...`) and no passphrase; \
              `autotag-receiver init APP --new-key` makes a new one",
         )
-        .about(Topic::KeyUnusable)
+        .about(Topic::Inputs)
 }
 
 pub(super) fn no_such_name(host: &SshHost, why: &str) -> Trouble {

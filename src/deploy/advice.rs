@@ -26,7 +26,9 @@ fn of_refusal(because: Because, words: &str) -> Option<Topic> {
         Because::AppFile => Some(Topic::AppFile),
         Because::NotRecorded => Some(Topic::NotRecorded),
         Because::Unfinished => Some(Topic::Unfinished),
-        Because::Host => of_host(words).or_else(|| words.contains("does not answer").then_some(Topic::NoReceiver)),
+        Because::Host => {
+            of_host(words).or_else(|| words.contains("does not answer").then_some(Topic::NoReceiver))
+        }
         // An action older than its receiver is told so by a word that it does not know.
         Because::Malformed if words.contains("update autotag-receiver") => Some(Topic::Protocol),
         Because::IdTaken | Because::Malformed | Because::Labels => None,
@@ -116,7 +118,7 @@ pub fn remedy(end: &End) -> &'static str {
              log the server in: `docker login` as root"
         }
         Some(Topic::Unhealthy) => {
-            "read the container's last lines above, mend the application, and release a new version; where it only \
+            "read the container's last lines in the log above, mend the application, and release a new version; where it only \
              starts slowly, raise `health: {deadline: ...}` in the app file"
         }
         Some(Topic::SmokeTest) => {
@@ -155,7 +157,10 @@ mod tests {
         let refused = |because, message: &str| End::Refused { because, message: message.to_owned() };
         let failed = |step, message: &str| End::Failed { step, message: message.to_owned() };
         for (end, expected) in [
-            (refused(Because::Host, "/x cannot be used: No space left on device (os error 28)"), Some(Topic::DiskFull)),
+            (
+                refused(Because::Host, "/x cannot be used: No space left on device (os error 28)"),
+                Some(Topic::DiskFull),
+            ),
             (refused(Because::Host, "No Docker Engine answers at /x"), Some(Topic::ServerDocker)),
             (refused(Because::Host, "the proxy does not answer at /x: y"), Some(Topic::NoReceiver)),
             (refused(Because::Host, "state.json is missing"), None),

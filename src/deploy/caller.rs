@@ -159,9 +159,9 @@ fn judge(heard: Heard, ended: world::Outcome<Finished>) -> Verdict {
     }
     match heard.result {
         Some(outcome) if finished.status == 0 || !outcome.end.is_good() => Verdict::Told(Box::new(outcome)),
-        Some(_) => {
-            Verdict::Again(format!("it told of success, and ended with the status {}", finished.status).into())
-        }
+        Some(_) => Verdict::Again(
+            format!("it told of success, and ended with the status {}", finished.status).into(),
+        ),
         None => Verdict::Again(without_result(&finished).into()),
     }
 }

@@ -77,8 +77,7 @@ async fn highest(registry: &impl Registry, image: &ImageName) -> Result<Version,
         TagListing::Tags(tags) => tags,
         TagListing::NoRepository => Vec::new(),
         TagListing::Withheld(words) => {
-            let remedy =
-                "add the line `packages: read` to this job's `permissions:`; for another registry than ghcr.io, correct `registry-username` and `registry-password`";
+            let remedy = "add the line `packages: read` to this job's `permissions:`; for another registry than ghcr.io, correct `registry-username` and `registry-password`";
             return Err(Failure::new(Kind::Denied, doing(), words, remedy).about(Topic::RegistryLogin));
         }
     };

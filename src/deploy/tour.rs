@@ -146,7 +146,7 @@ impl Tour {
 pub fn stop_of_rollback(host: &str, outcome: &Outcome) -> Stop {
     match &outcome.end {
         end if end.is_good() => Stop::Done { end: end.clone(), before: None },
-        end => Stop::Failed(Box::new(failure_of(host, end, outcome.running.as_ref()))),
+        _ => Stop::Failed(Box::new(failure_of(format!("rolling {host} back"), host, outcome))),
     }
 }
 
@@ -157,22 +157,20 @@ pub fn stop_of(host: &str, outcome: &Outcome, before: Option<Version>) -> Stop {
         End::Refused { because: Because::NewerIsLive | Because::RolledBack, message } => {
             Stop::Superseded(message.clone())
         }
-        end => Stop::Failed(Box::new(failure_of(host, end, outcome.running.as_ref()))),
+        _ => Stop::Failed(Box::new(failure_of(format!("deploying to {host}"), host, outcome))),
     }
 }
 
-fn failure_of(host: &str, end: &End, running: Option<&Running>) -> Failure {
-    let serves = match running {
-        Some(running) => format!("{host} serves {}", running.version),
-        None => format!("nothing was ever deployed on {host}"),
+fn failure_of(what: String, host: &str, outcome: &Outcome) -> Failure {
+    let serves = match (&outcome.running, &outcome.deployment) {
+        (Some(running), _) => format!("\n{host} serves {}", running.version),
+        (None, Some(_)) => format!("\nnothing serves on {host}, as far as it tells"),
+        // Refused before anybody looked.
+        (None, None) => String::new(),
     };
-    Failure::new(
-        Kind::Deployment,
-        format!("deploying to {host}"),
-        format!("{}\n{serves}", end.words()),
-        advice::remedy(end),
-    )
-    .about(advice::topic(end))
+    let end = &outcome.end;
+    let why = format!("{}{serves}", end.words());
+    Failure::new(Kind::Deployment, what, why, advice::remedy(end)).about(advice::topic(end))
 }
 
 /// What each server has, a line each: in the log, the annotation and the summary.

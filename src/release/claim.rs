@@ -143,7 +143,10 @@ pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &Known) -> 
                 FailureKind::Conflict,
                 format!("looking at {name}"),
                 format!("it does not tag commit {}, which the version was claimed for", known.claim.commit),
-                "somebody moved the tag: move it back to that commit and run the job again",
+                format!(
+                    "somebody moved the tag: move it back (`git push --force origin {}:{name}`) and run the job again",
+                    known.claim.commit
+                ),
             )
             .about(Topic::TagTaken));
         }
@@ -202,7 +205,8 @@ fn forbidden(order: &ClaimOrder<'_>, tag: &str, words: String) -> Failure {
     let what = format!("claiming {tag} (refs {} and refs/tags/{tag})", order.claim_ref);
     let known = words.to_lowercase();
     let (remedy, topic) = if known.contains("doesn't exist on type") {
-        let remedy = "update the server to GitHub Enterprise Server 3.16 or newer: claims need its `updateRefs`";
+        let remedy =
+            "update the server to GitHub Enterprise Server 3.16 or newer: claims need its `updateRefs`";
         (remedy.to_owned(), Topic::GitHubTooOld)
     } else if ["not accessible", "permission", "not authorized"].iter().any(|word| known.contains(word)) {
         (ALLOW_WRITING.to_owned(), Topic::MayNotWrite)

@@ -325,7 +325,7 @@ fn free_in_registry(survey: &Survey, wish: &Wish, version: &Version) -> Result<(
         return Ok(());
     }
     refuse(
-            Topic::ImageTagTaken,
+        Topic::ImageTagTaken,
         format!("{}:{version} exists in the registry already, and no claim says whose it is", wish.image),
         "if that image is this commit's, pass its digest as `image-digest`; otherwise release a higher version",
     )

@@ -152,7 +152,11 @@ async fn digest(registry: &impl Registry, tag: &str) -> Option<Digest> {
 /// `push` brings an image into the registry, under a tag.
 async fn images(registry: &impl Registry, mut push: impl FnMut(&str) -> Digest) {
     assert_eq!(registry.may_push().await, Ok(()));
-    assert_eq!(registry.list_tags().await, Ok(TagListing::NoRepository), "the question leaves nothing behind");
+    assert_eq!(
+        registry.list_tags().await,
+        Ok(TagListing::NoRepository),
+        "the question leaves nothing behind"
+    );
     assert_eq!(registry.manifest(&tagged("1.0.0")).await, Ok(None));
     let (one, other) = (push("one"), push("other"));
     let by_digest = async |digest: &Digest| -> Manifest {

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::ArgMatches;
 
-use super::layout::Layout;
-use super::{check, relay, serve};
 use super::app_file::Faults;
 use super::client::NoResult;
+use super::layout::Layout;
+use super::{check, relay, serve};
 use crate::deploy::protocol::AppName;
 use crate::help::{self, Topic};
 use crate::proxy;

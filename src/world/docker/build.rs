@@ -66,8 +66,10 @@ async fn plan(request: &BuildRequest) -> Outcome<ContextPlan> {
 }
 
 fn explain_context(context: &Path, error: &ContextError, trouble: Trouble) -> Trouble {
-    const NO_CHECKOUT: &str = "the workspace is empty: add the step `- uses: actions/checkout@v7` before this one";
-    let is_empty = |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    const NO_CHECKOUT: &str =
+        "the workspace is empty: add the step `- uses: actions/checkout@v7` before this one";
+    let is_empty =
+        |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     match error {
         ContextError::NoFolder { .. } => {
             let around = context.ancestors().skip(1).find(|folder| folder.is_dir());
@@ -81,7 +83,11 @@ fn explain_context(context: &Path, error: &ContextError, trouble: Trouble) -> Tr
         ContextError::NoDockerfile { nearby, .. } => {
             let remedy = match nearby {
                 _ if is_empty(context) => NO_CHECKOUT.to_owned(),
-                Some(there) => format!("let the input `file` name it: `file: {}`", there.display()),
+                Some(there) => format!(
+                    "let the input `file` name {}, relative to the repository's root; or commit a Dockerfile at that \
+                     place",
+                    there.display()
+                ),
                 None => "commit a Dockerfile at that place, or let the input `file` name the one to build, relative \
                          to the repository's root"
                     .to_owned(),
@@ -174,7 +180,8 @@ impl Failure<'_> {
         }
         let ignored = instruction.and_then(|instruction| self.ignored_source(instruction));
         let remedy = ignored.unwrap_or_else(|| {
-            "mend that instruction, or what it runs; `docker build .` shows the same on your machine".to_owned()
+            "mend that instruction, or what it runs; `docker build .` shows the same on your machine"
+                .to_owned()
         });
         trouble.with_remedy(remedy).about(Topic::BuildStep)
     }
@@ -209,7 +216,11 @@ impl Failure<'_> {
 /// A step that fetches fails for the registry's reasons, and trying again may help; any other is the
 /// user's own, whatever words it printed.
 fn kind_of_step(step: &FailedStep) -> TroubleKind {
-    if fetches(step) { daemon::kind_of(&step.error).unwrap_or(TroubleKind::Build) } else { TroubleKind::Build }
+    if fetches(step) {
+        daemon::kind_of(&step.error).unwrap_or(TroubleKind::Build)
+    } else {
+        TroubleKind::Build
+    }
 }
 
 fn fetches(step: &FailedStep) -> bool {
@@ -228,7 +239,9 @@ fn remedy_for_base(kind: TroubleKind) -> &'static str {
             "run the job again when that registry's limit is over; where this is usual, copy the base image into the \
              registry of the input `image` and name it there after FROM"
         }
-        TroubleKind::Unreachable => "run the job again; if it stays, see that the runner reaches that registry",
+        TroubleKind::Unreachable => {
+            "run the job again; if it stays, see that the runner reaches that registry"
+        }
         _ => "correct the name and the tag after FROM: that registry has no such image",
     }
 }

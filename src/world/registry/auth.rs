@@ -128,8 +128,9 @@ impl Auth {
                 }
             }
         };
-        let token =
-            self.fetch_token(client, token_url(realm, service.as_deref(), &self.scopes(access)), access).await?;
+        let token = self
+            .fetch_token(client, token_url(realm, service.as_deref(), &self.scopes(access)), access)
+            .await?;
         let header = token.header.clone();
         self.known().tokens.insert(access, token);
         Ok(Some(header))

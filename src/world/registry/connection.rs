@@ -138,7 +138,8 @@ impl Connection {
     pub fn refusal(&self, ask: &Ask<'_>, answer: &Answer) -> Trouble {
         let complaint = Complaint::read(&answer.body);
         let parties = self.auth.parties();
-        let trouble = parties.refusal(ask.doing, answer.status, &answer.headers, &complaint, (ask.repeat, ask.access));
+        let trouble =
+            parties.refusal(ask.doing, answer.status, &answer.headers, &complaint, (ask.repeat, ask.access));
         if answer.perhaps_done { trouble.perhaps_done() } else { trouble }
     }
 

@@ -29,8 +29,8 @@ use connection::{Answer, Connection};
 pub use auth::{read_token, trusted_realm};
 pub use manifest::{Part, labels_in, manifest_in, part};
 pub use refusal::Complaint;
-pub(super) use {auth::Access, refusal::Parties};
 pub use tags::tags_in;
+pub(super) use {auth::Access, refusal::Parties};
 
 /// One repository in a registry.
 ///

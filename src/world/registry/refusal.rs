@@ -131,7 +131,7 @@ impl Parties {
                  the job again",
                 self.name.registry()
             );
-            return Trouble { kind: TroubleKind::Rejected, ..trouble }
+            return Trouble { kind: TroubleKind::Denied, ..trouble }
                 .with_remedy(remedy)
                 .about(Topic::RegistryFull);
         }
@@ -182,7 +182,9 @@ impl Parties {
             _ if registry.ends_with(".pkg.dev") => {
                 "the user is `oauth2accesstoken`, and its password lasts an hour"
             }
-            _ if access == Access::Push => "that account must be able to log in, and to push to this repository",
+            _ if access == Access::Push => {
+                "that account must be able to log in, and to push to this repository"
+            }
             _ => "that account must be able to log in, and to read this repository",
         };
         let remedy = format!("correct the inputs `registry-username` and `registry-password`: {hint}");
@@ -259,14 +261,7 @@ mod tests {
             ("reg.example/a", true, 400, body("DENIED", "no"), Denied, "able to log in, and to push"),
             ("docker.io/org/a", true, 403, body("DENIED", "no"), Denied, "Read & Write"),
             ("1.dkr.ecr.eu-west-1.amazonaws.com/a", true, 403, body("DENIED", "no"), Denied, "`AWS`"),
-            (
-                "ghcr.io/o/a",
-                false,
-                401,
-                body("UNAUTHORIZED", "no"),
-                Denied,
-                "leave `registry-username`",
-            ),
+            ("ghcr.io/o/a", false, 401, body("UNAUTHORIZED", "no"), Denied, "leave `registry-username`"),
             ("ghcr.io/o/a", true, 403, body("DENIED", "denied"), Denied, "packages: write"),
             (
                 "ghcr.io/o/a",
@@ -307,8 +302,7 @@ mod tests {
             let parties = Parties { name: name.parse().expect(name), with_credentials };
             let complaint = Complaint::read(body.as_bytes());
             let status = StatusCode::from_u16(status).expect("a status");
-            let trouble =
-                parties.refusal("putting", status, &HeaderMap::new(), &complaint, PUTTING);
+            let trouble = parties.refusal("putting", status, &HeaderMap::new(), &complaint, PUTTING);
             assert_eq!(trouble.kind, kind, "{name} {body}");
             let given = trouble.remedy.unwrap_or_default();
             assert!(given.contains(remedy), "{name} {body}: {given}");
@@ -322,8 +316,20 @@ mod tests {
         use TroubleKind::{Denied, Rejected, Throttled, Unreachable};
         for (name, kind, words, access, topic) in [
             ("ghcr.io/o/a", Denied, "denied: denied", Access::Push, Some(MayNotPush)),
-            ("ghcr.io/o/a", Denied, "denied: permission_denied: write_package", Access::Push, Some(NotLinked)),
-            ("ghcr.io/o/a", Denied, "denied: permission_denied: read_package", Access::Pull, Some(MayNotPush)),
+            (
+                "ghcr.io/o/a",
+                Denied,
+                "denied: permission_denied: write_package",
+                Access::Push,
+                Some(NotLinked),
+            ),
+            (
+                "ghcr.io/o/a",
+                Denied,
+                "denied: permission_denied: read_package",
+                Access::Pull,
+                Some(MayNotPush),
+            ),
             (
                 "containers.ghes.example/o/a",
                 Denied,
@@ -332,7 +338,13 @@ mod tests {
                 Some(MayNotPush),
             ),
             ("r.example/a", Denied, "no basic auth credentials", Access::Push, Some(RegistryLogin)),
-            ("r.example/a", Unreachable, "500: write /x: no space left on device", Access::Push, Some(RegistryFull)),
+            (
+                "r.example/a",
+                Unreachable,
+                "500: write /x: no space left on device",
+                Access::Push,
+                Some(RegistryFull),
+            ),
             ("r.example/a", Denied, "403: denied: quota exceeded", Access::Push, Some(RegistryFull)),
             ("r.example/a", Throttled, "429: quota of requests", Access::Pull, Some(RegistryLimit)),
             ("r.example/a", Unreachable, "503 Service Unavailable", Access::Push, None),
@@ -356,7 +368,7 @@ mod tests {
             PUTTING,
         );
         // 507 by itself says it; trying again would not help.
-        assert_eq!((trouble.kind, trouble.topic), (TroubleKind::Rejected, Some(Topic::RegistryFull)));
+        assert_eq!((trouble.kind, trouble.topic), (TroubleKind::Denied, Some(Topic::RegistryFull)));
     }
 
     #[test]

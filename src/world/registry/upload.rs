@@ -32,8 +32,7 @@ pub async fn may_push(connection: &Connection, image: &ImageName) -> Outcome<()>
         Err(trouble) => trouble,
     };
     // An outage or an answer of another kind says nothing about rights; the push itself will tell.
-    let is_refusal = matches!(trouble.kind, TroubleKind::Denied | TroubleKind::Rejected);
-    if is_refusal && trouble.topic.is_some() { Err(trouble) } else { Ok(()) }
+    if trouble.kind == TroubleKind::Denied { Err(trouble) } else { Ok(()) }
 }
 
 /// One that cannot be cancelled (GitHub's registry knows no DELETE here) ends by itself, at the registry's own
@@ -43,7 +42,9 @@ async fn cancel(connection: &Connection, begun: &Ask<'_>, answer: &Answer) {
         return;
     }
     let location = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-    let Some(upload) = location.and_then(|location| connection.next_url(&answer.url, location)) else { return };
+    let Some(upload) = location.and_then(|location| connection.next_url(&answer.url, location)) else {
+        return;
+    };
     let cancelled = connection.ask_once(&Ask { method: Method::DELETE, ..ask(begun.doing, upload) }).await;
     if let Err(trouble) = cancelled {
         tracing::debug!("the upload is left to the registry: {trouble}");

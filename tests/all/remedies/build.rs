@@ -9,7 +9,14 @@ use crate::support::tiny_image::TinyImage;
 
 /// A run that builds; nothing is pushed or claimed.
 #[track_caller]
-fn fails(built: &Built, code: i32, topic: Topic, name: &str, inputs: &[(&str, &str)], replaced: &[(&str, &str)]) {
+fn fails(
+    built: &Built,
+    code: i32,
+    topic: Topic,
+    name: &str,
+    inputs: &[(&str, &str)],
+    replaced: &[(&str, &str)],
+) {
     let run = built.project.workflow.push(&built.project.merge("one"));
     let run = inputs.iter().fold(run, |run, (input, value)| run.with(input, value)).finish();
     let workspace = built.project.workflow.workspace().to_string_lossy().into_owned();
@@ -50,12 +57,14 @@ fn a_dockerfile_or_a_context_that_is_not_there() {
 #[test]
 fn a_step_that_fails() {
     let built = Built::new();
-    let lines = "for i in 1 2 3; do busybox echo compiling $i; done; busybox echo \"main.c:3: expected ';'\" >&2";
+    let lines =
+        "for i in 1 2 3; do busybox echo compiling $i; done; busybox echo \"main.c:3: expected ';'\" >&2";
     built.runs(&format!("RUN {lines}; exit 3\n"));
     fails(&built, 5, Topic::BuildStep, "step_failed", &[("no-cache", "true")], &[]);
     // What is too long for an annotation loses its middle, and never what to do.
     built.runs("RUN busybox yes 0123456789 | busybox head -c 30000 | busybox tr -d '\\n'; exit 1\n");
-    let run = built.project.workflow.push(&built.project.merge("two")).with("no-cache", "true").finish().failed(5);
+    let run =
+        built.project.workflow.push(&built.project.merge("two")).with("no-cache", "true").finish().failed(5);
     let (_, text) = super::text_of(run.annotations("error")[0]);
     assert!(text.chars().count() <= 4000 && text.contains("cut here"), "{run}");
     assert!(text.contains("\nWhat to do: ") && text.ends_with(&Topic::BuildStep.link()), "{run}");

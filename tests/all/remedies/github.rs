@@ -81,7 +81,10 @@ fn a_token_that_github_does_not_know() {
 fn a_ruleset_that_forbids_the_tag() {
     let project = Project::new();
     let commit = project.merge("one");
-    refused(&project, "Repository rule violations found: Cannot create ref due to creations being restricted.");
+    refused(
+        &project,
+        "Repository rule violations found: Cannot create ref due to creations being restricted.",
+    );
     let run = project.release(&commit).finish();
     annotated(&run, 3, Topic::Ruleset, "ruleset", &[]);
 }
@@ -167,7 +170,16 @@ impl Untrusted {
         let folder = tempfile::tempdir().expect("a folder");
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"])
+            .args([
+                "-subj",
+                "/CN=localhost",
+                "-addext",
+                "subjectAltName=IP:127.0.0.1",
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
+                "-days",
+                "2",
+            ])
             .args(["-keyout", "key.pem", "-out", "cert.pem"])
             .current_dir(folder.path())
             .output()

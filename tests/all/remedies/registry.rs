@@ -100,12 +100,12 @@ fn a_registry_without_room() {
     let host = pager.host();
     pager.inject(Fault::on("POST */blobs/uploads/").answer(507, json!("")));
     let run = before_the_build(&project);
-    annotated(&run, 6, Topic::RegistryFull, "registry_full", &[(&host, "REGISTRY")]);
+    annotated(&run, 3, Topic::RegistryFull, "registry_full", &[(&host, "REGISTRY")]);
     let words = "adding 1.1 MiB of storage resource, which when updated to current usage of 9.9 GiB will exceed the \
                  configured upper limit of 10.0 GiB.";
     pager.inject(Fault::on("POST */blobs/uploads/").answer(403, error("DENIED", words)));
     let run = before_the_build(&project);
-    annotated(&run, 6, Topic::RegistryFull, "registry_quota", &[(&host, "REGISTRY")]);
+    annotated(&run, 3, Topic::RegistryFull, "registry_quota", &[(&host, "REGISTRY")]);
 }
 
 #[test]
@@ -127,7 +127,8 @@ fn a_latest_that_the_registry_does_not_let_move() {
     let words = "The image tag 'latest' already exists in the 'org/app' repository and cannot be overwritten \
                  because the repository is immutable.";
     pager.inject(Fault::on("PUT */manifests/latest").answer(400, error("TAG_INVALID", words)).always());
-    let run = project.release(&commit).with("image", &format!("{host}/org/app")).with("latest", "true").finish();
+    let run =
+        project.release(&commit).with("image", &format!("{host}/org/app")).with("latest", "true").finish();
     annotated(&run, 6, Topic::ImmutableTags, "immutable_tags", &[(&host, "REGISTRY")]);
 }
 
@@ -142,6 +143,7 @@ fn images_that_are_not_there() {
     let key = ClientKey::ed25519().private;
     let deploy = project.workflow.push(&commit).without_docker().with("command", "deploy");
     let deploy = deploy.with("version", "7.0.0").with("deploy-host", "127.0.0.1").with("deploy-key", &key);
-    let run = deploy.with("deploy-known-hosts", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs").finish();
+    let run =
+        deploy.with("deploy-known-hosts", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs").finish();
     annotated(&run, 6, Topic::NoImage, "no_image_of_the_version", &[(host, "REGISTRY")]);
 }

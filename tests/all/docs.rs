@@ -194,7 +194,8 @@ fn every_failure_that_has_a_topic_has_its_section_and_its_test() {
         let (repository, anchor) = link.split_once('#').expect("a link into the README");
         assert_eq!(repository, env!("CARGO_PKG_REPOSITORY"));
         assert!(anchors.contains(anchor), "{link}: no such heading");
-        let named = sources.match_indices(&format!("Topic::{topic:?}"));
+        let word = format!("Topic::{topic:?}");
+        let named = sources.match_indices(&word);
         let named = named.filter(|(at, name)| {
             !sources[at + name.len()..].starts_with(|next: char| next.is_ascii_alphanumeric())
         });

@@ -98,14 +98,18 @@ fn no_engine(error: &bollard::errors::Error) -> Trouble {
         }
         error => (TroubleKind::Unreachable, daemon::chain(error)),
     };
-    let remedy = if why.to_ascii_lowercase().contains("permission denied") {
+    let remedy = remedy_for(&why);
+    Trouble::new(kind, "connecting to the Docker Engine", why).with_remedy(remedy).about(Topic::NoDocker)
+}
+
+fn remedy_for(why: &str) -> &'static str {
+    if why.to_ascii_lowercase().contains("permission denied") {
         "let the runner's user reach Docker's socket: `sudo usermod --append --groups docker USER` on the runner's \
          machine, and start the runner again"
     } else {
         "use `runs-on: ubuntu-latest`, which has Docker; on a self-hosted runner start it (`sudo systemctl start \
          docker`), or let DOCKER_HOST name where it listens"
-    };
-    Trouble::new(kind, "connecting to the Docker Engine", why).with_remedy(remedy).about(Topic::NoDocker)
+    }
 }
 
 #[cfg(test)]
@@ -152,5 +156,7 @@ mod tests {
             }
             assert_eq!(trouble.topic, Some(Topic::NoDocker));
         }
+        // Who runs the tests may open any socket.
+        assert!(remedy_for("no connection: Permission denied (os error 13)").contains("--groups docker"));
     }
 }

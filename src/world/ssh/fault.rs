@@ -179,9 +179,9 @@ pub(super) fn login(host: &SshHost, error: &Error) -> Trouble {
             format!("the server does not let the user {} in with this key", host.user),
         )
         .with_remedy(format!(
-            "let the input `deploy-user` name the application's user, and `deploy-key` hold the key that \
-             `autotag-receiver init {app}` printed; `autotag-receiver init {app} --new-key` on the server makes a new \
-             one, and sshd's log there (`journalctl -u ssh`) says why it refuses this one"
+            "let the input `deploy-user` name the application's user, and `deploy-key` hold the key that `init` printed; \
+             on the server `autotag-receiver init {app} --key '<the public key>'` lets in one that you have, `--new-key` \
+             in its place makes another, and sshd's log (`journalctl -u ssh`) says why it refuses this one"
         ))
         .about(Topic::KeyRefused),
         FILE => bad_key(host, "an ED25519, ECDSA or RSA key that OpenSSL can read, without a passphrase"),

@@ -169,7 +169,7 @@ impl Untrusted {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
+            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes"])
             .args([
                 "-subj",
                 "/CN=localhost",

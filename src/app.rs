@@ -9,6 +9,7 @@ use tokio::sync::OnceCell;
 
 use crate::cli::{self, Parsed, Printed};
 use crate::failure::{Failure, Kind};
+use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::inputs::order::{Command, LogFormat, Purpose, log_format};
 use crate::inputs::run::Overrides;
@@ -22,7 +23,7 @@ use crate::report::outputs::{self, Outputs};
 use crate::report::progress::Progress;
 use crate::report::screen::{Lines, Screen};
 use crate::report::terminal_log::TerminalLog;
-use crate::report::{log, plan, servers, summary};
+use crate::report::{failed, log, plan, servers, summary};
 use crate::secret::Credentials;
 use crate::terminal::Tone;
 use crate::world::docker::Docker;
@@ -133,8 +134,9 @@ fn inputs(
             Kind::Input,
             "reading the inputs",
             faults.to_string(),
-            "correct the inputs named above; nothing has been changed",
-        )),
+            "correct the inputs named above; the README lists all of them, with examples",
+        )
+        .about(Topic::Inputs)),
     }
 }
 
@@ -324,15 +326,22 @@ impl Console<'_> {
             Ending::Told(answers) => answers.iter().find_map(|answer| answer.status.as_ref().err()),
             _ => None,
         };
-        silent.map_or(written, |failure| failure.kind.exit_code())
+        match silent {
+            Some(failure) => {
+                self.announce_failure(failure, &[]);
+                failure.kind.exit_code()
+            }
+            None => written,
+        }
     }
 
     /// A newer version is live: no failure, but nobody should believe that this one was deployed.
     fn announce_newer(&self, deployment: &Deployment) {
         let (Some(why), Some(release)) = (deployment.tour.superseded(), &deployment.release) else { return };
         let text = format!(
-            "{} is not deployed: {why}. A person who wants exactly this version sets `deploy-by-name: true`.",
-            release.version
+            "{} is not deployed: {why}.\nWhat to do: nothing, where the newer one is meant to stay. A person who wants exactly {0} sets `deploy-by-name: true`.\nMore: {}",
+            release.version,
+            Topic::NewerIsLive.link()
         );
         if self.environment.in_actions() {
             self.screen.line(&annotation(Level::Notice, "Not deployed", &text));
@@ -390,14 +399,19 @@ impl Console<'_> {
         let done = progress.facts();
         let timings = progress.timings();
         let stage = progress.current().or_else(|| timings.last().map(|timing| timing.stage));
-        let text = failure_text(failure, &done);
-        if self.environment.in_actions() {
-            self.screen.line(&annotation(Level::Error, failure.kind.heading(), &text));
-        } else {
-            tracing::error!("{}: {text}", failure.kind.heading());
-        }
+        self.announce_failure(failure, &done);
         self.write_files(outputs, &summary::failed(failure, stage, &done, deployment, &timings));
         failure.kind.exit_code()
+    }
+
+    /// The one annotation of a run that fails; outside of Actions the same words in the log.
+    fn announce_failure(&self, failure: &Failure, done: &[String]) {
+        if self.environment.in_actions() {
+            let text = failed::text_within(commands::LONGEST, failure, done);
+            self.screen.line(&annotation(Level::Error, failure.heading(), &text));
+        } else {
+            tracing::error!("{}: {}", failure.heading(), failed::text(failure, done));
+        }
     }
 
     /// Outputs and summary, where a runner gave files for them. 0, or the exit code for a file that cannot
@@ -423,13 +437,4 @@ impl Console<'_> {
         let Some(path) = self.environment.get(variable) else { return Ok(()) };
         write(Path::new(path)).with_context(|| format!("writing the file that {variable} names, {path}"))
     }
-}
-
-fn failure_text(failure: &Failure, done: &[String]) -> String {
-    let done = if done.is_empty() { "nothing".to_owned() } else { done.join("; ") };
-    let separator = if failure.why.contains('\n') { ":\n" } else { ": " };
-    format!(
-        "{}{separator}{}\nDone already: {done}.\nWhat to do: {}.",
-        failure.what, failure.why, failure.remedy
-    )
 }

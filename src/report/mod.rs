@@ -3,6 +3,7 @@
 pub mod build_log;
 pub mod commands;
 pub mod deploy_log;
+pub mod failed;
 pub mod log;
 pub mod outputs;
 pub mod plan;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use autotag_deploy::failure::Kind;
+use autotag_deploy::help::Topic;
 use autotag_deploy::inputs::spec::{INPUTS, OUTPUTS};
 use autotag_deploy::receiver::{app_file, cli};
 use serde_yaml::Value;
@@ -206,6 +207,39 @@ fn the_changelog_has_its_form() {
         versions.contains(&current) || unreleased.is_some_and(|changes| changes.contains("\n- ")),
         "neither a heading for {current} nor a change under Unreleased"
     );
+}
+
+// ---- failures ----
+
+/// What an annotation links to is there, and each of them is produced, with its text, by a test.
+#[test]
+fn every_failure_that_has_a_topic_has_its_section_and_its_test() {
+    let readme = read("README.md");
+    let section = readme.split("\n## Troubleshooting\n").nth(1).expect("the section");
+    let section = section.split("\n## ").next().expect("its text");
+    let headings: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let expected: Vec<&str> = Topic::ALL.iter().map(|topic| topic.heading()).collect();
+    assert_eq!(headings, expected, "the sections below Troubleshooting are the topics, in their order");
+    let anchors = anchors(&readme);
+    let remedies = root().join("tests/all/remedies");
+    let sources: String = std::fs::read_dir(remedies)
+        .expect("the tests of remedies")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file())
+        .map(|path| std::fs::read_to_string(path).expect("a text"))
+        .collect();
+    for topic in Topic::ALL {
+        let link = topic.link();
+        let (repository, anchor) = link.split_once('#').expect("a link into the README");
+        assert_eq!(repository, env!("CARGO_PKG_REPOSITORY"));
+        assert!(anchors.contains(anchor), "{link}: no such heading");
+        let word = format!("Topic::{topic:?}");
+        let named = sources.match_indices(&word);
+        let named = named.filter(|(at, name)| {
+            !sources[at + name.len()..].starts_with(|next: char| next.is_ascii_alphanumeric())
+        });
+        assert!(named.count() > 0, "no test in tests/all/remedies/ produces {topic:?}");
+    }
 }
 
 // ---- links, files, tests, commands ----

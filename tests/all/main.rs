@@ -26,6 +26,7 @@ mod receiver;
 mod receiver_program;
 mod registry;
 mod release;
+mod remedies;
 mod runner;
 mod server;
 mod server_docker;

@@ -242,6 +242,13 @@ impl Server {
         self.until("serve answers", || UnixStream::connect(&socket).is_ok());
     }
 
+    /// Starts `serve` anew, with Docker behind another socket.
+    pub fn look_for_docker_at(&mut self, docker: &Path) {
+        self.kill_serve();
+        docker.clone_into(&mut self.docker);
+        self.start_serve();
+    }
+
     /// Starts the proxy, and comes back when its admin socket answers.
     pub fn start_proxy(&mut self) {
         let log = std::fs::OpenOptions::new()

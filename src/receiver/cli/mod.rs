@@ -12,9 +12,12 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::ArgMatches;
 
+use super::app_file::Faults;
+use super::client::NoResult;
 use super::layout::Layout;
 use super::{check, relay, serve};
 use crate::deploy::protocol::AppName;
+use crate::help::{self, Topic};
 use crate::manual;
 use crate::proxy;
 pub use exit::Exit;
@@ -48,11 +51,11 @@ pub fn main() -> anyhow::Result<ExitCode> {
             runtime()?.block_on(proxy::run(options)).context("running the proxy")?;
             Ok(ExitCode::SUCCESS)
         }
-        "completions" | "man" => about_itself(word, arguments),
-        "check" => check(&layout, arguments),
-        "init" => setup::init(&layout, arguments),
-        "remove" => setup::remove(&layout, arguments),
-        _ => owner::run(&layout, word, arguments, &surroundings),
+        "completions" | "man" => told(about_itself(word, arguments)),
+        "check" => told(check(&layout, arguments)),
+        "init" => told(setup::init(&layout, arguments)),
+        "remove" => told(setup::remove(&layout, arguments)),
+        _ => told(owner::run(&layout, word, arguments, &surroundings)),
     }
 }
 
@@ -64,6 +67,26 @@ fn about_itself(word: &str, arguments: &ArgMatches) -> anyhow::Result<ExitCode> 
         .unwrap_or_default();
     let _ = std::io::stdout().write_all(&text);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What went wrong, and where to read on: for people, so not where `receive` speaks with the action.
+fn told(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    result.or_else(|error| {
+        let unheard = matches!(error.downcast_ref(), Some(NoResult::NotRunning { .. }));
+        let topic = if unheard {
+            Some(Topic::NoReceiver)
+        } else {
+            error.downcast_ref::<Faults>().map(|_| Topic::AppFile)
+        };
+        eprintln!("error: {error:#}");
+        more(topic);
+        Ok(Exit::of(&error).into())
+    })
+}
+
+/// On standard error: the section of the README.
+fn more(topic: Option<Topic>) {
+    eprintln!("More: {}", topic.map_or_else(|| help::link("troubleshooting"), Topic::link));
 }
 
 /// On standard error, where journald takes one JSON object a line.
@@ -90,5 +113,9 @@ fn check(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
     for fault in &report.faults {
         eprintln!("{fault}");
     }
-    Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { Exit::Unusable.into() })
+    if report.faults.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    more(None);
+    Ok(Exit::Unusable.into())
 }

@@ -10,6 +10,7 @@ use semver::Version;
 use super::exit::Untold;
 use super::surroundings::Surroundings;
 use super::{Exit, app};
+use crate::deploy::advice;
 use crate::deploy::protocol::{
     Answer, AppName, Because, Body, Configuration, Deploy, DeploymentId, End, HISTORY_ENTRIES, HistoryEntry,
     Outcome, Request, Rollback, Running, Status,
@@ -214,6 +215,7 @@ impl Owner<'_> {
             if let End::Refused { because: Because::NewerIsLive | Because::RolledBack, .. } = outcome.end {
                 print("Add --by-name if it is meant.\n")?;
             }
+            more_about(&outcome.end);
         }
         Ok(exit_code(&outcome.end))
     }
@@ -222,8 +224,15 @@ impl Owner<'_> {
     fn exit_code(&self, app: &AppName, outcome: &Outcome) -> anyhow::Result<ExitCode> {
         if !matches!(outcome.end, End::Told {}) {
             print(&show::outcome(app, outcome, &self.look))?;
+            more_about(&outcome.end);
         }
         Ok(exit_code(&outcome.end))
+    }
+}
+
+fn more_about(end: &End) {
+    if matches!(end, End::Refused { .. } | End::Failed { .. }) {
+        super::more(advice::topic(end));
     }
 }
 

@@ -126,7 +126,7 @@ fn a_release_is_published_whole_and_the_floating_tag_moves_last() {
     let steps = doings(&jobs["publish"]);
     let places = order.map(|word| {
         let is_it = |step: &&str| if word == "./" { *step == word } else { step.contains(word) };
-        steps.iter().position(|step| is_it(step)).unwrap_or_else(|| panic!("{word} is missing: {steps:#?}"))
+        steps.iter().position(is_it).unwrap_or_else(|| panic!("{word} is missing: {steps:#?}"))
     });
     assert!(places.is_sorted() && places[4] + 1 == steps.len(), "{places:?} of {steps:#?}");
     for (name, job) in jobs.as_mapping().expect("jobs") {

@@ -144,8 +144,7 @@ impl Server {
     }
 
     fn of_user(user: &SystemUser) -> Self {
-        let app = user.name().strip_prefix(USER_PREFIX).expect("an application's user");
-        Self::still(app, Path::new(DOCKER))
+        Self::still(user.name().strip_prefix(USER_PREFIX).expect("an application's user"), Path::new(DOCKER))
     }
 
     fn initialized(mut self, user: &SystemUser, key: &ClientKey, wishes: &[&str]) -> (Self, String) {

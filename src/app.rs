@@ -185,19 +185,18 @@ async fn execute(
 /// A person's clone may be ahead of GitHub, and a person may have no login there: neither is a new repository.
 async fn is_pushed(order: &Order, run: &Run, forge: &GitHub) -> Result<(), Failure> {
     let Err(trouble) = forge.commit(&run.commit).await else { return Ok(()) };
-    let unknown = trouble.kind == TroubleKind::Rejected;
-    let mut failure = Failure::from(trouble);
-    if unknown {
-        failure.kind = Kind::Input;
-        failure.remedy =
-            "push the commit first; the order of versions is that of GitHub's commits".to_owned();
-    } else if failure.kind == Kind::Denied && order.github_token.is_none() {
-        failure.remedy = format!(
-            "GitHub shows {} to nobody without a login, or there is no such repository: set GH_TOKEN, or log in by `gh auth login`",
-            run.repository
-        );
-    }
-    Err(failure)
+    let (kind, remedy) = match trouble.kind {
+        TroubleKind::Rejected => (
+            Kind::Input,
+            "push the commit first; the order of versions is that of GitHub's commits".to_owned(),
+        ),
+        TroubleKind::Denied if order.github_token.is_none() => {
+            let remedy = "GitHub shows {} to nobody without a login, or there is no such repository: set GH_TOKEN, or log in by `gh auth login`";
+            (Kind::Denied, remedy.replace("{}", &run.repository))
+        }
+        _ => return Err(trouble.into()),
+    };
+    Err(Failure::new(kind, trouble.doing, trouble.why, remedy))
 }
 
 /// The default branch is asked for only where the event did not say it and something depends on it.

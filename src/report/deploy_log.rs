@@ -30,6 +30,7 @@ impl<W: Write> ServerLog<W> {
     }
 
     /// Draws the step that is under way in place of a line that says so.
+    #[must_use]
     pub fn on(mut self, screen: Screen) -> Self {
         self.screen = screen;
         self

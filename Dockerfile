@@ -2,6 +2,10 @@
 #
 #     docker build -t autotag-deploy .
 #
+# And the server's program, as a file: it is built here too, so that a release of both has one toolchain.
+#
+#     docker build --target receiver --output . .
+#
 # Needs BuildKit (the cache mounts). Written for amd64 and arm64: the build stage runs on the platform that
 # is asked for, so the program is always built for the stage's own machine.
 
@@ -10,12 +14,14 @@
 # one static program, built from locked crates; nothing of this image but its CA bundle goes along.
 ARG RUST_IMAGE=rust:1.95-bookworm
 
-FROM ${RUST_IMAGE} AS build
+FROM ${RUST_IMAGE} AS source
 WORKDIR /src
 # action.yml is part of the program: it answers `--help` from it.
 COPY Cargo.toml Cargo.lock action.yml ./
 COPY scripts/build-program scripts/
 COPY src src
+
+FROM source AS build
 # The version that the program reports; the action gives it with every release it builds.
 ARG VERSION
 # Crates and their compiled results outlive the layer in cache mounts, so a change of the source compiles
@@ -31,6 +37,15 @@ RUN mkdir -p /image/etc/ssl/certs \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
     && cp /autotag-deploy /image/ \
     && find /image -exec touch --date="@$SOURCE_DATE_EPOCH" {} +
+
+FROM source AS build-receiver
+ARG VERSION
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,id=autotag-deploy-target,target=/src/target,sharing=locked \
+    touch src/lib.rs src/bin/receiver.rs && scripts/build-program receiver /autotag-receiver
+
+FROM scratch AS receiver
+COPY --from=build-receiver /autotag-receiver /
 
 FROM scratch
 LABEL org.opencontainers.image.title="autotag-deploy" \

@@ -233,7 +233,7 @@ CONFIG
     registry=
     local deadline=$((SECONDS + 20))
     # With port 0 the kernel picks a free one and the log says which: no race for a port.
-    until registry=$(grep -om1 'listening on 127.0.0.1:[0-9]*' "$folder/log") &&
+    until registry=$(grep -som1 'listening on 127.0.0.1:[0-9]*' "$folder/log") &&
         registry=${registry#listening on } && curl -fsS "http://$registry/v2/" >/dev/null 2>&1; do
         if ! kill -0 "$registry_pid" 2>/dev/null || ((SECONDS >= deadline)); then
             tail -n 20 "$folder/log" >&2

@@ -12,12 +12,6 @@ use crate::inputs::run::Overrides;
 use crate::inputs::spec::{self, INPUTS, InputSpec};
 use crate::inputs::{Fault, Faults, Said};
 
-/// This program's version: what its image was released as, else the package's.
-pub const VERSION: &str = match option_env!("VERSION") {
-    Some(version) => version,
-    None => env!("CARGO_PKG_VERSION"),
-};
-
 /// What the arguments said.
 #[derive(Clone, Default)]
 pub struct Arguments {
@@ -85,7 +79,7 @@ fn taken(matches: &ArgMatches, said: &mut Said) -> Arguments {
 
 fn command() -> clap::Command {
     let mut command = clap::Command::new("autotag-deploy")
-        .version(VERSION)
+        .version(crate::VERSION)
         // `--version` is the input of that name.
         .disable_version_flag(true)
         .arg(

@@ -19,6 +19,12 @@
 //!
 //! The feature `action` builds the action's side, `receiver` the server's; they share types only.
 
+/// What both programs call their version: that of the release they were built for, else the package's.
+pub const VERSION: &str = match option_env!("VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 pub mod image;
 pub mod secret;
 pub mod version;

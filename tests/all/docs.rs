@@ -13,7 +13,7 @@ fn root() -> &'static Path {
 }
 
 #[track_caller]
-fn read(name: &str) -> String {
+pub fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -121,7 +121,7 @@ fn the_readmes_workflows_use_what_exists() {
 }
 
 /// The fenced blocks of a language.
-fn blocks(text: &str, language: &str) -> Vec<String> {
+pub fn blocks(text: &str, language: &str) -> Vec<String> {
     let start = format!("```{language}");
     let mut lines = text.lines();
     let mut blocks = Vec::new();
@@ -129,6 +129,35 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
         blocks.push(lines.by_ref().take_while(|line| *line != "```").collect::<Vec<_>>().join("\n"));
     }
     blocks
+}
+
+/// What the Marketplace refuses is seen only on the page where a release is listed there.
+#[test]
+fn action_yml_is_what_the_marketplace_takes() {
+    let file: Value = serde_yaml::from_str(&read("action.yml")).expect("action.yml is YAML");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    assert_eq!(text(&file["name"]), "autotag-deploy", "a new name is a new listing");
+    let description = text(&file["description"]).chars().count();
+    assert!((20..125).contains(&description), "the description has {description} characters");
+    for filled in [&file["author"], &file["branding"]["icon"], &file["branding"]["color"]] {
+        assert!(!text(filled).is_empty(), "author, icon or color is missing");
+    }
+    assert!(!root().join("action.yaml").exists() && root().join("README.md").exists());
+}
+
+/// `scripts/test-release-files` runs those of docs/install.md; a copy that differs is tested by nobody.
+#[test]
+fn the_lines_that_install_are_the_ones_that_are_tested() {
+    let tested = read("docs/install.md");
+    let installs =
+        |line: &&str| line.contains("/releases/latest/download") || line.contains("| sha256sum --check");
+    let known: Vec<&str> = tested.lines().filter(installs).map(str::trim).collect();
+    assert!(known.len() >= 4, "only {known:?} were found: does this test still see them?");
+    for (name, text) in documents() {
+        for line in text.lines().filter(installs).map(str::trim) {
+            assert!(known.contains(&line), "{name}: not as in docs/install.md: {line}");
+        }
+    }
 }
 
 // ---- the changelog ----
@@ -172,7 +201,7 @@ fn the_changelog_has_its_form() {
 // ---- links, files, tests, commands ----
 
 /// The project's files; what builds leave, and Git's own, are no part of it.
-fn files() -> Vec<PathBuf> {
+pub fn files() -> Vec<PathBuf> {
     fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         let entries =
             std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -192,7 +221,7 @@ fn files() -> Vec<PathBuf> {
 }
 
 /// Name relative to the root, and text.
-fn documents() -> Vec<(String, String)> {
+pub fn documents() -> Vec<(String, String)> {
     let documents = files().into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "md"));
     let documents =
         documents.map(|path| path.strip_prefix(root()).expect("below").to_string_lossy().into_owned());

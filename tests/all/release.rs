@@ -5,6 +5,7 @@
 mod claims;
 mod counterexamples;
 mod outcomes;
+mod own;
 mod races;
 mod resume;
 mod review;

@@ -1,7 +1,10 @@
 //! What comes into the programs from outside: locked, from one place, by one way of building.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use serde_yaml::Value;
 
 /// Cargo's commands that resolve dependencies, and so could change what is built. (cargo-cyclonedx knows no
 /// `--locked`; `scripts/sbom` compares the lock file afterwards.)
@@ -55,10 +58,10 @@ fn the_rule_sees_what_it_forbids() {
 #[test]
 fn what_ships_is_built_by_one_script() {
     let dockerfile = std::fs::read_to_string(root().join("Dockerfile")).expect("Dockerfile");
-    assert!(
-        dockerfile.contains("scripts/build-program action"),
-        "the image's program is built by the script"
-    );
+    for program in ["action", "receiver"] {
+        let built = dockerfile.contains(&format!("scripts/build-program {program} "));
+        assert!(built, "the script builds the {program}");
+    }
     assert!(!dockerfile.contains("cargo build"), "and by nothing else");
 }
 
@@ -77,6 +80,82 @@ fn no_edge_of_the_tree_leads_to_a_second_tls_stack() {
             assert!(!tree.iter().any(|name| name == banned), "{banned} is in the tree of {features}");
         }
     }
+}
+
+// ---- release.yml ----
+
+fn release_workflow() -> Value {
+    let text = std::fs::read_to_string(root().join(".github/workflows/release.yml")).expect("release.yml");
+    serde_yaml::from_str(&text).expect("release.yml is YAML")
+}
+
+/// What a job does, in order: its shell, and the actions that it uses.
+fn doings(job: &Value) -> Vec<&str> {
+    let steps = job["steps"].as_sequence().into_iter().flatten();
+    steps.map(|step| step["run"].as_str().or(step["uses"].as_str()).expect("run or uses")).collect()
+}
+
+/// All jobs that this one waits for.
+fn behind<'a>(jobs: &'a Value, name: &str) -> BTreeSet<&'a str> {
+    let needs = &jobs[name]["needs"];
+    let direct = needs.as_sequence().into_iter().flatten().chain(needs.is_string().then_some(needs));
+    let mut found = BTreeSet::new();
+    for name in direct.map(|name| name.as_str().expect("a name")) {
+        found.insert(name);
+        found.extend(behind(jobs, name));
+    }
+    found
+}
+
+/// A release that lacks its files is seen by nobody, and no floating tag comes to it.
+#[test]
+fn a_release_is_published_whole_and_the_floating_tag_moves_last() {
+    let workflow = release_workflow();
+    let jobs = &workflow["jobs"];
+    let before = behind(jobs, "publish");
+    for needed in ["look", "files", "materials", "checksums", "release"] {
+        assert!(before.contains(needed), "publish does not wait for {needed}: {before:?}");
+    }
+    assert!(behind(jobs, "release").contains("checksums"), "a version is claimed before its files are there");
+    let draft =
+        jobs["release"]["steps"].as_sequence().expect("steps").iter().find(|step| step["uses"] == "./");
+    assert_eq!(draft.expect("the action")["with"]["release-draft"], "true");
+
+    let order =
+        ["pin-image --check", "actions/download-artifact@", "release-files publish", "./", "move-major-tag"];
+    let steps = doings(&jobs["publish"]);
+    let places = order.map(|word| {
+        let is_it = |step: &&str| if word == "./" { *step == word } else { step.contains(word) };
+        steps.iter().position(|step| is_it(&step)).unwrap_or_else(|| panic!("{word} is missing: {steps:#?}"))
+    });
+    assert!(places.is_sorted() && places[4] + 1 == steps.len(), "{places:?} of {steps:#?}");
+    for (name, job) in jobs.as_mapping().expect("jobs") {
+        let moves = doings(job)
+            .iter()
+            .any(|step| step.contains("move-major-tag") || step.contains("release-files publish"));
+        assert!(!moves || name == "publish", "{name:?} publishes or moves the floating tag");
+    }
+}
+
+/// A crate's build script could do what its job may do.
+#[test]
+fn what_compiles_cannot_write_to_the_repository_or_sign() {
+    let workflow = release_workflow();
+    let compiles =
+        ["scripts/reproduce", "release-image push", "release-files make", "scripts/sbom", "cargo "];
+    let (mut compiling, mut writing) = (0, 0);
+    for (name, job) in workflow["jobs"].as_mapping().expect("jobs") {
+        let may = |what: &str| job["permissions"][what] == "write";
+        let compiled = doings(job).iter().any(|step| compiles.iter().any(|word| step.contains(word)));
+        let trusted = may("contents") || may("actions") || may("id-token");
+        assert!(!(compiled && trusted), "{name:?} compiles, and may write or sign");
+        compiling += usize::from(compiled);
+        writing += usize::from(trusted);
+    }
+    assert!(
+        compiling >= 4 && writing >= 5,
+        "{compiling} jobs compile and {writing} write: does this test still see them?"
+    );
 }
 
 fn crates_of(arguments: &[&str]) -> Vec<String> {

@@ -9,6 +9,7 @@
     reason = "each test takes what it needs; the demo's program shares a part"
 )]
 
+pub mod act;
 pub mod app_image;
 pub mod app_process;
 pub mod busybox_image;

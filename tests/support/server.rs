@@ -125,19 +125,40 @@ impl Server {
     /// Set up by the receiver's own `init`, for a key that logs in as this user of the machine. Gives also
     /// the options of the key's line, as `init` wrote them for sshd.
     pub fn set_up(user: &SystemUser, key: &ClientKey, image: &ImageName) -> (Self, String) {
+        let server = Self::of_user(user);
+        let (image, port) = (image.to_string(), APP_PORT.to_string());
+        let listen = format!("127.0.0.1:{}", server.port);
+        let wishes = ["--image", &image, "--port", &port, "--listen", &listen, "--health", "/healthz"];
+        server.initialized(user, key, &wishes)
+    }
+
+    /// The same where the owner has written the app file already, for the port that it is given.
+    pub fn set_up_with(
+        user: &SystemUser,
+        key: &ClientKey,
+        app_file: impl FnOnce(u16) -> String,
+    ) -> (Self, String) {
+        let server = Self::of_user(user);
+        std::fs::write(server.layout.app_file(&server.app), app_file(server.port)).expect("the app file");
+        server.initialized(user, key, &[])
+    }
+
+    fn of_user(user: &SystemUser) -> Self {
         let app = user.name().strip_prefix(USER_PREFIX).expect("an application's user");
-        let mut server = Self::still(app, Path::new(DOCKER));
-        let root = server.folder.path().to_owned();
+        Self::still(app, Path::new(DOCKER))
+    }
+
+    fn initialized(mut self, user: &SystemUser, key: &ClientKey, wishes: &[&str]) -> (Self, String) {
+        let root = self.folder.path().to_owned();
         for file in ["shadow", "gshadow"] {
             std::fs::write(root.join("etc").join(file), "").expect(file);
         }
         std::fs::copy("/etc/login.defs", root.join("etc/login.defs")).expect("login.defs");
-        let listen = format!("127.0.0.1:{}", server.port);
         let output = Command::new(receiver())
             .arg("--root")
             .arg(&root)
-            .args(["init", app, "--image", &image.to_string(), "--port", &APP_PORT.to_string()])
-            .args(["--listen", &listen, "--health", "/healthz", "--key", key.public.trim()])
+            .args(["init", self.app.as_str(), "--key", key.public.trim()])
+            .args(wishes)
             .output()
             .expect("init");
         let said = [output.stdout, output.stderr].concat();
@@ -156,14 +177,13 @@ impl Server {
             });
             std::fs::write(path, changed.collect::<String>()).expect("a file");
         };
-        lines(&server.layout.passwd(), user.name(), &uid);
-        lines(&server.layout.group(), GROUP, &gid);
-        let line =
-            std::fs::read_to_string(server.layout.authorized_keys(&server.app)).expect("the key's line");
+        lines(&self.layout.passwd(), user.name(), &uid);
+        lines(&self.layout.group(), GROUP, &gid);
+        let line = std::fs::read_to_string(self.layout.authorized_keys(&self.app)).expect("the key's line");
         let options = line.split(" ssh-").next().expect("options").to_owned();
-        server.start_proxy();
-        server.start_serve();
-        (server, options)
+        self.start_proxy();
+        self.start_serve();
+        (self, options)
     }
 
     /// A folder with what is needed in it, and no process.

@@ -243,7 +243,12 @@ impl SystemUser {
     pub fn create(start: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::SeqCst);
-        let name = format!("autotag-{start}-{}-{count}", std::process::id());
+        Self::create_for(&format!("{start}-{}-{count}", std::process::id()))
+    }
+
+    /// The user of this application, which no other test has.
+    pub fn create_for(app: &str) -> Self {
+        let name = format!("autotag-{app}");
         // A field of `!`, which useradd writes by itself, means locked: sshd refuses keys, too.
         let arguments = ["--system", "--no-create-home", "--shell", "/bin/sh", "--password", "*", &name];
         user_tool("useradd", &arguments);

@@ -14,7 +14,7 @@ const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  failed: it was begun and 
 /// All of it.
 pub(super) fn command() -> Command {
     Command::new("autotag-receiver")
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(crate::VERSION)
         .about("The server's side of autotag-deploy")
         .after_help(EXIT_CODES)
         .subcommand_required(true)

@@ -17,6 +17,8 @@
 #[cfg(test)]
 mod model;
 mod script;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 

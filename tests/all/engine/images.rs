@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{LABEL, Stage, docker, unique};
 use crate::support::registry::Auth;
+use crate::support::tiny_image::TinyImage;
 
 /// In plain base64 its login has `+` and `/`, which the Engine would not read.
 const PASSWORD: &str = "??>>~~ÿÿ-secret";
@@ -36,6 +37,23 @@ async fn a_pulled_image_is_known_by_its_digest() {
     assert_eq!(stage.engine.image(&other, &stage.digest).await, Ok(None));
     assert_eq!(stage.engine.images(&other).await, Ok(Vec::new()));
     assert_eq!(stage.engine.image(&stage.name, &Digest::of(b"none")).await, Ok(None));
+}
+
+/// An image for several platforms is deployed by its index's digest, as this project's own is released.
+#[tokio::test]
+async fn an_index_is_pulled_as_this_machines_image_and_known_by_its_own_digest() {
+    let stage = Stage::new(&Auth::None, json!({}));
+    let unique = stage.digest.as_str();
+    let of = |name| TinyImage::of_architecture(name, &[("a.b", name), (LABEL, "1"), ("unique", unique)]);
+    let index = TinyImage::index(vec![("arm64", of("arm64")), ("amd64", of("amd64"))]);
+    let digest = stage.registry.put("org/app", "both", &index);
+    stage.engine.pull(&stage.name, &digest, None).await.expect("pulled");
+    let image = stage.engine.image(&stage.name, &digest).await.expect("an answer").expect("an image");
+    let own = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    assert_eq!(image.labels.get("a.b").map(String::as_str), Some(own));
+    assert_eq!(image.digests, [(stage.name.clone(), digest.clone())]);
+    assert_eq!(stage.engine.remove_image(&stage.name, &digest).await, Ok(true));
+    assert_eq!(stage.engine.image(&stage.name, &digest).await, Ok(None));
 }
 
 #[tokio::test]

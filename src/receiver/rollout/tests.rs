@@ -1,0 +1,53 @@
+//! What the whole graph (`model`) does not tell apart: each ends well, and one of them does too much.
+
+use super::*;
+use crate::receiver::state::Order;
+use crate::receiver::testing;
+
+fn begun(order: Order) -> Rollout {
+    let new = Release { order, ..testing::release("1.1.0") };
+    Rollout::begin(testing::steady("1.0.0"), new).expect("steady")
+}
+
+#[test]
+fn a_container_whose_id_nobody_knows_was_not_made() {
+    let mut rollout = begun(Order::StartFirst);
+    while !matches!(rollout.step(), Step::Create(_)) {
+        rollout = rollout.next(Event::Done);
+    }
+    let mut rollout = rollout.next(Event::Done);
+    assert!(matches!(rollout.step(), Step::Discard(_)), "{:?}", rollout.step());
+    let ending = loop {
+        match rollout.step() {
+            Step::End(ending) => break ending,
+            _ => rollout = rollout.next(Event::Done),
+        }
+    };
+    let Verdict::Failed(_, failure) = ending.verdict else { panic!("{ending:?}") };
+    assert_eq!((failure.step, failure.why.as_str()), (Milestone::Create, "the container's id is not known"));
+}
+
+/// A container that was never stopped is not started and not switched to: that would touch what serves.
+#[test]
+fn backing_out_starts_the_old_one_only_where_it_was_stopped() {
+    use Milestone::{Create, Health, Pull, Start};
+    let state = testing::steady("1.0.0");
+    for (order, with_old, step, restored) in [
+        (Order::StopFirst, true, Health, true),
+        (Order::StopFirst, true, Start, true),
+        (Order::StopFirst, true, Pull, false),
+        (Order::StopFirst, true, Create, false),
+        (Order::StopFirst, false, Health, false),
+        (Order::StartFirst, true, Health, false),
+        (Order::StartFirst, true, Pull, false),
+        (Order::StartFirst, false, Health, false),
+    ] {
+        let new = Release { order, ..testing::release("1.1.0") };
+        let active = state.active().cloned().filter(|_| with_old);
+        let failure = Failure { step, why: "it does".to_owned() };
+        let script = script::back_out(&state, active, &new, &failure);
+        let found =
+            script.iter().any(|act| matches!(act.step, Step::Start(_) | Step::Switch(_) | Step::Hold));
+        assert_eq!(found, restored, "{order:?}, an old one: {with_old}, {step:?} failed: {script:?}");
+    }
+}

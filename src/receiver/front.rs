@@ -88,6 +88,16 @@ impl Front {
         Ok(())
     }
 
+    /// Opens an application's address before its first deployment, with nobody behind it: requests wait up to
+    /// the proxy's limit, where they would wait for ever in the queue of a socket that systemd opened.
+    pub async fn open(&self, app: &AppName, traffic: &Traffic) -> Result<(), String> {
+        let told = self.told.lock().await;
+        match route(app, traffic) {
+            Some(route) if !told.contains_key(app) => self.tell_route(&route).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Lets requests wait, up to the proxy's limit.
     pub async fn hold(&self, app: &AppName) -> Result<(), String> {
         let mut told = self.told.lock().await;

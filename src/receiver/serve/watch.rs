@@ -10,7 +10,10 @@ use tokio::net::UnixStream;
 use super::{Server, apps, change};
 use crate::deploy::protocol::AppName;
 use crate::proxy::admin::Command;
+use crate::receiver::app_file::Traffic;
 use crate::receiver::container;
+use crate::receiver::settings::{Settings, Variables};
+use crate::receiver::state::Store;
 use crate::world::clock;
 use crate::world::engine::{ContainerEvent, Engine, Events as _};
 
@@ -125,9 +128,35 @@ async fn proxy<E: Engine>(server: &Arc<Server<E>>) {
             if let Err(why) = server.front.tell_all(&server.engine).await {
                 tracing::warn!("the proxy could not be told everything: {why}");
             }
+            open_new(server).await;
             let _ = until_closed(stream).await;
         }
         clock::sleep(PROXY_PAUSE).await;
+    }
+}
+
+/// Opens the addresses of applications that were never deployed. One that two app files name is left to the
+/// one that is deployed first.
+async fn open_new<E: Engine>(server: &Server<E>) {
+    // What is wrong with the files is told to whoever deploys.
+    let all = apps(&server.layout).unwrap_or_default().into_iter();
+    let read = |app: AppName| {
+        let settings = Settings::today(&server.layout, &app, Variables::new()).ok()?;
+        Some((app, settings.file.traffic))
+    };
+    let all: Vec<(AppName, Traffic)> = all.filter_map(read).collect();
+    for (app, traffic) in &all {
+        let Traffic::Proxied { listen, .. } = traffic else { continue };
+        let named =
+            |other: &Traffic| matches!(other, Traffic::Proxied { listen: other, .. } if other == listen);
+        let alone = all.iter().filter(|(_, other)| named(other)).count() == 1;
+        let store = Store::new(&server.layout.state(app), app.clone());
+        if alone
+            && store.load().is_ok_and(|state| state.is_new())
+            && let Err(why) = server.front.open(app, traffic).await
+        {
+            tracing::warn!(%app, "its address could not be opened: {why}");
+        }
     }
 }
 

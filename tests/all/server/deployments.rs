@@ -14,6 +14,18 @@ fn milestones(answers: &[Answer]) -> Vec<Milestone> {
 }
 
 #[test]
+fn before_the_first_deployment_a_request_is_answered_that_nobody_serves() {
+    let mut server = Server::start();
+    server.app_file(&"ghcr.io/org/app".parse().expect("a name"), "");
+    // As by `init`, which starts the proxy when the app file is there.
+    server.kill_proxy();
+    server.start_proxy();
+    let front = ("127.0.0.1", server.port);
+    server.until("the front door is open", || std::net::TcpStream::connect(front).is_ok());
+    assert_eq!(server.get("/").0, 503);
+}
+
+#[test]
 fn from_the_first_deployment_to_a_rollback() {
     let images = Images::start();
     let server = Server::start();

@@ -55,7 +55,7 @@ impl Served {
     fn with_line(&self, field: &str, line: &str) -> String {
         let before = std::fs::read_to_string(self.file()).expect("the app file");
         let rest = before.lines().filter(|other| !other.starts_with(field));
-        let text = rest.map(|line| format!("{line}\n")).collect::<String>() + line + "\n";
+        let text = rest.chain([line]).fold(String::new(), |text, line| text + line + "\n");
         std::fs::write(self.file(), text).expect("the app file");
         before
     }

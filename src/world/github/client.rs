@@ -386,8 +386,8 @@ fn with_remedy(trouble: Trouble, status: StatusCode, words: &str) -> Trouble {
     }
     let (remedy, topic) = match status.as_u16() {
         401 => (
-            "leave `github-token` out, and the job's own token is used; or renew the token in the secret that is \
-             passed there (a pull request from a fork gets no secrets)",
+            "`github-token` is missing, wrong or has expired: leave the input out, so that the job's own token is \
+             used, or renew the secret that is passed there (a pull request from a fork gets none)",
             Topic::TokenRefused,
         ),
         403 if words.contains("not accessible by") => (ALLOW_WRITING, Topic::MayNotWrite),

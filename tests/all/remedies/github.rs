@@ -172,7 +172,7 @@ impl Untrusted {
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes"])
             .args([
                 "-subj",
-                "/CN=localhost",
+                "/CN=signed by nobody",
                 "-addext",
                 "subjectAltName=IP:127.0.0.1",
                 "-addext",

@@ -88,7 +88,12 @@ impl Laptop {
 
     /// One more commit; the double takes it when it is next asked, as after a push.
     pub fn commit(&self) -> ObjectId {
-        let message = ["commit", "--quiet", "--allow-empty", "--message", "feat: something"];
+        self.commit_as("feat: something")
+    }
+
+    /// Likewise, under this title.
+    pub fn commit_as(&self, title: &str) -> ObjectId {
+        let message = ["commit", "--quiet", "--allow-empty", "--message", title];
         self.git(&[&["-c", "user.name=me", "-c", "user.email=me@example.com"][..], &message].concat());
         self.head()
     }

@@ -58,21 +58,31 @@ fn a_clone_is_enough_however_it_was_made() {
     }
 }
 
-/// Where this fails, the left side is what the README should show.
+/// As `scripts/walk` does: each line that the README shows is the beginning of one that is printed, in this order,
+/// whatever the versions are; `...` stands for anything.
 #[test]
 fn the_readme_shows_what_a_plan_prints() {
     let (laptop, registry) = with_registry(&Auth::None);
     let laptop = laptop.logged_in().with("NO_COLOR", "1");
-    laptop.git(&["tag", "v1.4.2"]);
-    registry.put("org/app", "1.4.2", &TinyImage::labelled(&[]));
-    laptop.commit();
+    laptop.git(&["tag", "v0.0.7"]);
+    registry.put("org/app", "0.0.7", &TinyImage::labelled(&[]));
+    laptop.commit_as("Sell more");
     let printed = laptop.on_terminal("$PROGRAM plan --bump auto").ended(0).replace('\r', "");
-    let shown = printed.replace(&registry.image("org/app").to_string(), "ghcr.io/org/app");
+    let printed = printed.replace(&registry.image("org/app").to_string(), "ghcr.io/org/app");
     let readme =
         std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
     let block =
         readme.split("$ autotag-deploy plan --bump auto\n").nth(1).and_then(|rest| rest.split("```").next());
-    assert_eq!(shown, block.expect("a block that shows it"));
+    let shown = block.expect("a block that shows it").lines().filter(|line| *line != "...");
+    let (mut lines, mut seen) = (printed.lines(), 0);
+    for line in shown {
+        assert!(
+            lines.any(|it| it.starts_with(line)),
+            "README.md shows {line:?}, and this is printed:\n{printed}"
+        );
+        seen += 1;
+    }
+    assert!(seen > 4, "the README shows {seen} lines of a plan");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use crate::report::commands::{self, Level, annotation, defused};
 use crate::report::deploy_log::ServerLog;
 use crate::report::outputs::{self, Outputs};
 use crate::report::progress::Progress;
-use crate::report::{log, plan, servers, summary};
+use crate::report::{log, plan, servers, stages, summary};
 use crate::secret::Credentials;
 use crate::world::docker::Docker;
 use crate::world::github::{Access, GitHub};
@@ -229,13 +229,13 @@ impl Console<'_> {
             let outputs = Outputs::of(ending, order);
             return self.tell_failure(failure, progress, (&outputs, Some(deployment)));
         }
-        let timings = progress.timings();
+        let stages = stages::table(&progress.intents(), &progress.timings(), None);
         let text = match ending {
-            Ending::Released(released) => summary::released(order, run, released, &timings),
-            Ending::Superseded(superseded) => summary::superseded(order, run, superseded, &timings),
-            Ending::Planned(planned) => summary::planned(order, planned, &timings),
+            Ending::Released(released) => summary::released(order, run, released, &stages),
+            Ending::Superseded(superseded) => summary::superseded(order, run, superseded, &stages),
+            Ending::Planned(planned) => summary::planned(order, planned, &stages),
             Ending::Deployed(deployment) | Ending::RolledBack(deployment) => {
-                summary::deployed(deployment, &timings)
+                summary::deployed(deployment, &stages)
             }
             Ending::Told(answers) => servers::status_summary(answers),
         };
@@ -328,12 +328,13 @@ impl Console<'_> {
         let timings = progress.timings();
         let stage = progress.current().or_else(|| timings.last().map(|timing| timing.stage));
         let text = failure_text(failure, &done);
+        let stages = stages::table(&progress.intents(), &timings, stage);
         if self.environment.in_actions() {
             print_line(&annotation(Level::Error, failure.kind.heading(), &text));
         } else {
             tracing::error!("{}: {text}", failure.kind.heading());
         }
-        self.write_files(outputs, &summary::failed(failure, stage, &done, deployment, &timings));
+        self.write_files(outputs, &summary::failed(failure, &done, deployment, &stages));
         failure.kind.exit_code()
     }
 

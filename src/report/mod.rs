@@ -8,4 +8,5 @@ pub mod outputs;
 pub mod plan;
 pub mod progress;
 pub mod servers;
+pub mod stages;
 pub mod summary;

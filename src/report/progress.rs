@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::world::clock::Stopwatch;
 
+/// A stage, and whether this run was asked for it.
+pub type Intent = (&'static str, bool);
+
 /// One stage of the transaction, as it was run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
@@ -25,6 +28,7 @@ pub struct Progress {
 
 #[derive(Debug, Default)]
 struct Inner {
+    intents: Vec<Intent>,
     timings: Vec<Timing>,
     current: Option<&'static str>,
     done: Vec<String>,
@@ -34,6 +38,16 @@ impl Progress {
     /// Begins now.
     pub fn start() -> Self {
         Self { stopwatch: Stopwatch::start(), inner: Mutex::default() }
+    }
+
+    /// Notes which stages there are, and which of them this run was asked for.
+    pub fn intends(&self, intents: Vec<Intent>) {
+        self.change(|inner| inner.intents = intents);
+    }
+
+    /// What was noted by [`Self::intends`]; nothing before the pipeline begins.
+    pub fn intents(&self) -> Vec<Intent> {
+        self.read(|inner| inner.intents.clone())
     }
 
     /// Runs one stage and notes its time, also where it fails.

@@ -5,7 +5,6 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
-use super::progress::Timing;
 use super::{plan, servers};
 use crate::failure::Failure;
 use crate::inputs::order::Order;
@@ -29,39 +28,47 @@ pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(b"\n")
 }
 
-/// A release, or one that was gone on with.
-pub fn released(order: &Order, run: &Run, released: &Released, timings: &[Timing]) -> String {
+/// A release, or one that was gone on with. The stages are a table of [`super::stages`].
+pub fn released(order: &Order, run: &Run, released: &Released, stages: &str) -> String {
     let claim = &released.known.claim;
     let tag = order.wish.prefix.tag_of(&claim.version);
     let word = if released.resumed { "Resumed" } else { "Released" };
-    let mut text = match &released.release {
-        Some(release) => format!("## {word} [{tag}]({})\n\n", release.html_url),
-        None => format!("## {word} {tag}\n\n"),
+    let what = match &released.release {
+        Some(release) => format!("[{tag}]({})", release.html_url),
+        None => tag,
     };
-    let _ = writeln!(text, "{}\n", escaped(&released.reason));
-    let _ = writeln!(text, "| | |\n|---|---|");
-    let _ = writeln!(text, "| Image | `{}:{}` |", claim.image, claim.version);
+    let deployed = match &released.deployment {
+        Some(deployment) if deployment.deployed() => ", and it serves",
+        Some(_) => ", not deployed: something newer is live",
+        None => "",
+    };
+    let mut text = format!("## {GOOD} {word} {what}{deployed}\n\n{}\n\n", escaped(&released.reason));
+    let _ = writeln!(text, "| Image | `{}:{}` |\n|---|---|", claim.image, claim.version);
     let _ = writeln!(text, "| Digest | `{}` |", claim.digest);
     let _ = writeln!(text, "| `latest` | {} |", latest_words(released.latest.as_ref()));
-    if let Some(sha_tag) = &released.sha_tag {
-        let _ = writeln!(text, "| Held by | `{sha_tag}` |");
-    }
-    let _ = writeln!(text, "| Commit | {} |", commit_link(run));
-    let _ = writeln!(text, "| Previous version | {} |", previous(order, run, released));
-    let _ = writeln!(text, "\n```sh\ndocker pull {}\n```\n", claim.image.with_digest(&claim.digest));
+    let _ = writeln!(text, "| Commit | {}, {} |\n", commit_link(run), since(order, run, released));
     if let Some(deployment) = &released.deployment {
         text.push_str(&servers::section(deployment));
     }
-    text + &gantt(timings)
+    text.push_str(stages);
+    let by_digest = claim.image.with_digest(&claim.digest);
+    let mut more = format!("```sh\ndocker pull {by_digest}\n```\n");
+    if let Some(sha_tag) = &released.sha_tag {
+        let _ = writeln!(more, "\nIts tag in the registry, besides the version: `{sha_tag}`");
+    }
+    text + &folded("Pull this very image", &more)
 }
 
-fn previous(order: &Order, run: &Run, released: &Released) -> String {
+fn since(order: &Order, run: &Run, released: &Released) -> String {
     let claim = &released.known.claim;
     match &claim.after {
-        None => "none".to_owned(),
+        None => "the first version".to_owned(),
         Some(before) => {
             let (from, to) = (order.wish.prefix.tag_of(before), order.wish.prefix.tag_of(&claim.version));
-            format!("[{before}]({}/{}/compare/{from}...{to})", run.server_url, run.repository)
+            format!(
+                "[what changed since {before}]({}/{}/compare/{from}...{to})",
+                run.server_url, run.repository
+            )
         }
     }
 }
@@ -83,11 +90,11 @@ fn commit_link(run: &Run) -> String {
 }
 
 /// A commit that came too late.
-pub fn superseded(order: &Order, run: &Run, superseded: &Superseded, timings: &[Timing]) -> String {
+pub fn superseded(order: &Order, run: &Run, superseded: &Superseded, stages: &str) -> String {
     let by = &superseded.by.claim;
     let tag = order.wish.prefix.tag_of(&by.version);
     let mut text = format!(
-        "## Superseded by [{tag}]({server}/{repository}/tree/{tag})\n\nA newer commit, [`{short}`]({server}/{repository}/commit/{commit}), contains {own} and has the version {tag}. Nothing was published for this one. If the release {tag} is missing, its own run was cut off: run that one again.\n\n",
+        "## Superseded by [{tag}]({server}/{repository}/tree/{tag})\n\nThe newer commit [`{short}`]({server}/{repository}/commit/{commit}) contains {own} and has the version {tag}: this merge goes out with it. Nothing was released for this one, and nothing is to be done.\n\n",
         server = run.server_url,
         repository = run.repository,
         short = by.commit.short(),
@@ -99,61 +106,97 @@ pub fn superseded(order: &Order, run: &Run, superseded: &Superseded, timings: &[
             let _ = writeln!(text, "- Published {version}, which its own run had left.");
         }
     }
-    let _ = writeln!(text, "- `latest`: {}\n", latest_words(superseded.latest.as_ref()));
-    text + &gantt(timings)
+    let _ = writeln!(text, "- `latest` {}", latest_words(superseded.latest.as_ref()));
+    let _ =
+        writeln!(text, "- If the release {tag} is missing, its own run was cut off: run that one again.\n");
+    text + stages
 }
 
 /// A deployment of a version that was published before, or a rollback.
-pub fn deployed(deployment: &Deployment, timings: &[Timing]) -> String {
+pub fn deployed(deployment: &Deployment, stages: &str) -> String {
     let running = deployment.tour.running().map(|running| running.version.to_string());
     let heading = match (&deployment.release, deployment.tour.superseded(), running) {
         (Some(release), Some(_), _) => {
             format!("Not deployed: something newer than {} is live", release.version)
         }
-        (Some(release), None, _) => format!("Deployed {}", release.version),
-        (None, None, Some(version)) => format!("Rolled back to {version}"),
-        (None, ..) => "Rolled back".to_owned(),
+        (Some(release), None, _) => format!("{GOOD} Deployed {}", release.version),
+        (None, None, Some(version)) => format!("{GOOD} Rolled back to {version}"),
+        (None, ..) => format!("{GOOD} Rolled back"),
     };
-    format!("## {heading}\n\n{}{}", servers::section(deployment), gantt(timings))
+    format!("## {heading}\n\n{}{stages}", servers::section(deployment))
 }
 
 /// A plan that was not carried out.
-pub fn planned(order: &Order, planned: &Planned, timings: &[Timing]) -> String {
-    let mut text = format!("## Planned: {}\n\n| | |\n|---|---|\n", escaped(&plan::sentence(&planned.plan)));
-    for (name, value) in plan::rows(order, planned).iter().skip(1) {
-        let _ = writeln!(text, "| {name} | {} |", escaped(value));
+pub fn planned(order: &Order, planned: &Planned, stages: &str) -> String {
+    let mut text = format!("## Planned: {}\n\n", escaped(&plan::sentence(&planned.plan)));
+    let built = if planned.built.is_some() { "The image was built. " } else { "" };
+    let _ = writeln!(text, "{built}Nothing was published: {}.\n", escaped(&planned.why));
+    let rows = plan::rows(order, planned);
+    let mut head = "|---|---|\n";
+    for (name, value) in rows.iter().filter(|(name, _)| !["Plan", "Published"].contains(name)) {
+        let _ = write!(text, "| {name} | {} |\n{}", escaped(value), std::mem::take(&mut head));
     }
     let json = serde_json::to_string_pretty(&plan::json(order, planned)).unwrap_or_default();
-    let _ =
-        writeln!(text, "\n<details><summary>As JSON</summary>\n\n{}\n</details>\n", fenced("json", &json));
-    text + &gantt(timings)
+    text.push('\n');
+    text + stages + &folded("As JSON", &fenced("json", &json))
 }
 
-/// A failure: what, why, what is done, what to do.
-pub fn failed(
-    failure: &Failure,
-    stage: Option<&str>,
-    done: &[String],
-    deployment: Option<&Deployment>,
-    timings: &[Timing],
-) -> String {
-    let stage = stage.map_or(String::new(), |stage| format!(" in the stage *{stage}*"));
-    let mut text = format!("## {}{stage}\n\n**{}**\n\n", failure.kind.heading(), escaped(&failure.what));
-    text.push_str(&fenced("", &failure.why));
+/// A failure: what, why, what to do, how far the run came.
+pub fn failed(failure: &Failure, done: &[String], deployment: Option<&Deployment>, stages: &str) -> String {
+    let mut text = format!("## {BAD} {}: {}\n\n", failure.kind.heading(), escaped(&failure.what));
+    let (short, whole) = (excerpt(&failure.why), fenced("", &failure.why));
+    text.push_str(&short.as_deref().map_or(whole.clone(), |short| fenced("", short)));
     let _ = writeln!(text, "\n**What to do:** {}\n", escaped(&failure.remedy));
+    text.push_str(stages);
     if done.is_empty() {
         text.push_str("Nothing had been changed.\n\n");
     } else {
-        text.push_str("**What is done already**\n\n");
+        text.push_str("Done already, and a new run of the job goes on from there:\n\n");
         for fact in done {
             let _ = writeln!(text, "- {}", escaped(fact));
         }
-        text.push_str("\nRunning the job again goes on from there.\n\n");
+        text.push('\n');
     }
     if let Some(deployment) = deployment {
         text.push_str(&servers::section(deployment));
     }
-    text + &gantt(timings)
+    if short.is_some() {
+        text.push_str(&folded("The whole message", &whole));
+    }
+    text
+}
+
+pub(super) const GOOD: &str = ":white_check_mark:";
+pub(super) const BAD: &str = ":x:";
+
+/// What fits a screen beside the rest, where the whole does not: a message begins with what failed, and the
+/// end of a program's output says why. `None`: it is short.
+fn excerpt(text: &str) -> Option<String> {
+    const LINES: usize = 14;
+    const FIRST: usize = 4;
+    const LAST: usize = 8;
+    const WIDTH: usize = 400;
+    let mut cut = false;
+    let mut narrow = |line: &str| {
+        let kept: String = line.chars().take(WIDTH).collect();
+        if kept.len() == line.len() {
+            return kept;
+        }
+        cut = true;
+        kept + "\u{2026}"
+    };
+    let lines: Vec<String> = text.lines().map(&mut narrow).collect();
+    if lines.len() > LINES {
+        let left_out = format!("[{} more lines: see below]", lines.len() - FIRST - LAST);
+        let (first, last) = (&lines[..FIRST], &lines[lines.len() - LAST..]);
+        return Some([first, &[left_out], last].concat().join("\n"));
+    }
+    cut.then(|| lines.join("\n"))
+}
+
+/// A part that is shown when somebody asks for it.
+fn folded(title: &str, text: &str) -> String {
+    format!("<details><summary>{title}</summary>\n\n{text}\n</details>\n\n")
 }
 
 /// Text of others as a code block, in a fence longer than any in it.
@@ -184,28 +227,10 @@ pub(super) fn escaped(text: &str) -> String {
     safe
 }
 
-/// Where the time went. Stages of the same name (a lost race plans twice) are drawn one by one.
-fn gantt(timings: &[Timing]) -> String {
-    if timings.is_empty() {
-        return String::new();
-    }
-    let mut text = String::from(
-        "```mermaid\ngantt\n    title Where the time went (seconds)\n    dateFormat x\n    axisFormat %M:%S\n",
-    );
-    for timing in timings {
-        let start = timing.start.as_millis();
-        // Mermaid draws nothing for a bar without length.
-        let end = start + timing.took.as_millis().max(1);
-        let _ = writeln!(text, "    {} ({:.1} s) :{start}, {end}", timing.stage, timing.took.as_secs_f64());
-    }
-    text + "```\n"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::failure::Kind;
-    use std::time::Duration;
 
     #[test]
     fn what_others_wrote_stays_text() {
@@ -216,7 +241,19 @@ mod tests {
     #[test]
     fn a_failure_says_what_is_done_and_what_to_do() {
         let failure = Failure::new(Kind::Denied, "claiming v1.2.3", "no\n```\nreally", "ask");
-        let timings = [Timing { stage: "plan", start: Duration::ZERO, took: Duration::from_millis(1250) }];
-        insta::assert_snapshot!(failed(&failure, Some("claim"), &["pushed x".to_owned()], None, &timings));
+        insta::assert_snapshot!(failed(&failure, &["pushed x".to_owned()], None, "| the stages |\n\n"));
+    }
+
+    #[test]
+    fn a_long_message_leaves_room_for_what_to_do() {
+        let lines: Vec<String> = (1..=200).map(|number| format!("line {number}")).collect();
+        let failure = Failure::new(Kind::Build, "building", lines.join("\n"), "mend it");
+        let text = failed(&failure, &[], None, "| the stages |\n\n");
+        let (screen, folded) = text.split_once("<details>").expect("a folded part");
+        assert!(screen.lines().count() < 30 && screen.contains("**What to do:** mend it"), "{screen}");
+        assert!(screen.contains("line 4\n[188 more lines: see below]\nline 193\n"), "{screen}");
+        assert!(folded.contains("line 100\n"), "nothing is lost");
+        assert_eq!(excerpt("a\nb"), None);
+        assert_eq!(excerpt(&"x".repeat(500)), Some("x".repeat(400) + "\u{2026}"));
     }
 }

@@ -248,10 +248,16 @@ impl Console<'_> {
                 tracing::info!(outcome, "{outcome} {} in {seconds} s", outputs.deployed_version);
             }
             Ending::Told(answers) => self.print_status(answers),
-            Ending::Released(_) => {
-                let word = if outputs.outcome == "resumed" { "resumed" } else { "released" };
+            Ending::Released(released) => {
+                let word = if released.resumed { "resumed" } else { "released" };
                 let seconds = progress.elapsed().as_secs_f64();
-                tracing::info!(outcome = outputs.outcome, "{word} {} in {seconds:.1} s", outputs.tag);
+                let claim = &released.known.claim;
+                let image = format!("{}:{}@{}", claim.image, claim.version, claim.digest);
+                tracing::info!(
+                    outcome = outputs.outcome,
+                    "{word} {} in {seconds:.1} s: {image}",
+                    outputs.tag
+                );
             }
             Ending::Superseded(superseded) => self.announce_superseded(order, run, &superseded.by.claim),
             Ending::Planned(planned) => self.print_plan(order, planned),

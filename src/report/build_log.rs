@@ -75,11 +75,12 @@ impl<W: Write> GroupedLog<W> {
     }
 
     fn close(&mut self, ending: &str) {
-        self.put(&printable(ending));
+        // Below the group, where it is seen without opening it.
         if let Some(guard) = self.guard.take() {
             self.put(&guard.resume());
             self.put(END_GROUP);
         }
+        self.put(&super::commands::defused(ending));
     }
 
     /// Goes on to the next waiting steps for as long as they are finished.
@@ -268,9 +269,9 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         let token = lines[1].strip_prefix("::stop-commands::").expect("the guard comes before foreign lines");
         assert_eq!(lines[0], "::group::[1/1] RUN evil");
-        assert_eq!(lines[2..5], ["::error::fake", "x ##[error]y", "done in 1.0 s"]);
-        assert_eq!(lines[5], format!("::{token}::"));
-        assert_eq!(lines[6], END_GROUP);
+        assert_eq!(lines[2..4], ["::error::fake", "x ##[error]y"]);
+        assert_eq!(lines[4], format!("::{token}::"));
+        assert_eq!(lines[5..], [END_GROUP, "done in 1.0 s"]);
     }
 
     #[test]
@@ -284,6 +285,6 @@ mod tests {
         let text = written(Style::Actions, vec![start("a", "A"), start("b", "B"), line("b", "kept")]);
         assert_eq!(text.matches("::group::").count(), 2);
         assert_eq!(text.matches(END_GROUP).count(), 2);
-        assert!(text.contains("kept") && text.ends_with(&format!("{END_GROUP}\n")), "{text}");
+        assert!(text.contains("kept") && text.ends_with(&format!("{END_GROUP}\nnot finished\n")), "{text}");
     }
 }

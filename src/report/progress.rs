@@ -67,6 +67,12 @@ impl Progress {
     pub fn done(&self, fact: impl Into<String>) {
         let fact = fact.into();
         tracing::info!("{fact}");
+        self.done_as_logged(fact);
+    }
+
+    /// The same, where the log has said it already.
+    pub fn done_as_logged(&self, fact: impl Into<String>) {
+        let fact = fact.into();
         self.change(|inner| inner.done.push(fact));
     }
 

@@ -87,9 +87,12 @@ pub fn status_table(answers: &[HostStatus]) -> String {
 
 /// The same as Markdown.
 pub fn status_summary(answers: &[HostStatus]) -> String {
-    let mut text = format!("## What the servers run\n\n| {} |\n|---|---|---|---|---|\n", HEAD.join(" | "));
-    for row in status_rows(answers) {
-        let _ = writeln!(text, "| {} |", row.map(|cell| escaped(&cell)).join(" | "));
+    let mut text =
+        format!("## What the servers run\n\n| | {} |\n|---|---|---|---|---|---|\n", HEAD.join(" | "));
+    for (row, answer) in status_rows(answers).into_iter().zip(answers) {
+        let good = answer.status.as_ref().is_ok_and(|status| status.drift.is_empty());
+        let mark = if good { GOOD } else { BAD };
+        let _ = writeln!(text, "| {mark} | {} |", row.map(|cell| escaped(&cell)).join(" | "));
     }
     text.push('\n');
     text

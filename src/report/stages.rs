@@ -24,7 +24,7 @@ impl State {
         match self {
             Self::Done => "done",
             Self::Failed => ":x: **failed**",
-            Self::NotReached => "**not reached**",
+            Self::NotReached => "not reached",
             Self::NotNeeded => "not needed",
             Self::NotWanted => "not wanted",
         }
@@ -41,19 +41,22 @@ pub fn table(intents: &[Intent], timings: &[Timing], failed: Option<&str>) -> St
     let [mut names, mut states, mut times] = ["| |", "| |", "| Time |"].map(str::to_owned);
     for (index, (name, _)) in intents.iter().enumerate() {
         let took: Duration = timings.iter().filter(|timing| timing.stage == *name).map(|it| it.took).sum();
-        let time = if took.is_zero() { String::new() } else { seconds(took) };
+        let time = if took.is_zero() { String::new() } else { in_one_line(took) };
         let _ = write!(names, " {name} |");
         let _ = write!(states, " {} |", state(intents, index, timings, failed).words());
         let _ = write!(times, " {time} |");
     }
     let all: Duration = timings.iter().map(|timing| timing.took).sum();
     let line = "---|".repeat(intents.len() + 2);
-    format!("{names} all |\n|{line}\n{states} |\n{times} **{}** |\n\n", seconds(all))
+    format!("{names} all |\n|{line}\n{states} |\n{times} **{}** |\n\n", in_one_line(all))
 }
 
 fn state(intents: &[Intent], index: usize, timings: &[Timing], failed: Option<&str>) -> State {
     let (name, wanted) = intents[index];
-    let end = failed.and_then(|stage| intents.iter().position(|(name, _)| *name == stage));
+    let place = |stage: &str| intents.iter().position(|(name, _)| *name == stage);
+    // What fails outside of these stages fails behind the last one that began.
+    let last = || timings.iter().filter_map(|timing| place(timing.stage)).max();
+    let end = failed.and_then(|stage| place(stage).or_else(last));
     if failed == Some(name) {
         State::Failed
     } else if timings.iter().any(|timing| timing.stage == name) {
@@ -65,6 +68,11 @@ fn state(intents: &[Intent], index: usize, timings: &[Timing], failed: Option<&s
     } else {
         State::NotNeeded
     }
+}
+
+/// In a narrow cell a number and its unit would be parted.
+fn in_one_line(time: Duration) -> String {
+    seconds(time).replace(' ', "&nbsp;")
 }
 
 /// `12.3 s`, or `3 min 20 s` where seconds alone would have to be counted.
@@ -93,8 +101,8 @@ mod tests {
             table(&intents, &timings, Some("publish")),
             "| | plan | build | stage | claim | publish | latest | release | deploy | all |\n\
              |---|---|---|---|---|---|---|---|---|---|\n\
-             | | done | done | done | not needed | :x: **failed** | **not reached** | not wanted | **not reached** | |\n\
-             | Time | 0.3 s | 12.3 s |  |  | 0.2 s |  |  |  | **12.9 s** |\n\n"
+             | | done | done | done | not needed | :x: **failed** | not reached | not wanted | not reached | |\n\
+             | Time | 0.3&nbsp;s | 12.3&nbsp;s |  |  | 0.2&nbsp;s |  |  |  | **12.9&nbsp;s** |\n\n"
         );
     }
 

@@ -43,7 +43,7 @@ pub fn released(order: &Order, run: &Run, released: &Released, stages: &str) -> 
         None => "",
     };
     let mut text = format!("## {GOOD} {word} {what}{deployed}\n\n{}\n\n", escaped(&released.reason));
-    let _ = writeln!(text, "| Image | `{}:{}` |\n|---|---|", claim.image, claim.version);
+    let _ = writeln!(text, "| Image | `{}:{}` |\n|:--|:--|", claim.image, claim.version);
     let _ = writeln!(text, "| Digest | `{}` |", claim.digest);
     let _ = writeln!(text, "| `latest` | {} |", latest_words(released.latest.as_ref()));
     let _ = writeln!(text, "| Commit | {}, {} |\n", commit_link(run), since(order, run, released));
@@ -132,7 +132,7 @@ pub fn planned(order: &Order, planned: &Planned, stages: &str) -> String {
     let built = if planned.built.is_some() { "The image was built. " } else { "" };
     let _ = writeln!(text, "{built}Nothing was published: {}.\n", escaped(&planned.why));
     let rows = plan::rows(order, planned);
-    let mut head = "|---|---|\n";
+    let mut head = "|:--|:--|\n";
     for (name, value) in rows.iter().filter(|(name, _)| !["Plan", "Published"].contains(name)) {
         let _ = write!(text, "| {name} | {} |\n{}", escaped(value), std::mem::take(&mut head));
     }
@@ -144,9 +144,17 @@ pub fn planned(order: &Order, planned: &Planned, stages: &str) -> String {
 /// A failure: what, why, what to do, how far the run came.
 pub fn failed(failure: &Failure, done: &[String], deployment: Option<&Deployment>, stages: &str) -> String {
     let mut text = format!("## {BAD} {}: {}\n\n", failure.kind.heading(), escaped(&failure.what));
-    let (short, whole) = (excerpt(&failure.why), fenced("", &failure.why));
-    text.push_str(&short.as_deref().map_or(whole.clone(), |short| fenced("", short)));
-    let _ = writeln!(text, "\n**What to do:** {}\n", escaped(&failure.remedy));
+    // The first line is a sentence, which may be long; what follows is what others said, or a list.
+    let (first, rest) = failure.why.split_once('\n').unwrap_or((&failure.why, ""));
+    let (first_short, rest_short) = (shortened(first), excerpt(rest));
+    let _ = writeln!(text, "{}\n", escaped(&first_short));
+    if !rest.is_empty() {
+        let _ = writeln!(text, "{}", fenced("", &rest_short));
+    }
+    let _ = writeln!(text, "**What to do:** {}\n", escaped(&failure.remedy));
+    if let Some(deployment) = deployment {
+        text.push_str(&servers::section(deployment));
+    }
     text.push_str(stages);
     if done.is_empty() {
         text.push_str("Nothing had been changed.\n\n");
@@ -157,11 +165,8 @@ pub fn failed(failure: &Failure, done: &[String], deployment: Option<&Deployment
         }
         text.push('\n');
     }
-    if let Some(deployment) = deployment {
-        text.push_str(&servers::section(deployment));
-    }
-    if short.is_some() {
-        text.push_str(&folded("The whole message", &whole));
+    if first_short != first || rest_short != rest {
+        text.push_str(&folded("The whole message", &fenced("", &failure.why)));
     }
     text
 }
@@ -169,29 +174,22 @@ pub fn failed(failure: &Failure, done: &[String], deployment: Option<&Deployment
 pub(super) const GOOD: &str = ":white_check_mark:";
 pub(super) const BAD: &str = ":x:";
 
-/// What fits a screen beside the rest, where the whole does not: a message begins with what failed, and the
-/// end of a program's output says why. `None`: it is short.
-fn excerpt(text: &str) -> Option<String> {
+/// What fits a screen beside the rest: the end of a program's output says why it failed.
+fn excerpt(text: &str) -> String {
     const LINES: usize = 14;
-    const FIRST: usize = 4;
-    const LAST: usize = 8;
-    const WIDTH: usize = 400;
-    let mut cut = false;
-    let mut narrow = |line: &str| {
-        let kept: String = line.chars().take(WIDTH).collect();
-        if kept.len() == line.len() {
-            return kept;
-        }
-        cut = true;
-        kept + "\u{2026}"
-    };
-    let lines: Vec<String> = text.lines().map(&mut narrow).collect();
-    if lines.len() > LINES {
-        let left_out = format!("[{} more lines: see below]", lines.len() - FIRST - LAST);
-        let (first, last) = (&lines[..FIRST], &lines[lines.len() - LAST..]);
-        return Some([first, &[left_out], last].concat().join("\n"));
+    let lines: Vec<String> = text.lines().map(shortened).collect();
+    if lines.len() <= LINES {
+        return lines.join("\n");
     }
-    cut.then(|| lines.join("\n"))
+    let (begin, left_out) = (1, lines.len() - LINES);
+    let note = format!("[{left_out} more lines: see below]");
+    [&lines[..begin], &[note], &lines[begin + left_out..]].concat().join("\n")
+}
+
+fn shortened(line: &str) -> String {
+    const WIDTH: usize = 400;
+    let kept: String = line.chars().take(WIDTH).collect();
+    if kept.len() == line.len() { kept } else { kept + "\u{2026}" }
 }
 
 /// A part that is shown when somebody asks for it.
@@ -206,8 +204,21 @@ fn fenced(language: &str, text: &str) -> String {
     format!("{fence}{language}\n{text}\n{fence}\n")
 }
 
-/// Text of others inside Markdown: nothing in it is markup, and it keeps to its line and cell.
+/// Text of others inside Markdown: nothing in it is markup but what stands between backticks, which is shown as
+/// code, and it keeps to its line and cell.
 pub(super) fn escaped(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    if parts.len().is_multiple_of(2) {
+        return plain(text);
+    }
+    let part = |(index, part): (usize, &&str)| match index % 2 {
+        0 => plain(part),
+        _ => format!("<code>{}</code>", plain(part)),
+    };
+    parts.iter().enumerate().map(part).collect()
+}
+
+fn plain(text: &str) -> String {
     let mut safe = String::new();
     for character in text.chars() {
         match character {
@@ -234,7 +245,9 @@ mod tests {
 
     #[test]
     fn what_others_wrote_stays_text() {
-        assert_eq!(escaped("a|b\n<img> `x` @me"), "a\\|b &lt;img&gt; \\`x\\` &#64;me");
+        assert_eq!(escaped("a|b\n<img> `x` @me"), "a\\|b &lt;img&gt; <code>x</code> &#64;me");
+        assert_eq!(escaped("a`<b>*`c"), "a<code>&lt;b&gt;\\*</code>c", "nor is it in code");
+        assert_eq!(escaped("one ` alone"), "one \\` alone");
         assert_eq!(fenced("", "x\n````\ny"), "`````\nx\n````\ny\n`````\n");
     }
 
@@ -251,9 +264,9 @@ mod tests {
         let text = failed(&failure, &[], None, "| the stages |\n\n");
         let (screen, folded) = text.split_once("<details>").expect("a folded part");
         assert!(screen.lines().count() < 30 && screen.contains("**What to do:** mend it"), "{screen}");
-        assert!(screen.contains("line 4\n[188 more lines: see below]\nline 193\n"), "{screen}");
+        assert!(screen.contains("line 2\n[185 more lines: see below]\nline 188\n"), "{screen}");
         assert!(folded.contains("line 100\n"), "nothing is lost");
-        assert_eq!(excerpt("a\nb"), None);
-        assert_eq!(excerpt(&"x".repeat(500)), Some("x".repeat(400) + "\u{2026}"));
+        assert_eq!((excerpt("a\nb"), excerpt("")), ("a\nb".to_owned(), String::new()));
+        assert_eq!(shortened(&"x".repeat(500)), "x".repeat(400) + "\u{2026}");
     }
 }

@@ -61,7 +61,7 @@ if (look) {
     const out = path.join(root, 'target/pictures/look');
     fs.rmSync(out, { recursive: true, force: true });
     fs.mkdirSync(out, { recursive: true });
-    const pages = fs.readdirSync(folder).filter((name) => /\.(md|log|txt)$/.test(name) && name !== 'rendered.txt')
+    const pages = fs.readdirSync(folder).filter((name) => /\.(md|log|txt)$/.test(name) && !['rendered.txt', 'README.md'].includes(name))
         .map((name) => [name, pageOf(name, shown[name])]);
     documents.forEach(({ source }, number) =>
         pages.push([`diagram-${number + 1}`, summary('```mermaid\n' + source + '\n```')]));

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::stages::seconds;
-use super::summary::{BAD, GOOD, escaped};
+use super::summary::{BAD, GOOD, escaped, excerpt, fenced};
 use crate::deploy::protocol::Running;
-use crate::deploy::tour::{self, Stop};
+use crate::deploy::tour::{self, HostReport, Stop};
 use crate::deploy::words;
 use crate::pipeline::deployment::{Deployment, HostStatus};
 
@@ -24,6 +24,11 @@ pub fn section(deployment: &Deployment) -> String {
         let took = seconds(report.took);
         let _ =
             writeln!(text, "| {} | {host} | {words} | {took} | {} |", mark(&report.stop), steps.join(", "));
+    }
+    let silent = |report: &&HostReport| mark(&report.stop) != BAD || report.last_words.is_empty();
+    for report in deployment.reports().iter().filter(|report| !silent(report)) {
+        let words = fenced("", &excerpt(&report.last_words.join("\n")));
+        let _ = writeln!(text, "\nThe last words on {}:\n\n{words}", escaped(&report.host));
     }
     let _ = writeln!(text, "\nThe deployment's id in the server's history and labels: `{}`\n", deployment.id);
     text

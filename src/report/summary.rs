@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::{plan, servers};
+use crate::deploy::tour;
 use crate::failure::Failure;
 use crate::inputs::order::Order;
 use crate::inputs::run::Run;
@@ -146,7 +147,8 @@ pub fn failed(failure: &Failure, done: &[String], deployment: Option<&Deployment
     let mut text = format!("## {BAD} {}: {}\n\n", failure.kind.heading(), escaped(&failure.what));
     // The first line is a sentence, which may be long; what follows is what others said, or a list.
     let (first, rest) = failure.why.split_once('\n').unwrap_or((&failure.why, ""));
-    let (first_short, rest_short) = (shortened(first), excerpt(rest));
+    let rest = without_servers(rest, deployment);
+    let (first_short, rest_short) = (shortened(first), excerpt(&rest));
     let _ = writeln!(text, "{}\n", escaped(&first_short));
     if !rest.is_empty() {
         let _ = writeln!(text, "{}", fenced("", &rest_short));
@@ -174,8 +176,19 @@ pub fn failed(failure: &Failure, done: &[String], deployment: Option<&Deployment
 pub(super) const GOOD: &str = ":white_check_mark:";
 pub(super) const BAD: &str = ":x:";
 
+/// Without the lines that the table of servers has.
+fn without_servers(text: &str, deployment: Option<&Deployment>) -> String {
+    let reports = deployment.map(Deployment::reports).unwrap_or_default();
+    let in_table = |line: &&str| {
+        reports.iter().any(|report| {
+            *line == tour::describe(report) || line.starts_with(&format!("{} serves ", report.host))
+        })
+    };
+    text.lines().filter(|line| !in_table(line)).collect::<Vec<_>>().join("\n")
+}
+
 /// What fits a screen beside the rest: the end of a program's output says why it failed.
-fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     const LINES: usize = 14;
     let lines: Vec<String> = text.lines().map(shortened).collect();
     if lines.len() <= LINES {
@@ -198,7 +211,7 @@ fn folded(title: &str, text: &str) -> String {
 }
 
 /// Text of others as a code block, in a fence longer than any in it.
-fn fenced(language: &str, text: &str) -> String {
+pub(super) fn fenced(language: &str, text: &str) -> String {
     let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}{language}\n{text}\n{fence}\n")

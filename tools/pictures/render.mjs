@@ -5,6 +5,7 @@
 //
 // Run by scripts/pictures, which installs the packages.
 
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
@@ -20,7 +21,7 @@ const record = path.join(folder, 'rendered.txt');
 const shown = {
     'released.md': {},
     'deployment-failed.md': {},
-    'release.log': { unfold: ['Deploy', 'RUN'] },
+    'release.log': { unfold: ['Deploy'] },
     'server.txt': {},
 };
 
@@ -30,7 +31,7 @@ const read = (name) => fs.readFileSync(path.resolve(root, name), 'utf8');
 const browser = await puppeteer.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     // Root has no sandbox; the pages are the project's own.
-    args: ['--no-sandbox', '--font-render-hinting=none'],
+    args: ['--no-sandbox', '--font-render-hinting=none', '--disable-lcd-text'],
 });
 
 async function picture(html, { file, width, theme, scale = 2 }) {
@@ -80,6 +81,8 @@ if (look) {
         if (!known(line, file)) {
             const theme = name.endsWith('.md') ? 'light' : 'dark';
             await picture(pageOf(name, options), { file, width: 900, theme });
+            // A README is loaded by many; 48 colours are more than these pages have.
+            execFileSync('pngquant', ['48', '--nofs', '--speed', '1', '--strip', '--force', '--output', file, file]);
             console.log(`rendered ${name}: ${fs.statSync(file).size} bytes`);
         }
         lines.push(line);

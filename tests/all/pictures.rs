@@ -1,8 +1,8 @@
 //! What people see, from real runs: `docs/pictures/` has the texts, and pictures of some of them.
 //!
 //! These tests run the programs and compare what they show with those texts, but for what is never the same
-//! (times, ids). `scripts/pictures` starts them with [`WRITE`] set: then what has changed is written down, and
-//! rendered afterwards.
+//! (times, ids). Where they differ `scripts/pictures` starts the tests with [`WRITE`] set, and renders what they
+//! have written.
 
 mod masks;
 mod record;
@@ -23,7 +23,7 @@ use autotag_deploy::deploy::protocol::{End, Milestone};
 use autotag_deploy::pipeline::Ending;
 use autotag_deploy::report::servers;
 
-/// Set: the texts are written.
+/// Set: the texts are written, all of them, so that those of one run stay together.
 const WRITE: &str = "AUTOTAG_DEPLOY_PICTURES_WRITE";
 
 fn folder() -> PathBuf {
@@ -50,20 +50,16 @@ impl Names {
         let text = self.0.iter().fold(text.to_owned(), |text, (name, shown)| text.replace(name, shown));
         let text = text.trim_end().to_owned() + "\n";
         let path = folder().join(file);
-        let before = std::fs::read_to_string(&path).unwrap_or_default();
-        if masks::masked(&before) == masks::masked(&text) {
-            return;
-        }
         #[expect(clippy::disallowed_methods, reason = "the tests' own environment")]
-        let writes = std::env::var_os(WRITE).is_some();
-        if writes {
-            std::fs::write(&path, text).expect("the text is written");
-        } else {
-            let (before, text) = (masks::masked(&before), masks::masked(&text));
-            panic!(
-                "docs/pictures/{file} is no longer true: run scripts/pictures.\nIt says:\n{before}\nA run says:\n{text}"
-            );
+        if std::env::var_os(WRITE).is_some() {
+            return std::fs::write(&path, text).expect("the text is written");
         }
+        let before = std::fs::read_to_string(&path).unwrap_or_default();
+        let (before, text) = (masks::masked(&before), masks::masked(&text));
+        assert!(
+            before == text,
+            "docs/pictures/{file} is no longer true: run scripts/pictures.\nIt says:\n{before}\nA run says:\n{text}"
+        );
     }
 
     #[track_caller]

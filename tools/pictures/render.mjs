@@ -81,8 +81,8 @@ if (look) {
         if (!known(line, file)) {
             const theme = name.endsWith('.md') ? 'light' : 'dark';
             await picture(pageOf(name, options), { file, width: 900, theme });
-            // A README is loaded by many; 48 colours are more than these pages have.
-            execFileSync('pngquant', ['48', '--nofs', '--speed', '1', '--strip', '--force', '--output', file, file]);
+            // A README is loaded by many, and these pages have few colours.
+            execFileSync('pngquant', ['24', '--nofs', '--speed', '1', '--strip', '--force', '--output', file, file]);
             console.log(`rendered ${name}: ${fs.statSync(file).size} bytes`);
         }
         lines.push(line);

@@ -82,7 +82,8 @@ if (look) {
             const theme = name.endsWith('.md') ? 'light' : 'dark';
             await picture(pageOf(name, options), { file, width: 900, theme });
             // A README is loaded by many, and these pages have few colours.
-            execFileSync('pngquant', ['24', '--nofs', '--speed', '1', '--strip', '--force', '--output', file, file]);
+            const colours = theme === 'light' ? '24' : '12';
+            execFileSync('pngquant', [colours, '--nofs', '--speed', '1', '--strip', '--force', '--output', file, file]);
             console.log(`rendered ${name}: ${fs.statSync(file).size} bytes`);
         }
         lines.push(line);

@@ -23,7 +23,7 @@ use crate::report::outputs::{self, Outputs};
 use crate::report::progress::Progress;
 use crate::report::screen::{Lines, Screen};
 use crate::report::terminal_log::TerminalLog;
-use crate::report::{failed, log, plan, servers, summary};
+use crate::report::{failed, log, plan, servers, stages, summary};
 use crate::secret::Credentials;
 use crate::terminal::Tone;
 use crate::world::docker::Docker;
@@ -290,13 +290,13 @@ impl Console<'_> {
             let outputs = Outputs::of(ending, order);
             return self.tell_failure(failure, progress, (&outputs, Some(deployment)));
         }
-        let timings = progress.timings();
+        let stages = stages::table(&progress.intents(), &progress.timings(), None);
         let text = match ending {
-            Ending::Released(released) => summary::released(order, run, released, &timings),
-            Ending::Superseded(superseded) => summary::superseded(order, run, superseded, &timings),
-            Ending::Planned(planned) => summary::planned(order, planned, &timings),
+            Ending::Released(released) => summary::released(order, run, released, &stages),
+            Ending::Superseded(superseded) => summary::superseded(order, run, superseded, &stages),
+            Ending::Planned(planned) => summary::planned(order, planned, &stages),
             Ending::Deployed(deployment) | Ending::RolledBack(deployment) => {
-                summary::deployed(deployment, &timings)
+                summary::deployed(deployment, &stages)
             }
             Ending::Told(answers) => servers::status_summary(answers),
         };
@@ -309,10 +309,16 @@ impl Console<'_> {
                 tracing::info!(outcome, "{outcome} {} in {seconds} s", outputs.deployed_version);
             }
             Ending::Told(answers) => self.print_status(answers),
-            Ending::Released(_) => {
-                let word = if outputs.outcome == "resumed" { "resumed" } else { "released" };
+            Ending::Released(released) => {
+                let word = if released.resumed { "resumed" } else { "released" };
                 let seconds = progress.elapsed().as_secs_f64();
-                tracing::info!(outcome = outputs.outcome, "{word} {} in {seconds:.1} s", outputs.tag);
+                let claim = &released.known.claim;
+                let image = format!("{}:{}@{}", claim.image, claim.version, claim.digest);
+                tracing::info!(
+                    outcome = outputs.outcome,
+                    "{word} {} in {seconds:.1} s: {image}",
+                    outputs.tag
+                );
             }
             Ending::Superseded(superseded) => self.announce_superseded(order, run, &superseded.by.claim),
             Ending::Planned(planned) => self.print_plan(order, planned),
@@ -398,8 +404,9 @@ impl Console<'_> {
         let done = progress.facts();
         let timings = progress.timings();
         let stage = progress.current().or_else(|| timings.last().map(|timing| timing.stage));
+        let stages = stages::table(&progress.intents(), &timings, stage);
         self.announce_failure(failure, &done);
-        self.write_files(outputs, &summary::failed(failure, stage, &done, deployment, &timings));
+        self.write_files(outputs, &summary::failed(failure, &done, deployment, &stages));
         failure.kind.exit_code()
     }
 

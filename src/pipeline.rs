@@ -4,6 +4,7 @@
 //! follows from what it reads, never from what this one meant to do.
 
 pub mod deployment;
+mod intents;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -150,6 +151,7 @@ pub async fn run<F: Forge, R: Registry, B: Builder, S: Shell>(
     progress: &Progress,
     logs: &mut Logs<'_>,
 ) -> Result<Ending, Failure> {
+    progress.intends(intents::of(job));
     if job.order.command.reaches_servers() {
         return deployment::command(world, job, progress, logs).await;
     }
@@ -210,13 +212,14 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
         };
         tracing::info!("{}", next.reason);
         let staged = build_and_stage(world, job, &next, progress, log).await?;
-        let settled = stage::settle(&world.registry, &survey.registry).await?;
+        let settled = progress.stage("stage", stage::settle(&world.registry, &survey.registry)).await?;
         if settled.is_some_and(|listed| listed.versions().iter().any(|version| *version >= next.version)) {
             tracing::info!("the registry's list, now readable, has higher versions: planning again");
             continue;
         }
         let image = &job.order.wish.image;
-        match publish::free(&world.registry, image, &next.version, staged.digest()).await {
+        let asking = publish::free(&world.registry, image, &next.version, staged.digest());
+        match progress.stage("claim", asking).await {
             // Whoever claimed it since may have published it already: that is a lost race and no conflict.
             Err(taken) if taken.kind == FailureKind::Conflict && moved_since(world, job, &survey).await? => {
                 tracing::info!("{}: planning again (try {attempt} of {CLAIMS})", taken.why);
@@ -317,8 +320,9 @@ async fn build_and_stage<F: Forge, R: Registry, B: Builder, S>(
         }
         Source::Build(order) => order,
     };
-    let request = request(world, job, order, next).await?;
-    progress.stage("check", may_publish(world, job, next)).await?;
+    // Part of the plan: what could never be published is not built.
+    progress.stage("plan", may_publish(world, job, next)).await?;
+    let request = progress.stage("build", request(world, job, order, next)).await?;
     let image = progress.stage("build", world.builder.build(&request, log)).await?;
     let push = PushOrder { name, commit: &job.run.commit, credentials: job.order.registry.as_ref() };
     let staged =
@@ -416,7 +420,8 @@ async fn finish<F: Forge, R: Registry, B, S>(
     progress: &Progress,
 ) -> Result<Ending, Failure> {
     let claim = &settled.known.claim;
-    claim::hold_tag(&world.forge, &job.order.wish.prefix, &settled.known).await?;
+    let holding = claim::hold_tag(&world.forge, &job.order.wish.prefix, &settled.known);
+    progress.stage("publish", holding).await?;
     let published = progress.stage("publish", publish::publish(&world.registry, claim)).await?;
     let since = if published == Published::Now { "published" } else { "is published already" };
     progress.done(format!("{}:{} {since}, {}", claim.image, claim.version, claim.digest));
@@ -528,7 +533,7 @@ async fn preview<F: Forge, R: Registry, B: Builder, S>(
         && let (Plan::Claim(next), Source::Build(order)) = (&plan, &job.order.source)
     {
         tracing::info!("{}", next.reason);
-        let request = request(world, job, order, next).await?;
+        let request = progress.stage("build", request(world, job, order, next)).await?;
         let image = progress.stage("build", world.builder.build(&request, log)).await?;
         progress.done(format!("built {} as {image}, published nothing", next.version));
         built = Some(image);

@@ -1,5 +1,6 @@
 //! The stage itself: takes a request to all servers, and reports what each of them has.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use semver::Version;
@@ -152,7 +153,7 @@ async fn go(
     let name = host.to_string();
     let stopwatch = Stopwatch::start();
     log.event(&name, DeployEvent::Started(&errand.title(host)));
-    let mut timed = Timed { log, steps: Vec::new() };
+    let mut timed = Timed { log, steps: Vec::new(), last_words: VecDeque::new() };
     let (mut before, mut running) = (None, None);
     let told = async {
         if ask_before {
@@ -179,8 +180,8 @@ async fn go(
             Stop::Unheard(Box::new(Failure { kind: kind_of(failure.kind), ..failure }))
         }
     };
-    let steps = timed.steps;
-    let report = HostReport { host: name, stop, running, took: stopwatch.elapsed(), steps };
+    let (steps, last_words) = (timed.steps, timed.last_words.into());
+    let report = HostReport { host: name, stop, running, took: stopwatch.elapsed(), steps, last_words };
     end(&report, log);
     report
 }
@@ -257,10 +258,14 @@ pub async fn status(
     catch.status.ok_or_else(|| refused("it told nothing".to_owned()))
 }
 
-/// Notes the times of steps on their way to the log.
+/// So many lines of a container say why it failed, where anything does.
+const LAST_WORDS: usize = 10;
+
+/// Notes the times of steps on their way to the log, and what a container said last.
 struct Timed<'a> {
     log: &'a mut dyn DeployLog,
     steps: Vec<(Milestone, Duration)>,
+    last_words: VecDeque<String>,
 }
 
 impl DeployLog for Timed<'_> {
@@ -269,6 +274,12 @@ impl DeployLog for Timed<'_> {
             // A deployment that is followed again may tell its steps again.
             self.steps.retain(|(known, _)| known != step || matches!(step, Milestone::Save));
             self.steps.push((*step, Duration::from_millis(*milliseconds)));
+        }
+        if let DeployEvent::Answer(Answer::Log { from, line }) = event {
+            self.last_words.push_back(format!("{} | {line}", from.word()));
+            if self.last_words.len() > LAST_WORDS {
+                self.last_words.pop_front();
+            }
         }
         self.log.event(host, event);
     }

@@ -46,6 +46,8 @@ pub struct HostReport {
     pub took: Duration,
     /// Its steps and their times.
     pub steps: Vec<(Milestone, Duration)>,
+    /// The last lines of the container that failed, and of its health check.
+    pub last_words: Vec<String>,
 }
 
 /// What to do now.
@@ -76,6 +78,7 @@ impl Tour {
             running: None,
             took: Duration::ZERO,
             steps: Vec::new(),
+            last_words: Vec::new(),
         };
         Self { reports: hosts.into_iter().map(report).collect(), on_failure }
     }

@@ -158,7 +158,7 @@ async fn travel<F, R, B, S: Shell>(
     let tour = progress.stage("deploy", hosts::run(&world.shell, errand, logs.deploy)).await;
     for report in &tour.reports {
         if let tour::Stop::Done { .. } | tour::Stop::TakenBack = &report.stop {
-            progress.done(format!("server {}", tour::describe(report)));
+            progress.done_as_logged(format!("server {}", tour::describe(report)));
         }
     }
     (tour, stopwatch.elapsed())

@@ -37,7 +37,30 @@ impl Style {
 struct Step {
     name: String,
     kept: Vec<String>,
-    ending: Option<String>,
+    ending: Option<Ending>,
+}
+
+/// How a step ended.
+#[derive(Debug)]
+struct Ending {
+    words: String,
+    /// Worth seeing without opening the step's group: it failed, or took long.
+    stands_out: bool,
+}
+
+impl Ending {
+    fn of(seconds: f64, cached: bool, error: Option<&str>) -> Self {
+        let words = match error {
+            Some(error) => format!("failed after {seconds:.1} s: {error}"),
+            None if cached => "cached".to_owned(),
+            None => format!("done in {seconds:.1} s"),
+        };
+        Self { words, stands_out: error.is_some() || seconds >= 1.0 }
+    }
+
+    fn unfinished() -> Self {
+        Self { words: "not finished".to_owned(), stands_out: true }
+    }
 }
 
 /// Writes build events.
@@ -74,11 +97,16 @@ impl<W: Write> GroupedLog<W> {
         }
     }
 
-    fn close(&mut self, ending: &str) {
-        self.put(&printable(ending));
+    fn close(&mut self, ending: &Ending) {
+        if !ending.stands_out {
+            self.put(&printable(&ending.words));
+        }
         if let Some(guard) = self.guard.take() {
             self.put(&guard.resume());
             self.put(END_GROUP);
+        }
+        if ending.stands_out {
+            self.put(&super::commands::defused(&ending.words));
         }
     }
 
@@ -158,14 +186,6 @@ pub(super) fn title(name: &str) -> String {
     cut + "\u{2026}"
 }
 
-fn ending(seconds: f64, cached: bool, error: Option<&str>) -> String {
-    match error {
-        Some(error) => format!("failed after {seconds:.1} s: {error}"),
-        None if cached => "cached".to_owned(),
-        None => format!("done in {seconds:.1} s"),
-    }
-}
-
 impl<W: Write> BuildLog for GroupedLog<W> {
     fn event(&mut self, event: BuildEvent) {
         if self.style == Style::Json {
@@ -176,7 +196,7 @@ impl<W: Write> BuildLog for GroupedLog<W> {
             BuildEvent::Line { step, text } => self.line(&step, &text),
             BuildEvent::StepEnded { step, seconds, cached, error } => {
                 if let Some(found) = self.steps.get_mut(&step) {
-                    found.ending = Some(ending(seconds, cached, error.as_deref()));
+                    found.ending = Some(Ending::of(seconds, cached, error.as_deref()));
                     self.advance();
                 }
             }
@@ -192,9 +212,8 @@ impl<W: Write> Drop for GroupedLog<W> {
     /// in them.
     fn drop(&mut self) {
         while let Some(id) = self.waiting.first().cloned() {
-            let unfinished = "not finished".to_owned();
             match self.steps.get_mut(&id) {
-                Some(step) => drop(step.ending.get_or_insert(unfinished)),
+                Some(step) => drop(step.ending.get_or_insert_with(Ending::unfinished)),
                 None => return,
             }
             self.advance();
@@ -271,9 +290,26 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         let token = lines[1].strip_prefix("::stop-commands::").expect("the guard comes before foreign lines");
         assert_eq!(lines[0], "::group::[1/1] RUN evil");
-        assert_eq!(lines[2..5], ["::error::fake", "x ##[error]y", "done in 1.0 s"]);
-        assert_eq!(lines[5], format!("::{token}::"));
-        assert_eq!(lines[6], END_GROUP);
+        assert_eq!(lines[2..4], ["::error::fake", "x ##[error]y"]);
+        assert_eq!(lines[4], format!("::{token}::"));
+        assert_eq!(lines[5..], [END_GROUP, "done in 1.0 s"]);
+    }
+
+    #[test]
+    fn a_groups_end_is_told_outside_where_it_took_long_or_failed() {
+        let failed = BuildEvent::StepEnded {
+            step: "b".into(),
+            seconds: 0.1,
+            cached: false,
+            error: Some("x\n::error::y".into()),
+        };
+        let events =
+            vec![start("a", "A"), end("a", 0.4), start("b", "B"), failed, start("c", "C"), end("c", 9.0)];
+        let text = written(Style::Actions, events);
+        let lines = text.lines().filter(|line| !line.contains("autotag-"));
+        let told = "::group::A\ndone in 0.4 s\n::endgroup::\n::group::B\n::endgroup::\nfailed after 0.1 s: x\n: :error::y\n\
+                    ::group::C\n::endgroup::\ndone in 9.0 s";
+        assert_eq!(lines.collect::<Vec<_>>().join("\n"), told);
     }
 
     #[test]
@@ -287,6 +323,6 @@ mod tests {
         let text = written(Style::Actions, vec![start("a", "A"), start("b", "B"), line("b", "kept")]);
         assert_eq!(text.matches("::group::").count(), 2);
         assert_eq!(text.matches(END_GROUP).count(), 2);
-        assert!(text.contains("kept") && text.ends_with(&format!("{END_GROUP}\n")), "{text}");
+        assert!(text.contains("kept") && text.ends_with(&format!("{END_GROUP}\nnot finished\n")), "{text}");
     }
 }

@@ -10,5 +10,6 @@ pub mod plan;
 pub mod progress;
 pub mod screen;
 pub mod servers;
+pub mod stages;
 pub mod summary;
 pub mod terminal_log;

@@ -6,6 +6,9 @@ use std::time::Duration;
 use super::screen::Screen;
 use crate::world::clock::Stopwatch;
 
+/// A stage, and whether this run was asked for it.
+pub type Intent = (&'static str, bool);
+
 /// One stage of the transaction, as it was run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
@@ -27,6 +30,7 @@ pub struct Progress {
 
 #[derive(Debug, Default)]
 struct Inner {
+    intents: Vec<Intent>,
     timings: Vec<Timing>,
     current: Option<&'static str>,
     done: Vec<String>,
@@ -41,6 +45,16 @@ impl Progress {
     /// Begins now, and draws the stage that is running.
     pub fn on(screen: Screen) -> Self {
         Self { stopwatch: Stopwatch::start(), screen, inner: Mutex::default() }
+    }
+
+    /// Notes which stages there are, and which of them this run was asked for.
+    pub fn intends(&self, intents: Vec<Intent>) {
+        self.change(|inner| inner.intents = intents);
+    }
+
+    /// What was noted by [`Self::intends`]; nothing before the pipeline begins.
+    pub fn intents(&self) -> Vec<Intent> {
+        self.read(|inner| inner.intents.clone())
     }
 
     /// Runs one stage and notes its time, also where it fails.
@@ -62,6 +76,12 @@ impl Progress {
     pub fn done(&self, fact: impl Into<String>) {
         let fact = fact.into();
         tracing::info!("{fact}");
+        self.done_as_logged(fact);
+    }
+
+    /// The same, where the log has said it already.
+    pub fn done_as_logged(&self, fact: impl Into<String>) {
+        let fact = fact.into();
         self.change(|inner| inner.done.push(fact));
     }
 

@@ -4,18 +4,16 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::summary::escaped;
+use super::stages::seconds;
+use super::summary::{BAD, GOOD, escaped, excerpt, fenced};
 use crate::deploy::protocol::Running;
-use crate::deploy::{tour, words};
+use crate::deploy::tour::{self, HostReport, Stop};
+use crate::deploy::words;
 use crate::pipeline::deployment::{Deployment, HostStatus};
 
 /// A line for each server, and where its time went: Markdown.
 pub fn section(deployment: &Deployment) -> String {
-    let mut text = format!(
-        "**Servers** (deployment `{}`, {:.1} s)\n\n| Server | What it has | Time | Steps |\n|---|---|---|---|\n",
-        deployment.id,
-        deployment.took.as_secs_f64()
-    );
+    let mut text = String::from("| | Server | What it has | Time | Where it went |\n|---|---|---|---|---|\n");
     for report in deployment.reports() {
         let line = tour::describe(report);
         let words = line.strip_prefix(&format!("{}: ", report.host)).unwrap_or(&line);
@@ -23,11 +21,25 @@ pub fn section(deployment: &Deployment) -> String {
         let steps: Vec<String> =
             steps.map(|(step, took)| format!("{} {:.1} s", step.word(), took.as_secs_f64())).collect();
         let (host, words) = (escaped(&report.host), escaped(words));
-        let took = report.took.as_secs_f64();
-        let _ = writeln!(text, "| {host} | {words} | {took:.1} s | {} |", steps.join(", "));
+        let took = seconds(report.took);
+        let _ =
+            writeln!(text, "| {} | {host} | {words} | {took} | {} |", mark(&report.stop), steps.join(", "));
     }
-    text.push('\n');
+    let silent = |report: &&HostReport| mark(&report.stop) != BAD || report.last_words.is_empty();
+    for report in deployment.reports().iter().filter(|report| !silent(report)) {
+        let words = fenced("", &excerpt(&report.last_words.join("\n")));
+        let _ = writeln!(text, "\nThe last words on {}:\n\n{words}", escaped(&report.host));
+    }
+    let _ = writeln!(text, "\nThe deployment's id in the server's history and labels: `{}`\n", deployment.id);
     text
+}
+
+fn mark(stop: &Stop) -> &'static str {
+    match stop {
+        Stop::Done { .. } => GOOD,
+        Stop::Failed(_) | Stop::Unheard(_) | Stop::Stuck(_) => BAD,
+        Stop::Untouched | Stop::Superseded(_) | Stop::TakenBack => "",
+    }
 }
 
 /// What every server said, a row each.
@@ -80,9 +92,12 @@ pub fn status_table(answers: &[HostStatus]) -> String {
 
 /// The same as Markdown.
 pub fn status_summary(answers: &[HostStatus]) -> String {
-    let mut text = format!("## What the servers run\n\n| {} |\n|---|---|---|---|---|\n", HEAD.join(" | "));
-    for row in status_rows(answers) {
-        let _ = writeln!(text, "| {} |", row.map(|cell| escaped(&cell)).join(" | "));
+    let mut text =
+        format!("## What the servers run\n\n| | {} |\n|---|---|---|---|---|---|\n", HEAD.join(" | "));
+    for (row, answer) in status_rows(answers).into_iter().zip(answers) {
+        let good = answer.status.as_ref().is_ok_and(|status| status.drift.is_empty());
+        let mark = if good { GOOD } else { BAD };
+        let _ = writeln!(text, "| {mark} | {} |", row.map(|cell| escaped(&cell)).join(" | "));
     }
     text.push('\n');
     text

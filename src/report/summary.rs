@@ -5,8 +5,8 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
 
-use super::progress::Timing;
 use super::{plan, servers};
+use crate::deploy::tour;
 use crate::failure::Failure;
 use crate::inputs::order::Order;
 use crate::inputs::run::Run;
@@ -29,39 +29,47 @@ pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(b"\n")
 }
 
-/// A release, or one that was gone on with.
-pub fn released(order: &Order, run: &Run, released: &Released, timings: &[Timing]) -> String {
+/// A release, or one that was gone on with. The stages are a table of [`super::stages`].
+pub fn released(order: &Order, run: &Run, released: &Released, stages: &str) -> String {
     let claim = &released.known.claim;
     let tag = order.wish.prefix.tag_of(&claim.version);
     let word = if released.resumed { "Resumed" } else { "Released" };
-    let mut text = match &released.release {
-        Some(release) => format!("## {word} [{tag}]({})\n\n", release.html_url),
-        None => format!("## {word} {tag}\n\n"),
+    let what = match &released.release {
+        Some(release) => format!("[{tag}]({})", release.html_url),
+        None => tag,
     };
-    let _ = writeln!(text, "{}\n", escaped(&released.reason));
-    let _ = writeln!(text, "| | |\n|---|---|");
-    let _ = writeln!(text, "| Image | `{}:{}` |", claim.image, claim.version);
+    let deployed = match &released.deployment {
+        Some(deployment) if deployment.deployed() => ", and it serves",
+        Some(_) => ", not deployed: something newer is live",
+        None => "",
+    };
+    let mut text = format!("## {GOOD} {word} {what}{deployed}\n\n{}\n\n", escaped(&released.reason));
+    let _ = writeln!(text, "| Image | `{}:{}` |\n|:--|:--|", claim.image, claim.version);
     let _ = writeln!(text, "| Digest | `{}` |", claim.digest);
     let _ = writeln!(text, "| `latest` | {} |", latest_words(released.latest.as_ref()));
-    if let Some(sha_tag) = &released.sha_tag {
-        let _ = writeln!(text, "| Held by | `{sha_tag}` |");
-    }
-    let _ = writeln!(text, "| Commit | {} |", commit_link(run));
-    let _ = writeln!(text, "| Previous version | {} |", previous(order, run, released));
-    let _ = writeln!(text, "\n```sh\ndocker pull {}\n```\n", claim.image.with_digest(&claim.digest));
+    let _ = writeln!(text, "| Commit | {}, {} |\n", commit_link(run), since(order, run, released));
     if let Some(deployment) = &released.deployment {
         text.push_str(&servers::section(deployment));
     }
-    text + &gantt(timings)
+    text.push_str(stages);
+    let by_digest = claim.image.with_digest(&claim.digest);
+    let mut more = format!("```sh\ndocker pull {by_digest}\n```\n");
+    if let Some(sha_tag) = &released.sha_tag {
+        let _ = writeln!(more, "\nIts tag in the registry, besides the version: `{sha_tag}`");
+    }
+    text + &folded("Pull this very image", &more)
 }
 
-fn previous(order: &Order, run: &Run, released: &Released) -> String {
+fn since(order: &Order, run: &Run, released: &Released) -> String {
     let claim = &released.known.claim;
     match &claim.after {
-        None => "none".to_owned(),
+        None => "the first version".to_owned(),
         Some(before) => {
             let (from, to) = (order.wish.prefix.tag_of(before), order.wish.prefix.tag_of(&claim.version));
-            format!("[{before}]({}/{}/compare/{from}...{to})", run.server_url, run.repository)
+            format!(
+                "[what changed since {before}]({}/{}/compare/{from}...{to})",
+                run.server_url, run.repository
+            )
         }
     }
 }
@@ -83,11 +91,11 @@ fn commit_link(run: &Run) -> String {
 }
 
 /// A commit that came too late.
-pub fn superseded(order: &Order, run: &Run, superseded: &Superseded, timings: &[Timing]) -> String {
+pub fn superseded(order: &Order, run: &Run, superseded: &Superseded, stages: &str) -> String {
     let by = &superseded.by.claim;
     let tag = order.wish.prefix.tag_of(&by.version);
     let mut text = format!(
-        "## Superseded by [{tag}]({server}/{repository}/tree/{tag})\n\nA newer commit, [`{short}`]({server}/{repository}/commit/{commit}), contains {own} and has the version {tag}. Nothing was published for this one. If the release {tag} is missing, its own run was cut off: run that one again.\n\n",
+        "## Superseded by [{tag}]({server}/{repository}/tree/{tag})\n\nThe newer commit [`{short}`]({server}/{repository}/commit/{commit}) contains {own} and has the version {tag}: this merge goes out with it. Nothing was released for this one, and nothing is to be done.\n\n",
         server = run.server_url,
         repository = run.repository,
         short = by.commit.short(),
@@ -99,72 +107,131 @@ pub fn superseded(order: &Order, run: &Run, superseded: &Superseded, timings: &[
             let _ = writeln!(text, "- Published {version}, which its own run had left.");
         }
     }
-    let _ = writeln!(text, "- `latest`: {}\n", latest_words(superseded.latest.as_ref()));
-    text + &gantt(timings)
+    let _ = writeln!(text, "- `latest` {}", latest_words(superseded.latest.as_ref()));
+    let _ =
+        writeln!(text, "- If the release {tag} is missing, its own run was cut off: run that one again.\n");
+    text + stages
 }
 
 /// A deployment of a version that was published before, or a rollback.
-pub fn deployed(deployment: &Deployment, timings: &[Timing]) -> String {
+pub fn deployed(deployment: &Deployment, stages: &str) -> String {
     let running = deployment.tour.running().map(|running| running.version.to_string());
     let heading = match (&deployment.release, deployment.tour.superseded(), running) {
         (Some(release), Some(_), _) => {
             format!("Not deployed: something newer than {} is live", release.version)
         }
-        (Some(release), None, _) => format!("Deployed {}", release.version),
-        (None, None, Some(version)) => format!("Rolled back to {version}"),
-        (None, ..) => "Rolled back".to_owned(),
+        (Some(release), None, _) => format!("{GOOD} Deployed {}", release.version),
+        (None, None, Some(version)) => format!("{GOOD} Rolled back to {version}"),
+        (None, ..) => format!("{GOOD} Rolled back"),
     };
-    format!("## {heading}\n\n{}{}", servers::section(deployment), gantt(timings))
+    format!("## {heading}\n\n{}{stages}", servers::section(deployment))
 }
 
 /// A plan that was not carried out.
-pub fn planned(order: &Order, planned: &Planned, timings: &[Timing]) -> String {
-    let mut text = format!("## Planned: {}\n\n| | |\n|---|---|\n", escaped(&plan::sentence(&planned.plan)));
-    for (name, value) in plan::rows(order, planned).iter().skip(1) {
-        let _ = writeln!(text, "| {name} | {} |", escaped(value));
+pub fn planned(order: &Order, planned: &Planned, stages: &str) -> String {
+    let mut text = format!("## Planned: {}\n\n", escaped(&plan::sentence(&planned.plan)));
+    let built = if planned.built.is_some() { "The image was built. " } else { "" };
+    let _ = writeln!(text, "{built}Nothing was published: {}.\n", escaped(&planned.why));
+    let rows = plan::rows(order, planned);
+    let mut head = "|:--|:--|\n";
+    for (name, value) in rows.iter().filter(|(name, _)| !["Plan", "Published"].contains(name)) {
+        let _ = write!(text, "| {name} | {} |\n{}", escaped(value), std::mem::take(&mut head));
     }
     let json = serde_json::to_string_pretty(&plan::json(order, planned)).unwrap_or_default();
-    let _ =
-        writeln!(text, "\n<details><summary>As JSON</summary>\n\n{}\n</details>\n", fenced("json", &json));
-    text + &gantt(timings)
+    text.push('\n');
+    text + stages + &folded("As JSON", &fenced("json", &json))
 }
 
-/// A failure: what, why, what is done, what to do.
-pub fn failed(
-    failure: &Failure,
-    stage: Option<&str>,
-    done: &[String],
-    deployment: Option<&Deployment>,
-    timings: &[Timing],
-) -> String {
-    let stage = stage.map_or(String::new(), |stage| format!(" in the stage *{stage}*"));
-    let mut text = format!("## {}{stage}\n\n**{}**\n\n", failure.kind.heading(), escaped(&failure.what));
-    text.push_str(&fenced("", &failure.why));
-    let _ = writeln!(text, "\n**What to do:** {} ([more]({}))\n", escaped(&failure.remedy), failure.link());
-    if done.is_empty() {
-        text.push_str("Nothing had been changed.\n\n");
-    } else {
-        text.push_str("**What is done already**\n\n");
-        for fact in done {
-            let _ = writeln!(text, "- {}", escaped(fact));
-        }
-        text.push_str("\nRunning the job again goes on from there.\n\n");
+/// A failure: what, why, what to do, how far the run came.
+pub fn failed(failure: &Failure, done: &[String], deployment: Option<&Deployment>, stages: &str) -> String {
+    let mut text = format!("## {BAD} {}: {}\n\n", failure.heading(), escaped(&failure.what));
+    // The first line is a sentence, which may be long; what follows is what others said, or a list.
+    let (first, rest) = failure.why.split_once('\n').unwrap_or((&failure.why, ""));
+    let rest = without_servers(rest, deployment);
+    let (first_short, rest_short) = (shortened(first), excerpt(&rest));
+    let _ = writeln!(text, "{}\n", escaped(&first_short));
+    if !rest.is_empty() {
+        let _ = writeln!(text, "{}", fenced("", &rest_short));
     }
+    let _ = writeln!(text, "**What to do:** {} ([more]({}))\n", escaped(&failure.remedy), failure.link());
     if let Some(deployment) = deployment {
         text.push_str(&servers::section(deployment));
     }
-    text + &gantt(timings)
+    text.push_str(stages);
+    if done.is_empty() {
+        text.push_str("Nothing had been changed.\n\n");
+    } else {
+        text.push_str("Done already, and a new run of the job goes on from there:\n\n");
+        for fact in done {
+            let _ = writeln!(text, "- {}", escaped(fact));
+        }
+        text.push('\n');
+    }
+    if first_short != first || rest_short != rest {
+        text.push_str(&folded("The whole message", &fenced("", &failure.why)));
+    }
+    text
+}
+
+pub(super) const GOOD: &str = ":white_check_mark:";
+pub(super) const BAD: &str = ":x:";
+
+/// Without the lines that the table of servers has.
+fn without_servers(text: &str, deployment: Option<&Deployment>) -> String {
+    let reports = deployment.map(Deployment::reports).unwrap_or_default();
+    let in_table = |line: &&str| {
+        reports.iter().any(|report| {
+            *line == tour::describe(report) || line.starts_with(&format!("{} serves ", report.host))
+        })
+    };
+    text.lines().filter(|line| !in_table(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// What fits a screen beside the rest: the end of a program's output says why it failed.
+pub(super) fn excerpt(text: &str) -> String {
+    const LINES: usize = 14;
+    let lines: Vec<String> = text.lines().map(shortened).collect();
+    if lines.len() <= LINES {
+        return lines.join("\n");
+    }
+    let (begin, left_out) = (1, lines.len() - LINES);
+    let note = format!("[{left_out} more lines: see below]");
+    [&lines[..begin], &[note], &lines[begin + left_out..]].concat().join("\n")
+}
+
+fn shortened(line: &str) -> String {
+    const WIDTH: usize = 400;
+    let kept: String = line.chars().take(WIDTH).collect();
+    if kept.len() == line.len() { kept } else { kept + "\u{2026}" }
+}
+
+/// A part that is shown when somebody asks for it.
+fn folded(title: &str, text: &str) -> String {
+    format!("<details><summary>{title}</summary>\n\n{text}\n</details>\n\n")
 }
 
 /// Text of others as a code block, in a fence longer than any in it.
-fn fenced(language: &str, text: &str) -> String {
+pub(super) fn fenced(language: &str, text: &str) -> String {
     let longest = text.split(|character| character != '`').map(str::len).max().unwrap_or(0);
     let fence = "`".repeat(longest.max(2) + 1);
     format!("{fence}{language}\n{text}\n{fence}\n")
 }
 
-/// Text of others inside Markdown: nothing in it is markup, and it keeps to its line and cell.
+/// Text of others inside Markdown: nothing in it is markup but what stands between backticks, which is shown as
+/// code, and it keeps to its line and cell.
 pub(super) fn escaped(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    if parts.len().is_multiple_of(2) {
+        return plain(text);
+    }
+    let part = |(index, part): (usize, &&str)| match index % 2 {
+        0 => plain(part),
+        _ => format!("<code>{}</code>", plain(part)),
+    };
+    parts.iter().enumerate().map(part).collect()
+}
+
+fn plain(text: &str) -> String {
     let mut safe = String::new();
     for character in text.chars() {
         match character {
@@ -184,39 +251,35 @@ pub(super) fn escaped(text: &str) -> String {
     safe
 }
 
-/// Where the time went. Stages of the same name (a lost race plans twice) are drawn one by one.
-fn gantt(timings: &[Timing]) -> String {
-    if timings.is_empty() {
-        return String::new();
-    }
-    let mut text = String::from(
-        "```mermaid\ngantt\n    title Where the time went (seconds)\n    dateFormat x\n    axisFormat %M:%S\n",
-    );
-    for timing in timings {
-        let start = timing.start.as_millis();
-        // Mermaid draws nothing for a bar without length.
-        let end = start + timing.took.as_millis().max(1);
-        let _ = writeln!(text, "    {} ({:.1} s) :{start}, {end}", timing.stage, timing.took.as_secs_f64());
-    }
-    text + "```\n"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::failure::Kind;
-    use std::time::Duration;
 
     #[test]
     fn what_others_wrote_stays_text() {
-        assert_eq!(escaped("a|b\n<img> `x` @me"), "a\\|b &lt;img&gt; \\`x\\` &#64;me");
+        assert_eq!(escaped("a|b\n<img> `x` @me"), "a\\|b &lt;img&gt; <code>x</code> &#64;me");
+        assert_eq!(escaped("a`<b>*`c"), "a<code>&lt;b&gt;\\*</code>c", "nor is it in code");
+        assert_eq!(escaped("one ` alone"), "one \\` alone");
         assert_eq!(fenced("", "x\n````\ny"), "`````\nx\n````\ny\n`````\n");
     }
 
     #[test]
     fn a_failure_says_what_is_done_and_what_to_do() {
         let failure = Failure::new(Kind::Denied, "claiming v1.2.3", "no\n```\nreally", "ask");
-        let timings = [Timing { stage: "plan", start: Duration::ZERO, took: Duration::from_millis(1250) }];
-        insta::assert_snapshot!(failed(&failure, Some("claim"), &["pushed x".to_owned()], None, &timings));
+        insta::assert_snapshot!(failed(&failure, &["pushed x".to_owned()], None, "| the stages |\n\n"));
+    }
+
+    #[test]
+    fn a_long_message_leaves_room_for_what_to_do() {
+        let lines: Vec<String> = (1..=200).map(|number| format!("line {number}")).collect();
+        let failure = Failure::new(Kind::Build, "building", lines.join("\n"), "mend it");
+        let text = failed(&failure, &[], None, "| the stages |\n\n");
+        let (screen, folded) = text.split_once("<details>").expect("a folded part");
+        assert!(screen.lines().count() < 30 && screen.contains("**What to do:** mend it"), "{screen}");
+        assert!(screen.contains("line 2\n[185 more lines: see below]\nline 188\n"), "{screen}");
+        assert!(folded.contains("line 100\n"), "nothing is lost");
+        assert_eq!((excerpt("a\nb"), excerpt("")), ("a\nb".to_owned(), String::new()));
+        assert_eq!(shortened(&"x".repeat(500)), "x".repeat(400) + "\u{2026}");
     }
 }

@@ -240,6 +240,7 @@ fn a_failing_step_is_one_annotation_with_its_line_and_last_words() {
     for words in [place, "exit code: 7", "before\nthe last words", "Done already: nothing"] {
         assert!(errors[0].contains(words), "{words:?} is missing: {run}");
     }
+    let place = "Dockerfile line 5, <code>RUN echo before; echo the last words; exit 7</code>";
     for words in [place, "the last words", "Nothing had been changed"] {
         assert!(run.summary.contains(words), "{words:?} is missing: {}", run.summary);
     }

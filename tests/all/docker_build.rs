@@ -176,11 +176,8 @@ async fn a_failing_step_names_its_line_and_its_last_words() {
         context(&format!("{SHELL}\n# why not\nRUN echo before; \\\n    echo the last word; exit 7\n"));
     let trouble = fails(&request(folder.path())).await;
     assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Build, Effect::None), "{trouble}");
-    let place = format!(
-        "{} line 6, `RUN echo before; echo the last word; exit 7`",
-        folder.path().join("Dockerfile").display()
-    );
-    assert!(trouble.why.starts_with(&place), "{trouble}");
+    let place = "Dockerfile line 6, `RUN echo before; echo the last word; exit 7`";
+    assert!(trouble.why.starts_with(place), "{trouble}");
     assert!(trouble.why.contains("exit code: 7"), "{trouble}");
     assert!(trouble.why.ends_with("Its last lines:\nbefore\nthe last word"), "{trouble}");
 }

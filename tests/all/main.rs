@@ -21,6 +21,7 @@ mod layering;
 mod load;
 mod load_table;
 mod parsers;
+mod pictures;
 mod proxy;
 mod receiver;
 mod receiver_program;

@@ -144,7 +144,7 @@ impl AppImage {
 }
 
 /// The layer's tar archive: the same bytes each time that the program is the same.
-fn layer() -> &'static [u8] {
+pub fn layer() -> &'static [u8] {
     static LAYER: OnceLock<Vec<u8>> = OnceLock::new();
     LAYER.get_or_init(|| {
         let program = stripped(&test_app());

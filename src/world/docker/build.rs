@@ -1,7 +1,7 @@
 //! One build: the context goes up, BuildKit's log comes down, an image id stands at the end.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -29,9 +29,9 @@ pub(super) async fn build(
 ) -> Outcome<Digest> {
     let plan = Arc::new(plan(request).await?);
     log.event(BuildEvent::Note(format!(
-        "context: {} entries, {} bytes; Dockerfile: {}",
+        "context: {} entries, {}; Dockerfile: {}",
         plan.entries().len(),
-        plan.total(),
+        size(plan.total()),
         plan.dockerfile()
     )));
     let context = Arc::clone(&plan).stream();
@@ -166,7 +166,7 @@ impl Failure<'_> {
 
     fn explain_step(&self, step: &FailedStep, instruction: Option<&Instruction>) -> Trouble {
         let place = match instruction {
-            Some(instruction) => place(&self.request.dockerfile, instruction),
+            Some(instruction) => self.place(instruction),
             None => format!("step `{}`", step.name),
         };
         let mut why = format!("{place} failed: {}", step.error);
@@ -186,11 +186,21 @@ impl Failure<'_> {
         trouble.with_remedy(remedy).about(Topic::BuildStep)
     }
 
+    /// The Dockerfile as its repository names it: below the context, where it lies there.
+    fn file(&self) -> PathBuf {
+        let (file, context) = (&self.request.dockerfile, &self.request.context);
+        file.strip_prefix(context).unwrap_or(file).components().collect()
+    }
+
+    fn place(&self, instruction: &Instruction) -> String {
+        format!("{} line {}, `{}`,", self.file().display(), instruction.line, instruction.text)
+    }
+
     /// No step failed: the Dockerfile itself, or what the build was asked for.
     fn explain_text(&self, text: &str, dockerfile: &Dockerfile) -> Trouble {
         let why = match line_number(text).and_then(|line| dockerfile.at_line(line)) {
-            Some(instruction) => format!("{}: {text}", place(&self.request.dockerfile, instruction)),
-            None => format!("{}: {text}", self.request.dockerfile.display()),
+            Some(instruction) => format!("{}: {text}", self.place(instruction)),
+            None => format!("{}: {text}", self.file().display()),
         };
         Trouble::new(TroubleKind::Build, DOING, why)
             .with_remedy("correct the Dockerfile; `docker build .` shows the same on your machine")
@@ -246,8 +256,14 @@ fn remedy_for_base(kind: TroubleKind) -> &'static str {
     }
 }
 
-fn place(path: &Path, instruction: &Instruction) -> String {
-    format!("{} line {}, `{}`,", path.display(), instruction.line, instruction.text)
+/// `12 B`, `3.4 kB`, `56.7 MB`: nobody counts digits in a log.
+fn size(bytes: u64) -> String {
+    let one_digit = |unit: u64| format!("{}.{}", bytes / unit, bytes % unit / (unit / 10));
+    match bytes {
+        0..1000 => format!("{bytes} B"),
+        1000..1_000_000 => format!("{} kB", one_digit(1000)),
+        _ => format!("{} MB", one_digit(1_000_000)),
+    }
 }
 
 /// `dockerfile parse error line 3:` or, in newer versions, `parse error on line 3:`.
@@ -279,6 +295,14 @@ mod tests {
         ] {
             assert_eq!(kind_of_step(&step(name, error)), kind, "{name}: {error}");
         }
+    }
+
+    #[test]
+    fn sizes_are_for_people() {
+        assert_eq!(
+            [0, 999, 1000, 1_999, 9_292_902].map(size),
+            ["0 B", "999 B", "1.0 kB", "1.9 kB", "9.2 MB"]
+        );
     }
 
     #[test]

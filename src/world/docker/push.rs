@@ -88,9 +88,7 @@ async fn once(
         let trouble = Trouble::new(TroubleKind::Garbled, doing, why).perhaps_done();
         return Err(Stopped { trouble, midway });
     };
-    log.event(BuildEvent::Note(format!(
-        "pushed {name}:{tag} (layers sent: {sent}, there already: {there}), {digest}"
-    )));
+    log.event(BuildEvent::Note(format!("pushed (layers sent: {sent}, there already: {there})")));
     Ok(digest)
 }
 

@@ -15,6 +15,7 @@ use autotag_deploy::report::build_log::Style;
 use autotag_deploy::report::deploy_log::ServerLog;
 use autotag_deploy::report::outputs::Outputs;
 use autotag_deploy::report::progress::Progress;
+use autotag_deploy::report::{stages, summary};
 use autotag_deploy::secret::{Credentials, Secret};
 use autotag_deploy::version::git::ObjectId;
 use autotag_deploy::world::github::{Access, GitHub};
@@ -223,6 +224,8 @@ pub struct Came {
     outputs: BTreeMap<&'static str, String>,
     /// What the servers' log shows.
     pub log: String,
+    /// The step summary.
+    pub summary: String,
     /// What was noted as done.
     pub done: Vec<String>,
 }
@@ -317,12 +320,25 @@ impl Stage {
         let job = Job { order, run, purpose: &purpose };
         let result = pipeline::run(&world, job, &progress, &mut logs).await;
         drop(servers);
+        let stages = |failed| stages::table(&progress.intents(), &progress.timings(), failed);
+        let facts = progress.facts();
+        let summary = match &result {
+            Ok(Ending::Released(released)) => {
+                let deployment = released.deployment.as_ref();
+                match deployment.and_then(|it| it.failure.as_ref()) {
+                    Some(failure) => summary::failed(failure, &facts, deployment, &stages(Some("deploy"))),
+                    None => summary::released(order, run, released, &stages(None)),
+                }
+            }
+            _ => String::new(),
+        };
         let outputs = result.as_ref().map(|ending| Outputs::of(ending, order).pairs()).unwrap_or_default();
         Came {
             result,
             outputs: outputs.into_iter().collect(),
             log: String::from_utf8(log).expect("text"),
-            done: progress.facts(),
+            summary,
+            done: facts,
         }
     }
 }

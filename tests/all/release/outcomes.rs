@@ -37,7 +37,11 @@ fn a_first_and_a_second_merge_are_released() {
     let second = project.merge("fix: go on");
     let run = project.release(&second).finish().ended("released");
     assert_eq!((run.output("version"), run.output("previous-version")), ("0.0.2", "0.0.1"));
-    assert!(run.summary.contains("Released [v0.0.2]") && run.summary.contains("gantt"), "{}", run.summary);
+    assert!(
+        run.summary.contains("Released [v0.0.2]") && run.summary.contains("| release |"),
+        "{}",
+        run.summary
+    );
     assert_eq!(project.github.latest_release().as_deref(), Some("v0.0.2"));
     project.assert_consistent();
 }

@@ -1,0 +1,27 @@
+//! Which stages a run was asked for: what was not reached is told apart from what nobody wanted.
+
+use super::Job;
+use crate::inputs::deploy::Deploy;
+use crate::inputs::order::{Command, LatestPolicy, Source};
+use crate::report::progress::Intent;
+use crate::report::stages::ALL;
+
+/// The stages of this run in their order, and whether each is wanted.
+pub(super) fn of(job: Job<'_>) -> Vec<Intent> {
+    let order = job.order;
+    let publishes = job.purpose.preview.is_none();
+    let wanted = |stage: &str| match stage {
+        "plan" => true,
+        "build" => order.command == Command::Release && matches!(order.source, Source::Build(_)),
+        "latest" => publishes && order.latest != LatestPolicy::Never,
+        "release" => publishes && order.release.is_some(),
+        "deploy" => publishes && matches!(order.deploy, Deploy::To(_)),
+        _ => publishes,
+    };
+    match order.command {
+        Command::Deploy => vec![("plan", true), ("deploy", true)],
+        Command::Rollback => vec![("deploy", true)],
+        Command::Status => Vec::new(),
+        Command::Release | Command::Plan => ALL.map(|stage| (stage, wanted(stage))).to_vec(),
+    }
+}

@@ -2,8 +2,11 @@
 
 /// Times, durations, sizes, digests, commits and ids become `_`; blanks that keep columns in line become one.
 pub fn masked(text: &str) -> String {
-    // A build step's time stands in or below its group, as it took long or not.
-    text.lines().map(line).filter(|line| line != "done in _ s").collect::<Vec<_>>().join("\n")
+    // How a build step ended stands in its group or below it, as it took long or not; which layers are there
+    // already depends on the second in which folders were made.
+    let ends =
+        |line: &String| line != "done in _ s" && line != "cached" && !line.starts_with("pushed (layers sent");
+    text.lines().map(line).filter(ends).collect::<Vec<_>>().join("\n")
 }
 
 fn line(line: &str) -> String {

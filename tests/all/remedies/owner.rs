@@ -52,5 +52,5 @@ fn each_failure_says_where_to_read_on() {
         &[(&file, "APP_FILE")],
     );
     server.kill_serve();
-    told(&server, &["deploy", &app, "1.0.0"], 1, &Topic::NoReceiver.link(), "owner_not_running", &[]);
+    told(&server, &["deploy", &app, "1.0.0"], 4, &Topic::NoReceiver.link(), "owner_not_running", &[]);
 }

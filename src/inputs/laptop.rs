@@ -45,7 +45,9 @@ pub fn find_github_token(environment: &Environment, said: &mut Said, attended: b
 pub fn find_registry_login(environment: &Environment, order: &mut Order) -> Option<String> {
     let registry = order.wish.image.registry();
     match docker_login(environment, &order.wish.image) {
-        Ok(None) => None,
+        Ok(None) => Some(format!(
+            "{registry} is asked without a login: Docker keeps none (`docker login {registry}`)"
+        )),
         Ok(Some(credentials)) => {
             let notice = format!("{registry} is asked as {}, by Docker's own login", credentials.username);
             order.registry = Some(credentials);

@@ -53,7 +53,7 @@ ensure_packages() {
         git=git curl=curl jq=jq cc=gcc pgrep=procps python3=python3 shellcheck=shellcheck
         dockerd=docker.io docker-registry=docker-registry htpasswd=apache2-utils
         ssh-keygen=openssh-client flock=util-linux setpriv=util-linux make=make perl=perl
-        openssl=openssl nginx=nginx-light caddy=caddy faketime=faketime strace=strace
+        script=bsdutils groff=groff-base openssl=openssl nginx=nginx-light caddy=caddy faketime=faketime strace=strace
     )
     local missing
     mapfile -t missing < <(missing_packages "${commands[@]}")

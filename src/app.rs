@@ -1,18 +1,19 @@
 //! From the process's start to its exit code: masks, inputs, world, pipeline, report, in that order.
 
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 
-use crate::cli::{self, Parsed};
+use crate::cli::{self, Parsed, Printed};
 use crate::failure::{Failure, Kind};
+use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::inputs::order::{Command, LogFormat, Purpose, log_format};
 use crate::inputs::run::Overrides;
-use crate::inputs::{Environment, Faults, Order, Run, Said, checkout};
+use crate::inputs::{Environment, Faults, Order, Run, Said, checkout, laptop};
 use crate::pipeline::deployment::{Deployment, HostStatus};
 use crate::pipeline::{self, Ending, Job, Logs, Planned, World};
 use crate::report::build_log::{GroupedLog, Style};
@@ -20,14 +21,17 @@ use crate::report::commands::{self, Level, annotation, defused};
 use crate::report::deploy_log::ServerLog;
 use crate::report::outputs::{self, Outputs};
 use crate::report::progress::Progress;
-use crate::report::{log, plan, servers, summary};
+use crate::report::screen::{Lines, Screen};
+use crate::report::terminal_log::TerminalLog;
+use crate::report::{failed, log, plan, servers, summary};
 use crate::secret::Credentials;
+use crate::terminal::Tone;
 use crate::world::docker::Docker;
 use crate::world::github::{Access, GitHub};
 use crate::world::registry::OciRegistry;
 use crate::world::retry::{Patience, Repeat, with_patience};
 use crate::world::ssh::Libssh2;
-use crate::world::{BuildLog, BuildRequest, Builder, Forge as _, Outcome};
+use crate::world::{BuildLog, BuildRequest, Builder, Forge as _, Outcome, TroubleKind};
 
 /// The whole program. Gives the exit code.
 pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
@@ -35,22 +39,37 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
     // Before anything else is printed, and only where a runner takes the lines away again.
     if environment.in_actions() {
         for form in said.to_mask(&environment) {
-            print_line(&commands::mask(&form));
+            Screen::default().line(&commands::mask(&form));
         }
     }
+    // Nobody said anything: a person who wants to know what this is.
+    if arguments.len() < 2 && !environment.in_ci() && !said.names("command") {
+        let colour = Screen::of_process(&environment, LogFormat::Text).has_colour();
+        let _ = io::stderr().write_all(&printed(cli::short_help(), colour));
+        return Kind::Input.exit_code();
+    }
     let mut faults = Faults::default();
-    let arguments = match cli::parse(arguments, &mut said, &mut faults) {
-        Parsed::Run(arguments) => arguments,
+    let parsed = cli::parse(arguments, &mut said, &mut faults);
+    let format = log_format(&said);
+    let screen = Screen::of_process(&environment, format);
+    let arguments = match parsed {
+        Parsed::Run(arguments) => Ok(arguments),
         Parsed::Print(text) => {
-            print_line(text.trim_end());
+            // A reader that has gone away (`| head`) has read enough.
+            let _ = io::stdout().write_all(&printed(text, screen.has_colour()));
             return 0;
         }
+        Parsed::Wrong(why) => Err(Failure::new(
+            Kind::Input,
+            "reading the arguments",
+            why,
+            "see `autotag-deploy --help`; nothing has been changed",
+        )),
     };
-    let format = log_format(&said);
-    log::start(format, environment.get("RUNNER_DEBUG") == Some("1"));
-    let progress = Progress::start();
-    let console = Console { environment: &environment, format };
-    match inputs(&environment, &mut said, arguments.overrides, faults) {
+    log::start(format, environment.get("RUNNER_DEBUG") == Some("1"), &screen);
+    let progress = Progress::on(screen.clone());
+    let console = Console { environment: &environment, format, screen };
+    match arguments.and_then(|it| inputs(&environment, &mut said, it.overrides, faults)) {
         Err(failure) => console.failed(&failure, &progress),
         Ok((order, run)) => {
             let work = Box::pin(execute(&order, &run, &console, &progress));
@@ -63,45 +82,61 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
     }
 }
 
+/// Help in its colours, or without them; anything else as it is.
+fn printed(text: Printed, colour: bool) -> Vec<u8> {
+    match text {
+        Printed::Help(text) if colour => text.ansi().to_string().into_bytes(),
+        Printed::Help(text) => text.to_string().into_bytes(),
+        Printed::Bytes(bytes) => bytes,
+    }
+}
+
 /// Everything that was said, understood; or one failure with all faults.
 fn inputs(
     environment: &Environment,
     said: &mut Said,
-    overrides: Overrides,
+    mut overrides: Overrides,
     mut faults: Faults,
 ) -> Result<(Order, Run), Failure> {
-    let mut overrides = overrides;
-    if !environment.in_actions() && environment.get("GITHUB_REPOSITORY").is_none() {
-        let server = environment.get("GITHUB_SERVER_URL").unwrap_or("https://github.com");
-        let host = server.split_once("://").map_or(server, |(_, host)| host);
-        overrides = checkout::fill_in(overrides, host.trim_end_matches('/'));
+    let mut notices = Vec::new();
+    let in_clone = !environment.in_actions() && environment.get("GITHUB_REPOSITORY").is_none();
+    if in_clone {
+        overrides = checkout::fill_in(overrides, laptop::server_host(environment), &mut faults);
+        notices.extend(checkout::what_is_meant(&overrides));
     }
-    if !environment.in_actions()
-        && said.secret("github-token").is_none()
-        && let Some(token) = environment.get("GITHUB_TOKEN").or_else(|| environment.get("GH_TOKEN"))
-    {
-        said.set("github-token", token.to_owned());
-    }
+    // The clone's faults say more than that a variable is missing.
+    let run = if faults.is_empty() { Run::read(environment, &overrides, &mut faults) } else { None };
     // A person who tries the program out must not find that it has released something.
-    if environment.get("CI").is_none() && !environment.in_actions() && !said.names("command") {
-        faults.of_input(
-            "command",
-            "",
-            "`release` or `plan` in so many words, since no CI started this program",
-        );
+    if !environment.in_ci() && !said.names("command") {
+        let expected = "`release` or `plan` in so many words, since no CI started this program";
+        faults.of_input("command", "", expected);
     }
-    let run = Run::read(environment, &overrides, &mut faults);
+    if in_clone && said.names("command") && said.text("command") == "release" {
+        let builds = said.text("dry-run") != "true" && !said.names("image-digest");
+        checkout::check_for_release(&overrides, builds, &mut faults);
+    }
+    if said.secret("github-token").is_none() {
+        let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
+        notices.extend(laptop::find_github_token(environment, said, attended));
+    }
     // Without the run the inputs are still read, for their faults.
     let stand_in = || Run::stand_in(environment);
     let order = Order::parse(said, &run.clone().unwrap_or_else(stand_in), &mut faults);
     match (order, run) {
-        (Some(order), Some(run)) if faults.is_empty() => Ok((order, run)),
+        (Some(mut order), Some(run)) if faults.is_empty() => {
+            if order.registry.is_none() && !environment.in_ci() {
+                notices.extend(laptop::find_registry_login(environment, &mut order));
+            }
+            order.notices.extend(notices);
+            Ok((order, run))
+        }
         _ => Err(Failure::new(
             Kind::Input,
             "reading the inputs",
             faults.to_string(),
-            "correct the inputs named above; nothing has been changed",
-        )),
+            "correct the inputs named above; the README lists all of them, with examples",
+        )
+        .about(Topic::Inputs)),
     }
 }
 
@@ -126,6 +161,9 @@ async fn execute(
         builder: LazyDocker::default(),
         shell: Libssh2,
     };
+    if !console.environment.in_ci() && !order.command.reaches_servers() {
+        is_pushed(order, run, &world.forge).await?;
+    }
     let purpose = purpose(order, run, &world.forge).await?;
     if let Some(why) = &purpose.preview
         && order.command == Command::Release
@@ -133,10 +171,32 @@ async fn execute(
         tracing::info!("nothing will be published: {why}");
     }
     let job = Job { order, run, purpose: &purpose };
-    let mut build = GroupedLog::new(std::io::stdout(), console.style());
-    let mut deploy = ServerLog::new(std::io::stdout(), console.style());
-    let mut logs = Logs { build: &mut build, deploy: &mut deploy };
+    let lines = || Lines::on(&console.screen);
+    let mut build: Box<dyn BuildLog> = if console.screen.is_watched() {
+        Box::new(TerminalLog::new(console.screen.clone()))
+    } else {
+        Box::new(GroupedLog::new(lines(), console.style()))
+    };
+    let mut deploy = ServerLog::new(lines(), console.style()).on(console.screen.clone());
+    let mut logs = Logs { build: &mut *build, deploy: &mut deploy };
     pipeline::run(&world, job, progress, &mut logs).await
+}
+
+/// A person's clone may be ahead of GitHub, and a person may have no login there: neither is a new repository.
+async fn is_pushed(order: &Order, run: &Run, forge: &GitHub) -> Result<(), Failure> {
+    let Err(trouble) = forge.commit(&run.commit).await else { return Ok(()) };
+    let (kind, remedy) = match trouble.kind {
+        TroubleKind::Rejected => (
+            Kind::Input,
+            "push the commit first; the order of versions is that of GitHub's commits".to_owned(),
+        ),
+        TroubleKind::Denied if order.github_token.is_none() => {
+            let remedy = "GitHub shows {} to nobody without a login, or there is no such repository: set GH_TOKEN, or log in by `gh auth login`";
+            (Kind::Denied, remedy.replace("{}", &run.repository))
+        }
+        _ => return Err(trouble.into()),
+    };
+    Err(Failure::new(kind, trouble.doing, trouble.why, remedy))
 }
 
 /// The default branch is asked for only where the event did not say it and something depends on it.
@@ -214,6 +274,7 @@ impl Builder for LazyDocker {
 struct Console<'a> {
     environment: &'a Environment,
     format: LogFormat,
+    screen: Screen,
 }
 
 impl Console<'_> {
@@ -264,28 +325,32 @@ impl Console<'_> {
             Ending::Told(answers) => answers.iter().find_map(|answer| answer.status.as_ref().err()),
             _ => None,
         };
-        silent.map_or(written, |failure| failure.kind.exit_code())
+        match silent {
+            Some(failure) => {
+                self.announce_failure(failure, &[]);
+                failure.kind.exit_code()
+            }
+            None => written,
+        }
     }
 
     /// A newer version is live: no failure, but nobody should believe that this one was deployed.
     fn announce_newer(&self, deployment: &Deployment) {
         let (Some(why), Some(release)) = (deployment.tour.superseded(), &deployment.release) else { return };
         let text = format!(
-            "{} is not deployed: {why}. A person who wants exactly this version sets `deploy-by-name: true`.",
-            release.version
+            "{} is not deployed: {why}.\nWhat to do: nothing, where the newer one is meant to stay. A person who wants exactly {0} sets `deploy-by-name: true`.\nMore: {}",
+            release.version,
+            Topic::NewerIsLive.link()
         );
         if self.environment.in_actions() {
-            print_line(&annotation(Level::Notice, "Not deployed", &text));
+            self.screen.line(&annotation(Level::Notice, "Not deployed", &text));
         } else {
             tracing::info!(outcome = "superseded", "{text}");
         }
     }
 
     fn print_status(&self, answers: &[HostStatus]) {
-        if self.format != LogFormat::Json {
-            print_line(&defused(&servers::status_table(answers)));
-        }
-        print_line(&commands::defused_json(&servers::status_json(answers).to_string()));
+        self.print_table(&servers::status_table(answers), &servers::status_json(answers));
     }
 
     fn announce_superseded(&self, order: &Order, run: &Run, by: &crate::version::claim::Claim) {
@@ -296,19 +361,25 @@ impl Console<'_> {
             run.commit.short()
         );
         if self.environment.in_actions() {
-            print_line(&annotation(Level::Notice, "Superseded", &text));
+            self.screen.line(&annotation(Level::Notice, "Superseded", &text));
         } else {
             tracing::info!(outcome = "superseded", "superseded: {text}");
         }
     }
 
     fn print_plan(&self, order: &Order, planned: &Planned) {
-        let json = commands::defused_json(&plan::json(order, planned).to_string());
-        if self.format == LogFormat::Json {
-            print_line(&json);
-        } else {
-            print_line(&defused(&plan::table(&plan::rows(order, planned))));
-            print_line(&json);
+        self.print_table(&plan::table(&plan::rows(order, planned)), &plan::json(order, planned));
+    }
+
+    /// For people a table, whose first line says most; for programs JSON, which no person at a terminal needs.
+    fn print_table(&self, table: &str, json: &serde_json::Value) {
+        if self.format != LogFormat::Json {
+            let table = defused(table);
+            let (first, rest) = table.split_once('\n').unwrap_or((&table, ""));
+            self.screen.line(&format!("{}\n{rest}", self.screen.paint(Tone::Strong, first)));
+        }
+        if !self.screen.is_terminal() {
+            self.screen.line(&commands::defused_json(&json.to_string()));
         }
     }
 
@@ -327,14 +398,19 @@ impl Console<'_> {
         let done = progress.facts();
         let timings = progress.timings();
         let stage = progress.current().or_else(|| timings.last().map(|timing| timing.stage));
-        let text = failure_text(failure, &done);
-        if self.environment.in_actions() {
-            print_line(&annotation(Level::Error, failure.kind.heading(), &text));
-        } else {
-            tracing::error!("{}: {text}", failure.kind.heading());
-        }
+        self.announce_failure(failure, &done);
         self.write_files(outputs, &summary::failed(failure, stage, &done, deployment, &timings));
         failure.kind.exit_code()
+    }
+
+    /// The one annotation of a run that fails; outside of Actions the same words in the log.
+    fn announce_failure(&self, failure: &Failure, done: &[String]) {
+        if self.environment.in_actions() {
+            let text = failed::text_within(commands::LONGEST, failure, done);
+            self.screen.line(&annotation(Level::Error, failure.heading(), &text));
+        } else {
+            tracing::error!("{}: {}", failure.heading(), failed::text(failure, done));
+        }
     }
 
     /// Outputs and summary, where a runner gave files for them. 0, or the exit code for a file that cannot
@@ -360,18 +436,4 @@ impl Console<'_> {
         let Some(path) = self.environment.get(variable) else { return Ok(()) };
         write(Path::new(path)).with_context(|| format!("writing the file that {variable} names, {path}"))
     }
-}
-
-fn failure_text(failure: &Failure, done: &[String]) -> String {
-    let done = if done.is_empty() { "nothing".to_owned() } else { done.join("; ") };
-    let separator = if failure.why.contains('\n') { ":\n" } else { ": " };
-    format!(
-        "{}{separator}{}\nDone already: {done}.\nWhat to do: {}.",
-        failure.what, failure.why, failure.remedy
-    )
-}
-
-/// A line on standard output. A reader that has gone away (`| head`) is no reason to stop a release.
-fn print_line(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
 }

@@ -1,16 +1,22 @@
 //! The command line, for laptops and other CI: flags of the inputs' own names.
 //!
-//! The flags are made from the table of inputs, and their help from action.yml, so that the three cannot
-//! drift apart.
+//! Flags, help, completions and man pages are made from the table of inputs, and the words from action.yml,
+//! so that none of them can drift apart. A command takes every flag, as it takes every input: a line for
+//! `release` becomes one for `plan` by its command alone. Its help shows those that count for it.
 
 use std::fmt::Write as _;
 
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::builder::{PossibleValue, StyledStr, TypedValueParser, ValueParser};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
 use crate::failure::Kind;
 use crate::inputs::run::Overrides;
-use crate::inputs::spec::{self, INPUTS, InputSpec};
+use crate::inputs::spec::{self, COMMANDS, GROUPS, INPUTS, InputSpec, Takes};
 use crate::inputs::{Fault, Faults, Said};
+use crate::manual::{self, Section};
+
+const PROGRAM: &str = "autotag-deploy";
 
 /// What the arguments said.
 #[derive(Clone, Default)]
@@ -23,8 +29,18 @@ pub struct Arguments {
 pub enum Parsed {
     /// Go on.
     Run(Arguments),
-    /// Print this and stop: help or version.
-    Print(String),
+    /// Print this and stop.
+    Print(Printed),
+    /// They cannot be understood, for this reason.
+    Wrong(String),
+}
+
+/// A text of the command line's own.
+pub enum Printed {
+    /// For people; the terminal decides about its colours.
+    Help(StyledStr),
+    /// For files and shells, as it is.
+    Bytes(Vec<u8>),
 }
 
 /// Reads the arguments over what the environment said. Faults are those of the arguments alone.
@@ -34,23 +50,39 @@ pub fn parse(arguments: &[String], said: &mut Said, faults: &mut Faults) -> Pars
             input: format!("--{}", spec.name),
             found: None,
             expected: "secrets in the environment: arguments are visible to every process".to_owned(),
-            example: format!("INPUT_{}=...", spec.name.to_uppercase().replace('-', "_")),
+            example: format!("{}=...", variable_of(spec)),
         });
         return Parsed::Run(Arguments::default());
     }
-    match command().try_get_matches_from(arguments) {
-        Ok(matches) => Parsed::Run(taken(&matches, said)),
-        Err(error) if !error.use_stderr() => Parsed::Print(error.to_string()),
-        Err(error) => {
-            faults.add(Fault {
-                input: "arguments".to_owned(),
-                found: None,
-                expected: error.to_string().trim().trim_start_matches("error: ").to_owned(),
-                example: String::new(),
-            });
-            Parsed::Run(Arguments::default())
-        }
+    let brief = arguments.iter().any(|argument| argument == "-h");
+    match command(Flags::All { brief }).try_get_matches_from(arguments) {
+        Ok(matches) => taken(&matches, said),
+        Err(error) if !error.use_stderr() => Parsed::Print(Printed::Help(error.render())),
+        Err(error) => Parsed::Wrong(in_words(&error)),
     }
+}
+
+/// The short help: what a person gets who types the program's name alone.
+pub fn short_help() -> Printed {
+    Printed::Help(command(Flags::All { brief: true }).render_help())
+}
+
+/// clap's error without its own heading, its usage line and its hint: ours say so.
+fn in_words(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let end = text.find("\nUsage:").or_else(|| text.find("\nFor more information")).unwrap_or(text.len());
+    let text = text[..end].trim().trim_start_matches("error: ");
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // An unknown command has no tip where nothing is like it.
+    let unknown = error.kind() == ErrorKind::InvalidSubcommand;
+    if unknown && error.get(ContextKind::SuggestedSubcommand).is_none() {
+        return format!("{} (commands: {})", lines.join("; "), words(COMMANDS.iter().map(|it| it.name)));
+    }
+    lines.join("; ")
+}
+
+fn words<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
 }
 
 fn secret_among(arguments: &[String]) -> Option<&'static InputSpec> {
@@ -61,78 +93,217 @@ fn secret_among(arguments: &[String]) -> Option<&'static InputSpec> {
     arguments.iter().find_map(flag)
 }
 
-fn taken(matches: &ArgMatches, said: &mut Said) -> Arguments {
-    for spec in INPUTS.iter().filter(|spec| !spec.secret) {
-        if let Some(value) = matches.get_one::<String>(spec.name) {
-            said.set(spec.name, value.clone());
+/// Flags before the command count as well; those after it win.
+fn taken(matches: &ArgMatches, said: &mut Said) -> Parsed {
+    let mut places = vec![matches];
+    if let Some((word, arguments)) = matches.subcommand() {
+        match manual::answer(word, arguments, command(Flags::Counting), &sections()) {
+            Ok(Some(text)) => return Parsed::Print(Printed::Bytes(text)),
+            Ok(None) => places.push(arguments),
+            Err(error) => return Parsed::Wrong(format!("the man pages cannot be written: {error}")),
         }
+        said.set("command", word.to_owned());
     }
-    let text = |name: &str| matches.get_one::<String>(name).cloned();
-    Arguments {
-        overrides: Overrides {
-            repository: text("repository"),
-            commit: text("commit"),
-            branch: text("branch"),
-        },
+    let mut overrides = Overrides::default();
+    for place in places {
+        for spec in flags() {
+            if let Some(values) = place.get_many::<String>(spec.name) {
+                let values: Vec<&str> = values.map(String::as_str).collect();
+                said.set(spec.name, values.join("\n"));
+            }
+        }
+        let text = |name: &str, before| place.get_one::<String>(name).cloned().or(before);
+        overrides = Overrides {
+            repository: text("repository", overrides.repository),
+            commit: text("commit", overrides.commit),
+            branch: text("branch", overrides.branch),
+        };
     }
+    Parsed::Run(Arguments { overrides })
 }
 
-fn command() -> clap::Command {
-    let mut command = clap::Command::new("autotag-deploy")
+/// Inputs that are flags.
+fn flags() -> impl Iterator<Item = &'static InputSpec> {
+    INPUTS.iter().filter(|spec| !spec.secret && spec.name != "command")
+}
+
+/// Which flags a command has.
+#[derive(Clone, Copy)]
+enum Flags {
+    /// All; those that do not count are hidden. In the short help the others stand under one heading.
+    All { brief: bool },
+    /// Those that count for it: clap's generators do not leave hidden ones out.
+    Counting,
+}
+
+fn command(flags: Flags) -> Command {
+    let commands = COMMANDS.iter().map(|it| {
+        let command = Command::new(it.name)
+            .about(it.about)
+            .override_usage(format!("{PROGRAM} {} [OPTIONS]", it.name))
+            .disable_version_flag(true);
+        let secrets = INPUTS.iter().filter(|spec| spec.secret && spec.counts_for.contains(&it.name));
+        let secrets: Vec<String> = secrets.map(variable_of).collect();
+        with_flags(command, flags, Some(it.name)).after_help(format!(
+            "Secrets, from the environment alone: {}.\n\nIt takes the flags of all commands; these count. `{PROGRAM} --help` tells the rest.",
+            secrets.join(", ")
+        ))
+    });
+    let program = Command::new(PROGRAM)
         .version(crate::VERSION)
         // `--version` is the input of that name.
         .disable_version_flag(true)
-        .arg(
-            Arg::new("own-version")
-                .short('V')
-                .action(ArgAction::Version)
-                .help("Print this program's version"),
-        )
-        .about("From a merge to a released image in one step")
-        .after_help(after_help())
-        .arg(run_fact(
-            "repository",
-            "OWNER/NAME",
-            "The repository (GITHUB_REPOSITORY, else the clone's origin)",
-        ))
-        .arg(run_fact("commit", "SHA", "The commit (GITHUB_SHA, else the clone's HEAD)"))
-        .arg(run_fact("branch", "NAME", "The branch (from GITHUB_REF, else the clone's)"));
-    for spec in INPUTS.iter().filter(|spec| !spec.secret) {
-        let about =
-            spec::documented().get(spec.name).map_or("", |documented| documented.description.as_str());
-        let mut help = about.trim().to_owned();
-        let default = spec::default_of(spec.name);
-        if !default.is_empty() {
-            let _ = write!(help, " [default: {default}]");
+        .about("From a merge to a running, verified, reversible release in one step")
+        .override_usage(format!("{PROGRAM} COMMAND [OPTIONS]"))
+        .subcommand_value_name("COMMAND")
+        .subcommand_help_heading("Commands")
+        .after_help(format!("`{PROGRAM} COMMAND --help` tells a command's options, `{PROGRAM} --help` all."))
+        .after_long_help(manual::below(&sections()))
+        .subcommands(commands)
+        .subcommands(manual::commands().map(|it| it.disable_version_flag(true)));
+    let own_version = Arg::new("own-version").short('V').action(ArgAction::Version);
+    with_flags(program, flags, None).arg(own_version.help("Print this program's version"))
+}
+
+/// The flags in the order of the help's headings.
+fn with_flags(mut command: Command, shown: Flags, of: Option<&str>) -> Command {
+    for group in GROUPS {
+        let inputs = flags().filter(|spec| spec.group == group);
+        let inputs = inputs.map(|spec| (flag(spec), spec.counts_for, spec.common));
+        // Facts about the run count wherever GitHub is asked.
+        let facts = (group == spec::RUN).then(facts).into_iter().flatten();
+        for (argument, counts_for, common) in inputs.chain(facts.map(|it| (it, spec::VERSIONS, false))) {
+            let counts = of.is_none_or(|name| counts_for.contains(&name));
+            let argument = argument.help_heading(group);
+            command = match shown {
+                Flags::Counting if !counts => command,
+                Flags::All { brief: true } if of.is_none() => {
+                    command.arg(argument.help_heading("Options most used").hide_short_help(!common))
+                }
+                _ => command.arg(argument.hide(!counts)),
+            };
         }
-        let argument = Arg::new(spec.name).help(help).value_name("VALUE");
-        command = command.arg(if spec.name == "command" {
-            argument.value_name("COMMAND").index(1)
-        } else {
-            argument.long(spec.name).help_heading(spec.group)
-        });
     }
     command
 }
 
-fn run_fact(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help).help_heading("Run")
+fn flag(spec: &InputSpec) -> Arg {
+    let mut argument = Arg::new(spec.name).long(spec.name);
+    let about = spec::documented().get(spec.name).map_or("", |documented| documented.description.as_str());
+    let mut help = about.trim().to_owned();
+    let default = spec::default_of(spec.name);
+    if !default.is_empty() {
+        let _ = write!(help, " [default: {default}]");
+    }
+    argument = argument.help(first_sentence(about)).long_help(help);
+    match spec.takes {
+        Takes::Text(name) => argument.value_name(name).value_hint(ValueHint::Other),
+        Takes::Lines(name) => {
+            argument.value_name(name).value_hint(ValueHint::Other).action(ArgAction::Append)
+        }
+        Takes::Word(words) => {
+            argument.value_name(words.join("|")).value_parser(ValueParser::new(Words(words)))
+        }
+        Takes::Truth => argument
+            .value_name("true|false")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_parser(ValueParser::new(Words(&["true", "false"]))),
+        Takes::Folder => argument.value_name("FOLDER").value_hint(ValueHint::DirPath),
+        Takes::File => argument.value_name("FILE").value_hint(ValueHint::FilePath),
+    }
+    .hide_possible_values(true)
 }
 
-fn after_help() -> String {
-    let secrets: Vec<String> = INPUTS
-        .iter()
-        .filter(|spec| spec.secret)
-        .map(|spec| format!("  INPUT_{}", spec.name.to_uppercase().replace('-', "_")))
-        .collect();
-    let codes: Vec<String> =
-        Kind::ALL.iter().map(|kind| format!("  {:>3}  {}", kind.exit_code(), kind.heading())).collect();
-    format!(
-        "Secrets come from the environment:\n{}\n  GITHUB_TOKEN or GH_TOKEN (for github-token, outside Actions)\n\nExit codes:\n    0  Released, resumed, superseded, planned, deployed, rolled back or told\n{}",
-        secrets.join("\n"),
-        codes.join("\n")
-    )
+/// Up to the first full stop that ends one.
+fn first_sentence(text: &str) -> String {
+    let text = text.trim();
+    text.split_once(". ").map_or(text, |(first, _)| first).trim_end_matches('.').to_owned()
 }
+
+/// What a CI would say about the run.
+fn facts() -> [Arg; 3] {
+    let fact = |name, value, help| {
+        Arg::new(name).long(name).value_name(value).value_hint(ValueHint::Other).help(help)
+    };
+    [
+        fact("repository", "OWNER/NAME", "The repository (GITHUB_REPOSITORY, else the clone's remote)"),
+        fact("commit", "SHA", "The commit (GITHUB_SHA, else what the clone has checked out)"),
+        fact("branch", "NAME", "The branch (from GITHUB_REF, else the clone's)"),
+    ]
+}
+
+/// Words that help and completions offer. Others pass: they are judged where all inputs are, so that every
+/// fault is told at once, and in the same words as in CI.
+#[derive(Clone)]
+struct Words(&'static [&'static str]);
+
+impl TypedValueParser for Words {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        _: &Command,
+        _: Option<&Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<String, clap::Error> {
+        Ok(value.to_string_lossy().into_owned())
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(PossibleValue::new)))
+    }
+}
+
+/// The variable that an input is taken from, as a shell can set it.
+fn variable_of(spec: &InputSpec) -> String {
+    format!("INPUT_{}", spec.name.to_uppercase().replace('-', "_"))
+}
+
+/// What help and man page say below the options.
+fn sections() -> [Section; 4] {
+    let row = |name: &str, meaning: &str| (name.to_owned(), meaning.to_owned());
+    let of_secret = |spec: &InputSpec| {
+        let about = spec::documented().get(spec.name).map_or("", |it| it.description.as_str());
+        (variable_of(spec), first_sentence(about))
+    };
+    let mut secrets: Vec<_> = INPUTS.iter().filter(|spec| spec.secret).map(of_secret).collect();
+    secrets.push(row("GITHUB_TOKEN, GH_TOKEN", "Likewise for GitHub's API, outside of Actions"));
+    let mut codes = vec![row("0", DONE)];
+    codes.extend(Kind::ALL.iter().map(|kind| (kind.exit_code().to_string(), kind.heading().to_owned())));
+    [
+        Section { heading: "Secrets, from the environment alone", rows: secrets },
+        Section {
+            heading: "Environment",
+            rows: vec![
+                row("INPUT_...", "Any input, such as INPUT_TAG_PREFIX; flags win over it"),
+                row(
+                    "CI",
+                    "Where it is set, `release` need not be said, and nothing is taken from this machine",
+                ),
+                row("DOCKER_HOST", "Where Docker is asked to build; unset: its usual socket"),
+                row(
+                    "NO_COLOR",
+                    "No colours and no progress bars; FORCE_COLOR=1 for colours without a terminal",
+                ),
+            ],
+        },
+        Section { heading: "Exit codes", rows: codes },
+        Section {
+            heading: "Examples",
+            rows: vec![
+                row("autotag-deploy plan", "In a clone: the next version, and why"),
+                row("autotag-deploy plan --bump auto", "The same, decided by Conventional Commits"),
+                row("autotag-deploy release --dry-run", "Build what would be released, publish nothing"),
+                row("autotag-deploy plan --log-format json", "For programs: one JSON object a line"),
+            ],
+        },
+    ]
+}
+
+/// What exit code 0 means.
+pub const DONE: &str = "Released, resumed, superseded, planned, deployed, rolled back or told";
 
 #[cfg(test)]
 mod tests {
@@ -141,39 +312,103 @@ mod tests {
     fn parsed(arguments: &[&str]) -> (Parsed, Said, Faults) {
         let (mut said, mut faults) = (Said::default(), Faults::default());
         let arguments: Vec<String> =
-            ["autotag-deploy"].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
+            [PROGRAM].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
         let parsed = parse(&arguments, &mut said, &mut faults);
         (parsed, said, faults)
     }
 
+    fn help(arguments: &[&str]) -> String {
+        match parsed(arguments).0 {
+            Parsed::Print(Printed::Help(text)) => text.to_string(),
+            _ => panic!("help is printed"),
+        }
+    }
+
     #[test]
-    fn flags_have_the_inputs_names() {
-        let (_, said, faults) = parsed(&["plan", "--image", "ghcr.io/org/app", "--tag-prefix=api-v"]);
+    fn the_tree_is_consistent() {
+        for flags in [Flags::All { brief: true }, Flags::All { brief: false }, Flags::Counting] {
+            command(flags).debug_assert();
+        }
+    }
+
+    #[test]
+    fn flags_have_the_inputs_names_and_stand_before_or_after_the_command() {
+        for line in [
+            &["plan", "--image", "ghcr.io/org/app", "--tag-prefix=api-v"][..],
+            &["--image", "ghcr.io/org/app", "--tag-prefix=web-v", "plan", "--tag-prefix=api-v"],
+        ] {
+            let (_, said, faults) = parsed(line);
+            assert!(faults.is_empty(), "{faults}");
+            assert_eq!((said.text("command"), said.text("image")), ("plan", "ghcr.io/org/app"));
+            assert_eq!(said.text("tag-prefix"), "api-v");
+        }
+        // CI need not say a command, and what is a command's own is taken by the others too.
+        let (_, said, _) = parsed(&["--image", "ghcr.io/org/app"]);
+        assert!(!said.names("command") && said.names("image"));
+        assert_eq!(parsed(&["rollback", "--bump", "major"]).1.text("bump"), "major");
+    }
+
+    #[test]
+    fn lists_are_said_one_by_one_and_truths_without_a_value() {
+        let line = ["release", "--build-args", "A=1", "--build-args", "B=2", "--dry-run", "--pull=false"];
+        let (_, said, faults) = parsed(&line);
         assert!(faults.is_empty(), "{faults}");
-        assert_eq!((said.text("command"), said.text("image")), ("plan", "ghcr.io/org/app"));
-        assert_eq!(said.text("tag-prefix"), "api-v");
+        assert_eq!(said.text("build-args"), "A=1\nB=2");
+        assert_eq!((said.text("dry-run"), said.text("pull")), ("true", "false"));
     }
 
     #[test]
     fn secrets_are_no_flags_and_not_repeated() {
-        for arguments in [&["--registry-password", "hunter2"][..], &["--github-token=hunter2"]] {
+        for arguments in [&["--registry-password", "hunter2"][..], &["plan", "--github-token=hunter2"]] {
             let text = parsed(arguments).2.to_string();
             assert!(text.contains("environment") && !text.contains("hunter2"), "{text}");
         }
     }
 
     #[test]
-    fn unknown_flags_are_faults_with_a_suggestion() {
-        let text = parsed(&["--imge", "x"]).2.to_string();
-        assert!(text.contains("--image"), "{text}");
+    fn what_is_not_understood_is_told_with_a_suggestion() {
+        for (line, suggested) in [
+            (&["--imge", "x"][..], "'--image'"),
+            (&["plna"], "'plan'"),
+            (&["frobnicate"], "rollback, status"),
+        ] {
+            let Parsed::Wrong(why) = parsed(line).0 else { panic!("{line:?} is understood") };
+            assert!(why.contains(suggested) && !why.contains('\n'), "{why}");
+        }
     }
 
     #[test]
-    fn help_lists_every_input_and_exit_code() {
-        let Parsed::Print(text) = parsed(&["--help"]).0 else { panic!("help is printed") };
-        for spec in INPUTS.iter().filter(|spec| !spec.secret && spec.name != "command") {
+    fn the_whole_help_has_every_input_and_exit_code_and_the_short_one_fits_a_screen() {
+        let text = help(&["--help"]);
+        for spec in flags() {
             assert!(text.contains(&format!("--{}", spec.name)), "{} is missing", spec.name);
         }
+        for spec in INPUTS.iter().filter(|spec| spec.secret) {
+            assert!(text.contains(&variable_of(spec)), "{} is missing", spec.name);
+        }
+        for heading in GROUPS.iter().chain(&["Commands", "Exit codes", "Examples"]) {
+            assert!(text.contains(&format!("\n{heading}:\n")), "{heading} is missing in {text}");
+        }
         assert!(text.contains("130  Interrupted"), "{text}");
+        let short = help(&["-h"]);
+        assert!(short.lines().count() <= 40, "{short}");
+        assert!(short.contains("--image") && !short.contains("--claim-ref"), "{short}");
+    }
+
+    #[test]
+    fn a_commands_help_has_the_flags_that_count_for_it() {
+        for command in COMMANDS {
+            let text = help(&[command.name, "--help"]);
+            for spec in flags() {
+                let counts = spec.counts_for.contains(&command.name);
+                let shown = text.contains(&format!("--{} ", spec.name))
+                    || text.contains(&format!("--{}[", spec.name));
+                assert_eq!(shown, counts, "{} of {}:\n{text}", spec.name, command.name);
+            }
+            for spec in INPUTS.iter().filter(|spec| spec.secret) {
+                let counts = spec.counts_for.contains(&command.name);
+                assert_eq!(text.contains(&variable_of(spec)), counts, "{} of {}", spec.name, command.name);
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What failed, why, what is already done, what to do now: the one form in which a run fails.
 
+use crate::help::{self, Topic};
 use crate::version::plan::Refusal;
 use crate::world::{Trouble, TroubleKind};
 
@@ -51,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// The heading of the annotation.
+    /// The heading of an annotation about nothing more special.
     pub fn heading(self) -> &'static str {
         match self {
             Self::Internal => "Internal error",
@@ -78,17 +79,35 @@ pub struct Failure {
     pub why: String,
     /// What to do now.
     pub remedy: String,
+    /// The README's section about it, where there is one.
+    pub topic: Option<Topic>,
 }
 
 impl Failure {
-    /// A failure with all four parts; what is done already is added by whoever reports it.
+    /// A failure without a topic; what is done already is added by whoever reports it.
     pub fn new(
         kind: Kind,
         what: impl Into<String>,
         why: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { kind, what: what.into(), why: why.into(), remedy: remedy.into() }
+        Self { kind, what: what.into(), why: why.into(), remedy: remedy.into(), topic: None }
+    }
+
+    /// The same, with the README's section about it.
+    #[must_use]
+    pub fn about(self, topic: impl Into<Option<Topic>>) -> Self {
+        Self { topic: topic.into(), ..self }
+    }
+
+    /// The title of the annotation.
+    pub fn heading(&self) -> &'static str {
+        self.topic.map_or(self.kind.heading(), Topic::heading)
+    }
+
+    /// Where the README says more.
+    pub fn link(&self) -> String {
+        self.topic.map_or_else(|| help::link("troubleshooting"), Topic::link)
     }
 }
 
@@ -101,7 +120,7 @@ impl From<Trouble> for Failure {
             TroubleKind::Build => Kind::Build,
         };
         let remedy = trouble.remedy.unwrap_or_else(|| usual_remedy(trouble.kind).to_owned());
-        Self::new(kind, trouble.doing, trouble.why, remedy)
+        Self::new(kind, trouble.doing, trouble.why, remedy).about(trouble.topic)
     }
 }
 
@@ -122,7 +141,7 @@ fn usual_remedy(kind: TroubleKind) -> &'static str {
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
-        Self::new(Kind::Conflict, "choosing the version", refusal.why, refusal.remedy)
+        Self::new(Kind::Conflict, "choosing the version", refusal.why, refusal.remedy).about(refusal.topic)
     }
 }
 

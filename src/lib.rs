@@ -9,7 +9,7 @@
 //! 5. [`pipeline`]: the whole transaction in one readable function;
 //! 6. [`report`]: what people and later steps get to see;
 //! 7. [`world`]: the only doors outside (GitHub, registry, Docker, SSH, clock);
-//! 8. [`failure`]: what failed, why, what is already done, what to do now.
+//! 8. [`failure`]: what failed, why, what is already done, what to do now; [`help`]: where the README says more.
 //!
 //! From the release to a server that runs it:
 //!
@@ -25,6 +25,7 @@ pub const VERSION: &str = match option_env!("VERSION") {
     None => env!("CARGO_PKG_VERSION"),
 };
 
+pub mod help;
 pub mod image;
 pub mod secret;
 pub mod version;
@@ -39,6 +40,8 @@ pub mod deploy;
 pub mod failure;
 #[cfg(feature = "action")]
 pub mod inputs;
+#[cfg(any(feature = "action", feature = "receiver"))]
+pub mod manual;
 #[cfg(feature = "action")]
 pub mod pipeline;
 #[cfg(feature = "receiver")]
@@ -49,4 +52,6 @@ pub mod receiver;
 pub mod release;
 #[cfg(feature = "action")]
 pub mod report;
+#[cfg(any(feature = "action", feature = "receiver"))]
+pub mod terminal;
 pub mod world;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use self::deployment::{Deployment, HostStatus};
 use crate::deploy::caller::DeployLog;
 use crate::failure::{Failure, Kind as FailureKind};
+use crate::help::Topic;
 use crate::image::labels::{self, Facts};
 use crate::image::reference::{Digest, ImageTag};
 use crate::inputs::checkout;
@@ -317,6 +318,7 @@ async fn build_and_stage<F: Forge, R: Registry, B: Builder, S>(
         Source::Build(order) => order,
     };
     let request = request(world, job, order, next).await?;
+    progress.stage("check", may_publish(world, job, next)).await?;
     let image = progress.stage("build", world.builder.build(&request, log)).await?;
     let push = PushOrder { name, commit: &job.run.commit, credentials: job.order.registry.as_ref() };
     let staged =
@@ -327,6 +329,17 @@ async fn build_and_stage<F: Forge, R: Registry, B: Builder, S>(
     Ok(staged)
 }
 
+/// A build may take long; that its image could never be pushed or claimed is told before it.
+async fn may_publish<F: Forge, R: Registry, B, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    next: &Next,
+) -> Result<(), Failure> {
+    let tag = job.order.wish.prefix.tag_of(&next.version);
+    world.forge.may_write(&tag, &job.run.commit).await?;
+    Ok(world.registry.may_push().await?)
+}
+
 /// What is built has to be the commit that is claimed; a checkout of something else would be released under
 /// its name. A workspace without `.git` says nothing.
 fn same_commit(job: Job<'_>) -> Result<(), Failure> {
@@ -335,8 +348,9 @@ fn same_commit(job: Job<'_>) -> Result<(), Failure> {
             FailureKind::Input,
             "looking at the workspace",
             format!("it has commit {head} checked out, and the run is for {}", job.run.commit),
-            "check out the run's own commit (actions/checkout without `ref`), or pass the image as `image-digest`",
-        )),
+            "remove `ref:` from the step actions/checkout, so that it checks out the run's own commit; or build elsewhere, and pass the image as `image-digest`",
+        )
+        .about(Topic::OtherCommit)),
         _ => Ok(()),
     }
 }

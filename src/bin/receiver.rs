@@ -7,6 +7,6 @@ use autotag_deploy::receiver::cli;
 fn main() -> ExitCode {
     cli::main().unwrap_or_else(|error| {
         eprintln!("error: {error:#}");
-        ExitCode::from(cli::FAILED)
+        cli::Exit::of(&error).into()
     })
 }

@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use super::protocol::{ANSWER_BYTES, Answer, NotAnAnswer, Outcome, Request, Word};
+use super::words;
 use crate::failure::{Failure, Kind};
+use crate::help::Topic;
 use crate::secret::Secret;
 use crate::world::clock::{self, Stopwatch};
 use crate::world::ssh::{Deadlines, Finished, Shell, SshHost};
@@ -76,6 +78,8 @@ const IDLE: Duration = Duration::from_secs(35);
 struct Heard {
     /// Any answer at all.
     something: bool,
+    /// Whom it waits for, where that was the last word of it.
+    waits_for: Option<String>,
     /// The last answer, if it is a result.
     result: Option<Outcome>,
     /// The first line that is none; what comes after it is not looked at.
@@ -91,6 +95,11 @@ impl Heard {
         match Answer::parse(line) {
             Ok(answer) => {
                 self.something = true;
+                match &answer {
+                    Answer::Waiting { holder } => self.waits_for = Some(words::holder(holder.as_ref())),
+                    Answer::Heartbeat {} => {}
+                    _ => self.waits_for = None,
+                }
                 self.result = match &answer {
                     Answer::Result(outcome) => Some((**outcome).clone()),
                     _ => None,
@@ -112,9 +121,24 @@ enum Verdict {
     /// The result is known.
     Told(Box<Outcome>),
     /// Ask again.
-    Again(String),
+    Again(Missed),
     /// Asking again gives the same.
     Final(Box<Trouble>),
+}
+
+/// Why a connection brought no result.
+#[derive(Debug, PartialEq, Eq)]
+struct Missed {
+    /// In words.
+    why: String,
+    /// Where there was no orderly connection: what it was.
+    trouble: Option<Box<Trouble>>,
+}
+
+impl From<String> for Missed {
+    fn from(why: String) -> Self {
+        Self { why, trouble: None }
+    }
 }
 
 /// Pure: what to make of what was heard, and of how the connection ended.
@@ -125,17 +149,20 @@ fn judge(heard: Heard, ended: world::Outcome<Finished>) -> Verdict {
         Err(trouble) if matches!(trouble.kind, TroubleKind::Denied | TroubleKind::Rejected) => {
             return Verdict::Final(Box::new(trouble));
         }
-        Err(trouble) => return Verdict::Again(trouble.why),
+        Err(trouble) => {
+            let why = trouble.why.clone();
+            return Verdict::Again(Missed { why, trouble: Some(Box::new(trouble)) });
+        }
     };
     if let Some(garbage) = heard.garbage {
-        return Verdict::Again(garbage.to_string());
+        return Verdict::Again(garbage.to_string().into());
     }
     match heard.result {
         Some(outcome) if finished.status == 0 || !outcome.end.is_good() => Verdict::Told(Box::new(outcome)),
-        Some(_) => {
-            Verdict::Again(format!("it told of success, and ended with the status {}", finished.status))
-        }
-        None => Verdict::Again(without_result(&finished)),
+        Some(_) => Verdict::Again(
+            format!("it told of success, and ended with the status {}", finished.status).into(),
+        ),
+        None => Verdict::Again(without_result(&finished).into()),
     }
 }
 
@@ -160,29 +187,36 @@ pub async fn converse(
     };
     let line = request.to_line().map_err(unsendable)?;
     let stopwatch = Stopwatch::start();
-    let (mut pause, mut ever_heard) = (persistence.first_pause, false);
+    let (mut pause, mut ever_heard, mut waits_for) = (persistence.first_pause, false, None);
     for attempt in 1..=persistence.attempts {
         let left = persistence.whole.saturating_sub(stopwatch.elapsed());
         let deadlines = Deadlines { connect: CONNECT.min(left), idle: IDLE, whole: left };
         let mut heard = Heard::default();
         let ended = ask(shell, (host, name), (request.word(), &line), deadlines, (&mut heard, log)).await;
         ever_heard |= heard.something;
-        let why = match judge(heard, ended) {
+        if heard.something {
+            waits_for = heard.waits_for.take();
+        }
+        let missed = match judge(heard, ended) {
             Verdict::Told(outcome) => return Ok(*outcome),
             Verdict::Final(trouble) => return Err(refused_at(name, &trouble)),
-            Verdict::Again(why) => why,
+            Verdict::Again(missed) => missed,
         };
         let spent = stopwatch.elapsed().saturating_add(pause) >= persistence.whole;
         let tries = if ever_heard { persistence.attempts } else { persistence.unheard };
         if spent || attempt >= tries {
-            return Err(unknown(name, request, &why, ever_heard));
+            return Err(match waits_for {
+                Some(holder) => at_work(name, request, &holder),
+                None if ever_heard => unknown(name, request, &missed.why),
+                None => unheard(name, request, missed),
+            });
         }
-        log.event(name, DeployEvent::Lost { why: &why, pause });
+        log.event(name, DeployEvent::Lost { why: &missed.why, pause });
         clock::sleep(pause).await;
         pause = pause.saturating_mul(2).min(persistence.longest_pause);
     }
     // Only where no attempt at all is allowed.
-    Err(unknown(name, request, "it was not asked", ever_heard))
+    Err(unknown(name, request, "it was not asked"))
 }
 
 async fn ask(
@@ -205,23 +239,45 @@ fn refused_at(name: &str, trouble: &Trouble) -> Failure {
     Failure { what: format!("{name}: {}", failure.what), ..failure }
 }
 
-/// Nobody knows what became of it; what can be done depends on whether there is a receiver at all.
-fn unknown(name: &str, request: &Request, why: &str, ever_heard: bool) -> Failure {
-    let word = request.word();
-    if !ever_heard {
-        return Failure::new(
-            Kind::Unavailable,
-            format!("{word} on {name}"),
-            format!("no receiver answered: {why}"),
-            "check `deploy-host`, `deploy-port` and `deploy-user`, and on the server that the service autotag-receiver runs and speaks this action's protocol; then run the job again",
-        );
+/// There is no receiver, or no way to it.
+fn unheard(name: &str, request: &Request, missed: Missed) -> Failure {
+    if let Some(trouble) = missed.trouble.filter(|trouble| trouble.topic.is_some()) {
+        return refused_at(name, &trouble);
     }
     Failure::new(
         Kind::Unavailable,
-        format!("{word} on {name}"),
+        format!("{} on {name}", request.word()),
+        format!("no receiver answered: {}", missed.why),
+        format!(
+            "on the server install the receiver, run `autotag-receiver init {0}`, and see what `autotag-receiver check \
+             {0}` finds; where all is right there, update receiver and action (`uses:`), which have to speak the same \
+             protocol",
+            request.app
+        ),
+    )
+    .about(Topic::NoReceiver)
+}
+
+/// Nobody knows what became of it.
+fn unknown(name: &str, request: &Request, why: &str) -> Failure {
+    Failure::new(
+        Kind::Unavailable,
+        format!("{} on {name}", request.word()),
         format!("the result is not known: {why}"),
         "the server goes on by itself: see what runs by `command: status`, and run the job again; it touches nothing that is done",
     )
+    .about(Topic::ResultUnknown)
+}
+
+/// Its turn did not come in time.
+fn at_work(name: &str, request: &Request, holder: &str) -> Failure {
+    Failure::new(
+        Kind::Unavailable,
+        format!("{} on {name}", request.word()),
+        format!("its turn did not come within `deploy-timeout`: {holder}"),
+        "wait until that one is over, and run the job again; the server takes its turn by itself all the same, and `command: status` says what runs then",
+    )
+    .about(Topic::AtWork)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use semver::Version;
 
+use super::advice;
 use super::caller::{DeployEvent, DeployLog, Persistence, converse};
 use super::protocol::{
     Answer, Body, Configuration, Deploy, DeploymentId, Milestone, Request, Rollback, Status,
@@ -247,8 +248,8 @@ pub async fn status(
     let whole = QUESTION.min(target.timeout);
     let outcome = converse(shell, &ssh, (&name, &request), Persistence::within(whole), &mut catch).await?;
     let refused = |why: String| {
-        let remedy = "see what the message names; `autotag-receiver status` on the server tells more";
-        Failure::new(Kind::Deployment, format!("asking {name} what runs"), why, remedy)
+        Failure::new(Kind::Deployment, format!("asking {name} what runs"), why, advice::remedy(&outcome.end))
+            .about(advice::topic(&outcome.end))
     };
     if !outcome.end.is_good() {
         return Err(refused(outcome.end.words()));

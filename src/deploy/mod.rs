@@ -1,5 +1,6 @@
 //! The deployment: what the action and the server's program say to each other, and the action's side of it.
 
+pub mod advice;
 #[cfg(feature = "action")]
 pub mod caller;
 #[cfg(feature = "action")]

@@ -6,6 +6,7 @@ use semver::Version;
 
 use super::hosts::Release;
 use crate::failure::{Failure, Kind};
+use crate::help::Topic;
 use crate::image::labels;
 use crate::image::reference::{Digest, ImageName};
 use crate::release::survey;
@@ -45,15 +46,16 @@ pub async fn find(
             Kind::Conflict,
             doing(),
             "it is not published",
-            "release it first, or choose a `version` that the registry has",
-        ));
+            "choose a `version` that the registry has, or release it first",
+        )
+        .about(Topic::NoImage));
     };
     if let Some(wanted) = question.digest
         && *wanted != manifest.digest
     {
         let why = format!("its tag names {}, and `image-digest` is {wanted}", manifest.digest);
         let remedy = "somebody moved the tag, or the digest is another version's: leave one of the two out";
-        return Err(Failure::new(Kind::Conflict, doing(), why, remedy));
+        return Err(Failure::new(Kind::Conflict, doing(), why, remedy).about(Topic::ImageTagTaken));
     }
     let labels = registry.labels(&manifest).await?;
     let commit = match commit_of(&labels) {
@@ -75,9 +77,8 @@ async fn highest(registry: &impl Registry, image: &ImageName) -> Result<Version,
         TagListing::Tags(tags) => tags,
         TagListing::NoRepository => Vec::new(),
         TagListing::Withheld(words) => {
-            let remedy =
-                "give the job `permissions: packages: read`, or `registry-username` and `registry-password`";
-            return Err(Failure::new(Kind::Denied, doing(), words, remedy));
+            let remedy = "add the line `packages: read` to this job's `permissions:`; for another registry than ghcr.io, correct `registry-username` and `registry-password`";
+            return Err(Failure::new(Kind::Denied, doing(), words, remedy).about(Topic::RegistryLogin));
         }
     };
     let versions: Vec<Version> = tags.iter().filter_map(|tag| version_of(tag)).collect();

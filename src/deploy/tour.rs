@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use semver::Version;
 
+use super::advice;
 use super::protocol::{Because, End, Milestone, Outcome, Running};
 use crate::failure::{Failure, Kind};
 use crate::inputs::deploy::OnFailure;
@@ -145,7 +146,7 @@ impl Tour {
 pub fn stop_of_rollback(host: &str, outcome: &Outcome) -> Stop {
     match &outcome.end {
         end if end.is_good() => Stop::Done { end: end.clone(), before: None },
-        end => Stop::Failed(Box::new(failure_of(host, end, outcome.running.as_ref()))),
+        _ => Stop::Failed(Box::new(failure_of(format!("rolling {host} back"), host, outcome))),
     }
 }
 
@@ -156,50 +157,20 @@ pub fn stop_of(host: &str, outcome: &Outcome, before: Option<Version>) -> Stop {
         End::Refused { because: Because::NewerIsLive | Because::RolledBack, message } => {
             Stop::Superseded(message.clone())
         }
-        end => Stop::Failed(Box::new(failure_of(host, end, outcome.running.as_ref()))),
+        _ => Stop::Failed(Box::new(failure_of(format!("deploying to {host}"), host, outcome))),
     }
 }
 
-fn failure_of(host: &str, end: &End, running: Option<&Running>) -> Failure {
-    let serves = match running {
-        Some(running) => format!("{host} serves {}", running.version),
-        None => format!("nothing was ever deployed on {host}"),
+fn failure_of(what: String, host: &str, outcome: &Outcome) -> Failure {
+    let serves = match (&outcome.running, &outcome.deployment) {
+        (Some(running), _) => format!("\n{host} serves {}", running.version),
+        (None, Some(_)) => format!("\nnothing serves on {host}, as far as it tells"),
+        // Refused before anybody looked.
+        (None, None) => String::new(),
     };
-    let remedy = match end {
-        End::Refused { because, .. } => remedy_of(*because),
-        _ => {
-            "mend what the message names and release a new version, or run the job again if it was the server's fault"
-        }
-    };
-    Failure::new(
-        Kind::Deployment,
-        format!("deploying to {host}"),
-        format!("{}\n{serves}", end.words()),
-        remedy,
-    )
-}
-
-fn remedy_of(because: Because) -> &'static str {
-    match because {
-        Because::Protocol => "update the side that the message names",
-        Because::App | Because::Repository => {
-            "check `deploy-app`, `deploy-user` and `image` against the server's app file; its owner decides what may run"
-        }
-        Because::Environment => {
-            "leave the variable out, or have the server's owner add it to `allow_environment`"
-        }
-        Because::AppFile => {
-            "have the server's owner mend the app file: `autotag-receiver check` names the faults"
-        }
-        Because::Labels => "deploy an image that this action built, under its own version and commit",
-        Because::NotRecorded => "choose a `version` that `autotag-receiver history` lists on the server",
-        Because::Unfinished => "look at the server: `autotag-receiver status` says what holds it up",
-        Because::Host => "look at the server, as the message says, and run the job again",
-        Because::IdTaken => "run the job again: it takes a new id",
-        Because::Malformed | Because::NewerIsLive | Because::RolledBack => {
-            "see the message; if it makes no sense, report it as a defect"
-        }
-    }
+    let end = &outcome.end;
+    let why = format!("{}{serves}", end.words());
+    Failure::new(Kind::Deployment, what, why, advice::remedy(end)).about(advice::topic(end))
 }
 
 /// What each server has, a line each: in the log, the annotation and the summary.

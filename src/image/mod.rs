@@ -7,4 +7,6 @@ pub mod dockerfile;
 #[cfg(feature = "action")]
 pub mod ignore;
 pub mod labels;
+#[cfg(any(feature = "action", feature = "receiver"))]
+pub mod login;
 pub mod reference;

@@ -5,31 +5,114 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::fault::{Fault, Faults};
 use super::run::Overrides;
 use crate::version::git::ObjectId;
 
-/// Fills in what the flags left open. What git does not know stays open, and is reported as missing.
+/// Fills in what the flags left open; what cannot be told becomes a fault that says why.
 ///
-/// A remote on another host than the GitHub server is somebody else's `owner/name`, and is left out.
-pub fn fill_in(mut overrides: Overrides, server_host: &str) -> Overrides {
+/// A remote on another host than the GitHub server is somebody else's `owner/name`, and is left out. A
+/// branch that is missing is no fault here: only a release needs one.
+pub fn fill_in(mut overrides: Overrides, server_host: &str, faults: &mut Faults) -> Overrides {
+    if (overrides.repository.is_none() || overrides.commit.is_none())
+        && let Err(why) = git(&["rev-parse", "--git-dir"])
+    {
+        faults.add(Fault {
+            input: "this folder".to_owned(),
+            found: None,
+            expected: format!("a clone, or that --repository and --commit say what is meant; {why}"),
+            example: "--repository org/app --commit 1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c".to_owned(),
+        });
+        return overrides;
+    }
     if overrides.repository.is_none() {
-        let remote = git(&["remote", "get-url", "origin"]);
-        overrides.repository = remote.and_then(|url| repository_of(&url, server_host));
+        match repository(server_host) {
+            Ok(repository) => overrides.repository = Some(repository),
+            Err(why) => faults.add(missing("--repository", "the repository as OWNER/NAME", &why, "org/app")),
+        }
     }
     if overrides.commit.is_none() {
-        overrides.commit = git(&["rev-parse", "HEAD"]);
+        match git(&["rev-parse", "HEAD"]) {
+            Ok(commit) => overrides.commit = Some(commit),
+            Err(why) => {
+                let example = "1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c";
+                faults.add(missing("--commit", "the commit in full", &why, example));
+            }
+        }
     }
     if overrides.branch.is_none() {
-        overrides.branch = git(&["branch", "--show-current"]);
+        overrides.branch = git(&["branch", "--show-current"]).ok().filter(|branch| !branch.is_empty());
     }
     overrides
 }
 
-fn git(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("git").args(arguments).output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let text = text.trim();
-    (output.status.success() && !text.is_empty()).then(|| text.to_owned())
+/// What keeps a clone from being released from: no branch, or changes that are in no commit and would be in
+/// the image all the same.
+pub fn check_for_release(overrides: &Overrides, builds: bool, faults: &mut Faults) {
+    if overrides.branch.is_none() {
+        faults.add(missing("--branch", "the branch that is released", "no branch is checked out", "main"));
+    }
+    let changes = if builds { git(&["status", "--porcelain"]).unwrap_or_default() } else { String::new() };
+    if let Some(first) = changes.lines().next() {
+        faults.add(Fault {
+            input: "this folder".to_owned(),
+            found: Some(first.to_owned()),
+            expected: "a clone without changes: the image would have them, and the commit has not".to_owned(),
+            example: "git stash --include-untracked".to_owned(),
+        });
+    }
+}
+
+/// What was found: whoever stands in another folder than they think sees it.
+pub fn what_is_meant(overrides: &Overrides) -> Option<String> {
+    let (repository, commit) = (overrides.repository.as_ref()?, overrides.commit.as_ref()?);
+    let short: String = commit.chars().take(12).collect();
+    let branch = overrides.branch.as_ref().map_or("no branch".to_owned(), |name| format!("branch {name}"));
+    Some(format!("{repository}, commit {short} of {branch}"))
+}
+
+fn missing(flag: &str, expected: &str, why: &str, example: &str) -> Fault {
+    let expected = format!("{expected}, since this folder does not tell it: {why}");
+    Fault { input: flag.to_owned(), found: None, expected, example: example.to_owned() }
+}
+
+/// What git prints, or why it does not.
+fn git(arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new("git").args(arguments).output();
+    let output = output.map_err(|error| format!("git cannot be started ({error})"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said.lines().next().unwrap_or_default();
+    Err(format!("git says \"{}\"", first.trim_start_matches("fatal: ")))
+}
+
+/// The remote `origin`, or the only repository of this server that the other remotes name.
+fn repository(server_host: &str) -> Result<String, String> {
+    let remotes = git(&["remote"])?;
+    let mut found: Vec<(String, String)> = Vec::new();
+    for name in remotes.lines() {
+        // By git itself, which knows the rewritten addresses (`url.BASE.insteadOf`).
+        let address = git(&["remote", "get-url", name])?;
+        if let Some(repository) = repository_of(&address, server_host) {
+            if name == "origin" {
+                return Ok(repository);
+            }
+            found.push((name.to_owned(), repository));
+        }
+    }
+    let same = found.windows(2).all(|pair| pair[0].1 == pair[1].1);
+    match found.pop() {
+        Some((_, repository)) if same => Ok(repository),
+        Some(last) => {
+            found.push(last);
+            let all: Vec<String> = found.iter().map(|(name, it)| format!("{name} is {it}")).collect();
+            Err(format!("of its remotes none is `origin`, and {}", all.join(", ")))
+        }
+        None if remotes.is_empty() => Err("the clone has no remote".to_owned()),
+        None => Err(format!("no remote is a repository of {server_host}")),
+    }
 }
 
 /// `owner/name` from a remote's address: `https://host/owner/name.git`, `git@host:owner/name`,
@@ -41,6 +124,8 @@ fn repository_of(url: &str, server_host: &str) -> Option<String> {
     };
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = host.split_once(':').map_or(host, |(host, _)| host);
+    // Where port 22 is closed GitHub speaks SSH at `ssh.github.com:443`.
+    let host = host.strip_prefix("ssh.").filter(|host| *host == server_host).unwrap_or(host);
     if !host.eq_ignore_ascii_case(server_host) {
         return None;
     }
@@ -92,6 +177,7 @@ mod tests {
             "https://user@github.com/org/app/",
             "git@github.com:org/app.git",
             "ssh://git@github.com:22/org/app.git",
+            "ssh://git@ssh.github.com:443/org/app.git",
         ] {
             assert_eq!(repository_of(url, "github.com").as_deref(), Some("org/app"), "{url}");
             assert_eq!(repository_of(url, "git.example"), None, "another host's {url}");

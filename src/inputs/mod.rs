@@ -7,6 +7,7 @@ mod access;
 pub mod checkout;
 pub mod deploy;
 pub mod fault;
+pub mod laptop;
 pub mod order;
 pub mod run;
 pub mod said;

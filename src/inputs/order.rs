@@ -395,7 +395,8 @@ impl Reader<'_> {
     }
 
     fn build(&mut self, run: &Run) -> BuildOrder {
-        let context = run.workspace.join(self.said.text("context"));
+        // Without the `.` of the default, which would stand in every message.
+        let context: PathBuf = run.workspace.join(self.said.text("context")).components().collect();
         let dockerfile = match self.said.given("file") {
             Some(file) => run.workspace.join(file),
             None => context.join("Dockerfile"),

@@ -31,6 +31,37 @@ fn parse(inputs: &[(&'static str, &str)]) -> Result<Order, Faults> {
     parse_in(&run_of(&[]), inputs)
 }
 
+/// Help and completions offer the table's words; this is what judges them.
+#[test]
+fn the_words_that_are_offered_are_the_ones_that_are_taken() {
+    use crate::inputs::spec::{INPUTS, Takes};
+    let mut seen = 0;
+    for spec in INPUTS {
+        let words: &[&str] = match spec.takes {
+            Takes::Word(words) => words,
+            Takes::Truth => &["true", "false"],
+            _ => continue,
+        };
+        seen += 1;
+        let base = [
+            ("deploy-host", "web1"),
+            ("deploy-key", KEY),
+            ("deploy-known-hosts", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs"),
+        ];
+        let with = |word| parse(&[&base[..], &[(spec.name, word)]].concat());
+        let orders: Vec<String> = words.iter().map(|word| format!("{:?}", with(word).expect(word))).collect();
+        assert_ne!(orders[0], orders[orders.len() - 1], "{}: what is said makes no difference", spec.name);
+        let faults = with("nonsense").expect_err(spec.name).to_string();
+        for word in words {
+            assert!(faults.contains(&format!("`{word}`")), "{}: {word} is not expected: {faults}", spec.name);
+        }
+        assert_eq!(faults.matches('`').count(), 2 * (words.len() + 2), "{}: others are: {faults}", spec.name);
+    }
+    assert!(seen > 8, "only {seen} inputs take words");
+}
+
+const KEY: &str = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
+
 #[test]
 fn nothing_given_is_enough() {
     let order = parse(&[]).expect("defaults are valid");

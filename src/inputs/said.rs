@@ -31,6 +31,11 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Whether any CI started this program.
+    pub fn in_ci(&self) -> bool {
+        self.in_actions() || self.get("CI").is_some()
+    }
+
     /// Whether a GitHub runner (or something like it) started this program.
     pub fn in_actions(&self) -> bool {
         self.get("GITHUB_ACTIONS") == Some("true")

@@ -1,8 +1,43 @@
-//! The table of inputs. A test holds it, action.yml and the README's table together; descriptions and
-//! defaults stand in action.yml alone, which is built into the program.
+//! The table of inputs, and of the commands. A test holds it, action.yml and the README's table together;
+//! descriptions and defaults stand in action.yml alone, which is built into the program.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
+
+/// A command of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CommandSpec {
+    /// Its word, in the input `command` and on the command line.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+}
+
+/// Every command, in the order in which a person meets them.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec { name: "plan", about: "Show what `release` would do; changes nothing" },
+    CommandSpec { name: "release", about: "Take the commit to a published release, and on to servers" },
+    CommandSpec { name: "deploy", about: "Bring a published version to the servers" },
+    CommandSpec { name: "rollback", about: "Let the servers go back" },
+    CommandSpec { name: "status", about: "Show what the servers run" },
+];
+
+/// What an input takes, as far as help and completions need to know. [`super::order`] judges the texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Takes {
+    /// A text; in the help it is called this.
+    Text(&'static str),
+    /// One text a line, or one flag each; likewise.
+    Lines(&'static str),
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `true` or `false`; the flag alone means `true`.
+    Truth,
+    /// A folder of this machine.
+    Folder,
+    /// A file of this machine.
+    File,
+}
 
 /// One input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,69 +50,117 @@ pub struct InputSpec {
     pub secret: bool,
     /// Under which heading the help lists it.
     pub group: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// The commands that it counts for. The others pass it over, so that one workflow can give all inputs
+    /// to any of them; their help leaves it out.
+    pub counts_for: &'static [&'static str],
+    /// One of the handful that the short help shows.
+    pub common: bool,
 }
 
-const fn plain(group: &'static str, name: &'static str, example: &'static str) -> InputSpec {
-    InputSpec { name, example, secret: false, group }
+const fn plain(group: &'static str, name: &'static str, example: &'static str, takes: Takes) -> InputSpec {
+    InputSpec { name, example, secret: false, group, takes, counts_for: EVERY, common: false }
 }
 
 const fn secret(group: &'static str, name: &'static str, example: &'static str) -> InputSpec {
-    InputSpec { name, example, secret: true, group }
+    InputSpec { secret: true, ..plain(group, name, example, Text("VALUE")) }
 }
 
-const IMAGE: &str = "Image";
-const ACCESS: &str = "Access";
+impl InputSpec {
+    const fn of(self, counts_for: &'static [&'static str]) -> Self {
+        Self { counts_for, ..self }
+    }
+
+    const fn common(self) -> Self {
+        Self { common: true, ..self }
+    }
+}
+
+/// The headings of the help, in its order.
+pub const GROUPS: [&str; 7] = [VERSION, IMAGE, REGISTRY, RELEASE, DEPLOY, RUN, OUTPUT];
 const VERSION: &str = "Version";
-const BUILD: &str = "Build";
-const PUBLISH: &str = "Publish";
+const IMAGE: &str = "Image and build";
+const REGISTRY: &str = "Registry";
+const RELEASE: &str = "Release";
 const DEPLOY: &str = "Deploy";
-const RUN: &str = "Run";
+/// What is run for; the facts about the run stand there too.
+pub const RUN: &str = "Run";
+const OUTPUT: &str = "Output";
+
+const EVERY: &[&str] = &["plan", "release", "deploy", "rollback", "status"];
+const ONLY_RELEASE: &[&str] = &["release"];
+const PLANNING: &[&str] = &["plan", "release"];
+/// Those that look a published version up.
+const PUBLISHED: &[&str] = &["plan", "release", "deploy"];
+/// Those that ask GitHub, and mean a version.
+pub const VERSIONS: &[&str] = &["plan", "release", "deploy", "rollback"];
+const SERVERS: &[&str] = &["release", "deploy", "rollback", "status"];
+const CHANGES: &[&str] = &["release", "deploy", "rollback"];
+const DEPLOYS: &[&str] = &["release", "deploy"];
+
+use Takes::{File, Folder, Lines, Text, Truth, Word};
 
 /// Every input, in the order of action.yml.
 pub const INPUTS: &[InputSpec] = &[
-    plain(RUN, "command", "release"),
-    plain(IMAGE, "image", "ghcr.io/org/app"),
-    plain(ACCESS, "registry-username", "octocat"),
-    secret(ACCESS, "registry-password", "${{ secrets.REGISTRY_PASSWORD }}"),
-    secret(ACCESS, "github-token", "${{ github.token }}"),
-    secret(ACCESS, "workflow-token", "${{ github.token }}"),
-    plain(VERSION, "bump", "minor"),
-    plain(VERSION, "version", "1.2.3"),
-    plain(VERSION, "tag-prefix", "api-v"),
-    plain(VERSION, "initial-version", "0.1.0"),
-    plain(VERSION, "release-branches", "main, release/*"),
-    plain(BUILD, "context", "services/api"),
-    plain(BUILD, "file", "services/api/Dockerfile"),
-    plain(BUILD, "target", "runtime"),
-    plain(BUILD, "platforms", "linux/amd64"),
-    plain(BUILD, "build-args", "RUST_LOG=info"),
-    plain(BUILD, "labels", "com.example.team=web"),
-    plain(BUILD, "cache", "inline"),
-    plain(BUILD, "no-cache", "true"),
-    plain(BUILD, "pull", "true"),
-    plain(IMAGE, "image-digest", "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
-    plain(PUBLISH, "latest", "auto"),
-    plain(PUBLISH, "release", "true"),
-    plain(PUBLISH, "release-draft", "false"),
-    plain(PUBLISH, "release-notes", "What changed for you: ..."),
-    plain(PUBLISH, "release-name", "Release {version}"),
-    plain(PUBLISH, "claim-ref", "refs/autotag/v/head"),
-    plain(DEPLOY, "deploy-host", "web1.example.com, web2.example.com:2222"),
-    plain(DEPLOY, "deploy-port", "22"),
-    plain(DEPLOY, "deploy-user", "autotag-app"),
-    secret(DEPLOY, "deploy-key", "${{ secrets.DEPLOY_KEY }}"),
-    plain(DEPLOY, "deploy-known-hosts", "web1.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI..."),
-    plain(DEPLOY, "deploy-app", "app"),
-    plain(DEPLOY, "deploy-timeout", "10m"),
-    secret(DEPLOY, "deploy-environment", "FEATURE_X=on"),
-    plain(DEPLOY, "deploy-registry-username", "octocat"),
-    secret(DEPLOY, "deploy-registry-password", "${{ secrets.PULL_TOKEN }}"),
-    plain(DEPLOY, "deploy-on-failure", "rollback"),
-    plain(DEPLOY, "deploy-by-name", "true"),
-    plain(DEPLOY, "environment", "production"),
-    plain(DEPLOY, "environment-url", "https://app.example.com"),
-    plain(RUN, "dry-run", "true"),
-    plain(RUN, "log-format", "json"),
+    plain(RUN, "command", "release", Word(EVERY)),
+    plain(IMAGE, "image", "ghcr.io/org/app", Text("NAME")).common(),
+    plain(REGISTRY, "registry-username", "octocat", Text("NAME")).of(PUBLISHED).common(),
+    secret(REGISTRY, "registry-password", "${{ secrets.REGISTRY_PASSWORD }}").of(PUBLISHED),
+    secret(RUN, "github-token", "${{ github.token }}").of(VERSIONS),
+    secret(REGISTRY, "workflow-token", "${{ github.token }}").of(PUBLISHED),
+    plain(VERSION, "bump", "minor", Word(&["patch", "minor", "major", "auto"])).of(PLANNING).common(),
+    plain(VERSION, "version", "1.2.3", Text("VERSION")).of(VERSIONS).common(),
+    plain(VERSION, "tag-prefix", "api-v", Text("PREFIX")).of(PUBLISHED).common(),
+    plain(VERSION, "initial-version", "0.1.0", Text("VERSION")).of(PLANNING),
+    plain(RELEASE, "release-branches", "main, release/*", Lines("BRANCH")).of(ONLY_RELEASE),
+    plain(IMAGE, "context", "services/api", Folder).of(ONLY_RELEASE),
+    plain(IMAGE, "file", "services/api/Dockerfile", File).of(ONLY_RELEASE),
+    plain(IMAGE, "target", "runtime", Text("STAGE")).of(ONLY_RELEASE),
+    plain(IMAGE, "platforms", "linux/amd64", Text("PLATFORM")).of(ONLY_RELEASE),
+    plain(IMAGE, "build-args", "RUST_LOG=info", Lines("KEY=VALUE")).of(ONLY_RELEASE),
+    plain(IMAGE, "labels", "com.example.team=web", Lines("KEY=VALUE")).of(ONLY_RELEASE),
+    plain(IMAGE, "cache", "inline", Word(&["inline", "none"])).of(ONLY_RELEASE),
+    plain(IMAGE, "no-cache", "true", Truth).of(ONLY_RELEASE),
+    plain(IMAGE, "pull", "true", Truth).of(ONLY_RELEASE),
+    plain(
+        IMAGE,
+        "image-digest",
+        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        Text("DIGEST"),
+    )
+    .of(PUBLISHED),
+    plain(RELEASE, "latest", "auto", Word(&["auto", "true", "false"])).of(ONLY_RELEASE),
+    plain(RELEASE, "release", "true", Truth).of(ONLY_RELEASE),
+    plain(RELEASE, "release-draft", "false", Truth).of(ONLY_RELEASE),
+    plain(RELEASE, "release-notes", "What changed for you: ...", Text("TEXT")).of(ONLY_RELEASE),
+    plain(RELEASE, "release-name", "Release {version}", Text("TEXT")).of(ONLY_RELEASE),
+    plain(RELEASE, "claim-ref", "refs/autotag/v/head", Text("REF")).of(PLANNING),
+    plain(DEPLOY, "deploy-host", "web1.example.com, web2.example.com:2222", Lines("HOST"))
+        .of(SERVERS)
+        .common(),
+    plain(DEPLOY, "deploy-port", "22", Text("PORT")).of(SERVERS),
+    plain(DEPLOY, "deploy-user", "autotag-app", Text("USER")).of(SERVERS),
+    secret(DEPLOY, "deploy-key", "${{ secrets.DEPLOY_KEY }}").of(SERVERS),
+    plain(
+        DEPLOY,
+        "deploy-known-hosts",
+        "web1.example.com ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI...",
+        Lines("LINE"),
+    )
+    .of(SERVERS)
+    .common(),
+    plain(DEPLOY, "deploy-app", "app", Text("APP")).of(SERVERS),
+    plain(DEPLOY, "deploy-timeout", "10m", Text("TIME")).of(SERVERS),
+    secret(DEPLOY, "deploy-environment", "FEATURE_X=on").of(DEPLOYS),
+    plain(DEPLOY, "deploy-registry-username", "octocat", Text("NAME")).of(CHANGES),
+    secret(DEPLOY, "deploy-registry-password", "${{ secrets.PULL_TOKEN }}").of(CHANGES),
+    plain(DEPLOY, "deploy-on-failure", "rollback", Word(&["keep", "rollback"])).of(DEPLOYS),
+    plain(DEPLOY, "deploy-by-name", "true", Truth).of(DEPLOYS),
+    plain(DEPLOY, "environment", "production", Text("NAME")).of(CHANGES),
+    plain(DEPLOY, "environment-url", "https://app.example.com", Text("URL")).of(CHANGES),
+    plain(RUN, "dry-run", "true", Truth).of(ONLY_RELEASE).common(),
+    plain(OUTPUT, "log-format", "json", Word(&["text", "json"])).common(),
 ];
 
 /// Every output, in the order of action.yml.

@@ -8,6 +8,7 @@ use crate::deploy::protocol::{DeploymentId, Status};
 use crate::deploy::tour::{self, HostReport, Tour};
 use crate::deploy::{github, published};
 use crate::failure::{Failure, Kind as FailureKind};
+use crate::help::Topic;
 use crate::inputs::deploy::{Deploy, Target};
 use crate::inputs::order::Command;
 use crate::report::progress::Progress;
@@ -73,7 +74,8 @@ pub(super) async fn command<F: Forge, R: Registry, B, S: Shell>(
             "looking for a server",
             "`deploy-host` is empty",
             "name one",
-        ));
+        )
+        .about(Topic::Inputs));
     };
     let version = match &job.order.wish.wanted {
         WantedVersion::Exactly(version) => Some(version),
@@ -167,7 +169,7 @@ fn failure_of(tour: &Tour, what: &str) -> Option<Failure> {
     let failure = tour.failure()?;
     let servers: Vec<String> = tour.reports.iter().map(tour::describe).collect();
     let why = format!("{}: {}\n{}", failure.what, failure.why, servers.join("\n"));
-    Some(Failure::new(failure.kind, what, why, failure.remedy.clone()))
+    Some(Failure::new(failure.kind, what, why, failure.remedy.clone()).about(failure.topic))
 }
 
 /// Asks all of them, also where one does not answer.

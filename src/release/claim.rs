@@ -8,6 +8,7 @@ use semver::Version;
 
 use super::stage::Staged;
 use crate::failure::{Failure, Kind as FailureKind};
+use crate::help::{ALLOW_WRITING, Topic};
 use crate::image::reference::ImageName;
 use crate::version::claim::{Claim, Known, MAIN_LINE};
 use crate::version::git::{ObjectId, RefName};
@@ -142,8 +143,12 @@ pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &Known) -> 
                 FailureKind::Conflict,
                 format!("looking at {name}"),
                 format!("it does not tag commit {}, which the version was claimed for", known.claim.commit),
-                "somebody moved the tag: move it back to that commit and run the job again",
-            ));
+                format!(
+                    "somebody moved the tag: move it back (`git push --force origin {}:{name}`) and run the job again",
+                    known.claim.commit
+                ),
+            )
+            .about(Topic::TagTaken));
         }
         let again = RefUpdate { name: name.clone(), before: ObjectId::zero(), after: known.id.clone() };
         match forge.update_refs(&[again]).await {
@@ -160,7 +165,8 @@ pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &Known) -> 
         format!("making {name} again"),
         "somebody deleted the tag, and GitHub refuses to have it made again",
         format!("push the tag at commit {} by hand and run the job again", known.claim.commit),
-    ))
+    )
+    .about(Topic::Ruleset))
 }
 
 fn tag_ref(prefix: &TagPrefix, version: &Version) -> Result<RefName, Failure> {
@@ -197,17 +203,20 @@ async fn nothing_moved(forge: &impl Forge, order: &ClaimOrder<'_>) -> Result<boo
 
 fn forbidden(order: &ClaimOrder<'_>, tag: &str, words: String) -> Failure {
     let what = format!("claiming {tag} (refs {} and refs/tags/{tag})", order.claim_ref);
-    if words.contains("doesn't exist on type") {
-        let remedy = "this GitHub server is too old: `updateRefs` came with GitHub Enterprise Server 3.16";
-        return Failure::new(FailureKind::Denied, what, words, remedy);
-    }
-    Failure::new(
-        FailureKind::Denied,
-        what,
-        words,
-        format!(
-            "give the job `permissions: contents: write`; where a ruleset keeps the workflow's token from creating tags, pass an App's token as `github-token`; where it forbids the ref {}, choose another by `claim-ref`",
+    let known = words.to_lowercase();
+    let (remedy, topic) = if known.contains("doesn't exist on type") {
+        let remedy =
+            "update the server to GitHub Enterprise Server 3.16 or newer: claims need its `updateRefs`";
+        (remedy.to_owned(), Topic::GitHubTooOld)
+    } else if ["not accessible", "permission", "not authorized"].iter().any(|word| known.contains(word)) {
+        (ALLOW_WRITING.to_owned(), Topic::MayNotWrite)
+    } else {
+        let remedy = format!(
+            "let a GitHub App bypass the ruleset that covers {tag}, and pass that App's token as `github-token`; \
+             where it is {} alone that is forbidden, choose another ref by `claim-ref`, for good",
             order.claim_ref
-        ),
-    )
+        );
+        (remedy, Topic::Ruleset)
+    };
+    Failure::new(FailureKind::Denied, what, words, remedy).about(topic)
 }

@@ -1,6 +1,7 @@
 //! Publish: the claimed manifest gets the version's tag, byte for byte what was claimed.
 
 use crate::failure::{Failure, Kind};
+use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::version::claim::{Claim, Known};
 use crate::version::plan::RegistryVersions;
@@ -34,7 +35,8 @@ pub async fn publish(registry: &impl Registry, claim: &Claim) -> Result<Publishe
             format!("publishing {}", claim.image.with_tag(&tag)),
             format!("the claimed image {} is not in the registry any more", claim.digest),
             "push that very image again if you have it; else release the next commit, which gets the next version",
-        ));
+        )
+        .about(Topic::NoImage));
     };
     registry.put_manifest(&tag, &manifest).await?;
     read_back(registry, claim, &tag).await
@@ -53,8 +55,9 @@ pub async fn free(
             Kind::Conflict,
             format!("claiming {}", image.with_tag(&tag)),
             format!("the tag exists and names {}, not {digest}; nothing was claimed", there.digest),
-            "choose a higher version, or remove that tag and run again",
-        )),
+            "choose a higher `version`, or remove that tag from the registry and run the job again",
+        )
+        .about(Topic::ImageTagTaken)),
         _ => Ok(()),
     }
 }
@@ -77,8 +80,9 @@ fn taken(claim: &Claim, tag: &ImageTag, there: &Digest) -> Failure {
         Kind::Conflict,
         format!("publishing {}", claim.image.with_tag(tag)),
         format!("the tag exists and names {there}, not the claimed {}; it was left as it is", claim.digest),
-        "somebody pushed this tag by hand or by another tool; release the next commit, or remove that tag and run again",
+        "somebody pushed this tag by hand or by another tool: release the next commit, or remove that tag from the registry and run the job again",
     )
+    .about(Topic::ImageTagTaken)
 }
 
 /// The claimed manifest by its digest, if it is still there.

@@ -2,6 +2,7 @@
 //! claimed for it. A claim can then always be fulfilled, by whoever finds it.
 
 use crate::failure::{Failure, Kind};
+use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::secret::Credentials;
 use crate::version::git::ObjectId;
@@ -87,6 +88,7 @@ async fn by_digest(registry: &impl Registry, name: &ImageName, digest: &Digest) 
             "the registry has no such manifest",
             "push the image to this very repository first; `image-digest` is the digest that the push printed",
         )
+        .about(Topic::NoImage)
     })
 }
 
@@ -106,8 +108,9 @@ pub async fn settle(
             Kind::Denied,
             "listing the registry's tags",
             format!("refused before and after the push: {words}"),
-            "give the credentials the right to read (pull) the repository as well as to write it",
-        )),
+            "give the account of `registry-username` the right to read (pull) the repository as well as to write it",
+        )
+        .about(Topic::RegistryLogin)),
         settled => Ok(Some(settled)),
     }
 }

@@ -181,6 +181,8 @@ impl<W: Write> BuildLog for GroupedLog<W> {
                 }
             }
             BuildEvent::Note(text) => self.note(&text),
+            // Not worth a line each.
+            BuildEvent::Sent { .. } => {}
         }
     }
 }
@@ -208,6 +210,7 @@ fn as_json(event: &BuildEvent) {
             tracing::info!(step, seconds, cached, error, "build step ended");
         }
         BuildEvent::Note(text) => tracing::info!(text, "build"),
+        BuildEvent::Sent { .. } => {}
     }
 }
 

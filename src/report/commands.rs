@@ -28,7 +28,7 @@ impl Level {
 }
 
 /// GitHub cuts an annotation's text at 4096 characters; cut here, the end says so.
-const LONGEST: usize = 4000;
+pub const LONGEST: usize = 4000;
 
 /// An annotation on the run's page.
 pub fn annotation(level: Level, title: &str, text: &str) -> String {

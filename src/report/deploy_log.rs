@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::build_log::{Style, printable, title};
 use super::commands::{END_GROUP, StopCommands, group};
+use super::screen::{Busy, Screen};
 use crate::deploy::caller::{DeployEvent, DeployLog};
 use crate::deploy::protocol::{Answer, Source};
 use crate::deploy::words;
@@ -17,12 +18,22 @@ pub struct ServerLog<W: Write> {
     guard: Option<StopCommands>,
     /// The last line of waiting: the receiver repeats it.
     waiting: String,
+    /// The step that is under way, where a person watches.
+    step: Option<Busy>,
+    screen: Screen,
 }
 
 impl<W: Write> ServerLog<W> {
     /// A log that writes to `out`.
     pub fn new(out: W, style: Style) -> Self {
-        Self { out, style, guard: None, waiting: String::new() }
+        Self { out, style, guard: None, waiting: String::new(), step: None, screen: Screen::default() }
+    }
+
+    /// Draws the step that is under way in place of a line that says so.
+    #[must_use]
+    pub fn on(mut self, screen: Screen) -> Self {
+        self.screen = screen;
+        self
     }
 
     fn put(&mut self, line: &str) {
@@ -44,6 +55,7 @@ impl<W: Write> ServerLog<W> {
     }
 
     fn close(&mut self) {
+        self.step = None;
         if let Some(guard) = self.guard.take() {
             self.put(&guard.resume());
             self.put(END_GROUP);
@@ -57,6 +69,14 @@ impl<W: Write> ServerLog<W> {
     }
 
     fn answer(&mut self, answer: &Answer) {
+        match answer {
+            Answer::StepStarted { step } if self.screen.is_watched() => {
+                self.step = Some(self.screen.busy(step.words()));
+                return;
+            }
+            Answer::StepEnded { .. } | Answer::Result(_) => self.step = None,
+            _ => {}
+        }
         if let Answer::Waiting { holder } = answer {
             let line = format!("waiting: {}", words::holder(holder.as_ref()));
             if line != self.waiting {

@@ -11,13 +11,15 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::commands::{defused, defused_json};
+use super::screen::{self, Screen};
 use crate::inputs::order::LogFormat;
+use crate::terminal::Tone;
 
 /// Starts the log on standard output, where the runner reads commands too: one stream keeps their order.
 ///
 /// `verbose` shows debugging lines (the runner's `RUNNER_DEBUG`). Other crates' lines are left out: some
 /// of them print requests.
-pub fn start(format: LogFormat, verbose: bool) {
+pub fn start(format: LogFormat, verbose: bool, screen: &Screen) {
     let level = if verbose { Level::DEBUG } else { Level::INFO };
     let own = tracing_subscriber::filter::filter_fn(move |meta| {
         meta.target().starts_with("autotag_deploy") && *meta.level() <= level
@@ -31,7 +33,9 @@ pub fn start(format: LogFormat, verbose: bool) {
             tracing::subscriber::set_global_default(registry.with(lines.with_filter(own)))
         }
         LogFormat::Text => {
-            let lines = tracing_subscriber::fmt::layer().event_format(Lines).with_writer(std::io::stdout);
+            let (format, screen) = (Lines(screen.clone()), screen.clone());
+            let lines = tracing_subscriber::fmt::layer().event_format(format);
+            let lines = lines.with_writer(move || screen::Lines::on(&screen));
             tracing::subscriber::set_global_default(registry.with(lines.with_filter(own)))
         }
     };
@@ -53,7 +57,7 @@ impl io::Write for JsonLines {
 
 /// A message a line, then its fields; the level only where it is more than information. No time stamps:
 /// the runner adds its own.
-struct Lines;
+struct Lines(Screen);
 
 impl<S, N> FormatEvent<S, N> for Lines
 where
@@ -68,14 +72,14 @@ where
     ) -> fmt::Result {
         let mut text = Text::default();
         event.record(&mut text);
-        let level = match *event.metadata().level() {
-            Level::ERROR => "error: ",
-            Level::WARN => "warning: ",
-            Level::DEBUG => "debug: ",
-            _ => "",
+        let (tone, level) = match *event.metadata().level() {
+            Level::ERROR => (Tone::Bad, "error: "),
+            Level::WARN => (Tone::Warning, "warning: "),
+            Level::DEBUG => (Tone::Faint, "debug: "),
+            _ => (Tone::Plain, ""),
         };
-        let line = format!("{level}{}{}", text.message, text.fields);
-        writeln!(writer, "{}", defused(&line))
+        let level = if level.is_empty() { String::new() } else { self.0.paint(tone, level) };
+        writeln!(writer, "{level}{}", defused(&format!("{}{}", text.message, text.fields)))
     }
 }
 

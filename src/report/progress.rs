@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use super::screen::Screen;
 use crate::world::clock::Stopwatch;
 
 /// One stage of the transaction, as it was run.
@@ -20,6 +21,7 @@ pub struct Timing {
 #[derive(Debug)]
 pub struct Progress {
     stopwatch: Stopwatch,
+    screen: Screen,
     inner: Mutex<Inner>,
 }
 
@@ -33,14 +35,21 @@ struct Inner {
 impl Progress {
     /// Begins now.
     pub fn start() -> Self {
-        Self { stopwatch: Stopwatch::start(), inner: Mutex::default() }
+        Self::on(Screen::default())
+    }
+
+    /// Begins now, and draws the stage that is running.
+    pub fn on(screen: Screen) -> Self {
+        Self { stopwatch: Stopwatch::start(), screen, inner: Mutex::default() }
     }
 
     /// Runs one stage and notes its time, also where it fails.
     pub async fn stage<T>(&self, name: &'static str, work: impl Future<Output = T>) -> T {
         let start = self.stopwatch.elapsed();
         self.change(|inner| inner.current = Some(name));
+        let drawn = self.screen.busy(name);
         let result = work.await;
+        drop(drawn);
         let took = self.stopwatch.elapsed().saturating_sub(start);
         self.change(|inner| {
             inner.current = None;

@@ -140,7 +140,7 @@ pub fn failed(
     let stage = stage.map_or(String::new(), |stage| format!(" in the stage *{stage}*"));
     let mut text = format!("## {}{stage}\n\n**{}**\n\n", failure.kind.heading(), escaped(&failure.what));
     text.push_str(&fenced("", &failure.why));
-    let _ = writeln!(text, "\n**What to do:** {}\n", escaped(&failure.remedy));
+    let _ = writeln!(text, "\n**What to do:** {} ([more]({}))\n", escaped(&failure.remedy), failure.link());
     if done.is_empty() {
         text.push_str("Nothing had been changed.\n\n");
     } else {

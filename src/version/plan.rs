@@ -9,6 +9,7 @@ use super::bump::Level;
 use super::claim::{Kind, Known, MAIN_LINE, Tip};
 use super::git::ObjectId;
 use super::tag::{TagPrefix, highest_stable};
+use crate::help::Topic;
 use crate::image::reference::{ImageName, ImageTag};
 
 /// How the version is chosen.
@@ -174,10 +175,16 @@ pub struct Refusal {
     pub why: String,
     /// What to do about it.
     pub remedy: String,
+    /// The README's section about it, where there is one.
+    pub topic: Option<Topic>,
 }
 
-fn refuse<T>(why: impl Into<String>, remedy: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal { why: why.into(), remedy: remedy.into() })
+fn refuse<T>(
+    topic: impl Into<Option<Topic>>,
+    why: impl Into<String>,
+    remedy: impl Into<String>,
+) -> Result<T, Refusal> {
+    Err(Refusal { why: why.into(), remedy: remedy.into(), topic: topic.into() })
 }
 
 /// The plan for what was read. That a commit has been claimed is judged before anything else: a commit
@@ -186,6 +193,7 @@ pub fn decide(survey: &Survey, wish: &Wish) -> Result<Plan, Refusal> {
     match &survey.standing {
         Standing::Claimed { mine, .. } => resume_or_join(survey, wish, mine),
         Standing::Older { by, .. } if matches!(wish.wanted, Wanted::PushedTag(_)) => refuse(
+            Topic::VersionTooLow,
             format!(
                 "the pushed tag is on commit {}, and the newer commit {} has the version {} already",
                 survey.commit.short(),
@@ -215,13 +223,14 @@ pub fn decide(survey: &Survey, wish: &Wish) -> Result<Plan, Refusal> {
 
 fn resume_or_join(survey: &Survey, wish: &Wish, mine: &[Known]) -> Result<Plan, Refusal> {
     let Some(owner) = mine.last() else {
-        return refuse("a commit counts as claimed, but no claim has it", "report this as a defect");
+        return refuse(None, "a commit counts as claimed, but no claim has it", "report this as a defect");
     };
     let version_here = &owner.claim.version;
     if let Wanted::Exactly(version) | Wanted::PushedTag(version) = &wish.wanted
         && version != version_here
     {
         return refuse(
+            None,
             format!(
                 "commit {} is version {version_here} already, and {version} is asked for",
                 survey.commit.short()
@@ -233,7 +242,7 @@ fn resume_or_join(survey: &Survey, wish: &Wish, mine: &[Known]) -> Result<Plan, 
         return Ok(Plan::Resume { known: known.clone() });
     }
     let Some(head) = &survey.head else {
-        return refuse("a commit counts as claimed, but there is no head", "report this as a defect");
+        return refuse(None, "a commit counts as claimed, but there is no head", "report this as a defect");
     };
     Ok(Plan::Claim(Next {
         version: version_here.clone(),
@@ -279,6 +288,7 @@ fn pushed(survey: &Survey, wish: &Wish, version: &Version) -> Result<(), Refusal
     let tag = wish.prefix.tag_of(version);
     if !survey.tagged_here.contains(version) {
         return refuse(
+            Topic::TagTaken,
             format!(
                 "the run was started by the tag {tag}, but that tag does not point at commit {}",
                 survey.commit.short()
@@ -296,6 +306,7 @@ fn exactly(survey: &Survey, wish: &Wish, version: &Version, tag_exists: bool) ->
     let tag = wish.prefix.tag_of(version);
     if survey.git.contains(version) && !tag_exists {
         return refuse(
+            Topic::TagTaken,
             format!("`version: {version}` is asked for, but the Git tag {tag} belongs to another commit"),
             "choose a higher version, or leave `version` empty to have the next one computed",
         );
@@ -314,6 +325,7 @@ fn free_in_registry(survey: &Survey, wish: &Wish, version: &Version) -> Result<(
         return Ok(());
     }
     refuse(
+        Topic::ImageTagTaken,
         format!("{}:{version} exists in the registry already, and no claim says whose it is", wish.image),
         "if that image is this commit's, pass its digest as `image-digest`; otherwise release a higher version",
     )
@@ -326,6 +338,7 @@ fn above<'a>(
 ) -> Result<(), Refusal> {
     match highest_stable(rivals) {
         Some(highest) if version.cmp_precedence(highest).is_le() => refuse(
+            Topic::VersionTooLow,
             format!("{what} is {version}, which is not higher than {highest}, the highest there is"),
             format!("versions only rise: choose one above {highest}"),
         ),
@@ -344,6 +357,7 @@ fn bumped(survey: &Survey, wish: &Wish) -> Result<(Version, String), Refusal> {
     };
     let Some(version) = level.after(base) else {
         return refuse(
+            None,
             format!("there is no {} after {base}", level.word()),
             "choose the version by `version`",
         );

@@ -97,7 +97,8 @@ pub(super) fn chain(error: &Error) -> String {
         }
         source = cause.source();
     }
-    text
+    // hyper's words for a connection that nobody takes.
+    text.replace("Error in the hyper legacy client: client error (Connect)", "no connection")
 }
 
 /// bollard 0.21.1 reports the end of a stream that was complete as this, now and then; harmless once

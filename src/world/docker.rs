@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::daemon::{self, with_url_safe_auth};
 use super::{BuildLog, BuildRequest, Builder, Outcome, Trouble, TroubleKind};
+use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::secret::Credentials;
 
@@ -82,7 +83,8 @@ fn require_buildkit(api_version: &str, components: &[&str]) -> Outcome<()> {
         return Ok(());
     };
     Err(Trouble::new(TroubleKind::Rejected, "asking the Docker Engine for BuildKit", refusal)
-        .with_remedy("Use `runs-on: ubuntu-latest`, or install a current Docker Engine on the runner."))
+        .with_remedy("use `runs-on: ubuntu-latest`, or install a current Docker Engine on the runner")
+        .about(Topic::NoDocker))
 }
 
 fn no_engine(error: &bollard::errors::Error) -> Trouble {
@@ -96,10 +98,18 @@ fn no_engine(error: &bollard::errors::Error) -> Trouble {
         }
         error => (TroubleKind::Unreachable, daemon::chain(error)),
     };
-    Trouble::new(kind, "connecting to the Docker Engine", why).with_remedy(
-        "The build needs a Docker Engine: use `runs-on: ubuntu-latest`. On a self-hosted runner, start \
-         Docker and let the runner's user reach its socket (/var/run/docker.sock, or what DOCKER_HOST names).",
-    )
+    let remedy = remedy_for(&why);
+    Trouble::new(kind, "connecting to the Docker Engine", why).with_remedy(remedy).about(Topic::NoDocker)
+}
+
+fn remedy_for(why: &str) -> &'static str {
+    if why.to_ascii_lowercase().contains("permission denied") {
+        "let the runner's user reach Docker's socket: `sudo usermod --append --groups docker USER` on the runner's \
+         machine, and start the runner again"
+    } else {
+        "use `runs-on: ubuntu-latest`, which has Docker; on a self-hosted runner start it (`sudo systemctl start \
+         docker`), or let DOCKER_HOST name where it listens"
+    }
 }
 
 #[cfg(test)]
@@ -144,6 +154,9 @@ mod tests {
             for word in ["runs-on: ubuntu-latest", "DOCKER_HOST", "self-hosted"] {
                 assert!(remedy.contains(word), "{remedy}");
             }
+            assert_eq!(trouble.topic, Some(Topic::NoDocker));
         }
+        // Who runs the tests may open any socket.
+        assert!(remedy_for("no connection: Permission denied (os error 13)").contains("--groups docker"));
     }
 }

@@ -219,6 +219,9 @@ pub trait Forge {
     async fn compare(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Ancestry>;
     /// GET /compare/{base}...{head}: the messages of all commits of the head that the base lacks.
     async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Vec<String>>;
+    /// Whether the token may write, asked before there is anything to write. An error is GitHub's own refusal;
+    /// `Ok` says only that nothing speaks against it. Changes nothing.
+    async fn may_write(&self, tag: &str, commit: &ObjectId) -> Outcome<()>;
     /// POST /git/tags: makes the object, and no ref. Made twice it is two objects: harmless.
     async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> Outcome<ObjectId>;
     /// GraphQL `updateRefs`: all of them in one step, or none. A lost answer has [`Effect::Unknown`].
@@ -278,6 +281,9 @@ pub enum ManifestName {
 pub trait Registry {
     /// All tags, `Link` followed to the end.
     async fn list_tags(&self) -> Outcome<TagListing>;
+    /// Whether the login may push, asked before there is anything to push: begins an upload and cancels it. An
+    /// error is the registry's own refusal; `Ok` says only that nothing speaks against it. Leaves nothing behind.
+    async fn may_push(&self) -> Outcome<()>;
     /// GET by name; `None` for 404. Bytes that do not fit a named digest are an error.
     async fn manifest(&self, name: &ManifestName) -> Outcome<Option<Manifest>>;
     /// PUT under a tag. Idempotent: the same bytes again change nothing.
@@ -346,6 +352,14 @@ pub enum BuildEvent {
         cached: bool,
         /// Why it failed, if it did.
         error: Option<String>,
+    },
+    /// A push sends a layer; told again whenever more of it is sent. The Engine's client says of which layer
+    /// by its size alone.
+    Sent {
+        /// So many bytes of it.
+        bytes: u64,
+        /// Its size.
+        of: u64,
     },
     /// Something about the build or push as a whole.
     Note(String),

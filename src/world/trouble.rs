@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::help::Topic;
+
 /// Whether a failed request changed something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
@@ -42,12 +44,14 @@ pub struct Trouble {
     pub why: String,
     /// What the user can do about it, where that is known here.
     pub remedy: Option<String>,
+    /// The README's section about it, where there is one.
+    pub topic: Option<Topic>,
     /// How long the other side asked to be left alone.
     pub retry_after: Option<Duration>,
 }
 
 impl Trouble {
-    /// Trouble without effect, remedy or waiting time.
+    /// Trouble without effect, remedy, topic or waiting time.
     pub fn new(kind: TroubleKind, doing: impl Into<String>, why: impl Into<String>) -> Self {
         Self {
             kind,
@@ -55,6 +59,7 @@ impl Trouble {
             doing: doing.into(),
             why: why.into(),
             remedy: None,
+            topic: None,
             retry_after: None,
         }
     }
@@ -63,6 +68,13 @@ impl Trouble {
     #[must_use]
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// The same, with the README's section about it.
+    #[must_use]
+    pub fn about(mut self, topic: Topic) -> Self {
+        self.topic = Some(topic);
         self
     }
 

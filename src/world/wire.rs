@@ -8,6 +8,7 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::retry::Repeat;
 use super::{Trouble, TroubleKind, clock};
+use crate::help::Topic;
 
 /// GitHub's advice where a secondary rate limit names no time (REST, "Rate limits", "Exceeding").
 const UNNAMED_WAIT: Duration = Duration::from_mins(1);
@@ -24,9 +25,10 @@ pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Repeat) -> Troub
     if let Some(certificate) = certificate_fault(&error) {
         return Trouble::new(TroubleKind::Garbled, doing, format!("the connection is not to be trusted: {certificate}"))
             .with_remedy(
-                "if a proxy or the server uses a certificate authority of your own, let SSL_CERT_FILE name a file \
-                 with its certificate",
-            );
+                "if a proxy or the server uses a certificate authority of your own, put its certificate into a file \
+                 below the workspace and let the step's `env: SSL_CERT_FILE` name it",
+            )
+            .about(Topic::Certificate);
     }
     if error.is_builder() {
         return Trouble::new(

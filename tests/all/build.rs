@@ -21,13 +21,13 @@ const EVIL: &str = "::error::MARK\n  ::error file=a,line=1::MARK\n##[error]MARK\
                     ::endgroup::\nMARK\r::notice::MARK\n::stop-commands::MARK\n::autotag-MARK::\n##[group]MARK\n";
 
 /// A project whose images are built.
-struct Built {
-    project: Project,
+pub struct Built {
+    pub project: Project,
     leftovers: Leftovers,
 }
 
 impl Built {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(&Auth::None, |workflow| workflow)
     }
 
@@ -41,12 +41,12 @@ impl Built {
         Self { project: Project { github, registry, workflow: arrange(workflow) }, leftovers }
     }
 
-    fn file(&self, name: &str, text: &str) {
+    pub fn file(&self, name: &str, text: &str) {
         std::fs::write(self.project.workflow.workspace().join(name), text).expect("a file of the workspace");
     }
 
     /// A Dockerfile that runs steps: from scratch with a static busybox, since nothing can be pulled.
-    fn runs(&self, steps: &str) {
+    pub fn runs(&self, steps: &str) {
         std::fs::copy("/bin/busybox", self.project.workflow.workspace().join("busybox"))
             .expect("busybox at /bin/busybox (Debian package busybox-static)");
         self.file("Dockerfile", &format!("{SHELL}{steps}"));
@@ -75,7 +75,7 @@ impl Built {
     }
 
     #[track_caller]
-    fn assert_untouched(&self) {
+    pub fn assert_untouched(&self) {
         assert_eq!(self.project.registry.tags("org/app"), Vec::<String>::new(), "something was pushed");
         assert!(self.project.github.refs("refs/autotag/").is_empty(), "something was claimed");
         assert!(self.project.github.refs("refs/tags/").is_empty(), "something was tagged");

@@ -58,6 +58,7 @@ fn fails<T: std::fmt::Debug>(as_kind: TroubleKind, answer: Outcome<T>) {
 const HEAD: &str = "refs/autotag/v/head";
 
 async fn claims(forge: &impl Forge, commits: &Commits) {
+    assert_eq!(forge.may_write("v1.0.0", &commits.old).await, Ok(()));
     assert_eq!(target(forge, HEAD).await, None);
     assert_eq!(forge.list_tags("v").await, Ok(Vec::new()));
     let first = forge.create_tag_object("v1.0.0", "first", &commits.old).await.expect("an object");
@@ -150,7 +151,12 @@ async fn digest(registry: &impl Registry, tag: &str) -> Option<Digest> {
 
 /// `push` brings an image into the registry, under a tag.
 async fn images(registry: &impl Registry, mut push: impl FnMut(&str) -> Digest) {
-    assert_eq!(registry.list_tags().await, Ok(TagListing::NoRepository));
+    assert_eq!(registry.may_push().await, Ok(()));
+    assert_eq!(
+        registry.list_tags().await,
+        Ok(TagListing::NoRepository),
+        "the question leaves nothing behind"
+    );
     assert_eq!(registry.manifest(&tagged("1.0.0")).await, Ok(None));
     let (one, other) = (push("one"), push("other"));
     let by_digest = async |digest: &Digest| -> Manifest {

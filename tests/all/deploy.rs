@@ -1,7 +1,7 @@
 //! The deployment as a stage: the real pipeline against GitHub's double, a real registry, and servers that
 //! are played strictly by the protocol.
 
-mod play;
+pub mod play;
 
 use autotag_deploy::deploy::protocol::{Because, Body, End, Milestone};
 use autotag_deploy::pipeline::Ending;

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use autotag_deploy::failure::Kind;
+use autotag_deploy::help::Topic;
 use autotag_deploy::inputs::spec::{INPUTS, OUTPUTS};
-use autotag_deploy::receiver::app_file;
+use autotag_deploy::receiver::{app_file, cli};
 use serde_yaml::Value;
 
 fn root() -> &'static Path {
@@ -72,8 +73,7 @@ fn the_readme_lists_what_action_yml_says() {
 #[test]
 fn the_readme_lists_the_exit_codes() {
     let rows = table(&read("README.md"), "## Exit codes");
-    let mut expected =
-        vec!["| 0 | Released, resumed, superseded, planned, deployed, rolled back or told |".to_owned()];
+    let mut expected = vec![format!("| 0 | {} |", autotag_deploy::cli::DONE)];
     expected.extend(Kind::ALL.iter().map(|kind| format!("| {} | {} |", kind.exit_code(), kind.heading())));
     assert_eq!(rows.len(), expected.len(), "{rows:#?}");
     for (row, start) in rows.iter().zip(expected) {
@@ -82,11 +82,22 @@ fn the_readme_lists_the_exit_codes() {
     }
 }
 
+#[test]
+fn the_readme_lists_the_receivers_exit_codes() {
+    let rows = table(&read("README.md"), "### On the server, of autotag-receiver");
+    let expected: Vec<String> =
+        cli::Exit::ALL.iter().map(|exit| format!("| {} | {} |", exit.code(), exit.meaning())).collect();
+    assert_eq!(expected, rows);
+}
+
 /// The rows of the first table below a heading, without its head.
 #[track_caller]
 fn table(text: &str, heading: &str) -> Vec<String> {
     let mut lines = text.lines().skip_while(|line| *line != heading).skip(1);
-    let head = lines.by_ref().take_while(|line| !line.starts_with("## ")).find(|line| line.starts_with('|'));
+    let head = lines
+        .by_ref()
+        .take_while(|line| !line.starts_with("## ") && !line.starts_with("### "))
+        .find(|line| line.starts_with('|'));
     assert!(head.is_some(), "no table below {heading}");
     lines.skip(1).take_while(|line| line.starts_with('|')).map(str::to_owned).collect()
 }
@@ -196,6 +207,39 @@ fn the_changelog_has_its_form() {
         versions.contains(&current) || unreleased.is_some_and(|changes| changes.contains("\n- ")),
         "neither a heading for {current} nor a change under Unreleased"
     );
+}
+
+// ---- failures ----
+
+/// What an annotation links to is there, and each of them is produced, with its text, by a test.
+#[test]
+fn every_failure_that_has_a_topic_has_its_section_and_its_test() {
+    let readme = read("README.md");
+    let section = readme.split("\n## Troubleshooting\n").nth(1).expect("the section");
+    let section = section.split("\n## ").next().expect("its text");
+    let headings: Vec<&str> = section.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let expected: Vec<&str> = Topic::ALL.iter().map(|topic| topic.heading()).collect();
+    assert_eq!(headings, expected, "the sections below Troubleshooting are the topics, in their order");
+    let anchors = anchors(&readme);
+    let remedies = root().join("tests/all/remedies");
+    let sources: String = std::fs::read_dir(remedies)
+        .expect("the tests of remedies")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.is_file())
+        .map(|path| std::fs::read_to_string(path).expect("a text"))
+        .collect();
+    for topic in Topic::ALL {
+        let link = topic.link();
+        let (repository, anchor) = link.split_once('#').expect("a link into the README");
+        assert_eq!(repository, env!("CARGO_PKG_REPOSITORY"));
+        assert!(anchors.contains(anchor), "{link}: no such heading");
+        let word = format!("Topic::{topic:?}");
+        let named = sources.match_indices(&word);
+        let named = named.filter(|(at, name)| {
+            !sources[at + name.len()..].starts_with(|next: char| next.is_ascii_alphanumeric())
+        });
+        assert!(named.count() > 0, "no test in tests/all/remedies/ produces {topic:?}");
+    }
 }
 
 // ---- links, files, tests, commands ----

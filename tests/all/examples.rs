@@ -363,3 +363,26 @@ fn each_part_of_the_monorepo_watches_its_own_files() {
         assert_eq!(workflow["jobs"][part]["with"]["context"], part);
     }
 }
+
+/// A rollback and a deployment of one part wait for each other, and those of the other part do not.
+#[test]
+fn rollbacks_of_the_monorepo_take_turns_with_deployments() {
+    let read = |file: &str| -> Value { serde_yaml::from_str(&read(&root().join(file))).expect("YAML") };
+    let reusable = read(".github/workflows/release-and-deploy.yml");
+    let rollback = read("examples/monorepo/.github/workflows/rollback.yml");
+    let group = |workflow: &Value, job: &str| {
+        workflow["jobs"][job]["concurrency"]["group"].as_str().expect("a group").to_owned()
+    };
+    let environment = reusable["on"]["workflow_call"]["inputs"]["environment"]["default"].as_str();
+    let parts =
+        rollback["on"]["workflow_dispatch"]["inputs"]["part"]["options"].as_sequence().expect("parts");
+    assert_eq!(parts.len(), 2);
+    for part in parts.iter().map(|part| part.as_str().expect("a name")) {
+        let caller = read(&format!("examples/monorepo/.github/workflows/{part}.yml"));
+        let prefix = caller["jobs"][part]["with"]["tag-prefix"].as_str().expect("a prefix");
+        let deployment = group(&reusable, "deploy")
+            .replace("${{ inputs.environment }}", environment.expect("a default"))
+            .replace("${{ inputs.tag-prefix }}", prefix);
+        assert_eq!(group(&rollback, "rollback").replace("${{ inputs.part }}", part), deployment);
+    }
+}

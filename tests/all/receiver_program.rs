@@ -42,6 +42,21 @@ fn a_wrong_app_file_shows_all_its_faults_with_places() {
     assert!(String::from_utf8_lossy(&missing.stderr).contains("/nowhere/app.yaml"));
 }
 
+/// The other codes need a `serve`, or are those of faults above.
+#[test]
+fn who_does_not_answer_is_no_failure_of_what_was_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let root = folder.path().to_string_lossy().into_owned();
+    for command in [&["status", "app"][..], &["history", "app"], &["logs", "app"], &["rollback", "app"]] {
+        let output = receiver(&[&["--root", &root][..], command].concat());
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(4) && text.contains("does not run"), "{command:?}: {output:?}");
+    }
+    for wrong in [&["frobnicate"][..], &["status", "Bad_Name"], &[]] {
+        assert_eq!(receiver(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
 #[test]
 fn the_proxy_opens_its_admin_socket_and_ends_on_sigterm() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -6,7 +6,7 @@ mod by_hand;
 mod clock_jumps;
 mod crashes;
 mod deployments;
-mod disks;
+pub mod disks;
 mod docker_socket;
 mod faults;
 mod key;

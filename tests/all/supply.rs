@@ -126,7 +126,7 @@ fn a_release_is_published_whole_and_the_floating_tag_moves_last() {
     let steps = doings(&jobs["publish"]);
     let places = order.map(|word| {
         let is_it = |step: &&str| if word == "./" { *step == word } else { step.contains(word) };
-        steps.iter().position(|step| is_it(&step)).unwrap_or_else(|| panic!("{word} is missing: {steps:#?}"))
+        steps.iter().position(is_it).unwrap_or_else(|| panic!("{word} is missing: {steps:#?}"))
     });
     assert!(places.is_sorted() && places[4] + 1 == steps.len(), "{places:?} of {steps:#?}");
     for (name, job) in jobs.as_mapping().expect("jobs") {
@@ -141,12 +141,11 @@ fn a_release_is_published_whole_and_the_floating_tag_moves_last() {
 #[test]
 fn what_compiles_cannot_write_to_the_repository_or_sign() {
     let workflow = release_workflow();
-    let compiles =
-        ["scripts/reproduce", "release-image push", "release-files make", "scripts/sbom", "cargo "];
+    let words = ["scripts/reproduce", "release-image push", "release-files make", "scripts/sbom", "cargo "];
     let (mut compiling, mut writing) = (0, 0);
     for (name, job) in workflow["jobs"].as_mapping().expect("jobs") {
         let may = |what: &str| job["permissions"][what] == "write";
-        let compiled = doings(job).iter().any(|step| compiles.iter().any(|word| step.contains(word)));
+        let compiled = doings(job).iter().any(|step| words.iter().any(|it| step.contains(it)));
         let trusted = may("contents") || may("actions") || may("id-token");
         assert!(!(compiled && trusted), "{name:?} compiles, and may write or sign");
         compiling += usize::from(compiled);

@@ -201,7 +201,9 @@ impl Act {
             output.status
         );
         for (name, value) in &self.environment {
-            assert!(!log.contains(value), "the secret {name} stands in the log");
+            // Of a key each line counts, but for those that every key has.
+            let shown = value.lines().find(|line| !line.starts_with("-----") && log.contains(line));
+            assert_eq!(shown, None, "the secret {name} stands in the log");
         }
         log
     }

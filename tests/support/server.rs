@@ -144,8 +144,7 @@ impl Server {
     }
 
     fn of_user(user: &SystemUser) -> Self {
-        let app = user.name().strip_prefix(USER_PREFIX).expect("an application's user");
-        Self::still(app, Path::new(DOCKER))
+        Self::still(user.name().strip_prefix(USER_PREFIX).expect("an application's user"), Path::new(DOCKER))
     }
 
     fn initialized(mut self, user: &SystemUser, key: &ClientKey, wishes: &[&str]) -> (Self, String) {
@@ -240,6 +239,13 @@ impl Server {
         self.serve = Some(child);
         let socket = self.layout.socket();
         self.until("serve answers", || UnixStream::connect(&socket).is_ok());
+    }
+
+    /// Starts `serve` anew, with Docker behind another socket.
+    pub fn look_for_docker_at(&mut self, docker: &Path) {
+        self.kill_serve();
+        docker.clone_into(&mut self.docker);
+        self.start_serve();
     }
 
     /// Starts the proxy, and comes back when its admin socket answers.

@@ -1,40 +1,86 @@
 //! The command tree.
 
 use clap::builder::ValueParser;
-use clap::{Arg, ArgAction, Command, value_parser};
+use clap::{Arg, ArgAction, Command, ValueHint, value_parser};
 use semver::Version;
 
 use crate::deploy::protocol::{AppName, HISTORY_ENTRIES, LOG_LINES};
 use crate::image::reference::{Digest, ImageName};
+use crate::manual::{self, Section};
 use crate::receiver::app_file::{HostName, Listen};
 use crate::version::git::ObjectId;
 
-const EXIT_CODES: &str = "Exit codes:\n  0  done\n  1  failed: it was begun and did not end well, or could not be begun\n  2  wrong arguments, or an app file or host with faults\n  3  refused: nothing was touched";
+use super::Exit;
 
-/// All of it.
-pub(super) fn command() -> Command {
-    Command::new("autotag-receiver")
+/// Which commands and options there are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// All.
+    All,
+    /// What completions and man pages tell.
+    ToPeople,
+}
+
+/// All of it, under the headings of the help.
+pub(super) fn command(shown: Shown) -> Command {
+    let groups = [
+        ("Set up a server", setting_up().to_vec()),
+        ("Look", asking().to_vec()),
+        ("Act", changing().to_vec()),
+        ("Services, which systemd and sshd start", roles().to_vec()),
+        ("This program", manual::commands().to_vec()),
+    ];
+    let template = format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{}\n\n{}\n{{options}}{{after-help}}",
+        groups.iter().map(|(heading, commands)| listed(heading, commands)).collect::<Vec<_>>().join("\n\n"),
+        manual::heading("Options"),
+    );
+    let command = Command::new("autotag-receiver")
         .version(crate::VERSION)
         .about("The server's side of autotag-deploy")
-        .after_help(EXIT_CODES)
+        .help_template(template)
+        .after_help("`autotag-receiver COMMAND --help` tells a command's options, `autotag-receiver --help` the exit codes.")
+        .after_long_help(manual::below(&sections()))
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .arg(
-            Arg::new("root")
-                .long("root")
-                .value_name("DIR")
-                .global(true)
-                .hide(true)
-                .help("Takes this folder for /"),
-        )
-        .subcommands(asking())
-        .subcommands(changing())
-        .subcommands(setting_up())
-        .subcommands(roles())
+        .subcommands(groups.into_iter().flat_map(|(_, commands)| commands));
+    if shown == Shown::ToPeople {
+        return command;
+    }
+    let root = Arg::new("root").long("root").value_name("DIR").global(true).hide(true);
+    command.arg(root.help("Takes this folder for /"))
+}
+
+/// clap knows one heading for all commands; people think in several.
+fn listed(heading: &str, commands: &[Command]) -> String {
+    let line = |command: &Command| {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        format!("\n  {:<11}  {about}", command.get_name())
+    };
+    format!("{}{}", manual::heading(heading), commands.iter().map(line).collect::<String>())
+}
+
+/// What help and man page say below the options.
+pub(super) fn sections() -> [Section; 2] {
+    let row = |name: &str, meaning: &str| (name.to_owned(), meaning.to_owned());
+    [
+        Section {
+            heading: "Environment",
+            rows: vec![row("NO_COLOR", "No colours; FORCE_COLOR=1 for colours without a terminal")],
+        },
+        Section {
+            heading: "Exit codes",
+            rows: Exit::ALL.iter().map(|exit| row(&exit.code().to_string(), exit.meaning())).collect(),
+        },
+    ]
 }
 
 fn app() -> Arg {
-    Arg::new("APP").required(true).value_parser(parsed::<AppName>()).help("The application, such as shop-api")
+    Arg::new("APP")
+        .required(true)
+        .value_parser(parsed::<AppName>())
+        .value_hint(ValueHint::Other)
+        .help("The application, such as shop-api")
 }
 
 fn json() -> Arg {
@@ -45,7 +91,7 @@ fn json() -> Arg {
 }
 
 fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).value_name(value).help(help)
+    Arg::new(name).long(name).value_name(value).value_hint(ValueHint::Other).help(help)
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
@@ -89,7 +135,6 @@ fn changing() -> [Command; 2] {
     [
         Command::new("deploy")
             .about("Rolls a version out; without VERSION again what serves, with today's configuration")
-            .after_help(EXIT_CODES)
             .arg(app())
             .arg(version().help("Digest and commit of a recorded version are known; of another say them"))
             .arg(
@@ -107,7 +152,6 @@ fn changing() -> [Command; 2] {
             .arg(json()),
         Command::new("rollback")
             .about("Goes back to VERSION, or to the last good one before what serves")
-            .after_help(EXIT_CODES)
             .arg(app())
             .arg(version().help("A recorded version"))
             .arg(
@@ -122,19 +166,12 @@ fn changing() -> [Command; 2] {
 fn setting_up() -> [Command; 3] {
     let dry_run = || flag("dry-run", "Shows what would be done, and does nothing");
     [
-        Command::new("check")
-            .about("Checks app files and this host, and tells all faults at once")
-            .after_help(
-                "Without arguments it checks all applications. A path (with a `/`, or ending in .yaml) is checked\n\
-                 as an app file alone.\n\nExit codes: 0 all is right, 2 there are faults, 1 it could not look",
-            )
-            .arg(Arg::new("APP").num_args(0..).value_name("APP|FILE").help("Such as shop-api, or ./app.yaml")),
         Command::new("init")
             .about("Sets this server up for an application; safe to run again")
             .after_help(
                 "A file that is there already and is yours (the app file, keys) is left as it is.\n\
-                 Run it again after an update of this program: it installs itself and restarts what runs.\n\n\
-                 Exit codes: 0 done, or nothing to do; 1 a step failed, run it again; 2 wrong arguments",
+                 Run it again after an update of this program, or after a step that failed: it installs itself and\n\
+                 restarts what runs.",
             )
             .arg(app())
             .arg(
@@ -158,6 +195,13 @@ fn setting_up() -> [Command; 3] {
             .arg(option("ssh-port", "N", "sshd's, for the lines to copy; 22 if not said").value_parser(value_parser!(u16).range(1..)))
             .arg(option("public-name", "HOST", "How CI reaches this server; its own name if not said"))
             .arg(dry_run()),
+        Command::new("check")
+            .about("Checks app files and this host, and tells all faults at once")
+            .after_help(
+                "Without arguments it checks all applications. A path (with a `/`, or ending in .yaml) is checked\n\
+                 as an app file alone.",
+            )
+            .arg(Arg::new("APP").num_args(0..).value_name("APP|FILE").help("Such as shop-api, or ./app.yaml")),
         Command::new("remove")
             .about("Takes an application away: its container, user, key, app file and state; never its volumes")
             .arg(app())
@@ -194,7 +238,9 @@ mod tests {
 
     #[test]
     fn the_tree_is_consistent() {
-        command().debug_assert();
+        for shown in [Shown::All, Shown::ToPeople] {
+            command(shown).debug_assert();
+        }
     }
 
     #[test]
@@ -210,7 +256,7 @@ mod tests {
             ("receive", "--app"),
         ] {
             let words = std::iter::once("autotag-receiver").chain(line.split(' '));
-            let error = command().try_get_matches_from(words).expect_err(line);
+            let error = command(Shown::All).try_get_matches_from(words).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
             assert!(error.to_string().contains(said), "{line}: {error}");
         }

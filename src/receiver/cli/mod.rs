@@ -1,34 +1,34 @@
 //! From the arguments to the exit code.
 
 mod arguments;
+mod exit;
 mod owner;
 mod setup;
 mod surroundings;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ArgMatches;
 
+use super::app_file::Faults;
+use super::client::NoResult;
 use super::layout::Layout;
 use super::{check, relay, serve};
 use crate::deploy::protocol::AppName;
+use crate::help::{self, Topic};
+use crate::manual;
 use crate::proxy;
+pub use exit::Exit;
 use surroundings::Surroundings;
 
-/// It was begun and failed, or could not be begun.
-pub const FAILED: u8 = 1;
-/// Wrong arguments (likewise by clap), an app file or a host with faults.
-pub const UNUSABLE: u8 = 2;
-/// The request was refused, and nothing was touched.
-pub const REFUSED: u8 = 3;
-
-/// The whole program. Errors are printed by the caller, and end it with [`FAILED`].
+/// The whole program. Errors are printed by the caller, and end it as [`Exit::of`] says.
 pub fn main() -> anyhow::Result<ExitCode> {
-    let matches = arguments::command().get_matches();
+    let matches = arguments::command(arguments::Shown::All).get_matches();
     let surroundings = Surroundings::read();
     let layout = matches.get_one::<String>("root").map_or_else(Layout::default, Layout::below);
-    let Some((word, arguments)) = matches.subcommand() else { return Ok(ExitCode::from(UNUSABLE)) };
+    let Some((word, arguments)) = matches.subcommand() else { return Ok(Exit::Unusable.into()) };
     match word {
         "serve" => {
             log();
@@ -51,11 +51,42 @@ pub fn main() -> anyhow::Result<ExitCode> {
             runtime()?.block_on(proxy::run(options)).context("running the proxy")?;
             Ok(ExitCode::SUCCESS)
         }
-        "check" => check(&layout, arguments),
-        "init" => setup::init(&layout, arguments),
-        "remove" => setup::remove(&layout, arguments),
-        _ => owner::run(&layout, word, arguments, &surroundings),
+        "completions" | "man" => told(about_itself(word, arguments)),
+        "check" => told(check(&layout, arguments)),
+        "init" => told(setup::init(&layout, arguments)),
+        "remove" => told(setup::remove(&layout, arguments)),
+        _ => told(owner::run(&layout, word, arguments, &surroundings)),
     }
+}
+
+/// Completions and man pages. A reader that has gone away (`| head`) has read enough.
+fn about_itself(word: &str, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let command = arguments::command(arguments::Shown::ToPeople);
+    let text = manual::answer(word, arguments, command, &arguments::sections())
+        .context("writing the man pages")?
+        .unwrap_or_default();
+    let _ = std::io::stdout().write_all(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What went wrong, and where to read on: for people, so not where `receive` speaks with the action.
+fn told(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    result.or_else(|error| {
+        let unheard = matches!(error.downcast_ref(), Some(NoResult::NotRunning { .. }));
+        let topic = if unheard {
+            Some(Topic::NoReceiver)
+        } else {
+            error.downcast_ref::<Faults>().map(|_| Topic::AppFile)
+        };
+        eprintln!("error: {error:#}");
+        more(topic);
+        Ok(Exit::of(&error).into())
+    })
+}
+
+/// On standard error: the section of the README.
+fn more(topic: Option<Topic>) {
+    eprintln!("More: {}", topic.map_or_else(|| help::link("troubleshooting"), Topic::link));
 }
 
 /// On standard error, where journald takes one JSON object a line.
@@ -82,5 +113,9 @@ fn check(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
     for fault in &report.faults {
         eprintln!("{fault}");
     }
-    Ok(if report.faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(UNUSABLE) })
+    if report.faults.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    more(None);
+    Ok(Exit::Unusable.into())
 }

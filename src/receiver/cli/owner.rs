@@ -7,8 +7,10 @@ use anyhow::{Context as _, bail};
 use clap::ArgMatches;
 use semver::Version;
 
+use super::exit::Untold;
 use super::surroundings::Surroundings;
-use super::{FAILED, REFUSED, app};
+use super::{Exit, app};
+use crate::deploy::advice;
 use crate::deploy::protocol::{
     Answer, AppName, Because, Body, Configuration, Deploy, DeploymentId, End, HISTORY_ENTRIES, HistoryEntry,
     Outcome, Request, Rollback, Running, Status,
@@ -85,7 +87,7 @@ impl Owner<'_> {
                 status = Some((**told).clone());
             }
         })?;
-        status.with_context(|| not_told(app, &outcome))
+        status.ok_or_else(|| not_told(app, &outcome).into())
     }
 
     fn status(&self, app: Option<&AppName>) -> anyhow::Result<ExitCode> {
@@ -117,7 +119,7 @@ impl Owner<'_> {
         })?;
         match outcome.end {
             End::Told {} => Ok(told),
-            _ => bail!("{}", not_told(app, &outcome)),
+            _ => Err(not_told(app, &outcome).into()),
         }
     }
 
@@ -213,6 +215,7 @@ impl Owner<'_> {
             if let End::Refused { because: Because::NewerIsLive | Because::RolledBack, .. } = outcome.end {
                 print("Add --by-name if it is meant.\n")?;
             }
+            more_about(&outcome.end);
         }
         Ok(exit_code(&outcome.end))
     }
@@ -221,24 +224,32 @@ impl Owner<'_> {
     fn exit_code(&self, app: &AppName, outcome: &Outcome) -> anyhow::Result<ExitCode> {
         if !matches!(outcome.end, End::Told {}) {
             print(&show::outcome(app, outcome, &self.look))?;
+            more_about(&outcome.end);
         }
         Ok(exit_code(&outcome.end))
     }
 }
 
+fn more_about(end: &End) {
+    if matches!(end, End::Refused { .. } | End::Failed { .. }) {
+        super::more(advice::topic(end));
+    }
+}
+
 fn exit_code(end: &End) -> ExitCode {
     match end {
-        End::Refused { .. } => ExitCode::from(REFUSED),
-        End::Failed { .. } => ExitCode::from(FAILED),
+        End::Refused { .. } => Exit::Refused.into(),
+        End::Failed { .. } => Exit::Failed.into(),
         End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Told {} => ExitCode::SUCCESS,
     }
 }
 
-fn not_told(app: &AppName, outcome: &Outcome) -> String {
-    match &outcome.end {
-        End::Refused { message, .. } | End::Failed { message, .. } => format!("{app}: {}", harmless(message)),
-        _ => format!("{app}: `serve` did not answer the question"),
-    }
+fn not_told(app: &AppName, outcome: &Outcome) -> Untold {
+    let message = match &outcome.end {
+        End::Refused { message, .. } | End::Failed { message, .. } => harmless(message),
+        _ => "`serve` did not answer the question".to_owned(),
+    };
+    Untold { message: format!("{app}: {message}"), refused: matches!(outcome.end, End::Refused { .. }) }
 }
 
 /// A reader that went away (`| head`) is the end, and no fault of ours.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::ArgMatches;
 
-use super::{UNUSABLE, app};
+use super::{Exit, app};
 use crate::receiver::init::farewell::{self, Farewell};
 use crate::receiver::init::plan::Step;
 use crate::receiver::init::wish::{PublicKey, Wish};
@@ -56,7 +56,7 @@ pub(super) fn init(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<Ex
         Ok(wish) => wish,
         Err(fault) => {
             eprintln!("error: {fault}");
-            return Ok(ExitCode::from(UNUSABLE));
+            return Ok(Exit::Unusable.into());
         }
     };
     let prepared = init::prepare(layout, &wish)?;

@@ -2,6 +2,8 @@
 
 use std::io::IsTerminal as _;
 
+use crate::terminal;
+
 /// The variables that mean something, and where the output goes.
 #[derive(Debug)]
 pub(super) struct Surroundings {
@@ -9,25 +11,23 @@ pub(super) struct Surroundings {
     pub(super) ssh_command: Option<String>,
     /// systemd's, sd_notify(3).
     pub(super) notify_socket: Option<String>,
-    /// Standard output is a terminal.
+    /// Standard output is a terminal, on which lines may be drawn over.
     pub(super) terminal: bool,
-    /// And colours are wanted on it (no-color.org).
+    /// Colours are wanted on it.
     pub(super) colour: bool,
 }
 
 impl Surroundings {
     #[expect(clippy::disallowed_methods, reason = "this program's owner of the environment")]
     pub(super) fn read() -> Self {
-        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let terminal = std::io::stdout().is_terminal();
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let is_terminal = std::io::stdout().is_terminal();
         Self {
             // An empty command is none: both ask for a shell.
             ssh_command: variable("SSH_ORIGINAL_COMMAND"),
             notify_socket: variable("NOTIFY_SOCKET"),
-            terminal,
-            colour: terminal
-                && variable("NO_COLOR").is_none()
-                && variable("TERM").is_none_or(|name| name != "dumb"),
+            terminal: terminal::may_draw(is_terminal, variable),
+            colour: terminal::wants_colour(is_terminal, variable),
         }
     }
 }

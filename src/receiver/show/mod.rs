@@ -12,6 +12,7 @@ pub use progress::Progress;
 pub use time::{ago, moment, took};
 
 use crate::deploy::protocol::{AppName, End, HistoryEntry, Milestone, Outcome, Status};
+use crate::terminal::{self, Tone};
 use table::{Cell, Table};
 
 /// For whom it is drawn.
@@ -25,27 +26,10 @@ pub struct Look {
     pub now: Timestamp,
 }
 
-/// What a text is drawn as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
-    Plain,
-    Good,
-    Bad,
-    Warning,
-    Faint,
-}
-
 impl Look {
-    /// The text in its colour (ECMA-48, SGR).
+    /// The text in its colour, where there are colours.
     pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
-        let code = match tone {
-            Tone::Good => "32",
-            Tone::Bad => "1;31",
-            Tone::Warning => "1;33",
-            Tone::Faint => "2",
-            Tone::Plain => return text.to_owned(),
-        };
-        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+        terminal::paint(self.colour, tone, text)
     }
 }
 

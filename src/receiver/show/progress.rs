@@ -1,7 +1,8 @@
 //! A deployment as it goes on: one line a step.
 
-use super::{Look, Tone, ago, harmless, name, took};
+use super::{Look, ago, harmless, name, took};
 use crate::deploy::protocol::{Answer, Source};
+use crate::terminal::Tone;
 
 /// Draws the answers of one deployment, in order.
 #[derive(Debug)]

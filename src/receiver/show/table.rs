@@ -1,6 +1,7 @@
 //! Columns that stand below each other.
 
-use super::{Look, Tone};
+use super::Look;
+use crate::terminal::Tone;
 
 /// One field of a table.
 pub(super) struct Cell {

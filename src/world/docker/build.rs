@@ -14,7 +14,8 @@ use futures_util::StreamExt;
 use super::super::daemon::{self, engine_credentials};
 use super::super::{BuildEvent, BuildLog, BuildRequest, Outcome, Trouble, TroubleKind};
 use super::progress::{FailedStep, Progress};
-use crate::image::context::{ContextFault, ContextPlan};
+use crate::help::Topic;
+use crate::image::context::{ContextError, ContextFault, ContextPlan};
 use crate::image::dockerfile::{Dockerfile, Instruction};
 use crate::image::reference::Digest;
 
@@ -60,7 +61,41 @@ async fn plan(request: &BuildRequest) -> Outcome<ContextPlan> {
     let (context, dockerfile) = (request.context.clone(), request.dockerfile.clone());
     let read = tokio::task::spawn_blocking(move || ContextPlan::read(&context, &dockerfile)).await;
     let failed = |why: String| Trouble::new(TroubleKind::Build, "reading the build context", why);
-    read.map_err(|panic| failed(panic.to_string()))?.map_err(|error| failed(error.to_string()))
+    read.map_err(|panic| failed(panic.to_string()))?
+        .map_err(|error| explain_context(&request.context, &error, failed(error.to_string())))
+}
+
+fn explain_context(context: &Path, error: &ContextError, trouble: Trouble) -> Trouble {
+    const NO_CHECKOUT: &str =
+        "the workspace is empty: add the step `- uses: actions/checkout@v7` before this one";
+    let is_empty =
+        |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+    match error {
+        ContextError::NoFolder { .. } => {
+            let around = context.ancestors().skip(1).find(|folder| folder.is_dir());
+            let remedy = if around.is_some_and(is_empty) {
+                NO_CHECKOUT
+            } else {
+                "let the input `context` name a folder of the repository, relative to its root"
+            };
+            trouble.with_remedy(remedy).about(Topic::NoContext)
+        }
+        ContextError::NoDockerfile { nearby, .. } => {
+            let remedy = match nearby {
+                _ if is_empty(context) => NO_CHECKOUT.to_owned(),
+                Some(there) => format!(
+                    "let the input `file` name {}, relative to the repository's root; or commit a Dockerfile at that \
+                     place",
+                    there.display()
+                ),
+                None => "commit a Dockerfile at that place, or let the input `file` name the one to build, relative \
+                         to the repository's root"
+                    .to_owned(),
+            };
+            trouble.with_remedy(remedy).about(Topic::NoDockerfile)
+        }
+        _ => trouble,
+    }
 }
 
 fn options(request: &BuildRequest, dockerfile: &str) -> BuildImageOptions {
@@ -138,17 +173,17 @@ impl Failure<'_> {
         if !step.tail.is_empty() {
             why = format!("{why}\nIts last lines:\n{}", step.tail.join("\n"));
         }
-        let trouble = Trouble::new(kind_of_step(step), DOING, why);
-        if trouble.kind == TroubleKind::Denied {
-            return trouble.with_remedy(
-                "The registry of a base image wants credentials: the account of the inputs `registry-username` \
-                 and `registry-password` must be allowed to read it.",
-            );
+        let kind = kind_of_step(step);
+        let trouble = Trouble::new(kind, DOING, why);
+        if fetches(step) {
+            return trouble.with_remedy(remedy_for_base(kind)).about(Topic::BaseImage);
         }
-        match instruction.and_then(|instruction| self.ignored_source(instruction)) {
-            Some(remedy) => trouble.with_remedy(remedy),
-            None => trouble,
-        }
+        let ignored = instruction.and_then(|instruction| self.ignored_source(instruction));
+        let remedy = ignored.unwrap_or_else(|| {
+            "mend that instruction, or what it runs; `docker build .` shows the same on your machine"
+                .to_owned()
+        });
+        trouble.with_remedy(remedy).about(Topic::BuildStep)
     }
 
     /// No step failed: the Dockerfile itself, or what the build was asked for.
@@ -158,6 +193,7 @@ impl Failure<'_> {
             None => format!("{}: {text}", self.request.dockerfile.display()),
         };
         Trouble::new(TroubleKind::Build, DOING, why)
+            .with_remedy("correct the Dockerfile; `docker build .` shows the same on your machine")
     }
 
     /// A failed `COPY` of something that stands there, and that `.dockerignore` keeps at home, is a
@@ -180,10 +216,34 @@ impl Failure<'_> {
 /// A step that fetches fails for the registry's reasons, and trying again may help; any other is the
 /// user's own, whatever words it printed.
 fn kind_of_step(step: &FailedStep) -> TroubleKind {
-    let fetches = ["load metadata for", "importing cache manifest", "resolve image config", "] FROM "]
+    if fetches(step) {
+        daemon::kind_of(&step.error).unwrap_or(TroubleKind::Build)
+    } else {
+        TroubleKind::Build
+    }
+}
+
+fn fetches(step: &FailedStep) -> bool {
+    ["load metadata for", "importing cache manifest", "resolve image config", "] FROM "]
         .iter()
-        .any(|word| step.name.contains(word));
-    if fetches { daemon::kind_of(&step.error).unwrap_or(TroubleKind::Build) } else { TroubleKind::Build }
+        .any(|word| step.name.contains(word))
+}
+
+fn remedy_for_base(kind: TroubleKind) -> &'static str {
+    match kind {
+        TroubleKind::Denied => {
+            "check the name after FROM; a private image has to lie in the registry of the input `image`, where the \
+             account of `registry-username` and `registry-password` may read it"
+        }
+        TroubleKind::Throttled => {
+            "run the job again when that registry's limit is over; where this is usual, copy the base image into the \
+             registry of the input `image` and name it there after FROM"
+        }
+        TroubleKind::Unreachable => {
+            "run the job again; if it stays, see that the runner reaches that registry"
+        }
+        _ => "correct the name and the tag after FROM: that registry has no such image",
+    }
 }
 
 fn place(path: &Path, instruction: &Instruction) -> String {

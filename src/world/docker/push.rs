@@ -3,10 +3,12 @@
 use std::pin::pin;
 
 use bollard::errors::Error;
+use bollard::models::PushImageInfo;
 use bollard::query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder};
 use futures_util::StreamExt;
 
 use super::super::daemon::{self, engine_credentials};
+use super::super::registry::{Access, Parties};
 use super::super::{BuildEvent, BuildLog, Outcome, Trouble, TroubleKind};
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::secret::Credentials;
@@ -62,7 +64,12 @@ async fn once(
     while let Some(message) = messages.next().await {
         match message {
             Ok(message) => match message.status.as_deref().unwrap_or_default() {
-                "Pushing" => midway = true,
+                "Pushing" => {
+                    midway = true;
+                    if let Some(event) = sending(&message) {
+                        log.event(event);
+                    }
+                }
                 "Pushed" => sent += 1,
                 "Layer already exists" => there += 1,
                 status if status.starts_with("Mounted from") => there += 1,
@@ -87,6 +94,13 @@ async fn once(
     Ok(digest)
 }
 
+/// How far a layer is, where the Engine says it.
+fn sending(message: &PushImageInfo) -> Option<BuildEvent> {
+    let detail = message.progress_detail.as_ref()?;
+    let bytes = u64::try_from(detail.current?).ok()?;
+    Some(BuildEvent::Sent { bytes, of: u64::try_from(detail.total?).ok()? })
+}
+
 /// The line that closes a push: `TAG: digest: sha256:... size: N`.
 fn digest_in(status: &str, tag: &str) -> Option<Digest> {
     let rest = status.strip_prefix(tag)?.strip_prefix(": digest: ")?;
@@ -95,36 +109,12 @@ fn digest_in(status: &str, tag: &str) -> Option<Digest> {
 
 fn explain(error: &Error, name: &ImageName, tag: &str, has_credentials: bool) -> Trouble {
     let trouble = daemon::of_client(error, &format!("pushing {name}:{tag}"));
-    match trouble.kind {
-        TroubleKind::Denied => trouble.with_remedy(remedy_for_denied(name, has_credentials)),
-        // The registry may have taken the manifest before the line broke.
+    // The registry may have taken the manifest before the line broke.
+    let trouble = match trouble.kind {
         TroubleKind::Unreachable | TroubleKind::Garbled => trouble.perhaps_done(),
         _ => trouble,
-    }
-}
-
-/// What to do when a registry refuses a push.
-fn remedy_for_denied(name: &ImageName, has_credentials: bool) -> String {
-    if name.registry() == "ghcr.io" {
-        return "Give the job `permissions: packages: write`, and set the inputs `registry-username` and \
-                `registry-password` to an account that may push, for example `${{ github.actor }}` and \
-                `${{ secrets.GITHUB_TOKEN }}`. If the package exists already and is not linked to this \
-                repository, open its settings and give the repository the role Write under \
-                \"Manage Actions access\"."
-            .to_owned();
-    }
-    if has_credentials {
-        format!(
-            "Check the inputs `registry-username` and `registry-password`: the account must exist at {} \
-             and may push to {}.",
-            name.registry(),
-            name.repository()
-        )
-    } else {
-        format!(
-            "Set the inputs `registry-username` and `registry-password` to an account that may push to {name}."
-        )
-    }
+    };
+    Parties { name: name.clone(), with_credentials: has_credentials }.explain(trouble, Access::Push)
 }
 
 #[cfg(test)]
@@ -143,19 +133,5 @@ mod tests {
         ] {
             assert_eq!(digest_in(&status, "1.2.3"), found, "{status}");
         }
-    }
-
-    #[test]
-    fn a_refusal_names_the_inputs() {
-        let remedy = |name: &str, has| remedy_for_denied(&name.parse().expect("a name"), has);
-        for (name, has) in [("ghcr.io/o/a", true), ("docker.io/o/a", true), ("r.example/a", false)] {
-            let remedy = remedy(name, has);
-            assert!(
-                remedy.contains("`registry-username`") && remedy.contains("`registry-password`"),
-                "{remedy}"
-            );
-        }
-        let ghcr = remedy("ghcr.io/o/a", true);
-        assert!(ghcr.contains("packages: write") && ghcr.contains("Manage Actions access"), "{ghcr}");
     }
 }

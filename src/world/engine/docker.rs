@@ -17,6 +17,7 @@ use bollard::models::{NetworkConnectRequest, NetworkCreateRequest};
 pub use events::DockerEvents;
 
 use super::{ContainerFacts, ContainerSpec, Engine, Executed, Id, LocalImage};
+use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName};
 use crate::secret::Credentials;
 use crate::world::daemon::{self, with_url_safe_auth};
@@ -110,7 +111,7 @@ impl DockerEngine {
             "Start Docker (`systemctl start docker`) and see what it says (`journalctl -u docker`)."
         };
         let why = format!("no Docker Engine answers at {socket}: {cause}");
-        Trouble::new(TroubleKind::Unreachable, doing, why).with_remedy(remedy)
+        Trouble::new(TroubleKind::Unreachable, doing, why).with_remedy(remedy).about(Topic::ServerDocker)
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::help::Topic;
 use crate::world::{Outcome, Trouble, TroubleKind};
 
 /// The longest answer that is read, in bytes.
@@ -102,6 +103,7 @@ impl PlainEngine {
         let unreachable = |error: std::io::Error| {
             Trouble::new(TroubleKind::Unreachable, doing, format!("{}: {error}", self.socket.display()))
                 .with_remedy("start Docker, such as by `systemctl start docker`; ask as root")
+                .about(Topic::ServerDocker)
         };
         let mut stream = UnixStream::connect(&self.socket).map_err(unreachable)?;
         stream.set_read_timeout(Some(PATIENCE)).map_err(unreachable)?;

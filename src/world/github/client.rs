@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::answers::Refusal;
 use super::{Access, CONNECT, GitHub, READ};
+use crate::help::{ALLOW_WRITING, Topic};
 use crate::world::registry::link;
 use crate::world::retry::{Patience, Repeat, with_patience};
 use crate::world::{Outcome, Trouble, TroubleKind, wire};
@@ -120,6 +121,16 @@ impl GitHub {
         understood(call.doing, &answer).map_err(|trouble| perhaps_done(call, trouble))
     }
 
+    /// Whether GitHub refuses a call for want of a permission. Asked once: any other answer, or none, tells
+    /// nothing about that, and is not waited for.
+    pub(super) async fn permitted(&self, call: Call<'_>, path: &str) -> Outcome<()> {
+        let Ok(answer) = self.once(call, &format!("{}{path}", self.root)).await else { return Ok(()) };
+        let words = Refusal::words(&answer.body);
+        let trouble = wire::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
+        let trouble = with_remedy(trouble, answer.status, &words);
+        if trouble.topic == Some(Topic::MayNotWrite) { Err(trouble) } else { Ok(()) }
+    }
+
     /// GraphQL: the whole answer, `errors` included.
     pub(super) async fn graphql(&self, call: Call<'_>) -> Outcome<serde_json::Value> {
         let answer = self.call(call, &self.graphql_url).await?;
@@ -218,7 +229,7 @@ impl GitHub {
                 let why = "GitHub's GraphQL rate limit is used up";
                 let mut trouble = Trouble::new(TroubleKind::Throttled, call.doing, why);
                 trouble.retry_after = wire::asked_wait(&answer.headers);
-                return Err(trouble);
+                return Err(limited(trouble));
             }
             if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
                 return Ok(answer);
@@ -361,23 +372,46 @@ fn odd_link(doing: &str, target: &str) -> Trouble {
 }
 
 fn not_found(doing: &str) -> Trouble {
-    Trouble::new(TroubleKind::Denied, doing, "404 Not Found").with_remedy(
-        "GitHub says the same of what does not exist and of what the token may not see: check the repository's name, `github-token`, and the job's `permissions: contents: write`",
-    )
+    Trouble::new(TroubleKind::Denied, doing, "404 Not Found")
+        .with_remedy(
+            "GitHub says the same of what does not exist and of what the token may not see: check the repository's \
+             name, add `contents: write` to the job's `permissions:`, and leave `github-token` out or renew it",
+        )
+        .about(Topic::TokenRefused)
 }
 
 fn with_remedy(trouble: Trouble, status: StatusCode, words: &str) -> Trouble {
-    let remedy = match status.as_u16() {
-        401 => "`github-token` is missing, wrong or has expired",
-        403 if words.contains("not accessible by integration") => {
-            "give the job `permissions: contents: write`; an App's token as `github-token` needs \u{201c}Contents: write\u{201d}"
-        }
-        422 if words.contains("rule violations") => {
-            "a ruleset forbids this to the token: pass an App's token that may bypass it as `github-token`"
-        }
+    if trouble.kind == TroubleKind::Throttled {
+        return limited(trouble);
+    }
+    let (remedy, topic) = match status.as_u16() {
+        401 => (
+            "`github-token` is missing, wrong or has expired: leave the input out, so that the job's own token is \
+             used, or renew the secret that is passed there (a pull request from a fork gets none)",
+            Topic::TokenRefused,
+        ),
+        403 if words.contains("not accessible by") => (ALLOW_WRITING, Topic::MayNotWrite),
+        403 => (
+            "let whoever owns the token of `github-token` give it access to this repository (\u{201c}Contents: \
+             write\u{201d}, and single sign-on where the organization asks for it), or leave the input out",
+            Topic::TokenRefused,
+        ),
+        422 if words.contains("rule violations") => (
+            "let a GitHub App bypass the ruleset, and pass that App's token as `github-token`",
+            Topic::Ruleset,
+        ),
         _ => return trouble,
     };
-    if trouble.kind == TroubleKind::Throttled { trouble } else { trouble.with_remedy(remedy) }
+    trouble.with_remedy(remedy).about(topic)
+}
+
+fn limited(trouble: Trouble) -> Trouble {
+    trouble
+        .with_remedy(
+            "run the job again when the limit is over: it goes on where this one stopped; where this is usual, pass \
+             an App's token as `github-token`, which has a limit of its own",
+        )
+        .about(Topic::GitHubLimit)
 }
 
 #[cfg(test)]

@@ -98,6 +98,14 @@ impl Forge for GitHub {
         Ok(commits.into_iter().map(|commit| commit.commit.message).collect())
     }
 
+    /// Generated notes are kept nowhere, and GitHub generates them only for who may write.
+    async fn may_write(&self, tag: &str, commit: &ObjectId) -> Outcome<()> {
+        let body = json!({ "tag_name": tag, "target_commitish": commit });
+        let doing = "asking whether the token may write";
+        let call = Call { doing, repeat: Repeat::Read, send: Send::Post(&body) };
+        self.permitted(call, "/releases/generate-notes").await
+    }
+
     async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> Outcome<ObjectId> {
         let body = json!({ "tag": tag, "message": message, "object": commit, "type": "commit" });
         let doing = format!("making the tag object of {tag}");

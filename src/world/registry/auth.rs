@@ -17,6 +17,7 @@ use serde::Deserialize;
 use super::challenge::Challenge;
 use super::refusal::{Complaint, Parties};
 use super::{connection, is_loopback};
+use crate::help::Topic;
 use crate::image::reference::ImageName;
 use crate::secret::Credentials;
 use crate::world::clock::Stopwatch;
@@ -127,8 +128,9 @@ impl Auth {
                 }
             }
         };
-        let token =
-            self.fetch_token(client, token_url(realm, service.as_deref(), &self.scopes(access))).await?;
+        let token = self
+            .fetch_token(client, token_url(realm, service.as_deref(), &self.scopes(access)), access)
+            .await?;
         let header = token.header.clone();
         self.known().tokens.insert(access, token);
         Ok(Some(header))
@@ -195,7 +197,7 @@ impl Auth {
         trusted_realm(&self.parties.name, realm).or_else(refuse)
     }
 
-    async fn fetch_token(&self, client: &reqwest::Client, url: Url) -> Outcome<Token> {
+    async fn fetch_token(&self, client: &reqwest::Client, url: Url, access: Access) -> Outcome<Token> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let doing = format!("logging in to {} at {host}", self.parties.name.registry());
         let age = Stopwatch::start();
@@ -209,7 +211,7 @@ impl Auth {
         let body = connection::bounded_body(&doing, response, TOKEN_ANSWER, Repeat::Read).await?;
         if status != StatusCode::OK {
             let complaint = Complaint::read(&body);
-            return Err(self.parties.refusal(&doing, status, &headers, &complaint, Repeat::Read));
+            return Err(self.parties.refusal(&doing, status, &headers, &complaint, (Repeat::Read, access)));
         }
         let (header, life) =
             read_token(&body).map_err(|why| Trouble::new(TroubleKind::Garbled, doing, why))?;
@@ -239,7 +241,8 @@ fn basic_header(doing: &str, credentials: &Credentials) -> Outcome<HeaderValue> 
             doing,
             "the user name contains a `:`, which no HTTP login can carry (RFC 7617, 2)",
         )
-        .with_remedy("set the input `registry-username` to the user's name alone"));
+        .with_remedy("set the input `registry-username` to the user's name alone")
+        .about(Topic::RegistryLogin));
     }
     let pair = format!("{}:{}", credentials.username, credentials.password.reveal());
     let mut header = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair)))

@@ -8,6 +8,7 @@ use reqwest::{Client, Response, Url};
 use super::auth::{Access, Auth, Sent};
 use super::challenge;
 use super::refusal::Complaint;
+use crate::help::Topic;
 use crate::image::reference::ImageName;
 use crate::secret::Credentials;
 use crate::world::retry::{self, Patience, Repeat};
@@ -33,7 +34,7 @@ const ERROR_BODY: usize = 1 << 16;
 pub struct Ask<'a> {
     /// In words, for errors.
     pub doing: &'a str,
-    /// GET or PUT.
+    /// GET, PUT, POST or DELETE.
     pub method: Method,
     /// On the registry's own host.
     pub url: Url,
@@ -96,6 +97,7 @@ impl Connection {
                 "let SSL_CERT_FILE name a file with the certificates of the authorities to trust; in a container, \
                  copy /etc/ssl/certs/ca-certificates.crt into it",
             )
+            .about(Topic::Certificate)
         })?;
         Ok(Self { client, home, auth: Auth::new(name.clone(), credentials)?, patience })
     }
@@ -136,11 +138,13 @@ impl Connection {
     pub fn refusal(&self, ask: &Ask<'_>, answer: &Answer) -> Trouble {
         let complaint = Complaint::read(&answer.body);
         let parties = self.auth.parties();
-        let trouble = parties.refusal(ask.doing, answer.status, &answer.headers, &complaint, ask.repeat);
+        let trouble =
+            parties.refusal(ask.doing, answer.status, &answer.headers, &complaint, (ask.repeat, ask.access));
         if answer.perhaps_done { trouble.perhaps_done() } else { trouble }
     }
 
-    async fn ask_once(&self, ask: &Ask<'_>) -> Outcome<Answer> {
+    /// Asks, and takes the first answer.
+    pub async fn ask_once(&self, ask: &Ask<'_>) -> Outcome<Answer> {
         if self.auth.wants_greeting() {
             self.greet(ask).await?;
         }

@@ -12,6 +12,7 @@ pub mod link;
 mod manifest;
 mod refusal;
 mod tags;
+mod upload;
 
 use std::collections::BTreeMap;
 
@@ -29,6 +30,7 @@ pub use auth::{read_token, trusted_realm};
 pub use manifest::{Part, labels_in, manifest_in, part};
 pub use refusal::Complaint;
 pub use tags::tags_in;
+pub(super) use {auth::Access, refusal::Parties};
 
 /// One repository in a registry.
 ///
@@ -57,6 +59,10 @@ impl OciRegistry {
 impl Registry for OciRegistry {
     async fn list_tags(&self) -> Outcome<TagListing> {
         tags::list(&self.connection, &self.name).await
+    }
+
+    async fn may_push(&self) -> Outcome<()> {
+        upload::may_push(&self.connection, &self.name).await
     }
 
     async fn manifest(&self, name: &ManifestName) -> Outcome<Option<Manifest>> {

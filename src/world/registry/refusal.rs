@@ -3,6 +3,8 @@
 use ::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use super::auth::Access;
+use crate::help::Topic;
 use crate::image::reference::ImageName;
 use crate::world::retry::Repeat;
 use crate::world::{Trouble, TroubleKind, wire};
@@ -86,71 +88,117 @@ impl Parties {
         status: StatusCode,
         headers: &HeaderMap,
         complaint: &Complaint,
-        repeat: Repeat,
+        (repeat, access): (Repeat, Access),
     ) -> Trouble {
-        let mut trouble = wire::from_status(doing, status, headers, &complaint.words, repeat);
-        if !status.is_client_error() {
-            return trouble;
+        let trouble = wire::from_status(doing, status, headers, &complaint.words, repeat);
+        if status.is_client_error() && is_immutable(complaint) {
+            return Trouble { kind: TroubleKind::Rejected, ..trouble }
+                .with_remedy(
+                    "exempt `latest` and other moving tags from the registry's rule (ECR: an exclusion filter), or \
+                     turn it off; a version's own tag is never moved by this action",
+                )
+                .about(Topic::ImmutableTags);
         }
-        if is_immutable(complaint) {
-            trouble.kind = TroubleKind::Rejected;
-            return trouble.with_remedy(
-                "the registry's tags are immutable: exempt `latest` and other moving tags from that rule (ECR: an \
-                 exclusion filter), or turn it off; a version's own tag is never moved by this action",
-            );
-        }
-        if trouble.kind == TroubleKind::Denied || complaint.has("DENIED") || complaint.has("UNAUTHORIZED") {
-            trouble.kind = TroubleKind::Denied;
-            let remedy = self.denied_remedy(complaint);
-            return trouble.with_remedy(remedy);
-        }
-        if complaint.has("MANIFEST_BLOB_UNKNOWN") || complaint.has("BLOB_UNKNOWN") {
+        let blob_unknown = complaint.has("MANIFEST_BLOB_UNKNOWN") || complaint.has("BLOB_UNKNOWN");
+        if status.is_client_error() && blob_unknown {
             return trouble.with_remedy(
                 "a layer or an image that the manifest names is not in this repository any more (a clean-up rule?): \
                  run the job again, which builds and pushes it anew",
             );
         }
-        trouble
+        let denied = complaint.has("DENIED") || complaint.has("UNAUTHORIZED");
+        let denied = status.is_client_error() && trouble.kind == TroubleKind::Rejected && denied;
+        let kind = if denied { TroubleKind::Denied } else { trouble.kind };
+        self.explain(Trouble { kind, ..trouble }, access)
+    }
+
+    /// The same trouble with what to do about it, by its kind and by the words in it, which may have come
+    /// through Docker.
+    pub fn explain(&self, trouble: Trouble, access: Access) -> Trouble {
+        let words = trouble.why.to_ascii_lowercase();
+        if trouble.kind == TroubleKind::Throttled {
+            let who = if self.with_credentials {
+                "where this is usual, ask the registry for a higher limit"
+            } else {
+                "and give `registry-username` and `registry-password`: who logs in may ask more often"
+            };
+            let remedy = format!("run the job again when the limit is over, {who}");
+            return trouble.with_remedy(remedy).about(Topic::RegistryLimit);
+        }
+        if is_full(&words) {
+            let remedy = format!(
+                "remove images that nobody needs from {}, or get more room (a larger quota, a larger disk); then run \
+                 the job again",
+                self.name.registry()
+            );
+            return Trouble { kind: TroubleKind::Denied, ..trouble }
+                .with_remedy(remedy)
+                .about(Topic::RegistryFull);
+        }
+        if trouble.kind != TroubleKind::Denied {
+            return trouble;
+        }
+        let (remedy, topic) = self.denied(&words, access);
+        trouble.with_remedy(remedy).about(topic)
     }
 
     /// What to do about a refusal of the credentials, or of their lack.
-    pub fn denied_remedy(&self, complaint: &Complaint) -> String {
+    fn denied(&self, words: &str, access: Access) -> (String, Topic) {
         let registry = self.name.registry();
-        if registry == "ghcr.io" {
+        // GitHub's own words for a package that belongs to no repository, to another one, or to none yet.
+        let not_linked = words.contains("permission_denied");
+        let may_not_create = words.contains("installation not allowed");
+        if not_linked && access == Access::Push {
+            let remedy = "open the package's settings on GitHub, add this repository under \"Manage Actions access\" \
+                          with the role Write, and see that this job has `packages: write` under `permissions:`";
+            return (remedy.to_owned(), Topic::NotLinked);
+        }
+        if registry == "ghcr.io" || not_linked || may_not_create {
             let login = if self.with_credentials {
-                "give the job `permissions: packages: write`"
+                ""
             } else {
-                "set the inputs `registry-username` (`github.actor`) and `registry-password` (the job's token), and \
-                 give the job `permissions: packages: write`"
+                "leave `registry-username` and `registry-password` out, so that the job's own token is used, and "
             };
-            // GHCR's words for a package that belongs to no repository, or to another one.
-            let link = if complaint.speaks_of("write_package") || complaint.speaks_of("permission_denied") {
-                "the package exists and is not linked to this repository: "
-            } else {
-                "if the package exists already: "
-            };
-            return format!(
-                "{login}; {link}in its settings, under \"Manage Actions access\", add this repository with the role \
-                 Write"
+            let right = if access == Access::Push { "packages: write" } else { "packages: read" };
+            let remedy = format!(
+                "{login}add the line `{right}` to this job's `permissions:` in the workflow; a package that exists \
+                 already must also list this repository in its settings, under \"Manage Actions access\""
             );
+            return (remedy, Topic::MayNotPush);
         }
         if !self.with_credentials {
-            return "set the inputs `registry-username` and `registry-password`".to_owned();
+            let remedy = format!(
+                "set the inputs `registry-username` and `registry-password` to an account of {registry} that may {} {}",
+                if access == Access::Push { "push to" } else { "read" },
+                self.name.repository()
+            );
+            return (remedy, Topic::RegistryLogin);
         }
         let hint = match registry {
-            "docker.io" => {
-                "Docker Hub wants an access token with Read & Write, and the repository's owner as user"
-            }
+            "docker.io" => "Docker Hub wants the account's name and an access token with Read & Write",
             _ if registry.ends_with(".amazonaws.com") => {
                 "on ECR the user is `AWS`, the password lasts 12 hours, and the repository must exist before a push"
             }
             _ if registry.ends_with(".pkg.dev") => {
                 "the user is `oauth2accesstoken`, and its password lasts an hour"
             }
-            _ => "that account needs the right to push to this repository",
+            _ if access == Access::Push => {
+                "that account must be able to log in, and to push to this repository"
+            }
+            _ => "that account must be able to log in, and to read this repository",
         };
-        format!("check the inputs `registry-username` and `registry-password`: {hint}")
+        let remedy = format!("correct the inputs `registry-username` and `registry-password`: {hint}");
+        (remedy, Topic::RegistryLogin)
     }
+}
+
+/// No room, in the words of registries and of those who keep their files. (A quota of requests is a rate limit,
+/// which is told apart before.)
+fn is_full(words: &str) -> bool {
+    // The words of 507 itself are the first.
+    ["insufficient storage", "no space left", "quota", "storage limit", "configured upper limit"]
+        .iter()
+        .any(|known| words.contains(known))
 }
 
 /// ECR says TAG_INVALID, Harbor 412, Artifact Registry MANIFEST_INVALID; all of them use the word.
@@ -161,6 +209,8 @@ fn is_immutable(complaint: &Complaint) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PUTTING: (Repeat, Access) = (Repeat::Idempotent, Access::Push);
 
     #[test]
     fn complaints_are_read_in_every_form() {
@@ -207,18 +257,11 @@ mod tests {
                 Denied,
                 "set the inputs `registry-username`",
             ),
-            ("reg.example/a", true, 401, String::new(), Denied, "check the inputs `registry-username`"),
-            ("reg.example/a", true, 400, body("DENIED", "no"), Denied, "the right to push"),
+            ("reg.example/a", true, 401, String::new(), Denied, "correct the inputs `registry-username`"),
+            ("reg.example/a", true, 400, body("DENIED", "no"), Denied, "able to log in, and to push"),
             ("docker.io/org/a", true, 403, body("DENIED", "no"), Denied, "Read & Write"),
             ("1.dkr.ecr.eu-west-1.amazonaws.com/a", true, 403, body("DENIED", "no"), Denied, "`AWS`"),
-            (
-                "ghcr.io/o/a",
-                false,
-                401,
-                body("UNAUTHORIZED", "no"),
-                Denied,
-                "`registry-username` (`github.actor`)",
-            ),
+            ("ghcr.io/o/a", false, 401, body("UNAUTHORIZED", "no"), Denied, "leave `registry-username`"),
             ("ghcr.io/o/a", true, 403, body("DENIED", "denied"), Denied, "packages: write"),
             (
                 "ghcr.io/o/a",
@@ -226,7 +269,7 @@ mod tests {
                 403,
                 body("DENIED", "permission_denied: write_package"),
                 Denied,
-                "not linked to this repository: in its settings, under \"Manage Actions access\"",
+                "add this repository under \"Manage Actions access\"",
             ),
             (
                 "1.dkr.ecr.eu-west-1.amazonaws.com/a",
@@ -237,7 +280,7 @@ mod tests {
                     "The image tag '1.0' already exists in the 'a' repository and cannot be overwritten because the repository is immutable.",
                 ),
                 Rejected,
-                "tags are immutable",
+                "an exclusion filter",
             ),
             (
                 "harbor.example/p/a",
@@ -245,7 +288,7 @@ mod tests {
                 412,
                 body("PRECONDITION", "configured as immutable"),
                 Rejected,
-                "immutable",
+                "exempt `latest`",
             ),
             (
                 "reg.example/a",
@@ -259,12 +302,73 @@ mod tests {
             let parties = Parties { name: name.parse().expect(name), with_credentials };
             let complaint = Complaint::read(body.as_bytes());
             let status = StatusCode::from_u16(status).expect("a status");
-            let trouble =
-                parties.refusal("putting", status, &HeaderMap::new(), &complaint, Repeat::Idempotent);
+            let trouble = parties.refusal("putting", status, &HeaderMap::new(), &complaint, PUTTING);
             assert_eq!(trouble.kind, kind, "{name} {body}");
             let given = trouble.remedy.unwrap_or_default();
             assert!(given.contains(remedy), "{name} {body}: {given}");
         }
+    }
+
+    /// In the words of a registry itself, and as Docker hands them on.
+    #[test]
+    fn each_refusal_has_its_section() {
+        use Topic::{MayNotPush, NotLinked, RegistryFull, RegistryLimit, RegistryLogin};
+        use TroubleKind::{Denied, Rejected, Throttled, Unreachable};
+        for (name, kind, words, access, topic) in [
+            ("ghcr.io/o/a", Denied, "denied: denied", Access::Push, Some(MayNotPush)),
+            (
+                "ghcr.io/o/a",
+                Denied,
+                "denied: permission_denied: write_package",
+                Access::Push,
+                Some(NotLinked),
+            ),
+            (
+                "ghcr.io/o/a",
+                Denied,
+                "denied: permission_denied: read_package",
+                Access::Pull,
+                Some(MayNotPush),
+            ),
+            (
+                "containers.ghes.example/o/a",
+                Denied,
+                "denied: installation not allowed to Create organization package",
+                Access::Push,
+                Some(MayNotPush),
+            ),
+            ("r.example/a", Denied, "no basic auth credentials", Access::Push, Some(RegistryLogin)),
+            (
+                "r.example/a",
+                Unreachable,
+                "500: write /x: no space left on device",
+                Access::Push,
+                Some(RegistryFull),
+            ),
+            ("r.example/a", Denied, "403: denied: quota exceeded", Access::Push, Some(RegistryFull)),
+            ("r.example/a", Throttled, "429: quota of requests", Access::Pull, Some(RegistryLimit)),
+            ("r.example/a", Unreachable, "503 Service Unavailable", Access::Push, None),
+            ("r.example/a", Rejected, "manifest invalid", Access::Push, None),
+        ] {
+            let parties = Parties { name: name.parse().expect(name), with_credentials: true };
+            let trouble = parties.explain(Trouble::new(kind, "pushing", words), access);
+            assert_eq!(trouble.topic, topic, "{words}");
+            assert_eq!(trouble.remedy.is_some(), topic.is_some(), "{words}");
+        }
+    }
+
+    #[test]
+    fn no_room_is_no_outage() {
+        let parties = Parties { name: "r.example/a".parse().expect("a name"), with_credentials: true };
+        let trouble = parties.refusal(
+            "x",
+            StatusCode::INSUFFICIENT_STORAGE,
+            &HeaderMap::new(),
+            &Complaint::default(),
+            PUTTING,
+        );
+        // 507 by itself says it; trying again would not help.
+        assert_eq!((trouble.kind, trouble.topic), (TroubleKind::Denied, Some(Topic::RegistryFull)));
     }
 
     #[test]
@@ -272,7 +376,7 @@ mod tests {
         let parties = Parties { name: "a".parse().expect("a name"), with_credentials: true };
         let complaint = Complaint::read(br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}"#);
         let trouble =
-            parties.refusal("x", StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), &complaint, Repeat::Read);
-        assert_eq!((trouble.kind, trouble.remedy), (TroubleKind::Throttled, None));
+            parties.refusal("x", StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), &complaint, PUTTING);
+        assert_eq!((trouble.kind, trouble.topic), (TroubleKind::Throttled, Some(Topic::RegistryLimit)));
     }
 }

@@ -6,6 +6,7 @@ use ssh2::{Error, ErrorCode};
 
 use super::SshHost;
 use crate::deploy::known_hosts::Verdict;
+use crate::help::Topic;
 use crate::world::wire::excerpt;
 use crate::world::{Trouble, TroubleKind};
 
@@ -48,9 +49,11 @@ fn check_address(host: &SshHost) -> String {
 pub(super) fn bad_key(host: &SshHost, why: &str) -> Trouble {
     Trouble::new(TroubleKind::Rejected, connecting(host), format!("the key cannot be used: expected {why}"))
         .with_remedy(
-            "put the whole private key that belongs to the line in the server's authorized_keys into the secret \
-             of the input `deploy-key`",
+            "put the whole private key that `autotag-receiver init` printed into the secret of the input \
+             `deploy-key`, with its first and last line (`-----BEGIN ...`, `-----END ...`) and no passphrase; \
+             `autotag-receiver init APP --new-key` makes a new one",
         )
+        .about(Topic::Inputs)
 }
 
 pub(super) fn no_such_name(host: &SshHost, why: &str) -> Trouble {
@@ -59,12 +62,15 @@ pub(super) fn no_such_name(host: &SshHost, why: &str) -> Trouble {
             "check the input `deploy-host` (now {}): a host name or an address, without user, port or path",
             host.host
         ))
+        .about(Topic::NoConnection)
 }
 
 /// `refusals` has a line for each address.
 pub(super) fn no_connection(host: &SshHost, refusals: &[String]) -> Trouble {
     let why = format!("no connection: {}", refusals.join("; "));
-    Trouble::new(TroubleKind::Unreachable, connecting(host), why).with_remedy(check_address(host))
+    Trouble::new(TroubleKind::Unreachable, connecting(host), why)
+        .with_remedy(check_address(host))
+        .about(Topic::NoConnection)
 }
 
 /// This machine itself could not go on.
@@ -82,13 +88,15 @@ pub(super) fn too_slow(host: &SshHost, step: Step, heard: Option<&str>, limit: D
         Step::Login => "the SSH server did not finish the login",
     };
     let why = format!("{why} within {} s", limit.as_secs_f32());
-    Trouble::new(TroubleKind::Unreachable, connecting(host), why).with_remedy(check_address(host))
+    Trouble::new(TroubleKind::Unreachable, connecting(host), why)
+        .with_remedy(check_address(host))
+        .about(Topic::NoConnection)
 }
 
 /// The key exchange failed. `heard` as in [`too_slow`].
 pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> Trouble {
     let doing = connecting(host);
-    match heard {
+    let trouble = match heard {
         Some(heard) if !heard.starts_with("SSH-") => {
             let why = format!("what answers there is no SSH server; it says: {}", excerpt(heard));
             Trouble::new(TroubleKind::Garbled, doing, why).with_remedy(check_address(host))
@@ -121,7 +129,8 @@ pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> T
             "check that sshd listens there, and that neither its MaxStartups, nor fail2ban, nor a firewall sends \
              this machine away",
         ),
-    }
+    };
+    trouble.about(Topic::NoConnection)
 }
 
 /// Both sides spoke SSH, and found nothing in common.
@@ -135,7 +144,7 @@ pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) 
     let name = if host.port == 22 { host.host.clone() } else { format!("[{}]:{}", host.host, host.port) };
     let compare = "on the server itself, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows the right one \
                    (each type has a file)";
-    let (why, remedy) = match verdict {
+    let (why, remedy, topic) = match verdict {
         Verdict::Changed { known } => (
             format!(
                 "the server's host key is not the known one: it shows {shown}, known are {}; it was set up \
@@ -146,6 +155,7 @@ pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) 
                 "do not just take the new key over: {compare}; only where it is the same, put the new line into \
                  the input `deploy-known-hosts`"
             ),
+            Topic::HostKeyChanged,
         ),
         Verdict::Unknown | Verdict::Known => (
             format!("no host key is known for {name}; the server shows {shown}"),
@@ -154,9 +164,10 @@ pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) 
                  the input `deploy-known-hosts`",
                 host.port, host.host
             ),
+            Topic::HostKeyUnknown,
         ),
     };
-    Trouble::new(TroubleKind::Denied, connecting(host), why).with_remedy(remedy)
+    Trouble::new(TroubleKind::Denied, connecting(host), why).with_remedy(remedy).about(topic)
 }
 
 pub(super) fn login(host: &SshHost, error: &Error) -> Trouble {
@@ -168,9 +179,11 @@ pub(super) fn login(host: &SshHost, error: &Error) -> Trouble {
             format!("the server does not let the user {} in with this key", host.user),
         )
         .with_remedy(format!(
-            "check the inputs `deploy-user` and `deploy-key`; the server's owner lets the key in by `autotag-receiver \
-             init {app} --key '<the public key>'`, and sshd's log there says why it refuses one"
-        )),
+            "let the input `deploy-user` name the application's user, and `deploy-key` hold the key that `init` printed; \
+             on the server `autotag-receiver init {app} --key '<the public key>'` lets in one that you have, `--new-key` \
+             in its place makes another, and sshd's log (`journalctl -u ssh`) says why it refuses this one"
+        ))
+        .about(Topic::KeyRefused),
         FILE => bad_key(host, "an ED25519, ECDSA or RSA key that OpenSSL can read, without a passphrase"),
         _ => Trouble::new(
             TroubleKind::Unreachable,
@@ -205,7 +218,8 @@ impl Running<'_> {
                 "on the server, run `autotag-receiver init {}` again: the key's line must have \
                          `restrict,command=\"...\"`, and sshd's log says what is wrong",
                 self.host.user.strip_prefix("autotag-").unwrap_or("APP")
-            )),
+            ))
+            .about(Topic::NoReceiver),
             _ => self.lost(error.message()),
         }
     }
@@ -225,7 +239,11 @@ impl Running<'_> {
         let why = format!("it did not end within {} s", whole.as_secs_f32());
         Trouble::new(TroubleKind::Unreachable, self.doing(), why)
             .perhaps_done()
-            .with_remedy("where this is normal, give more time by the input `deploy-timeout`")
+            .with_remedy(
+                "the server goes on by itself: see what runs by `command: status`; where so long is normal, give more \
+                 time by the input `deploy-timeout`",
+            )
+            .about(Topic::ResultUnknown)
     }
 
     pub(super) fn killed(&self, signal: &str, stderr: &str) -> Trouble {
@@ -241,5 +259,6 @@ impl Running<'_> {
         Trouble::new(TroubleKind::Garbled, self.doing(), why)
             .perhaps_done()
             .with_remedy("check that the key's line on the server runs `autotag-receiver receive`")
+            .about(Topic::NoReceiver)
     }
 }

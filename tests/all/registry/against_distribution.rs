@@ -91,7 +91,7 @@ async fn without_the_right_password_nothing_is_taken_for_an_answer() {
         (None, "set the inputs `registry-username` and `registry-password`"),
         (
             Some(credentials("user", "wr0ng-pass")),
-            "check the inputs `registry-username` and `registry-password`",
+            "correct the inputs `registry-username` and `registry-password`",
         ),
     ] {
         let registry = registry(&server.address, login.as_ref());

@@ -16,13 +16,18 @@ pub struct Way {
     pub project: Project,
     pub server: Server,
     pub sshd: Sshd,
-    user: SystemUser,
+    pub user: SystemUser,
     key: ClientKey,
 }
 
 impl Way {
     pub fn open() -> Self {
-        let (project, user, key) = (Project::new(), SystemUser::create("w"), ClientKey::ed25519());
+        Self::of(Project::new())
+    }
+
+    /// Likewise, for a project with a registry of its own kind.
+    pub fn of(project: Project) -> Self {
+        let (user, key) = (SystemUser::create("w"), ClientKey::ed25519());
         let (server, options) = Server::set_up(&user, &key, &project.image());
         let path = server.layout.app_file(&server.app);
         let text = std::fs::read_to_string(&path).expect("the app file");
@@ -35,7 +40,7 @@ impl Way {
     }
 
     /// An image of this commit, which says that it is this version.
-    fn pushed(&self, commit: &ObjectId, version: &str, environment: &[(&str, &str)]) -> Digest {
+    pub fn pushed(&self, commit: &ObjectId, version: &str, environment: &[(&str, &str)]) -> Digest {
         let image =
             AppImage::new(version).commit(commit.as_str()).label("registry", self.project.registry.host());
         let image = environment.iter().fold(image, |image, (name, value)| image.environment(name, value));

@@ -14,7 +14,7 @@ use crate::support::server::{Images, Server, Told, deploy, docker};
 const QUICK: &str = "health: {path: /healthz, deadline: 20s, stable: 100ms}\n";
 
 /// Something that is mounted, until this is dropped.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Mounted {
     fn new(arguments: &[&str], at: &Path) -> Self {
@@ -24,7 +24,7 @@ impl Mounted {
     }
 
     /// A small file system of its own.
-    fn small(at: &Path) -> Self {
+    pub fn small(at: &Path) -> Self {
         std::fs::create_dir_all(at).expect("a folder");
         Self::new(&["-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs"], at)
     }
@@ -42,7 +42,7 @@ impl Drop for Mounted {
 }
 
 /// Takes all room but so many pages; gives the file whose removal makes room again.
-fn fill(folder: &Path, pages_left: u64) -> PathBuf {
+pub fn fill(folder: &Path, pages_left: u64) -> PathBuf {
     let filler = folder.join("filler");
     // Until nothing fits any more.
     let _ = std::fs::write(&filler, vec![0; 1 << 20]);

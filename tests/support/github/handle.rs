@@ -150,6 +150,11 @@ impl Handle {
 
 /// Arranging the repository.
 impl Handle {
+    /// Makes the repository a public one: whoever gives no token may read.
+    pub fn make_public(&self) {
+        self.allow("", Permissions { contents: Access::Read, deployments: Access::Read });
+    }
+
     /// A commit that no branch points at yet.
     pub fn commit(&self, message: &str, parents: &[&ObjectId]) -> ObjectId {
         let mut model = lock(&self.shared.model);

@@ -195,7 +195,9 @@ fn admit(shared: &Shared, asked: &Asked) -> Result<Permissions, Answer> {
         return Err(Answer::refusal(403, "API rate limit exceeded for installation ID 1."));
     }
     let Some(header) = asked.header("authorization") else {
-        return Err(Answer::refusal(401, "Requires authentication"));
+        // A public repository lets everybody read.
+        let anybody = lock(&shared.tokens).get("").copied();
+        return anybody.ok_or_else(|| Answer::refusal(401, "Requires authentication"));
     };
     let token = header
         .split_once(' ')

@@ -135,6 +135,16 @@ impl Registry {
         self.storage.history(repository, tag)
     }
 
+    /// How many uploads were begun and neither ended nor cancelled.
+    pub fn open_uploads(&self, repository: &str) -> usize {
+        self.storage.open_uploads(repository)
+    }
+
+    /// Takes an image's manifest out of a repository, as a clean-up does.
+    pub fn remove_manifest(&self, repository: &str, digest: &Digest) {
+        self.storage.remove_manifest(repository, digest);
+    }
+
     /// A manifest's bytes.
     pub fn manifest(&self, digest: &Digest) -> Option<Vec<u8>> {
         self.storage.blob(digest)

@@ -47,6 +47,19 @@ impl Storage {
         Some(link.trim().parse().expect("a digest"))
     }
 
+    /// How many uploads were begun and neither ended nor cancelled.
+    pub fn open_uploads(&self, repository: &str) -> usize {
+        let Ok(entries) = fs::read_dir(self.repository(repository).join("_uploads")) else { return 0 };
+        // Distribution 2.8 leaves the checksum's state of a cancelled one behind, and nothing else.
+        entries.filter(|entry| entry.as_ref().expect("an entry").path().join("startedat").exists()).count()
+    }
+
+    /// Takes an image's manifest out of a repository, as a clean-up does.
+    pub fn remove_manifest(&self, repository: &str, digest: &Digest) {
+        let revision = self.repository(repository).join("_manifests/revisions/sha256").join(hex(digest));
+        fs::remove_dir_all(revision).expect("a manifest of this repository");
+    }
+
     /// Everything that a tag has ever pointed at.
     pub fn history(&self, repository: &str, tag: &str) -> Vec<Digest> {
         let Ok(entries) = fs::read_dir(self.tag_folder(repository, tag).join("index/sha256")) else {

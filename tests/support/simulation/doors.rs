@@ -233,6 +233,11 @@ impl Forge for Doors {
             .await
     }
 
+    /// Nothing depends on it, and it depends on nothing: no step of a schedule.
+    async fn may_write(&self, _: &str, _: &ObjectId) -> Outcome<()> {
+        Ok(())
+    }
+
     async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> Outcome<ObjectId> {
         let (tag, message, commit) = (tag.to_owned(), message.to_owned(), commit.clone());
         let maker = self.mark();
@@ -320,6 +325,11 @@ impl Forge for Doors {
 }
 
 impl Registry for Doors {
+    /// As [`Forge::may_write`].
+    async fn may_push(&self) -> Outcome<()> {
+        Ok(())
+    }
+
     async fn list_tags(&self) -> Outcome<TagListing> {
         let image = self.image();
         self.call(

@@ -1,0 +1,115 @@
+//! What a person's own machine knows, where no CI says it: `gh`'s login, and Docker's.
+
+use std::io::{ErrorKind, Write as _};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use super::order::Order;
+use super::said::{Environment, Said};
+use crate::image::login::{self, Login};
+use crate::image::reference::ImageName;
+use crate::secret::{Credentials, Secret};
+
+/// The GitHub server's name.
+pub fn server_host(environment: &Environment) -> &str {
+    let server = environment.get("GITHUB_SERVER_URL").unwrap_or("https://github.com");
+    server.split_once("://").map_or(server, |(_, host)| host).trim_end_matches('/')
+}
+
+/// Outside of Actions: the usual variables, and for a person who is there the login of GitHub's own command
+/// line. Gives what is to be told about it.
+pub fn find_github_token(environment: &Environment, said: &mut Said, attended: bool) -> Option<String> {
+    if environment.in_actions() {
+        return None;
+    }
+    if let Some(token) = environment.get("GITHUB_TOKEN").or_else(|| environment.get("GH_TOKEN")) {
+        said.set("github-token", token.to_owned());
+        return None;
+    }
+    if environment.in_ci() || !attended {
+        return None;
+    }
+    let host = server_host(environment);
+    match github_token(host) {
+        Some(token) => {
+            said.set("github-token", token.reveal().to_owned());
+            Some(format!("{host} is asked with the login of `gh`"))
+        }
+        None => Some(format!("{host} is asked without a login: there is no GH_TOKEN, and none of `gh`")),
+    }
+}
+
+/// On a person's machine: Docker's own login for the image's registry. Gives what is to be told about it.
+pub fn find_registry_login(environment: &Environment, order: &mut Order) -> Option<String> {
+    let registry = order.wish.image.registry();
+    match docker_login(environment, &order.wish.image) {
+        Ok(None) => None,
+        Ok(Some(credentials)) => {
+            let notice = format!("{registry} is asked as {}, by Docker's own login", credentials.username);
+            order.registry = Some(credentials);
+            Some(notice)
+        }
+        Err(why) => Some(format!("{registry} is asked without a login: {why}")),
+    }
+}
+
+/// `None` where there is no `gh`, or no login.
+fn github_token(server_host: &str) -> Option<Secret> {
+    let mut gh = Command::new("gh");
+    let output = gh.args(["auth", "token", "--hostname", server_host]).stderr(Stdio::null()).output().ok()?;
+    output.status.success().then(|| Secret::new(String::from_utf8(output.stdout).ok()?.trim())).flatten()
+}
+
+/// As `docker login` keeps it. The error says why there is one that cannot be used.
+fn docker_login(environment: &Environment, image: &ImageName) -> Result<Option<Credentials>, String> {
+    let folder = match (environment.get("DOCKER_CONFIG"), environment.get("HOME")) {
+        (Some(folder), _) => PathBuf::from(folder),
+        (None, Some(home)) => PathBuf::from(home).join(".docker"),
+        (None, None) => return Ok(None),
+    };
+    let path = folder.join("config.json");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
+    };
+    match login::find(&text, image).map_err(|why| format!("{}: {why}", path.display()))? {
+        Login::None => Ok(None),
+        Login::Kept(credentials) => Ok(Some(credentials)),
+        Login::Helper { helper, server } => ask_helper(&helper, &server),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+/// The protocol of docker-credential-helpers: the server's name on standard input, JSON on standard output.
+fn ask_helper(helper: &str, server: &str) -> Result<Option<Credentials>, String> {
+    let program = format!("docker-credential-{helper}");
+    let failed = |why: &str| format!("{program} gives no login for {server}: {why}");
+    let mut command = Command::new(&program);
+    command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().map_err(|error| failed(&error.to_string()))?;
+    if let Some(mut input) = child.stdin.take() {
+        // A helper that does not read says so by its answer.
+        let _ = input.write_all(server.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(|error| failed(&error.to_string()))?;
+    if !output.status.success() {
+        // The helpers have a sentence for this, and all the same exit code.
+        let unknown = String::from_utf8_lossy(&output.stdout).contains("credentials not found");
+        return if unknown { Ok(None) } else { Err(failed("it failed")) };
+    }
+    let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|_| failed("it answers no JSON"))?;
+    // `<token>` stands for an identity token, which only Docker's own login can change into another.
+    if answer.username == "<token>" {
+        return Err(failed("it keeps an identity token"));
+    }
+    Ok(Secret::new(&answer.secret).map(|password| Credentials { username: answer.username, password }))
+}

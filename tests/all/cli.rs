@@ -1,0 +1,153 @@
+//! The command line as a person meets it: real programs, real clones, real terminals, real shells.
+
+mod laptop;
+mod screen;
+mod shells;
+mod table;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use autotag_deploy::version::git::ObjectId;
+
+use crate::support::github::Double;
+
+/// A person's machine: a clone of `org/app` with one commit on main, a home, and programs on the PATH.
+pub struct Laptop {
+    folder: tempfile::TempDir,
+    environment: BTreeMap<String, String>,
+    /// Where its repository is hosted.
+    pub github: Double,
+}
+
+impl Laptop {
+    /// The commit is pushed: the double has it.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["clone", "home", "bin"] {
+            std::fs::create_dir(folder.path().join(name)).expect("a folder");
+        }
+        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let mut environment = BTreeMap::new();
+        for (name, value) in [
+            ("PATH", format!("{}:/usr/bin:/bin", path("bin"))),
+            ("HOME", path("home")),
+            ("SHELL", "/bin/sh".to_owned()),
+            ("TERM", "xterm".to_owned()),
+            ("GIT_CONFIG_NOSYSTEM", "1".to_owned()),
+            // Commits have the same names every time.
+            ("GIT_AUTHOR_DATE", "2026-01-02T03:04:05Z".to_owned()),
+            ("GIT_COMMITTER_DATE", "2026-01-02T03:04:05Z".to_owned()),
+            ("PROGRAM", env!("CARGO_BIN_EXE_autotag-deploy").to_owned()),
+        ] {
+            environment.insert(name.to_owned(), value);
+        }
+        let laptop = Self { github: Double::start(), folder, environment };
+        laptop.git(&["init", "--quiet", "--initial-branch=main", "."]);
+        laptop.commit();
+        laptop.git(&["remote", "add", "origin", "https://github.com/org/app.git"]);
+        let github = Double::import_git(&laptop.clone());
+        laptop.with("GITHUB_API_URL", &github.url()).hosted_by(github)
+    }
+
+    fn hosted_by(self, github: Double) -> Self {
+        Self { github, ..self }
+    }
+
+    /// A variable for every command.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// The double's token.
+    pub fn logged_in(self) -> Self {
+        self.with("GH_TOKEN", Double::TOKEN)
+    }
+
+    /// Where the clone is.
+    pub fn clone(&self) -> PathBuf {
+        self.folder.path().join("clone")
+    }
+
+    /// A file below the home.
+    pub fn home_file(&self, name: &str, text: &str) {
+        let path = self.folder.path().join("home").join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    /// A program on the PATH, as a script.
+    pub fn program(&self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.folder.path().join("bin").join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    }
+
+    /// One more commit; the double takes it when it is next asked, as after a push.
+    pub fn commit(&self) -> ObjectId {
+        let message = ["commit", "--quiet", "--allow-empty", "--message", "feat: something"];
+        self.git(&[&["-c", "user.name=me", "-c", "user.email=me@example.com"][..], &message].concat());
+        self.head()
+    }
+
+    /// What the clone has checked out.
+    pub fn head(&self) -> ObjectId {
+        self.git(&["rev-parse", "HEAD"]).parse().expect("a commit")
+    }
+
+    /// Git in the clone; gives what it prints.
+    #[track_caller]
+    pub fn git(&self, arguments: &[&str]) -> String {
+        let output = self.command("git").args(arguments).output().expect("git");
+        assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Any program, in the clone.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env_clear().envs(&self.environment).current_dir(self.clone()).stdin(Stdio::null());
+        command
+    }
+
+    /// The program without a terminal.
+    pub fn run(&self, arguments: &[&str]) -> Said {
+        Said::of(
+            &self.command(env!("CARGO_BIN_EXE_autotag-deploy")).args(arguments).output().expect("it runs"),
+        )
+    }
+
+    /// A line for the shell on a terminal of its own (script(1)); both streams come as one. `$PROGRAM` is the
+    /// program.
+    pub fn on_terminal(&self, line: &str) -> Said {
+        let mut script = self.command("script");
+        Said::of(
+            &script.args(["--quiet", "--return", "--command", line, "/dev/null"]).output().expect("script"),
+        )
+    }
+}
+
+/// What a program said, and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    /// It ended so; gives what it said.
+    #[track_caller]
+    pub fn ended(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{self:#?}");
+        self.out + &self.err
+    }
+}

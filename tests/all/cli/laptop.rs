@@ -1,0 +1,215 @@
+//! `plan` in any clone: what the clone tells, whose logins are used, and what is said where something is
+//! missing.
+
+use autotag_deploy::image::reference::ImageName;
+use serde_json::json;
+
+use super::Laptop;
+use crate::support::faults::Fault;
+use crate::support::github::Double;
+use crate::support::registry::{Auth, Registry};
+use crate::support::tiny_image::TinyImage;
+
+/// A registry, and a laptop that plans for it.
+fn with_registry(auth: &Auth) -> (Laptop, Registry) {
+    let registry = Registry::start(auth);
+    let laptop = Laptop::new().with("INPUT_IMAGE", &registry.image("org/app").to_string());
+    (laptop, registry)
+}
+
+#[test]
+fn a_clone_is_enough_however_it_was_made() {
+    let (laptop, _registry) = with_registry(&Auth::None);
+    let laptop = laptop.logged_in();
+    let commit = laptop.head();
+    std::fs::create_dir(laptop.clone().join("below")).expect("a folder");
+    for arrangement in [
+        &["remote", "set-url", "origin", "git@github.com:org/app.git"][..],
+        &["remote", "set-url", "origin", "ssh://git@ssh.github.com:443/org/app.git"],
+        &["remote", "set-url", "origin", "gh:org/app"],
+        &["remote", "add", "fork", "https://github.com/me/app.git"],
+        &["checkout", "--quiet", "--detach"],
+        &["remote", "remove", "fork"],
+        &["remote", "rename", "origin", "upstream"],
+        &["remote", "add", "backup", "https://git.example.com/org/app.git"],
+    ] {
+        laptop.git(&["config", "url.https://github.com/.insteadOf", "gh:"]);
+        laptop.git(arrangement);
+        let said = laptop.run(&["plan"]).ended(0);
+        assert!(said.contains("release 0.0.1") && said.contains(commit.as_str()), "{arrangement:?}: {said}");
+        assert!(said.contains(&format!("org/app, commit {}", commit.short())), "{arrangement:?}: {said}");
+    }
+    let below = laptop.command("sh").args(["-c", "cd below && $PROGRAM plan"]).output().expect("sh");
+    assert_eq!(below.status.code(), Some(0), "a folder below: {below:?}");
+    // A worktree has a file where a clone has its folder; a shallow clone has no history.
+    laptop.git(&["worktree", "add", "--quiet", "-b", "other", "../worktree"]);
+    laptop.git(&[
+        "clone",
+        "--quiet",
+        "--depth=1",
+        &format!("file://{}", laptop.clone().display()),
+        "../shallow",
+    ]);
+    laptop.git(&["-C", "../shallow", "remote", "set-url", "origin", "https://github.com/org/app"]);
+    for folder in ["worktree", "shallow"] {
+        let line = format!("cd ../{folder} && $PROGRAM plan");
+        let planned = laptop.command("sh").args(["-c", &line]).output().expect("sh");
+        assert_eq!(planned.status.code(), Some(0), "{folder}: {planned:?}");
+    }
+}
+
+/// Where this fails, the left side is what the README should show.
+#[test]
+fn the_readme_shows_what_a_plan_prints() {
+    let (laptop, registry) = with_registry(&Auth::None);
+    let laptop = laptop.logged_in().with("NO_COLOR", "1");
+    laptop.git(&["tag", "v1.4.2"]);
+    registry.put("org/app", "1.4.2", &TinyImage::labelled(&[]));
+    laptop.commit();
+    let printed = laptop.on_terminal("$PROGRAM plan --bump auto").ended(0).replace('\r', "");
+    let shown = printed.replace(&registry.image("org/app").to_string(), "ghcr.io/org/app");
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("README.md");
+    let block =
+        readme.split("$ autotag-deploy plan --bump auto\n").nth(1).and_then(|rest| rest.split("```").next());
+    assert_eq!(shown, block.expect("a block that shows it"));
+}
+
+#[test]
+fn what_a_clone_does_not_tell_is_asked_for() {
+    let laptop = Laptop::new().logged_in();
+    for (arrangement, expected) in [
+        (&["remote", "remove", "origin"][..], &["--repository", "the clone has no remote"][..]),
+        (
+            &["remote", "add", "origin", "https://git.example.com/org/app.git"],
+            &["--repository", "no remote is a repository of github.com"],
+        ),
+        (&["remote", "rename", "origin", "one"], &["--repository"]),
+        (&["remote", "set-url", "one", "https://github.com/org/app"], &[]),
+        (
+            &["remote", "add", "two", "https://github.com/me/app"],
+            &["none is `origin`", "one is org/app", "two is me/app"],
+        ),
+    ] {
+        laptop.git(arrangement);
+        if expected.is_empty() {
+            continue;
+        }
+        let said = laptop.run(&["plan"]).ended(2);
+        for words in expected {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        assert!(!said.contains("GITHUB_REPOSITORY"), "a laptop has no such variable: {said}");
+    }
+    let nowhere = laptop.command("sh").args(["-c", "cd / && $PROGRAM plan"]).output().expect("sh");
+    let said = String::from_utf8_lossy(&nowhere.stdout);
+    assert!(nowhere.status.code() == Some(2) && said.contains("not a git repository"), "{nowhere:?}");
+    assert_eq!(said.matches("not a git repository").count(), 1, "one cause is told once: {said}");
+    let gitless = laptop.with("PATH", "/nowhere").run(&["plan"]).ended(2);
+    assert!(gitless.contains("git cannot be started"), "{gitless}");
+}
+
+#[test]
+fn a_release_needs_a_branch_and_no_changes_beside_it() {
+    let laptop = Laptop::new().logged_in();
+    laptop.git(&["checkout", "--quiet", "--detach"]);
+    std::fs::write(laptop.clone().join("half-done"), "").expect("a file");
+    let said = laptop.run(&["release"]).ended(2);
+    assert!(said.contains("`--branch`: expected the branch that is released"), "{said}");
+    assert!(said.contains("a clone without changes") && said.contains("?? half-done"), "{said}");
+    assert!(laptop.github.requests().is_empty());
+}
+
+#[test]
+fn a_commit_that_is_not_pushed_is_named() {
+    let (laptop, _registry) = with_registry(&Auth::None);
+    let laptop = laptop.logged_in();
+    // GitHub has what there was; the clone goes on elsewhere.
+    laptop.git(&["clone", "--quiet", ".", "../other"]);
+    laptop.git(&["-C", "../other", "remote", "set-url", "origin", "https://github.com/org/app"]);
+    let empty = ["commit", "--quiet", "--allow-empty", "--message", "more"];
+    laptop.git(
+        &[&["-C", "../other", "-c", "user.name=me", "-c", "user.email=me@example.com"][..], &empty].concat(),
+    );
+    let line = "cd ../other && $PROGRAM plan";
+    let planned = laptop.command("sh").args(["-c", line]).output().expect("sh");
+    let said = String::from_utf8_lossy(&planned.stdout);
+    assert!(planned.status.code() != Some(0) && said.contains("push"), "{planned:?}");
+}
+
+#[test]
+fn ghs_login_is_used_by_a_person_alone() {
+    let (laptop, _registry) = with_registry(&Auth::None);
+    laptop.program("gh", &format!("echo \"$*\" >>gh.log; echo {}", Double::TOKEN));
+    let asked = || std::fs::read_to_string(laptop.clone().join("gh.log")).unwrap_or_default();
+    // Without a terminal, and in CI, nobody's login is taken.
+    laptop.run(&["plan"]).ended(3);
+    laptop.on_terminal("CI=true $PROGRAM plan").ended(3);
+    assert_eq!(asked(), "");
+    let said = laptop.on_terminal("$PROGRAM plan").ended(0);
+    assert!(said.contains("release 0.0.1") && said.contains("the login of `gh`"), "{said}");
+    assert!(!said.contains(Double::TOKEN), "{said}");
+    assert_eq!(asked(), "auth token --hostname github.com\n");
+    laptop.on_terminal(&format!("GH_TOKEN={} $PROGRAM plan", Double::TOKEN)).ended(0);
+    assert_eq!(asked().lines().count(), 1, "a token that is given is enough");
+}
+
+#[test]
+fn a_public_repository_needs_no_login() {
+    let (laptop, _registry) = with_registry(&Auth::None);
+    laptop.github.make_public();
+    let said = laptop.run(&["plan"]).ended(0);
+    assert!(said.contains("release 0.0.1"), "{said}");
+    assert!(laptop.github.requests().iter().all(|request| !request.authorized));
+}
+
+/// GitHub answers a stranger that there is no such repository. That is no repository without releases.
+#[test]
+fn a_private_repository_is_no_empty_one() {
+    let (laptop, _registry) = with_registry(&Auth::None);
+    laptop.github.inject(Fault::on("GET *").answer(404, json!({ "message": "Not Found", "status": "404" })));
+    let said = laptop.run(&["plan"]);
+    assert!(said.code != Some(0) && !said.out.contains("0.0.1"), "{said:?}");
+    assert!(said.out.contains("GH_TOKEN"), "{said:?}");
+}
+
+#[test]
+fn dockers_login_is_used_for_its_own_registry_outside_of_ci() {
+    let (laptop, registry) = with_registry(&Auth::basic("me", "hunter2"));
+    let laptop = laptop.logged_in();
+    registry.put("org/app", "1.4.0", &TinyImage::labelled(&[]));
+    let image: ImageName = registry.image("org/app");
+    let host = image.registry();
+    let login = |auths: &serde_json::Value, more: &serde_json::Value| {
+        let mut config = json!({ "auths": auths });
+        config.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        laptop.home_file(".docker/config.json", &config.to_string());
+    };
+    let none = json!({});
+    // "me:hunter2"
+    login(&json!({ host: { "auth": "bWU6aHVudGVyMg==" } }), &none);
+    let said = laptop.run(&["plan"]).ended(0);
+    assert!(said.contains("release 1.4.1") && said.contains("as me, by Docker's own login"), "{said}");
+    assert!(!said.contains("hunter2"), "{said}");
+    laptop.program(
+        "docker-credential-drawer",
+        r#"read server; echo "$1 $server" >>asked; echo "{\"ServerURL\":\"$server\",\"Username\":\"me\",\"Secret\":\"hunter2\"}""#,
+    );
+    login(&json!({ host: {} }), &json!({ "credsStore": "drawer" }));
+    let said = laptop.run(&["plan"]).ended(0);
+    assert!(said.contains("release 1.4.1"), "{said}");
+    assert_eq!(
+        std::fs::read_to_string(laptop.clone().join("asked")).expect("it was asked"),
+        format!("get {host}\n")
+    );
+    // Whoever has no login learns what could not be read; a CI has none, whatever lies there.
+    for (line, auths) in [("$PROGRAM plan", json!({})), ("CI=1 $PROGRAM plan", json!({ host: {} }))] {
+        login(&auths, &json!({ "credsStore": "drawer" }));
+        let said = laptop.on_terminal(line).out;
+        assert!(!said.contains("1.4.1"), "{line}: {said}");
+        assert!(said.contains("not shown") || said.contains("registry-password"), "{line}: {said}");
+    }
+    login(&json!({ host: {} }), &json!({ "credsStore": "missing" }));
+    let said = laptop.run(&["plan"]).out;
+    assert!(said.contains("docker-credential-missing"), "{said}");
+}

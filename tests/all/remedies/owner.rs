@@ -1,0 +1,56 @@
+//! The owner's commands on the server: what went wrong, what to do, and the section about it.
+
+use std::process::Command;
+
+use autotag_deploy::help::{self, Topic};
+
+use super::told::calm;
+use crate::support::server::{Images, Server, deploy, receiver};
+use autotag_deploy::deploy::protocol::End;
+
+/// Standard output and error of the receiver's program, and its exit code.
+fn said(server: &Server, words: &[&str]) -> (i32, String) {
+    let output = Command::new(receiver()).arg("--root").arg(server.folder.path()).args(words).output();
+    let output = output.expect("the receiver");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().expect("it ended"), String::from_utf8(text).expect("UTF-8"))
+}
+
+#[track_caller]
+fn told(server: &Server, words: &[&str], code: i32, link: &str, name: &str, replaced: &[(&str, &str)]) {
+    let (found, text) = said(server, words);
+    assert_eq!(found, code, "{text}");
+    assert!(text.trim_end().ends_with(&format!("More: {link}")), "{text}");
+    let folder = server.folder.path().to_string_lossy().into_owned();
+    let own = [(folder.as_str(), "FOLDER"), (server.app.as_str(), "app")];
+    insta::assert_snapshot!(name, calm(&text, &[&own, replaced].concat()));
+}
+
+#[test]
+fn each_failure_says_where_to_read_on() {
+    let images = Images::start();
+    let mut server = Server::start();
+    let app = server.app.to_string();
+    server.app_file(images.name(), "");
+    let one = images.push("1.0.0");
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    let host = [(images.registry.host(), "REGISTRY")];
+    told(&server, &["rollback", &app, "9.9.9"], 3, &Topic::NotRecorded.link(), "owner_not_recorded", &host);
+    server.app_file(images.name(), "smoke: [{path: /, contains: Welcome}]\n");
+    let (code, text) = said(&server, &["deploy", &app]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.trim_end().ends_with(&Topic::SmokeTest.link()), "{text}");
+    server.app_file(images.name(), "drian: 5s\n");
+    told(&server, &["check", "app.yaml"], 1, &help::link("troubleshooting"), "owner_no_file", &[]);
+    let file = server.layout.app_file(&server.app).to_string_lossy().into_owned();
+    told(
+        &server,
+        &["check", &file],
+        2,
+        &help::link("troubleshooting"),
+        "owner_check",
+        &[(&file, "APP_FILE")],
+    );
+    server.kill_serve();
+    told(&server, &["deploy", &app, "1.0.0"], 1, &Topic::NoReceiver.link(), "owner_not_running", &[]);
+}

@@ -93,8 +93,10 @@ remove_machines() {
 
 # What the two machines get from this checkout.
 prepare() {
-    say "building the programs, GitHub's double and the application"
-    cargo build --locked --quiet --bins --example github-double --example test-app
+    say "building the action's image, the programs, GitHub's double and the application"
+    build_action_image "$AUTOTAG_DEPLOY_TEST_IMAGE" >"$walk/log/image.txt" 2>&1 ||
+        die "the action's image cannot be built" "The whole log: $walk/log/image.txt"
+    cargo build --locked --quiet --example github-double --example test-app
     mkdir -p "$play"/{bin,github,action,download,app,tls}
     echo ghs_the_token_of_the_walk >"$play/token"
     cp "$root/scripts/walk-parts"/{gh,run-workflow} "$made/tools/bin/act" "$play/bin/"

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::deploy::protocol::AppName;
-use crate::receiver::layout::{Layout, user_of};
+use crate::receiver::layout::Layout;
 use crate::secret::Secret;
 
 /// What the texts are made of.
@@ -62,18 +62,16 @@ pub fn text(farewell: &Farewell<'_>) -> String {
         ),
     }
     text.push_str(
-        "\nand in the workflow, at the step that deploys:\n\n    deploy-host: ${{ vars.DEPLOY_HOST }}\n",
+        "\nThe step that deploys needs these inputs; those without a remark are in the README's workflow:\n\n    deploy-host: ${{ vars.DEPLOY_HOST }}\n",
     );
     if *port != 22 {
-        let _ = writeln!(text, "    deploy-port: {port}");
+        let _ = writeln!(text, "    deploy-port: {port} # sshd's port here");
     }
     let _ = write!(
         text,
-        "    deploy-user: {}\n\
-         \x20   deploy-app: {app}\n\
-         \x20   deploy-key: ${{{{ secrets.DEPLOY_KEY }}}}\n\
-         \x20   deploy-known-hosts: ${{{{ vars.DEPLOY_KNOWN_HOSTS }}}}\n",
-        user_of(app)
+        "    deploy-key: ${{{{ secrets.DEPLOY_KEY }}}}\n\
+         \x20   deploy-known-hosts: ${{{{ vars.DEPLOY_KNOWN_HOSTS }}}}\n\
+         \x20   deploy-app: {app} # only if the image's own name is another\n",
     );
     if host_keys.is_empty() {
         text.push_str("\nThis host has no SSH keys yet: install openssh-server, and run this again for the lines of DEPLOY_KNOWN_HOSTS.\n");

@@ -179,7 +179,7 @@ fn a_private_repository_is_no_empty_one() {
     let (laptop, _registry) = with_registry(&Auth::None);
     laptop.github.inject(Fault::on("GET *").answer(404, json!({ "message": "Not Found", "status": "404" })));
     let said = laptop.run(&["plan"]);
-    assert!(said.code != Some(0) && !said.out.contains("0.0.1"), "{said:?}");
+    assert!(said.code == Some(3) && !said.out.contains("  Plan "), "{said:?}");
     assert!(said.out.contains("GH_TOKEN"), "{said:?}");
 }
 

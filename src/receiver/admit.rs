@@ -110,11 +110,16 @@ pub fn rollback_target<'a>(to: Option<&Version>, state: &'a State) -> Result<&'a
         versions.sort();
         versions.dedup();
         let names: Vec<String> = versions.into_iter().rev().take(10).map(ToString::to_string).collect();
-        let wanted = to.map_or("a good version below what serves".to_owned(), ToString::to_string);
+        let wanted = to.map_or_else(
+            || "there is no good version below the one that serves".to_owned(),
+            |version| format!("{version} is not recorded here"),
+        );
         let recorded = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
         Refused::new(
             Because::NotRecorded,
-            format!("{wanted} is not recorded here; recorded are: {recorded}. Name one of them, or deploy a version by its digest"),
+            format!(
+                "{wanted}; recorded are: {recorded}. Name one of them, or deploy a version by its digest"
+            ),
         )
     })
 }

@@ -85,8 +85,11 @@ fn a_workflows_later_steps_and_jobs_get_the_outputs() {
     ] {
         assert!(log.contains(&format!("| seen {words}")), "{words:?} is missing:\n{log}");
     }
-    assert!(log.contains("Released [v0.0.2]"), "the summary:
-{log}");
+    assert!(
+        log.contains("Released [v0.0.2]"),
+        "the summary:
+{log}"
+    );
     assert_eq!(registry.digest("org/app", "latest"), Some(digest));
     assert!(github.read_ref("refs/tags/v0.0.2").is_some());
 }

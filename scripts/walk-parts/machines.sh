@@ -23,8 +23,13 @@ machine=(--detach --label "$test_label" --network "$network"
     --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined
     --cgroupns=host --volume /sys/fs/cgroup:/sys/fs/cgroup --volume /var/lib/docker --tmpfs /run --tmpfs /tmp)
 
-# Bash scripts from standard input.
-in_laptop() { docker exec --interactive --workdir "${folder:-/you}" "$laptop" bash -euo pipefail -s; }
+# Bash scripts from standard input; on the laptop at a terminal, where a person sits: `plan` asks `gh` for a login
+# only there.
+in_laptop() {
+    docker exec --interactive --workdir "${folder:-/you}" "$laptop" bash -c \
+        'cat >/run/typed && exec script --quiet --return --command "bash -euo pipefail /run/typed" /dev/null </dev/null' |
+        sed -E 's/\x1b\[[0-9;?]*[A-Za-z]//g; s/\r//g'
+}
 in_server() { docker exec --interactive --workdir /root "$server" bash -euo pipefail -s; }
 
 # One certificate for the names that are played here, and its authority.
@@ -61,7 +66,7 @@ start_laptop() {
         --network-alias github.com --network-alias api.github.com --network-alias ghcr.io \
         --volume /usr:/usr:ro --volume /etc/alternatives:/etc/alternatives:ro --volume "$walk/play:/walk:ro" \
         --volume "$walk/ca/bundle.crt:/etc/ssl/certs/ca-certificates.crt:ro" \
-        --env HOME=/you --env "PATH=$path" "autotag-walk:$walk_id" bash -c 'sleep infinity & wait' >/dev/null # bash buries what dies
+        --env HOME=/you --env NO_COLOR=1 --env GIT_PAGER=cat --env "PATH=$path" "autotag-walk:$walk_id" bash -c 'sleep infinity & wait' >/dev/null # bash buries what dies
     docker exec --interactive "$laptop" bash -euo pipefail -s <"$root/scripts/walk-parts/github" >"$walk/github.log" 2>&1 ||
         die "GitHub's stand-ins did not start" "$(tail -n 20 "$walk/github.log")"
 }

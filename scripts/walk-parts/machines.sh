@@ -117,7 +117,8 @@ prepare() {
 # What a release has to download: both programs as they ship, and their sums.
 release_files() {
     local folder=$1 container
-    "$root/scripts/build-program" receiver "$folder/autotag-receiver-$(uname -m)"
+    "$root/scripts/build-program" receiver "$folder/autotag-receiver-$(uname -m)" >"$walk/log/receiver.txt" 2>&1 ||
+        die "the receiver cannot be built" "The whole log: $walk/log/receiver.txt"
     container=$(docker create --label "$test_label" "$AUTOTAG_DEPLOY_TEST_IMAGE")
     docker cp "$container:/autotag-deploy" "$folder/autotag-deploy-$(uname -m)"
     docker rm "$container" >/dev/null

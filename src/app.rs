@@ -111,7 +111,9 @@ fn inputs(
         let expected = "`release` or `plan` in so many words, since no CI started this program";
         faults.of_input("command", "", expected);
     }
-    if in_clone && said.names("command") && said.text("command") == "release" {
+    // A CI's own clone is detached and has its build products; what it builds from is its affair.
+    let by_a_person = in_clone && !environment.in_ci();
+    if by_a_person && said.names("command") && said.text("command") == "release" {
         let builds = said.text("dry-run") != "true" && !said.names("image-digest");
         checkout::check_for_release(&overrides, builds, &mut faults);
     }
@@ -124,7 +126,9 @@ fn inputs(
     let order = Order::parse(said, &run.clone().unwrap_or_else(stand_in), &mut faults);
     match (order, run) {
         (Some(mut order), Some(run)) if faults.is_empty() => {
-            if order.registry.is_none() && !environment.in_ci() {
+            // Servers are asked, and go back, without the registry.
+            let asks_registry = !matches!(order.command, Command::Status | Command::Rollback);
+            if asks_registry && order.registry.is_none() && !environment.in_ci() {
                 notices.extend(laptop::find_registry_login(environment, &mut order));
             }
             order.notices.extend(notices);

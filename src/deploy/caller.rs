@@ -206,9 +206,9 @@ pub async fn converse(
         let tries = if ever_heard { persistence.attempts } else { persistence.unheard };
         if spent || attempt >= tries {
             return Err(match waits_for {
-                Some(holder) => at_work(name, request, &holder),
-                None if ever_heard => unknown(name, request, &missed.why),
-                None => unheard(name, request, missed),
+                Some(holder) if spent => at_work(name, request, &holder),
+                _ if ever_heard => unknown(name, request, &missed.why),
+                _ => unheard(name, request, missed),
             });
         }
         log.event(name, DeployEvent::Lost { why: &missed.why, pause });

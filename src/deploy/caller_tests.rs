@@ -167,6 +167,16 @@ async fn patience_ends_and_says_whether_anybody_was_there() {
     assert!(failure.remedy.contains("command: status"), "{failure:?}");
 }
 
+/// Who waits for its turn and is then lost does not know that it only waited.
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_did_not_come_is_told_only_where_the_time_is_over() {
+    let waiting = || vec![line(&Answer::Waiting { holder: None })];
+    let mut connections = vec![Connection(waiting(), lost())];
+    connections.extend((0..11).map(|_| Connection(vec![], lost())));
+    let failure = played(connections).await.0.unwrap_err();
+    assert!(failure.why.contains("not known") && failure.why.contains("was lost"), "{failure:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_answers_of_another_receiver_say_so() {
     let strange = || vec![br#"{"progress":{"percent":7}}"#.to_vec()];

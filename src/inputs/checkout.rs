@@ -46,20 +46,33 @@ pub fn fill_in(mut overrides: Overrides, server_host: &str, faults: &mut Faults)
     overrides
 }
 
-/// What keeps a clone from being released from: no branch, or changes that are in no commit and would be in
-/// the image all the same.
+/// What keeps a clone from being released from: no branch; another commit, or changes that are in no commit, which
+/// would be in the image all the same. (What Git ignores is not looked at: that is for `.dockerignore`.)
 pub fn check_for_release(overrides: &Overrides, builds: bool, faults: &mut Faults) {
     if overrides.branch.is_none() {
         faults.add(missing("--branch", "the branch that is released", "no branch is checked out", "main"));
     }
-    let changes = if builds { git(&["status", "--porcelain"]).unwrap_or_default() } else { String::new() };
-    if let Some(first) = changes.lines().next() {
-        faults.add(Fault {
-            input: "this folder".to_owned(),
-            found: Some(first.to_owned()),
-            expected: "a clone without changes: the image would have them, and the commit has not".to_owned(),
-            example: "git stash --include-untracked".to_owned(),
-        });
+    if !builds {
+        return;
+    }
+    let mut of_folder = |found: String, expected: &str, example: String| {
+        let (input, expected) = ("this folder".to_owned(), expected.to_owned());
+        faults.add(Fault { input, found: Some(found), expected, example });
+    };
+    if let (Some(commit), Ok(head)) = (&overrides.commit, git(&["rev-parse", "HEAD"]))
+        && *commit != head
+    {
+        let expected = "the commit that is released, since the image is built from what is checked out";
+        of_folder(head, expected, format!("git switch --detach {commit}"));
+    }
+    match git(&["status", "--porcelain"]) {
+        Err(why) => of_folder(why, "a clone whose changes git can tell", "git status".to_owned()),
+        Ok(changes) => {
+            if let Some(first) = changes.lines().next() {
+                let expected = "a clone without changes: the image would have them, and the commit has not";
+                of_folder(first.to_owned(), expected, "git stash --include-untracked".to_owned());
+            }
+        }
     }
 }
 

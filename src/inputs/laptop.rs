@@ -32,6 +32,11 @@ pub fn find_github_token(environment: &Environment, said: &mut Said, attended: b
         return None;
     }
     let host = server_host(environment);
+    if !environment.get("GITHUB_API_URL").is_none_or(|api| belongs_to(api, host)) {
+        return Some(format!(
+            "`gh` is not asked for a login: GITHUB_API_URL is not of {host}, and only that host gets it"
+        ));
+    }
     match github_token(host) {
         Some(token) => {
             said.set("github-token", token.reveal().to_owned());
@@ -39,6 +44,13 @@ pub fn find_github_token(environment: &Environment, said: &mut Said, attended: b
         }
         None => Some(format!("{host} is asked without a login: there is no GH_TOKEN, and none of `gh`")),
     }
+}
+
+/// Whether this address of the API is on the server, or on its `api.` neighbour (github.com, GHE.com).
+fn belongs_to(api: &str, server: &str) -> bool {
+    let address = api.split_once("://").map_or(api, |(_, rest)| rest);
+    let host = address.split('/').next().unwrap_or_default();
+    host == server || host.strip_prefix("api.") == Some(server)
 }
 
 /// On a person's machine: Docker's own login for the image's registry. Gives what is to be told about it.

@@ -66,7 +66,7 @@ impl Run {
         let repository = repository(environment, overrides, faults);
         let commit = commit(environment, overrides, faults);
         let server_url = trimmed_url(environment, "GITHUB_SERVER_URL", "https://github.com");
-        let api_url = trimmed_url(environment, "GITHUB_API_URL", "https://api.github.com");
+        let api_url = trimmed_url(environment, "GITHUB_API_URL", &api_of(&server_url));
         // GitHub Enterprise Server has /api/v3 and /api/graphql side by side.
         let graphql_default = match api_url.strip_suffix("/v3") {
             Some(root) => format!("{root}/graphql"),
@@ -207,6 +207,14 @@ fn no_release_of(event: &str, payload: &serde_json::Value, commit: &str) -> Opti
             Some("workflow_run of another commit, or of a run that was no successful push".to_owned())
         }
         _ => None,
+    }
+}
+
+/// Where the API of a server is, if nobody says: GitHub Enterprise Server has it below its own address.
+fn api_of(server_url: &str) -> String {
+    match server_url {
+        "https://github.com" => "https://api.github.com".to_owned(),
+        server => format!("{server}/api/v3"),
     }
 }
 

@@ -208,7 +208,9 @@ fn forbidden(order: &ClaimOrder<'_>, tag: &str, words: String) -> Failure {
         let remedy =
             "update the server to GitHub Enterprise Server 3.16 or newer: claims need its `updateRefs`";
         (remedy.to_owned(), Topic::GitHubTooOld)
-    } else if ["not accessible", "permission", "not authorized"].iter().any(|word| known.contains(word)) {
+    } else if !["rule", "protected"].iter().any(|word| known.contains(word))
+        && ["not accessible", "permission", "not authorized"].iter().any(|word| known.contains(word))
+    {
         (ALLOW_WRITING.to_owned(), Topic::MayNotWrite)
     } else {
         let remedy = format!(

@@ -4,6 +4,7 @@ use semver::Version;
 
 use super::survey;
 use crate::failure::{Failure, Kind};
+use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::version::claim::{Kind as ClaimKind, Known};
 use crate::version::git::RefName;
@@ -59,6 +60,8 @@ pub async fn settle(
         }
         match registry.put_manifest(&ImageTag::latest(), &manifest).await {
             Ok(()) => moved = true,
+            // A registry without room forbids nothing: `latest` is late, and stays to be moved.
+            Err(trouble) if trouble.topic == Some(Topic::RegistryFull) => return Err(trouble.into()),
             Err(trouble) if matches!(trouble.kind, TroubleKind::Rejected | TroubleKind::Denied) => {
                 return Ok(Latest::Refused(Box::new(trouble)));
             }

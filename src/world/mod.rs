@@ -282,7 +282,8 @@ pub trait Registry {
     /// All tags, `Link` followed to the end.
     async fn list_tags(&self) -> Outcome<TagListing>;
     /// Whether the login may push, asked before there is anything to push: begins an upload and cancels it. An
-    /// error is the registry's own refusal; `Ok` says only that nothing speaks against it. Leaves nothing behind.
+    /// error is the registry's own refusal; `Ok` says only that nothing speaks against it. Leaves no image
+    /// and no tag behind; a registry that cannot cancel an upload lets it expire.
     async fn may_push(&self) -> Outcome<()>;
     /// GET by name; `None` for 404. Bytes that do not fit a named digest are an error.
     async fn manifest(&self, name: &ManifestName) -> Outcome<Option<Manifest>>;

@@ -82,7 +82,7 @@ pub fn action(image: &str, defaults: &[(&str, &str)]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("action.yml");
     let text = std::fs::read_to_string(path).expect("action.yml");
     let mut action: Yaml = serde_yaml::from_str(&text).expect("action.yml is YAML");
-    // A release pins it; in between it says `Dockerfile`.
+    // Before the first release it says `Dockerfile`; then it names the newest release, and not what is tested.
     action["runs"]["image"] = format!("docker://{image}").into();
     for (input, default) in defaults {
         assert!(action["inputs"][*input].is_mapping(), "action.yml has no input {input}");

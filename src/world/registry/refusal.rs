@@ -131,9 +131,10 @@ impl Parties {
                  the job again",
                 self.name.registry()
             );
-            return Trouble { kind: TroubleKind::Denied, ..trouble }
-                .with_remedy(remedy)
-                .about(Topic::RegistryFull);
+            // Waiting makes no room, so what is written is refused for good. What is read is not refused by that: a
+            // list that is not given for want of room is a failed list.
+            let kind = if access == Access::Push { TroubleKind::Denied } else { trouble.kind };
+            return Trouble { kind, ..trouble }.with_remedy(remedy).about(Topic::RegistryFull);
         }
         if trouble.kind != TroubleKind::Denied {
             return trouble;

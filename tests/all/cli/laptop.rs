@@ -127,7 +127,17 @@ fn a_release_needs_a_branch_and_no_changes_beside_it() {
     let said = laptop.run(&["release"]).ended(2);
     assert!(said.contains("`--branch`: expected the branch that is released"), "{said}");
     assert!(said.contains("a clone without changes") && said.contains("?? half-done"), "{said}");
+    let another = "c".repeat(40);
+    let said = laptop.run(&["release", "--branch", "main", "--commit", &another]).ended(2);
+    assert!(
+        said.contains("the image is built from what is checked out") && said.contains(&another),
+        "{said}"
+    );
     assert!(laptop.github.requests().is_empty());
+    // A CI's clone is detached and has its build products.
+    let laptop = laptop.with("CI", "true").with("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    let said = laptop.run(&["release", "--branch", "main"]);
+    assert!(said.code != Some(2) && !said.out.contains("a clone without changes"), "{said:?}");
 }
 
 #[test]
@@ -144,23 +154,32 @@ fn a_commit_that_is_not_pushed_is_named() {
     let line = "cd ../other && $PROGRAM plan";
     let planned = laptop.command("sh").args(["-c", line]).output().expect("sh");
     let said = String::from_utf8_lossy(&planned.stdout);
-    assert!(planned.status.code() != Some(0) && said.contains("push"), "{planned:?}");
+    assert!(planned.status.code() == Some(2) && said.contains("push the commit first"), "{planned:?}");
 }
 
 #[test]
 fn ghs_login_is_used_by_a_person_alone() {
     let (laptop, _registry) = with_registry(&Auth::None);
     laptop.program("gh", &format!("echo \"$*\" >>gh.log; echo {}", Double::TOKEN));
+    // The login is the server's, and nobody else's: the API has to be on the same host.
+    let said = laptop.on_terminal("$PROGRAM plan").ended(3);
+    assert!(said.contains("GITHUB_API_URL is not of github.com"), "{said}");
+    assert!(
+        !laptop.clone().join("gh.log").exists() && laptop.github.requests().iter().all(|it| !it.authorized)
+    );
+    let server = laptop.github.url();
+    let host = server.split_once("://").expect("a URL").1.to_owned();
+    let laptop = laptop.with("GITHUB_SERVER_URL", &server);
     let asked = || std::fs::read_to_string(laptop.clone().join("gh.log")).unwrap_or_default();
     // Without a terminal, and in CI, nobody's login is taken.
-    laptop.run(&["plan"]).ended(3);
-    laptop.on_terminal("CI=true $PROGRAM plan").ended(3);
+    laptop.run(&["plan", "--repository", "org/app"]).ended(3);
+    laptop.on_terminal("CI=true $PROGRAM plan --repository org/app").ended(3);
     assert_eq!(asked(), "");
-    let said = laptop.on_terminal("$PROGRAM plan").ended(0);
+    let said = laptop.on_terminal("$PROGRAM plan --repository org/app").ended(0);
     assert!(said.contains("release 0.0.1") && said.contains("the login of `gh`"), "{said}");
     assert!(!said.contains(Double::TOKEN), "{said}");
-    assert_eq!(asked(), "auth token --hostname github.com\n");
-    laptop.on_terminal(&format!("GH_TOKEN={} $PROGRAM plan", Double::TOKEN)).ended(0);
+    assert_eq!(asked(), format!("auth token --hostname {host}\n"));
+    laptop.on_terminal(&format!("GH_TOKEN={} $PROGRAM plan --repository org/app", Double::TOKEN)).ended(0);
     assert_eq!(asked().lines().count(), 1, "a token that is given is enough");
 }
 

@@ -108,6 +108,22 @@ fn a_registry_without_room() {
     annotated(&run, 3, Topic::RegistryFull, "registry_quota", &[(&host, "REGISTRY")]);
 }
 
+/// A list that is not given is no empty one, and `latest` that could not be moved is not left where it is.
+#[test]
+fn a_registry_without_room_is_not_taken_for_one_that_refuses() {
+    let (project, pager) = behind();
+    pager.inject(Fault::on("GET */tags/list").answer(507, json!("")).always());
+    let run = before_the_build(&project);
+    assert_eq!((run.code, run.output("outcome")), (Some(4), "failed"), "{run}");
+    let (project, pager) = behind();
+    let commit = project.merge("one");
+    pager.inject(Fault::on("PUT */manifests/latest").answer(507, json!("")));
+    let run = project.release(&commit).with("image", &format!("{}/org/app", pager.host())).finish();
+    assert_eq!(run.output("outcome"), "failed", "{run}");
+    let again = project.release(&commit).finish();
+    assert_eq!((again.code, again.output("outcome")), (Some(0), "resumed"), "{again}");
+}
+
 #[test]
 fn a_registry_that_is_asked_too_often() {
     let (project, pager) = behind();

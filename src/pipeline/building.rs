@@ -1,0 +1,115 @@
+//! From a plan to an image in the registry: what can be published at all, what is built, build, stage.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{Job, World};
+use crate::failure::{Failure, Kind as FailureKind};
+use crate::help::Topic;
+use crate::image::labels::{self, Facts};
+use crate::inputs::checkout;
+use crate::inputs::order::{BuildOrder, Source};
+use crate::release::stage::{self, PushOrder, Staged};
+use crate::report::progress::Progress;
+use crate::version::plan::Next;
+use crate::world::{BuildLog, BuildRequest, Builder, Forge, Registry};
+
+/// Build and push, or take what was built elsewhere. Either way the image is in the registry afterwards.
+pub(super) async fn build_and_stage<F: Forge, R: Registry, B: Builder, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    next: &Next,
+    progress: &Progress,
+    log: &mut dyn BuildLog,
+) -> Result<Staged, Failure> {
+    let name = &job.order.wish.image;
+    let order = match &job.order.source {
+        Source::Digest(digest) => {
+            return progress.stage("stage", stage::adopt(&world.registry, name, digest)).await;
+        }
+        Source::Build(order) => order,
+    };
+    // Part of the plan: what could never be published is not built.
+    progress.stage("plan", may_publish(world, job, next)).await?;
+    let request = progress.stage("build", request(world, job, order, next)).await?;
+    let image = progress.stage("build", world.builder.build(&request, log)).await?;
+    let push = PushOrder { name, commit: &job.run.commit, credentials: job.order.registry.as_ref() };
+    let staged =
+        progress.stage("stage", stage::push(&world.builder, &world.registry, &image, push, log)).await?;
+    if let Some(tag) = staged.tag() {
+        progress.done(format!("staged {}", name.with_tag(tag)));
+    }
+    Ok(staged)
+}
+
+/// A build may take long; that its image could never be pushed or claimed is told before it.
+async fn may_publish<F: Forge, R: Registry, B, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    next: &Next,
+) -> Result<(), Failure> {
+    let tag = job.order.wish.prefix.tag_of(&next.version);
+    world.forge.may_write(&tag, &job.run.commit).await?;
+    Ok(world.registry.may_push().await?)
+}
+
+/// What is built has to be the commit that is claimed; a checkout of something else would be released under
+/// its name. A workspace without `.git` says nothing.
+fn same_commit(job: Job<'_>) -> Result<(), Failure> {
+    match checkout::head_of(&job.run.workspace) {
+        Some(head) if head != job.run.commit => Err(Failure::new(
+            FailureKind::Input,
+            "looking at the workspace",
+            format!("it has commit {head} checked out, and the run is for {}", job.run.commit),
+            "remove `ref:` from the step actions/checkout, so that it checks out the run's own commit; or build elsewhere, and pass the image as `image-digest`",
+        )
+        .about(Topic::OtherCommit)),
+        _ => Ok(()),
+    }
+}
+
+/// What is built: the order, with the version and the commit in it.
+pub(super) async fn request<F: Forge, R: Registry, B: Builder, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    order: &BuildOrder,
+    next: &Next,
+) -> Result<BuildRequest, Failure> {
+    let name = &job.order.wish.image;
+    if job.purpose.preview.is_none() {
+        same_commit(job)?;
+    }
+    let commit = world.forge.commit(&job.run.commit).await?;
+    let source = format!("{}/{}", job.run.server_url, job.run.repository);
+    let facts = Facts {
+        version: &next.version,
+        commit: &job.run.commit,
+        created: &commit.date,
+        source: &source,
+        repository: &job.run.repository,
+    };
+    let mut build_args = order.build_args.clone();
+    build_args.insert("VERSION".to_owned(), next.version.to_string());
+    // BuildKit dates the image by it, so that a rebuild of a commit can be the same bytes.
+    if let Ok(date) = commit.date.parse::<Timestamp>() {
+        build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| date.as_second().to_string());
+    }
+    let credentials = job.order.registry.iter().map(|found| (name.registry().to_owned(), found.clone()));
+    // The version before is a better cache than `latest`: nobody moves it in the middle of a build.
+    let cache = order.cache && !order.no_cache;
+    let cache_from = next.previous.iter().filter(|_| cache).map(|version| format!("{name}:{version}"));
+    Ok(BuildRequest {
+        context: order.context.clone(),
+        dockerfile: order.dockerfile.clone(),
+        target: order.target.clone(),
+        platform: order.platform.clone(),
+        build_args,
+        labels: labels::labels(&facts, &order.labels),
+        cache_from: cache_from.collect(),
+        inline_cache: cache,
+        no_cache: order.no_cache,
+        pull: order.pull,
+        credentials: credentials.collect::<BTreeMap<_, _>>(),
+    })
+}

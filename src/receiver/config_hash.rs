@@ -173,6 +173,6 @@ mod tests {
     #[test]
     fn the_hash_outlives_releases() {
         let text = "sha256:310ad6a8183e2f69c4c328b3589374629677c9bb82af5ff7614754184311ea36";
-        assert_eq!(hash(FILE).as_str(), text);
+        assert_eq!((hash(FILE).as_str(), hash(FILE).to_string().as_str()), (text, text));
     }
 }

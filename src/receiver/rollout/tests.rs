@@ -51,3 +51,28 @@ fn backing_out_starts_the_old_one_only_where_it_was_stopped() {
         assert_eq!(found, restored, "{order:?}, an old one: {with_old}, {step:?} failed: {script:?}");
     }
 }
+
+/// The way back could not be made durable: the old one gets the traffic all the same, where it runs.
+#[test]
+fn traffic_goes_back_even_if_that_cannot_be_written_down() {
+    for (order, cold, expected) in [
+        (Order::StartFirst, false, vec!["switch"]),
+        (Order::StartFirst, true, vec!["start", "switch"]),
+        (Order::StopFirst, false, vec![]),
+        (Order::StopFirst, true, vec![]),
+    ] {
+        let state = testing::steady("1.0.0");
+        let old = state.active().cloned();
+        let new = testing::instance(Release { order, ..testing::release("1.1.0") });
+        let state = state.in_phase(Phase::Unverified { new, old });
+        let found: Vec<_> = script::give_back(&state, cold)
+            .iter()
+            .map(|act| match &act.step {
+                Step::Start(it) if it.release.version.minor == 0 => "start",
+                Step::Switch(it) if it.release.version.minor == 0 => "switch",
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(found, expected, "{order:?}, after a crash: {cold}");
+    }
+}

@@ -115,6 +115,11 @@ fn a_registry_without_room_is_not_taken_for_one_that_refuses() {
     pager.inject(Fault::on("GET */tags/list").answer(507, json!("")).always());
     let run = before_the_build(&project);
     assert_eq!((run.code, run.output("outcome")), (Some(4), "failed"), "{run}");
+    // Docker is missing as well: that the run ended here, and did not go on without the list, only the words tell.
+    assert!(
+        run.annotations("error").iter().all(|text| text.contains("listing the tags") && text.contains("507")),
+        "{run}"
+    );
     let (project, pager) = behind();
     let commit = project.merge("one");
     pager.inject(Fault::on("PUT */manifests/latest").answer(507, json!("")));

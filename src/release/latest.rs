@@ -2,12 +2,12 @@
 
 use semver::Version;
 
-use super::survey;
+use super::{stage, survey};
 use crate::failure::{Failure, Kind};
 use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::version::claim::{Kind as ClaimKind, Known};
-use crate::version::git::RefName;
+use crate::version::git::{ObjectId, RefName};
 use crate::version::plan::RegistryVersions;
 use crate::version::tag::{highest_stable, image_tag_of};
 use crate::world::{Forge, Manifest, ManifestName, Registry, Trouble, TroubleKind};
@@ -36,6 +36,9 @@ const ROUNDS: usize = 20;
 /// higher one is never taken for unknown. After each PUT everything is read again, since a higher version
 /// may have been published, and `latest` moved, between our look and our PUT; OCI registries know no
 /// conditional PUT.
+///
+/// What `latest` named may be no claim's: then somebody else moved it, and `listed`, which was read before
+/// the build, may lack the version that they moved it to.
 pub async fn settle(
     forge: &impl Forge,
     registry: &impl Registry,
@@ -46,17 +49,24 @@ pub async fn settle(
     let mut moved = false;
     for _ in 0..ROUNDS {
         let shown = registry.manifest(&ManifestName::Tag(ImageTag::latest())).await?;
-        let Some((version, manifest)) = highest_published(forge, registry, image, claim_ref).await? else {
+        let Some(Published { version, manifest, previous }) =
+            highest_published(forge, registry, image, claim_ref).await?
+        else {
             return Ok(Latest::Nothing);
         };
         let shown = shown.map(|manifest| manifest.digest);
         if shown.as_ref() == Some(&manifest.digest) {
             return Ok(if moved { Latest::Moved(version) } else { Latest::Already(version) });
         }
-        if let Some(shown) = &shown
-            && let Some(foreign) = foreign_above(registry, listed, &version, shown).await?
-        {
-            return Ok(Latest::Foreign(foreign));
+        if let Some(shown) = &shown {
+            let mut foreign = foreign_above(registry, listed, &version, shown).await?;
+            if foreign.is_none() && !is_claimed(forge, image, previous, shown).await? {
+                let now = stage::listed_now(registry).await?;
+                foreign = foreign_above(registry, &now, &version, shown).await?;
+            }
+            if let Some(foreign) = foreign {
+                return Ok(Latest::Foreign(foreign));
+            }
         }
         match registry.put_manifest(&ImageTag::latest(), &manifest).await {
             Ok(()) => moved = true,
@@ -77,6 +87,14 @@ pub async fn settle(
 }
 
 /// The highest claim of this image whose version tag names what was claimed.
+struct Published {
+    version: Version,
+    manifest: Manifest,
+    /// The claim before it.
+    previous: Option<ObjectId>,
+}
+
+/// Finds it.
 ///
 /// Versions fall along the chain, but for images that joined an old version: so the walk ends at the
 /// first version claim that is not above what was found.
@@ -85,23 +103,45 @@ async fn highest_published(
     registry: &impl Registry,
     image: &ImageName,
     claim_ref: &RefName,
-) -> Result<Option<(Version, Manifest)>, Failure> {
-    let mut best: Option<(Version, Manifest)> = None;
+) -> Result<Option<Published>, Failure> {
+    let mut best: Option<Published> = None;
     let mut next = survey::head(forge, claim_ref).await?;
     while let Some(Known { claim, .. }) = next {
-        let above = best.as_ref().is_none_or(|(version, _)| claim.version > *version);
+        let above = best.as_ref().is_none_or(|best| claim.version > best.version);
         if !above && claim.kind == ClaimKind::Version {
             break;
         }
         if above && claim.image == *image {
             let manifest = by_version(registry, &claim.version).await?;
             if let Some(manifest) = manifest.filter(|manifest| manifest.digest == claim.digest) {
-                best = Some((claim.version.clone(), manifest));
+                let (version, previous) = (claim.version.clone(), claim.previous.clone());
+                best = Some(Published { version, manifest, previous });
             }
         }
         next = survey::claim_before(forge, claim.previous.as_ref()).await?;
     }
     Ok(best)
+}
+
+/// How many claims below the highest one `latest` may have stayed behind before somebody else is suspected,
+/// which costs one more list and nothing else.
+const BEHIND: usize = 8;
+
+/// Whether one of the claims from here down is of this digest.
+async fn is_claimed(
+    forge: &impl Forge,
+    image: &ImageName,
+    mut next: Option<ObjectId>,
+    shown: &Digest,
+) -> Result<bool, Failure> {
+    for _ in 0..BEHIND {
+        let Some(Known { claim, .. }) = survey::claim_before(forge, next.as_ref()).await? else { break };
+        if claim.image == *image && claim.digest == *shown {
+            return Ok(true);
+        }
+        next = claim.previous;
+    }
+    Ok(false)
 }
 
 /// A version above all claims that `latest` names: made by hand or by another tool, and higher, so moving

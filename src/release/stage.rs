@@ -103,14 +103,19 @@ pub async fn settle(
     if !matches!(seen, RegistryVersions::Withheld(_)) {
         return Ok(None);
     }
+    listed_now(registry).await.map(Some)
+}
+
+/// The registry's tags once something is known to be there: a list that is withheld then is a failure.
+pub async fn listed_now(registry: &impl Registry) -> Result<RegistryVersions, Failure> {
     match super::survey::registry_versions(registry).await? {
         RegistryVersions::Withheld(words) => Err(Failure::new(
             Kind::Denied,
             "listing the registry's tags",
-            format!("refused before and after the push: {words}"),
+            format!("refused although the image's repository exists: {words}"),
             "give the account of `registry-username` the right to read (pull) the repository as well as to write it",
         )
         .about(Topic::RegistryLogin)),
-        settled => Ok(Some(settled)),
+        listed => Ok(listed),
     }
 }

@@ -113,3 +113,26 @@ fn a_put_of_latest_that_outlives_its_sender_is_put_right_by_the_next_run() {
         project.assert_consistent();
     }
 }
+
+/// Another tool pushes a higher version, and moves `latest` to it, after this run read its lists.
+#[tokio::test(flavor = "multi_thread")]
+async fn latest_that_somebody_moved_to_a_higher_version_meanwhile_is_left_alone() {
+    let project = Project::new();
+    let (first, second, third) = (project.merge("one"), project.merge("two"), project.merge("three"));
+    project.release(&first).finish().ended("released");
+    let gate = project.github.hold("POST */git/tags");
+    let run = project.release(&second).start();
+    gate.arrived(1).await;
+    let theirs = TinyImage::labelled(&[("made-by", "hand")]);
+    let digest = project.registry.put("org/app", "2.0.0", &theirs);
+    project.registry.put("org/app", "latest", &theirs);
+    gate.open();
+    let run = ended(run).await.ended("released");
+    assert_eq!(run.output("version"), "0.0.2");
+    assert_eq!(project.registry.digest("org/app", "latest"), Some(digest), "2.0.0 is higher than 0.0.2");
+    assert!(run.log.contains("latest is 2.0.0, which this action did not make: left alone"), "{run}");
+    // The next version is above it, and takes `latest` on.
+    let run = project.release(&third).finish().ended("released");
+    assert_eq!(run.output("version"), "2.0.1");
+    project.assert_consistent();
+}

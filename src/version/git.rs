@@ -87,9 +87,10 @@ impl FromStr for RefName {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let bad_character =
             |character: char| character.is_ascii_control() || " ~^:?*[\\\u{7f}".contains(character);
-        let parts_fit = text.split('/').all(|part| {
-            !part.is_empty() && !part.starts_with('.') && !part.to_ascii_lowercase().ends_with(".lock")
-        });
+        // Git looks for `.lock` in small letters only, so a tag `v1.LOCK` may be there.
+        let parts_fit = text
+            .split('/')
+            .all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"));
         let fits = text.starts_with("refs/")
             && text.split('/').count() >= 3
             && parts_fit
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn ref_names_follow_check_ref_format() {
-        for text in ["refs/tags/v1.2.3", "refs/autotag/api/v/head", "refs/heads/a@b"] {
+        for text in ["refs/tags/v1.2.3", "refs/autotag/api/v/head", "refs/heads/a@b", "refs/tags/v1.LOCK"] {
             assert!(text.parse::<RefName>().is_ok(), "{text:?}");
         }
         for text in [

@@ -14,8 +14,13 @@ use crate::secret::{Credentials, Secret};
 
 /// The GitHub server's name.
 pub fn server_host(environment: &Environment) -> &str {
-    let server = environment.get("GITHUB_SERVER_URL").unwrap_or("https://github.com");
-    server.split_once("://").map_or(server, |(_, host)| host).trim_end_matches('/')
+    host_of(environment.get("GITHUB_SERVER_URL").unwrap_or("https://github.com"))
+}
+
+/// The host of an address, with its port where it names one.
+fn host_of(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or_default()
 }
 
 /// Outside of Actions: the usual variables, and for a person who is there the login of GitHub's own command
@@ -48,8 +53,7 @@ pub fn find_github_token(environment: &Environment, said: &mut Said, attended: b
 
 /// Whether this address of the API is on the server, or on its `api.` neighbour (github.com, GHE.com).
 fn belongs_to(api: &str, server: &str) -> bool {
-    let address = api.split_once("://").map_or(api, |(_, rest)| rest);
-    let host = address.split('/').next().unwrap_or_default();
+    let host = host_of(api);
     host == server || host.strip_prefix("api.") == Some(server)
 }
 

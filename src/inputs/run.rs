@@ -211,10 +211,15 @@ fn no_release_of(event: &str, payload: &serde_json::Value, commit: &str) -> Opti
 }
 
 /// Where the API of a server is, if nobody says: GitHub Enterprise Server has it below its own address.
+/// Where a server's REST API is: github.com and GitHub Enterprise Cloud with data residency (`NAME.ghe.com`)
+/// have it on a host beside them, GitHub Enterprise Server below a path ("Getting started with the REST API",
+/// in GitHub's documentation of each).
 fn api_of(server_url: &str) -> String {
-    match server_url {
-        "https://github.com" => "https://api.github.com".to_owned(),
-        server => format!("{server}/api/v3"),
+    match server_url.split_once("://") {
+        Some((scheme, host)) if host == "github.com" || host.ends_with(".ghe.com") => {
+            format!("{scheme}://api.{host}")
+        }
+        _ => format!("{server_url}/api/v3"),
     }
 }
 
@@ -279,7 +284,19 @@ mod tests {
         let run = run.unwrap();
         assert_eq!(run.api_url, "https://git.example/api/v3");
         assert_eq!(run.graphql_url, "https://git.example/api/graphql");
-        assert_eq!(read(&[]).0.unwrap().graphql_url, "https://api.github.com/graphql");
+        for (server, api, graphql) in [
+            ("https://github.com", "https://api.github.com", "https://api.github.com/graphql"),
+            ("https://octo.ghe.com", "https://api.octo.ghe.com", "https://api.octo.ghe.com/graphql"),
+            ("https://git.example", "https://git.example/api/v3", "https://git.example/api/graphql"),
+            (
+                "https://ghe.com.example",
+                "https://ghe.com.example/api/v3",
+                "https://ghe.com.example/api/graphql",
+            ),
+        ] {
+            let run = read(&[("GITHUB_SERVER_URL", server)]).0.unwrap();
+            assert_eq!((&*run.api_url, &*run.graphql_url), (api, graphql), "{server}");
+        }
     }
 
     #[test]

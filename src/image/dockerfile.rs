@@ -270,6 +270,11 @@ CMD [\"/app\"]
             ("[internal] load build context", None),
             ("exporting to image", None),
             ("[build 4/5] ADD nothing like it", None),
+            // The text alone is enough where it fits; the keyword alone is not.
+            ("[stage-1 9/9] COPY --from=build /src/web.conf /etc/", Some(13)),
+            ("[stage-1 9/9] RUN <<EOF (echo one...)", Some(14)),
+            ("[stage-1 9/9] RUN another", None),
+            ("[build 9/9] RUN test and more", None),
         ] {
             assert_eq!(file.locate(step).map(|found| found.line), line, "{step}");
         }
@@ -283,6 +288,18 @@ CMD [\"/app\"]
         assert_eq!(file.locate("[2/2] COPY c d").map(|found| found.line), Some(5));
         assert_eq!(file.at_line(4).map(|found| found.line), Some(3));
         assert_eq!(file.at_line(1), None);
+        // Another directive, or another character, changes nothing.
+        for directive in ["# check=`", "# escape=\\"] {
+            let file = Dockerfile::parse(&format!("{directive}\nRUN a `\nRUN b\n"));
+            assert_eq!(file.locate("[2/2] RUN b").map(|found| found.line), Some(3), "{directive}");
+        }
+    }
+
+    #[test]
+    fn a_here_document_is_skipped_and_a_here_string_is_none() {
+        let file = Dockerfile::parse("RUN <<_END\nRUN no\n_END\nRUN cat <<< word\nRUN yes\n");
+        let lines: Vec<usize> = file.instructions.iter().map(|instruction| instruction.line).collect();
+        assert_eq!(lines, [1, 4, 5]);
     }
 
     #[test]
@@ -309,6 +326,9 @@ CMD [\"/app\"]
             ("a$X", "b", false),
             ("$X-y", "x-z", false),
             ("plain", "plain more", false),
+            // What one variable was followed by is not there for the next once more.
+            ("$X/b$Y/b", "xxx/b", false),
+            ("$X/b$Y/b", "xxx/by/b", true),
         ] {
             assert_eq!(fits_with_variables(template, filled), fits, "{template} {filled}");
         }

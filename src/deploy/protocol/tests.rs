@@ -127,6 +127,60 @@ fn reading_is_strict_and_discreet() {
     }
 }
 
+/// Each limit by its number: a caller and a receiver of different versions must agree on them.
+#[test]
+fn what_is_as_long_as_the_limit_goes_through_and_one_more_does_not() {
+    let deploy = |change: &dyn Fn(&mut Deploy)| {
+        let Body::Deploy(mut deploy) = request().body else { unreachable!("it is a deployment") };
+        change(&mut deploy);
+        Request { body: Body::Deploy(deploy), ..request() }
+    };
+    let login = |username: usize, password: usize| {
+        let password = Secret::new(&"p".repeat(password)).unwrap();
+        Some(Credentials { username: "u".repeat(username), password })
+    };
+    let with_variables = |count: usize, bytes: usize| {
+        let variable = |at: usize| (format!("K{at}").parse().unwrap(), Secret::verbatim("x".repeat(bytes)));
+        deploy(&|deploy| deploy.environment = (0..count).map(variable).collect())
+    };
+    // Six times 43,000 and what is left over in a seventh variable.
+    let of_length = |length: usize| {
+        let rest = length - line_of(&with_variables(6, 43_000)).len() - r#","LAST":"""#.len();
+        let Body::Deploy(mut deploy) = with_variables(6, 43_000).body else { unreachable!() };
+        deploy.environment.insert("LAST".parse().unwrap(), Secret::verbatim("x".repeat(rest)));
+        Request { body: Body::Deploy(deploy), ..request() }
+    };
+    let version = |length: usize| format!("1.2.3-{}", "x".repeat(length - "1.2.3-".len())).parse().unwrap();
+    let cases: [(usize, &dyn Fn(usize) -> Request); 9] = [
+        (262_144, &of_length),
+        (100, &|count| with_variables(count, 1)),
+        (49_152, &|bytes| with_variables(1, bytes)),
+        (8_192, &|bytes| deploy(&|deploy| deploy.credential = login(bytes, 1))),
+        (8_192, &|bytes| deploy(&|deploy| deploy.credential = login(1, bytes))),
+        (2_048, &|bytes| deploy(&|deploy| deploy.run = "r".repeat(bytes))),
+        (128, &|bytes| deploy(&|deploy| deploy.version = version(bytes))),
+        (5_000, &|lines| Request { body: Body::Logs { lines: lines.try_into().unwrap() }, ..request() }),
+        (500, &|entries| Request {
+            body: Body::History { entries: entries.try_into().unwrap() },
+            ..request()
+        }),
+    ];
+    for (at, (limit, request)) in cases.into_iter().enumerate() {
+        let longest = request(limit);
+        assert_eq!(Request::parse(line_of(&longest).as_bytes()), Ok(longest), "case {at}");
+        for more in [1, 77] {
+            let refused = request(limit + more).to_line().expect_err(&format!("case {at}, {more} more"));
+            assert_eq!(refused.because, Because::Malformed);
+        }
+    }
+    // The receiver does not trust that a caller looked: the same two by hand.
+    let line = line_of(&of_length(262_144));
+    for more in [1, 77] {
+        let refused = Request::parse(format!("{line}{}", " ".repeat(more)).as_bytes()).expect_err("too long");
+        assert!(refused.message.ends_with(&(262_144 + more).to_string()), "{refused}");
+    }
+}
+
 #[test]
 fn another_protocol_says_which_side_to_update() {
     for (protocol, expected) in
@@ -238,7 +292,30 @@ fn the_longest_log_line_fits_into_an_answer() {
         panic!("a log line")
     };
     assert_eq!(line.len(), LOG_BYTES + '\u{2026}'.len_utf8());
-    assert!(Answer::Note { text: "x".repeat(ANSWER_BYTES) }.to_line().is_err());
+}
+
+/// The numbers are part of the protocol: a caller and a receiver of different versions must agree on them.
+#[test]
+fn an_answer_has_at_most_65536_bytes_before_its_line_break() {
+    let note = |bytes: usize| Answer::Note { text: "x".repeat(bytes - r#"{"note":{"text":""}}"#.len()) };
+    let longest = note(65_536).to_line().expect("not too long");
+    assert_eq!(longest.len(), 65_536 + "\n".len());
+    assert_eq!(Answer::parse(longest.trim_end().as_bytes()), Ok(note(65_536)));
+
+    let why = note(65_537).to_line().expect_err("too long").to_string();
+    assert!(why.ends_with("a line of 65537 bytes"), "{why}");
+    // Twice: one byte more, and many more.
+    for padding in [1, 1000] {
+        let line = format!("{}{}", longest.trim_end(), " ".repeat(padding));
+        let why = Answer::parse(line.as_bytes()).expect_err("too long").to_string();
+        assert!(why.ends_with(&format!("a line of {} bytes", 65_536 + padding)), "{why}");
+    }
+}
+
+#[test]
+fn what_a_deployment_took_is_told_in_milliseconds() {
+    let outcome = Outcome { end: End::Deployed {}, running: None, deployment: None, milliseconds: 1_234 };
+    assert_eq!(outcome.took(), std::time::Duration::from_millis(1_234));
 }
 
 #[test]
@@ -254,6 +331,13 @@ fn lines_are_bounded_before_they_end() {
     let mut bytes: &[u8] = b"zzz";
     assert_eq!(lines.next(&mut bytes), Err(TooLong { limit: 4 }));
     assert_eq!(lines.unfinished(), b"xy", "nothing of what was too long is kept");
+
+    // A single part that is too long by itself.
+    let mut lines = Lines::new(4);
+    for mut bytes in [&b"abcde"[..], &b"abcde\n"[..]] {
+        assert_eq!(lines.next(&mut bytes), Err(TooLong { limit: 4 }));
+        assert_eq!(lines.unfinished(), b"");
+    }
 }
 
 proptest! {

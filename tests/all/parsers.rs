@@ -9,6 +9,7 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use crate::support::parsers::{Entry, all};
@@ -80,6 +81,40 @@ fn try_out(entry: &'static Entry, seed: u64) -> Result<(), TestError<Vec<u8>>> {
         (entry.check)(&text);
         Ok(())
     })
+}
+
+/// A short text that says how much is to come must not be believed. The texts go to a program of their own,
+/// which has no more memory than that.
+#[test]
+fn no_short_text_needs_much_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for seed in rounds("fuzzing, memory", 1) {
+        let mut runner = TestRunner::new_with_rng(
+            Config::default(),
+            TestRng::from_seed(RngAlgorithm::ChaCha, &[seed.to_le_bytes(); 4].concat()),
+        );
+        for entry in all() {
+            let strategy = texts(entry);
+            let paths: Vec<PathBuf> = (0..CASES)
+                .map(|case| {
+                    let path = folder.path().join(case.to_string());
+                    let text = strategy.new_tree(&mut runner).expect("a text").current();
+                    std::fs::write(&path, text).expect("a file");
+                    path
+                })
+                .collect();
+            let output = Command::new(program()).arg(entry.name).args(&paths).output().expect("it runs");
+            let last = String::from_utf8_lossy(&output.stdout).lines().last().map(ToOwned::to_owned);
+            let text =
+                last.as_deref().and_then(|line| line.split_once(": ")).map(|(_, path)| std::fs::read(path));
+            assert!(
+                output.status.success(),
+                "{}, seed {seed}: {text:?}: {}",
+                entry.name,
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+    }
 }
 
 /// A change of a text, at a place.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! parsers                    their names
-//! parsers NAME FILE...       checks what stands in these files: a find of the fuzzer, say
+//! parsers NAME FILE...       checks what stands in these files: a find of the fuzzer, say. Each may need
+//!                            64 MiB and no more
 //! parsers measure            the large texts of all: NAME, number, bytes, peak of memory, milliseconds
 //! parsers measure NAME       those of one
 //! ```
@@ -20,6 +21,10 @@ use parsers::{Entry, all, find};
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, 1 << 30);
 
+/// What the check of one file may hold at a time, in bytes: a text of a few kilobytes that needs more was
+/// believed about a length.
+const FOR_A_FILE: usize = 64 << 20;
+
 /// Of the smaller texts; the larger ones have ten times as many bytes.
 const SIZE: usize = 8_000;
 
@@ -33,6 +38,7 @@ fn main() {
             for path in first.into_iter().chain(arguments) {
                 let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
                 println!("{name}: {path}");
+                ALLOCATOR.set_limit(ALLOCATOR.allocated() + FOR_A_FILE).expect("it is not yet above it");
                 (known(&name).check)(&bytes);
             }
         }
@@ -49,9 +55,8 @@ fn measure(entry: &'static Entry) {
     (entry.check)(b"");
     for size in [SIZE, 10 * SIZE] {
         for (number, text) in (entry.large)(size).iter().enumerate() {
-            // The peak cannot be set back, so each text gets a thread of its own in a process of its own:
-            // the difference to what is held before is taken where the peak rises, else nothing is known but
-            // that it was no higher than an earlier one's.
+            // The peak cannot be set back: where this text raises it, what it needed is known; where it does
+            // not, no more is known than that an earlier text needed as much.
             let (held, peak, started) = (ALLOCATOR.allocated(), ALLOCATOR.max_allocated(), milliseconds());
             (entry.check)(text);
             let highest = ALLOCATOR.max_allocated();

@@ -81,6 +81,37 @@ fn pure_modules_do_no_io() {
     }
 }
 
+/// Pure modules whose mutants say little: they hold words and names, and tests of whole programs hold those.
+const NOT_MUTATED: [&str; 3] = ["help.rs", "deploy/advice.rs", "receiver/layout.rs"];
+
+#[test]
+fn what_only_decides_is_tried_by_mutants() {
+    let script = std::fs::read_to_string(root().join("scripts/mutants")).expect("the script");
+    let groups: Vec<&str> = script.lines().filter(|line| line.starts_with("    \"")).collect();
+    let patterns: Vec<&str> = groups
+        .iter()
+        .flat_map(|line| line.trim_matches([' ', '"']).rsplit('|').next().unwrap_or_default().split(' '))
+        .map(|file| file.trim_start_matches("src/"))
+        .collect();
+    let fits = |file: &str| {
+        patterns.iter().any(|pattern| match pattern.strip_suffix("*.rs") {
+            Some(folder) => file.strip_prefix(folder).is_some_and(|rest| !rest.contains('/')),
+            None => *pattern == file,
+        })
+    };
+    let is_test = |file: &str| file.ends_with("tests.rs") || file.ends_with("/model.rs");
+    let mut wrong: Vec<String> = Vec::new();
+    for file in PURE.iter().flat_map(|part| sources(part)).map(|source| source.name) {
+        // A module that only names its parts has nothing to change, except where it is the part.
+        let names_parts = ["version/mod.rs"].contains(&file.as_str());
+        let left_out = NOT_MUTATED.contains(&file.as_str()) || names_parts;
+        if !is_test(&file) && fits(&file) == left_out {
+            wrong.push(file);
+        }
+    }
+    assert!(wrong.is_empty(), "either in a group of scripts/mutants or named here: {wrong:?}");
+}
+
 #[test]
 fn library_types_stop_at_the_world() {
     for source in sources("").iter().filter(|source| !source.name.starts_with("world/")) {

@@ -160,7 +160,7 @@ async fn execute(
         token: order.github_token.as_ref(),
     };
     let world = World {
-        forge: GitHub::connect(access, Patience::default())?,
+        forge: GitHub::connect(access, GitHub::patience())?,
         registry: OciRegistry::new(order.wish.image.clone(), order.registry.as_ref(), Patience::default())?,
         builder: LazyDocker::default(),
         shell: Libssh2,

@@ -58,6 +58,11 @@ impl Workflow {
         self.inputs.get(name).map_or("", String::as_str)
     }
 
+    /// The root of GitHub's API.
+    pub fn github_url(&self) -> &str {
+        &self.environment["GITHUB_API_URL"]
+    }
+
     /// The folder that is built.
     pub fn workspace(&self) -> PathBuf {
         self.folder.path().join("workspace")

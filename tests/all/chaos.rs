@@ -13,3 +13,4 @@ mod effects;
 mod faults;
 mod pushes;
 mod signals;
+mod silence;

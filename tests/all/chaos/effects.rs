@@ -2,9 +2,7 @@
 //!
 //! All of them at length; a third of them, in a fixed pattern, where time is short.
 
-use std::sync::Mutex;
-
-use super::behind::Behind;
+use super::behind::{Behind, side_by_side};
 use crate::support::chaos::{Harm, Wait};
 use crate::support::torture::at_length;
 
@@ -61,17 +59,7 @@ fn each_fault_at_each_effect_is_sat_out_or_said_and_then_converges() {
             }
         }
     }
-    let next = Mutex::new(cases.into_iter());
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let Some((harm, effect)) = next.lock().expect("not poisoned").next() else { return };
-                    one(harm, effect);
-                }
-            });
-        }
-    });
+    side_by_side(cases, |(harm, effect)| one(harm, effect));
 }
 
 fn one(harm: Harm, effect: &str) {

@@ -271,7 +271,7 @@ impl Finished {
 
 /// A secret itself, and what stays of it in base64 wherever it stands in the encoded text (`user:password`,
 /// JSON): an encoding depends on the place modulo 3, and differs only at its ends.
-fn forms_of(secret: &str) -> Vec<String> {
+pub fn forms_of(secret: &str) -> Vec<String> {
     use base64::Engine as _;
     let mut forms = vec![secret.to_owned()];
     for shift in 0..3 {

@@ -53,3 +53,16 @@ impl GitHub {
         client::connect(access, patience)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_try_ends_and_leaves_time_for_another() {
+        for Patience { each, deadline, .. } in [Patience::default(), GitHub::patience()] {
+            assert!(each.connect < each.silence && each.silence < each.whole, "{each:?}");
+            assert!(each.silence < deadline && each.whole <= deadline, "{each:?} within {deadline:?}");
+        }
+    }
+}

@@ -125,7 +125,9 @@ fn however_and_wherever_a_line_to_sshd_breaks_the_result_is_known() {
             scope.spawn(move || {
                 let mut line = Line::open();
                 for part in PARTS {
-                    kinds.map(|kind| line.breaks(kind, part));
+                    for kind in kinds {
+                        line.breaks(kind, part);
+                    }
                 }
             });
         }

@@ -4,14 +4,16 @@
 //! more in it. Only one deadline at a time is short, so that neither can stand in for the other, and the
 //! servers' side gives up (or comes to its answer's end) long after it.
 
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autotag_deploy::secret::Secret;
 use autotag_deploy::version::git::{ObjectId, RefName};
 use autotag_deploy::world::github::{Access, GitHub};
+use autotag_deploy::world::registry::OciRegistry;
 use autotag_deploy::world::retry::{Deadlines, Patience};
-use autotag_deploy::world::{Effect, Forge as _, RefUpdate, TroubleKind};
+use autotag_deploy::world::{Effect, Forge as _, NewRelease, RefUpdate, Registry as _, TroubleKind};
 
 use super::behind::{Behind, side_by_side};
 use crate::deploy::play::{self, Servers};
@@ -139,4 +141,59 @@ async fn a_server_that_is_silent_for_good_is_told_as_such() {
     assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Unreachable, Effect::Unknown), "{trouble}");
     assert!(trouble.why.starts_with("no answer in time: "), "{trouble}");
     assert_eq!(behind.project.github.count("POST /graphql"), 1);
+}
+
+/// A port at which connections are neither taken nor refused: its queue is full, so the kernel drops what comes.
+struct Full {
+    address: SocketAddr,
+    _held: (socket2::Socket, Vec<TcpStream>),
+}
+
+impl Full {
+    fn start() -> Self {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a free port");
+        socket.listen(0).expect("a listener");
+        let address = socket.local_addr().expect("an address").as_socket().expect("an address");
+        let mut waiting = Vec::new();
+        while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
+            waiting.push(stream);
+        }
+        Self { address, _held: (socket, waiting) }
+    }
+}
+
+/// Then nothing was sent, so that even what is done once only is tried again.
+#[tokio::test]
+async fn a_connection_that_does_not_come_to_stand_is_given_up_and_tried_again() {
+    let full = Full::start();
+    let usual = patience(Harm::Silent);
+    let each = Deadlines { connect: Duration::from_secs(1), ..usual.each };
+    let patience = Patience { attempts: 2, each, ..usual };
+    let (url, token) = (format!("http://{}", full.address), Secret::new(Double::TOKEN));
+    let access = Access {
+        api_url: &url,
+        graphql_url: &format!("{url}/graphql"),
+        repository: "org/app",
+        token: token.as_ref(),
+    };
+    let forge = GitHub::connect(access, patience.clone()).expect("a client");
+    let image = format!("{}/org/app", full.address).parse().expect("a name");
+    let registry = OciRegistry::new(image, None, patience).expect("a client");
+    let release = NewRelease {
+        tag: "v0.0.1".to_owned(),
+        name: String::new(),
+        body: String::new(),
+        draft: false,
+        make_latest: true,
+    };
+    for trouble in [
+        forge.create_release(&release).await.expect_err("no connection"),
+        registry.list_tags().await.expect_err("no connection"),
+    ] {
+        assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Unreachable, Effect::None), "{trouble}");
+        assert!(trouble.why.starts_with("no connection in time: "), "{trouble}");
+        assert!(trouble.why.contains("(tries: 2, in "), "{trouble}");
+    }
 }

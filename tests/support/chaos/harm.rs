@@ -23,7 +23,8 @@ pub enum Harm {
     Slow,
     /// The request takes effect, and no byte of an answer comes for half a minute; then the connection ends.
     Silent,
-    /// The answer's head comes at once, and its body a byte at a time: a quarter of a second for each.
+    /// The answer's head comes at once, and its body's first 80 bytes one at a time: a quarter of a second for
+    /// each.
     Drip,
     /// 429 or 503 in place of an answer.
     Busy(u16, Wait),

@@ -233,10 +233,12 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             }
             Harm::Drip => {
                 stream.write_all(&answer.head()).await?;
-                for byte in &answer.body {
+                let (slow, rest) = answer.body.split_at(answer.body.len().min(80));
+                for byte in slow {
                     be_late(Duration::from_millis(250)).await;
                     stream.write_all(&[*byte]).await?;
                 }
+                stream.write_all(rest).await?;
             }
             _ => stream.write_all(&bytes).await?,
         }

@@ -101,7 +101,7 @@ fn inputs(
     let mut notices = Vec::new();
     let in_clone = !environment.in_actions() && environment.get("GITHUB_REPOSITORY").is_none();
     if in_clone {
-        overrides = checkout::fill_in(overrides, laptop::server_host(environment), &mut faults);
+        overrides = checkout::fill_in(environment, overrides, &mut faults);
         notices.extend(checkout::what_is_meant(&overrides));
     }
     // The clone's faults say more than that a variable is missing.
@@ -115,7 +115,7 @@ fn inputs(
     let by_a_person = in_clone && !environment.in_ci();
     if by_a_person && said.names("command") && said.text("command") == "release" {
         let builds = said.text("dry-run") != "true" && !said.names("image-digest");
-        checkout::check_for_release(&overrides, builds, &mut faults);
+        checkout::check_for_release(environment, &overrides, builds, &mut faults);
     }
     if said.secret("github-token").is_none() {
         let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
@@ -160,7 +160,7 @@ async fn execute(
         token: order.github_token.as_ref(),
     };
     let world = World {
-        forge: GitHub::connect(access, Patience::default())?,
+        forge: GitHub::connect(access, GitHub::patience())?,
         registry: OciRegistry::new(order.wish.image.clone(), order.registry.as_ref(), Patience::default())?,
         builder: LazyDocker::default(),
         shell: Libssh2,

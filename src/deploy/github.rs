@@ -75,7 +75,8 @@ fn warned<T>(outcome: Outcome<T>) -> Option<T> {
         Ok(value) => Some(value),
         Err(trouble) => {
             let remedy = trouble.remedy.as_deref().map_or(String::new(), |remedy| format!(": {remedy}"));
-            tracing::warn!("GitHub shows no deployment: {trouble}{remedy}");
+            // It may be there all the same, without what became of it, where the answer was lost.
+            tracing::warn!("GitHub's record of the deployment is missing or not complete: {trouble}{remedy}");
             None
         }
     }

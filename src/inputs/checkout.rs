@@ -3,17 +3,19 @@
 //! Only asked where no CI says it. Tags are never read from here: a clone may be shallow or old.
 
 use std::path::Path;
-use std::process::Command;
 
 use super::fault::{Fault, Faults};
+use super::laptop;
 use super::run::Overrides;
+use super::said::Environment;
 use crate::version::git::ObjectId;
 
 /// Fills in what the flags left open; what cannot be told becomes a fault that says why.
 ///
 /// A remote on another host than the GitHub server is somebody else's `owner/name`, and is left out. A
 /// branch that is missing is no fault here: only a release needs one.
-pub fn fill_in(mut overrides: Overrides, server_host: &str, faults: &mut Faults) -> Overrides {
+pub fn fill_in(environment: &Environment, mut overrides: Overrides, faults: &mut Faults) -> Overrides {
+    let git = |arguments: &[&str]| git(environment, arguments);
     if (overrides.repository.is_none() || overrides.commit.is_none())
         && let Err(why) = git(&["rev-parse", "--git-dir"])
     {
@@ -26,7 +28,7 @@ pub fn fill_in(mut overrides: Overrides, server_host: &str, faults: &mut Faults)
         return overrides;
     }
     if overrides.repository.is_none() {
-        match repository(server_host) {
+        match repository(environment) {
             Ok(repository) => overrides.repository = Some(repository),
             Err(why) => faults.add(missing("--repository", "the repository as OWNER/NAME", &why, "org/app")),
         }
@@ -48,7 +50,13 @@ pub fn fill_in(mut overrides: Overrides, server_host: &str, faults: &mut Faults)
 
 /// What keeps a clone from being released from: no branch; another commit, or changes that are in no commit, which
 /// would be in the image all the same. (What Git ignores is not looked at: that is for `.dockerignore`.)
-pub fn check_for_release(overrides: &Overrides, builds: bool, faults: &mut Faults) {
+pub fn check_for_release(
+    environment: &Environment,
+    overrides: &Overrides,
+    builds: bool,
+    faults: &mut Faults,
+) {
+    let git = |arguments: &[&str]| git(environment, arguments);
     if overrides.branch.is_none() {
         faults.add(missing("--branch", "the branch that is released", "no branch is checked out", "main"));
     }
@@ -90,8 +98,8 @@ fn missing(flag: &str, expected: &str, why: &str, example: &str) -> Fault {
 }
 
 /// What git prints, or why it does not.
-fn git(arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new("git").args(arguments).output();
+fn git(environment: &Environment, arguments: &[&str]) -> Result<String, String> {
+    let output = environment.command("git").args(arguments).output();
     let output = output.map_err(|error| format!("git cannot be started ({error})"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
@@ -102,7 +110,9 @@ fn git(arguments: &[&str]) -> Result<String, String> {
 }
 
 /// The remote `origin`, or the only repository of this server that the other remotes name.
-fn repository(server_host: &str) -> Result<String, String> {
+fn repository(environment: &Environment) -> Result<String, String> {
+    let git = |arguments: &[&str]| git(environment, arguments);
+    let server_host = laptop::server_host(environment);
     let remotes = git(&["remote"])?;
     let mut found: Vec<(String, String)> = Vec::new();
     for name in remotes.lines() {

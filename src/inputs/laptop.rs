@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde::Deserialize;
 
@@ -42,7 +42,7 @@ pub fn find_github_token(environment: &Environment, said: &mut Said, attended: b
             "`gh` is not asked for a login: GITHUB_API_URL is not of {host}, and only that host gets it"
         ));
     }
-    match github_token(host) {
+    match github_token(environment, host) {
         Some(token) => {
             said.set("github-token", token.reveal().to_owned());
             Some(format!("{host} is asked with the login of `gh`"))
@@ -74,8 +74,8 @@ pub fn find_registry_login(environment: &Environment, order: &mut Order) -> Opti
 }
 
 /// `None` where there is no `gh`, or no login.
-fn github_token(server_host: &str) -> Option<Secret> {
-    let mut gh = Command::new("gh");
+fn github_token(environment: &Environment, server_host: &str) -> Option<Secret> {
+    let mut gh = environment.command("gh");
     let output = gh.args(["auth", "token", "--hostname", server_host]).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| Secret::new(String::from_utf8(output.stdout).ok()?.trim())).flatten()
 }
@@ -96,7 +96,7 @@ fn docker_login(environment: &Environment, image: &ImageName) -> Result<Option<C
     match login::find(&text, image).map_err(|why| format!("{}: {why}", path.display()))? {
         Login::None => Ok(None),
         Login::Kept(credentials) => Ok(Some(credentials)),
-        Login::Helper { helper, server } => ask_helper(&helper, &server),
+        Login::Helper { helper, server } => ask_helper(environment, &helper, &server),
     }
 }
 
@@ -108,10 +108,10 @@ struct Answer {
 }
 
 /// The protocol of docker-credential-helpers: the server's name on standard input, JSON on standard output.
-fn ask_helper(helper: &str, server: &str) -> Result<Option<Credentials>, String> {
+fn ask_helper(environment: &Environment, helper: &str, server: &str) -> Result<Option<Credentials>, String> {
     let program = format!("docker-credential-{helper}");
     let failed = |why: &str| format!("{program} gives no login for {server}: {why}");
-    let mut command = Command::new(&program);
+    let mut command = environment.command(&program);
     command.arg("get").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().map_err(|error| failed(&error.to_string()))?;
     if let Some(mut input) = child.stdin.take() {

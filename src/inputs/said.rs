@@ -1,8 +1,9 @@
 //! What was said: the environment and the flags, as raw texts.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 
-use super::spec::{self, INPUTS};
+use super::spec::{self, INPUTS, InputSpec};
 use crate::secret::Secret;
 
 /// The process environment, taken once. Everything else gets it as a value, so that tests need no process.
@@ -31,6 +32,17 @@ impl Environment {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
+    /// Another program, to be started without what is not for it: the inputs, the tokens that GitHub is asked
+    /// with, and those of the runner's own services.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let inputs = INPUTS.iter().flat_map(variables_of);
+        for name in inputs.chain(self.0.keys().filter(|name| is_withheld(name)).cloned()) {
+            command.env_remove(name);
+        }
+        command
+    }
+
     /// Whether any CI started this program.
     pub fn in_ci(&self) -> bool {
         self.in_actions() || self.get("CI").is_some()
@@ -53,9 +65,7 @@ impl Said {
     pub fn from_environment(environment: &Environment) -> Self {
         let mut said = BTreeMap::new();
         for spec in INPUTS {
-            let upper = spec.name.to_uppercase();
-            let forms = [format!("INPUT_{upper}"), format!("INPUT_{}", upper.replace('-', "_"))];
-            if let Some(value) = forms.iter().find_map(|form| environment.get(form)) {
+            if let Some(value) = variables_of(spec).iter().find_map(|name| environment.get(name)) {
                 said.insert(spec.name, value.to_owned());
             }
         }
@@ -129,6 +139,17 @@ impl Said {
         forms.dedup();
         forms
     }
+}
+
+/// Where an input stands: the runner's form, and that of shells.
+fn variables_of(spec: &InputSpec) -> [String; 2] {
+    let upper = spec.name.to_uppercase();
+    [format!("INPUT_{upper}"), format!("INPUT_{}", upper.replace('-', "_"))]
+}
+
+/// Whether no other program gets this variable. What is `gh`'s own (`GH_HOST`, `GH_CONFIG_DIR`) it needs.
+fn is_withheld(name: &str) -> bool {
+    matches!(name, "GITHUB_TOKEN" | "GH_TOKEN") || name.starts_with("INPUT_") || name.starts_with("ACTIONS_")
 }
 
 /// `on`, `1` and `true` say nothing, and a log without them says nothing either.

@@ -51,7 +51,10 @@ pub async fn release(forge: &impl Forge, facts: ReleaseFacts<'_>) -> Result<Rele
                 }
                 // Another run made it, or ours was made and the answer lost: look again. What is refused
                 // for another reason is still absent then.
-                Err(trouble) if trouble.effect == Effect::Unknown => continue,
+                Err(trouble) if trouble.effect == Effect::Unknown => {
+                    tracing::warn!("{trouble}; looking whether the release is there");
+                    continue;
+                }
                 Err(trouble) if trouble.kind == TroubleKind::Rejected => {
                     if find(forge, &tag).await?.is_none() {
                         return Err(trouble.into());

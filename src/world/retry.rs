@@ -15,7 +15,7 @@
 //! call is given up at once: to come back early only prolongs a rate limit.
 //!
 //! The deadline is looked at between tries and cancels none: a try that is under way may be taking
-//! effect. Each kind of call has its own timeouts.
+//! effect. A single try ends by its own [`Deadlines`].
 
 use std::time::Duration;
 
@@ -33,6 +33,17 @@ pub enum Repeat {
     OnlyIfUntouched,
 }
 
+/// How long one try over HTTP may take. What it asked for may have happened all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Deadlines {
+    /// Until a connection stands, TLS included.
+    pub connect: Duration,
+    /// Before the answer, and between any two pieces of it.
+    pub silence: Duration,
+    /// For the request and its whole answer: one that drips is never silent.
+    pub whole: Duration,
+}
+
 /// How long to go on trying.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Patience {
@@ -44,6 +55,8 @@ pub struct Patience {
     pub max_delay: Duration,
     /// No try begins later than this after the first one's start.
     pub deadline: Duration,
+    /// Each try's own. (Docker's push is none over HTTP, and ends by the Engine's.)
+    pub each: Deadlines,
 }
 
 impl Default for Patience {
@@ -54,6 +67,11 @@ impl Default for Patience {
             first_delay: Duration::from_millis(500),
             max_delay: Duration::from_secs(20),
             deadline: Duration::from_mins(2),
+            each: Deadlines {
+                connect: Duration::from_secs(10),
+                silence: Duration::from_mins(1),
+                whole: Duration::from_mins(2),
+            },
         }
     }
 }
@@ -66,6 +84,7 @@ impl Patience {
             first_delay: Duration::from_millis(5),
             max_delay: Duration::from_millis(20),
             deadline: Duration::from_secs(10),
+            ..Self::default()
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::retry::Repeat;
+use super::retry::{Deadlines, Repeat};
 use super::{Trouble, TroubleKind, clock};
 use crate::help::Topic;
 
@@ -15,6 +15,15 @@ const UNNAMED_WAIT: Duration = Duration::from_mins(1);
 
 /// How many characters of somebody's words go into an error.
 const EXCERPT: usize = 400;
+
+/// What GitHub's client and the registry's have in common: each try ends in time.
+pub fn client(deadlines: Deadlines) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .user_agent(concat!("autotag-deploy/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(deadlines.connect)
+        .read_timeout(deadlines.silence)
+        .timeout(deadlines.whole)
+}
 
 /// The trouble of a request that got no whole answer.
 ///

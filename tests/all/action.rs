@@ -58,6 +58,11 @@ impl Workflow {
         self.inputs.get(name).map_or("", String::as_str)
     }
 
+    /// The root of GitHub's API.
+    pub fn github_url(&self) -> &str {
+        &self.environment["GITHUB_API_URL"]
+    }
+
     /// The folder that is built.
     pub fn workspace(&self) -> PathBuf {
         self.folder.path().join("workspace")
@@ -266,7 +271,7 @@ impl Finished {
 
 /// A secret itself, and what stays of it in base64 wherever it stands in the encoded text (`user:password`,
 /// JSON): an encoding depends on the place modulo 3, and differs only at its ends.
-fn forms_of(secret: &str) -> Vec<String> {
+pub fn forms_of(secret: &str) -> Vec<String> {
     use base64::Engine as _;
     let mut forms = vec![secret.to_owned()];
     for shift in 0..3 {

@@ -1,13 +1,16 @@
 //! The transaction with nothing left out: the real program, a real build, a push with credentials.
 
+mod layers;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use autotag_deploy::image::reference::Digest;
+use autotag_deploy::inputs::spec;
 use autotag_deploy::world::clock::Stopwatch;
 use serde_json::Value;
 
-use crate::action::{Finished, Running, Workflow};
+use crate::action::{Finished, Running, Workflow, forms_of};
 use crate::docker_build::{SHELL, becomes, every_character, runs};
 use crate::release::Project;
 use crate::runner::leftovers::Leftovers;
@@ -74,6 +77,23 @@ impl Built {
         blob(&config.parse().expect("a digest"))["config"]["Labels"].clone()
     }
 
+    /// Nobody who gets the one image that was built learns one of these from it.
+    #[track_caller]
+    fn assert_no_secret_in_the_image(&self, secrets: &[&str]) {
+        let images = self.leftovers.images();
+        assert_eq!(images.len(), 1, "{images:?}");
+        let image = layers::of_image(&images[0]);
+        // What is there is found, or nothing is proven: in a layer, in the configuration, in the history.
+        for there in ["GREETING=hello=world\n", "\"team\":\"a b\"", "COPY app /app"] {
+            assert!(layers::found(&image, there).is_some(), "{there:?} is not found");
+        }
+        for form in
+            secrets.iter().flat_map(|secret| [forms_of(secret), layers::in_json(secret).into()].concat())
+        {
+            assert_eq!(layers::found(&image, &form), None, "a secret is in the image");
+        }
+    }
+
     #[track_caller]
     pub fn assert_untouched(&self) {
         assert_eq!(self.project.registry.tags("org/app"), Vec::<String>::new(), "something was pushed");
@@ -82,6 +102,9 @@ impl Built {
         assert_eq!(self.project.github.tag_objects(), 0);
     }
 }
+
+/// The job's own, which another registry than GitHub's never gets.
+const WORKFLOW_TOKEN: &str = "ghs_of_the_workflow";
 
 /// Waits for its end elsewhere: the servers' side of a test goes on meanwhile.
 async fn ended(running: Running) -> Finished {
@@ -97,13 +120,19 @@ fn releases_and_resumes(auth: &Auth, password: &str) {
             .with("labels", &labels)
             .with("registry-username", "pusher")
             .with("registry-password", password)
+            .with("workflow-token", WORKFLOW_TOKEN)
             .with("build-args", "GREETING=hello=world\nUNUSED=x")
     });
-    built.file(
-        "Dockerfile",
-        "FROM scratch\nARG VERSION\nARG GREETING\nARG SOURCE_DATE_EPOCH\n\
-         LABEL as-built=\"$VERSION $GREETING\" dated=\"$SOURCE_DATE_EPOCH\"\nCOPY app /app\n",
-    );
+    // A step that keeps whatever it can see, and asks for secrets by every name that they could have.
+    let names = spec::INPUTS.iter().filter(|spec| spec.secret).map(|spec| spec.name.replace('-', "_"));
+    let asks: String = names.map(|name| format!("ARG {name}\nARG {}\n", name.to_uppercase())).collect();
+    built.runs(&format!(
+        "ARG VERSION\nARG GREETING\nARG SOURCE_DATE_EPOCH\n{asks}\
+         LABEL as-built=\"$VERSION $GREETING\" dated=\"$SOURCE_DATE_EPOCH\"\nCOPY app /app\n\
+         RUN busybox env >/seen; busybox cat /proc/self/mountinfo >>/seen; busybox find /run >>/seen || true\n"
+    ));
+    // One of its own: of a step that two builds share at the same time, one of them hears nothing.
+    built.file("app", &format!("{:016x}\n", rand::random::<u64>()));
     let Project { github, registry, workflow } = &built.project;
     let commit = built.project.merge("one");
     let run = workflow.push(&commit).finish().ended("released");
@@ -132,7 +161,7 @@ fn releases_and_resumes(auth: &Auth, password: &str) {
     ] {
         assert_eq!(labels[name], value, "{name} in {labels:#}");
     }
-    assert!(!labels.to_string().contains(password));
+    built.assert_no_secret_in_the_image(&[password, Double::TOKEN, WORKFLOW_TOKEN]);
     let reading = Reading::of(&run.raw);
     reading.assert_only(&["add-mask", "group", "stop-commands", "endgroup"]);
     reading.assert_closed();

@@ -11,5 +11,7 @@ mod answers;
 mod deployed;
 mod effects;
 mod faults;
+mod lines;
 mod pushes;
 mod signals;
+mod silence;

@@ -121,6 +121,25 @@ fn library_types_stop_at_the_world() {
     }
 }
 
+/// Whatever the action starts gets no secret with its environment, which `Environment::command` sees to.
+#[test]
+fn the_action_starts_other_programs_in_one_place() {
+    let owner = "inputs/said.rs";
+    let all = sources("");
+    let of_action = |name: &str| !["receiver/", "proxy/", "bin/"].iter().any(|part| name.starts_with(part));
+    let starts = |source: &Source| {
+        let tokens: Vec<&str> = source.tokens.iter().map(|token| token.text.as_str()).collect();
+        tokens.windows(3).any(|it| it[0] == "process" && it[1] == "::" && it[2] == "Command")
+            || (tokens.contains(&"process") && tokens.windows(3).any(|it| it == ["Command", "::", "new"]))
+    };
+    let starting: Vec<&str> = all
+        .iter()
+        .filter(|source| of_action(&source.name) && starts(source))
+        .map(|source| source.name.as_str())
+        .collect();
+    assert_eq!(starting, [owner]);
+}
+
 #[test]
 fn a_module_knows_earlier_ones_only() {
     for (part, forbidden) in LAYERS {

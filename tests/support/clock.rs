@@ -20,7 +20,8 @@ pub fn look_again() {
     std::thread::sleep(Duration::from_millis(5));
 }
 
-/// Lets so many milliseconds pass: a moment that nothing marks, for a kill that may come at any.
+/// Lets so many milliseconds pass: a moment that nothing marks, for a kill that may come at any, or for a line
+/// that is slow on purpose.
 #[expect(clippy::disallowed_methods, reason = "the moment is what is asked for")]
 pub fn any_moment(milliseconds: u64) {
     std::thread::sleep(Duration::from_millis(milliseconds));

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::clock::any_moment;
+
 /// How it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Break {
@@ -19,6 +21,8 @@ pub enum Break {
     Freeze,
     /// The client sees the server's end; what it sends goes on to the server.
     HalfClose,
+    /// It does not break: what the server sends goes on in small pieces, with a pause before each.
+    Slow,
 }
 
 /// The relay. It lives for as long as the test's process.
@@ -82,6 +86,7 @@ pub fn pass(
     let (mut server, mut client) = (server, client);
     let mut left = if kind == Break::Never { u64::MAX } else { after };
     let mut buffer = [0; 4096];
+    let mut slow = Vec::new();
     while left > 0 {
         let count = server.read(&mut buffer).unwrap_or(0);
         let part = count.min(usize::try_from(left).unwrap_or(count));
@@ -90,9 +95,24 @@ pub fn pass(
         }
         left -= part as u64;
         passed.fetch_add(part as u64, Ordering::SeqCst);
+        slow.clear();
+        slow.extend_from_slice(&buffer[part..count]);
     }
     if left == 0 {
         breaks();
+    }
+    while kind == Break::Slow && left == 0 {
+        // Smaller than a packet, whose parts then come one by one.
+        let wrote = slow.chunks(64).try_for_each(|piece| {
+            any_moment(10);
+            client.write_all(piece)
+        });
+        passed.fetch_add(slow.len() as u64, Ordering::SeqCst);
+        let count = server.read(&mut buffer).unwrap_or(0);
+        if wrote.is_err() || count == 0 {
+            break;
+        }
+        slow = buffer[..count].to_vec();
     }
     match kind {
         Break::HalfClose if left == 0 => {

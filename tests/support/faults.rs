@@ -134,12 +134,6 @@ impl Fault {
         Self::on(pattern).after_effect().hang_up()
     }
 
-    /// The answer comes so much later.
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay_ms = u64::try_from(delay.as_millis()).expect("a delay in milliseconds");
-        self
-    }
-
     /// A secondary limit as GitHub has it: 403 or 429, with `retry-after` in seconds.
     pub fn secondary_limit(pattern: &str, status: u16, retry_after: u32) -> Self {
         let body = json!({

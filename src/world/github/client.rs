@@ -6,7 +6,7 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
 
 use super::answers::Refusal;
-use super::{Access, CONNECT, GitHub, READ};
+use super::{Access, GitHub};
 use crate::help::{ALLOW_WRITING, Topic};
 use crate::world::registry::link;
 use crate::world::retry::{Patience, Repeat, with_patience};
@@ -64,10 +64,7 @@ pub(super) fn connect(access: Access<'_>, patience: Patience) -> Outcome<GitHub>
     let internal = |why: String| Trouble::new(TroubleKind::Rejected, doing, why);
     crate::world::install_tls();
     // Built on reqwest, so that HTTPS_PROXY and SSL_CERT_FILE work as everywhere else.
-    let client = reqwest::Client::builder()
-        .user_agent(concat!("autotag-deploy/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT)
-        .read_timeout(READ)
+    let client = wire::client(patience.each)
         .redirect(on_the_same_host())
         .build()
         .map_err(|error| wire::from_reqwest(doing, error, Repeat::Read))?;
@@ -253,12 +250,13 @@ impl GitHub {
         let response = response.map_err(|error| unanswered(call, error))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, LONGEST_ANSWER).collect().await.map_err(|error| {
-            let trouble = Trouble::new(
-                TroubleKind::Unreachable,
-                call.doing,
-                format!("the answer was cut short: {}", wire::chain(error.as_ref())),
-            );
-            if call.repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
+            // Cut short or too slow, which reqwest knows; or longer than is read.
+            match error.downcast::<octocrab::Error>() {
+                Ok(error) => unanswered(call, *error),
+                Err(other) => {
+                    lost(call, &format!("the answer was cut short: {}", wire::chain(other.as_ref())))
+                }
+            }
         })?;
         Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes().to_vec() })
     }

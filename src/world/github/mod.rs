@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use answers::Refusal;
 
 use super::Outcome;
-use super::retry::Patience;
+use super::retry::{Deadlines, Patience};
 use crate::secret::Secret;
 
 /// One repository on a GitHub server.
@@ -39,14 +39,30 @@ pub struct Access<'a> {
     pub token: Option<&'a Secret>,
 }
 
-/// Time for a connection.
-const CONNECT: Duration = Duration::from_secs(10);
-/// Time without a byte of the answer. GitHub itself ends a request after 10 s ("Rate limits and timeouts").
-const READ: Duration = Duration::from_secs(30);
-
 impl GitHub {
+    /// The usual one. GitHub itself ends a request after 10 s ("Rate limits and timeouts").
+    pub fn patience() -> Patience {
+        let usual = Patience::default();
+        let each =
+            Deadlines { silence: Duration::from_secs(30), whole: Duration::from_mins(1), ..usual.each };
+        Patience { each, ..usual }
+    }
+
     /// A client; nothing is sent yet.
     pub fn connect(access: Access<'_>, patience: Patience) -> Outcome<Self> {
         client::connect(access, patience)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_try_ends_and_leaves_time_for_another() {
+        for Patience { each, deadline, .. } in [Patience::default(), GitHub::patience()] {
+            assert!(each.connect < each.silence && each.silence < each.whole, "{each:?}");
+            assert!(each.silence < deadline && each.whole <= deadline, "{each:?} within {deadline:?}");
+        }
     }
 }

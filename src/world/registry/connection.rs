@@ -1,7 +1,5 @@
 //! One request to the registry: login, redirects, bounds, repeats.
 
-use std::time::Duration;
-
 use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::{Client, Response, Url};
 
@@ -13,13 +11,6 @@ use crate::image::reference::ImageName;
 use crate::secret::Credentials;
 use crate::world::retry::{self, Patience, Repeat};
 use crate::world::{Effect, Outcome, Trouble, TroubleKind, wire};
-
-/// Until a connection stands, TLS included.
-const CONNECT: Duration = Duration::from_secs(10);
-/// Between any two pieces of an answer.
-const SILENCE: Duration = Duration::from_mins(1);
-/// For one request and its whole answer.
-const WHOLE: Duration = Duration::from_mins(2);
 
 /// A chain of more redirects than this leads nowhere. Registries use one, to the blob's storage.
 const REDIRECTS: usize = 5;
@@ -81,11 +72,7 @@ impl Connection {
         let home = Url::parse(&format!("{scheme}://{}/v2/", name.api_host()))
             .map_err(|error| Trouble::new(TroubleKind::Rejected, &doing, error.to_string()))?;
         crate::world::install_tls();
-        let mut builder = Client::builder()
-            .user_agent(concat!("autotag-deploy/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .timeout(WHOLE)
+        let mut builder = wire::client(patience.each)
             // Both are done here: repeats by one table, redirects without the login.
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never());

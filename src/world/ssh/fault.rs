@@ -101,14 +101,18 @@ pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> T
             let why = format!("what answers there is no SSH server; it says: {}", excerpt(heard));
             Trouble::new(TroubleKind::Garbled, doing, why).with_remedy(check_address(host))
         }
+        // libssh2 says the same of both; so it is asked again, which ends the one and costs seconds with the other.
         _ if is_disagreement(error) => Trouble::new(
-            TroubleKind::Rejected,
+            TroubleKind::Unreachable,
             doing,
-            format!("no way of encrypting is known to both sides, or the exchange failed: {}", error.message()),
+            format!(
+                "the connection broke during the key exchange, or no way of encrypting is known to both sides: {}",
+                error.message()
+            ),
         )
         .with_remedy(
-            "let the server's sshd offer a key exchange, a cipher and a host key type of today (OpenSSH 7.4 and \
-             later do by default)",
+            "if it happens again, look at the server's log of sshd; where that finds no method in common, let sshd \
+             offer a key exchange, a cipher and a host key type of today (OpenSSH 7.4 and later do by default)",
         ),
         Some(_) => Trouble::new(
             TroubleKind::Unreachable,
@@ -133,7 +137,7 @@ pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> T
     trouble.about(Topic::NoConnection)
 }
 
-/// Both sides spoke SSH, and found nothing in common.
+/// Both sides spoke SSH, and found nothing in common; or the connection was lost while they looked.
 pub(super) fn is_disagreement(error: &Error) -> bool {
     matches!(error.code(), KEX_FAILURE | KEY_EXCHANGE_FAILURE)
 }

@@ -1,6 +1,7 @@
 //! A project whose servers stand behind chaos proxies, and what must hold of its runs.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use autotag_deploy::image::reference::Digest;
 use autotag_deploy::version::git::ObjectId;
@@ -10,6 +11,22 @@ use crate::release::Project;
 use crate::support::chaos::{Chaos, Side};
 use crate::support::github::Double;
 use crate::support::registry::{Auth, Registry};
+
+/// Four cases at a time: most of their time is pauses before another try.
+pub fn side_by_side<T: Send>(cases: Vec<T>, one: impl Fn(T) + Sync) {
+    let next = Mutex::new(cases.into_iter());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let case = next.lock().expect("not poisoned").next();
+                    let Some(case) = case else { return };
+                    one(case);
+                }
+            });
+        }
+    });
+}
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -59,6 +76,12 @@ impl Behind {
     /// How many merges there are.
     pub fn merges(&self) -> usize {
         self.merges.len()
+    }
+
+    /// A merge's commit and image, counted from the oldest.
+    pub fn merged(&self, place: usize) -> (&ObjectId, &Digest) {
+        let Merge { commit, digest, .. } = &self.merges[place];
+        (commit, digest)
     }
 
     /// A run for a merge, counted from the oldest.

@@ -1,11 +1,15 @@
 //! Every fault at every request that changes something, one at a time: none is left to chance.
 //!
-//! All of them at length; a third of them, in a fixed pattern, where time is short.
+//! All of them at length; a third of them, in a fixed pattern, where time is short. Requests to GitHub about a
+//! deployment come with a real server behind them.
 
-use std::sync::Mutex;
-
-use super::behind::Behind;
-use crate::support::chaos::{Harm, Wait};
+use super::behind::{Behind, side_by_side};
+use crate::action::Workflow;
+use crate::release::Project;
+use crate::server::action::Way;
+use crate::support::chaos::{Chaos, Harm, Side, Wait};
+use crate::support::github::Double;
+use crate::support::registry::{Auth, Registry};
 use crate::support::torture::at_length;
 
 /// The requests of a release that change something, in their order.
@@ -61,17 +65,7 @@ fn each_fault_at_each_effect_is_sat_out_or_said_and_then_converges() {
             }
         }
     }
-    let next = Mutex::new(cases.into_iter());
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let Some((harm, effect)) = next.lock().expect("not poisoned").next() else { return };
-                    one(harm, effect);
-                }
-            });
-        }
-    });
+    side_by_side(cases, |(harm, effect)| one(harm, effect));
 }
 
 fn one(harm: Harm, effect: &str) {
@@ -86,4 +80,69 @@ fn one(harm: Harm, effect: &str) {
         assert_eq!(run.output("outcome"), "released", "{} at {effect}: {run}", harm.name());
     }
     behind.converge();
+}
+
+/// The requests of a deployment that GitHub is told of, in their order.
+const RECORDS: [&str; 2] = ["POST */deployments", "POST */deployments/*/statuses"];
+
+/// Whether the same run comes to tell GitHub all of it. A deployment is recorded by a request that nobody repeats:
+/// twice would be two. What became of it may be told twice.
+fn is_recorded(harm: Harm, request: &str) -> bool {
+    let again = request == RECORDS[1];
+    match harm {
+        Harm::Slow | Harm::WrongType | Harm::Busy(429, _) => true,
+        Harm::Reset | Harm::LostByReset | Harm::Lost | Harm::HalfClosed | Harm::Cut | Harm::Busy(..) => again,
+        _ => false,
+    }
+}
+
+/// To be recorded is a courtesy: whatever breaks there, the deployment is what it is, and nobody is told more of it
+/// than is so.
+#[test]
+fn a_fault_where_github_is_told_of_a_deployment_fails_none_and_is_said() {
+    let (way, chaos) = way_behind();
+    let commit = way.project.merge("feat: begin");
+    let digest = way.pushed_unversioned(&commit, &[]);
+    let run = |command: &str| {
+        let run = way.run(&commit, way.sshd.port()).with("image-digest", digest.as_str());
+        run.with("command", command).with("environment", "production").finish()
+    };
+    run("release").ended("released");
+    for (row, harm) in HARMS.into_iter().enumerate() {
+        for (column, request) in RECORDS.into_iter().enumerate() {
+            if !harm.is_for(request) || !(at_length() || (row + column) % 3 == 0) {
+                continue;
+            }
+            let what = format!("{} at {request}", harm.name());
+            let before = way.project.github.deployments().len();
+            chaos.strike(request, harm);
+            let run = run("deploy").ended("deployed");
+            assert_eq!(chaos.take_struck().len(), 1, "{what}: {run}");
+            assert_eq!(run.output("deployed"), "true", "{what}: {run}");
+            let recorded = way.project.github.deployments();
+            let new = &recorded[before..];
+            assert!(new.len() <= 1, "{what}: one deployment was recorded twice: {new:?}");
+            let warned = run.log.contains("GitHub's record of the deployment");
+            assert_eq!(warned, !is_recorded(harm, request), "{what}: {run}");
+            // The last word arrives wherever there is a record to say it of.
+            if !warned || request == RECORDS[1] {
+                let state = new.first().and_then(|it| it.state());
+                assert_eq!(state, Some("success"), "{what}: {run}");
+            }
+        }
+    }
+    let before = way.project.github.deployments().len();
+    run("deploy").ended("deployed");
+    let recorded = way.project.github.deployments();
+    assert_eq!((recorded.len(), recorded[before].state()), (before + 1, Some("success")), "without faults");
+    assert_eq!(way.server.history().len(), 1, "to be recorded is no reason to deploy again");
+}
+
+/// A server whose GitHub stands behind a chaos proxy.
+fn way_behind() -> (Way, Chaos) {
+    let (github, registry) = (Double::start(), Registry::start(&Auth::None));
+    let chaos = Chaos::before(Side::GitHub, github.url().trim_start_matches("http://"));
+    let image = registry.image("org/app").to_string();
+    let workflow = Workflow::new(&chaos.url()).with("image", &image);
+    (Way::of(Project { github, registry, workflow }), chaos)
 }

@@ -2,9 +2,10 @@
 //! missing.
 
 use autotag_deploy::image::reference::ImageName;
+use autotag_deploy::inputs::spec;
 use serde_json::json;
 
-use super::Laptop;
+use super::{Laptop, Said};
 use crate::support::faults::Fault;
 use crate::support::github::Double;
 use crate::support::registry::{Auth, Registry};
@@ -245,4 +246,76 @@ fn dockers_login_is_used_for_its_own_registry_outside_of_ci() {
     login(&json!({ host: {} }), &json!({ "credsStore": "missing" }));
     let said = laptop.run(&["plan"]).out;
     assert!(said.contains("docker-credential-missing"), "{said}");
+}
+
+/// git, `gh` and a credential helper are played here: they write down what they were given.
+#[test]
+fn other_programs_get_no_secret() {
+    const MARK: &str = "notForOthers";
+    let (mut laptop, registry) = with_registry(&Auth::basic("me", "hunter2"));
+    registry.put("org/app", "1.4.0", &TinyImage::labelled(&[]));
+    let host = registry.image("org/app").registry().to_owned();
+    let helped = json!({ "auths": { host: {} }, "credsStore": "drawer" });
+    laptop.home_file(".docker/config.json", &helped.to_string());
+    // By the kernel: a shell passes on no variable whose name it could not write.
+    let notes = |name: &str| format!("tr '\\0' '\\n' </proc/$$/environ >>\"$HOME/{name}.env\"");
+    let real = "exec /usr/bin/git \"$@\"";
+    laptop.program("git", &format!("{}; {real}", notes("git")));
+    laptop.program("gh", &format!("{}; echo {}", notes("gh"), Double::TOKEN));
+    let login =
+        r#"read server; echo "{\"ServerURL\":\"$server\",\"Username\":\"me\",\"Secret\":\"hunter2\"}""#;
+    laptop.program("docker-credential-drawer", &format!("{}; {login}", notes("drawer")));
+
+    // In both spellings, but for what would keep the helper and `gh` from being asked.
+    let asked = ["registry-password", "github-token"];
+    for spec in spec::INPUTS.iter().filter(|spec| spec.secret && !asked.contains(&spec.name)) {
+        let value = match spec.name {
+            "deploy-key" => format!("-----BEGIN PRIVATE KEY-----\n{MARK}\n-----END PRIVATE KEY-----"),
+            _ => format!("A={MARK}"),
+        };
+        let name = format!("INPUT_{}", spec.name.to_uppercase());
+        laptop = laptop.with(&name, &value).with(&name.replace('-', "_"), &value);
+    }
+    for (name, value) in [
+        ("INPUT_DEPLOY_HOST", "web1.example.com"),
+        ("INPUT_DEPLOY_KNOWN_HOSTS", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs"),
+        ("INPUT_DEPLOY_REGISTRY_USERNAME", "puller"),
+    ] {
+        laptop = laptop.with(name, value);
+    }
+    for name in ["ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "INPUT_OF_ANOTHER_STEP"] {
+        laptop = laptop.with(name, MARK);
+    }
+    let laptop = laptop.with("GH_CONFIG_DIR", "/kept");
+    let given = |name: &str, lines: &[&str]| {
+        let path = laptop.folder.path().join("home").join(format!("{name}.env"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name} ran: {error}"));
+        for secret in [MARK, Double::TOKEN, "hunter2", "INPUT_"] {
+            assert!(!text.contains(secret), "{name} is given {secret}:\n{text}");
+        }
+        for line in lines {
+            assert!(text.lines().any(|it| it.starts_with(line)), "{name} is not given {line}:\n{text}");
+        }
+        std::fs::remove_file(path).expect("it can be removed");
+    };
+    let usual = ["HOME=/", "PATH=/", "GIT_CONFIG_NOSYSTEM=1", "GH_CONFIG_DIR=/kept"];
+    for token in ["GH_TOKEN", "GITHUB_TOKEN", "INPUT_GITHUB-TOKEN", "INPUT_GITHUB_TOKEN"] {
+        let mut plan = laptop.command(env!("CARGO_BIN_EXE_autotag-deploy"));
+        let said = Said::of(&plan.arg("plan").env(token, Double::TOKEN).output().expect("it runs")).ended(0);
+        assert!(said.contains("release 1.4.1") && said.contains("by Docker's own login"), "{said}");
+        given("git", &usual);
+        given("drawer", &usual);
+    }
+    // The password of a registry that needs no helper.
+    let mut plan = laptop.command(env!("CARGO_BIN_EXE_autotag-deploy"));
+    plan.arg("plan").env("GH_TOKEN", Double::TOKEN);
+    plan.env("INPUT_REGISTRY-USERNAME", "me").env("INPUT_REGISTRY-PASSWORD", "hunter2");
+    Said::of(&plan.output().expect("it runs")).ended(0);
+    given("git", &usual);
+    // `gh` is asked only where there is no token.
+    let laptop_of_gh =
+        format!("GITHUB_SERVER_URL={} $PROGRAM plan --repository org/app", laptop.github.url());
+    let said = laptop.on_terminal(&laptop_of_gh).ended(0);
+    assert!(said.contains("the login of `gh`"), "{said}");
+    given("gh", &usual);
 }

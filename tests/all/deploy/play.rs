@@ -271,74 +271,91 @@ impl Stage {
     }
 
     fn run(&self, command: &str, commit: &ObjectId, inputs: &[(&'static str, &str)]) -> Came {
-        let image = self.project.image().to_string();
-        let usual = [
-            ("command", command),
-            ("image", image.as_str()),
-            ("github-token", Double::TOKEN),
-            ("deploy-host", "web1"),
-            ("deploy-key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
-            ("deploy-known-hosts", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs"),
-        ];
-        let url = self.project.github.url();
-        let environment = Environment::of([
-            ("GITHUB_REPOSITORY", "org/app"),
-            ("GITHUB_API_URL", url.as_str()),
-            ("GITHUB_SHA", commit.as_str()),
-            ("GITHUB_EVENT_NAME", "push"),
-            ("GITHUB_REF", "refs/heads/main"),
-            ("GITHUB_RUN_ID", "7"),
-        ]);
-        let mut said = Said::default();
-        for (name, value) in usual.iter().chain(inputs) {
-            said.set(name, (*value).to_owned());
-        }
-        let mut faults = Faults::default();
-        let run = Run::read(&environment, &Overrides::default(), &mut faults).expect("a run");
-        let order = Order::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(self.play(&order, &run))
+        let all = [&[("command", command)][..], inputs].concat();
+        run(&self.project, &self.servers, commit, &all, &Patience::quick())
     }
+}
 
-    async fn play(&self, order: &Order, run: &Run) -> Came {
-        let access = Access {
-            api_url: &run.api_url,
-            graphql_url: &run.graphql_url,
-            repository: &run.repository,
-            token: order.github_token.as_ref(),
-        };
-        let world = World {
-            forge: GitHub::connect(access, Patience::quick()).expect("a client"),
-            registry: OciRegistry::new(order.wish.image.clone(), None, Patience::quick()).expect("a client"),
-            builder: NoBuilder,
-            shell: &self.servers,
-        };
-        let purpose = order.purpose(run, "main");
-        let (progress, mut log) = (Progress::start(), Vec::new());
-        let mut servers = ServerLog::new(&mut log, Style::Actions);
-        let mut logs = Logs { build: &mut Silent, deploy: &mut servers };
-        let job = Job { order, run, purpose: &purpose };
-        let result = pipeline::run(&world, job, &progress, &mut logs).await;
-        drop(servers);
-        let stages = |failed| stages::table(&progress.intents(), &progress.timings(), failed);
-        let facts = progress.facts();
-        let summary = match &result {
-            Ok(Ending::Released(released)) => {
-                let deployment = released.deployment.as_ref();
-                match deployment.and_then(|it| it.failure.as_ref()) {
-                    Some(failure) => summary::failed(failure, &facts, deployment, &stages(Some("deploy"))),
-                    None => summary::released(order, run, released, &stages(None)),
-                }
+/// A run in this process, which can be given another patience than the program's; `release` where no command is
+/// said.
+pub fn run(
+    project: &Project,
+    servers: &Servers,
+    commit: &ObjectId,
+    inputs: &[(&'static str, &str)],
+    patience: &Patience,
+) -> Came {
+    let usual = [
+        ("command", "release"),
+        ("image", project.workflow.input("image")),
+        ("registry-username", project.workflow.input("registry-username")),
+        ("registry-password", project.workflow.input("registry-password")),
+        ("github-token", Double::TOKEN),
+        ("deploy-host", "web1"),
+        ("deploy-key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
+        ("deploy-known-hosts", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs"),
+    ];
+    let url = project.workflow.github_url();
+    let graphql = format!("{url}/graphql");
+    let environment = Environment::of([
+        ("GITHUB_REPOSITORY", "org/app"),
+        ("GITHUB_API_URL", url),
+        ("GITHUB_GRAPHQL_URL", &graphql),
+        ("GITHUB_SHA", commit.as_str()),
+        ("GITHUB_EVENT_NAME", "push"),
+        ("GITHUB_REF", "refs/heads/main"),
+        ("GITHUB_RUN_ID", "7"),
+    ]);
+    let mut said = Said::default();
+    for (name, value) in usual.iter().chain(inputs) {
+        said.set(name, (*value).to_owned());
+    }
+    let mut faults = Faults::default();
+    let run = Run::read(&environment, &Overrides::default(), &mut faults).expect("a run");
+    let order = Order::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(play(servers, &order, &run, patience))
+}
+
+async fn play(servers: &Servers, order: &Order, run: &Run, patience: &Patience) -> Came {
+    let access = Access {
+        api_url: &run.api_url,
+        graphql_url: &run.graphql_url,
+        repository: &run.repository,
+        token: order.github_token.as_ref(),
+    };
+    let world = World {
+        forge: GitHub::connect(access, patience.clone()).expect("a client"),
+        registry: OciRegistry::new(order.wish.image.clone(), order.registry.as_ref(), patience.clone())
+            .expect("a client"),
+        builder: NoBuilder,
+        shell: servers,
+    };
+    let purpose = order.purpose(run, "main");
+    let (progress, mut log) = (Progress::start(), Vec::new());
+    let mut told = ServerLog::new(&mut log, Style::Actions);
+    let mut logs = Logs { build: &mut Silent, deploy: &mut told };
+    let job = Job { order, run, purpose: &purpose };
+    let result = pipeline::run(&world, job, &progress, &mut logs).await;
+    drop(told);
+    let stages = |failed| stages::table(&progress.intents(), &progress.timings(), failed);
+    let facts = progress.facts();
+    let summary = match &result {
+        Ok(Ending::Released(released)) => {
+            let deployment = released.deployment.as_ref();
+            match deployment.and_then(|it| it.failure.as_ref()) {
+                Some(failure) => summary::failed(failure, &facts, deployment, &stages(Some("deploy"))),
+                None => summary::released(order, run, released, &stages(None)),
             }
-            _ => String::new(),
-        };
-        let outputs = result.as_ref().map(|ending| Outputs::of(ending, order).pairs()).unwrap_or_default();
-        Came {
-            result,
-            outputs: outputs.into_iter().collect(),
-            log: String::from_utf8(log).expect("text"),
-            summary,
-            done: facts,
         }
+        _ => String::new(),
+    };
+    let outputs = result.as_ref().map(|ending| Outputs::of(ending, order).pairs()).unwrap_or_default();
+    Came {
+        result,
+        outputs: outputs.into_iter().collect(),
+        log: String::from_utf8(log).expect("text"),
+        summary,
+        done: facts,
     }
 }

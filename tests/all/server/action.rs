@@ -1,5 +1,7 @@
 //! The whole way: the action's real program, GitHub's double, a real registry, a real sshd, the real server.
 
+use std::path::Path;
+
 use autotag_deploy::deploy::protocol::End;
 use autotag_deploy::image::reference::Digest;
 use autotag_deploy::version::git::ObjectId;
@@ -18,6 +20,8 @@ pub struct Way {
     pub sshd: Sshd,
     pub user: SystemUser,
     key: ClientKey,
+    /// Of the key's line, as `init` wrote them.
+    options: String,
 }
 
 impl Way {
@@ -36,7 +40,16 @@ impl Way {
             text.lines().map(|line| if line.starts_with("health:") { quick } else { line }).collect();
         std::fs::write(&path, text.join("\n") + "\n").expect("the app file");
         let sshd = Sshd::with_host_key("ed25519").authorize(user.name(), &options, &key).start();
-        Self { project, server, sshd, user, key }
+        Self { project, server, sshd, user, key, options }
+    }
+
+    /// Another sshd for the same key, with this program in place of the receiver's relay; it is given the
+    /// relay's command line as its arguments.
+    pub fn sshd_with(&self, program: &Path) -> Sshd {
+        let command = format!("command=\"{} ", program.display());
+        let options = self.options.replacen("command=\"", &command, 1);
+        assert_ne!(options, self.options, "the forced command stands there");
+        Sshd::with_host_key("ed25519").authorize(self.user.name(), &options, &self.key).start()
     }
 
     /// An image of this commit, which says that it is this version.

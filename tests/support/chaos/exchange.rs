@@ -116,6 +116,13 @@ impl Answer {
 
     /// Head and body as they go over the wire.
     pub fn on_the_wire(&self) -> Vec<u8> {
+        let mut bytes = self.head();
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+
+    /// All but the body.
+    pub fn head(&self) -> Vec<u8> {
         let mut head = format!("HTTP/1.1 {} X\r\n", self.status);
         for (name, value) in &self.headers {
             head.extend([name, ": ", value, "\r\n"]);
@@ -124,8 +131,6 @@ impl Answer {
         if self.status != 204 && self.status != 304 {
             head.extend(["content-length: ", self.promised.as_ref().unwrap_or(&length), "\r\n"]);
         }
-        let mut bytes = (head + "\r\n").into_bytes();
-        bytes.extend_from_slice(&self.body);
-        bytes
+        (head + "\r\n").into_bytes()
     }
 }

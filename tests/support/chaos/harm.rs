@@ -21,6 +21,11 @@ pub enum Harm {
     HalfClosed,
     /// The answer comes in pieces, with pauses.
     Slow,
+    /// The request takes effect, and no byte of an answer comes for half a minute; then the connection ends.
+    Silent,
+    /// The answer's head comes at once, and its body's first 80 bytes one at a time: a quarter of a second for
+    /// each.
+    Drip,
     /// 429 or 503 in place of an answer.
     Busy(u16, Wait),
     /// Half of the body, as if it were all.
@@ -61,6 +66,8 @@ impl Harm {
             Self::Lost => "answer lost after the effect",
             Self::HalfClosed => "half-closed connection",
             Self::Slow => "slow answer",
+            Self::Silent => "no answer in time",
+            Self::Drip => "answer that drips",
             Self::Busy(429, Wait::Unsaid) => "429",
             Self::Busy(429, _) => "429 with retry-after",
             Self::Busy(_, Wait::Unsaid) => "503",
@@ -88,7 +95,7 @@ impl Harm {
             Self::OtherDigest => is_manifest,
             Self::OtherBytes => is_manifest && !is_put,
             // A registry's answer to a PUT has no body.
-            Self::Truncated | Self::Malformed | Self::WrongType => !is_put,
+            Self::Truncated | Self::Malformed | Self::WrongType | Self::Drip => !is_put,
             _ => true,
         }
     }

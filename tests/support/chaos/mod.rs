@@ -134,13 +134,9 @@ impl Chaos {
         self.shared.state().wanted.push((pattern.to_owned(), harm));
     }
 
-    /// What went wrong since somebody last asked, with the requests. Counts it for the table.
+    /// What went wrong since somebody last asked, with the requests.
     pub fn take_struck(&self) -> Vec<(Harm, String)> {
-        let struck = std::mem::take(&mut self.shared.state().struck);
-        for (harm, _) in &struck {
-            tally(&format!("faults: {}", harm.name()), 1);
-        }
-        struck
+        std::mem::take(&mut self.shared.state().struck)
     }
 
     /// How many requests have come so far; counts on.
@@ -204,7 +200,8 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
         } else {
             shared.forward(request).await
         };
-        let bytes = harm.spoil(answer, chance).on_the_wire();
+        let answer = harm.spoil(answer, chance);
+        let bytes = answer.on_the_wire();
         match harm {
             Harm::LostByReset => return reset(&stream),
             Harm::Lost => return Ok(()),
@@ -224,6 +221,24 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
                     stream.flush().await?;
                     be_late(Duration::from_millis(20 + chance % 60)).await;
                 }
+            }
+            Harm::Silent => {
+                // A client that has waited long enough ends it.
+                let late = async { while let Ok(Some(_)) = Request::read(&mut stream).await {} };
+                tokio::select! {
+                    () = late => {}
+                    () = be_late(Duration::from_secs(30)) => {}
+                }
+                return Ok(());
+            }
+            Harm::Drip => {
+                stream.write_all(&answer.head()).await?;
+                let (slow, rest) = answer.body.split_at(answer.body.len().min(80));
+                for byte in slow {
+                    be_late(Duration::from_millis(250)).await;
+                    stream.write_all(&[*byte]).await?;
+                }
+                stream.write_all(rest).await?;
             }
             _ => stream.write_all(&bytes).await?,
         }
@@ -260,7 +275,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Counts a request, and says what happens to it.
+    /// Counts a request, and says what happens to it, which is counted for the table of `scripts/torture`.
     fn meet(&self, request: &Request) -> Option<(Harm, u64)> {
         let line = request.line();
         let mut state = self.state();
@@ -275,6 +290,7 @@ impl Shared {
             None => state.dice.next(request),
         };
         if let Some((harm, _)) = met {
+            tally(&format!("faults: {}", harm.name()), 1);
             state.struck.push((harm, line));
         }
         met

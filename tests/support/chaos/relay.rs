@@ -17,6 +17,7 @@ fn name(kind: Break) -> &'static str {
         Break::Reset => "SSH connection reset",
         Break::Freeze => "SSH connection frozen",
         Break::HalfClose => "SSH connection half closed",
+        Break::Slow => "SSH connection slow, in small pieces",
     }
 }
 

@@ -1,0 +1,193 @@
+//! Every way in which a line to sshd can break, in each part of a conversation; and lines that make no sense.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use autotag_deploy::deploy::protocol::End;
+
+use crate::action::Run;
+use crate::server::action::Way;
+use crate::support::chaos::relay::Relay;
+use crate::support::cutter::{Break, Cutter};
+use crate::support::sshd::Sshd;
+use crate::support::torture::tally;
+
+/// Where in the conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    /// In the key exchange or the authentication: nothing was asked yet.
+    Login,
+    /// The server tells of the deployment's steps.
+    Conversation,
+    /// All of it is told but the result, and the deployment is over.
+    Result,
+}
+
+const PARTS: [Part; 3] = [Part::Login, Part::Conversation, Part::Result];
+
+/// The bytes of an encrypted result and of the connection's end behind it; less than those of two results.
+const RESULT_BYTES: u64 = 300;
+
+/// A server with a line to it.
+struct Line {
+    way: Way,
+    relay: Relay,
+    /// How many bytes sshd sends where nothing but the status is asked.
+    question: u64,
+    /// And in a deployment.
+    deployment: u64,
+    deployed: usize,
+}
+
+impl Line {
+    fn open() -> Self {
+        let way = Way::open();
+        let relay = Relay::start(way.sshd.port());
+        let mut line = Self { way, relay, question: 0, deployment: 0, deployed: 0 };
+        let whole = Cutter::start(line.way.sshd.port(), Break::Never, 0);
+        let run = line.merge(whole.port()).finish().ended("released");
+        assert_eq!(run.output("deployed"), "true", "{run}");
+        let short = Cutter::start(line.way.sshd.port(), Break::Never, 0);
+        let commit = line.way.project.merge("a question");
+        line.way.run(&commit, short.port()).with("command", "status").finish().ended("told");
+        (line.deployment, line.question) = (whole.passed(), short.passed());
+        assert!(line.deployment > line.question + 2 * RESULT_BYTES, "{} {}", line.deployment, line.question);
+        line
+    }
+
+    /// A run that releases one more merge and deploys it, by way of this port.
+    fn merge(&mut self, port: u16) -> Run {
+        self.deployed += 1;
+        let commit = self.way.project.merge(&format!("merge {}", self.deployed));
+        let digest = self.way.pushed_unversioned(&commit, &[]);
+        self.way.release(&commit, &digest, port)
+    }
+
+    fn place(&self, part: Part) -> u64 {
+        match part {
+            Part::Login => self.question / 2,
+            Part::Conversation => self.question + (self.deployment - self.question) / 2,
+            Part::Result => self.deployment - RESULT_BYTES,
+        }
+    }
+
+    /// Logins that sshd let in so far.
+    fn logins(&self) -> usize {
+        self.way.sshd.log().matches("Accepted publickey").count()
+    }
+
+    /// It breaks so in this part: the run takes it up again, and knows what the server did, once.
+    fn breaks(&mut self, kind: Break, part: Part) {
+        let (connections, logins) = (self.way.sshd.connections(), self.logins());
+        self.relay.snap(kind, self.place(part));
+        let run = self.merge(self.relay.port()).finish();
+        let run = run.ended("released");
+        tally("runs", 1);
+        let what = format!("{kind:?} in {part:?}");
+        let version = format!("0.0.{}", self.deployed);
+        assert_eq!(
+            (run.output("deployed"), run.output("deployed-version")),
+            ("true", version.as_str()),
+            "{what}"
+        );
+        let connections = self.way.sshd.connections() - connections;
+        let logins = self.logins() - logins;
+        match (kind, part) {
+            // Slow is not broken.
+            (Break::Slow, _) => assert_eq!((connections, logins), (1, 1), "{what}: {run}"),
+            (_, Part::Login) => assert_eq!((connections, logins), (2, 1), "{what}: {run}"),
+            _ => assert_eq!((connections, logins), (2, 2), "{what}: {run}"),
+        }
+        if kind != Break::Slow {
+            assert!(run.log.contains("asking again"), "{what}: {run}");
+        }
+        self.once(&what);
+    }
+
+    /// Each version was deployed once, and the last one serves.
+    fn once(&self, what: &str) {
+        let history = self.way.server.history();
+        assert_eq!(history.len(), self.deployed, "{what}: {history:?}");
+        assert!(history.iter().all(|entry| entry.end == End::Deployed {}), "{what}: {history:?}");
+        let newest = history.first().expect("an entry");
+        assert!(self.way.server.get("/").1.starts_with(newest.release.commit.short()), "{what}");
+    }
+}
+
+/// Silence takes its time: 20 s in the login, 35 s later. The others are tried meanwhile.
+#[test]
+fn however_and_wherever_a_line_to_sshd_breaks_the_result_is_known() {
+    std::thread::scope(|scope| {
+        for part in PARTS {
+            scope.spawn(move || Line::open().breaks(Break::Freeze, part));
+        }
+        for kinds in [[Break::Cut, Break::Reset], [Break::HalfClose, Break::Slow]] {
+            scope.spawn(move || {
+                let mut line = Line::open();
+                for part in PARTS {
+                    for kind in kinds {
+                        line.breaks(kind, part);
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// A program in place of the relay, which does this to the relay's first conversation, and to no later one.
+struct Spoiler {
+    folder: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Spoiler {
+    fn that(spoils: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("spoiler");
+        let once = folder.path().join("once");
+        let script = format!(
+            "#!/bin/sh\nif mkdir {} 2>/dev/null; then {spoils}; else exec \"$@\"; fi\n",
+            once.display()
+        );
+        std::fs::write(&program, script).expect("a script");
+        // It runs as the key's user.
+        for path in [folder.path(), &program] {
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).expect("a mode");
+        }
+        Self { folder, program }
+    }
+
+    fn has_spoiled(&self) -> bool {
+        self.folder.path().join("once").exists()
+    }
+}
+
+#[test]
+fn a_line_that_makes_no_sense_is_never_the_result() {
+    let mut line = Line::open();
+    for (what, spoils, words) in [
+        ("another program's words", "echo 'Welcome!'; exec \"$@\"", "no answer of a receiver"),
+        (
+            "words in the middle",
+            "\"$@\" | sed -u '2a <html>captive portal</html>'",
+            "no answer of a receiver",
+        ),
+        ("bytes that are no text", "printf '\\377\\376\\000\\n'; exec \"$@\"", "no answer of a receiver"),
+        ("half of the result", "\"$@\" | sed -u '$s/.\\{40\\}$//'", "no answer of a receiver"),
+        ("a result without its end of line and its end", "\"$@\" | head -c -20", "no answer of a receiver"),
+        ("words behind the result", "\"$@\"; echo 'Connection closed.'", "no answer of a receiver"),
+        ("no result", "\"$@\" | sed -u '$d'", "no result"),
+    ] {
+        let spoiler = Spoiler::that(spoils);
+        let sshd: Sshd = line.way.sshd_with(&spoiler.program);
+        let run = line.merge(sshd.port()).with("deploy-known-hosts", &sshd.fingerprint_line("ed25519"));
+        let run = run.finish().ended("released");
+        assert!(spoiler.has_spoiled(), "{what}: {run}");
+        assert_eq!(run.output("deployed"), "true", "{what}: {run}");
+        let lost = run.log.lines().find(|line| line.contains("asking again"));
+        let lost = lost.unwrap_or_else(|| panic!("{what} was taken for a result: {run}"));
+        assert!(lost.contains(words), "{what}: {lost}");
+        assert_eq!(sshd.connections(), 2, "{what}: {run}");
+        line.once(what);
+    }
+}

@@ -10,6 +10,7 @@ pub mod disks;
 mod docker_socket;
 mod faults;
 mod key;
+mod left_behind;
 mod moments;
 mod pairs;
 mod secrets;

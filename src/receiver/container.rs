@@ -14,6 +14,8 @@ pub const APP: &str = "autotag-deploy.app";
 pub const DEPLOYMENT: &str = "autotag-deploy.deployment";
 /// Which version a container has.
 pub const VERSION: &str = "autotag-deploy.version";
+/// Which image a container runs, by its manifest: Docker itself names the image's configuration only.
+pub const DIGEST: &str = "autotag-deploy.digest";
 const COMMIT: &str = "autotag-deploy.commit";
 const CONFIG: &str = "autotag-deploy.config";
 
@@ -32,20 +34,32 @@ pub fn app_labels(app: &AppName) -> BTreeMap<String, String> {
     BTreeMap::from([(APP.to_owned(), app.to_string())])
 }
 
+/// The labels of what belongs to one release. They are no part of the configuration's hash: a receiver that
+/// sets more of them than the last one did finds nothing changed.
+fn release_labels(release: &Release) -> [(&'static str, String); 5] {
+    [
+        (DEPLOYMENT, release.deployment.to_string()),
+        (VERSION, release.version.to_string()),
+        (DIGEST, release.digest.to_string()),
+        (COMMIT, release.commit.to_string()),
+        (CONFIG, release.config.to_string()),
+    ]
+}
+
+/// The labels by which a container says that it is of another release than this one, each with what it should
+/// say. One that is missing says nothing: earlier receivers set fewer.
+pub fn contradictions(release: &Release, labels: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    let otherwise =
+        |(label, expected): &(&str, String)| labels.get(*label).is_some_and(|said| said != expected);
+    release_labels(release).into_iter().filter(otherwise).collect()
+}
+
 /// What is made.
 pub fn spec(app: &AppName, release: &Release, settings: &Settings) -> ContainerSpec {
     let said: &Container = &settings.file.container;
     let mut labels = said.labels.clone();
     labels.extend(app_labels(app));
-    labels.extend(
-        [
-            (DEPLOYMENT, release.deployment.to_string()),
-            (VERSION, release.version.to_string()),
-            (COMMIT, release.commit.to_string()),
-            (CONFIG, release.config.to_string()),
-        ]
-        .map(|(label, value)| (label.to_owned(), value)),
-    );
+    labels.extend(release_labels(release).map(|(label, value)| (label.to_owned(), value)));
     let networks = if said.networks.is_empty() { vec![own_network(app)] } else { said.networks.clone() };
     let environment =
         settings.environment.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
@@ -111,6 +125,7 @@ fn restart(said: Restart) -> RestartSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::reference::Digest;
     use crate::receiver::app_file::LABEL_PREFIX;
     use crate::receiver::testing;
 
@@ -119,13 +134,26 @@ mod tests {
         let app: AppName = "app".parse().unwrap();
         let settings =
             testing::settings("image: ghcr.io/org/app\nport: 80\nlisten: 8080\nlabels: {team: web}\n");
-        let made = spec(&app, &testing::release("1.2.3"), &settings);
-        for label in [APP, DEPLOYMENT, VERSION, COMMIT, CONFIG] {
+        let digest = format!("sha256:{}", "d".repeat(64));
+        let release = Release { digest: digest.parse().unwrap(), ..testing::release("1.2.3") };
+        let made = spec(&app, &release, &settings);
+        let config = Digest::of(b"config").to_string();
+        let said = [
+            ("autotag-deploy.app", "app"),
+            ("autotag-deploy.commit", &"c".repeat(40)),
+            ("autotag-deploy.config", &config),
+            ("autotag-deploy.deployment", "deployment-1-2-3"),
+            ("autotag-deploy.digest", &digest),
+            ("autotag-deploy.version", "1.2.3"),
+            ("team", "web"),
+        ];
+        let said = said.map(|(label, value)| (label.to_owned(), value.to_owned()));
+        assert_eq!(made.labels, said.into());
+        for label in made.labels.keys().filter(|label| *label != "team") {
             assert!(label.starts_with(LABEL_PREFIX), "{label} could be set by an app file");
-            assert!(made.labels.contains_key(label), "{label}");
         }
-        assert_eq!(made.labels["team"], "web");
         assert_eq!(made.networks, ["autotag-app"]);
-        assert!(made.image.contains("@sha256:"), "{}", made.image);
+        assert_eq!(made.image, format!("ghcr.io/org/app@{digest}"));
+        assert_eq!(contradictions(&release, &made.labels), []);
     }
 }

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::config_hash::ConfigHash;
+use super::container::contradictions;
 use super::state::{Instance, State};
 use crate::proxy::admin::AppStatus;
 use crate::world::engine::{ContainerFacts, LocalImage};
@@ -90,6 +91,9 @@ fn container(found: &mut Vec<String>, facts: &Facts<'_>, active: &Instance) {
                     "the container {short} was edited by hand (docker update, docker network)"
                 ));
             }
+            for (label, expected) in contradictions(&active.release, &container.labels) {
+                found.push(format!("the label {label} of the container {short} does not say {expected}"));
+            }
             if let Ok(Some(image)) = &facts.image
                 && image.id != container.image_id
             {
@@ -143,9 +147,12 @@ fn proxy(found: &mut Vec<String>, facts: &Facts<'_>, active: &Instance) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::proxy::admin::UpstreamStatus;
-    use crate::receiver::testing::{facts as running, steady};
+    use crate::receiver::container;
+    use crate::receiver::testing::{self, facts as running, steady};
     use crate::world::engine::Healthy;
 
     type Reached = Result<Option<AppStatus>, String>;
@@ -185,6 +192,38 @@ mod tests {
         let lost = serving.without_missing(|_| true).expect("it is gone");
         let found = drift(&Facts { labelled: Ok(vec![]), state: &lost, ..well(&serving) });
         assert!(found.len() == 1 && found[0].contains("1.0.0 was removed"), "{found:?}");
+    }
+
+    /// A container's labels cannot be changed, so one that earlier receivers made lacks those of today for good.
+    #[test]
+    fn labels_may_be_missing_and_must_not_say_otherwise() {
+        let state = steady("1.0.0");
+        let release = &state.active().expect("it serves").release;
+        let app = "app".parse().unwrap();
+        let settings = testing::settings("image: ghcr.io/org/app\nport: 80\nlisten: 8080\n");
+        let [made, of_another] =
+            [release, &testing::release("2.0.0")].map(|it| container::spec(&app, it, &settings).labels);
+        let labelled = |labels: BTreeMap<String, String>| {
+            let container = Ok(Some(ContainerFacts { labels, ..running() }));
+            drift(&Facts { container, ..well(&state) })
+        };
+        assert_eq!(labelled(made.clone()), [""; 0]);
+        for label in made.keys() {
+            let mut without = made.clone();
+            without.remove(label);
+            assert_eq!(labelled(without), [""; 0], "{label} is missing");
+        }
+        let mut otherwise = 0;
+        for (label, value) in of_another.into_iter().filter(|(label, value)| made[label] != *value) {
+            let found =
+                labelled([made.clone(), [(label.clone(), value)].into()].into_iter().flatten().collect());
+            assert!(
+                found.len() == 1 && found[0].contains(&label) && found[0].contains(&made[&label]),
+                "{found:?}"
+            );
+            otherwise += 1;
+        }
+        assert_eq!(otherwise, 3, "deployment, version and digest of another release are others");
     }
 
     #[test]

@@ -27,10 +27,15 @@ use super::app_image::{AppImage, PORT as APP_PORT};
 use super::clock;
 use super::registry::{Auth, Registry};
 use super::sshd::{ClientKey, SystemUser};
+use super::torture::variable;
 pub use talk::{Conversation, Told};
 
 /// How long something may take before a test gives up: machines are slow at times.
 pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// The program of another release, which takes turns with ours as `serve`: where a test kills `serve` and starts
+/// it again, the one finishes what the other began.
+const OTHER_RECEIVER: &str = "AUTOTAG_DEPLOY_OTHER_RECEIVER";
 
 /// A registry with images of the test application.
 pub struct Images {
@@ -87,6 +92,8 @@ pub struct Server {
     environment: Vec<(String, String)>,
     serve: Option<Child>,
     proxy: Option<Child>,
+    /// How often `serve` was started.
+    starts: usize,
 }
 
 impl Server {
@@ -198,7 +205,8 @@ impl Server {
         std::fs::write(layout.passwd(), "root:x:0:0:root:/root:/bin/bash\n").expect("passwd");
         std::fs::write(layout.group(), "root:x:0:\n").expect("group");
         let (folder, docker, environment) = (Arc::new(folder), docker.to_owned(), Vec::new());
-        Self { port: free_port(), folder, layout, app, docker, environment, serve: None, proxy: None }
+        let port = free_port();
+        Self { port, folder, layout, app, docker, environment, serve: None, proxy: None, starts: 0 }
     }
 
     /// Writes the app file: this image, what is usual, and what else is said.
@@ -224,7 +232,10 @@ impl Server {
             .create(true)
             .open(self.folder.path().join("serve.log"))
             .expect("a log");
-        let child = Command::new(receiver())
+        // Each goes on from what the other left.
+        let other = variable(OTHER_RECEIVER).filter(|_| self.starts.is_multiple_of(2));
+        self.starts += 1;
+        let child = Command::new(other.as_deref().unwrap_or(receiver()))
             .arg("serve")
             .arg("--root")
             .arg(self.folder.path())

@@ -2,6 +2,7 @@
 
 use autotag_deploy::deploy::protocol::{Answer, Because, Deploy, End, Milestone, Source};
 
+use crate::support::load::{Load, Mix};
 use crate::support::server::{Images, Server, deploy, deployment_id, docker};
 
 /// A server on which 1.0.0 serves.
@@ -53,6 +54,58 @@ fn a_version_that_crashes_is_noticed_before_and_within_its_stability_window() {
         assert!(message.contains("ended"), "{message}");
         still_serves(&server);
     }
+}
+
+/// All that Docker knows of a container but what it measures: since when it runs, how it was made, where it is.
+fn as_docker_has_it(container: &str) -> String {
+    let format = "{{.State.StartedAt}} {{.RestartCount}} {{json .Config}} {{json .HostConfig}} {{json .NetworkSettings}}";
+    docker(&["inspect", "--format", format, container])
+}
+
+#[test]
+fn whatever_fails_the_old_container_is_not_touched() {
+    let quick = "health: {path: /healthz, deadline: 1s, stable: 300ms}\n";
+    let (images, server) = serving(quick);
+    let container = server.containers().concat();
+    let snapshot = server
+        .layout
+        .state(&server.app)
+        .join("settings")
+        .join(format!("{}.json", server.state().active().expect("it serves").release.deployment));
+    let look = || (as_docker_has_it(&container), std::fs::read(&snapshot).expect("it is kept"));
+    let (before, active) = (look(), server.state().active().cloned());
+    let load = Load::start(([127, 0, 0, 1], server.port).into(), &Mix::small());
+    load.warm_up(1);
+    // Asked at the container itself there is a field in the request that a proxy takes out.
+    let at_the_door = "smoke: [{path: /head, contains: 'connection: close'}]\n";
+    for (patch, (fails, more, environment)) in [
+        (Milestone::Pull, "", &[][..]),
+        (Milestone::Health, "environment: {GREETING: hello}\n", &[("CRASH_AFTER_MS", "1")]),
+        (Milestone::Health, "", &[("FAIL_HEALTH", "always")]),
+        (Milestone::Smoke, "smoke: [{path: /, contains: no such text}]\n", &[]),
+        (Milestone::Verify, at_the_door, &[]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        server.app_file(images.name(), &format!("{quick}{more}"));
+        let version = format!("1.1.{patch}");
+        let digest = images.push_with(&version, environment);
+        let mut request = deploy(images.name(), &version, &digest);
+        if fails == Milestone::Pull {
+            // The image says itself that it is of another commit.
+            request.commit = "f".repeat(40).parse().expect("a commit");
+        }
+        let told = server.deploy(request);
+        let End::Failed { step, .. } = &told.outcome.end else { panic!("{version}: {}", told.text()) };
+        assert_eq!(*step, fails, "{version}: {}", told.text());
+        assert_eq!(look(), before, "failed at {fails:?}: {}", told.text());
+        assert_eq!(server.state().active().cloned(), active, "failed at {fails:?}");
+        assert_eq!(server.containers(), [container.as_str()], "failed at {fails:?}");
+    }
+    load.stop().assert_nothing_lost();
+    server.app_file(images.name(), quick);
+    still_serves(&server);
 }
 
 #[test]

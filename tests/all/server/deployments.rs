@@ -1,5 +1,7 @@
 //! What a deployment and a rollback do when nothing breaks.
 
+use std::collections::BTreeMap;
+
 use autotag_deploy::deploy::protocol::{Answer, Because, Configuration, End, Milestone};
 
 use crate::support::server::{Images, Server, deploy, deployment_id, docker};
@@ -157,6 +159,39 @@ fn another_configuration_of_the_same_version_is_rolled_out() {
     with_feature.environment.clear();
     let told = server.deploy(with_feature);
     assert_eq!(told.outcome.end, End::Unchanged {}, "{}", told.text());
+}
+
+#[test]
+fn what_runs_is_said_by_its_container_and_its_image() {
+    let images = Images::start();
+    let server = Server::start();
+    server.app_file(images.name(), "labels: {team: web}\n");
+    let of = |container: &str| -> BTreeMap<String, String> {
+        let labels = docker(&["inspect", "--format", "{{json .Config.Labels}}", container]);
+        serde_json::from_str(&labels).unwrap_or_else(|error| panic!("{labels}: {error}"))
+    };
+    for version in ["1.0.0", "1.0.1"] {
+        let request = deploy(images.name(), version, &images.push(version));
+        server.deploy(request.clone()).ended(&End::Deployed {});
+        let (container, state) = (server.containers().concat(), server.state());
+        let release = &state.active().expect("it serves").release;
+        let labels = of(&container);
+        for (label, value) in [
+            ("app", server.app.as_str()),
+            ("deployment", request.deployment.as_str()),
+            ("version", version),
+            ("digest", request.digest.as_str()),
+            ("commit", request.commit.as_str()),
+            ("config", release.config.as_str()),
+        ] {
+            assert_eq!(labels[&format!("autotag-deploy.{label}")], value, "{label} of {labels:?}");
+        }
+        assert_eq!(labels["team"], "web");
+        let image = docker(&["inspect", "--format", "{{.Image}}", &container]);
+        let pulled = docker(&["image", "inspect", "--format", "{{json .RepoDigests}}", image.trim()]);
+        assert!(pulled.contains(&request.image.with_digest(&request.digest)), "{pulled}");
+        assert_eq!(server.status().drift, [""; 0]);
+    }
 }
 
 #[test]

@@ -1,14 +1,14 @@
 //! The disk fails, or what is on it is broken: nothing is guessed, nothing is lost, the old one serves.
 
-use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use autotag_deploy::deploy::protocol::{Because, Body, End, Milestone};
 use autotag_deploy::receiver::journal::What;
 use autotag_deploy::receiver::state::Phase;
 
 use super::moments::{at_moment, one_of_the_right_version, refused, settled};
+use super::tracer::Tracer;
 use crate::support::server::{Images, Server, Told, deploy, docker};
 
 const QUICK: &str = "health: {path: /healthz, deadline: 20s, stable: 100ms}\n";
@@ -206,39 +206,6 @@ fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
     }
 }
 
-/// A tracer that lets each `fsync` of this path by `serve` fail, until it is dropped.
-struct NoSync(Child);
-
-impl NoSync {
-    fn of(server: &Server, path: &Path) -> Self {
-        let mut child = Command::new("strace")
-            .args(["-f", "-e", "trace=fsync", "-e", "inject=fsync:error=EIO", "-P"])
-            .arg(path)
-            .arg("-p")
-            .arg(server.serve_pid().to_string())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("strace");
-        let mut said = BufReader::new(child.stderr.take().expect("piped"));
-        let mut line = String::new();
-        said.read_line(&mut line).expect("it speaks");
-        assert!(line.contains("attached"), "{line}");
-        // What it says further is nobody's concern, and must not fill the pipe.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Self(child)
-    }
-}
-
-impl Drop for NoSync {
-    fn drop(&mut self) {
-        // In order, so that it lets go of the process.
-        let _ = Command::new("kill").arg("-INT").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn a_disk_that_does_not_keep_what_is_written_is_told_and_the_old_one_serves() {
     let (images, server) = serving();
@@ -249,7 +216,7 @@ fn a_disk_that_does_not_keep_what_is_written_is_told_and_the_old_one_serves() {
         let [serving, first, second] = [patch, patch + 1, patch + 2].map(|patch| format!("1.0.{patch}"));
         patch += 2;
         let digests = [&first, &second].map(|version| images.push(version));
-        let broken = NoSync::of(&server, &path);
+        let broken = Tracer::no_sync(&server, &path);
         let told = server.deploy(deploy(images.name(), &first, &digests[0]));
         says(&told, "the state cannot be written");
         says(&told, "Input/output error");

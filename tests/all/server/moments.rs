@@ -1,23 +1,48 @@
 //! Moments of a deployment, at which something is done to it, and what has to be so afterwards.
 
-use autotag_deploy::deploy::protocol::{Because, Body, End};
+use autotag_deploy::deploy::protocol::{Because, Body, End, Milestone};
 use autotag_deploy::receiver::journal::What;
 use autotag_deploy::receiver::state::{Phase, State};
 
+use super::tracer::Tracer;
 use crate::support::clock;
 use crate::support::server::{Conversation, PATIENCE, Server};
 
-/// Begins a change, and comes back as soon as the journal says that its n-th step began or ended; the step
-/// is `None` where the change has fewer.
-pub fn at_step(server: &Server, change: Body, nth: usize) -> (Conversation, Option<String>) {
-    let mut seen = 0;
-    at_moment(server, change, |_| {
-        seen += 1;
-        seen > nth
-    })
+/// A change under way, whose `serve` is held where it has just noted that a step begins.
+pub struct Held {
+    pub conversation: Conversation,
+    pub step: Milestone,
+    tracer: Tracer,
 }
 
-/// The same, at the first step that fits.
+impl Held {
+    /// Lets `serve` go on.
+    pub fn go_on(self, server: &Server) -> Conversation {
+        drop(self.tracer);
+        server.thaw_serve();
+        self.conversation
+    }
+}
+
+/// Begins a change, and holds `serve` right at the first step that fits, before anything of it is done; `None`
+/// where the change ends before.
+pub fn held_at(server: &Server, change: Body, mut fits: impl FnMut(Milestone) -> bool) -> Option<Held> {
+    let tracer = Tracer::of_entries(server);
+    let conversation = server.ask(change);
+    loop {
+        match tracer.entry(server) {
+            What::Began { step } if fits(step) => return Some(Held { conversation, step, tracer }),
+            What::Answered { .. } => {
+                drop(tracer);
+                server.thaw_serve();
+                return None;
+            }
+            _ => server.thaw_serve(),
+        }
+    }
+}
+
+/// Begins a change, and comes back soon after the first entry about a step that fits.
 pub fn at_moment(
     server: &Server,
     change: Body,

@@ -14,3 +14,4 @@ mod login;
 mod moments;
 mod pairs;
 mod storms;
+mod take_back;

@@ -9,7 +9,7 @@ use super::who::Caller;
 use crate::deploy::protocol::{
     Answer, AppName, Because, Configuration, Deploy, DeploymentId, End, Holder, Outcome, Refused, Rollback,
 };
-use crate::receiver::admit::{self, Admitted};
+use crate::receiver::admit::{self, Admitted, WayBack};
 use crate::receiver::app_file::Traffic;
 use crate::receiver::container;
 use crate::receiver::driver::{Driver, address, serves_at_once};
@@ -46,9 +46,10 @@ impl Change {
     pub(super) fn about(&self) -> String {
         match self {
             Self::Deploy(deploy) => format!("deploy {} {}", deploy.version, deploy.digest),
-            Self::Rollback(rollback) => match &rollback.to {
-                Some(version) => format!("rollback to {version}"),
-                None => "rollback".to_owned(),
+            Self::Rollback(rollback) => match (&rollback.instead_of, &rollback.to) {
+                (Some(deployment), _) => format!("take back {deployment}"),
+                (None, Some(version)) => format!("rollback to {version}"),
+                (None, None) => "rollback".to_owned(),
             },
         }
     }
@@ -238,7 +239,10 @@ impl<'a, E: Engine> Locked<'a, E> {
         }
         let (settings, admitted) = match change {
             Change::Deploy(deploy) => self.admit_deploy(caller, deploy, &state)?,
-            Change::Rollback(rollback) => self.admit_rollback(rollback, &state)?,
+            Change::Rollback(rollback) => match admit::way_back(rollback, &state)? {
+                WayBack::To(target) => self.admit_rollback(rollback, target, &state)?,
+                WayBack::Withdraw(deployment, end) => return self.withdraw(deployment, &state, end),
+            },
         };
         match admitted {
             Admitted::Known(record) => Ok(record.end()),
@@ -263,8 +267,12 @@ impl<'a, E: Engine> Locked<'a, E> {
         Ok((settings, admitted))
     }
 
-    fn admit_rollback(&self, rollback: &Rollback, state: &State) -> Result<(Settings, Admitted), Refused> {
-        let target = admit::rollback_target(rollback.to.as_ref(), state)?;
+    fn admit_rollback(
+        &self,
+        rollback: &Rollback,
+        target: &Record,
+        state: &State,
+    ) -> Result<(Settings, Admitted), Refused> {
         let settings = match rollback.configuration {
             Configuration::Today => Settings::today(&self.server.layout, self.app, self.given_last(state)?)?,
             Configuration::Then => self.settings_of(&target.release)?,
@@ -272,6 +280,15 @@ impl<'a, E: Engine> Locked<'a, E> {
         let admitted =
             admit::rollback(rollback, target, &settings.file, state, &settings.hash(), clock::now())?;
         Ok((settings, admitted))
+    }
+
+    /// Makes sure that a deployment which does not serve never will.
+    fn withdraw(&mut self, deployment: &DeploymentId, state: &State, end: End) -> Result<End, Refused> {
+        if let Some(withdrawn) = state.with_withdrawn(deployment) {
+            self.store.save(self.lock, &withdrawn).map_err(|error| host(error.to_string()))?;
+            self.driver.note(What::Noted { text: format!("{deployment} is withdrawn") });
+        }
+        Ok(end)
     }
 
     /// The variables that CI gave with what serves now.

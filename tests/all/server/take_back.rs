@@ -6,6 +6,7 @@ use autotag_deploy::secret::Secret;
 
 use crate::support::server::{Images, Server, Told, deploy, docker, rollback, take_back};
 
+const FEATURE: &str = "allow_environment: [FEATURE]\n";
 /// One version alone is kept, so that nothing is there by chance.
 const FILE: &str = "keep: 1\nallow_environment: [FEATURE]\n";
 
@@ -34,7 +35,7 @@ fn back(server: &Server, deploy: &Deploy) -> Told {
 fn a_late_take_back_leaves_the_newer_one_and_each_goes_back_to_what_was_there() {
     let images = Images::start();
     let server = Server::start();
-    server.app_file(images.name(), FILE);
+    server.app_file(images.name(), FEATURE);
     let [one, two, three] = ["1.0.0", "1.0.1", "1.0.2"]
         .map(|version| with_feature(deploy(images.name(), version, &images.push(version)), version));
     server.deploy(one).ended(&End::Deployed {});
@@ -50,8 +51,7 @@ fn a_late_take_back_leaves_the_newer_one_and_each_goes_back_to_what_was_there() 
     assert_eq!((server.containers(), server.status().bad), (before, Vec::new()), "nothing was touched");
     serves(&server, "1.0.2", "1.0.2");
 
-    // What the first one would not leave here is nothing to go back to, and 1.0.0's settings were kept for it
-    // although one version is kept: 1.0.2 was still to come when they were looked over.
+    // What the first one would not leave here is nothing to go back to.
     let request = Body::Rollback(Box::new(take_back(&three.deployment)));
     let told = server.ask(request.clone()).told();
     assert_eq!(told.outcome.end, End::RolledBack {}, "{}", told.text());

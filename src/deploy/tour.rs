@@ -22,7 +22,7 @@ pub enum Stop {
     Unheard(Box<Failure>),
     /// It got it, and went back to what it had.
     TakenBack,
-    /// It got it, and something else has taken its place before it could go back.
+    /// It got it, and something else has taken its place before it could go back, or another run relies on it.
     Overtaken(String),
     /// It got it, and keeps it although it should go back.
     Stuck(String),

@@ -119,6 +119,13 @@ fn take_back<'a>(deployment: &'a DeploymentId, state: &'a State) -> Result<WayBa
     // Where the container was removed by hand, what served last is what would come again.
     let serves = settled(state)?.map(|active| &active.release).or_else(|| state.last_served());
     if let Some(serves) = serves.filter(|serves| serves.deployment == *deployment) {
+        if state.shared.as_ref() == Some(deployment) {
+            let text = format!(
+                "another run found that {} ({deployment}) serves; it stays for that one",
+                serves.version
+            );
+            return Err(Refused::new(Because::NewerIsLive, text));
+        }
         return state.to_go_back_to(deployment).map(WayBack::To).ok_or_else(|| {
             let text =
                 format!("nothing that is recorded served before {} ({deployment}); it stays", serves.version);

@@ -151,6 +151,19 @@ fn nothing_goes_back_to_what_was_to_be_taken_back_itself() {
     assert_eq!((serves(&state), end), ("1.0.0".to_owned(), End::RolledBack {}));
 }
 
+/// Another run was to deploy the very same, touched nothing, and has told its people that it serves.
+#[test]
+fn what_another_run_found_serving_is_not_taken_back_for_one() {
+    let state = deployed(&["1.0.0", "2.0.0"]);
+    let shared = State { shared: Some(of("2.0.0")), ..state };
+    let (after, end) = taken_back(&shared, &of("2.0.0"));
+    assert_eq!((because(&end), &after), (Some(Because::NewerIsLive), &shared));
+    // That says nothing of what is deployed later.
+    let later = rolled_out(shared, testing::release("3.0.0"));
+    let (later, end) = taken_back(&later, &of("3.0.0"));
+    assert_eq!((serves(&later), end), ("2.0.0".to_owned(), End::RolledBack {}));
+}
+
 #[test]
 fn it_goes_back_to_what_served_directly_before_whatever_is_higher_or_failed() {
     // After a rollback, and a version that failed, 1.0.0 was what 3.0.0 replaced.

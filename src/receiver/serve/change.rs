@@ -219,6 +219,10 @@ impl<'a, E: Engine> Locked<'a, E> {
         self.store.load().map_err(|error| host(error.to_string()))
     }
 
+    fn save(&self, state: &State) -> Result<(), Refused> {
+        self.store.save(self.lock, state).map_err(|error| host(error.to_string()))
+    }
+
     /// The whole of a change, from a look at the host to the ending.
     async fn change(&mut self, caller: &Caller, change: &Change) -> Result<End, Refused> {
         let mut state = self.load()?;
@@ -285,7 +289,7 @@ impl<'a, E: Engine> Locked<'a, E> {
     /// Makes sure that a deployment which does not serve never will.
     fn withdraw(&mut self, deployment: &DeploymentId, state: &State, end: End) -> Result<End, Refused> {
         if let Some(withdrawn) = state.with_withdrawn(deployment) {
-            self.store.save(self.lock, &withdrawn).map_err(|error| host(error.to_string()))?;
+            self.save(&withdrawn)?;
             self.driver.note(What::Noted { text: format!("{deployment} is withdrawn") });
         }
         Ok(end)
@@ -309,7 +313,11 @@ impl<'a, E: Engine> Locked<'a, E> {
     }
 
     /// What is asked for serves already, unless somebody has stopped it.
-    async fn unchanged(&mut self, active: &Instance, state: State) -> Result<End, Refused> {
+    async fn unchanged(&mut self, active: &Instance, mut state: State) -> Result<End, Refused> {
+        if state.shared.as_ref() != Some(&active.release.deployment) {
+            state.shared = Some(active.release.deployment.clone());
+            self.save(&state)?;
+        }
         let facts = self.server.engine.inspect(active.container.as_str()).await;
         match facts.map_err(|trouble| host(trouble.to_string()))? {
             Some(facts) if facts.running && !facts.paused => Ok(End::Unchanged {}),
@@ -375,7 +383,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         let text = "the container that should serve is gone: somebody removed it";
         self.say(text);
         self.driver.note(What::Noted { text: text.to_owned() });
-        self.store.save(self.lock, &left).map_err(|error| host(error.to_string()))?;
+        self.save(&left)?;
         Ok(left)
     }
 

@@ -253,6 +253,10 @@ pub struct State {
     /// none of them is done any more, and nothing goes back to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withdrawn: Vec<DeploymentId>,
+    /// The last deployment that another one found serving what it was to bring, and left alone: it serves for both
+    /// and is not taken back for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<DeploymentId>,
 }
 
 impl State {
@@ -265,6 +269,7 @@ impl State {
             bad: BTreeMap::new(),
             history: Vec::new(),
             withdrawn: Vec::new(),
+            shared: None,
         }
     }
 

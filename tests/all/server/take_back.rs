@@ -84,6 +84,33 @@ fn variables_are_taken_back_as_a_version_is() {
     serves(&server, "1.0.0", "one");
 }
 
+/// Another run deploys the very same while the first one still waits for another server. It has told its people that
+/// this version serves here.
+#[test]
+fn what_another_run_found_serving_stays_for_that_one() {
+    let images = Images::start();
+    let mut server = Server::start();
+    server.app_file(images.name(), FILE);
+    let [one, two] = ["1.0.0", "1.0.1"]
+        .map(|version| with_feature(deploy(images.name(), version, &images.push(version)), version));
+    server.deploy(one).ended(&End::Deployed {});
+    server.deploy(two.clone()).ended(&End::Deployed {});
+    // Its own request, again, is nobody else's.
+    server.deploy(two.clone()).ended(&End::Deployed {});
+    assert_eq!(server.state().shared, None);
+    let same = Deploy { deployment: rollback().deployment, ..two.clone() };
+    server.deploy(same).ended(&End::Unchanged {});
+    server.kill_serve();
+    server.start_serve();
+    let told = back(&server, &two);
+    assert!(
+        matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }),
+        "{}",
+        told.text()
+    );
+    serves(&server, "1.0.1", "1.0.1");
+}
+
 #[test]
 fn the_first_deployment_of_a_server_stays() {
     let images = Images::start();

@@ -90,6 +90,7 @@ async fn played(connections: Vec<Connection>) -> (Result<Outcome, Failure>, Vec<
     let body = Body::Rollback(Box::new(crate::deploy::protocol::Rollback {
         deployment: "run-1-1-0000abcd".parse().unwrap(),
         to: None,
+        instead_of: None,
         configuration: crate::deploy::protocol::Configuration::Today,
         credential: None,
         run: String::new(),

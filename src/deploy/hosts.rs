@@ -10,7 +10,7 @@ use super::caller::{DeployEvent, DeployLog, Persistence, converse};
 use super::protocol::{
     Answer, Body, Configuration, Deploy, DeploymentId, Milestone, Request, Rollback, Status,
 };
-use super::tour::{HostReport, Step, Stop, Tour, stop_of, stop_of_rollback};
+use super::tour::{HostReport, Step, Stop, Tour, stop_of, stop_of_rollback, stop_of_take_back};
 use super::words;
 use crate::failure::{Failure, Kind};
 use crate::image::reference::{Digest, ImageName};
@@ -60,10 +60,13 @@ const QUESTION: Duration = Duration::from_mins(1);
 /// A new deployment's name: the run, its attempt, and something that no other step of it has.
 pub fn new_id(run: Option<(u64, u32)>) -> Result<DeploymentId, Failure> {
     let random: u32 = rand::random();
-    let text = match run {
-        Some((run, attempt)) => format!("run-{run}-{attempt}-{random:08x}"),
-        None => format!("own-{:08x}-{random:08x}", rand::random::<u32>()),
-    };
+    match run {
+        Some((run, attempt)) => id(&format!("run-{run}-{attempt}-{random:08x}")),
+        None => id(&format!("own-{:08x}-{random:08x}", rand::random::<u32>())),
+    }
+}
+
+fn id(text: &str) -> Result<DeploymentId, Failure> {
     let broken = |error: crate::image::reference::Malformed| {
         Failure::new(Kind::Internal, "naming the deployment", error.to_string(), "report this as a defect")
     };
@@ -94,19 +97,29 @@ impl Errand<'_> {
                 credential: self.target.credential.clone(),
                 run: self.run.to_owned(),
             })),
-            Wanted::Back(to) => self.back(self.id.clone(), to),
+            Wanted::Back(to) => Body::Rollback(Box::new(Rollback {
+                deployment: self.id.clone(),
+                to: to.cloned(),
+                instead_of: None,
+                configuration: Configuration::Today,
+                credential: self.target.credential.clone(),
+                run: self.run.to_owned(),
+            })),
         };
         Request { app: self.target.app.clone(), body }
     }
 
-    fn back(&self, deployment: DeploymentId, to: Option<&Version>) -> Body {
-        Body::Rollback(Box::new(Rollback {
-            deployment,
-            to: to.cloned(),
-            configuration: Configuration::Today,
+    /// To take back what this errand brought. Where to, and with which configuration, the server knows.
+    fn take_back(&self) -> Result<Request, Failure> {
+        let body = Body::Rollback(Box::new(Rollback {
+            deployment: id(&format!("{}-back", self.id))?,
+            to: None,
+            instead_of: Some(self.id.clone()),
+            configuration: Configuration::Then,
             credential: self.target.credential.clone(),
             run: self.run.to_owned(),
-        }))
+        }));
+        Ok(Request { app: self.target.app.clone(), body })
     }
 
     fn title(&self, host: &HostName) -> String {
@@ -130,8 +143,7 @@ pub async fn run(shell: &impl Shell, errand: Errand<'_>, log: &mut dyn DeployLog
     loop {
         match tour.next() {
             Step::Go(place) => {
-                let before = tour.needs_before();
-                tour.reports[place] = go(shell, errand, &hosts[place], before, log).await;
+                tour.reports[place] = go(shell, errand, &hosts[place], log).await;
             }
             Step::TakeBack(place) => {
                 let report = tour.reports[place].clone();
@@ -143,45 +155,26 @@ pub async fn run(shell: &impl Shell, errand: Errand<'_>, log: &mut dyn DeployLog
 }
 
 /// One server's turn.
-async fn go(
-    shell: &impl Shell,
-    errand: Errand<'_>,
-    host: &HostName,
-    ask_before: bool,
-    log: &mut dyn DeployLog,
-) -> HostReport {
+async fn go(shell: &impl Shell, errand: Errand<'_>, host: &HostName, log: &mut dyn DeployLog) -> HostReport {
     let name = host.to_string();
     let stopwatch = Stopwatch::start();
     log.event(&name, DeployEvent::Started(&errand.title(host)));
     let mut timed = Timed { log, steps: Vec::new(), last_words: VecDeque::new() };
-    let (mut before, mut running) = (None, None);
-    let told = async {
-        if ask_before {
-            let status = status(shell, errand.target, host, timed.log).await?;
-            running = status.running;
-            before = running.as_ref().map(|running| running.version.clone());
-        }
-        let persistence = Persistence::within(errand.target.timeout);
-        converse(shell, &ssh_host(errand.target, host), (&name, &errand.request()), persistence, &mut timed)
-            .await
-    };
-    let stop = match told.await {
+    let (ssh, persistence) = (ssh_host(errand.target, host), Persistence::within(errand.target.timeout));
+    let told = converse(shell, &ssh, (&name, &errand.request()), persistence, &mut timed).await;
+    let (stop, running) = match told {
         Ok(outcome) => {
             let stop = match errand.wanted {
-                Wanted::Release(_) => stop_of(&name, &outcome, before),
+                Wanted::Release(_) => stop_of(&name, &outcome),
                 Wanted::Back(_) => stop_of_rollback(&name, &outcome),
             };
-            running = outcome.running;
-            stop
+            (stop, outcome.running)
         }
-        Err(failure) => {
-            // What ran before may not be what runs now.
-            running = None;
-            Stop::Unheard(Box::new(Failure { kind: kind_of(failure.kind), ..failure }))
-        }
+        Err(failure) => (Stop::Unheard(Box::new(Failure { kind: kind_of(failure.kind), ..failure })), None),
     };
     let (steps, last_words) = (timed.steps, timed.last_words.into());
-    let report = HostReport { host: name, stop, running, took: stopwatch.elapsed(), steps, last_words };
+    let took = stopwatch.elapsed();
+    let report = HostReport { host: name, stop, running, asked_back: false, took, steps, last_words };
     end(&report, log);
     report
 }
@@ -197,39 +190,26 @@ fn end(report: &HostReport, log: &mut dyn DeployLog) {
     log.event(&report.host, DeployEvent::Ended(&words));
 }
 
-/// Lets a server that is done go back to what it had.
+/// Lets a server go back to what it had before this errand. The request waits for its turn behind the errand's own,
+/// so what is answered holds, whatever became of that one.
 async fn take_back(
     shell: &impl Shell,
     errand: Errand<'_>,
     (host, mut report): (&HostName, HostReport),
     log: &mut dyn DeployLog,
 ) -> HostReport {
-    let Stop::Done { before: Some(before), .. } = &report.stop else {
-        report.stop = Stop::Stuck("nothing ran there before".to_owned());
-        return report;
-    };
     let stopwatch = Stopwatch::start();
-    log.event(&report.host, DeployEvent::Started(&format!("Take {host} back to {before}")));
-    let outcome = match format!("{}-back", errand.id).parse() {
-        Ok(id) => {
-            let body = errand.back(id, Some(before));
-            let request = Request { app: errand.target.app.clone(), body };
+    log.event(&report.host, DeployEvent::Started(&format!("Take back what {host} got ({})", errand.id)));
+    let told = match errand.take_back() {
+        Ok(request) => {
             let persistence = Persistence::within(errand.target.timeout);
             converse(shell, &ssh_host(errand.target, host), (&report.host, &request), persistence, log).await
         }
-        Err(error) => Err(Failure::new(Kind::Internal, "naming the rollback", error.to_string(), "")),
+        Err(failure) => Err(failure),
     };
-    match outcome {
-        Ok(outcome) => {
-            report.stop =
-                if outcome.end.is_good() { Stop::TakenBack } else { Stop::Stuck(outcome.end.words()) };
-            report.running = outcome.running;
-        }
-        Err(failure) => {
-            report.stop = Stop::Stuck(failure.to_string());
-            report.running = None;
-        }
-    }
+    report.stop = stop_of_take_back(report.stop, told.as_ref());
+    report.running = told.ok().and_then(|outcome| outcome.running);
+    report.asked_back = true;
     report.took += stopwatch.elapsed();
     end(&report, log);
     report

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use semver::Version;
-
 use super::advice;
 use super::protocol::{Because, End, Milestone, Outcome, Running};
 use crate::failure::{Failure, Kind};
@@ -14,21 +12,18 @@ use crate::inputs::deploy::OnFailure;
 pub enum Stop {
     /// Its turn did not come.
     Untouched,
-    /// It has what was asked for.
-    Done {
-        /// How.
-        end: End,
-        /// What served there before, where that was asked.
-        before: Option<Version>,
-    },
+    /// It has what was asked for, and this is how.
+    Done(End),
     /// It has something newer, or went back from this version before.
     Superseded(String),
     /// It said that it did not get it.
     Failed(Box<Failure>),
-    /// It told no result: nobody knows.
+    /// It told no result, or none that is final: nobody knows.
     Unheard(Box<Failure>),
-    /// It got it, and went back.
+    /// It got it, and went back to what it had.
     TakenBack,
+    /// It got it, and something else has taken its place before it could go back, or another run relies on it.
+    Overtaken(String),
     /// It got it, and keeps it although it should go back.
     Stuck(String),
 }
@@ -42,6 +37,8 @@ pub struct HostReport {
     pub stop: Stop,
     /// What runs there; `None`: nothing, or not known.
     pub running: Option<Running>,
+    /// Whether it was asked to go back.
+    pub asked_back: bool,
     /// How long it took.
     pub took: Duration,
     /// Its steps and their times.
@@ -76,6 +73,7 @@ impl Tour {
             host,
             stop: Stop::Untouched,
             running: None,
+            asked_back: false,
             took: Duration::ZERO,
             steps: Vec::new(),
             last_words: Vec::new(),
@@ -83,19 +81,16 @@ impl Tour {
         Self { reports: hosts.into_iter().map(report).collect(), on_failure }
     }
 
-    /// Whether a server has to be asked what it runs before it gets something else.
-    pub fn needs_before(&self) -> bool {
-        self.on_failure == OnFailure::Rollback && self.reports.len() > 1
-    }
-
-    /// The first failure stops the rest; those that are done go back, the last one first, where that is wanted.
+    /// The first failure stops the rest. Where that is wanted, those that have it go back, the last one first; and
+    /// before them the one that told no result, or it could get it when the others have gone back.
     /// What is superseded stops the rest as well: something newer is on its way to them.
     pub fn next(&self) -> Step {
         if self.failure().is_some() {
-            let changed =
-                |report: &HostReport| matches!(report.stop, Stop::Done { end: End::Deployed {}, .. });
-            return match self.reports.iter().rposition(changed) {
-                Some(place) if self.on_failure == OnFailure::Rollback => Step::TakeBack(place),
+            let may_have_it = |report: &HostReport| {
+                !report.asked_back && matches!(report.stop, Stop::Done(End::Deployed {}) | Stop::Unheard(_))
+            };
+            return match self.reports.iter().rposition(may_have_it) {
+                Some(place) if self.takes_back() => Step::TakeBack(place),
                 _ => Step::Home,
             };
         }
@@ -104,6 +99,11 @@ impl Tour {
         }
         let untouched = |report: &HostReport| report.stop == Stop::Untouched;
         self.reports.iter().position(untouched).map_or(Step::Home, Step::Go)
+    }
+
+    /// A single server has nobody to be of one version with.
+    fn takes_back(&self) -> bool {
+        self.on_failure == OnFailure::Rollback && self.reports.len() > 1
     }
 
     /// The failure that stopped it.
@@ -129,7 +129,7 @@ impl Tour {
 
     /// Every server has what was asked for.
     pub fn complete(&self) -> bool {
-        self.reports.iter().all(|report| matches!(report.stop, Stop::Done { .. }))
+        self.reports.iter().all(|report| matches!(report.stop, Stop::Done(_)))
     }
 
     /// What all servers serve, if that is one and the same.
@@ -148,19 +148,56 @@ impl Tour {
 /// What the answer to a rollback means for its server: there is nothing newer that it could yield to.
 pub fn stop_of_rollback(host: &str, outcome: &Outcome) -> Stop {
     match &outcome.end {
-        end if end.is_good() => Stop::Done { end: end.clone(), before: None },
+        end if end.is_good() => Stop::Done(end.clone()),
         _ => Stop::Failed(Box::new(failure_of(format!("rolling {host} back"), host, outcome))),
     }
 }
 
 /// What the answer to a deployment means for its server.
-pub fn stop_of(host: &str, outcome: &Outcome, before: Option<Version>) -> Stop {
+pub fn stop_of(host: &str, outcome: &Outcome) -> Stop {
+    let failure = || Box::new(failure_of(format!("deploying to {host}"), host, outcome));
+    let running = outcome.running.as_ref().map(|running| &running.deployment);
     match &outcome.end {
-        end if end.is_good() => Stop::Done { end: end.clone(), before },
+        end if end.is_good() => Stop::Done(end.clone()),
         End::Refused { because: Because::NewerIsLive | Because::RolledBack, message } => {
             Stop::Superseded(message.clone())
         }
-        _ => Stop::Failed(Box::new(failure_of(format!("deploying to {host}"), host, outcome))),
+        // It was begun, could not be brought to its end, and the server will try again.
+        _ if running.is_some() && running == outcome.deployment.as_ref() => Stop::Unheard(failure()),
+        _ => Stop::Failed(failure()),
+    }
+}
+
+/// What the answer to a request to take the deployment back means for a server, or that there was none.
+pub fn stop_of_take_back(stop: Stop, told: Result<&Outcome, &Failure>) -> Stop {
+    let Stop::Unheard(failure) = stop else { return back_from_it(told) };
+    let (is_without, words) = match told {
+        Ok(outcome) => match &outcome.end {
+            End::Deployed {} | End::RolledBack {} => (true, "it had it, and went back".to_owned()),
+            End::Unchanged {} => (true, "it does not have it, and will not get it".to_owned()),
+            End::Refused { because: Because::NewerIsLive, message } => (true, message.clone()),
+            end => (false, end.words()),
+        },
+        Err(failure) => (false, failure.why.clone()),
+    };
+    let why = format!("{}\nAsked to take it back: {words}", failure.why);
+    if !is_without {
+        return Stop::Unheard(Box::new(Failure { why, ..*failure }));
+    }
+    let remedy = "see to it that the server answers within `deploy-timeout`, and release a new version; where exactly \
+                  this one is meant, run the job again with `deploy-by-name: true`";
+    Stop::Failed(Box::new(Failure { why, remedy: remedy.to_owned(), ..*failure }))
+}
+
+/// Likewise for a server that has it.
+fn back_from_it(told: Result<&Outcome, &Failure>) -> Stop {
+    match told.map(|outcome| &outcome.end) {
+        Ok(End::Deployed {} | End::RolledBack {}) => Stop::TakenBack,
+        Ok(End::Refused { because: Because::NewerIsLive, message }) => Stop::Overtaken(message.clone()),
+        // It was told of success, and knows nothing of it.
+        Ok(End::Unchanged {}) => Stop::Stuck("the server does not know of this deployment".to_owned()),
+        Ok(end) => Stop::Stuck(end.words()),
+        Err(failure) => Stop::Stuck(failure.to_string()),
     }
 }
 
@@ -184,12 +221,13 @@ pub fn describe(report: &HostReport) -> String {
     };
     let words = match &report.stop {
         Stop::Untouched => "not touched".to_owned(),
-        Stop::Done { end: End::Unchanged {}, .. } => format!("{} already", runs("runs")),
-        Stop::Done { .. } => runs("runs"),
+        Stop::Done(End::Unchanged {}) => format!("{} already", runs("runs")),
+        Stop::Done(_) => runs("runs"),
         Stop::Superseded(why) => format!("{} ({why})", runs("still runs")),
         Stop::Failed(_) => format!("failed; {}", runs("still runs")),
         Stop::Unheard(_) => format!("no result; {}", runs("runs")),
         Stop::TakenBack => format!("taken back; {}", runs("runs")),
+        Stop::Overtaken(why) => format!("not taken back ({why}); {}", runs("runs")),
         Stop::Stuck(why) => format!("was not taken back ({why}); {}", runs("runs")),
     };
     format!("{}: {words}", report.host)

@@ -21,7 +21,7 @@ fn tour(on_failure: OnFailure, stops: &[Stop]) -> Tour {
 }
 
 fn done(end: End) -> Stop {
-    Stop::Done { end, before: Some("1.0.0".parse().unwrap()) }
+    Stop::Done(end)
 }
 
 fn failed() -> Stop {
@@ -40,18 +40,6 @@ fn one_after_another_and_the_first_failure_stops_the_rest() {
     assert_eq!(next(&all), Step::Home);
     assert!(tour(OnFailure::Keep, &all).complete());
     assert!(!tour(OnFailure::Keep, &all[..2]).complete(), "one was not touched");
-}
-
-#[test]
-fn what_was_before_is_asked_only_where_somebody_may_have_to_go_back() {
-    let of = |hosts: &[&str], on_failure| Tour::new(hosts.iter().map(ToString::to_string), on_failure);
-    for (hosts, on_failure, needed) in [
-        (&["web1", "web2"][..], OnFailure::Rollback, true),
-        (&["web1"], OnFailure::Rollback, false),
-        (&["web1", "web2"], OnFailure::Keep, false),
-    ] {
-        assert_eq!(of(hosts, on_failure).needs_before(), needed, "{hosts:?} {on_failure:?}");
-    }
 }
 
 #[test]
@@ -84,6 +72,7 @@ fn each_server_is_described_by_what_it_has() {
         (Stop::Failed(failure.clone()), "web1: failed; still runs 1.0.0"),
         (Stop::Unheard(failure), "web1: no result; runs 1.0.0"),
         (Stop::TakenBack, "web1: taken back; runs 1.0.0"),
+        (Stop::Overtaken("newer".to_owned()), "web1: not taken back (newer); runs 1.0.0"),
         (Stop::Stuck("lost".to_owned()), "web1: was not taken back (lost); runs 1.0.0"),
     ] {
         report.stop = stop;
@@ -100,9 +89,74 @@ fn those_that_changed_are_taken_back_the_last_one_first() {
     assert_eq!(next(&[done(End::Deployed {}), Stop::TakenBack, failed()]), Step::TakeBack(0));
     // What had the version before keeps it.
     assert_eq!(next(&[done(End::Unchanged {}), failed()]), Step::Home);
+    assert_eq!(
+        next(&[done(End::Deployed {}), Stop::Overtaken("newer".to_owned()), failed()]),
+        Step::TakeBack(0)
+    );
     // One that cannot go back is not asked for ever.
     assert_eq!(next(&[Stop::Stuck("lost".to_owned()), failed()]), Step::Home);
     assert_eq!(next(&[Stop::TakenBack, failed()]), Step::Home, "and nobody new is asked");
+}
+
+/// Whether it has it, nobody knows; and it may get it when the others have gone back.
+#[test]
+fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
+    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    let unheard = Stop::Unheard(failure);
+    let mut tour = tour(OnFailure::Rollback, &[done(End::Deployed {}), unheard.clone()]);
+    assert_eq!(tour.next(), Step::TakeBack(1));
+    tour.reports[1].asked_back = true;
+    assert_eq!(tour.next(), Step::TakeBack(0), "whatever it said");
+    tour.reports[0].stop = Stop::TakenBack;
+    assert_eq!(tour.next(), Step::Home);
+    tour.on_failure = OnFailure::Keep;
+    tour.reports[1].asked_back = false;
+    assert_eq!(tour.next(), Step::Home);
+    let mut alone = Tour::new(["web1".to_owned()], OnFailure::Rollback);
+    alone.reports[0].stop = unheard;
+    assert_eq!(alone.next(), Step::Home, "there is no other to be like");
+}
+
+#[test]
+fn what_was_taken_back_is_only_what_the_server_says_went_back() {
+    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    let refused = |because| End::Refused { because, message: "3.0.0 serves".to_owned() };
+    let unhealthy = End::Failed { step: Milestone::Health, message: "503".to_owned() };
+    let back = |stop: &Stop, end: &End| stop_of_take_back(stop.clone(), Ok(&outcome(end.clone())));
+    let (had, unheard) = (done(End::Deployed {}), Stop::Unheard(failure.clone()));
+    let newer = refused(Because::NewerIsLive);
+    for (end, expected) in [
+        (End::RolledBack {}, Stop::TakenBack),
+        // Forward to a higher version, or to another configuration of the same one.
+        (End::Deployed {}, Stop::TakenBack),
+        (newer.clone(), Stop::Overtaken("3.0.0 serves".to_owned())),
+    ] {
+        assert_eq!(back(&had, &end), expected);
+    }
+    for end in [End::Unchanged {}, refused(Because::NotRecorded), unhealthy.clone()] {
+        assert!(matches!(back(&had, &end), Stop::Stuck(_)), "{end:?}");
+    }
+    assert!(matches!(stop_of_take_back(had, Err(&failure)), Stop::Stuck(_)));
+    // Of the other one it is enough that it does not have it, and will not get it.
+    for end in [End::RolledBack {}, End::Deployed {}, End::Unchanged {}, newer] {
+        let Stop::Failed(told) = back(&unheard, &end) else { panic!("{end:?}") };
+        assert!(told.why.starts_with("no\nAsked to take it back: "), "{told:?}");
+        assert!(told.remedy.contains("deploy-by-name"), "{told:?}");
+    }
+    for end in [refused(Because::Unfinished), unhealthy] {
+        assert!(matches!(back(&unheard, &end), Stop::Unheard(_)), "{end:?}");
+    }
+    assert!(matches!(stop_of_take_back(unheard, Err(&failure)), Stop::Unheard(_)));
+}
+
+/// A server that could not bring it to its end says that it shall serve, and tries again by itself.
+#[test]
+fn a_failure_that_may_still_serve_is_no_result() {
+    let end = End::Refused { because: Because::Unfinished, message: "the disk is full".to_owned() };
+    let outcome =
+        |deployment: &str| Outcome { deployment: Some(deployment.parse().unwrap()), ..outcome(end.clone()) };
+    assert!(matches!(stop_of("web1", &outcome("run-1-1-00000000")), Stop::Unheard(_)));
+    assert!(matches!(stop_of("web1", &outcome("run-2-1-00000000")), Stop::Failed(_)));
 }
 
 fn outcome(end: End) -> Outcome {
@@ -111,9 +165,8 @@ fn outcome(end: End) -> Outcome {
 
 #[test]
 fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
-    let refused = |because| {
-        stop_of("web1", &outcome(End::Refused { because, message: "2.0.0 is live".to_owned() }), None)
-    };
+    let refused =
+        |because| stop_of("web1", &outcome(End::Refused { because, message: "2.0.0 is live".to_owned() }));
     for because in [Because::NewerIsLive, Because::RolledBack] {
         assert_eq!(refused(because), Stop::Superseded("2.0.0 is live".to_owned()));
     }
@@ -140,15 +193,14 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
     assert!(remedy(Because::Environment).contains("allow_environment"));
     assert!(remedy(Because::App).contains("deploy-app"));
     for end in [End::Deployed {}, End::Unchanged {}] {
-        let before = Some("1.0.0".parse().unwrap());
-        assert_eq!(stop_of("web1", &outcome(end.clone()), before), done(end.clone()));
-        assert_eq!(stop_of_rollback("web1", &outcome(end.clone())), Stop::Done { end, before: None });
+        assert_eq!(stop_of("web1", &outcome(end.clone())), done(end.clone()));
+        assert_eq!(stop_of_rollback("web1", &outcome(end.clone())), done(end));
     }
     // A server that will not go back has failed to.
     let end = End::Refused { because: Because::RolledBack, message: "1.0.0 was rolled back".to_owned() };
     assert!(matches!(stop_of_rollback("web1", &outcome(end)), Stop::Failed(_)));
     let end = End::Failed { step: Milestone::Health, message: "503".to_owned() };
-    assert!(matches!(stop_of("web1", &outcome(end), None), Stop::Failed(_)));
+    assert!(matches!(stop_of("web1", &outcome(end)), Stop::Failed(_)));
 }
 
 #[test]

@@ -157,7 +157,7 @@ async fn travel<F, R, B, S: Shell>(
     let stopwatch = Stopwatch::start();
     let tour = progress.stage("deploy", hosts::run(&world.shell, errand, logs.deploy)).await;
     for report in &tour.reports {
-        if let tour::Stop::Done { .. } | tour::Stop::TakenBack = &report.stop {
+        if let tour::Stop::Done(_) | tour::Stop::TakenBack = &report.stop {
             progress.done_as_logged(format!("server {}", tour::describe(report)));
         }
     }

@@ -11,7 +11,9 @@ use semver::Version;
 use super::app_file::AppFile;
 use super::config_hash::ConfigHash;
 use super::state::{Instance, Phase, Purpose, Record, Release, State};
-use crate::deploy::protocol::{Because, Deploy, EnvironmentKey, Refused, Rollback};
+use crate::deploy::protocol::{
+    Answer, Because, Deploy, DeploymentId, End, EnvironmentKey, Refused, Rollback,
+};
 use crate::image::labels;
 use crate::image::reference::ImageName;
 use crate::secret::Secret;
@@ -25,6 +27,16 @@ pub enum Admitted {
     Unchanged(Instance),
     /// The same deployment was asked for before, and ended like this: the caller lost its connection.
     Known(Record),
+}
+
+/// Which way a rollback goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WayBack<'a> {
+    /// To this, if [`rollback`] admits it.
+    To(&'a Record),
+    /// Nowhere: what shall be taken back does not serve. It is to be withdrawn for good
+    /// ([`State::with_withdrawn`]); then this is the answer.
+    Withdraw(&'a DeploymentId, End),
 }
 
 /// The environment that a container gets: CI's, where the app file allows it; over it the files', later
@@ -93,6 +105,47 @@ pub fn deploy(
     Ok(Admitted::RollOut(release))
 }
 
+/// Which way a rollback goes.
+pub fn way_back<'a>(request: &'a Rollback, state: &'a State) -> Result<WayBack<'a>, Refused> {
+    match &request.instead_of {
+        Some(deployment) => take_back(deployment, state),
+        None => rollback_target(request.to.as_ref(), state).map(WayBack::To),
+    }
+}
+
+/// Only what this deployment brought is taken back, never what came after it: not even where that is lower, or
+/// has the same version. Whoever asks may not know how it ended, or whether it was ever begun.
+fn take_back<'a>(deployment: &'a DeploymentId, state: &'a State) -> Result<WayBack<'a>, Refused> {
+    // Where the container was removed by hand, what served last is what would come again.
+    let serves = settled(state)?.map(|active| &active.release).or_else(|| state.last_served());
+    if let Some(serves) = serves.filter(|serves| serves.deployment == *deployment) {
+        if state.shared.as_ref() == Some(deployment) {
+            let text = format!(
+                "another run found that {} ({deployment}) serves; it stays for that one",
+                serves.version
+            );
+            return Err(Refused::new(Because::NewerIsLive, text));
+        }
+        return state.to_go_back_to(deployment).map(WayBack::To).ok_or_else(|| {
+            let text =
+                format!("nothing that is recorded served before {} ({deployment}); it stays", serves.version);
+            Refused::new(Because::NotRecorded, text)
+        });
+    }
+    let end = match (state.record_of(deployment), serves) {
+        (Some(Record { release, failure: None }), Some(serves)) => {
+            let text = format!(
+                "{} ({deployment}) does not serve any more: {} ({}) took its place, and stays",
+                release.version, serves.version, serves.deployment
+            );
+            End::Refused { because: Because::NewerIsLive, message: Answer::within_line(&text) }
+        }
+        // It failed, or did not come here so far.
+        _ => End::Unchanged {},
+    };
+    Ok(WayBack::Withdraw(deployment, end))
+}
+
 /// Where a rollback goes: to the version that is named, or to the last good one below what serves.
 pub fn rollback_target<'a>(to: Option<&Version>, state: &'a State) -> Result<&'a Record, Refused> {
     let active = settled(state)?;
@@ -148,25 +201,23 @@ pub fn rollback(
         run: request.run.clone(),
         ..target.release.clone()
     };
-    match active {
-        Some(active)
-            if is_same_image(&active.release, &release) && active.release.config == release.config =>
-        {
-            Ok(Admitted::Unchanged(active.clone()))
-        }
-        _ => Ok(Admitted::RollOut(release)),
+    let is_same = |active: &&Instance| {
+        is_same_image(&active.release, &release) && active.release.config == release.config
+    };
+    // What is taken back goes, also where it is the same again.
+    match active.filter(is_same).filter(|_| request.instead_of.is_none()) {
+        Some(active) => Ok(Admitted::Unchanged(active.clone())),
+        None => Ok(Admitted::RollOut(release)),
     }
 }
 
 /// A rollback that was asked for before. To be asked first: once it has worked, its target is another.
 pub fn known_rollback(request: &Rollback, state: &State) -> Result<Option<Record>, Refused> {
-    match state.record_of(&request.deployment) {
-        Some(record) if request.to.as_ref().is_none_or(|to| *to == record.release.version) => {
-            Ok(Some(record.clone()))
-        }
-        Some(_) => Err(id_taken(&request.deployment)),
-        None => Ok(None),
-    }
+    let Some(record) = state.record_of(&request.deployment) else { return Ok(None) };
+    let same_target = request.to.as_ref().is_none_or(|to| *to == record.release.version);
+    let left = || state.served_before(&request.deployment).next().map(|left| &left.release.deployment);
+    let same_left = request.instead_of.as_ref().is_none_or(|deployment| left() == Some(deployment));
+    if same_target && same_left { Ok(Some(record.clone())) } else { Err(id_taken(&request.deployment)) }
 }
 
 /// A deployment that was asked for before. It needs no configuration, which may be broken by now.
@@ -180,6 +231,10 @@ pub fn known_deploy(request: &Deploy, state: &State) -> Result<Option<Record>, R
                 && known.commit == request.commit;
             if same { Ok(Some(record.clone())) } else { Err(id_taken(&request.deployment)) }
         }
+        None if state.withdrawn.contains(&request.deployment) => Err(Refused::new(
+            Because::IdTaken,
+            format!("the deployment {} was taken back before it came here", request.deployment),
+        )),
         None => Ok(None),
     }
 }
@@ -226,7 +281,7 @@ fn unfinished(release: &Release) -> Refused {
     )
 }
 
-fn id_taken(deployment: &crate::deploy::protocol::DeploymentId) -> Refused {
+fn id_taken(deployment: &DeploymentId) -> Refused {
     Refused::new(
         Because::IdTaken,
         format!("the deployment {deployment} was something else: each needs an id of its own"),
@@ -275,6 +330,9 @@ fn higher(version: &Version, active: Option<&Instance>, state: &State) -> Result
     ))
 }
 
+#[cfg(test)]
+#[path = "admit_back_tests.rs"]
+mod back_tests;
 #[cfg(test)]
 #[path = "admit_tests.rs"]
 mod tests;

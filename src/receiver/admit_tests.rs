@@ -237,6 +237,7 @@ fn going_back(to: Option<&str>) -> Rollback {
     Rollback {
         deployment: "rollback-1".parse().unwrap(),
         to: to.map(|to| to.parse().unwrap()),
+        instead_of: None,
         configuration: Configuration::Today,
         credential: None,
         run: String::new(),

@@ -45,6 +45,9 @@ pub fn needed(state: &State, keep: u32) -> Needed {
             needed.add(&record.release);
         }
     }
+    // What serves may be taken back at once, whatever `keep` says. The image can be pulled again.
+    let before = state.active().and_then(|active| state.to_go_back_to(&active.release.deployment));
+    needed.deployments.extend(before.map(|record| record.release.deployment.clone()));
     needed
 }
 
@@ -84,6 +87,17 @@ mod tests {
         {
             assert_eq!(found.has(&release(version).digest), expected, "{version}");
         }
+    }
+
+    #[test]
+    fn the_settings_of_what_served_before_are_needed_whatever_is_kept() {
+        let mut state = steady("1.0.2");
+        let before = ["1.0.0", "1.0.1"].map(|version| Record { release: release(version), failure: None });
+        state.history.splice(0..0, before);
+        let found = needed(&state, 1);
+        let deployments = ["1.0.1", "1.0.2"].map(|version| release(version).deployment);
+        assert_eq!(found.deployments, deployments.into());
+        assert!(!found.has(&release("1.0.1").digest), "its image can be pulled again");
     }
 
     #[test]

@@ -36,9 +36,9 @@ pub fn section(deployment: &Deployment) -> String {
 
 fn mark(stop: &Stop) -> &'static str {
     match stop {
-        Stop::Done { .. } => GOOD,
+        Stop::Done(_) => GOOD,
         Stop::Failed(_) | Stop::Unheard(_) | Stop::Stuck(_) => BAD,
-        Stop::Untouched | Stop::Superseded(_) | Stop::TakenBack => "",
+        Stop::Untouched | Stop::Superseded(_) | Stop::TakenBack | Stop::Overtaken(_) => "",
     }
 }
 

@@ -3,7 +3,7 @@
 
 pub mod play;
 
-use autotag_deploy::deploy::protocol::{Because, Body, End, Milestone};
+use autotag_deploy::deploy::protocol::{Because, Body, Configuration, End, Milestone};
 use autotag_deploy::pipeline::Ending;
 
 use crate::support::github::{Access, Double, Permissions};
@@ -90,11 +90,67 @@ fn those_that_are_done_are_taken_back_where_that_is_wanted() {
     let run = stage.release(&commit, &[("deploy-host", "web1, web2"), ("deploy-on-failure", "rollback")]);
     let failure = run.ending().deployment().and_then(|it| it.failure.as_ref()).expect("it failed");
     assert!(failure.why.contains("web1: taken back; runs 0.0.0"), "{failure:?}");
-    let back = stage.servers.requests().into_iter().find_map(|(host, body)| match body {
-        Body::Rollback(rollback) => Some((host, rollback.to.expect("a version").to_string())),
-        _ => None,
-    });
-    assert_eq!(back, Some(("web1".to_owned(), "0.0.0".to_owned())));
+    let requests = stage.servers.requests();
+    let [_, (_, Body::Deploy(deploy)), (host, Body::Rollback(back))] = requests.as_slice() else {
+        panic!("{requests:?}")
+    };
+    // What this run deployed, whatever serves by then; where to, the server says.
+    assert_eq!((host.as_str(), &back.instead_of), ("web1", &Some(deploy.deployment.clone())));
+    assert_eq!((&back.to, back.configuration), (&None, Configuration::Then));
+}
+
+#[test]
+fn what_another_run_deployed_meanwhile_is_left_alone_and_said() {
+    let servers = Servers::new().serving("web1", "0.0.0").serving("web2", "0.0.0");
+    servers.next("web1", Turn::GoesWell);
+    servers.next("web1", Turn::Ends(refused(Because::NewerIsLive, "9.0.0 took its place, and stays")));
+    servers
+        .next("web2", Turn::Ends(End::Failed { step: Milestone::Start, message: "exit code 1".to_owned() }));
+    let stage = Stage::new(servers);
+    let commit = stage.project.merge("feat: begin");
+    let run = stage.release(&commit, &[("deploy-host", "web1, web2"), ("deploy-on-failure", "rollback")]);
+    let failure = run.ending().deployment().and_then(|it| it.failure.as_ref()).expect("it failed");
+    let words = "web1: not taken back (9.0.0 took its place, and stays)";
+    assert!(failure.why.contains(words) && failure.why.contains("exit code 1"), "{failure:?}");
+    assert_eq!(stage.servers.requests().len(), 3, "it is not asked again");
+}
+
+/// Its turn may still come, or its answer alone was lost.
+#[test]
+fn the_server_that_told_no_result_is_asked_to_go_back_before_the_others() {
+    for knows_then in [true, false] {
+        let servers = Servers::new().serving("web1", "0.0.0").serving("web2", "0.0.0");
+        servers.next("web2", Turn::IsDenied);
+        if !knows_then {
+            servers.next("web2", Turn::IsDenied);
+        }
+        let stage = Stage::new(servers);
+        let commit = stage.project.merge("feat: begin");
+        let inputs = [
+            ("deploy-host", "web1, web2, web3"),
+            ("deploy-on-failure", "rollback"),
+            ("environment", "production"),
+        ];
+        let run = stage.release(&commit, &inputs);
+        let asked: Vec<(String, bool)> = stage
+            .servers
+            .requests()
+            .into_iter()
+            .map(|(host, body)| (host, matches!(body, Body::Rollback(_))))
+            .collect();
+        let expected = [("web1", false), ("web2", false), ("web2", true), ("web1", true)];
+        assert_eq!(asked, expected.map(|(host, back)| (host.to_owned(), back)));
+        let failure = run.ending().deployment().and_then(|it| it.failure.as_ref()).expect("it failed");
+        let (words, state) = if knows_then {
+            (["web2: failed; still runs 0.0.0", "it does not have it, and will not get it"], "failure")
+        } else {
+            (["web2: no result", "Asked to take it back: no such key"], "error")
+        };
+        for words in words.iter().chain(&["web1: taken back; runs 0.0.0", "web3: not touched"]) {
+            assert!(failure.why.contains(words), "{words}: {failure:?}");
+        }
+        assert_eq!(stage.project.github.deployments()[0].state(), Some(state));
+    }
 }
 
 #[test]

@@ -15,4 +15,5 @@ mod moments;
 mod pairs;
 mod secrets;
 mod storms;
+mod take_back;
 mod tracer;

@@ -452,10 +452,16 @@ pub fn rollback() -> Rollback {
     Rollback {
         deployment: deployment_id(),
         to: None,
+        instead_of: None,
         configuration: Configuration::Today,
         credential: None,
         run: String::new(),
     }
+}
+
+/// A request to take this deployment back.
+pub fn take_back(deployment: &DeploymentId) -> Rollback {
+    Rollback { instead_of: Some(deployment.clone()), configuration: Configuration::Then, ..rollback() }
 }
 
 /// The commit that a version's image says it was made from.

@@ -204,7 +204,8 @@ pub enum End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Because {
-    /// A version at least as high was switched to before.
+    /// A version at least as high was switched to before; or what shall be taken back has given way to something
+    /// else since, or serves for another deployment too.
     NewerIsLive,
     /// The version was rolled back.
     RolledBack,

@@ -122,6 +122,11 @@ pub struct Rollback {
     /// Where to; the previous good one if not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Version>,
+    /// Take back exactly this deployment: what served before it serves again, as it was then. Where it does not
+    /// serve, nothing that does is touched, and it never will: neither it nor anything that goes back to it.
+    /// Without `to`, and with [`Configuration::Then`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<DeploymentId>,
     /// With which configuration.
     #[serde(default)]
     pub configuration: Configuration,
@@ -215,6 +220,7 @@ impl Request {
             Body::Rollback(rollback) => {
                 check_text("run", &rollback.run, RUN_BYTES)?;
                 rollback.to.as_ref().map_or(Ok(()), check_version)?;
+                check_take_back(rollback)?;
                 check_credential(rollback.credential.as_ref())
             }
             Body::Status { .. } => Ok(()),
@@ -271,6 +277,18 @@ fn check_version(version: &Version) -> Result<(), Refused> {
         return Err(limit(&format!("a version has at most {VERSION_BYTES} bytes, as an image's tag")));
     }
     Ok(())
+}
+
+/// What a deployment is taken back to is the server's to say.
+fn check_take_back(rollback: &Rollback) -> Result<(), Refused> {
+    let Some(deployment) = &rollback.instead_of else { return Ok(()) };
+    if rollback.to.is_none()
+        && rollback.configuration == Configuration::Then
+        && *deployment != rollback.deployment
+    {
+        return Ok(());
+    }
+    Err(limit("`instead-of` names another deployment, has no `to`, and takes the configuration of `then`"))
 }
 
 fn check_credential(credential: Option<&Credentials>) -> Result<(), Refused> {

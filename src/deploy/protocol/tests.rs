@@ -35,15 +35,19 @@ fn requests_go_round() {
         Body::Rollback(Box::new(Rollback {
             deployment: "run-12345-2".parse().unwrap(),
             to: to.map(|to| to.parse().unwrap()),
+            instead_of: None,
             configuration,
             credential: None,
             run: String::new(),
         }))
     };
+    let Body::Rollback(back) = rollback(None, Configuration::Then) else { panic!("a rollback") };
+    let take_back = Rollback { instead_of: Some("run-12345-1".parse().unwrap()), ..*back };
     let bodies = [
         request().body,
         rollback(None, Configuration::Today),
         rollback(Some("1.0.0"), Configuration::Then),
+        Body::Rollback(Box::new(take_back)),
         Body::Status { deployment: None },
         Body::Status { deployment: Some("run-12345-1".parse().unwrap()) },
         Body::Logs { lines: LOG_LINES },
@@ -55,6 +59,37 @@ fn requests_go_round() {
         assert!(!line.contains('\n'), "{line}");
         assert_eq!(Request::parse(line.as_bytes()), Ok(request), "{line}");
     }
+}
+
+/// Where a deployment is taken back to, and as what, is not the caller's to say.
+#[test]
+fn a_deployment_is_taken_back_to_what_the_server_says() {
+    let read = |fields: &str| {
+        let line = format!(
+            r#"{{"protocol":1,"app":"shop-api","request":{{"rollback":{{"deployment":"run-12345-2",{fields}}}}}}}"#
+        );
+        Request::parse(line.as_bytes())
+    };
+    let good = read(r#""instead-of":"run-12345-1","configuration":"then""#).expect("a request");
+    let Body::Rollback(rollback) = &good.body else { panic!("{good:?}") };
+    assert_eq!(rollback.instead_of.as_ref().map(DeploymentId::as_str), Some("run-12345-1"));
+    for fields in [
+        r#""instead-of":"run-12345-1""#,
+        r#""instead-of":"run-12345-1","configuration":"today""#,
+        r#""instead-of":"run-12345-1","configuration":"then","to":"1.0.0""#,
+        r#""instead-of":"run-12345-2","configuration":"then""#,
+    ] {
+        let refused = read(fields).expect_err(fields);
+        assert_eq!(refused.because, Because::Malformed, "{fields}");
+        assert!(refused.message.contains("`instead-of`"), "{fields}: {refused}");
+    }
+    // A rollback of any other kind looks as it did before there was such a thing.
+    let Body::Rollback(rollback) = read(r#""to":"1.0.0""#).expect("a request").body else {
+        panic!("a rollback")
+    };
+    let line = line_of(&Request { body: Body::Rollback(rollback), ..request() });
+    let expected = r#"{"protocol":1,"app":"shop-api","request":{"rollback":{"deployment":"run-12345-2","to":"1.0.0","configuration":"today","run":""}}}"#;
+    assert_eq!(line, expected);
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub(super) fn run(
             let rollback = Rollback {
                 deployment: new_id()?,
                 to: arguments.get_one::<Version>("VERSION").cloned(),
+                instead_of: None,
                 configuration: if then { Configuration::Then } else { Configuration::Today },
                 credential: None,
                 run: BY_HAND.to_owned(),

@@ -9,7 +9,7 @@ use super::who::Caller;
 use crate::deploy::protocol::{
     Answer, AppName, Because, Configuration, Deploy, DeploymentId, End, Holder, Outcome, Refused, Rollback,
 };
-use crate::receiver::admit::{self, Admitted};
+use crate::receiver::admit::{self, Admitted, WayBack};
 use crate::receiver::app_file::Traffic;
 use crate::receiver::container;
 use crate::receiver::driver::{Driver, address, serves_at_once};
@@ -46,9 +46,10 @@ impl Change {
     pub(super) fn about(&self) -> String {
         match self {
             Self::Deploy(deploy) => format!("deploy {} {}", deploy.version, deploy.digest),
-            Self::Rollback(rollback) => match &rollback.to {
-                Some(version) => format!("rollback to {version}"),
-                None => "rollback".to_owned(),
+            Self::Rollback(rollback) => match (&rollback.instead_of, &rollback.to) {
+                (Some(deployment), _) => format!("take back {deployment}"),
+                (None, Some(version)) => format!("rollback to {version}"),
+                (None, None) => "rollback".to_owned(),
             },
         }
     }
@@ -218,6 +219,10 @@ impl<'a, E: Engine> Locked<'a, E> {
         self.store.load().map_err(|error| host(error.to_string()))
     }
 
+    fn save(&self, state: &State) -> Result<(), Refused> {
+        self.store.save(self.lock, state).map_err(|error| host(error.to_string()))
+    }
+
     /// The whole of a change, from a look at the host to the ending.
     async fn change(&mut self, caller: &Caller, change: &Change) -> Result<End, Refused> {
         let mut state = self.load()?;
@@ -238,7 +243,10 @@ impl<'a, E: Engine> Locked<'a, E> {
         }
         let (settings, admitted) = match change {
             Change::Deploy(deploy) => self.admit_deploy(caller, deploy, &state)?,
-            Change::Rollback(rollback) => self.admit_rollback(rollback, &state)?,
+            Change::Rollback(rollback) => match admit::way_back(rollback, &state)? {
+                WayBack::To(target) => self.admit_rollback(rollback, target, &state)?,
+                WayBack::Withdraw(deployment, end) => return self.withdraw(deployment, &state, end),
+            },
         };
         match admitted {
             Admitted::Known(record) => Ok(record.end()),
@@ -263,8 +271,12 @@ impl<'a, E: Engine> Locked<'a, E> {
         Ok((settings, admitted))
     }
 
-    fn admit_rollback(&self, rollback: &Rollback, state: &State) -> Result<(Settings, Admitted), Refused> {
-        let target = admit::rollback_target(rollback.to.as_ref(), state)?;
+    fn admit_rollback(
+        &self,
+        rollback: &Rollback,
+        target: &Record,
+        state: &State,
+    ) -> Result<(Settings, Admitted), Refused> {
         let settings = match rollback.configuration {
             Configuration::Today => Settings::today(&self.server.layout, self.app, self.given_last(state)?)?,
             Configuration::Then => self.settings_of(&target.release)?,
@@ -272,6 +284,15 @@ impl<'a, E: Engine> Locked<'a, E> {
         let admitted =
             admit::rollback(rollback, target, &settings.file, state, &settings.hash(), clock::now())?;
         Ok((settings, admitted))
+    }
+
+    /// Makes sure that a deployment which does not serve never will.
+    fn withdraw(&mut self, deployment: &DeploymentId, state: &State, end: End) -> Result<End, Refused> {
+        if let Some(withdrawn) = state.with_withdrawn(deployment) {
+            self.save(&withdrawn)?;
+            self.driver.note(What::Noted { text: format!("{deployment} is withdrawn") });
+        }
+        Ok(end)
     }
 
     /// The variables that CI gave with what serves now.
@@ -292,7 +313,11 @@ impl<'a, E: Engine> Locked<'a, E> {
     }
 
     /// What is asked for serves already, unless somebody has stopped it.
-    async fn unchanged(&mut self, active: &Instance, state: State) -> Result<End, Refused> {
+    async fn unchanged(&mut self, active: &Instance, mut state: State) -> Result<End, Refused> {
+        if state.shared.as_ref() != Some(&active.release.deployment) {
+            state.shared = Some(active.release.deployment.clone());
+            self.save(&state)?;
+        }
         let facts = self.server.engine.inspect(active.container.as_str()).await;
         match facts.map_err(|trouble| host(trouble.to_string()))? {
             Some(facts) if facts.running && !facts.paused => Ok(End::Unchanged {}),
@@ -358,7 +383,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         let text = "the container that should serve is gone: somebody removed it";
         self.say(text);
         self.driver.note(What::Noted { text: text.to_owned() });
-        self.store.save(self.lock, &left).map_err(|error| host(error.to_string()))?;
+        self.save(&left)?;
         Ok(left)
     }
 

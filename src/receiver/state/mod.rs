@@ -24,6 +24,9 @@ use crate::version::git::ObjectId;
 /// The most deployments that are remembered. At ten a day that is three months.
 pub const REMEMBERED: usize = 1_000;
 
+/// The most withdrawn deployments that are remembered. A request is late by minutes, not by so many others.
+pub const WITHDRAWN: usize = 100;
+
 /// A container's full id as the Engine writes it: 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -246,6 +249,14 @@ pub struct State {
     pub bad: BTreeMap<Version, Bad>,
     /// The last [`REMEMBERED`] deployments, the oldest first.
     pub history: Vec<Record>,
+    /// The last [`WITHDRAWN`] deployments that were to be taken back when they did not serve, the oldest first:
+    /// none of them is done any more, and nothing goes back to them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub withdrawn: Vec<DeploymentId>,
+    /// The last deployment that another one found serving what it was to bring, and left alone: it serves for both
+    /// and is not taken back for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<DeploymentId>,
 }
 
 impl State {
@@ -257,6 +268,8 @@ impl State {
             highest: None,
             bad: BTreeMap::new(),
             history: Vec::new(),
+            withdrawn: Vec::new(),
+            shared: None,
         }
     }
 
@@ -317,6 +330,29 @@ impl State {
     /// The last release that came to serve, whether it still does or not.
     pub fn last_served(&self) -> Option<&Release> {
         self.history.iter().rev().find(|record| record.failure.is_none()).map(|record| &record.release)
+    }
+
+    /// What came to serve before this deployment did, the latest first.
+    pub fn served_before(&self, deployment: &DeploymentId) -> impl Iterator<Item = &Record> {
+        let later = |record: &&Record| record.release.deployment != *deployment;
+        self.history.iter().rev().skip_while(later).skip(1).filter(|record| record.failure.is_none())
+    }
+
+    /// What serves again where this deployment is taken back.
+    pub fn to_go_back_to(&self, deployment: &DeploymentId) -> Option<&Record> {
+        self.served_before(deployment).find(|record| !self.withdrawn.contains(&record.release.deployment))
+    }
+
+    /// The same with this deployment withdrawn; `None` where it is already.
+    pub fn with_withdrawn(&self, deployment: &DeploymentId) -> Option<Self> {
+        if self.withdrawn.contains(deployment) {
+            return None;
+        }
+        let mut state = self.clone();
+        state.withdrawn.push(deployment.clone());
+        let surplus = state.withdrawn.len().saturating_sub(WITHDRAWN);
+        state.withdrawn.drain(..surplus);
+        Some(state)
     }
 
     /// The same in another phase.

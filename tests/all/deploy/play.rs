@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use autotag_deploy::deploy::protocol::{
-    Answer, Body, End, Milestone, Outcome as Told, Request, Running, Source, Status,
+    Answer, Because, Body, End, Milestone, Outcome as Told, Request, Running, Source, Status,
 };
 use autotag_deploy::failure::Failure;
 use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
@@ -29,6 +29,8 @@ use crate::support::github::Double;
 
 /// How a server's next turn goes, other than well.
 pub enum Turn {
+    /// It goes well, after all.
+    GoesWell,
     /// The request ends like this.
     Ends(End),
     /// It is done, and the connection is cut before the result.
@@ -41,6 +43,7 @@ pub enum Turn {
 #[derive(Default)]
 pub struct Servers {
     running: Mutex<BTreeMap<String, Running>>,
+    before: Mutex<BTreeMap<String, Running>>,
     turns: Mutex<BTreeMap<String, VecDeque<Turn>>>,
     requests: Mutex<Vec<(String, Body)>>,
 }
@@ -101,8 +104,26 @@ impl Servers {
                     deployment: deploy.deployment.clone(),
                 };
                 let before = all.insert(host.to_owned(), next);
-                let same = before.is_some_and(|before| before.digest == deploy.digest);
+                let same = before.as_ref().is_some_and(|before| before.digest == deploy.digest);
+                if let Some(before) = before {
+                    self.before.lock().expect("not poisoned").insert(host.to_owned(), before);
+                }
                 if same { End::Unchanged {} } else { End::Deployed {} }
+            }
+            Body::Rollback(rollback) if rollback.instead_of.is_some() => {
+                let has_it = all.get(host).map(|now| &now.deployment) == rollback.instead_of.as_ref();
+                let before = self.before.lock().expect("not poisoned").get(host).cloned();
+                match (has_it, before) {
+                    (false, _) => End::Unchanged {},
+                    (true, Some(before)) => {
+                        all.insert(host.to_owned(), before);
+                        End::RolledBack {}
+                    }
+                    (true, None) => End::Refused {
+                        because: Because::NotRecorded,
+                        message: "nothing that is recorded served before".to_owned(),
+                    },
+                }
             }
             Body::Rollback(rollback) => {
                 let to = rollback.to.as_ref().map_or("0.0.0".to_owned(), ToString::to_string);
@@ -165,13 +186,13 @@ impl Shell for &Servers {
                 ));
             }
             Some(Turn::Ends(end)) => end,
-            cut => {
+            other => {
                 if !asks {
                     say(&Answer::StepStarted { step: Milestone::Pull });
                     say(&Answer::StepEnded { step: Milestone::Pull, milliseconds: 1500, failed: None });
                     say(&Answer::log(Source::Application, "listening"));
                 }
-                if cut.is_some() {
+                if let Some(Turn::IsCut) = other {
                     let trouble = Trouble::new(TroubleKind::Unreachable, "deploy", "the connection was lost");
                     return Err(trouble.perhaps_done());
                 }

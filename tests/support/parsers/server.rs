@@ -57,6 +57,8 @@ pub(super) const ENTRIES: &[Entry] = &[
             "to",
             "configuration",
             "then",
+            "instead-of",
+            "deployment-2",
         ],
         large: |size| {
             let mut all = large::json(size.min(REQUEST_BYTES - 100));
@@ -317,6 +319,9 @@ fn request(bytes: &[u8]) {
         Body::Rollback(rollback) => {
             assert!(rollback.to.as_ref().is_none_or(|version| version.to_string().len() <= 128));
             assert!(rollback.run.len() <= 2048 && !rollback.run.contains(char::is_control));
+            if let Some(deployment) = &rollback.instead_of {
+                assert!(rollback.to.is_none() && *deployment != rollback.deployment);
+            }
         }
         Body::Status { .. } => {}
         Body::Logs { lines } => assert!((1..=LOG_LINES).contains(lines)),

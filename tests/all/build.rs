@@ -125,7 +125,8 @@ fn releases_and_resumes(auth: &Auth, password: &str) {
     });
     // A step that keeps whatever it can see, and asks for secrets by every name that they could have.
     let names = spec::INPUTS.iter().filter(|spec| spec.secret).map(|spec| spec.name.replace('-', "_"));
-    let asks: String = names.map(|name| format!("ARG {name}\nARG {}\n", name.to_uppercase())).collect();
+    let asks: Vec<String> = names.flat_map(|name| [name.to_uppercase(), name]).collect();
+    let asks = format!("ARG {}\n", asks.join("\nARG "));
     built.runs(&format!(
         "ARG VERSION\nARG GREETING\nARG SOURCE_DATE_EPOCH\n{asks}\
          LABEL as-built=\"$VERSION $GREETING\" dated=\"$SOURCE_DATE_EPOCH\"\nCOPY app /app\n\

@@ -101,18 +101,8 @@ pub fn pass(
     if left == 0 {
         breaks();
     }
-    while kind == Break::Slow && left == 0 {
-        // Smaller than a packet, whose parts then come one by one.
-        let wrote = slow.chunks(64).try_for_each(|piece| {
-            any_moment(10);
-            client.write_all(piece)
-        });
-        passed.fetch_add(slow.len() as u64, Ordering::SeqCst);
-        let count = server.read(&mut buffer).unwrap_or(0);
-        if wrote.is_err() || count == 0 {
-            break;
-        }
-        slow = buffer[..count].to_vec();
+    if kind == Break::Slow && left == 0 {
+        pass_slowly(&mut server, &mut client, slow, passed);
     }
     match kind {
         Break::HalfClose if left == 0 => {
@@ -132,4 +122,22 @@ pub fn pass(
     }
     // Frozen or half closed, it stays open until the client ends it.
     let _ = upward.join();
+}
+
+/// Passes on what the server sends, what was read of it already included, in pieces that are smaller than a packet.
+fn pass_slowly(server: &mut TcpStream, client: &mut TcpStream, mut read: Vec<u8>, passed: &AtomicU64) {
+    let mut buffer = [0; 4096];
+    loop {
+        for piece in read.chunks(64) {
+            any_moment(10);
+            if client.write_all(piece).is_err() {
+                return;
+            }
+            passed.fetch_add(piece.len() as u64, Ordering::SeqCst);
+        }
+        match server.read(&mut buffer) {
+            Ok(count @ 1..) => read = buffer[..count].to_vec(),
+            _ => return,
+        }
+    }
 }

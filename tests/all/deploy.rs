@@ -141,7 +141,7 @@ fn the_server_that_told_no_result_is_asked_to_go_back_before_the_others() {
         let expected = [("web1", false), ("web2", false), ("web2", true), ("web1", true)];
         assert_eq!(asked, expected.map(|(host, back)| (host.to_owned(), back)));
         let failure = run.ending().deployment().and_then(|it| it.failure.as_ref()).expect("it failed");
-        let (words, state) = if knows_then {
+        let (words, recorded) = if knows_then {
             (["web2: failed; still runs 0.0.0", "it does not have it, and will not get it"], "failure")
         } else {
             (["web2: no result", "Asked to take it back: no such key"], "error")
@@ -149,7 +149,7 @@ fn the_server_that_told_no_result_is_asked_to_go_back_before_the_others() {
         for words in words.iter().chain(&["web1: taken back; runs 0.0.0", "web3: not touched"]) {
             assert!(failure.why.contains(words), "{words}: {failure:?}");
         }
-        assert_eq!(stage.project.github.deployments()[0].state(), Some(state));
+        assert_eq!(stage.project.github.deployments()[0].state(), Some(recorded));
     }
 }
 

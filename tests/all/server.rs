@@ -12,5 +12,6 @@ mod faults;
 mod key;
 mod login;
 mod moments;
+mod neighbours;
 mod pairs;
 mod storms;

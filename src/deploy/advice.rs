@@ -31,7 +31,7 @@ fn of_refusal(because: Because, words: &str) -> Option<Topic> {
         }
         // An action older than its receiver is told so by a word that it does not know.
         Because::Malformed if words.contains("update autotag-receiver") => Some(Topic::Protocol),
-        Because::IdTaken | Because::Malformed | Because::Labels => None,
+        Because::IdTaken | Because::Malformed | Because::Labels | Because::Busy => None,
     }
 }
 
@@ -138,6 +138,9 @@ fn otherwise(end: &End) -> &'static str {
             "deploy an image that this action built, under its own version and commit"
         }
         End::Refused { because: Because::IdTaken, .. } => "run the job again: it takes a new id",
+        End::Refused { because: Because::Busy, .. } => {
+            "wait until what is at work on the server is over, and run the job again"
+        }
         End::Refused { because: Because::Host, .. } => {
             "look at the server, as the message says, and run the job again"
         }

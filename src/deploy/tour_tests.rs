@@ -181,6 +181,7 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
         Because::AppFile,
         Because::NotRecorded,
         Because::Unfinished,
+        Because::Busy,
     ] {
         let Stop::Failed(failure) = refused(because) else { panic!("{because:?} is no success") };
         assert_eq!(failure.kind, Kind::Deployment);
@@ -192,6 +193,7 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
     };
     assert!(remedy(Because::Environment).contains("allow_environment"));
     assert!(remedy(Because::App).contains("deploy-app"));
+    assert!(remedy(Because::Busy).contains("run the job again"));
     for end in [End::Deployed {}, End::Unchanged {}] {
         assert_eq!(stop_of("web1", &outcome(end.clone())), done(end.clone()));
         assert_eq!(stop_of_rollback("web1", &outcome(end.clone())), done(end));

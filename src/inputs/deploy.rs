@@ -271,13 +271,13 @@ impl Reader<'_> {
             return self.parsed("deploy-app");
         }
         let name = image?.repository().rsplit('/').next().unwrap_or_default();
-        let app = name.parse();
-        if app.is_err() {
-            let expected =
-                format!("the application's name on the server, since the image's own, `{name}`, is none");
+        let unusable = |why: Malformed| {
+            let expected = format!(
+                "the application's name on the server, since the image's own, `{name}`, is none: expected {why}"
+            );
             self.faults.of_input("deploy-app", "", expected);
-        }
-        app.ok()
+        };
+        name.parse().map_err(unusable).ok()
     }
 
     fn user(&mut self, app: Option<&AppName>) -> Option<String> {

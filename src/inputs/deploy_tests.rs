@@ -83,6 +83,16 @@ fn all_faults_of_a_deployment_are_told_at_once() {
     assert!(faults.starts_with("`deploy-known-hosts`") && !faults.contains("hunter2"), "{faults}");
 }
 
+/// Whether it is said or comes from the image's name.
+#[test]
+fn a_name_that_no_server_takes_is_a_fault_that_says_why() {
+    for inputs in [("deploy-app", "home"), ("image", "ghcr.io/org/home")] {
+        let faults = target_of(&[inputs]).expect_err("no application has this name").to_string();
+        assert!(faults.starts_with("`deploy-app`: "), "{faults}");
+        assert!(faults.contains("another name than `home`"), "{faults}");
+    }
+}
+
 #[test]
 fn a_deployment_without_a_host_is_a_fault() {
     for (inputs, named) in [

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::deploy::protocol::AppName;
+use crate::deploy::protocol::{AppName, HOME};
 
 /// The system user of the proxy. No application's user can have this name: it has a `_`.
 pub const PROXY_USER: &str = "autotag_proxy";
@@ -105,9 +105,10 @@ impl Layout {
         self.at("var/lib/autotag")
     }
 
-    /// The home of the applications' users: empty, root's.
+    /// The home of the applications' users: empty, root's. It lies among the applications' own folders, so
+    /// no application has its name.
     pub fn home(&self) -> PathBuf {
-        self.at("var/lib/autotag/home")
+        self.all_state().join(HOME)
     }
 
     /// The program itself.
@@ -154,4 +155,21 @@ impl Layout {
 /// The system user of an application.
 pub fn user_of(app: &AppName) -> String {
     format!("{USER_PREFIX}{app}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `remove` takes away what is an application's, so nothing else may lie there.
+    #[test]
+    fn no_applications_folder_is_one_that_belongs_to_all() {
+        let layout = Layout::default();
+        let app: AppName = "shop".parse().unwrap();
+        for shared in [layout.home(), layout.serve_lock()] {
+            assert_eq!(shared.parent(), layout.state(&app).parent(), "they lie side by side");
+            let name = shared.file_name().and_then(|name| name.to_str()).unwrap();
+            assert!(name.parse::<AppName>().is_err(), "an application may be called {name}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod faults;
 mod key;
 mod left_behind;
 mod moments;
+mod neighbours;
 mod pairs;
 mod secrets;
 mod storms;

@@ -250,3 +250,29 @@ fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
         "something is left"
     );
 }
+
+/// What would keep sshd from starting again does not stay.
+#[test]
+fn a_part_that_sshd_refuses_is_taken_back() {
+    let server = Machine::boot();
+    let part = "/etc/ssh/sshd_config.d/autotag.conf";
+    server.run("echo 'Nonsense yes' >>/etc/ssh/sshd_config");
+    let output = server.output(INIT);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("Nonsense") && said.contains(&format!("{part} is what it was before")), "{said}");
+    server.run(&format!("test ! -e {part}"));
+
+    // The part of an earlier release stays, word for word.
+    server.run(&format!("printf 'Match Group autotag\\n    PermitTTY no\\n' >{part}; chmod 600 {part}"));
+    assert_eq!(server.output(INIT).status.code(), Some(1));
+    assert_eq!(
+        server.run(&format!("cat {part}; stat -c %a {part}")),
+        "Match Group autotag\n    PermitTTY no\n600\n"
+    );
+
+    server.run(&format!("sed -i '/^Nonsense/d' /etc/ssh/sshd_config; {INIT}"));
+    server.run(&format!(
+        "/usr/sbin/sshd -t; grep -q AuthorizedKeysFile {part}; test $(stat -c %a {part}) = 644"
+    ));
+}

@@ -229,6 +229,8 @@ pub enum Because {
     NotRecorded,
     /// An earlier deployment is not finished, and could not be.
     Unfinished,
+    /// As many requests of this user, or changes of this application, are open as may be; nothing was begun.
+    Busy,
     /// Docker, the proxy, the disk or the receiver itself does not work on the server; nothing was begun.
     Host,
 }

@@ -19,7 +19,7 @@ pub use answer::{
     Running, Source, Status,
 };
 pub use lines::{Lines, TooLong};
-pub use names::{AppName, DeploymentId, EnvironmentKey};
+pub use names::{AppName, DeploymentId, EnvironmentKey, HOME};
 pub use request::{
     Body, Configuration, Deploy, ENVIRONMENT_ENTRIES, ENVIRONMENT_VALUE_BYTES, HISTORY_ENTRIES, LOG_LINES,
     REQUEST_BYTES, RUN_BYTES, Refused, Request, Rollback, TEXT_BYTES, VERSION_BYTES,

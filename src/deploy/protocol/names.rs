@@ -46,10 +46,19 @@ pub struct AppName(String);
 
 text_type!(AppName);
 
+/// The one such name that no application may have. On a server each has a folder of its name, and beside
+/// them is the one of this name, which belongs to all of them.
+pub const HOME: &str = "home";
+
 impl FromStr for AppName {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
+        if text == HOME {
+            return Err(Malformed(format!(
+                "another name than `{HOME}`: on a server the folder of this name belongs to all applications"
+            )));
+        }
         let fits = text.len() <= 24
             && text.starts_with(|first: char| first.is_ascii_lowercase())
             && !text.ends_with('-')

@@ -247,6 +247,7 @@ mod tests {
     fn arguments_are_refused_with_what_was_expected() {
         for (line, said) in [
             ("status Bad_Name", "lower-case letters"),
+            ("init home --image ghcr.io/org/app", "another name than `home`"),
             ("deploy app 1.2", "1.2"),
             ("deploy app 1.2.3 --commit 0123456789012345678901234567890123456789", "--image-digest"),
             ("history app --entries 0", "--entries"),

@@ -37,13 +37,8 @@ pub fn apply(layout: &Layout, step: &Step) -> anyhow::Result<Option<Secret>> {
         }
         Step::Write { path, text, mode, .. } => write(path, text.as_bytes(), *mode)?,
         Step::Remove(path) => remove(path)?,
-        Step::Run(words) => {
-            if words.first().is_some_and(|word| word == SSHD) {
-                // sshd wants it, also for a look at its configuration; a started sshd made it itself.
-                let _ = std::fs::create_dir_all("/run/sshd");
-            }
-            run(words)?;
-        }
+        Step::Run(words) => run(words)?,
+        Step::Prove { words, path, before } => prove(words, path, before.as_ref())?,
         Step::Generate { path, start } => return generate(layout, path, start).map(Some),
     }
     Ok(None)
@@ -71,6 +66,26 @@ pub fn run(words: &[String]) -> anyhow::Result<()> {
         bail!("`{}` failed ({}): {}", words.join(" "), output.status, String::from_utf8_lossy(&said).trim());
     }
     Ok(())
+}
+
+/// What a file was before it has again where the command fails.
+fn prove(words: &[String], path: &Path, before: Option<&(String, u32)>) -> anyhow::Result<()> {
+    if words.first().is_some_and(|word| word == SSHD) {
+        // sshd wants it, also for a look at its configuration; a started sshd made it itself.
+        let _ = std::fs::create_dir_all("/run/sshd");
+    }
+    let Err(error) = run(words) else { return Ok(()) };
+    let put_back = match before {
+        Some((text, mode)) => write(path, text.as_bytes(), *mode),
+        None => remove(path),
+    };
+    Err(match put_back {
+        Ok(()) => error.context(format!("{} is what it was before", path.display())),
+        Err(why) => error.context(format!(
+            "{} is to be made what it was before, or removed, by hand: it could not be done ({why:#})",
+            path.display()
+        )),
+    })
 }
 
 fn folder(layout: &Layout, path: &Path, owner: Option<&str>, mode: u32) -> anyhow::Result<()> {

@@ -81,6 +81,15 @@ pub enum Step {
     Remove(PathBuf),
     /// A command is run.
     Run(Vec<String>),
+    /// A command that must succeed for a file to stay as it was written.
+    Prove {
+        /// The command.
+        words: Vec<String>,
+        /// The file.
+        path: PathBuf,
+        /// What it becomes again where the command fails: its text and mode, or nothing.
+        before: Option<(String, u32)>,
+    },
     /// A pair is made, and its public half written here behind `start`.
     Generate {
         /// The key file.
@@ -110,6 +119,9 @@ impl fmt::Display for Step {
             Self::Write { path, .. } => write!(f, "change {}", path.display()),
             Self::Remove(path) => write!(f, "remove {}", path.display()),
             Self::Run(words) => write!(f, "run: {}", words.join(" ")),
+            Self::Prove { words, path, .. } => {
+                write!(f, "run: {}; if it fails, {} becomes what it was", words.join(" "), path.display())
+            }
             Self::Generate { path, .. } => {
                 write!(f, "make a key pair, and write its public half to {}", path.display())
             }
@@ -256,11 +268,14 @@ pub fn services(layout: &Layout, listens: &BTreeSet<Listen>, facts: &Facts) -> V
     steps
 }
 
+/// A part that sshd refuses does not stay: sshd would not start again, and nobody could log in to mend it.
 fn ssh(setup: &Setup, facts: &Facts) -> Vec<Step> {
     let path = setup.layout.sshd_part();
     let mut steps: Vec<Step> = write(facts, &path, &sshd::part(&setup.layout), 0o644).into_iter().collect();
     if !steps.is_empty() && facts.sshd {
-        steps.push(run(&[sshd::SSHD, "-t"]));
+        let before = facts.files.get(&path).and_then(|found| Some((found.text.clone()?, found.mode)));
+        let words = [sshd::SSHD, "-t"].map(str::to_owned).to_vec();
+        steps.push(Step::Prove { words, path, before });
         if let (true, Some(unit)) = (facts.systemd, &facts.ssh_unit) {
             steps.push(run(&["systemctl", "reload", unit]));
         }

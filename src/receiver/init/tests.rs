@@ -1,6 +1,7 @@
 //! Plans, files and texts of `init`.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::app_file::{Content, render};
 use super::facts::{Facts, Found};
@@ -74,7 +75,7 @@ fn after(facts: &Facts, steps: &[Step]) -> Facts {
             Step::Run(words) if words.iter().any(|word| word == "restart") => {
                 facts.active.extend(facts.sockets.clone());
             }
-            Step::Run(_) | Step::Generate { .. } => {}
+            Step::Run(_) | Step::Prove { .. } | Step::Generate { .. } => {}
         }
     }
     facts
@@ -261,6 +262,61 @@ fn the_last_words_are_to_be_copied() {
     );
     assert_eq!(known_hosts("h", 22, &host_keys), "h ssh-ed25519 AAAAhost\n");
     assert_eq!(user_of(&app), "autotag-shop");
+}
+
+/// What is written by steps, and what a command says about it that is there in sshd's place.
+#[test]
+fn a_part_that_is_refused_becomes_what_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("autotag.conf");
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    let write = |text: &str| Step::Write {
+        path: path.clone(),
+        text: text.to_owned(),
+        shown: String::new(),
+        mode: 0o644,
+        replaces: false,
+    };
+    let prove = |says: &str, before: Option<&str>| Step::Prove {
+        words: ["sh", "-c", says].map(str::to_owned).to_vec(),
+        path: path.clone(),
+        before: before.map(|text| (text.to_owned(), 0o600)),
+    };
+    let layout = Layout::below(folder.path());
+    let apply = |step: &Step| apply::apply(&layout, step).map(drop);
+    let refuses = "echo 'Bad configuration option: Nonsense' >&2; exit 255";
+
+    apply(&write("new")).unwrap();
+    let error = format!("{:#}", apply(&prove(refuses, None)).unwrap_err());
+    assert!(!path.exists(), "there was none before");
+    assert!(error.contains("is what it was before") && error.contains("Nonsense"), "{error}");
+
+    apply(&write("new")).unwrap();
+    apply(&prove(refuses, Some("old"))).unwrap_err();
+    assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), mode()), ("old", 0o600));
+
+    apply(&write("new")).unwrap();
+    apply(&prove("true", Some("old"))).unwrap();
+    assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), mode()), ("new", 0o644));
+}
+
+/// The part of an earlier release is what a new one goes back to.
+#[test]
+fn a_plan_knows_what_the_part_was() {
+    let path = Layout::default().sshd_part();
+    let before = |facts: &Facts| {
+        let steps = plan(&setup(&[]), facts);
+        let found = steps.into_iter().find_map(|step| match step {
+            Step::Prove { path: of, before, .. } if of == path => Some(before),
+            _ => None,
+        });
+        found.expect("sshd is asked")
+    };
+    let mut facts = bare(true);
+    assert_eq!(before(&facts), None);
+    let found = Found { folder: false, mode: 0o600, text: Some("of an earlier release".to_owned()) };
+    facts.files.insert(path.clone(), found);
+    assert_eq!(before(&facts), Some(("of an earlier release".to_owned(), 0o600)));
 }
 
 /// On a folder in the place of `/`, without changing the machine: what is written, and again.

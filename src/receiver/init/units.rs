@@ -127,6 +127,8 @@ pub fn serve(layout: &Layout) -> String {
          RestartSec=1s\n\
          # A deployment at work is ended first.\n\
          TimeoutStopSec=90s\n\
+         # Each of the applications' users may have 64 connections.\n\
+         LimitNOFILE=65536\n\
          UMask=0077\n\
          NoNewPrivileges=yes\n\
          # Its socket's group; the proxy's folder and env files that are not root's.\n\

@@ -8,6 +8,11 @@ use tokio::sync::{Notify, OwnedMutexGuard, watch};
 use crate::deploy::protocol::{AppName, DeploymentId, Holder};
 use crate::receiver::job::Job;
 
+/// Changes of one application that may be at work or wait, at its key's wish. Each goes on without its caller
+/// and holds its request (256 KiB at most), so without a bound a key could fill the server's memory. Sixteen
+/// are far more than a repository with a `concurrency` group ever has.
+pub(crate) const CHANGES: usize = 16;
+
 /// All applications' turns.
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -37,6 +42,21 @@ pub(crate) struct Place {
     holder: Mutex<Option<Holder>>,
     /// Changes that are at work or wait, by deployment, with what each is about.
     jobs: Mutex<HashMap<DeploymentId, (Arc<Job>, String)>>,
+    /// Held while its last change is taken up again.
+    retry: tokio::sync::Mutex<()>,
+}
+
+/// What becomes of a change that is asked for.
+#[derive(Debug)]
+pub(crate) enum Asked {
+    /// It is to be done.
+    New(Arc<Job>),
+    /// It was asked for before.
+    AtWork(Arc<Job>),
+    /// Its id was given to another one, which is at work.
+    Another,
+    /// So many are at work or wait already.
+    TooMany,
 }
 
 /// The turn, held as long as this lives.
@@ -120,16 +140,24 @@ impl Place {
         Turn { place: Arc::clone(self), _guard: guard }
     }
 
-    /// The job of this deployment: the one that is at work already, or a new one, which is `true`. `None`
-    /// where the one at work is about something else.
-    pub(crate) fn job(&self, deployment: &DeploymentId, about: &str) -> Option<(Arc<Job>, bool)> {
+    /// The job of this deployment, if it is at work already or there are fewer than `most`.
+    pub(crate) fn job(&self, deployment: &DeploymentId, about: &str, most: usize) -> Asked {
         let mut jobs = lock(&self.jobs);
-        if let Some((job, known)) = jobs.get(deployment) {
-            return (known == about).then(|| (Arc::clone(job), false));
+        match jobs.get(deployment) {
+            Some((job, known)) if known == about => Asked::AtWork(Arc::clone(job)),
+            Some(_) => Asked::Another,
+            None if jobs.len() >= most => Asked::TooMany,
+            None => {
+                let job = Arc::new(Job::new(Some(deployment.clone())));
+                jobs.insert(deployment.clone(), (Arc::clone(&job), about.to_owned()));
+                Asked::New(job)
+            }
         }
-        let job = Arc::new(Job::new(Some(deployment.clone())));
-        jobs.insert(deployment.clone(), (Arc::clone(&job), about.to_owned()));
-        Some((job, true))
+    }
+
+    /// The right to take its last change up again, unless somebody does.
+    pub(crate) fn retry(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.retry.try_lock().ok()
     }
 
     /// The job is over; its result is in the state or, for a refusal, was the same whenever it was asked for.
@@ -182,13 +210,28 @@ mod tests {
     async fn a_deployment_has_one_job_until_it_is_over() {
         let place = Place::default();
         let id: DeploymentId = "deployment-1".parse().unwrap();
-        let (first, new) = place.job(&id, "deploy 1.0.0").expect("it is free");
-        assert!(new);
-        let (second, new) = place.job(&id, "deploy 1.0.0").expect("it is the same");
-        assert!(!new && Arc::ptr_eq(&first, &second));
-        assert!(place.job(&id, "deploy 2.0.0").is_none(), "nobody hears of another's");
+        let Asked::New(first) = place.job(&id, "deploy 1.0.0", 1) else { panic!("it is free") };
+        let Asked::AtWork(again) = place.job(&id, "deploy 1.0.0", 1) else { panic!("it is the same") };
+        assert!(Arc::ptr_eq(&first, &again));
+        let another = place.job(&id, "deploy 2.0.0", 1);
+        assert!(matches!(another, Asked::Another), "nobody hears of another's: {another:?}");
         place.over(&id);
-        assert!(place.job(&id, "deploy 2.0.0").is_some_and(|(_, new)| new));
+        assert!(matches!(place.job(&id, "deploy 2.0.0", 1), Asked::New(_)));
+    }
+
+    #[tokio::test]
+    async fn changes_that_wait_are_bounded_and_those_that_wait_are_still_heard() {
+        let place = Place::default();
+        let id = |number: usize| format!("deployment-{number}").parse::<DeploymentId>().unwrap();
+        for number in 0..CHANGES {
+            assert!(matches!(place.job(&id(number), "deploy", CHANGES), Asked::New(_)), "{number}");
+        }
+        assert!(matches!(place.job(&id(CHANGES), "deploy", CHANGES), Asked::TooMany));
+        assert!(matches!(place.job(&id(0), "deploy", CHANGES), Asked::AtWork(_)));
+        assert!(matches!(place.job(&id(CHANGES), "deploy", usize::MAX), Asked::New(_)), "the owner's");
+        place.over(&id(0));
+        place.over(&id(1));
+        assert!(matches!(place.job(&id(0), "deploy", CHANGES), Asked::New(_)));
     }
 
     #[tokio::test]

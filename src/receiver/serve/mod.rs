@@ -3,6 +3,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | `who` | whose request it is, as the kernel says |
+//! | `places` | how many connections each user may have |
 //! | `session` | one connection: reads the request, passes the answers on |
 //! | `desk` | each application's turn, and the job that is at work |
 //! | `change` | deploy, rollback, recovery: under the lock |
@@ -15,6 +16,7 @@
 mod ask;
 mod change;
 mod desk;
+mod places;
 mod session;
 pub mod watch;
 mod who;
@@ -24,9 +26,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Semaphore;
 
 use super::front::Front;
 use super::layout::{GROUP, Layout};
@@ -36,9 +37,15 @@ use crate::proxy::listen::bind_unix;
 use crate::world::clock;
 use crate::world::engine::{DockerEngine, Engine};
 use desk::Desk;
+use places::Places;
 
-/// Connections at a time; more wait in the socket's queue.
-const SESSIONS: usize = 64;
+/// Connections that one user may have at a time. Twice the changes that may wait ([`desk::CHANGES`]), each of
+/// which may have a caller that follows it: so there is always room for a question.
+const CONNECTIONS: usize = 2 * desk::CHANGES;
+
+/// So many more of one user's are told at a time that they are too many. What comes beyond them is closed
+/// without a word.
+const TURNED_AWAY: usize = CONNECTIONS;
 
 /// How long a deployment at work may go on after SIGTERM. What is not finished then is recovered by the
 /// next start. systemd's default before SIGKILL is 90 s.
@@ -130,23 +137,37 @@ fn group(file: &Path) -> anyhow::Result<Option<u32>> {
 }
 
 async fn accept<E: Engine>(server: Arc<Server<E>>, listener: UnixListener) {
-    let places = Arc::new(Semaphore::new(SESSIONS));
+    let mut places = Places::for_each_user(CONNECTIONS);
+    let mut doorstep = Places::for_each_user(TURNED_AWAY);
     loop {
-        // Never closed, so this cannot fail.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let server = Arc::clone(&server);
-                tokio::spawn(async move {
-                    session::serve(server, stream).await;
-                    drop(place);
-                });
-            }
+            Ok((stream, _)) => take_in(&server, stream, &mut places, &mut doorstep),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept");
                 clock::sleep(std::time::Duration::from_millis(100)).await;
             }
         }
+    }
+}
+
+/// It never waits: whoever has too many connections keeps nobody from being accepted.
+fn take_in<E: Engine>(
+    server: &Arc<Server<E>>,
+    stream: UnixStream,
+    places: &mut Places,
+    doorstep: &mut Places,
+) {
+    let user = match stream.peer_cred() {
+        Ok(peer) => peer.uid(),
+        Err(error) => {
+            tracing::warn!(%error, "the kernel does not say who asks");
+            return;
+        }
+    };
+    if let Some(place) = places.take(user) {
+        tokio::spawn(session::serve(Arc::clone(server), stream, user, place));
+    } else if let Some(place) = doorstep.take(user) {
+        tokio::spawn(session::turn_away(stream, user, place));
     }
 }
 

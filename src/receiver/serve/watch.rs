@@ -114,9 +114,21 @@ async fn unfinished<E: Engine>(server: &Arc<Server<E>>) {
     loop {
         let apps = server.desk.unfinished().await;
         clock::sleep(AGAIN).await;
+        // Each for itself, as in `recover_all`.
         for app in apps {
-            recover(server, &app).await;
+            let server = Arc::clone(server);
+            tokio::spawn(async move { retry(&server, &app).await });
         }
+    }
+}
+
+/// One at a time for each application: every deployment that leaves something unfinished asks for one, and a
+/// deployment that mends it would have to wait for all of them.
+async fn retry<E: Engine>(server: &Server<E>, app: &AppName) {
+    match server.desk.place(app).retry() {
+        Some(_alone) => recover(server, app).await,
+        // What the one at work began with may be older than this.
+        None => server.desk.again(app),
     }
 }
 

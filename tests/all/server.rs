@@ -1,6 +1,7 @@
 //! The server's side as a whole: real processes, real Docker, a real registry.
 
 pub mod action;
+mod addresses;
 mod broken;
 mod by_hand;
 mod clock_jumps;
@@ -12,5 +13,6 @@ mod faults;
 mod key;
 mod login;
 mod moments;
+mod never_up;
 mod pairs;
 mod storms;

@@ -1,6 +1,7 @@
 //! The server's side as a whole: real processes, real Docker, a real registry.
 
 pub mod action;
+mod addresses;
 mod broken;
 mod by_hand;
 mod clock_jumps;
@@ -13,6 +14,7 @@ mod key;
 mod left_behind;
 mod moments;
 mod neighbours;
+mod never_up;
 mod pairs;
 mod secrets;
 mod storms;

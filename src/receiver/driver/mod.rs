@@ -112,7 +112,7 @@ impl<E: Engine> Driver<'_, E> {
             Step::Start(instance) => self.start(instance).await,
             Step::AwaitHealthy(instance) => self.await_healthy(instance).await,
             Step::Smoke(instance) => self.smoke(instance).await,
-            Step::Hold => self.front.hold(self.app).await,
+            Step::Hold => self.hold(rollout.state()).await,
             Step::Switch(instance) => self.switch(instance).await,
             Step::Verify(instance) => self.verify(instance).await,
             Step::Drain(instance) => self.drain(instance).await,
@@ -216,6 +216,19 @@ impl<E: Engine> Driver<'_, E> {
         })
     }
 
+    /// Where neither what serves nor what shall is behind the proxy, there may be none on this machine.
+    async fn hold(&self, state: &State) -> Done {
+        let unproxied = |release: &&Release| {
+            let settings = self.settings(&release.deployment);
+            settings.is_ok_and(|settings| matches!(settings.file.traffic, Traffic::Unproxied { .. }))
+        };
+        let releases = state.releases();
+        if !releases.is_empty() && releases.iter().all(unproxied) {
+            return Ok(());
+        }
+        self.front.hold(self.app).await
+    }
+
     async fn switch(&self, instance: &Instance) -> Done {
         let settings = self.settings(&instance.release.deployment)?;
         let facts = self.facts(instance).await?;
@@ -231,8 +244,9 @@ impl<E: Engine> Driver<'_, E> {
         match &settings.file.traffic {
             Traffic::Unproxied { .. } => self.front.forget(self.app).await,
             Traffic::Proxied { .. } => {
-                let address = address(self.app, &settings, &facts)?;
-                self.front.point(self.app, &settings, &instance.container, address).await
+                // Named here by its network, if it has none.
+                address(self.app, &settings, &facts)?;
+                self.front.point(self.engine, self.app, &settings, &instance.container).await
             }
         }
     }

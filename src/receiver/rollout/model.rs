@@ -3,16 +3,18 @@
 //! The world has at most two containers, a proxy that points at one or at none, and a disk. At each step
 //! the model tries: success; failure without effect; failure although it had its effect; the receiver killed
 //! before the effect and after it; the whole machine gone before and after, coming back with no container,
-//! with those that ran, or with all. The graph of all that can be reached is finite and explored whole, so
-//! the number of crashes and failures is not bounded; the number of sequences is counted for up to
-//! [`FAULTS`] of them.
+//! with those that ran, or with all; a container that ends by itself and does not stay up any more. The graph
+//! of all that can be reached is finite and explored whole, so the number of crashes and failures is not
+//! bounded; the number of sequences is counted for up to [`FAULTS`] of them.
+//!
+//! From each end, tidy or not, a third version that works is rolled out, and has to come to serve.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::mem::discriminant;
 
 use super::*;
-use crate::receiver::state::Order;
+use crate::receiver::state::{Order, Record};
 use crate::receiver::testing;
 
 /// Sequences are counted with at most so many failures, crashes and reboots.
@@ -23,6 +25,8 @@ enum Container {
     Absent,
     Stopped,
     Running,
+    /// It has ended by itself, and does so again at once whenever it is started.
+    Broken,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,8 @@ struct World {
     disk: State,
     old: Container,
     new: Container,
+    /// The one of the version that is deployed when all this is over.
+    next: Container,
     /// Where the proxy points.
     proxy: Option<ContainerId>,
     /// Whether the new one was ever committed to.
@@ -38,6 +44,8 @@ struct World {
     passed: Passed,
     /// After a reboot the world, not the machine, decides for a while what runs.
     rebooted: bool,
+    /// A deployment waits for the end of a recovery: what did not pass may have made way for it.
+    awaited: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -54,11 +62,24 @@ struct Node {
 }
 
 /// Only what tells most of them apart: the whole of a node is kilobytes, and equality sees to the rest.
+impl Hash for World {
+    fn hash<H: Hasher>(&self, into: &mut H) {
+        let Self { disk, old, new, next, proxy, committed, passed, rebooted, awaited } = self;
+        (old, new, next, proxy, committed, passed, (rebooted, awaited), disk.history.len()).hash(into);
+        let failed = |record: &Record| record.failure.as_ref().map(|failure| failure.step);
+        (discriminant(&disk.change), disk.history.last().and_then(failed)).hash(into);
+    }
+}
+
 impl Hash for Node {
     fn hash<H: Hasher>(&self, into: &mut H) {
-        let World { disk, old, new, proxy, committed, passed, rebooted } = &self.world;
-        (old, new, proxy, committed, passed, rebooted, disk.history.len()).hash(into);
-        (discriminant(&disk.change), self.rollout.cold, self.rollout.notes.len()).hash(into);
+        self.world.hash(into);
+        let Rollout { begun, unfinished, verdict, .. } = &self.rollout;
+        let failed = match verdict {
+            Verdict::Failed(_, failure) => Some(failure.step),
+            Verdict::Serves(_) | Verdict::Settled => None,
+        };
+        (begun, unfinished.as_ref().map(|failure| failure.step), discriminant(verdict), failed).hash(into);
         for act in &self.rollout.script {
             (discriminant(&act.step), act.if_fails).hash(into);
         }
@@ -92,13 +113,32 @@ fn new_id() -> ContainerId {
     id('b')
 }
 
+fn next_id() -> ContainerId {
+    id('c')
+}
+
+const NEXT: &str = "1.2.0";
+
+/// The container that is made for a release.
+fn id_for(release: &Release) -> ContainerId {
+    if release.version.to_string() == NEXT { next_id() } else { new_id() }
+}
+
 fn release(version: &str, order: Order) -> Release {
     Release { order, ..testing::release(version) }
 }
 
+fn failed() -> Event {
+    Event::Failed("as the model wanted".to_owned())
+}
+
 impl World {
     fn container(&mut self, id: &ContainerId) -> &mut Container {
-        if *id == old_id() { &mut self.old } else { &mut self.new }
+        match id {
+            id if *id == old_id() => &mut self.old,
+            id if *id == next_id() => &mut self.next,
+            _ => &mut self.new,
+        }
     }
 
     /// Whether the step can succeed: nothing can be done with a container that is not there.
@@ -119,10 +159,18 @@ impl World {
                 self.committed |= matches!(state.change, Phase::Unverified { .. });
                 self.disk = (**state).clone();
             }
-            Step::Create(_) => self.new = Container::Stopped,
-            Step::Start(it) => *self.container(&it.container) = Container::Running,
+            Step::Create(release) => *self.container(&id_for(release)) = Container::Stopped,
+            Step::Start(it) => {
+                let container = self.container(&it.container);
+                if *container == Container::Stopped {
+                    *container = Container::Running;
+                }
+            }
             Step::Hold => self.proxy = None,
-            Step::Switch(it) => self.proxy = Some(it.container.clone()),
+            Step::Switch(it) => {
+                self.proxy = Some(it.container.clone());
+                self.awaited &= !matches!(self.disk.change, Phase::Steady { .. });
+            }
             Step::Stop(it) => {
                 let container = self.container(&it.container);
                 if *container == Container::Running {
@@ -130,7 +178,7 @@ impl World {
                 }
             }
             Step::Remove(it) => *self.container(&it.container) = Container::Absent,
-            Step::Discard(_) => self.new = Container::Absent,
+            Step::Discard(release) => *self.container(&id_for(release)) = Container::Absent,
             Step::Pull(_)
             | Step::AwaitHealthy(_)
             | Step::Smoke(_)
@@ -152,11 +200,33 @@ impl World {
         }
     }
 
+    /// One of the containers ends, and does not stay up from now on.
+    fn breaks(&self) -> Vec<(&'static str, Self)> {
+        let mut found = Vec::new();
+        if self.old == Container::Running {
+            found.push(("the old one does not stay up", Self { old: Container::Broken, ..self.clone() }));
+        }
+        if self.new == Container::Running {
+            found.push(("the new one does not stay up", Self { new: Container::Broken, ..self.clone() }));
+        }
+        found
+    }
+
+    /// What decides the future: without what was only noted to be checked.
+    fn bare(&self) -> Self {
+        let (committed, rebooted, awaited) = (false, false, false);
+        Self { committed, rebooted, awaited, passed: Passed::default(), ..self.clone() }
+    }
+
+    fn has_broken(&self) -> bool {
+        [self.old, self.new].contains(&Container::Broken)
+    }
+
     fn reboot(&self, which: &str) -> Self {
         let mut world = Self { proxy: None, rebooted: true, ..self.clone() };
         for container in [&mut world.old, &mut world.new] {
             *container = match (*container, which) {
-                (Container::Absent, _) => Container::Absent,
+                (Container::Absent | Container::Broken, _) => *container,
                 (_, "reboot, none runs") => Container::Stopped,
                 (_, "reboot, all run") => Container::Running,
                 (as_before, _) => as_before,
@@ -178,10 +248,12 @@ impl Scenario {
         let world = World {
             old: if self.with_old { Container::Running } else { Container::Absent },
             new: Container::Absent,
+            next: Container::Absent,
             proxy: self.with_old.then(old_id),
             committed: false,
             passed: Passed::default(),
             rebooted: false,
+            awaited: false,
             disk: disk.clone(),
         };
         let new = release("1.1.0", self.order);
@@ -190,6 +262,8 @@ impl Scenario {
 
     fn node(&self, world: World, mut rollout: Rollout) -> Node {
         (self.tamper)(&mut rollout.script);
+        // They are told, and decide nothing.
+        rollout.notes.clear();
         Node { world, rollout }
     }
 
@@ -198,12 +272,20 @@ impl Scenario {
         self.node(world, rollout)
     }
 
+    fn awaited(&self, world: World) -> Node {
+        let rollout = Rollout::make_way(world.disk.clone());
+        self.node(World { awaited: true, ..world }, rollout)
+    }
+
     /// What can happen next. The first edge is what happens when nothing goes wrong any more.
     fn edges(&self, node: &Node) -> Vec<(Edge, Node)> {
         let step = node.rollout.step();
         if let Step::End(ending) = &step {
             return match ending.unfinished {
-                Some(_) => vec![(Edge::Ok, self.recovered(node.world.clone()))],
+                Some(_) => vec![
+                    (Edge::Ok, self.recovered(node.world.clone())),
+                    (Edge::Fault("another deployment comes"), self.awaited(node.world.clone())),
+                ],
                 None => Vec::new(),
             };
         }
@@ -211,13 +293,8 @@ impl Scenario {
         let mut after = before.clone();
         after.apply(&step);
         let next = |world: &World, event: Event| self.node(world.clone(), node.rollout.clone().next(event));
-        let failed = || Event::Failed("as the model wanted".to_owned());
-        let mut edges = Vec::new();
+        let mut edges = vec![(Edge::Ok, self.goes_well(node))];
         if before.clone().allows(&step) {
-            let done = if matches!(step, Step::Create(_)) { Event::Created(new_id()) } else { Event::Done };
-            let mut passed = after.clone();
-            passed.pass(&step);
-            edges.push((Edge::Ok, next(&passed, done)));
             edges.push((Edge::Fault("failed, without effect"), next(&before, failed())));
             // Where a step changes nothing, after it is as before it.
             if after != before {
@@ -225,17 +302,63 @@ impl Scenario {
                 edges.push((Edge::Fault("killed after"), self.recovered(after.clone())));
                 edges.extend(REBOOTS.map(|how| (Edge::Fault(how), self.recovered(after.reboot(how)))));
             }
-        } else {
-            edges.push((Edge::Ok, next(&before, failed())));
         }
         edges.push((Edge::Fault("killed before"), self.recovered(before.clone())));
         edges.extend(REBOOTS.map(|how| (Edge::Fault(how), self.recovered(before.reboot(how)))));
+        for (what, broken) in before.breaks() {
+            edges.push((Edge::Fault(what), Node { world: broken, rollout: node.rollout.clone() }));
+        }
         edges
+    }
+
+    /// The step at hand is done, where it can be done at all.
+    fn goes_well(&self, node: &Node) -> Node {
+        let (step, mut world) = (node.rollout.step(), node.world.clone());
+        let event = if world.allows(&step) {
+            world.apply(&step);
+            world.pass(&step);
+            match &step {
+                Step::Create(release) => Event::Created(id_for(release)),
+                _ => Event::Done,
+            }
+        } else {
+            failed()
+        };
+        self.node(world, node.rollout.clone().next(event))
+    }
+
+    /// A version that works is deployed, as [`crate::receiver::serve`] does it: first what is not finished is
+    /// recovered. Nothing else goes wrong any more; but what does not stay up still does not.
+    fn can_be_left(&self, world: &World) -> Result<(), String> {
+        let mut world = world.clone();
+        let through = |mut node: Node| {
+            while !matches!(node.rollout.step(), Step::End(_)) {
+                node = self.goes_well(&node);
+            }
+            node
+        };
+        if !matches!(world.disk.change, Phase::Steady { .. }) {
+            world = through(self.awaited(world)).world;
+        }
+        let good = release(NEXT, self.order);
+        let begun = Rollout::begin(world.disk.clone(), good.clone());
+        let begun = begun.map_err(|_| "a later deployment is not refused for ever".to_owned())?;
+        let Node { world, rollout } = through(self.node(world, begun));
+        let serves = Instance { container: next_id(), release: good.clone() };
+        let one = (world.old, world.new, world.next);
+        if matches!(rollout.step(), Step::End(Ending { verdict: Verdict::Serves(it), unfinished: None, .. }) if it == good)
+            && world.disk.change == (Phase::Steady { active: Some(serves) })
+            && one == (Container::Absent, Container::Absent, Container::Running)
+            && world.proxy == Some(next_id())
+        {
+            return Ok(());
+        }
+        Err(format!("a later deployment that works comes to serve, alone: {:?} {one:?}", rollout.step()))
     }
 
     /// What must hold at every moment.
     fn check(&self, node: &Node) -> Result<(), String> {
-        let World { disk, old, new, proxy, committed, passed, rebooted } = &node.world;
+        let World { disk, old, new, next: _, proxy, committed, passed, rebooted, awaited } = &node.world;
         let ensure = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
         let at_new = *proxy == Some(new_id());
         let target = match proxy {
@@ -243,7 +366,9 @@ impl Scenario {
             Some(_) => Some(old),
             None => None,
         };
-        ensure(target.is_none_or(|it| *it == Container::Running), "traffic goes to a container that runs")?;
+        // One that ends by itself takes the traffic along; that is for `front` to see.
+        let runs = |it: &Container| matches!(it, Container::Running | Container::Broken);
+        ensure(target.is_none_or(runs), "traffic goes to a container that runs")?;
         ensure(!at_new || *committed, "traffic goes to the new one only after the commit is durable")?;
         ensure(!committed || (passed.health && passed.smoke), "only what passed its tests is committed to")?;
         let proven = match &disk.change {
@@ -258,8 +383,8 @@ impl Scenario {
         if self.with_old && !rebooted {
             match self.order {
                 Order::StartFirst => {
-                    ensure(proven || *old == Container::Running, "start-first: the old one runs on")?;
-                    ensure(proxy.is_some(), "start-first: no request waits")?;
+                    ensure(proven || runs(old), "start-first: the old one runs on")?;
+                    ensure(proxy.is_some() || *awaited, "start-first: no request waits")?;
                 }
                 Order::StopFirst => ensure(
                     !(*old == Container::Running && *new == Container::Running),
@@ -268,9 +393,11 @@ impl Scenario {
             }
         }
         match node.rollout.step() {
-            Step::End(Ending { unfinished: None, verdict, .. }) => self.check_rest(&node.world, &verdict),
-            _ => Ok(()),
+            Step::End(Ending { unfinished: None, verdict, .. }) => self.check_rest(&node.world, &verdict)?,
+            Step::End(_) if matches!(disk.change, Phase::Steady { .. }) => check_alone(&node.world, false)?,
+            _ => {}
         }
+        Ok(())
     }
 
     /// What must hold when all is over.
@@ -281,9 +408,7 @@ impl Scenario {
         };
         let serving = active.as_ref().map(|active| active.container.clone());
         ensure(world.proxy == serving, "at rest the traffic is at what serves")?;
-        let is = |id: ContainerId| if serving == Some(id) { Container::Running } else { Container::Absent };
-        ensure(world.old == is(old_id()), "at rest the old one runs, or is gone")?;
-        ensure(world.new == is(new_id()), "at rest the new one runs, or is gone")?;
+        check_alone(world, true)?;
         ensure(serving.is_some() || !self.with_old, "at rest something serves")?;
         let records =
             |failed: bool| world.disk.history.iter().filter(|it| it.failure.is_some() == failed).count();
@@ -330,8 +455,13 @@ impl Scenario {
             }
             at += 1;
         }
+        let mut left = HashSet::new();
         for from in 0..graph.nodes.len() {
             graph.converges(from).map_err(|rule| graph.story(from, &rule))?;
+            let node = &graph.nodes[from];
+            if matches!(node.rollout.step(), Step::End(_)) && left.insert(node.world.bare()) {
+                self.can_be_left(&node.world).map_err(|rule| graph.story(from, &rule))?;
+            }
         }
         Ok(graph.explored())
     }
@@ -365,7 +495,7 @@ impl Graph {
         self.nodes.len() - 1
     }
 
-    /// When nothing goes wrong any more, it comes to rest.
+    /// When nothing goes wrong any more, it comes to rest; or goes on trying what does not stay up.
     fn converges(&self, from: usize) -> Result<(), String> {
         let mut at = from;
         for _ in 0..100 {
@@ -374,7 +504,7 @@ impl Graph {
                 Some((_, next)) => at = *next,
             }
         }
-        Err("it does not come to rest".to_owned())
+        if self.nodes[at].world.has_broken() { Ok(()) } else { Err("it does not come to rest".to_owned()) }
     }
 
     fn explored(&self) -> Explored {
@@ -390,8 +520,11 @@ impl Graph {
         if let Some(count) = known[at][faults] {
             return count;
         }
+        let tried_for_ever =
+            self.nodes[at].world.has_broken() && matches!(self.nodes[at].rollout.step(), Step::End(_));
         let count = match self.edges[at].as_slice() {
             [] => 1,
+            _ if tried_for_ever => 1,
             edges => edges
                 .iter()
                 .map(|(edge, next)| match edge {
@@ -428,6 +561,23 @@ impl Graph {
     }
 }
 
+/// At most one container is left: that of the version that serves. Where nothing is left to be done it runs,
+/// unless it does not stay up.
+fn check_alone(world: &World, done: bool) -> Result<(), String> {
+    let serving = world.disk.active().map(|active| &active.container);
+    for (name, id, container) in [("old", old_id(), world.old), ("new", new_id(), world.new)] {
+        let alone = match container {
+            Container::Absent => serving != Some(&id),
+            Container::Running | Container::Broken => serving == Some(&id),
+            Container::Stopped => serving == Some(&id) && !done,
+        };
+        if !alone {
+            return Err(format!("at rest the {name} one runs, or is gone"));
+        }
+    }
+    Ok(())
+}
+
 const ORDERS: [Order; 2] = [Order::StartFirst, Order::StopFirst];
 
 #[test]
@@ -457,6 +607,12 @@ fn of_old(act: &Act) -> bool {
     matches!(&act.step, Step::Switch(it) | Step::Start(it) if it.container == old_id())
 }
 
+fn exchange(script: &mut VecDeque<Act>, from: IfFails, to: IfFails) {
+    for act in script.iter_mut().filter(|act| act.if_fails == from) {
+        act.if_fails = to;
+    }
+}
+
 /// A model that accepts everything proves nothing: each of these machines is broken, and found out.
 #[test]
 fn broken_machines_are_found_out() {
@@ -470,7 +626,7 @@ fn broken_machines_are_found_out() {
     };
     let commit_not_saved: Tamper = |script| script.retain(|act| !is_commit(act));
     let switch_before_commit: Tamper = |script| {
-        if script.front().is_some_and(is_commit) {
+        if script.front().is_some_and(is_commit) && script.len() > 1 {
             script.swap(0, 1);
         }
     };
@@ -496,7 +652,14 @@ fn broken_machines_are_found_out() {
             act.if_fails = IfFails::Note;
         }
     };
-    let cases: [(&str, Tamper, Order, &str); 11] = [
+    let waits_for_the_old_one: Tamper = |script| exchange(script, IfFails::Later, IfFails::Halt);
+    let does_not_make_way: Tamper = |script| exchange(script, IfFails::MakeWay, IfFails::Halt);
+    let makes_way_at_once: Tamper = |script| {
+        for act in script.iter_mut().filter(|act| of_old(act) && act.if_fails == IfFails::Halt) {
+            act.if_fails = IfFails::MakeWay;
+        }
+    };
+    let cases: [(&str, Tamper, Order, &str); 15] = [
         (
             "stops the old one before the commit",
             stop_before_commit,
@@ -532,6 +695,30 @@ fn broken_machines_are_found_out() {
             failed_switch_back_ignored,
             Order::StartFirst,
             "traffic",
+        ),
+        (
+            "waits for an old one that does not stay up",
+            waits_for_the_old_one,
+            Order::StopFirst,
+            "a later deployment is not refused for ever",
+        ),
+        (
+            "waits for an old one that does not stay up, after a crash",
+            waits_for_the_old_one,
+            Order::StartFirst,
+            "a later deployment is not refused for ever",
+        ),
+        (
+            "keeps what did not pass though a deployment waits",
+            does_not_make_way,
+            Order::StartFirst,
+            "a later deployment is not refused for ever",
+        ),
+        (
+            "lets what did not pass make way though nothing better comes",
+            makes_way_at_once,
+            Order::StartFirst,
+            "start-first: no request waits",
         ),
     ];
     for (what, tamper, order, rule) in cases {

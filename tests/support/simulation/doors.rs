@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use autotag_deploy::deploy::protocol::{Body, Request};
 use autotag_deploy::image::labels;
@@ -84,7 +84,17 @@ fn answer<T: Debug + 'static>(outcome: Outcome<T>) -> Answer {
 pub struct Script {
     pub answers: Vec<Rc<dyn Any>>,
     pub waits: Option<(usize, Rc<Call>)>,
+    /// Who is to be told that there may be an answer.
+    wakers: Vec<Waker>,
     calls: usize,
+}
+
+impl Script {
+    /// Forgets who waits; they say so again once they are woken.
+    pub fn ask_anew(&mut self) -> Vec<Waker> {
+        self.waits = None;
+        std::mem::take(&mut self.wakers)
+    }
 }
 
 #[derive(Clone)]
@@ -164,7 +174,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
         effect: Box::new(move |outside, lag| answer(effect(outside, lag))),
         refusal: Box::new(|trouble| answer::<T>(Err(trouble))),
     });
-    std::future::poll_fn(|_| {
+    std::future::poll_fn(|context| {
         let mut script = script.borrow_mut();
         if let Some(told) = script.answers.get(number) {
             return Poll::Ready(told.downcast_ref::<Outcome<T>>().expect("the answer to this call").clone());
@@ -173,6 +183,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
         if script.waits.as_ref().is_none_or(|(waiting, _)| number < *waiting) {
             script.waits = Some((number, Rc::clone(&call)));
         }
+        script.wakers.push(context.waker().clone());
         Poll::Pending
     })
     .await

@@ -41,6 +41,15 @@ enum Heard {
     Awake,
 }
 
+/// What failed on the way to a place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// It was told that something could not be read.
+    pub read: bool,
+    /// Something that only itself sees was not made, or perhaps not.
+    pub unseen: bool,
+}
+
 struct Node {
     run: usize,
     attempt: u32,
@@ -48,8 +57,7 @@ struct Node {
     seen: u64,
     before: Option<(Place, Heard)>,
     calls: usize,
-    /// It was told that a list could not be had.
-    list_failed: bool,
+    missed: Missed,
     next: Next,
 }
 
@@ -115,9 +123,14 @@ impl Programs {
         self.node(place).calls
     }
 
-    /// Whether it was told on the way that a list could not be had.
-    pub fn list_failed(&self, place: Place) -> bool {
-        self.node(place).list_failed
+    /// What failed on the way here.
+    pub fn missed(&self, place: Place) -> Missed {
+        self.node(place).missed
+    }
+
+    /// Tells apart what this actor's try makes from what others make of the same.
+    pub fn maker(&self, run: usize, attempt: u32) -> String {
+        format!("{}{run}.{attempt}", self.maker)
     }
 
     /// How many places are known.
@@ -127,8 +140,8 @@ impl Programs {
 
     /// Where this actor's try begins.
     pub async fn beginning(&mut self, run: usize, attempt: u32) -> Place {
-        let node =
-            Node { run, attempt, seen: 0, before: None, calls: 0, list_failed: false, next: Next::Pause };
+        let missed = Missed::default();
+        let node = Node { run, attempt, seen: 0, before: None, calls: 0, missed, next: Next::Pause };
         self.find(node).await
     }
 
@@ -143,7 +156,10 @@ impl Programs {
             seen: hasher.finish(),
             before: Some((place, Heard::Answer(Rc::clone(&answer.value)))),
             calls: from.calls + 1,
-            list_failed: from.list_failed || (answer.is_error && matches!(call.kind, Kind::List(_))),
+            missed: Missed {
+                read: from.missed.read || (answer.is_error && call.kind.is_read()),
+                unseen: from.missed.unseen || (answer.is_error && call.kind == Kind::Unseen),
+            },
             next: Next::Pause,
         };
         self.find(node).await
@@ -154,10 +170,9 @@ impl Programs {
         let from = self.node(place);
         let mut hasher = DefaultHasher::new();
         (from.seen, "awake").hash(&mut hasher);
-        let (run, attempt, calls, list_failed) = (from.run, from.attempt, from.calls, from.list_failed);
+        let (run, attempt, calls, missed) = (from.run, from.attempt, from.calls, from.missed);
         let before = Some((place, Heard::Awake));
-        let node =
-            Node { run, attempt, seen: hasher.finish(), before, calls, list_failed, next: Next::Pause };
+        let node = Node { run, attempt, seen: hasher.finish(), before, calls, missed, next: Next::Pause };
         self.find(node).await
     }
 
@@ -173,7 +188,7 @@ impl Programs {
                 Ok(ending) => format!("{} {:?}", is_whole(ended), ending.as_ref().map(words)),
                 Err(failure) => failure.to_string(),
             };
-            let told = format!("{told} {}", node.list_failed);
+            let told = format!("{told} {:?}", node.missed);
             place = *self.ends.entry((node.run, node.attempt, told)).or_insert(place);
         } else {
             self.running = Some(Running { at: place, work, script });
@@ -205,8 +220,7 @@ impl Programs {
                 // Its clock is everybody's, and may be put forward.
                 self.running = None;
                 let script = Rc::new(RefCell::new(Script::default()));
-                let maker = format!("{}{}.{}", self.maker, node.run, node.attempt);
-                let doors = Doors::scheduled(&script, maker);
+                let doors = Doors::scheduled(&script, self.maker(node.run, node.attempt));
                 (work(&self.actors[node.run], &self.commits, doors), script)
             }
         };

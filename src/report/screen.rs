@@ -77,21 +77,21 @@ impl Screen {
 
     /// Draws that something is under way, until the value is dropped.
     pub fn busy(&self, text: &str) -> Busy {
-        self.draw(ProgressBar::new_spinner(), "{spinner} {elapsed:>4} {wide_msg}", text)
+        self.draw(ProgressBar::new_spinner, "{spinner} {elapsed:>4} {wide_msg}", text)
     }
 
     /// Likewise, with bytes that are counted.
     pub fn counting(&self, text: &str) -> Busy {
         self.draw(
-            ProgressBar::new(1),
+            || ProgressBar::new(1),
             "{spinner} {elapsed:>4} {msg} [{bar:30}] {binary_bytes}/{binary_total_bytes}",
             text,
         )
     }
 
-    fn draw(&self, bar: ProgressBar, template: &str, text: &str) -> Busy {
+    fn draw(&self, bar: impl FnOnce() -> ProgressBar, template: &str, text: &str) -> Busy {
         Busy(self.bars.as_ref().map(|bars| {
-            let bar = bars.add(bar);
+            let bar = bars.add(bar());
             let usual = ProgressStyle::default_spinner;
             bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| usual()));
             bar.set_message(text.to_owned());

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::support::simulation::choice::{Budget, Choice, Limits};
 use crate::support::simulation::explore::{self, Chance, Explored, SCHEDULE};
 use crate::support::simulation::registry::Absent;
 use crate::support::simulation::scenario::{Actor, RunOf, Scenario, run_of};
-use crate::support::simulation::schedule::{Budget, Choice, Limits};
+
 use crate::support::torture::{at_length, rounds, tally, variable};
 
 /// Runs that end with `latest`, and the same with release and deployment.
@@ -81,18 +82,47 @@ fn two_images() -> Scenario {
     Scenario::of("two-images", "two images of one commit join one version", actors).after(first_release())
 }
 
-fn three(name: &'static str, whole: bool) -> Scenario {
-    let actors = runs(whole, &[(1, "minor"), (2, "patch"), (3, "patch")]);
-    Scenario::of(name, "three merges, the oldest one a minor", actors).after(first_release())
+fn three_whole() -> Scenario {
+    let actors = runs(true, &[(1, "minor"), (2, "patch"), (3, "patch")]);
+    Scenario::of("three-whole", "three merges, the oldest one a minor, with release and deployment", actors)
+        .after(first_release())
 }
 
-fn by_hand() -> Vec<Scenario> {
+/// Three runs of each kind that [`pairs`] has two of.
+fn threes() -> Vec<Scenario> {
+    /// A branch beside two merges, and one that has neither.
+    const APART: &[&[usize]] = &[&[], &[0], &[1], &[0]];
+    let three = |name, about, bumps: [(usize, &'static str); 3]| {
+        Scenario::of(name, about, runs(false, &bumps)).after(first_release())
+    };
+    vec![
+        three("three", "three merges, the oldest one a minor", [(1, "minor"), (2, "patch"), (3, "patch")]),
+        three(
+            "three-one-commit",
+            "three runs of one commit want different versions",
+            [(1, "major"), (1, "minor"), (1, "patch")],
+        ),
+        three(
+            "three-diverged",
+            "two merges, and a branch that has neither",
+            [(1, "patch"), (2, "minor"), (3, "patch")],
+        )
+        .on(APART),
+        three(
+            "three-re-run",
+            "a released commit runs again while the next two are released",
+            [(0, "major"), (1, "minor"), (2, "patch")],
+        ),
+    ]
+}
+
+fn by_hand() -> [Scenario; 2] {
     let with = |actor| {
         let mut actors = runs(true, &[(1, "patch"), (2, "patch")]);
         actors.push(actor);
         actors
     };
-    vec![
+    [
         Scenario::of(
             "tag-by-hand",
             "somebody pushes the tag that two runs are after",
@@ -112,6 +142,13 @@ fn by_hand() -> Vec<Scenario> {
     ]
 }
 
+/// What must be found: the verdict sees it, and its story can be told again.
+fn tag_moved() -> Scenario {
+    let mut actors = runs(false, &[(1, "patch")]);
+    actors.push(Actor::MovesTag("v0.0.1", 1));
+    Scenario::of("tag-moved", "somebody moves a version's tag", actors).after(first_release())
+}
+
 fn eight() -> Scenario {
     const COMMITS: &[&[usize]] = &[&[], &[0], &[1], &[2], &[3], &[2], &[5], &[4]];
     let bumps = ["patch", "minor", "patch", "patch", "major", "patch", "minor", "patch"];
@@ -123,13 +160,13 @@ fn scenarios() -> Vec<Scenario> {
     let mut all = pairs(false);
     all.extend(pairs(true));
     all.extend(by_hand());
-    all.extend([two_images(), three("three", false), three("three-whole", true), eight()]);
+    all.extend(threes());
+    all.extend([two_images(), three_whole(), eight(), tag_moved()]);
     all
 }
 
 fn count(kind: &str, explored: &Explored) {
-    let schedules = u64::try_from(explored.schedules).unwrap_or(u64::MAX);
-    tally(&format!("schedules: {kind}"), schedules);
+    tally(&format!("schedules: {kind}"), explored.schedules);
     if explored.situations > 0 {
         tally(&format!("situations: {kind}"), explored.situations);
     }
@@ -178,13 +215,75 @@ fn schedules_of_two_whole_runs() {
     }
 }
 
-/// At most one preemption; in `scripts/torture` three.
+/// At most one preemption; in `scripts/torture` three, and two with release and deployment.
 #[test]
 fn schedules_of_three_runs() {
-    let limits = Limits { preemptions: Some(if at_length() { 3 } else { 1 }), ..reduced() };
-    let explored = gone_through("three runs", &three("three", false), limits);
-    assert!(explored.outcomes.contains_key("superseded | superseded | released 0.0.2"), "{explored}");
-    gone_through("three whole runs", &three("three-whole", true), Limits { preemptions: Some(1), ..limits });
+    let at_most =
+        |short, long| Limits { preemptions: Some(if at_length() { long } else { short }), ..reduced() };
+    for (scenario, expected) in threes().iter().zip([
+        "superseded | superseded | released 0.0.2",
+        "released 1.0.0 | resumed 1.0.0 | resumed 1.0.0",
+        "superseded | released 0.1.0 | released 0.1.1",
+        "resumed 0.0.1 | superseded | released 0.0.2",
+    ]) {
+        let explored = gone_through("three runs", scenario, at_most(1, 3));
+        assert!(explored.outcomes.contains_key(expected), "{expected} is missing: {explored}");
+    }
+    gone_through("three whole runs", &three_whole(), at_most(1, 2));
+}
+
+/// Each of these is one step of a schedule: what is folded into another, or taken apart, shows here.
+#[test]
+fn the_steps_of_a_whole_run_are_these() {
+    let steps = explore::steps(&pairs(true)[0], 1);
+    println!("the steps of one whole run:\n{steps}");
+    insta::assert_snapshot!(steps, @r"
+    Read   GET refs/autotag/v/head
+    Fixed  GET tag object *
+    Fixed  COMPARE *...*
+    List   LIST image tags
+    List   LIST Git tags v*
+    Fixed  GET commit *
+    Unseen build 0.0.2
+    Write  push sha-*-*
+    Fixed  GET manifest *
+    Write  PUT manifest sha-*-* = *
+    Read   GET manifest 0.0.2
+    Unseen POST tag object v0.0.2
+    Write  updateRefs refs/autotag/v/head: * to *, refs/tags/v0.0.2: * to *
+    Read   GET refs/tags/v0.0.2
+    Fixed  GET tag object *
+    Read   GET manifest 0.0.2
+    Fixed  GET manifest *
+    Write  PUT manifest 0.0.2 = *
+    Read   GET manifest 0.0.2
+    Read   GET manifest latest
+    Read   GET refs/autotag/v/head
+    Fixed  GET tag object *
+    Read   GET manifest 0.0.2
+    Fixed  GET tag object *
+    Write  PUT manifest latest = *
+    Read   GET manifest latest
+    Read   GET refs/autotag/v/head
+    Fixed  GET tag object *
+    Read   GET manifest 0.0.2
+    Fixed  GET tag object *
+    Read   GET refs/autotag/v/head
+    Fixed  GET tag object *
+    Read   GET release v0.0.2
+    List   LIST releases
+    Read   POST notes of v0.0.2
+    Write  POST release v0.0.2
+    List   LIST releases
+    Read   GET releases/latest
+    Write  PATCH release 2 make_latest=true
+    List   LIST releases
+    Read   GET releases/latest
+    Unseen POST deployment
+    Unseen POST deployment status InProgress
+    Write  ssh deploy
+    Unseen POST deployment status Success
+    ");
 }
 
 /// A fault, or a kill, at every single call of two runs, and a re-run.
@@ -218,9 +317,20 @@ fn lists_that_lag_in_two_runs() {
 #[test]
 fn people_interfere() {
     let limits = Limits { preemptions: Some(if at_length() { 2 } else { 1 }), ..reduced() };
-    for scenario in by_hand() {
-        gone_through("people interfere", &scenario, limits);
+    let [tag_by_hand, rolled_back] = by_hand();
+    let outcomes = gone_through("people interfere", &tag_by_hand, limits).outcomes;
+    for expected in [
+        // Too late: the version is claimed, and so is its tag.
+        "released 0.0.2, deployed | released 0.0.3, deployed | done",
+        // The tag is another commit's: whoever meets it takes the next version.
+        "released 0.0.3, deployed | released 0.0.4, deployed | done",
+    ] {
+        assert!(outcomes.contains_key(expected), "{expected} is missing in {outcomes:#?}");
     }
+    let outcomes = gone_through("people interfere", &rolled_back, limits).outcomes;
+    // 0.0.2 lies between what was gone back to and what was left: it stays out, whenever it comes.
+    let expected = "resumed 0.0.2, a newer one serves | released 0.0.4, deployed | done";
+    assert_eq!(outcomes.keys().collect::<Vec<_>>(), [expected]);
 }
 
 /// What the reduction leaves out makes no difference to what can come of it.
@@ -239,7 +349,7 @@ fn the_reduction_leaves_out_nothing_that_anybody_can_notice() {
 #[test]
 fn many_runs_and_many_faults_by_chance() {
     let budget = Budget { faults: 4, kills: 3, stale: 4 };
-    let scenarios = [eight(), three("three-whole", true), two_images()];
+    let scenarios = [eight(), three_whole(), two_images()];
     for scenario in &scenarios {
         let chance = Chance { budget, trouble: 15 };
         let explored = explore::by_chance(scenario, chance, rounds("simulation", 24));
@@ -251,8 +361,40 @@ fn many_runs_and_many_faults_by_chance() {
 /// The command that a violation prints; without one it shows what such a story looks like.
 #[test]
 fn a_schedule_is_replayed() {
-    let given = variable(SCHEDULE);
-    let text = given.as_deref().unwrap_or("minor-patch: 0 1 1 1 1 1 1 1 1 1 1 1 1 1 1 0k");
+    if let Some(given) = variable(SCHEDULE) {
+        println!("{}", follow(&given));
+        return;
+    }
+    let story = follow("minor-patch: 0 1 1 1 1 1 1 1 1 1 1 1 1 1 1 0k");
+    println!("{story}");
+    for part in
+        ["1.1: GET refs/autotag/v/head", "1.1: build 0.0.2", "0 is killed", "Then every job is run again"]
+    {
+        assert!(story.contains(part), "{part} is missing in:\n{story}");
+    }
+    assert!(!story.contains("WRONG"), "{story}");
+}
+
+/// What is wrong is found, and the command that is printed with it tells the same again.
+#[test]
+fn what_is_found_is_replayed_by_the_command_that_is_printed() {
+    let found = std::panic::catch_unwind(|| explore::all(&tag_moved(), reduced())).expect_err("it is found");
+    let found = found.downcast::<String>().expect("a text");
+    let wrong = |story: &str| -> Vec<String> {
+        story.lines().filter(|line| line.starts_with("WRONG: ")).map(str::to_owned).collect()
+    };
+    assert!(
+        wrong(&found).contains(&"WRONG: 1 (unique): the Git tag refs/tags/v0.0.1 was moved".to_owned()),
+        "{found}"
+    );
+    let (_, command) = found.split_once(&format!("{SCHEDULE}='")).expect("the command");
+    let (given, command) = command.split_once('\'').expect("its end");
+    assert_eq!(command, " cargo test --test all simulation::a_schedule_is_replayed -- --nocapture");
+    assert_eq!(wrong(&follow(given)), wrong(&found));
+}
+
+/// Follows `NAME: CHOICES`.
+fn follow(text: &str) -> String {
     let (name, path) = text.split_once(':').unwrap_or_else(|| panic!("{SCHEDULE}: expected `NAME: CHOICES`"));
     let path: Vec<Choice> = path
         .split_whitespace()
@@ -261,16 +403,7 @@ fn a_schedule_is_replayed() {
     let all = scenarios();
     let scenario =
         all.iter().find(|scenario| scenario.name == name).unwrap_or_else(|| panic!("no scenario {name}"));
-    let story = explore::replay(scenario, &path);
-    println!("{story}");
-    if given.is_none() {
-        for part in
-            ["1.1: GET refs/autotag/v/head", "1.1: build 0.0.2", "0 is killed", "Then every job is run again"]
-        {
-            assert!(story.contains(part), "{part} is missing in:\n{story}");
-        }
-        assert!(!story.contains("WRONG"), "{story}");
-    }
+    explore::replay(scenario, &path)
 }
 
 #[test]

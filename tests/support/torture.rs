@@ -6,6 +6,7 @@
 //!
 //!     AUTOTAG_DEPLOY_SEED=17 cargo test --test all NAME -- --nocapture
 
+use std::fmt::Display;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ impl Iterator for Rounds {
 }
 
 /// Counts something for the table of `scripts/torture`.
-pub fn tally(what: &str, count: u64) {
+pub fn tally(what: &str, count: impl Display) {
     let Some(path) = variable(REPORT) else { return };
     let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
     // One write for a line, so that parts that run side by side do not mix theirs.

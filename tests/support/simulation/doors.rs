@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use autotag_deploy::deploy::protocol::{Body, Request};
 use autotag_deploy::image::labels;
@@ -33,14 +33,28 @@ pub enum ListOf {
 /// What a call is, as far as schedules and faults differ by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
-    /// It reads what never changes, or makes what nobody else can see: when it happens makes no difference.
-    Private,
+    /// It reads what never changes: when it happens makes no difference.
+    Fixed,
+    /// It makes what no other run ever sees: likewise.
+    Unseen,
     /// It reads what others may write.
     Read,
     /// A read of a list.
     List(ListOf),
     /// It writes what others may read.
     Write,
+}
+
+impl Kind {
+    /// Whether nobody else can notice when it happens.
+    pub fn is_private(&self) -> bool {
+        matches!(self, Self::Fixed | Self::Unseen)
+    }
+
+    /// Whether it changes nothing.
+    pub fn is_read(&self) -> bool {
+        matches!(self, Self::Fixed | Self::Read | Self::List(_))
+    }
 }
 
 /// What came back, or did not: an `Outcome` of the call's own type.
@@ -84,7 +98,17 @@ fn answer<T: Debug + 'static>(outcome: Outcome<T>) -> Answer {
 pub struct Script {
     pub answers: Vec<Rc<dyn Any>>,
     pub waits: Option<(usize, Rc<Call>)>,
+    /// Who is to be told that there may be an answer.
+    wakers: Vec<Waker>,
     calls: usize,
+}
+
+impl Script {
+    /// Forgets who waits; they say so again once they are woken.
+    pub fn ask_anew(&mut self) -> Vec<Waker> {
+        self.waits = None;
+        std::mem::take(&mut self.wakers)
+    }
 }
 
 #[derive(Clone)]
@@ -164,7 +188,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
         effect: Box::new(move |outside, lag| answer(effect(outside, lag))),
         refusal: Box::new(|trouble| answer::<T>(Err(trouble))),
     });
-    std::future::poll_fn(|_| {
+    std::future::poll_fn(|context| {
         let mut script = script.borrow_mut();
         if let Some(told) = script.answers.get(number) {
             return Poll::Ready(told.downcast_ref::<Outcome<T>>().expect("the answer to this call").clone());
@@ -173,6 +197,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
         if script.waits.as_ref().is_none_or(|(waiting, _)| number < *waiting) {
             script.waits = Some((number, Rc::clone(&call)));
         }
+        script.wakers.push(context.waker().clone());
         Poll::Pending
     })
     .await
@@ -180,7 +205,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
 
 impl Forge for Doors {
     async fn repository(&self) -> Outcome<Repository> {
-        self.call("GET the repository".to_owned(), Kind::Private, |_, _| {
+        self.call("GET the repository".to_owned(), Kind::Fixed, |_, _| {
             Ok(Repository {
                 node_id: "R_1".to_owned(),
                 default_branch: "main".to_owned(),
@@ -192,7 +217,7 @@ impl Forge for Doors {
 
     async fn commit(&self, id: &ObjectId) -> Outcome<Commit> {
         let wanted = id.clone();
-        self.call(format!("GET commit {}", id.short()), Kind::Private, move |outside, _| {
+        self.call(format!("GET commit {}", id.short()), Kind::Fixed, move |outside, _| {
             outside.github.commit(&wanted)
         })
         .await
@@ -214,7 +239,7 @@ impl Forge for Doors {
 
     async fn tag_object(&self, id: &ObjectId) -> Outcome<Option<TagObject>> {
         let wanted = id.clone();
-        self.call(format!("GET tag object {}", id.short()), Kind::Private, move |outside, _| {
+        self.call(format!("GET tag object {}", id.short()), Kind::Fixed, move |outside, _| {
             Ok(outside.github.tag_object(&wanted))
         })
         .await
@@ -223,13 +248,13 @@ impl Forge for Doors {
     async fn compare(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Ancestry> {
         let (base, head) = (base.clone(), head.clone());
         let what = format!("COMPARE {}...{}", base.short(), head.short());
-        self.call(what, Kind::Private, move |outside, _| Ok(outside.github.compare(&base, &head))).await
+        self.call(what, Kind::Fixed, move |outside, _| Ok(outside.github.compare(&base, &head))).await
     }
 
     async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Vec<String>> {
         let (base, head) = (base.clone(), head.clone());
         let what = format!("GET messages {}...{}", base.short(), head.short());
-        self.call(what, Kind::Private, move |outside, _| Ok(outside.github.messages_between(&base, &head)))
+        self.call(what, Kind::Fixed, move |outside, _| Ok(outside.github.messages_between(&base, &head)))
             .await
     }
 
@@ -241,7 +266,7 @@ impl Forge for Doors {
     async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> Outcome<ObjectId> {
         let (tag, message, commit) = (tag.to_owned(), message.to_owned(), commit.clone());
         let maker = self.mark();
-        self.call(format!("POST tag object {tag}"), Kind::Private, move |outside, _| {
+        self.call(format!("POST tag object {tag}"), Kind::Unseen, move |outside, _| {
             Rc::make_mut(&mut outside.github).create_tag_object(&tag, &message, &commit, &maker)
         })
         .await
@@ -307,17 +332,16 @@ impl Forge for Doors {
     }
 
     async fn create_deployment(&self, deployment: &NewDeployment) -> Outcome<u64> {
-        let deployment = deployment.clone();
-        // Nothing reads it again.
-        self.call("POST deployment".to_owned(), Kind::Private, move |outside, _| {
-            Rc::make_mut(&mut outside.github).create_deployment(&deployment)
+        let (deployment, maker) = (deployment.clone(), self.mark());
+        self.call("POST deployment".to_owned(), Kind::Unseen, move |outside, _| {
+            Rc::make_mut(&mut outside.github).create_deployment(&deployment, &maker)
         })
         .await
     }
 
     async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> Outcome<()> {
         let status = status.clone();
-        self.call(format!("POST deployment status {:?}", status.state), Kind::Private, move |outside, _| {
+        self.call(format!("POST deployment status {:?}", status.state), Kind::Unseen, move |outside, _| {
             Rc::make_mut(&mut outside.github).add_deployment_status(id, &status)
         })
         .await
@@ -344,7 +368,7 @@ impl Registry for Doors {
         let (image, wanted) = (self.image(), name.clone());
         let (what, kind) = match name {
             ManifestName::Tag(tag) => (format!("GET manifest {tag}"), Kind::Read),
-            ManifestName::Digest(digest) => (format!("GET manifest {}", digest.short()), Kind::Private),
+            ManifestName::Digest(digest) => (format!("GET manifest {}", digest.short()), Kind::Fixed),
         };
         let found =
             self.call(what, kind, move |outside, _| Ok(Named(outside.repository(&image).manifest(&wanted))));
@@ -364,7 +388,7 @@ impl Registry for Doors {
     async fn labels(&self, manifest: &Manifest) -> Outcome<BTreeMap<String, String>> {
         let revision = String::from_utf8_lossy(&manifest.bytes).split(' ').next().map(str::to_owned);
         let revision = revision.map(|commit| (labels::REVISION.to_owned(), commit));
-        self.call("GET labels".to_owned(), Kind::Private, move |_, _| {
+        self.call("GET labels".to_owned(), Kind::Fixed, move |_, _| {
             Ok(revision.clone().into_iter().collect())
         })
         .await
@@ -378,7 +402,7 @@ impl Builder for Doors {
         let (commit, version) = (label(labels::REVISION), label(labels::VERSION));
         let content = format!("{commit} {version} {}", self.mark());
         let what = format!("build {version}");
-        self.call(what, Kind::Private, move |outside, _| {
+        self.call(what, Kind::Unseen, move |outside, _| {
             let image = Digest::of(content.as_bytes());
             Rc::make_mut(&mut outside.built).insert(image.clone(), content.clone().into_bytes());
             Ok(image)

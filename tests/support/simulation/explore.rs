@@ -10,8 +10,9 @@ use std::fmt::Write as _;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
+use super::choice::{Budget, Choice, Fate, Limits};
 use super::scenario::{Scenario, Start};
-use super::schedule::{Budget, Choice, Fate, Limits, Simulation, Situation};
+use super::schedule::{Simulation, Situation};
 use super::verdict;
 
 /// What was gone through.
@@ -159,6 +160,26 @@ pub fn replay(scenario: &Scenario, path: &[Choice]) -> String {
     runtime().block_on(async {
         let start = scenario.start().await;
         told(scenario, &start, path).await
+    })
+}
+
+/// What one actor calls, alone and undisturbed: a line for each call, by its kind, without names of objects.
+pub fn steps(scenario: &Scenario, run: usize) -> String {
+    runtime().block_on(async {
+        let start = scenario.start().await;
+        let mut simulation = Simulation::new(&start, scenario.actors.clone(), Limits::default());
+        let mut situation = simulation.beginning(&start).await;
+        let mut steps = String::new();
+        while let Some(call) = simulation.waiting(&situation, run) {
+            let kind = format!("{:?}", call.kind);
+            let kind = kind.split('(').next().unwrap_or_default();
+            let words = call.what.split(['-', ' ', '.', ',']).filter(|word| word.len() == 12);
+            let hashes = words.filter(|word| word.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            let what = hashes.fold(call.what.clone(), |what, hash| what.replace(hash, "*"));
+            let _ = writeln!(steps, "{kind:<6} {what}");
+            simulation.take(&mut situation, Choice::Call(run, Fate::Good)).await;
+        }
+        steps
     })
 }
 

@@ -28,6 +28,16 @@ struct Page {
     never_latest: bool,
 }
 
+/// A deployment that was recorded.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    pub commit: ObjectId,
+    /// Which call made it.
+    pub maker: String,
+    /// What its page shows.
+    pub state: Option<DeploymentState>,
+}
+
 /// The repository.
 #[derive(Debug, Clone, Default)]
 pub struct GitHub {
@@ -37,8 +47,7 @@ pub struct GitHub {
     objects: BTreeMap<ObjectId, Rc<TagObject>>,
     pages: Vec<Page>,
     marked_latest: Option<u64>,
-    /// Commit, environment, and what became of it.
-    deployments: Vec<(ObjectId, String, Option<DeploymentState>)>,
+    deployments: BTreeMap<u64, Deployment>,
     tag_lists: Listing<String>,
     release_lists: Listing<u64>,
     /// What nobody may ever do.
@@ -114,6 +123,11 @@ impl GitHub {
         self.pages.iter().map(|page| &page.release)
     }
 
+    /// All deployments, in no order.
+    pub fn deployments(&self) -> impl Iterator<Item = &Deployment> {
+        self.deployments.values()
+    }
+
     /// Somebody with the right to it moves, makes or deletes a ref by hand.
     pub fn set_ref(&mut self, name: &str, target: Option<&ObjectId>) {
         match target {
@@ -151,8 +165,11 @@ impl GitHub {
             .collect();
         let past =
             if lists_lag { format!("{:?}{:?}", self.tag_lists, self.release_lists) } else { String::new() };
+        let by = |page: &Deployment| page.maker.split(' ').next().map(str::to_owned);
+        let deployments: BTreeSet<_> =
+            self.deployments().map(|page| format!("{:?}{:?}", by(page), page.state)).collect();
         // A tag object that no ref names is known to its maker alone.
-        format!("{:?}{pages:?}{past}", self.refs)
+        format!("{:?}{pages:?}{deployments:?}{past}", self.refs)
     }
 
     // What the trait `Forge` asks for, in its order.
@@ -332,19 +349,22 @@ impl GitHub {
         Ok(release)
     }
 
-    pub fn create_deployment(&mut self, new: &NewDeployment) -> Outcome<u64> {
+    /// Its number says who made it: numbers one after another would tell a run how many others there are.
+    pub fn create_deployment(&mut self, new: &NewDeployment, maker: &str) -> Outcome<u64> {
         if !self.commits.contains_key(&new.commit) {
             return Err(Trouble::new(TroubleKind::Rejected, "recording the deployment", "no such ref"));
         }
-        self.deployments.push((new.commit.clone(), new.environment.clone(), None));
-        Ok(u64::try_from(self.deployments.len()).expect("a few"))
+        let digest = Digest::of(format!("{} {} {maker}", new.commit, new.environment).as_bytes());
+        let id = u64::from_str_radix(&digest.short(), 16).expect("12 digits");
+        let deployment = Deployment { commit: new.commit.clone(), maker: maker.to_owned(), state: None };
+        self.deployments.insert(id, deployment);
+        Ok(id)
     }
 
     pub fn add_deployment_status(&mut self, id: u64, status: &DeploymentStatus) -> Outcome<()> {
-        let place = usize::try_from(id).ok().and_then(|id| id.checked_sub(1));
-        match place.and_then(|place| self.deployments.get_mut(place)) {
+        match self.deployments.get_mut(&id) {
             Some(deployment) => {
-                deployment.2 = Some(status.state);
+                deployment.state = Some(status.state);
                 Ok(())
             }
             None => Err(not_found(&format!("recording what became of the deployment {id}"))),

@@ -2,10 +2,11 @@
 //!
 //! A run is the real `pipeline::run`; its doors outside are [`doors::Doors`], which stop at every call.
 //! [`program`] makes a machine of it, that says for all that it was told what it calls next.
-//! [`schedule::Simulation`] goes from one situation to the next by a choice (whose call happens, and whether
+//! [`schedule::Simulation`] goes from one situation to the next by a [`choice`] (whose call happens, and whether
 //! it fails, is lost, comes late, or the run is killed), [`explore`] goes through all choices or draws some by
 //! chance, and [`verdict`] says what must hold afterwards.
 
+pub mod choice;
 pub mod doors;
 pub mod explore;
 pub mod github;

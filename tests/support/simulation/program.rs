@@ -18,7 +18,7 @@ use autotag_deploy::pipeline::Ending;
 use autotag_deploy::version::git::ObjectId;
 
 use super::doors::{Answer, Call, Doors, Kind, Script};
-use super::scenario::{Actor, work};
+use super::scenario::{Actor, Work, work};
 use super::schedule::{is_whole, words};
 
 /// How a run ended.
@@ -41,6 +41,15 @@ enum Heard {
     Awake,
 }
 
+/// What failed on the way to a place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missed {
+    /// It was told that something could not be read.
+    pub read: bool,
+    /// Something that only itself sees was not made, or perhaps not.
+    pub unseen: bool,
+}
+
 struct Node {
     run: usize,
     attempt: u32,
@@ -48,8 +57,7 @@ struct Node {
     seen: u64,
     before: Option<(Place, Heard)>,
     calls: usize,
-    /// It was told that a list could not be had.
-    list_failed: bool,
+    missed: Missed,
     next: Next,
 }
 
@@ -63,12 +71,29 @@ pub struct Programs {
     known: HashMap<(usize, u32, u64), Place>,
     /// How it came to its end makes no difference any more.
     ends: HashMap<(usize, u32, String), Place>,
+    /// The work that was let run last: where the next place is one call on, it need not begin anew.
+    running: Option<Running>,
+}
+
+/// A run's real work, and where it stands.
+struct Running {
+    at: Place,
+    work: Work,
+    script: Rc<RefCell<Script>>,
 }
 
 impl Programs {
     /// Nothing is known yet.
     pub fn new(actors: Vec<Actor>, commits: Vec<ObjectId>, maker: String) -> Self {
-        Self { maker, actors, commits, nodes: Vec::new(), known: HashMap::new(), ends: HashMap::new() }
+        Self {
+            maker,
+            actors,
+            commits,
+            nodes: Vec::new(),
+            known: HashMap::new(),
+            ends: HashMap::new(),
+            running: None,
+        }
     }
 
     pub fn actors(&self) -> &[Actor] {
@@ -98,9 +123,14 @@ impl Programs {
         self.node(place).calls
     }
 
-    /// Whether it was told on the way that a list could not be had.
-    pub fn list_failed(&self, place: Place) -> bool {
-        self.node(place).list_failed
+    /// What failed on the way here.
+    pub fn missed(&self, place: Place) -> Missed {
+        self.node(place).missed
+    }
+
+    /// Tells apart what this actor's try makes from what others make of the same.
+    pub fn maker(&self, run: usize, attempt: u32) -> String {
+        format!("{}{run}.{attempt}", self.maker)
     }
 
     /// How many places are known.
@@ -110,8 +140,8 @@ impl Programs {
 
     /// Where this actor's try begins.
     pub async fn beginning(&mut self, run: usize, attempt: u32) -> Place {
-        let node =
-            Node { run, attempt, seen: 0, before: None, calls: 0, list_failed: false, next: Next::Pause };
+        let missed = Missed::default();
+        let node = Node { run, attempt, seen: 0, before: None, calls: 0, missed, next: Next::Pause };
         self.find(node).await
     }
 
@@ -126,7 +156,10 @@ impl Programs {
             seen: hasher.finish(),
             before: Some((place, Heard::Answer(Rc::clone(&answer.value)))),
             calls: from.calls + 1,
-            list_failed: from.list_failed || (answer.is_error && matches!(call.kind, Kind::List(_))),
+            missed: Missed {
+                read: from.missed.read || (answer.is_error && call.kind.is_read()),
+                unseen: from.missed.unseen || (answer.is_error && call.kind == Kind::Unseen),
+            },
             next: Next::Pause,
         };
         self.find(node).await
@@ -137,10 +170,9 @@ impl Programs {
         let from = self.node(place);
         let mut hasher = DefaultHasher::new();
         (from.seen, "awake").hash(&mut hasher);
-        let (run, attempt, calls, list_failed) = (from.run, from.attempt, from.calls, from.list_failed);
+        let (run, attempt, calls, missed) = (from.run, from.attempt, from.calls, from.missed);
         let before = Some((place, Heard::Awake));
-        let node =
-            Node { run, attempt, seen: hasher.finish(), before, calls, list_failed, next: Next::Pause };
+        let node = Node { run, attempt, seen: hasher.finish(), before, calls, missed, next: Next::Pause };
         self.find(node).await
     }
 
@@ -149,17 +181,20 @@ impl Programs {
         if let Some(place) = self.known.get(&name) {
             return *place;
         }
-        node.next = self.work_out(&node).await;
+        let (next, work, script) = self.work_out(&node).await;
         let mut place = Place(self.nodes.len());
-        if let Next::End(ended) = &node.next {
+        if let Next::End(ended) = &next {
             let told = match &**ended {
                 Ok(ending) => format!("{} {:?}", is_whole(ended), ending.as_ref().map(words)),
                 Err(failure) => failure.to_string(),
             };
-            let told = format!("{told} {}", node.list_failed);
+            let told = format!("{told} {:?}", node.missed);
             place = *self.ends.entry((node.run, node.attempt, told)).or_insert(place);
+        } else {
+            self.running = Some(Running { at: place, work, script });
         }
         if place.0 == self.nodes.len() {
+            node.next = next;
             self.nodes.push(node);
         }
         self.known.insert(name, place);
@@ -167,35 +202,48 @@ impl Programs {
     }
 
     /// Lets the actor's real work run up to there.
-    async fn work_out(&self, node: &Node) -> Next {
+    async fn work_out(&mut self, node: &Node) -> (Next, Work, Rc<RefCell<Script>>) {
         let mut heard = Vec::new();
         let mut before = &node.before;
+        let mut running = None;
         while let Some((place, what)) = before {
             heard.push(what);
-            before = &self.node(*place).before;
+            if let Some(found) = self.running.take_if(|running| running.at == *place) {
+                running = Some(found);
+                break;
+            }
+            before = &self.nodes[place.0].before;
         }
-        heard.reverse();
-        let script = Rc::new(RefCell::new(Script::default()));
-        let maker = format!("{}{}.{}", self.maker, node.run, node.attempt);
-        let doors = Doors::scheduled(&script, maker);
-        let mut work = work(&self.actors[node.run], &self.commits, doors);
-        let mut heard = heard.into_iter().peekable();
+        let (mut work, script) = match running {
+            Some(Running { work, script, .. }) => (work, script),
+            None => {
+                // Its clock is everybody's, and may be put forward.
+                self.running = None;
+                let script = Rc::new(RefCell::new(Script::default()));
+                let doors = Doors::scheduled(&script, self.maker(node.run, node.attempt));
+                (work(&self.actors[node.run], &self.commits, doors), script)
+            }
+        };
+        let mut heard = heard.into_iter().rev().peekable();
         loop {
             while let Some(Heard::Answer(value)) = heard.next_if(|heard| matches!(heard, Heard::Answer(_))) {
                 script.borrow_mut().answers.push(Rc::clone(value));
             }
-            script.borrow_mut().waits = None;
+            for waiting in script.borrow_mut().ask_anew() {
+                waiting.wake();
+            }
             let mut context = Context::from_waker(Waker::noop());
             if let Poll::Ready(ended) = work.as_mut().poll(&mut context) {
                 assert!(heard.next().is_none(), "it ended before, with the same answers");
-                return Next::End(Rc::new(ended));
+                return (Next::End(Rc::new(ended)), work, script);
             }
-            if let Some((_, call)) = script.borrow_mut().waits.take() {
+            let waits = script.borrow_mut().waits.take();
+            if let Some((_, call)) = waits {
                 assert!(heard.next().is_none(), "the same answers lead to the same calls");
-                return Next::Call(call);
+                return (Next::Call(call), work, script);
             }
             match heard.next() {
-                None => return Next::Pause,
+                None => return (Next::Pause, work, script),
                 // Longer than any pause between two tries.
                 Some(_) => tokio::time::advance(Duration::from_secs(20)).await,
             }

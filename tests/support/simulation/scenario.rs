@@ -1,5 +1,6 @@
 //! What runs at the same time: commits, runs, and people who interfere.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -8,13 +9,14 @@ use autotag_deploy::inputs::run::Cause;
 use autotag_deploy::inputs::{Faults, Order, Run, Said};
 use autotag_deploy::pipeline::{self, Job, Logs, World};
 use autotag_deploy::report::progress::Progress;
-use autotag_deploy::version::git::ObjectId;
+use autotag_deploy::version::git::{ObjectId, RefName};
 use autotag_deploy::world::ssh::{Deadlines, Shell as _, SshHost};
 use autotag_deploy::world::{BuildEvent, BuildLog, Forge as _, RefUpdate};
 
+use super::choice::Limits;
 use super::doors::Doors;
 use super::program::Ended;
-use super::schedule::{Limits, Simulation};
+use super::schedule::Simulation;
 use super::{Outside, registry};
 
 /// The image of every scenario.
@@ -45,6 +47,8 @@ pub enum Actor {
     PushesTag(&'static str, usize),
     /// Somebody rolls the server back, to this version.
     RollsBack(&'static str),
+    /// Somebody moves this tag to this commit, which nobody may: to see that it is seen.
+    MovesTag(&'static str, usize),
 }
 
 /// Commits, and who acts on them at the same time.
@@ -70,6 +74,8 @@ pub struct Start {
     pub commits: Vec<ObjectId>,
     /// How many releases there were.
     pub released: usize,
+    /// The commits that they are of, where GitHub has a page for them.
+    pub releasing: BTreeSet<ObjectId>,
 }
 
 pub type Work = Pin<Box<dyn Future<Output = Ended>>>;
@@ -138,13 +144,14 @@ impl Scenario {
                 .push(Rc::make_mut(&mut outside.github).commit_with(&format!("commit {number}"), &parents));
         }
         Rc::make_mut(&mut outside.github).set_main(commits.last().expect("at least one commit"));
-        let mut start = Start { outside, commits, released: 0 };
+        let mut start = Start { outside, commits, released: 0, releasing: BTreeSet::new() };
         for run in &self.before {
             let mut simulation = Simulation::new(&start, vec![Actor::Run(run.clone())], Limits::default());
             let mut situation = simulation.beginning(&start).await;
             let ended = simulation.run_alone(&mut situation, 0).await;
             assert!(ended.is_ok(), "what came before was released: {ended:?}");
             start.outside = situation.outside;
+            start.releasing = simulation.releasing;
             start.released += 1;
         }
         start.outside.settle();
@@ -162,6 +169,15 @@ pub fn work(actor: &Actor, commits: &[ObjectId], doors: Doors) -> Work {
                 let name = format!("refs/tags/{tag}").parse().expect("a ref's name");
                 let push = RefUpdate { name, before: ObjectId::zero(), after: commit };
                 doors.update_refs(&[push]).await?;
+                Ok(None)
+            })
+        }
+        Actor::MovesTag(tag, commit) => {
+            let (tag, commit) = (*tag, commits[*commit].clone());
+            Box::pin(async move {
+                let name: RefName = format!("refs/tags/{tag}").parse().expect("a ref's name");
+                let found = doors.read_ref(&name).await?.expect("the tag");
+                doors.update_refs(&[RefUpdate { name, before: found.target, after: commit }]).await?;
                 Ok(None)
             })
         }
@@ -206,6 +222,7 @@ fn run_work(spec: &RunOf, commit: ObjectId, doors: Doors) -> Work {
         ("deploy-host", "server.test"),
         ("deploy-key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
         ("deploy-known-hosts", KNOWN_HOST),
+        ("environment", "production"),
     ];
     let server = server.iter().filter(|_| spec.deploys);
     for (name, value) in usual.iter().chain(server).chain(&spec.inputs) {

@@ -1,99 +1,19 @@
 //! From one situation to the next, by one choice.
 
-use std::collections::HashMap;
-use std::fmt;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
-use std::str::FromStr;
 
+use autotag_deploy::failure::Kind as FailureKind;
 use autotag_deploy::pipeline::Ending;
-use autotag_deploy::world::Effect;
+use autotag_deploy::version::git::ObjectId;
+use autotag_deploy::world::{DeploymentState, Effect};
 
 use super::Outside;
+use super::choice::{Budget, Choice, Fate, Injected, Limits};
 use super::doors::{Answer, Call, Kind};
 use super::program::{Ended, Next, Place, Programs};
 use super::scenario::{Actor, Start};
-
-/// What becomes of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fate {
-    /// It is done and answered.
-    Good,
-    /// It shows what was there so many writes ago.
-    Stale(usize),
-    /// It is not done, and that is known: no connection was made.
-    FailsBefore,
-    /// It is done, and the answer is lost.
-    AnswerLost,
-    /// It is given up, and happens later.
-    Late,
-}
-
-/// What happens next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Choice {
-    /// This run's call meets this fate.
-    Call(usize, Fate),
-    /// This run's pause is over.
-    Wake(usize),
-    /// This run is killed, and begins again.
-    Kill(usize),
-    /// A call that was given up happens after all.
-    Happens(usize),
-}
-
-/// What a schedule may do to the runs, in all.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Budget {
-    /// So many calls fail, are lost or come late.
-    pub faults: u8,
-    /// So many kills.
-    pub kills: u8,
-    /// So many lists that lag.
-    pub stale: u8,
-}
-
-/// Which schedules are looked at.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Limits {
-    pub budget: Budget,
-    /// At most so many times another run goes on although the one before could.
-    pub preemptions: Option<u8>,
-    /// A call that nobody else can notice happens at once, in any order.
-    pub reduced: bool,
-}
-
-/// What was done to the runs.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Injected {
-    pub failed_before: u32,
-    pub answers_lost: u32,
-    pub late: u32,
-    pub kills: u32,
-    pub stale: u32,
-}
-
-impl Injected {
-    /// Whether a run may have been kept from its end.
-    pub fn hurts(&self) -> bool {
-        self.failed_before + self.answers_lost + self.late + self.kills > 0
-    }
-
-    fn all(&self) -> u32 {
-        self.failed_before + self.answers_lost + self.late + self.kills + self.stale
-    }
-
-    /// By name.
-    pub fn named(&self) -> [(&'static str, u32); 5] {
-        [
-            ("a call fails before it has an effect", self.failed_before),
-            ("an answer is lost after the effect", self.answers_lost),
-            ("an effect comes late", self.late),
-            ("a run is killed", self.kills),
-            ("a list lags", self.stale),
-        ]
-    }
-}
 
 /// Where everything stands.
 #[derive(Clone)]
@@ -118,6 +38,8 @@ pub struct Simulation {
     pub limits: Limits,
     /// What happened, in words; only where somebody wants to read it.
     pub trace: Option<Vec<String>>,
+    /// Commits whose runs make releases, now or before.
+    pub releasing: BTreeSet<ObjectId>,
     /// Where a read leads, by where its run is and by the world that it reads.
     reads: HashMap<(Place, u64), Place>,
 }
@@ -126,10 +48,15 @@ impl Simulation {
     /// Nothing has happened.
     pub fn new(start: &Start, actors: Vec<Actor>, limits: Limits) -> Self {
         let maker = format!("after{}-r", start.released);
+        let mut releasing = start.releasing.clone();
+        let runs =
+            actors.iter().filter_map(|actor| if let Actor::Run(run) = actor { Some(run) } else { None });
+        releasing.extend(runs.filter(|run| run.releases).map(|run| start.commits[run.commit].clone()));
         Self {
             programs: Programs::new(actors, start.commits.clone(), maker),
             limits,
             trace: None,
+            releasing,
             reads: HashMap::new(),
         }
     }
@@ -182,6 +109,14 @@ impl Simulation {
         !matches!(self.next(situation, run), Next::End(_))
     }
 
+    /// The call that this actor waits for, if it waits for one.
+    pub fn waiting(&self, situation: &Situation, run: usize) -> Option<Rc<Call>> {
+        match self.next(situation, run) {
+            Next::Call(call) => Some(Rc::clone(call)),
+            _ => None,
+        }
+    }
+
     /// How this actor's work ended, if it did.
     pub fn result(&self, situation: &Situation, run: usize) -> Option<Rc<Ended>> {
         match self.next(situation, run) {
@@ -196,6 +131,9 @@ impl Simulation {
     }
 
     /// What can happen next. Nothing: it is over.
+    ///
+    /// Reduced, a call that nobody else can notice happens at once, before any other run goes on; but it may
+    /// fail there, and its run may be killed before it, as at every other call.
     pub fn choices(&self, situation: &Situation) -> Vec<Choice> {
         let mut choices = Vec::new();
         let actors = self.programs.actors().len();
@@ -212,8 +150,10 @@ impl Simulation {
                 }
                 Next::Call(call) => call,
             };
-            if self.limits.reduced && call.kind == Kind::Private {
-                return vec![Choice::Call(run, Fate::Good)];
+            if self.limits.reduced && call.kind.is_private() {
+                choices.clear();
+                self.add_calls(situation, run, call, &mut choices);
+                return choices;
             }
             let is_spent = self.limits.preemptions.is_some_and(|most| situation.preemptions >= most);
             if is_spent && self.preempts(situation, run) {
@@ -239,11 +179,14 @@ impl Simulation {
         }
         if left.faults > 0 {
             choices.push(Choice::Call(run, Fate::FailsBefore));
+            if !call.kind.is_read() {
+                choices.push(Choice::Call(run, Fate::AnswerLost));
+            }
             if call.kind == Kind::Write {
-                choices.extend([Choice::Call(run, Fate::AnswerLost), Choice::Call(run, Fate::Late)]);
+                choices.push(Choice::Call(run, Fate::Late));
             }
         }
-        if left.kills > 0 && call.kind != Kind::Private {
+        if left.kills > 0 {
             choices.push(Choice::Kill(run));
         }
     }
@@ -299,7 +242,7 @@ impl Simulation {
             return self.arrive(situation, run, place).await;
         }
         let answer = meet(situation, &call, fate);
-        if call.kind == Kind::Write {
+        if !call.kind.is_read() {
             self.look_at_the_world(situation);
         }
         let attempt = self.programs.attempt(situation.places[run]);
@@ -324,16 +267,36 @@ impl Simulation {
             Err(failure) => format!("failed: {failure}"),
         };
         self.note(|| format!("  {run} ends: {told}"));
-        if ended.is_ok() && self.programs.list_failed(place) {
+        let missed = self.programs.missed(place);
+        if ended.is_ok() && missed.read {
             situation
                 .violations
-                .push(format!("9 (no guess): run {run} went on after a list had failed: {told}"));
+                .push(format!("9 (no guess): run {run} went on after a read had failed: {told}"));
+        }
+        if !missed.unseen {
+            situation.violations.extend(self.wrongly_shown(situation, run, &ended));
         }
         // Somebody presses "re-run".
         let again = self.programs.attempt(place) <= situation.injected.all();
         if !is_whole(&ended) && situation.injected.hurts() && again {
             self.begin_again(situation, run).await;
         }
+    }
+
+    /// What GitHub's page shows of a run's deployment is what became of it.
+    fn wrongly_shown(&self, situation: &Situation, run: usize, ended: &Ended) -> Option<String> {
+        let deployment = ended.as_ref().ok()?.as_ref()?.deployment()?;
+        let expected = match &deployment.failure {
+            Some(failure) if failure.kind == FailureKind::Unavailable => DeploymentState::Error,
+            Some(_) => DeploymentState::Failure,
+            None if deployment.deployed() => DeploymentState::Success,
+            None => DeploymentState::Inactive,
+        };
+        let maker = self.programs.maker(run, self.programs.attempt(situation.places[run])) + " ";
+        let mut pages = situation.outside.github.deployments().filter(|page| page.maker.starts_with(&maker));
+        let shown: Vec<_> = pages.by_ref().map(|page| page.state).collect();
+        (shown != [Some(expected)])
+            .then(|| format!("6 (known): run {run} ended {expected:?}, and GitHub shows {shown:?}"))
     }
 
     async fn begin_again(&mut self, situation: &mut Situation, run: usize) {
@@ -345,7 +308,7 @@ impl Simulation {
     pub fn key(&self, situation: &Situation) -> u64 {
         let mut hasher = DefaultHasher::new();
         situation.places.hash(&mut hasher);
-        (situation.world, situation.left, situation.injected, situation.violations.len()).hash(&mut hasher);
+        (situation.world, situation.left, situation.injected, situation.found_wrong()).hash(&mut hasher);
         situation.ghosts.iter().map(|call| &call.what).collect::<Vec<_>>().hash(&mut hasher);
         if self.limits.preemptions.is_some() {
             (situation.preemptions, situation.last).hash(&mut hasher);
@@ -405,6 +368,13 @@ fn shortened(text: &str) -> String {
 }
 
 impl Situation {
+    /// How much is wrong so far: who has done wrong and who has not never meet again.
+    fn found_wrong(&self) -> usize {
+        let repositories = self.outside.repositories.values().map(|repository| repository.violations.len());
+        let others = self.outside.github.violations.len() + self.outside.server.violations.len();
+        self.violations.len() + others + repositories.sum::<usize>()
+    }
+
     /// What each repository, GitHub and the server found wrong, too.
     pub fn all_violations(&self) -> Vec<String> {
         let repositories = self.outside.repositories.values().flat_map(|repository| &repository.violations);
@@ -439,45 +409,5 @@ pub fn words(ending: &Ending) -> String {
         }
         Ending::Superseded(superseded) => format!("superseded by {}", superseded.by.claim.version),
         other => format!("{other:?}"),
-    }
-}
-
-impl fmt::Display for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Call(run, Fate::Good) => write!(f, "{run}"),
-            Self::Call(run, Fate::Stale(lag)) => write!(f, "{run}s{lag}"),
-            Self::Call(run, Fate::FailsBefore) => write!(f, "{run}f"),
-            Self::Call(run, Fate::AnswerLost) => write!(f, "{run}l"),
-            Self::Call(run, Fate::Late) => write!(f, "{run}t"),
-            Self::Wake(run) => write!(f, "{run}w"),
-            Self::Kill(run) => write!(f, "{run}k"),
-            Self::Happens(place) => write!(f, "{place}h"),
-        }
-    }
-}
-
-impl FromStr for Choice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?}: expected a number and one of the letters s, f, l, t, w, k, h, or none");
-        let end = text.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(text.len());
-        let number = text[..end].parse().map_err(|_| wrong())?;
-        let fate = |fate| Ok(Self::Call(number, fate));
-        match &text[end..] {
-            "" => fate(Fate::Good),
-            "f" => fate(Fate::FailsBefore),
-            "l" => fate(Fate::AnswerLost),
-            "t" => fate(Fate::Late),
-            "w" => Ok(Self::Wake(number)),
-            "k" => Ok(Self::Kill(number)),
-            "h" => Ok(Self::Happens(number)),
-            stale => match stale.strip_prefix('s').and_then(|lag| lag.parse().ok()) {
-                Some(lag) => fate(Fate::Stale(lag)),
-                None => Err(wrong()),
-            },
-        }
     }
 }

@@ -55,6 +55,7 @@ impl Server {
         if let Some(active) = self.state.active() {
             let _ = write!(text, "{}", release(&active.release));
         }
+        let _ = write!(text, "{:?}", self.switched.iter().max());
         for Record { release: done, failure } in &self.state.history {
             let _ = write!(text, " {}{}", release(done), failure.is_some());
         }

@@ -4,9 +4,11 @@ use autotag_deploy::image::reference::Digest;
 use autotag_deploy::pipeline::Ending;
 use autotag_deploy::version::claim::{Claim, Kind, Known};
 use autotag_deploy::version::git::ObjectId;
+use autotag_deploy::world::DeploymentState;
 use semver::Version;
 
 use super::Outside;
+use super::github::Deployment;
 use super::scenario::{Actor, IMAGE, RunOf};
 use super::schedule::{Simulation, Situation, is_whole, words};
 
@@ -16,13 +18,9 @@ use super::schedule::{Simulation, Situation, is_whole, words};
 pub async fn judge(simulation: &mut Simulation, situation: &mut Situation, undisturbed: bool) -> Vec<String> {
     let mut wrong = situation.all_violations();
     wrong.extend(order_of_claims(&situation.outside));
-    let by_hand = simulation.programs.actors().iter().any(|actor| !matches!(actor, Actor::Run(_)));
     if undisturbed {
-        wrong.extend(all_ended_well(simulation, situation, by_hand));
-        if !by_hand {
-            wrong.extend(whole(&situation.outside));
-            wrong.extend(newest_is_out(simulation, &situation.outside));
-        }
+        wrong.extend(all_ended_well(simulation, situation));
+        wrong.extend(all_is_out(simulation, &situation.outside));
     }
     if !wrong.is_empty() {
         return wrong;
@@ -36,7 +34,7 @@ pub async fn judge(simulation: &mut Simulation, situation: &mut Situation, undis
                 continue;
             }
             let result = simulation.run_alone(situation, run).await;
-            if !is_whole(&result) && !by_hand {
+            if !is_whole(&result) {
                 let told = match &*result {
                     Ok(ending) => format!("{ending:?}"),
                     Err(failure) => failure.to_string(),
@@ -47,16 +45,10 @@ pub async fn judge(simulation: &mut Simulation, situation: &mut Situation, undis
     }
     wrong.extend(situation.all_violations());
     wrong.extend(order_of_claims(&situation.outside));
-    if !by_hand {
-        wrong.extend(whole(&situation.outside).into_iter().map(|fault| format!("{fault}, after re-runs")));
-        wrong.extend(
-            newest_is_out(simulation, &situation.outside)
-                .into_iter()
-                .map(|fault| format!("{fault}, after re-runs")),
-        );
-    }
+    let left = all_is_out(simulation, &situation.outside);
+    wrong.extend(left.into_iter().map(|fault| format!("{fault}, after re-runs")));
     let after = claims(&situation.outside).len();
-    if undisturbed && before != after && !by_hand {
+    if undisturbed && before != after {
         wrong.push(format!("2 (resumable): re-runs made {} further claims", after - before));
     }
     wrong
@@ -108,13 +100,11 @@ fn order_of_claims(outside: &Outside) -> Vec<String> {
     wrong
 }
 
-fn all_ended_well(simulation: &Simulation, situation: &Situation, by_hand: bool) -> Vec<String> {
+fn all_ended_well(simulation: &Simulation, situation: &Situation) -> Vec<String> {
     let mut wrong = Vec::new();
     for run in 0..simulation.programs.actors().len() {
         match simulation.result(situation, run) {
             Some(result) if is_whole(&result) => {}
-            // A person may take a version away under a run's hands; the run says so.
-            Some(result) if by_hand && result.is_err() => {}
             other => {
                 wrong.push(format!("2 (resumable): run {run} was not disturbed and ended so: {other:?}"));
             }
@@ -123,9 +113,17 @@ fn all_ended_well(simulation: &Simulation, situation: &Situation, by_hand: bool)
     wrong
 }
 
-/// Invariants 2, 3 and 4: what is claimed is published and released, `latest`, GitHub's Latest and the server
-/// have the highest.
-fn whole(outside: &Outside) -> Vec<String> {
+/// Nothing is left to be done.
+fn all_is_out(simulation: &Simulation, outside: &Outside) -> Vec<String> {
+    let mut wrong = whole(simulation, outside);
+    wrong.extend(newest_is_out(simulation, outside));
+    wrong.extend(highest_serves(simulation, outside));
+    wrong
+}
+
+/// Invariants 2 and 3: what is claimed is published, and released once where it is to be released; `latest` and
+/// GitHub's Latest have the highest.
+fn whole(simulation: &Simulation, outside: &Outside) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut highest: Option<(Version, Digest)> = None;
     for Known { claim, .. } in claims(outside) {
@@ -140,7 +138,8 @@ fn whole(outside: &Outside) -> Vec<String> {
         let releases =
             outside.github.releases().filter(|release| release.tag == format!("v{}", claim.version));
         let bodies: Vec<&str> = releases.map(|release| release.body.as_str()).collect();
-        if bodies.len() > 1 || bodies.iter().any(|body| !body.contains(claim.digest.as_str())) {
+        let wanted = usize::from(simulation.releasing.contains(&claim.commit));
+        if bodies.len() != wanted || bodies.iter().any(|body| !body.contains(claim.digest.as_str())) {
             wrong.push(format!("2 (whole): {} has the releases {bodies:?}", claim.version));
         }
         if claim.image.to_string() == IMAGE {
@@ -163,14 +162,14 @@ fn whole(outside: &Outside) -> Vec<String> {
     wrong
 }
 
-/// The newest of the commits that have a run got a version; it serves, and its release is there.
+fn runs(simulation: &Simulation) -> Vec<&RunOf> {
+    let actors = simulation.programs.actors().iter();
+    actors.filter_map(|actor| if let Actor::Run(run) = actor { Some(run) } else { None }).collect()
+}
+
+/// The newest of the commits that have a run got a version.
 fn newest_is_out(simulation: &Simulation, outside: &Outside) -> Vec<String> {
-    let runs: Vec<&RunOf> = simulation
-        .programs
-        .actors()
-        .iter()
-        .filter_map(|actor| if let Actor::Run(run) = actor { Some(run) } else { None })
-        .collect();
+    let runs = runs(simulation);
     let commit = |run: &RunOf| simulation.programs.commits()[run.commit].clone();
     let is_newest = |outside: &Outside, of: &ObjectId| {
         runs.iter().all(|other| {
@@ -178,30 +177,42 @@ fn newest_is_out(simulation: &Simulation, outside: &Outside) -> Vec<String> {
             other == *of || !outside.github.contains(&other, of)
         })
     };
-    let mut wrong = Vec::new();
-    let all = claims(outside);
+    let (mut wrong, all) = (Vec::new(), claims(outside));
     for run in runs.iter().filter(|run| is_newest(outside, &commit(run))) {
-        let mine = all.iter().find(|known| known.claim.commit == commit(run));
-        let Some(Known { claim, .. }) = mine else {
+        if !all.iter().any(|known| known.claim.commit == commit(run)) {
             wrong.push(format!("4 (order): the newest commit {} has no version", run.commit));
-            continue;
-        };
-        if run.releases
-            && !outside.github.releases().any(|release| release.tag == format!("v{}", claim.version))
-        {
-            wrong.push(format!("2 (whole): {} has no release", claim.version));
         }
     }
-    let highest = all.iter().filter(|known| known.claim.image.to_string() == IMAGE);
-    let highest = highest.map(|known| &known.claim).max_by_key(|claim| claim.version.clone());
+    wrong
+}
+
+/// The highest version serves, or the one that somebody rolled it back to, and GitHub shows it as deployed.
+fn highest_serves(simulation: &Simulation, outside: &Outside) -> Vec<String> {
+    if !runs(simulation).iter().any(|run| run.deploys) {
+        return Vec::new();
+    }
+    let all = claims(outside).into_iter().map(|known| known.claim);
+    let all: Vec<Claim> = all.filter(|claim| claim.image.to_string() == IMAGE).collect();
+    let highest = all.iter().map(|claim| &claim.version).max().cloned();
+    let back = simulation.programs.actors().iter().find_map(|actor| match actor {
+        Actor::RollsBack(version) => version.parse().ok(),
+        _ => None,
+    });
+    let left = highest.as_ref().is_some_and(|highest| outside.server.is_bad(highest));
+    let expected: Option<Version> = if left { back } else { highest };
+    let claim = all.iter().find(|claim| Some(&claim.version) == expected.as_ref());
     let serving = outside.server.serving();
-    let deploys = runs.iter().any(|run| run.deploys);
-    if deploys && serving.as_ref().map(|running| &running.digest) != highest.map(|claim| &claim.digest) {
-        wrong.push(format!(
-            "4 (production): {:?} serves, and {:?} is the highest",
-            serving.map(|running| running.version.to_string()),
-            highest.map(|claim| claim.version.to_string())
-        ));
+    let mut wrong = Vec::new();
+    if serving.as_ref().map(|running| &running.digest) != claim.map(|claim| &claim.digest) {
+        let serving = serving.as_ref().map(|running| running.version.to_string());
+        wrong.push(format!("4 (production): {serving:?} serves, and it should be {expected:?}"));
+    }
+    let shown = |page: &Deployment| {
+        serving.as_ref().is_some_and(|running| running.commit == page.commit)
+            && page.state == Some(DeploymentState::Success)
+    };
+    if !outside.github.deployments().any(shown) {
+        wrong.push(format!("6 (known): GitHub shows no deployment of {expected:?}"));
     }
     wrong
 }

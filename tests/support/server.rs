@@ -3,6 +3,7 @@
 //!
 //! Everything that it makes in Docker carries the application's label; it is removed at the end.
 
+mod images;
 mod talk;
 
 use std::io::Write as _;
@@ -23,11 +24,11 @@ use autotag_deploy::receiver::layout::{GROUP, Layout, USER_PREFIX};
 use autotag_deploy::receiver::state::{State, Store};
 use semver::Version;
 
-use super::app_image::{AppImage, PORT as APP_PORT};
+use super::app_image::PORT as APP_PORT;
 use super::clock;
-use super::registry::{Auth, Registry};
 use super::sshd::{ClientKey, SystemUser};
 use super::torture::variable;
+pub use images::Images;
 pub use talk::{Conversation, Told};
 
 /// How long something may take before a test gives up: machines are slow at times.
@@ -36,46 +37,6 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 /// The program of another release, which takes turns with ours as `serve`: where a test kills `serve` and starts
 /// it again, the one finishes what the other began.
 const OTHER_RECEIVER: &str = "AUTOTAG_DEPLOY_OTHER_RECEIVER";
-
-/// A registry with images of the test application.
-pub struct Images {
-    /// The registry.
-    pub registry: Registry,
-    name: ImageName,
-}
-
-impl Images {
-    /// An empty one.
-    pub fn start() -> Self {
-        Self::with(&Auth::None)
-    }
-
-    /// One that asks who comes.
-    pub fn with(auth: &Auth) -> Self {
-        let registry = Registry::start(auth);
-        let name = registry.image("org/app");
-        Self { registry, name }
-    }
-
-    /// The application's repository.
-    pub fn name(&self) -> &ImageName {
-        &self.name
-    }
-
-    /// Pushes a version.
-    pub fn push(&self, version: &str) -> Digest {
-        self.push_with(version, &[])
-    }
-
-    /// Pushes one that behaves otherwise.
-    pub fn push_with(&self, version: &str, environment: &[(&str, &str)]) -> Digest {
-        // Each registry's image is one of its own: one test's containers must not keep another's images.
-        let image =
-            AppImage::new(version).commit(&commit_of(version)).label("registry", self.registry.host());
-        let image = environment.iter().fold(image, |image, (name, value)| image.environment(name, value));
-        self.registry.put("org/app", version, &image.for_registry())
-    }
-}
 
 /// One server with one application.
 pub struct Server {

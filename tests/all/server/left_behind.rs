@@ -196,8 +196,11 @@ fn releases(state: &State) -> BTreeMap<DeploymentId, Release> {
 /// The names of the settings' files, in their order.
 fn settings(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder.join("settings")).expect("settings");
-    let names = entries.map(|entry| format!("settings/{}", entry.expect("one").file_name().display()));
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".json")).collect();
+    let paths = entries.map(|entry| entry.expect("one").path());
+    // Docker's own view of a container lies beside them, as a hash.
+    let paths = paths.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
+    let mut names: Vec<String> =
+        paths.map(|path| format!("settings/{}", path.file_name().expect("a name").display())).collect();
     names.sort();
     names
 }

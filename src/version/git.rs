@@ -90,7 +90,7 @@ impl FromStr for RefName {
         // Git looks for `.lock` in small letters only, so a tag `v1.LOCK` may be there.
         let parts_fit = text
             .split('/')
-            .all(|part| !part.is_empty() && !part.starts_with('.') && !part.ends_with(".lock"));
+            .all(|part| !part.is_empty() && !part.starts_with('.') && part.strip_suffix(".lock").is_none());
         let fits = text.starts_with("refs/")
             && text.split('/').count() >= 3
             && parts_fit

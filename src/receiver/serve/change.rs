@@ -185,7 +185,7 @@ async fn lock<E>(server: &Server<E>, app: &AppName, holder: &Holder, job: &Job) 
 /// What is to be done about a change.
 enum Decision<'a> {
     /// It goes on, with these settings.
-    Go(Settings, Admitted),
+    Go(Box<(Settings, Admitted)>),
     /// This deployment does not serve, and never will; then this is the answer.
     Withdraw(&'a DeploymentId, End),
 }
@@ -257,13 +257,14 @@ impl<'a, E: Engine> Locked<'a, E> {
                 return Ok(known.end());
             }
         }
-        match self.admit(caller, change, &state)? {
-            Decision::Withdraw(deployment, end) => self.withdraw(deployment, &state, end),
-            Decision::Go(_, Admitted::Known(record)) => Ok(record.end()),
-            Decision::Go(_, Admitted::Unchanged(active)) => self.unchanged(&active, state).await,
-            Decision::Go(settings, Admitted::RollOut(release)) => {
-                self.roll_out(state, release, &settings).await
-            }
+        let (settings, admitted) = match self.admit(caller, change, &state)? {
+            Decision::Withdraw(deployment, end) => return self.withdraw(deployment, &state, end),
+            Decision::Go(go) => *go,
+        };
+        match admitted {
+            Admitted::Known(record) => Ok(record.end()),
+            Admitted::Unchanged(active) => self.unchanged(&active, state).await,
+            Admitted::RollOut(release) => self.roll_out(state, release, &settings).await,
         }
     }
 
@@ -281,7 +282,7 @@ impl<'a, E: Engine> Locked<'a, E> {
                 WayBack::Withdraw(deployment, end) => return Ok(Decision::Withdraw(deployment, end)),
             },
         };
-        Ok(Decision::Go(settings, admitted))
+        Ok(Decision::Go(Box::new((settings, admitted))))
     }
 
     fn admit_deploy(
@@ -445,7 +446,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         // What would be refused afterwards is not worth what a recovery may take away for it.
         let over = State { change: Phase::Steady { active: state.active().cloned() }, ..state.clone() };
         let rollout = match self.admit(caller, change, &over) {
-            Ok(Decision::Go(_, Admitted::RollOut(_))) => Rollout::make_way(state),
+            Ok(Decision::Go(go)) if matches!(go.1, Admitted::RollOut(_)) => Rollout::make_way(state),
             _ => Rollout::recover(state),
         };
         let (state, unfinished) = self.go_on(rollout).await;

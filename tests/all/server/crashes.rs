@@ -88,7 +88,7 @@ impl Series {
         let report = load.stop();
         eprintln!("{met:?}\n{report}");
         for (phase, count) in &met {
-            tally(&format!("kills of the receiver at a step: {phase}"), (*count).into());
+            tally(&format!("kills of the receiver at a step: {phase}"), count);
         }
         for phase in self.met {
             assert!(met.contains_key(phase), "none was killed that was {phase}: {met:?}");

@@ -12,5 +12,6 @@ mod faults;
 mod key;
 mod login;
 mod moments;
+mod never_up;
 mod pairs;
 mod storms;

@@ -20,6 +20,7 @@
 //! | `SLOW_START_MS` | it listens only after so long |
 //! | `CRASH_AFTER_MS` | it exits with 3 after so long |
 //! | `FAIL_HEALTH` | `always`, or `after:N`: N good answers, then bad ones |
+//! | `SCHEMA` | `/data/schema` is brought to this number; where it has a higher one, it exits with 4 |
 //! | `SAY` | said on standard output at the start |
 
 use std::convert::Infallible;
@@ -84,6 +85,7 @@ struct Settings {
     crash_after: Option<Duration>,
     /// Good answers of `/healthz` before the bad ones.
     healthy: usize,
+    schema: Option<u64>,
     say: Option<String>,
 }
 
@@ -122,6 +124,10 @@ impl Settings {
             slow_start: milliseconds("SLOW_START_MS")?,
             crash_after: milliseconds("CRASH_AFTER_MS")?,
             healthy,
+            schema: variable("SCHEMA")
+                .map(|text| text.parse())
+                .transpose()
+                .map_err(|e| format!("SCHEMA: {e}"))?,
             say: variable("SAY"),
         })
     }
@@ -165,6 +171,12 @@ async fn serve(settings: Settings) -> ExitCode {
     if let Some(text) = &settings.say {
         println!("{text}");
     }
+    if let Some(own) = settings.schema
+        && let Err(message) = migrate(own)
+    {
+        eprintln!("fatal: {message}");
+        return ExitCode::from(4);
+    }
     let app =
         Arc::new(App { settings, health_asked: AtomicUsize::new(0), ending: watch::Sender::new(false) });
     let crash = async {
@@ -198,6 +210,16 @@ async fn serve(settings: Settings) -> ExitCode {
         () = serving => ExitCode::SUCCESS,
         () = asked_to_end => ExitCode::SUCCESS,
     }
+}
+
+/// What is there may have been written by a later version, which this one cannot read.
+fn migrate(own: u64) -> Result<(), String> {
+    let path = "/data/schema";
+    let found = std::fs::read_to_string(path).unwrap_or_default().trim().parse().unwrap_or(0);
+    if found > own {
+        return Err(format!("{path} is of schema {found}, and only {own} is known"));
+    }
+    std::fs::write(path, own.to_string()).map_err(|error| format!("{path}: {error}"))
 }
 
 /// Until SIGTERM; then until nothing is under way.

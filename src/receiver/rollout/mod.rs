@@ -9,7 +9,8 @@
 //! - traffic is only ever sent to a container that runs, and to a new one only after the commit is durable;
 //! - start-first: the old one runs, and has the traffic, until the new one has passed every test;
 //! - stop-first: never both run; the old one is kept until the new one is verified, and started again if not;
-//! - any number of crashes later, recovery ends with one container: that of the version that serves.
+//! - any number of crashes later, recovery ends with one container: that of the version that serves;
+//! - whatever does not stay up, a later deployment of a version that works comes to serve.
 //!
 //! Every step can be repeated: stopping what is stopped and removing what is gone succeed. A step that is
 //! told to have failed may have had its effect.
@@ -106,8 +107,8 @@ pub struct Ending {
     pub verdict: Verdict,
     /// What failed without changing the verdict.
     pub notes: Vec<Failure>,
-    /// Where it had to stop before everything was tidy. The durable state knows how to go on: recover, at
-    /// the next request or after a pause, from the state that is read back.
+    /// Where it had to stop before everything was tidy, or why what should serve does not. The durable state
+    /// knows how to go on: recover, at the next request or after a pause, from the state that is read back.
     pub unfinished: Option<Failure>,
 }
 
@@ -133,8 +134,25 @@ enum IfFails {
     GiveBack,
     /// Go on, and say so.
     Note,
+    /// Go on, and try it again when all is over: what should serve does not stay up, and nothing that comes
+    /// after it may wait for that.
+    Later,
+    /// What should serve does not stay up, and somebody waits: the one with the traffic, which did not pass,
+    /// makes way.
+    MakeWay,
     /// Stop here; the durable state says how to go on.
     Halt,
+}
+
+/// How a rollout or a recovery began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Begun {
+    /// From a state that is known to be so.
+    Warm,
+    /// After a crash, so that nothing is known to run.
+    Cold,
+    /// The same, and a deployment waits for the end of it.
+    Awaited,
 }
 
 /// A step and what its failure means.
@@ -156,8 +174,7 @@ pub struct Rollout {
     state: State,
     /// The step at hand, and those behind it.
     script: VecDeque<Act>,
-    /// Whether this began after a crash, so that nothing is known to run.
-    cold: bool,
+    begun: Begun,
     verdict: Verdict,
     notes: Vec<Failure>,
     unfinished: Option<Failure>,
@@ -169,14 +186,27 @@ impl Rollout {
         let Phase::Steady { active } = &state.change else { return Err(Unfinished) };
         let script = script::try_new(&state, active.as_ref(), &release);
         let verdict = Verdict::Serves(release);
-        Ok(Self { state, script, cold: false, verdict, notes: Vec::new(), unfinished: None })
+        Ok(Self { state, script, begun: Begun::Warm, verdict, notes: Vec::new(), unfinished: None })
     }
 
     /// Goes on after a crash, or after an ending that was unfinished; and, where nothing was under way,
     /// makes sure that what should serve does.
     pub fn recover(state: State) -> Self {
-        let (script, verdict) = script::recover(&state);
-        Self { state, script, cold: true, verdict, notes: Vec::new(), unfinished: None }
+        Self::go_on(state, Begun::Cold)
+    }
+
+    /// The same for a deployment that waits, and ends in [`Phase::Steady`] whatever does not stay up.
+    ///
+    /// The difference is a version that did not pass its verification, start-first, while the one before it
+    /// does not stay up any more. By itself a recovery leaves the traffic where it is, and goes on trying
+    /// the one before: there is nothing better. Here there may be, so what did not pass is removed.
+    pub fn make_way(state: State) -> Self {
+        Self::go_on(state, Begun::Awaited)
+    }
+
+    fn go_on(state: State, begun: Begun) -> Self {
+        let (script, verdict) = script::recover(&state, begun);
+        Self { state, script, begun, verdict, notes: Vec::new(), unfinished: None }
     }
 
     /// The step at hand.
@@ -221,6 +251,13 @@ impl Rollout {
         let failure = Failure { step: milestone, why };
         match if_fails {
             IfFails::Note => self.notes.push(failure),
+            // What comes after the first one follows from it.
+            IfFails::Later if self.unfinished.is_some() => self.notes.push(failure),
+            IfFails::Later => self.unfinished = Some(failure),
+            IfFails::MakeWay => {
+                self.script = script::make_way(&self.state);
+                self.unfinished = Some(failure);
+            }
             IfFails::Halt => {
                 self.script.clear();
                 self.unfinished = Some(failure);
@@ -237,12 +274,12 @@ impl Rollout {
             IfFails::TurnBack => {
                 if let Phase::Unverified { new, old } = &self.state.change {
                     let (new, old) = (new.clone(), old.clone());
-                    self.script = script::turn_back(&self.state, &new, old.as_ref(), &failure, self.cold);
+                    self.script = script::turn_back(&self.state, &new, old.as_ref(), &failure, self.begun);
                     self.verdict = Verdict::Failed(new.release, failure);
                 }
             }
             IfFails::GiveBack => {
-                self.script = script::give_back(&self.state, self.cold);
+                self.script = script::give_back(&self.state, self.begun);
                 self.unfinished = Some(failure);
             }
         }

@@ -3,74 +3,24 @@
 //! The world has at most two containers, a proxy that points at one or at none, and a disk. At each step
 //! the model tries: success; failure without effect; failure although it had its effect; the receiver killed
 //! before the effect and after it; the whole machine gone before and after, coming back with no container,
-//! with those that ran, or with all. The graph of all that can be reached is finite and explored whole, so
-//! the number of crashes and failures is not bounded; the number of sequences is counted for up to
-//! [`FAULTS`] of them.
+//! with those that ran, or with all; a container that ends by itself and does not stay up any more. The graph
+//! of all that can be reached is finite and explored whole, so the number of crashes and failures is not
+//! bounded; the number of sequences is counted for up to [`graph::FAULTS`] of them.
+//!
+//! From each end, tidy or not, a third version that works is rolled out, and has to come to serve.
 
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
-use std::mem::discriminant;
+mod graph;
+mod world;
+
+use std::collections::HashSet;
 
 use super::*;
-use crate::receiver::state::Order;
+use crate::receiver::state::{Order, Record};
 use crate::receiver::testing;
-
-/// Sequences are counted with at most so many failures, crashes and reboots.
-const FAULTS: usize = 4;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Container {
-    Absent,
-    Stopped,
-    Running,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct World {
-    disk: State,
-    old: Container,
-    new: Container,
-    /// Where the proxy points.
-    proxy: Option<ContainerId>,
-    /// Whether the new one was ever committed to.
-    committed: bool,
-    /// The tests that the new one has passed.
-    passed: Passed,
-    /// After a reboot the world, not the machine, decides for a while what runs.
-    rebooted: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-struct Passed {
-    health: bool,
-    smoke: bool,
-    front_door: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Node {
-    world: World,
-    rollout: Rollout,
-}
-
-/// Only what tells most of them apart: the whole of a node is kilobytes, and equality sees to the rest.
-impl Hash for Node {
-    fn hash<H: Hasher>(&self, into: &mut H) {
-        let World { disk, old, new, proxy, committed, passed, rebooted } = &self.world;
-        (old, new, proxy, committed, passed, rebooted, disk.history.len()).hash(into);
-        (discriminant(&disk.change), self.rollout.cold, self.rollout.notes.len()).hash(into);
-        for act in &self.rollout.script {
-            (discriminant(&act.step), act.if_fails).hash(into);
-        }
-    }
-}
-
-/// Where an edge comes from; only `Ok` is no fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Edge {
-    Ok,
-    Fault(&'static str),
-}
+use graph::{Edge, Explored, FAULTS, Graph, Node};
+use world::{
+    Container, NEXT, Passed, REBOOTS, World, check_alone, failed, id_for, new_id, next_id, old_id, release,
+};
 
 type Tamper = fn(&mut VecDeque<Act>);
 
@@ -79,94 +29,6 @@ struct Scenario {
     with_old: bool,
     tamper: Tamper,
 }
-
-fn id(letter: char) -> ContainerId {
-    letter.to_string().repeat(64).parse().expect("64 digits")
-}
-
-fn old_id() -> ContainerId {
-    id('a')
-}
-
-fn new_id() -> ContainerId {
-    id('b')
-}
-
-fn release(version: &str, order: Order) -> Release {
-    Release { order, ..testing::release(version) }
-}
-
-impl World {
-    fn container(&mut self, id: &ContainerId) -> &mut Container {
-        if *id == old_id() { &mut self.old } else { &mut self.new }
-    }
-
-    /// Whether the step can succeed: nothing can be done with a container that is not there.
-    fn allows(&mut self, step: &Step) -> bool {
-        match step {
-            Step::Start(it) => *self.container(&it.container) != Container::Absent,
-            Step::AwaitHealthy(it) | Step::Smoke(it) | Step::Switch(it) => {
-                *self.container(&it.container) == Container::Running
-            }
-            Step::Verify(it) => self.proxy.as_ref() == Some(&it.container),
-            _ => true,
-        }
-    }
-
-    fn apply(&mut self, step: &Step) {
-        match step {
-            Step::Save(state) => {
-                self.committed |= matches!(state.change, Phase::Unverified { .. });
-                self.disk = (**state).clone();
-            }
-            Step::Create(_) => self.new = Container::Stopped,
-            Step::Start(it) => *self.container(&it.container) = Container::Running,
-            Step::Hold => self.proxy = None,
-            Step::Switch(it) => self.proxy = Some(it.container.clone()),
-            Step::Stop(it) => {
-                let container = self.container(&it.container);
-                if *container == Container::Running {
-                    *container = Container::Stopped;
-                }
-            }
-            Step::Remove(it) => *self.container(&it.container) = Container::Absent,
-            Step::Discard(_) => self.new = Container::Absent,
-            Step::Pull(_)
-            | Step::AwaitHealthy(_)
-            | Step::Smoke(_)
-            | Step::Verify(_)
-            | Step::Drain(_)
-            | Step::Explain(_)
-            | Step::Prune
-            | Step::End(_) => {}
-        }
-    }
-
-    /// What a step that was told to have succeeded has shown.
-    fn pass(&mut self, step: &Step) {
-        match step {
-            Step::AwaitHealthy(it) if it.container == new_id() => self.passed.health = true,
-            Step::Smoke(it) if it.container == new_id() => self.passed.smoke = true,
-            Step::Verify(it) if it.container == new_id() => self.passed.front_door = true,
-            _ => {}
-        }
-    }
-
-    fn reboot(&self, which: &str) -> Self {
-        let mut world = Self { proxy: None, rebooted: true, ..self.clone() };
-        for container in [&mut world.old, &mut world.new] {
-            *container = match (*container, which) {
-                (Container::Absent, _) => Container::Absent,
-                (_, "reboot, none runs") => Container::Stopped,
-                (_, "reboot, all run") => Container::Running,
-                (as_before, _) => as_before,
-            };
-        }
-        world
-    }
-}
-
-const REBOOTS: [&str; 3] = ["reboot, none runs", "reboot, as before", "reboot, all run"];
 
 impl Scenario {
     fn first(&self) -> Node {
@@ -178,10 +40,12 @@ impl Scenario {
         let world = World {
             old: if self.with_old { Container::Running } else { Container::Absent },
             new: Container::Absent,
+            next: Container::Absent,
             proxy: self.with_old.then(old_id),
             committed: false,
             passed: Passed::default(),
             rebooted: false,
+            awaited: false,
             disk: disk.clone(),
         };
         let new = release("1.1.0", self.order);
@@ -190,6 +54,8 @@ impl Scenario {
 
     fn node(&self, world: World, mut rollout: Rollout) -> Node {
         (self.tamper)(&mut rollout.script);
+        // They are told, and decide nothing.
+        rollout.notes.clear();
         Node { world, rollout }
     }
 
@@ -198,12 +64,20 @@ impl Scenario {
         self.node(world, rollout)
     }
 
+    fn awaited(&self, world: World) -> Node {
+        let rollout = Rollout::make_way(world.disk.clone());
+        self.node(World { awaited: true, ..world }, rollout)
+    }
+
     /// What can happen next. The first edge is what happens when nothing goes wrong any more.
     fn edges(&self, node: &Node) -> Vec<(Edge, Node)> {
         let step = node.rollout.step();
         if let Step::End(ending) = &step {
             return match ending.unfinished {
-                Some(_) => vec![(Edge::Ok, self.recovered(node.world.clone()))],
+                Some(_) => vec![
+                    (Edge::Ok, self.recovered(node.world.clone())),
+                    (Edge::Fault("another deployment comes"), self.awaited(node.world.clone())),
+                ],
                 None => Vec::new(),
             };
         }
@@ -211,13 +85,8 @@ impl Scenario {
         let mut after = before.clone();
         after.apply(&step);
         let next = |world: &World, event: Event| self.node(world.clone(), node.rollout.clone().next(event));
-        let failed = || Event::Failed("as the model wanted".to_owned());
-        let mut edges = Vec::new();
+        let mut edges = vec![(Edge::Ok, self.goes_well(node))];
         if before.clone().allows(&step) {
-            let done = if matches!(step, Step::Create(_)) { Event::Created(new_id()) } else { Event::Done };
-            let mut passed = after.clone();
-            passed.pass(&step);
-            edges.push((Edge::Ok, next(&passed, done)));
             edges.push((Edge::Fault("failed, without effect"), next(&before, failed())));
             // Where a step changes nothing, after it is as before it.
             if after != before {
@@ -225,17 +94,63 @@ impl Scenario {
                 edges.push((Edge::Fault("killed after"), self.recovered(after.clone())));
                 edges.extend(REBOOTS.map(|how| (Edge::Fault(how), self.recovered(after.reboot(how)))));
             }
-        } else {
-            edges.push((Edge::Ok, next(&before, failed())));
         }
         edges.push((Edge::Fault("killed before"), self.recovered(before.clone())));
         edges.extend(REBOOTS.map(|how| (Edge::Fault(how), self.recovered(before.reboot(how)))));
+        for (what, broken) in before.breaks() {
+            edges.push((Edge::Fault(what), Node { world: broken, rollout: node.rollout.clone() }));
+        }
         edges
+    }
+
+    /// The step at hand is done, where it can be done at all.
+    fn goes_well(&self, node: &Node) -> Node {
+        let (step, mut world) = (node.rollout.step(), node.world.clone());
+        let event = if world.allows(&step) {
+            world.apply(&step);
+            world.pass(&step);
+            match &step {
+                Step::Create(release) => Event::Created(id_for(release)),
+                _ => Event::Done,
+            }
+        } else {
+            failed()
+        };
+        self.node(world, node.rollout.clone().next(event))
+    }
+
+    /// A version that works is deployed, as [`crate::receiver::serve`] does it: first what is not finished is
+    /// recovered. Nothing else goes wrong any more; but what does not stay up still does not.
+    fn can_be_left(&self, world: &World) -> Result<(), String> {
+        let mut world = world.clone();
+        let through = |mut node: Node| {
+            while !matches!(node.rollout.step(), Step::End(_)) {
+                node = self.goes_well(&node);
+            }
+            node
+        };
+        if !matches!(world.disk.change, Phase::Steady { .. }) {
+            world = through(self.awaited(world)).world;
+        }
+        let good = release(NEXT, self.order);
+        let begun = Rollout::begin(world.disk.clone(), good.clone());
+        let begun = begun.map_err(|_| "a later deployment is not refused for ever".to_owned())?;
+        let Node { world, rollout } = through(self.node(world, begun));
+        let serves = Instance { container: next_id(), release: good.clone() };
+        let one = (world.old, world.new, world.next);
+        if matches!(rollout.step(), Step::End(Ending { verdict: Verdict::Serves(it), unfinished: None, .. }) if it == good)
+            && world.disk.change == (Phase::Steady { active: Some(serves) })
+            && one == (Container::Absent, Container::Absent, Container::Running)
+            && world.proxy == Some(next_id())
+        {
+            return Ok(());
+        }
+        Err(format!("a later deployment that works comes to serve, alone: {:?} {one:?}", rollout.step()))
     }
 
     /// What must hold at every moment.
     fn check(&self, node: &Node) -> Result<(), String> {
-        let World { disk, old, new, proxy, committed, passed, rebooted } = &node.world;
+        let World { disk, old, new, next: _, proxy, committed, passed, rebooted, awaited } = &node.world;
         let ensure = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
         let at_new = *proxy == Some(new_id());
         let target = match proxy {
@@ -243,7 +158,9 @@ impl Scenario {
             Some(_) => Some(old),
             None => None,
         };
-        ensure(target.is_none_or(|it| *it == Container::Running), "traffic goes to a container that runs")?;
+        // One that ends by itself takes the traffic along; that is for `front` to see.
+        let runs = |it: &Container| matches!(it, Container::Running | Container::Broken);
+        ensure(target.is_none_or(runs), "traffic goes to a container that runs")?;
         ensure(!at_new || *committed, "traffic goes to the new one only after the commit is durable")?;
         ensure(!committed || (passed.health && passed.smoke), "only what passed its tests is committed to")?;
         let proven = match &disk.change {
@@ -258,8 +175,8 @@ impl Scenario {
         if self.with_old && !rebooted {
             match self.order {
                 Order::StartFirst => {
-                    ensure(proven || *old == Container::Running, "start-first: the old one runs on")?;
-                    ensure(proxy.is_some(), "start-first: no request waits")?;
+                    ensure(proven || runs(old), "start-first: the old one runs on")?;
+                    ensure(proxy.is_some() || *awaited, "start-first: no request waits")?;
                 }
                 Order::StopFirst => ensure(
                     !(*old == Container::Running && *new == Container::Running),
@@ -268,9 +185,11 @@ impl Scenario {
             }
         }
         match node.rollout.step() {
-            Step::End(Ending { unfinished: None, verdict, .. }) => self.check_rest(&node.world, &verdict),
-            _ => Ok(()),
+            Step::End(Ending { unfinished: None, verdict, .. }) => self.check_rest(&node.world, &verdict)?,
+            Step::End(_) if matches!(disk.change, Phase::Steady { .. }) => check_alone(&node.world, false)?,
+            _ => {}
         }
+        Ok(())
     }
 
     /// What must hold when all is over.
@@ -281,9 +200,7 @@ impl Scenario {
         };
         let serving = active.as_ref().map(|active| active.container.clone());
         ensure(world.proxy == serving, "at rest the traffic is at what serves")?;
-        let is = |id: ContainerId| if serving == Some(id) { Container::Running } else { Container::Absent };
-        ensure(world.old == is(old_id()), "at rest the old one runs, or is gone")?;
-        ensure(world.new == is(new_id()), "at rest the new one runs, or is gone")?;
+        check_alone(world, true)?;
         ensure(serving.is_some() || !self.with_old, "at rest something serves")?;
         let records =
             |failed: bool| world.disk.history.iter().filter(|it| it.failure.is_some() == failed).count();
@@ -330,101 +247,15 @@ impl Scenario {
             }
             at += 1;
         }
+        let mut left = HashSet::new();
         for from in 0..graph.nodes.len() {
             graph.converges(from).map_err(|rule| graph.story(from, &rule))?;
-        }
-        Ok(graph.explored())
-    }
-}
-
-#[derive(Default)]
-struct Graph {
-    index: HashMap<Node, usize>,
-    nodes: Vec<Node>,
-    edges: Vec<Vec<(Edge, usize)>>,
-    /// How each node was first reached.
-    from: Vec<Option<(usize, Edge)>>,
-}
-
-#[derive(Debug)]
-struct Explored {
-    nodes: usize,
-    edges: usize,
-    sequences: u128,
-}
-
-impl Graph {
-    fn add(&mut self, node: Node, from: Option<(usize, Edge)>) -> usize {
-        if let Some(known) = self.index.get(&node) {
-            return *known;
-        }
-        self.index.insert(node.clone(), self.nodes.len());
-        self.nodes.push(node);
-        self.edges.push(Vec::new());
-        self.from.push(from);
-        self.nodes.len() - 1
-    }
-
-    /// When nothing goes wrong any more, it comes to rest.
-    fn converges(&self, from: usize) -> Result<(), String> {
-        let mut at = from;
-        for _ in 0..100 {
-            match self.edges[at].first() {
-                None => return Ok(()),
-                Some((_, next)) => at = *next,
+            let node = &graph.nodes[from];
+            if matches!(node.rollout.step(), Step::End(_)) && left.insert(node.world.bare()) {
+                self.can_be_left(&node.world).map_err(|rule| graph.story(from, &rule))?;
             }
         }
-        Err("it does not come to rest".to_owned())
-    }
-
-    fn explored(&self) -> Explored {
-        let mut known = vec![[None; FAULTS + 1]; self.nodes.len()];
-        Explored {
-            nodes: self.nodes.len(),
-            edges: self.edges.iter().map(Vec::len).sum(),
-            sequences: self.sequences(0, FAULTS, &mut known),
-        }
-    }
-
-    fn sequences(&self, at: usize, faults: usize, known: &mut [[Option<u128>; FAULTS + 1]]) -> u128 {
-        if let Some(count) = known[at][faults] {
-            return count;
-        }
-        let count = match self.edges[at].as_slice() {
-            [] => 1,
-            edges => edges
-                .iter()
-                .map(|(edge, next)| match edge {
-                    Edge::Ok => self.sequences(*next, faults, known),
-                    Edge::Fault(_) if faults > 0 => self.sequences(*next, faults - 1, known),
-                    Edge::Fault(_) => 0,
-                })
-                .sum(),
-        };
-        known[at][faults] = Some(count);
-        count
-    }
-
-    /// How it came to what broke the rule: one of the shortest ways.
-    fn story(&self, at: usize, rule: &str) -> String {
-        let mut lines = Vec::new();
-        let mut here = at;
-        while let Some((before, edge)) = self.from[here] {
-            let step = self.nodes[before].rollout.step();
-            let what = step.milestone().map_or("end".to_owned(), |step| format!("{step:?}"));
-            lines.push(format!("{what}: {edge:?}"));
-            here = before;
-        }
-        lines.reverse();
-        let world = &self.nodes[at].world;
-        format!(
-            "broken: {rule}\n{}\nold {:?}, new {:?}, proxy {:?}, disk {:?}",
-            lines.join("\n"),
-            world.old,
-            world.new,
-            world.proxy.as_ref().map(ContainerId::short),
-            world.disk.change
-        )
+        Ok(graph.explored())
     }
 }
 
@@ -457,6 +288,12 @@ fn of_old(act: &Act) -> bool {
     matches!(&act.step, Step::Switch(it) | Step::Start(it) if it.container == old_id())
 }
 
+fn exchange(script: &mut VecDeque<Act>, from: IfFails, to: IfFails) {
+    for act in script.iter_mut().filter(|act| act.if_fails == from) {
+        act.if_fails = to;
+    }
+}
+
 /// A model that accepts everything proves nothing: each of these machines is broken, and found out.
 #[test]
 fn broken_machines_are_found_out() {
@@ -470,7 +307,7 @@ fn broken_machines_are_found_out() {
     };
     let commit_not_saved: Tamper = |script| script.retain(|act| !is_commit(act));
     let switch_before_commit: Tamper = |script| {
-        if script.front().is_some_and(is_commit) {
+        if script.front().is_some_and(is_commit) && script.len() > 1 {
             script.swap(0, 1);
         }
     };
@@ -496,7 +333,14 @@ fn broken_machines_are_found_out() {
             act.if_fails = IfFails::Note;
         }
     };
-    let cases: [(&str, Tamper, Order, &str); 11] = [
+    let waits_for_the_old_one: Tamper = |script| exchange(script, IfFails::Later, IfFails::Halt);
+    let does_not_make_way: Tamper = |script| exchange(script, IfFails::MakeWay, IfFails::Halt);
+    let makes_way_at_once: Tamper = |script| {
+        for act in script.iter_mut().filter(|act| of_old(act) && act.if_fails == IfFails::Halt) {
+            act.if_fails = IfFails::MakeWay;
+        }
+    };
+    let cases: [(&str, Tamper, Order, &str); 15] = [
         (
             "stops the old one before the commit",
             stop_before_commit,
@@ -532,6 +376,30 @@ fn broken_machines_are_found_out() {
             failed_switch_back_ignored,
             Order::StartFirst,
             "traffic",
+        ),
+        (
+            "waits for an old one that does not stay up",
+            waits_for_the_old_one,
+            Order::StopFirst,
+            "a later deployment is not refused for ever",
+        ),
+        (
+            "waits for an old one that does not stay up, after a crash",
+            waits_for_the_old_one,
+            Order::StartFirst,
+            "a later deployment is not refused for ever",
+        ),
+        (
+            "keeps what did not pass though a deployment waits",
+            does_not_make_way,
+            Order::StartFirst,
+            "a later deployment is not refused for ever",
+        ),
+        (
+            "lets what did not pass make way though nothing better comes",
+            makes_way_at_once,
+            Order::StartFirst,
+            "start-first: no request waits",
         ),
     ];
     for (what, tamper, order, rule) in cases {

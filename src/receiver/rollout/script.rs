@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Act, IfFails, Step, Verdict};
+use super::{Act, Begun, IfFails, Step, Verdict};
 use crate::deploy::protocol::Milestone;
 use crate::receiver::state::{Bad, Failure, Instance, Order, Phase, Purpose, Release, State, in_short};
 
@@ -107,14 +107,15 @@ fn retire(state: &State, leaving: &Instance) -> Script {
 /// Makes sure that a container serves of which nothing is known, as after a reboot.
 ///
 /// It gets the traffic even where it is not healthy: there is nothing better, and requests that wait for
-/// ever help nobody.
-fn restore(active: Option<&Instance>) -> Script {
+/// ever help nobody. It may not stay up any more, because the data has changed under it for example; so where
+/// nobody else can have the traffic, what comes after must not wait for it ([`IfFails::Later`]).
+fn restore(active: Option<&Instance>, if_fails: IfFails) -> Script {
     match active {
-        None => Script::from([act(Step::Hold, IfFails::Halt)]),
+        None => Script::from([act(Step::Hold, if_fails)]),
         Some(active) => Script::from([
-            act(Step::Start(active.clone()), IfFails::Halt),
+            act(Step::Start(active.clone()), if_fails),
             act(Step::AwaitHealthy(active.clone()), IfFails::Note),
-            act(Step::Switch(active.clone()), IfFails::Halt),
+            act(Step::Switch(active.clone()), if_fails),
         ]),
     }
 }
@@ -141,7 +142,7 @@ fn abandon(
 ) -> Script {
     let mut script = Script::from([act(Step::Discard(new.clone()), IfFails::Halt)]);
     if restored {
-        script.extend(restore(active.as_ref()));
+        script.extend(restore(active.as_ref(), IfFails::Later));
     }
     let mut steady = state.in_phase(Phase::Steady { active });
     steady.remember(new, Some(failure.clone()));
@@ -155,7 +156,7 @@ pub(super) fn turn_back(
     new: &Instance,
     old: Option<&Instance>,
     failure: &Failure,
-    cold: bool,
+    begun: Begun,
 ) -> Script {
     let mut back = state.in_phase(Phase::Leaving {
         active: old.cloned(),
@@ -173,17 +174,17 @@ pub(super) fn turn_back(
         act(Step::Explain(new.release.clone()), IfFails::Note),
         save(back.clone(), IfFails::GiveBack),
     ]);
-    script.extend(go_back(&back, old, new, cold));
+    script.extend(go_back(&back, old, new, begun));
     script
 }
 
 /// The durable state still says that the new one is to be verified; a recovery will, and will come back.
 /// Until then the old one serves, where it runs: nothing is stopped.
-pub(super) fn give_back(state: &State, cold: bool) -> Script {
+pub(super) fn give_back(state: &State, begun: Begun) -> Script {
     match &state.change {
         Phase::Unverified { new, old: Some(old) } if new.release.order == Order::StartFirst => {
             let mut script = Script::new();
-            if cold {
+            if begun != Begun::Warm {
                 script.push_back(act(Step::Start(old.clone()), IfFails::Note));
             }
             script.push_back(act(Step::Switch(old.clone()), IfFails::Note));
@@ -193,8 +194,9 @@ pub(super) fn give_back(state: &State, cold: bool) -> Script {
     }
 }
 
-/// From the new one, which is on its way out, back to the old one.
-fn go_back(back: &State, old: Option<&Instance>, new: &Instance, cold: bool) -> Script {
+/// From the new one, which is on its way out, back to the old one. Start-first the new one has the traffic, and
+/// keeps it until the old one has; stop-first nobody has.
+fn go_back(back: &State, old: Option<&Instance>, new: &Instance, begun: Begun) -> Script {
     let mut script = Script::new();
     let Some(old) = old else {
         script.push_back(act(Step::Hold, IfFails::Halt));
@@ -203,10 +205,15 @@ fn go_back(back: &State, old: Option<&Instance>, new: &Instance, cold: bool) -> 
     };
     match new.release.order {
         Order::StartFirst => {
-            if cold {
-                script.extend(restore(Some(old)));
-            } else {
-                script.push_back(act(Step::Switch(old.clone()), IfFails::Halt));
+            match begun {
+                Begun::Warm => script.push_back(act(Step::Switch(old.clone()), IfFails::Halt)),
+                Begun::Cold => script.extend(restore(Some(old), IfFails::Halt)),
+                // A start that fails is no proof: it may run all the same. That it cannot be switched to is.
+                Begun::Awaited => script.extend([
+                    act(Step::Start(old.clone()), IfFails::Note),
+                    act(Step::AwaitHealthy(old.clone()), IfFails::Note),
+                    act(Step::Switch(old.clone()), IfFails::MakeWay),
+                ]),
             }
             script.extend(retire(back, new));
         }
@@ -216,17 +223,26 @@ fn go_back(back: &State, old: Option<&Instance>, new: &Instance, cold: bool) -> 
                 act(Step::Drain(new.clone()), IfFails::Note),
                 act(Step::Stop(new.clone()), IfFails::Halt),
             ]);
-            script.extend(restore(Some(old)));
+            script.extend(restore(Some(old), IfFails::Later));
             script.extend(retire(back, new));
         }
     }
     script
 }
 
+/// The old one does not stay up, and another one is to be deployed: the new one, which did not pass, leaves all
+/// the same.
+pub(super) fn make_way(state: &State) -> Script {
+    let Phase::Leaving { leaving, .. } = &state.change else { return Script::new() };
+    let mut script = Script::from([act(Step::Hold, IfFails::Halt)]);
+    script.extend(retire(state, leaving));
+    script
+}
+
 /// From any durable state to a steady one.
-pub(super) fn recover(state: &State) -> (Script, Verdict) {
+pub(super) fn recover(state: &State, begun: Begun) -> (Script, Verdict) {
     match &state.change {
-        Phase::Steady { active } => (restore(active.as_ref()), Verdict::Settled),
+        Phase::Steady { active } => (restore(active.as_ref(), IfFails::Later), Verdict::Settled),
         Phase::Pending { active, new } => {
             let failure = Failure {
                 step: Milestone::Save,
@@ -243,7 +259,7 @@ pub(super) fn recover(state: &State) -> (Script, Verdict) {
                 .record_of(&leaving.release.deployment)
                 .and_then(|record| record.failure.clone())
                 .unwrap_or(Failure { step: Milestone::Verify, why: "it did not pass".to_owned() });
-            let script = go_back(state, active.as_ref(), leaving, true);
+            let script = go_back(state, active.as_ref(), leaving, begun);
             (script, Verdict::Failed(leaving.release.clone(), failure))
         }
         Phase::Leaving { active, leaving, turned_back: false, order } => {
@@ -252,7 +268,8 @@ pub(super) fn recover(state: &State) -> (Script, Verdict) {
             if *order == Order::StopFirst {
                 script.push_back(act(Step::Stop(leaving.clone()), IfFails::Halt));
             }
-            script.extend(restore(active.as_ref()));
+            // The one that leaves has had no traffic since the verification of the other.
+            script.extend(restore(active.as_ref(), IfFails::Later));
             script.extend(retire(state, leaving));
             script.push_back(act(Step::Prune, IfFails::Note));
             let verdict =

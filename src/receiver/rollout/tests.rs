@@ -55,17 +55,18 @@ fn backing_out_starts_the_old_one_only_where_it_was_stopped() {
 /// The way back could not be made durable: the old one gets the traffic all the same, where it runs.
 #[test]
 fn traffic_goes_back_even_if_that_cannot_be_written_down() {
-    for (order, cold, expected) in [
-        (Order::StartFirst, false, vec!["switch"]),
-        (Order::StartFirst, true, vec!["start", "switch"]),
-        (Order::StopFirst, false, vec![]),
-        (Order::StopFirst, true, vec![]),
+    for (order, begun, expected) in [
+        (Order::StartFirst, Begun::Warm, vec!["switch"]),
+        (Order::StartFirst, Begun::Cold, vec!["start", "switch"]),
+        (Order::StartFirst, Begun::Awaited, vec!["start", "switch"]),
+        (Order::StopFirst, Begun::Warm, vec![]),
+        (Order::StopFirst, Begun::Cold, vec![]),
     ] {
         let state = testing::steady("1.0.0");
         let old = state.active().cloned();
         let new = testing::instance(Release { order, ..testing::release("1.1.0") });
         let state = state.in_phase(Phase::Unverified { new, old });
-        let found: Vec<_> = script::give_back(&state, cold)
+        let found: Vec<_> = script::give_back(&state, begun)
             .iter()
             .map(|act| match &act.step {
                 Step::Start(it) if it.release.version.minor == 0 => "start",
@@ -73,6 +74,6 @@ fn traffic_goes_back_even_if_that_cannot_be_written_down() {
                 other => panic!("{other:?}"),
             })
             .collect();
-        assert_eq!(found, expected, "{order:?}, after a crash: {cold}");
+        assert_eq!(found, expected, "{order:?}, {begun:?}");
     }
 }

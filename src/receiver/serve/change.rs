@@ -19,7 +19,7 @@ use crate::receiver::lock::{Lock, Tried, holder};
 use crate::receiver::lost;
 use crate::receiver::rollout::{Ending, Rollout, Verdict};
 use crate::receiver::settings::{Settings, Snapshots, Variables};
-use crate::receiver::state::{ContainerId, Instance, Phase, Purpose, Record, Release, State, Store};
+use crate::receiver::state::{ContainerId, Failure, Instance, Phase, Purpose, Record, Release, State, Store};
 use crate::secret::Credentials;
 use crate::world::clock::{self, Stopwatch};
 use crate::world::engine::{ContainerFacts, Engine};
@@ -88,8 +88,8 @@ pub(super) async fn carry_out<E: Engine>(
     let stopwatch = Stopwatch::start();
     let holder = holder(&change.purpose(), Some(change.deployment().clone()));
     let turn = place.turn(holder.clone(), |before| job.say(Answer::Waiting { holder: before })).await;
-    let (end, state) = match lock(server, app, &holder, job).await {
-        Err(refused) => (refusal(&refused), None),
+    let (end, state, down) = match lock(server, app, &holder, job).await {
+        Err(refused) => (refusal(&refused), None, false),
         Ok(lock) => {
             let mut locked = Locked::new(server, app, &lock, job, change.credentials());
             locked.driver.note(What::Asked {
@@ -99,7 +99,7 @@ pub(super) async fn carry_out<E: Engine>(
             });
             let end = locked.change(caller, &change).await.unwrap_or_else(|refused| refusal(&refused));
             locked.driver.note(What::Answered { end: end.clone() });
-            (end, locked.store.load().ok())
+            (end, locked.store.load().ok(), locked.down)
         }
     };
     drop(turn);
@@ -107,7 +107,8 @@ pub(super) async fn carry_out<E: Engine>(
     if state.as_ref().is_some_and(|state| !is_steady(state)) {
         server.desk.again(app);
     }
-    let running = state.as_ref().and_then(State::active).map(|active| active.release.running());
+    let active = state.as_ref().and_then(State::active).filter(|_| !down);
+    let running = active.map(|active| active.release.running());
     let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
     place.over(change.deployment());
     job.end(Outcome { end, running, deployment: Some(change.deployment().clone()), milliseconds });
@@ -129,9 +130,9 @@ pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Res
     if locked.serves_already(&state).await? {
         return Ok(());
     }
-    let recovered = locked.recover(state).await.map(drop).map_err(|refused| refused.message);
+    let (_, unfinished) = locked.go_on(Rollout::recover(state)).await;
     drop(turn);
-    recovered
+    unfinished.map_or(Ok(()), |failure| Err(not_finished(&failure).message))
 }
 
 /// Removes what no deployment knows any more.
@@ -155,6 +156,11 @@ fn is_steady(state: &State) -> bool {
 
 fn host(why: impl Into<String>) -> Refused {
     Refused::new(Because::Host, format!("{}. Nothing was begun; what runs goes on", why.into()))
+}
+
+fn not_finished(failure: &Failure) -> Refused {
+    let text = format!("an earlier deployment could not be finished ({})", failure.why);
+    Refused::new(Because::Unfinished, text)
 }
 
 /// The kernel's lock. Within this process it is free, since the turn is ours; another process may have it:
@@ -183,6 +189,8 @@ struct Locked<'a, E> {
     snapshots: Snapshots,
     lock: &'a Lock,
     driver: Driver<'a, E>,
+    /// Nothing is under way, and what should serve does not: it did not come up again.
+    down: bool,
 }
 
 impl<'a, E: Engine> Locked<'a, E> {
@@ -211,7 +219,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             restarts: BTreeMap::new(),
         };
         let store = Store::new(&folder, app.clone());
-        Self { server, app, store, snapshots: Snapshots::new(&folder), lock, driver }
+        Self { server, app, store, snapshots: Snapshots::new(&folder), lock, driver, down: false }
     }
 
     fn load(&self) -> Result<State, Refused> {
@@ -230,20 +238,29 @@ impl<'a, E: Engine> Locked<'a, E> {
         self.not_lost(&state).await?;
         state = self.without_missing(state).await?;
         if !is_steady(&state) {
-            state = self.recover(state).await?;
+            state = self.finish(caller, change, state).await?;
             // It may have been this very one; a rollback without a target would go back once more.
             if let Some(known) = known(change, &state)? {
                 return Ok(known.end());
             }
         }
-        let (settings, admitted) = match change {
-            Change::Deploy(deploy) => self.admit_deploy(caller, deploy, &state)?,
-            Change::Rollback(rollback) => self.admit_rollback(rollback, &state)?,
-        };
+        let (settings, admitted) = self.admit(caller, change, &state)?;
         match admitted {
             Admitted::Known(record) => Ok(record.end()),
             Admitted::Unchanged(active) => self.unchanged(&active, state).await,
             Admitted::RollOut(release) => self.roll_out(state, release, &settings).await,
+        }
+    }
+
+    fn admit(
+        &self,
+        caller: &Caller,
+        change: &Change,
+        state: &State,
+    ) -> Result<(Settings, Admitted), Refused> {
+        match change {
+            Change::Deploy(deploy) => self.admit_deploy(caller, deploy, state),
+            Change::Rollback(rollback) => self.admit_rollback(rollback, state),
         }
     }
 
@@ -298,8 +315,8 @@ impl<'a, E: Engine> Locked<'a, E> {
             Some(facts) if facts.running && !facts.paused => Ok(End::Unchanged {}),
             _ => {
                 self.say("its container does not run: starting it again");
-                self.recover(state).await?;
-                Ok(End::Unchanged {})
+                let (_, unfinished) = self.go_on(Rollout::recover(state)).await;
+                unfinished.map_or(Ok(End::Unchanged {}), |failure| Err(not_finished(&failure)))
             }
         }
     }
@@ -380,30 +397,52 @@ impl<'a, E: Engine> Locked<'a, E> {
         })?;
         let rollout = Rollout::begin(state, release)
             .map_err(|unfinished| Refused::new(Because::Unfinished, unfinished.to_string()))?;
-        let (ending, _) = self.driver.run(rollout).await;
+        let (ending, _) = self.run(rollout).await;
         Ok(self.end_of(&ending).unwrap_or(End::Told {}))
     }
 
-    /// Goes on from where an earlier process stopped. Gives the state, which is steady then.
-    async fn recover(&mut self, state: State) -> Result<State, Refused> {
-        let phase = match &state.change {
+    /// Brings what is under way to its end, before this change. Gives the state, which is steady then; what
+    /// should serve may be down all the same, which is no reason to refuse what may be its remedy.
+    async fn finish(&mut self, caller: &Caller, change: &Change, state: State) -> Result<State, Refused> {
+        self.say("an earlier deployment was interrupted: finishing it first");
+        // What would be refused afterwards is not worth what a recovery may take away for it.
+        let over = State { change: Phase::Steady { active: state.active().cloned() }, ..state.clone() };
+        let rollout = match self.admit(caller, change, &over) {
+            Ok((_, Admitted::RollOut(_))) => Rollout::make_way(state),
+            _ => Rollout::recover(state),
+        };
+        let (state, unfinished) = self.go_on(rollout).await;
+        match unfinished {
+            Some(failure) if !is_steady(&state) => Err(not_finished(&failure)),
+            Some(failure) => {
+                self.say(&Answer::within_line(&format!("what served before does not: {}", failure.why)));
+                Ok(state)
+            }
+            None => Ok(state),
+        }
+    }
+
+    /// Goes through a recovery. Gives the state, and what could not be done, if anything.
+    async fn go_on(&mut self, recovery: Rollout) -> (State, Option<Failure>) {
+        let phase = match &recovery.state().change {
             Phase::Steady { .. } => "steady",
             Phase::Pending { .. } => "pending",
             Phase::Unverified { .. } => "unverified",
             Phase::Leaving { .. } => "leaving",
         };
         self.driver.note(What::Recovers { phase: phase.to_owned() });
-        if !is_steady(&state) {
-            self.say("an earlier deployment was interrupted: finishing it first");
+        let (ending, state) = self.run(recovery).await;
+        (state, ending.unfinished)
+    }
+
+    /// What could not be brought to its end is tried again after a pause.
+    async fn run(&mut self, rollout: Rollout) -> (Ending, State) {
+        let (ending, state) = self.driver.run(rollout).await;
+        self.down = ending.unfinished.is_some() && is_steady(&state);
+        if ending.unfinished.is_some() {
+            self.server.desk.again(self.app);
         }
-        let (ending, state) = self.driver.run(Rollout::recover(state)).await;
-        match ending.unfinished {
-            None => Ok(state),
-            Some(failure) => {
-                let text = format!("an earlier deployment could not be finished ({})", failure.why);
-                Err(Refused::new(Because::Unfinished, text))
-            }
-        }
+        (ending, state)
     }
 
     /// A rollout's or a recovery's ending in the protocol's words; what failed on the way is told as notes.

@@ -112,7 +112,7 @@ impl<E: Engine> Driver<'_, E> {
             Step::Start(instance) => self.start(instance).await,
             Step::AwaitHealthy(instance) => self.await_healthy(instance).await,
             Step::Smoke(instance) => self.smoke(instance).await,
-            Step::Hold => self.front.hold(self.app).await,
+            Step::Hold => self.hold(rollout.state()).await,
             Step::Switch(instance) => self.switch(instance).await,
             Step::Verify(instance) => self.verify(instance).await,
             Step::Drain(instance) => self.drain(instance).await,
@@ -214,6 +214,19 @@ impl<E: Engine> Driver<'_, E> {
         found.map_err(words)?.ok_or_else(|| {
             format!("the container {} is gone: somebody removed it", instance.container.short())
         })
+    }
+
+    /// Where neither what serves nor what shall is behind the proxy, there may be none on this machine.
+    async fn hold(&self, state: &State) -> Done {
+        let unproxied = |release: &&Release| {
+            let settings = self.settings(&release.deployment);
+            settings.is_ok_and(|settings| matches!(settings.file.traffic, Traffic::Unproxied { .. }))
+        };
+        let releases = state.releases();
+        if !releases.is_empty() && releases.iter().all(unproxied) {
+            return Ok(());
+        }
+        self.front.hold(self.app).await
     }
 
     async fn switch(&self, instance: &Instance) -> Done {

@@ -290,6 +290,21 @@ impl State {
         instances.into_iter().map(|instance| &instance.container).collect()
     }
 
+    /// Every release that a change is about, or that serves.
+    pub fn releases(&self) -> Vec<&Release> {
+        fn of(instance: &Option<Instance>) -> Option<&Release> {
+            instance.as_ref().map(|one| &one.release)
+        }
+        match &self.change {
+            Phase::Steady { active } => of(active).into_iter().collect(),
+            Phase::Pending { active, new } => of(active).into_iter().chain([new]).collect(),
+            Phase::Unverified { new, old } => of(old).into_iter().chain([&new.release]).collect(),
+            Phase::Leaving { active, leaving, .. } => {
+                of(active).into_iter().chain([&leaving.release]).collect()
+            }
+        }
+    }
+
     /// The same without what should serve, or serve again, where its container is gone for good: somebody
     /// removed it. No step can bring it back, so a recovery that began with it would never end. `None` where
     /// nothing has to be left out; what is on its way out, or new, may be gone.

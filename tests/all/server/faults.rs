@@ -1,9 +1,10 @@
 //! The host fails: Docker is away, the proxy is, the app file is broken. The old version serves on.
 
 use autotag_deploy::deploy::protocol::{Answer, Because, Body, End, Milestone};
+use autotag_deploy::receiver::journal::What;
 
 use super::docker_socket::DockerSocket;
-use super::moments::refused;
+use super::moments::{at_moment, refused, settled};
 use crate::support::server::{Conversation, Images, Server, deploy};
 
 #[test]
@@ -75,6 +76,32 @@ fn without_its_proxy_nothing_is_begun_and_a_new_proxy_is_told_everything() {
     server.until("the proxy listens again", || std::net::TcpStream::connect(address).is_ok());
     assert!(server.get("/").1.contains("1.0.0"));
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
+}
+
+/// A worker is deployed for the first time, where `serve` is killed in the middle, and over another one.
+#[test]
+fn what_is_not_behind_the_proxy_needs_none() {
+    let images = Images::start();
+    let mut server = Server::start();
+    server.kill_proxy();
+    let text = format!(
+        "image: {}\nproxy: none\nport: 3000\norder: stop-first\nstop_grace_period: 1s\n\
+         health: {{path: /healthz, deadline: 20s, stable: 300ms}}\n",
+        images.name()
+    );
+    std::fs::write(server.layout.app_file(&server.app), text).expect("the app file");
+    let first = deploy(images.name(), "1.0.0", &images.push("1.0.0"));
+    let begins = |what: &What| matches!(what, What::Began { step: Milestone::Health });
+    let (conversation, _) = at_moment(&server, Body::Deploy(Box::new(first)), begins);
+    server.kill_serve();
+    drop(conversation);
+    server.start_serve();
+    settled(&server);
+    for version in ["1.0.1", "1.0.2"] {
+        let digest = images.push(version);
+        server.deploy(deploy(images.name(), version, &digest)).ended(&End::Deployed {});
+        assert_eq!(server.container_versions(), [version]);
+    }
 }
 
 #[test]

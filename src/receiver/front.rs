@@ -2,8 +2,9 @@
 //!
 //! The proxy stores nothing, so this keeps the routes, to tell them again after its restart. After a restart of
 //! its own it knows none, and the proxy knows all: so each application's route is told alone, and never the
-//! whole table. Addresses are not kept: whoever points the proxy at a container has just asked Docker for its
-//! address.
+//! whole table. Addresses are not kept: they are asked for when the proxy is told, and an address is a
+//! container's only as long as it runs. Where applications share a network the next container may get it, and
+//! would be sent the users of another; so the proxy has no address of a container that ended.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,12 +19,12 @@ use super::layout::Layout;
 use super::settings::Settings;
 use super::state::ContainerId;
 use crate::deploy::protocol::AppName;
-use crate::proxy::admin::{self, Answer, AppStatus, Command};
+use crate::proxy::admin::{self, Answer, AppStatus, Command, UpstreamStatus};
 use crate::proxy::listen::Listen as ProxyListen;
 use crate::proxy::routes::Route;
 use crate::proxy::trust::Trusted;
 use crate::proxy::upstream::{Drained, Target};
-use crate::world::engine::Engine;
+use crate::world::engine::{ContainerFacts, Engine};
 
 /// How long WebSockets go on after the switch. They do not end by waiting, and their clients come back at
 /// once, to the new container: so no longer than a deployment should take anyway.
@@ -68,22 +69,26 @@ impl Front {
 
     /// Lets this container serve, at the address that it has now. The route is told along with it: it may
     /// be another than before, and the proxy may be a new one.
-    pub async fn point(
+    pub async fn point<E: Engine>(
         &self,
+        engine: &E,
         app: &AppName,
         settings: &Settings,
         container: &ContainerId,
-        address: IpAddr,
     ) -> Result<(), String> {
         let (Some(route), Some(port)) = (route(app, &settings.file.traffic), settings.file.traffic.port())
         else {
             return self.forget(app).await;
         };
+        let network = container::network(app, settings);
         let mut told = self.told.lock().await;
+        // Asked under the lock: an end that comes after this is heard of after it, see `ended`.
+        let Some(address) = address(engine, container, &network).await? else {
+            return Err(format!("the container {} has ended", container.short()));
+        };
         self.tell_route(&route).await?;
         self.swap(app, Some(target(container, address, port))).await?;
         // Kept only now: what was not taken must not be told again.
-        let network = container::network(app, settings);
         told.insert(app.clone(), Told { route, container: Some(container.clone()), network, port });
         Ok(())
     }
@@ -122,14 +127,45 @@ impl Front {
         }
     }
 
+    /// A container has ended: nobody is sent to its address any more, and requests wait. Without a look at it,
+    /// which would take as long as it takes to give the address away; if it is started again, that is told next.
+    pub async fn ended(&self, app: &AppName, container: &str) -> Result<(), String> {
+        let told = self.told.lock().await;
+        match self.current(app, &told).await? {
+            Some(current) if current.id == container => self.swap(app, None).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Tells the proxy again where a container listens now: it may have been started again by Docker, and
-    /// have another address. Of one that does not run nothing is told: the old address serves nobody else,
-    /// since each application has a network of its own.
+    /// have another address. One that does not run has none.
     pub async fn refresh<E: Engine>(&self, engine: &E, app: &AppName) -> Result<(), String> {
         let told = self.told.lock().await;
-        match told.get(app) {
-            Some(one) => self.refresh_one(engine, app, one).await,
-            None => Ok(()),
+        if let Some(one) = told.get(app) {
+            return self.refresh_one(engine, app, one).await;
+        }
+        // A predecessor has told it. Which network it meant is not known here, and the recovery will tell anew;
+        // until then nobody may be sent to what is not the container's address any more.
+        let Some(current) = self.current(app, &told).await? else { return Ok(()) };
+        let facts = engine.inspect(&current.id).await.map_err(|trouble| trouble.to_string())?;
+        let has = |facts: &ContainerFacts| facts.addresses.values().any(|it| *it == current.address.ip());
+        if facts.is_some_and(|facts| facts.running && has(&facts)) {
+            return Ok(());
+        }
+        self.swap(app, None).await
+    }
+
+    /// Where the proxy sends an application's requests. One that does not answer, and that was told nothing
+    /// about it, may not be needed on this machine.
+    async fn current(
+        &self,
+        app: &AppName,
+        told: &BTreeMap<AppName, Told>,
+    ) -> Result<Option<UpstreamStatus>, String> {
+        match self.status(app).await {
+            Ok(known) => Ok(known.and_then(|known| known.current)),
+            Err(_) if !told.contains_key(app) => Ok(None),
+            Err(why) => Err(why),
         }
     }
 
@@ -153,13 +189,8 @@ impl Front {
 
     async fn refresh_one<E: Engine>(&self, engine: &E, app: &AppName, told: &Told) -> Result<(), String> {
         let Some(container) = &told.container else { return Ok(()) };
-        let facts = engine.inspect(container.as_str()).await.map_err(|trouble| trouble.to_string())?;
-        let address = facts.filter(|facts| facts.running);
-        let address = address.and_then(|facts| facts.addresses.get(&told.network).copied());
-        match address {
-            Some(address) => self.swap(app, Some(target(container, address, told.port))).await,
-            None => Ok(()),
-        }
+        let address = address(engine, container, &told.network).await?;
+        self.swap(app, address.map(|address| target(container, address, told.port))).await
     }
 
     /// Waits for what is under way with a container that serves no more, and ends it at the deadline.
@@ -224,6 +255,17 @@ impl Front {
             Err(_) => Err(unreachable(format!("nothing came within {} s", patience.as_secs()))),
         }
     }
+}
+
+/// Where a container is reached now; `None` where it does not run, or is not in the network.
+async fn address<E: Engine>(
+    engine: &E,
+    container: &ContainerId,
+    network: &str,
+) -> Result<Option<IpAddr>, String> {
+    let facts = engine.inspect(container.as_str()).await.map_err(|trouble| trouble.to_string())?;
+    let running = facts.filter(|facts| facts.running);
+    Ok(running.and_then(|facts| facts.addresses.get(network).copied()))
 }
 
 fn target(container: &ContainerId, address: IpAddr, port: u16) -> Target {

@@ -1,6 +1,7 @@
 //! The server's side as a whole: real processes, real Docker, a real registry.
 
 pub mod action;
+mod addresses;
 mod broken;
 mod by_hand;
 mod clock_jumps;

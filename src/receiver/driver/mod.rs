@@ -244,8 +244,9 @@ impl<E: Engine> Driver<'_, E> {
         match &settings.file.traffic {
             Traffic::Unproxied { .. } => self.front.forget(self.app).await,
             Traffic::Proxied { .. } => {
-                let address = address(self.app, &settings, &facts)?;
-                self.front.point(self.app, &settings, &instance.container, address).await
+                // Named here by its network, if it has none.
+                address(self.app, &settings, &facts)?;
+                self.front.point(self.engine, self.app, &settings, &instance.container).await
             }
         }
     }

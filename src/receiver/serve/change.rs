@@ -472,8 +472,11 @@ impl<'a, E: Engine> Locked<'a, E> {
         let Some(settings) = self.snapshots.load(&active.release.deployment)? else { return Ok(false) };
         if let Traffic::Proxied { .. } = settings.file.traffic {
             // Without one somebody took its network away; a start gives it back.
-            let Ok(address) = address(self.app, &settings, &facts) else { return Ok(false) };
-            self.server.front.point(self.app, &settings, &active.container, address).await?;
+            if address(self.app, &settings, &facts).is_err() {
+                return Ok(false);
+            }
+            let Server { engine, front, .. } = self.server;
+            front.point(engine, self.app, &settings, &active.container).await?;
         }
         Ok(true)
     }

@@ -47,7 +47,7 @@ async fn docker<E: Engine>(server: &Arc<Server<E>>) {
                             let app = event.labels.get(container::APP).map(|app| app.parse::<AppName>());
                             if let Some(Ok(app)) = app {
                                 tracing::debug!(%app, container = event.id, action = event.action, "Docker tells");
-                                refresh(server, &app, &event.action).await;
+                                refresh(server, &app, &event).await;
                                 late(server, app, &event);
                             }
                         }
@@ -63,13 +63,18 @@ async fn docker<E: Engine>(server: &Arc<Server<E>>) {
     }
 }
 
-/// A container that was started again may have another address.
-async fn refresh<E: Engine>(server: &Server<E>, app: &AppName, action: &str) {
-    if !matches!(action, "start" | "restart" | "unpause") {
-        return;
-    }
-    if let Err(why) = server.front.refresh(&server.engine, app).await {
-        tracing::warn!(%app, "the proxy could not be pointed at the container's new address: {why}");
+/// A container that ended has no address, and one that was started again may have another.
+async fn refresh<E: Engine>(server: &Server<E>, app: &AppName, event: &ContainerEvent) {
+    let done = match event.action.as_str() {
+        "die" => server.front.ended(app, &event.id).await,
+        // `stop` is told after the end, when somebody may have started it again: so it is looked at.
+        "start" | "restart" | "unpause" | "stop" | "destroy" => {
+            server.front.refresh(&server.engine, app).await
+        }
+        _ => return,
+    };
+    if let Err(why) = done {
+        tracing::warn!(%app, "the proxy could not be told where the container listens now: {why}");
     }
 }
 
@@ -97,7 +102,14 @@ fn recover_all<E: Engine>(server: &Arc<Server<E>>) {
         Ok(apps) => {
             for app in apps {
                 let server = Arc::clone(server);
-                tokio::spawn(async move { recover(&server, &app).await });
+                tokio::spawn(async move {
+                    // First, since a recovery may wait for long: what happened unheard of, while Docker or
+                    // this process was away, may have given the address to another.
+                    if let Err(why) = server.front.refresh(&server.engine, &app).await {
+                        tracing::warn!(%app, "the proxy may have an address that is another's: {why}");
+                    }
+                    recover(&server, &app).await;
+                });
             }
         }
     }

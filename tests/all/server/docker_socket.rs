@@ -11,6 +11,8 @@ pub struct DockerSocket {
     pub path: PathBuf,
     gone: Arc<AtomicBool>,
     gate: Arc<Gate>,
+    /// The connections that were made.
+    clients: Arc<Mutex<Vec<UnixStream>>>,
     _folder: tempfile::TempDir,
 }
 
@@ -43,20 +45,32 @@ impl DockerSocket {
         let listener = UnixListener::bind(&path).expect("a socket");
         let (gone, gate) = (Arc::new(AtomicBool::new(false)), Arc::<Gate>::default());
         let (flag, way) = (Arc::clone(&gone), Arc::clone(&gate));
+        let clients = Arc::<Mutex<Vec<UnixStream>>>::default();
+        let known = Arc::clone(&clients);
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 let (Ok(client), false) = (client, flag.load(Ordering::SeqCst)) else { continue };
                 let docker = UnixStream::connect("/var/run/docker.sock").expect("these tests need Docker");
+                known.lock().expect("nobody has panicked").push(client.try_clone().expect("a socket"));
                 copy(&client, &docker, Some(Arc::clone(&way)));
                 copy(&docker, &client, None);
             }
         });
-        Self { path, gone, gate, _folder: folder }
+        Self { path, gone, gate, clients, _folder: folder }
     }
 
     /// New connections are closed at once, or served again.
     pub fn take_away(&self, away: bool) {
         self.gone.store(away, Ordering::SeqCst);
+    }
+
+    /// The same as when the daemon ends: also what is open is closed, the events among it.
+    pub fn cut(&self) {
+        self.take_away(true);
+        for client in self.clients.lock().expect("nobody has panicked").drain(..) {
+            // One that has ended already is no fault.
+            let _ = client.shutdown(std::net::Shutdown::Both);
+        }
     }
 
     /// Requests to make a container are held back, or let go.

@@ -5,93 +5,22 @@
 //! before the effect and after it; the whole machine gone before and after, coming back with no container,
 //! with those that ran, or with all; a container that ends by itself and does not stay up any more. The graph
 //! of all that can be reached is finite and explored whole, so the number of crashes and failures is not
-//! bounded; the number of sequences is counted for up to [`FAULTS`] of them.
+//! bounded; the number of sequences is counted for up to [`graph::FAULTS`] of them.
 //!
 //! From each end, tidy or not, a third version that works is rolled out, and has to come to serve.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{Hash, Hasher};
-use std::mem::discriminant;
+mod graph;
+mod world;
+
+use std::collections::HashSet;
 
 use super::*;
 use crate::receiver::state::{Order, Record};
 use crate::receiver::testing;
-
-/// Sequences are counted with at most so many failures, crashes and reboots.
-const FAULTS: usize = 4;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Container {
-    Absent,
-    Stopped,
-    Running,
-    /// It has ended by itself, and does so again at once whenever it is started.
-    Broken,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct World {
-    disk: State,
-    old: Container,
-    new: Container,
-    /// The one of the version that is deployed when all this is over.
-    next: Container,
-    /// Where the proxy points.
-    proxy: Option<ContainerId>,
-    /// Whether the new one was ever committed to.
-    committed: bool,
-    /// The tests that the new one has passed.
-    passed: Passed,
-    /// After a reboot the world, not the machine, decides for a while what runs.
-    rebooted: bool,
-    /// A deployment waits for the end of a recovery: what did not pass may have made way for it.
-    awaited: bool,
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-struct Passed {
-    health: bool,
-    smoke: bool,
-    front_door: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Node {
-    world: World,
-    rollout: Rollout,
-}
-
-/// Only what tells most of them apart: the whole of a node is kilobytes, and equality sees to the rest.
-impl Hash for World {
-    fn hash<H: Hasher>(&self, into: &mut H) {
-        let Self { disk, old, new, next, proxy, committed, passed, rebooted, awaited } = self;
-        (old, new, next, proxy, committed, passed, (rebooted, awaited), disk.history.len()).hash(into);
-        let failed = |record: &Record| record.failure.as_ref().map(|failure| failure.step);
-        (discriminant(&disk.change), disk.history.last().and_then(failed)).hash(into);
-    }
-}
-
-impl Hash for Node {
-    fn hash<H: Hasher>(&self, into: &mut H) {
-        self.world.hash(into);
-        let Rollout { begun, unfinished, verdict, .. } = &self.rollout;
-        let failed = match verdict {
-            Verdict::Failed(_, failure) => Some(failure.step),
-            Verdict::Serves(_) | Verdict::Settled => None,
-        };
-        (begun, unfinished.as_ref().map(|failure| failure.step), discriminant(verdict), failed).hash(into);
-        for act in &self.rollout.script {
-            (discriminant(&act.step), act.if_fails).hash(into);
-        }
-    }
-}
-
-/// Where an edge comes from; only `Ok` is no fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Edge {
-    Ok,
-    Fault(&'static str),
-}
+use graph::{Edge, Explored, FAULTS, Graph, Node};
+use world::{
+    Container, NEXT, Passed, REBOOTS, World, check_alone, failed, id_for, new_id, next_id, old_id, release,
+};
 
 type Tamper = fn(&mut VecDeque<Act>);
 
@@ -100,143 +29,6 @@ struct Scenario {
     with_old: bool,
     tamper: Tamper,
 }
-
-fn id(letter: char) -> ContainerId {
-    letter.to_string().repeat(64).parse().expect("64 digits")
-}
-
-fn old_id() -> ContainerId {
-    id('a')
-}
-
-fn new_id() -> ContainerId {
-    id('b')
-}
-
-fn next_id() -> ContainerId {
-    id('c')
-}
-
-const NEXT: &str = "1.2.0";
-
-/// The container that is made for a release.
-fn id_for(release: &Release) -> ContainerId {
-    if release.version.to_string() == NEXT { next_id() } else { new_id() }
-}
-
-fn release(version: &str, order: Order) -> Release {
-    Release { order, ..testing::release(version) }
-}
-
-fn failed() -> Event {
-    Event::Failed("as the model wanted".to_owned())
-}
-
-impl World {
-    fn container(&mut self, id: &ContainerId) -> &mut Container {
-        match id {
-            id if *id == old_id() => &mut self.old,
-            id if *id == next_id() => &mut self.next,
-            _ => &mut self.new,
-        }
-    }
-
-    /// Whether the step can succeed: nothing can be done with a container that is not there.
-    fn allows(&mut self, step: &Step) -> bool {
-        match step {
-            Step::Start(it) => *self.container(&it.container) != Container::Absent,
-            Step::AwaitHealthy(it) | Step::Smoke(it) | Step::Switch(it) => {
-                *self.container(&it.container) == Container::Running
-            }
-            Step::Verify(it) => self.proxy.as_ref() == Some(&it.container),
-            _ => true,
-        }
-    }
-
-    fn apply(&mut self, step: &Step) {
-        match step {
-            Step::Save(state) => {
-                self.committed |= matches!(state.change, Phase::Unverified { .. });
-                self.disk = (**state).clone();
-            }
-            Step::Create(release) => *self.container(&id_for(release)) = Container::Stopped,
-            Step::Start(it) => {
-                let container = self.container(&it.container);
-                if *container == Container::Stopped {
-                    *container = Container::Running;
-                }
-            }
-            Step::Hold => self.proxy = None,
-            Step::Switch(it) => {
-                self.proxy = Some(it.container.clone());
-                self.awaited &= !matches!(self.disk.change, Phase::Steady { .. });
-            }
-            Step::Stop(it) => {
-                let container = self.container(&it.container);
-                if *container == Container::Running {
-                    *container = Container::Stopped;
-                }
-            }
-            Step::Remove(it) => *self.container(&it.container) = Container::Absent,
-            Step::Discard(release) => *self.container(&id_for(release)) = Container::Absent,
-            Step::Pull(_)
-            | Step::AwaitHealthy(_)
-            | Step::Smoke(_)
-            | Step::Verify(_)
-            | Step::Drain(_)
-            | Step::Explain(_)
-            | Step::Prune
-            | Step::End(_) => {}
-        }
-    }
-
-    /// What a step that was told to have succeeded has shown.
-    fn pass(&mut self, step: &Step) {
-        match step {
-            Step::AwaitHealthy(it) if it.container == new_id() => self.passed.health = true,
-            Step::Smoke(it) if it.container == new_id() => self.passed.smoke = true,
-            Step::Verify(it) if it.container == new_id() => self.passed.front_door = true,
-            _ => {}
-        }
-    }
-
-    /// One of the containers ends, and does not stay up from now on.
-    fn breaks(&self) -> Vec<(&'static str, Self)> {
-        let mut found = Vec::new();
-        if self.old == Container::Running {
-            found.push(("the old one does not stay up", Self { old: Container::Broken, ..self.clone() }));
-        }
-        if self.new == Container::Running {
-            found.push(("the new one does not stay up", Self { new: Container::Broken, ..self.clone() }));
-        }
-        found
-    }
-
-    /// What decides the future: without what was only noted to be checked.
-    fn bare(&self) -> Self {
-        let (committed, rebooted, awaited) = (false, false, false);
-        Self { committed, rebooted, awaited, passed: Passed::default(), ..self.clone() }
-    }
-
-    fn has_broken(&self) -> bool {
-        [self.old, self.new].contains(&Container::Broken)
-    }
-
-    fn reboot(&self, which: &str) -> Self {
-        let mut world = Self { proxy: None, rebooted: true, ..self.clone() };
-        for container in [&mut world.old, &mut world.new] {
-            *container = match (*container, which) {
-                (Container::Absent | Container::Broken, _) => *container,
-                (_, "reboot, none runs") => Container::Stopped,
-                (_, "reboot, all run") => Container::Running,
-                (as_before, _) => as_before,
-            };
-        }
-        world
-    }
-}
-
-const REBOOTS: [&str; 3] = ["reboot, none runs", "reboot, as before", "reboot, all run"];
 
 impl Scenario {
     fn first(&self) -> Node {
@@ -465,117 +257,6 @@ impl Scenario {
         }
         Ok(graph.explored())
     }
-}
-
-#[derive(Default)]
-struct Graph {
-    index: HashMap<Node, usize>,
-    nodes: Vec<Node>,
-    edges: Vec<Vec<(Edge, usize)>>,
-    /// How each node was first reached.
-    from: Vec<Option<(usize, Edge)>>,
-}
-
-#[derive(Debug)]
-struct Explored {
-    nodes: usize,
-    edges: usize,
-    sequences: u128,
-}
-
-impl Graph {
-    fn add(&mut self, node: Node, from: Option<(usize, Edge)>) -> usize {
-        if let Some(known) = self.index.get(&node) {
-            return *known;
-        }
-        self.index.insert(node.clone(), self.nodes.len());
-        self.nodes.push(node);
-        self.edges.push(Vec::new());
-        self.from.push(from);
-        self.nodes.len() - 1
-    }
-
-    /// When nothing goes wrong any more, it comes to rest; or goes on trying what does not stay up.
-    fn converges(&self, from: usize) -> Result<(), String> {
-        let mut at = from;
-        for _ in 0..100 {
-            match self.edges[at].first() {
-                None => return Ok(()),
-                Some((_, next)) => at = *next,
-            }
-        }
-        if self.nodes[at].world.has_broken() { Ok(()) } else { Err("it does not come to rest".to_owned()) }
-    }
-
-    fn explored(&self) -> Explored {
-        let mut known = vec![[None; FAULTS + 1]; self.nodes.len()];
-        Explored {
-            nodes: self.nodes.len(),
-            edges: self.edges.iter().map(Vec::len).sum(),
-            sequences: self.sequences(0, FAULTS, &mut known),
-        }
-    }
-
-    fn sequences(&self, at: usize, faults: usize, known: &mut [[Option<u128>; FAULTS + 1]]) -> u128 {
-        if let Some(count) = known[at][faults] {
-            return count;
-        }
-        let tried_for_ever =
-            self.nodes[at].world.has_broken() && matches!(self.nodes[at].rollout.step(), Step::End(_));
-        let count = match self.edges[at].as_slice() {
-            [] => 1,
-            _ if tried_for_ever => 1,
-            edges => edges
-                .iter()
-                .map(|(edge, next)| match edge {
-                    Edge::Ok => self.sequences(*next, faults, known),
-                    Edge::Fault(_) if faults > 0 => self.sequences(*next, faults - 1, known),
-                    Edge::Fault(_) => 0,
-                })
-                .sum(),
-        };
-        known[at][faults] = Some(count);
-        count
-    }
-
-    /// How it came to what broke the rule: one of the shortest ways.
-    fn story(&self, at: usize, rule: &str) -> String {
-        let mut lines = Vec::new();
-        let mut here = at;
-        while let Some((before, edge)) = self.from[here] {
-            let step = self.nodes[before].rollout.step();
-            let what = step.milestone().map_or("end".to_owned(), |step| format!("{step:?}"));
-            lines.push(format!("{what}: {edge:?}"));
-            here = before;
-        }
-        lines.reverse();
-        let world = &self.nodes[at].world;
-        format!(
-            "broken: {rule}\n{}\nold {:?}, new {:?}, proxy {:?}, disk {:?}",
-            lines.join("\n"),
-            world.old,
-            world.new,
-            world.proxy.as_ref().map(ContainerId::short),
-            world.disk.change
-        )
-    }
-}
-
-/// At most one container is left: that of the version that serves. Where nothing is left to be done it runs,
-/// unless it does not stay up.
-fn check_alone(world: &World, done: bool) -> Result<(), String> {
-    let serving = world.disk.active().map(|active| &active.container);
-    for (name, id, container) in [("old", old_id(), world.old), ("new", new_id(), world.new)] {
-        let alone = match container {
-            Container::Absent => serving != Some(&id),
-            Container::Running | Container::Broken => serving == Some(&id),
-            Container::Stopped => serving == Some(&id) && !done,
-        };
-        if !alone {
-            return Err(format!("at rest the {name} one runs, or is gone"));
-        }
-    }
-    Ok(())
 }
 
 const ORDERS: [Order; 2] = [Order::StartFirst, Order::StopFirst];

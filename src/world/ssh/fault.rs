@@ -177,7 +177,7 @@ pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) 
 pub(super) fn login(host: &SshHost, error: &Error) -> Trouble {
     let app = host.user.strip_prefix("autotag-").unwrap_or("APP");
     match error.code() {
-        AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED => Trouble::new(
+        AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED if !is_unanswered(error) => Trouble::new(
             TroubleKind::Denied,
             connecting(host),
             format!("the server does not let the user {} in with this key", host.user),
@@ -196,6 +196,11 @@ pub(super) fn login(host: &SshHost, error: &Error) -> Trouble {
         )
         .with_remedy("if it happens again, look at the server's log of sshd"),
     }
+}
+
+/// libssh2 gives an answer that was lost the number of a refusal, and other words.
+fn is_unanswered(error: &Error) -> bool {
+    error.message().starts_with("Waiting for")
 }
 
 /// Where a command runs, and which.

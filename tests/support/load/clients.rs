@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use autotag_deploy::proxy::limits::Limits;
 use autotag_deploy::world::clock::{self, Stopwatch};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
@@ -121,6 +122,9 @@ impl Client {
             .await
             .map_err(|_| (Failure::Timeout, format!("{path}: no whole answer in {PATIENCE:?}")))??;
         let took = stopwatch.elapsed();
+        if answer.status() == StatusCode::SERVICE_UNAVAILABLE && took >= Limits::default().hold {
+            return Err((Failure::WaitedInVain, format!("{path}: {} after {took:?}", answer.status())));
+        }
         self.judge(&path, body.as_ref(), &answer)?;
         let version = answer.headers().get("x-version").and_then(|value| value.to_str().ok());
         self.tally.write(|report| report.succeeded(self.kind, took, version));

@@ -292,17 +292,13 @@ impl State {
 
     /// Every release that a change is about, or that serves.
     pub fn releases(&self) -> Vec<&Release> {
-        fn of(instance: &Option<Instance>) -> Option<&Release> {
-            instance.as_ref().map(|one| &one.release)
-        }
-        match &self.change {
-            Phase::Steady { active } => of(active).into_iter().collect(),
-            Phase::Pending { active, new } => of(active).into_iter().chain([new]).collect(),
-            Phase::Unverified { new, old } => of(old).into_iter().chain([&new.release]).collect(),
-            Phase::Leaving { active, leaving, .. } => {
-                of(active).into_iter().chain([&leaving.release]).collect()
-            }
-        }
+        let (instance, release) = match &self.change {
+            Phase::Steady { active } => (active.as_ref(), None),
+            Phase::Pending { active, new } => (active.as_ref(), Some(new)),
+            Phase::Unverified { new, old } => (old.as_ref(), Some(&new.release)),
+            Phase::Leaving { active, leaving, .. } => (active.as_ref(), Some(&leaving.release)),
+        };
+        instance.map(|one| &one.release).into_iter().chain(release).collect()
     }
 
     /// The same without what should serve, or serve again, where its container is gone for good: somebody

@@ -11,7 +11,6 @@ use crate::support::simulation::explore::{self, Chance, Explored, SCHEDULE};
 use crate::support::simulation::registry::Absent;
 use crate::support::simulation::scenario::{Actor, IMAGE, RunOf, Scenario, run_of};
 use crate::support::simulation::schedule::{Simulation, Situation};
-
 use crate::support::torture::{at_length, rounds, tally, variable};
 
 /// Runs that end with `latest`, and the same with release and deployment.

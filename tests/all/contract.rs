@@ -1,26 +1,34 @@
 //! One contract for the world in memory and for the real adapters: what the simulation takes for true, GitHub's
-//! double over HTTP and a real registry do.
+//! double over HTTP, a real registry and Docker do.
 //!
 //! The server in memory needs none: its admission and its rollout are the receiver's own code, which
 //! `server::deployments` holds to Docker and sshd.
 
 use std::cell::RefCell;
+use std::path::Path;
 use std::rc::Rc;
 
-use autotag_deploy::image::reference::{Digest, ImageName};
+use autotag_deploy::image::labels;
+use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
+use autotag_deploy::secret::{Credentials, Secret};
 use autotag_deploy::version::git::{ObjectId, RefName};
 use autotag_deploy::world::github::{Access, GitHub};
 use autotag_deploy::world::registry::OciRegistry;
 use autotag_deploy::world::retry::Patience;
 use autotag_deploy::world::{
-    Ancestry, Effect, Forge, Manifest, ManifestName, NewRelease, Outcome, RefUpdate, RefsAnswer, Registry,
-    ReleaseEdit, TagListing, TroubleKind,
+    Ancestry, BuildRequest, Builder, DeploymentState, DeploymentStatus, Effect, Forge, Manifest,
+    ManifestName, NewDeployment, NewRelease, Outcome, RefUpdate, RefsAnswer, Registry, ReleaseEdit,
+    TagListing, TroubleKind,
 };
 
+use crate::docker_build;
 use crate::release::Project;
+use crate::support::faults::Fault;
 use crate::support::github::Double;
+use crate::support::pager::{Links, Pager};
 use crate::support::simulation::Outside;
 use crate::support::simulation::doors::Doors;
+use crate::support::simulation::registry::Absent;
 use crate::support::tiny_image::TinyImage;
 
 /// A repository of three commits: one, its child, and a branch that has neither.
@@ -141,6 +149,59 @@ async fn releases(forge: &impl Forge) {
     fails(TroubleKind::Rejected, forge.generate_notes("v1.0.1", Some("v0.9.0")).await);
 }
 
+/// After [`releases`]. A draft is seen in lists alone; it has no tag, and is nobody's Latest.
+async fn drafts(forge: &impl Forge) {
+    let new = NewRelease {
+        tag: "v3.0.0".to_owned(),
+        name: "v3.0.0".to_owned(),
+        body: "text".to_owned(),
+        draft: true,
+        make_latest: false,
+    };
+    let shown = forge.shown_as_latest().await.expect("an answer");
+    let draft = forge.create_release(&new).await.expect("a draft");
+    let edit = ReleaseEdit { body: Some("other".to_owned()), make_latest: Some(false) };
+    assert!(draft.draft && forge.edit_release(draft.id, &edit).await.expect("an edit").draft);
+    assert_eq!(forge.release_of("v3.0.0").await, Ok(None));
+    assert_eq!(target(forge, "refs/tags/v3.0.0").await, None);
+    assert_eq!(forge.shown_as_latest().await, Ok(shown));
+    // GitHub itself keeps nobody from a second one.
+    let second = forge.create_release(&new).await.expect("a draft");
+    let listed = forge.list_releases().await.expect("a list");
+    let listed = listed.iter().filter(|release| release.tag == "v3.0.0" && release.draft);
+    let listed: Vec<(u64, &str)> = listed.map(|release| (release.id, release.body.as_str())).collect();
+    assert_eq!(listed, [(second.id, "text"), (draft.id, "other")]);
+}
+
+/// `shown`: the last state on a deployment's page.
+async fn deployments(forge: &impl Forge, commit: &ObjectId, shown: impl Fn(u64) -> Option<String>) {
+    let to = |commit: &ObjectId| NewDeployment {
+        commit: commit.clone(),
+        environment: "production".to_owned(),
+        description: "1.0.0 to server.test".to_owned(),
+    };
+    let status = |state| DeploymentStatus {
+        state,
+        description: "in words".to_owned(),
+        log_url: None,
+        environment_url: None,
+    };
+    let first = forge.create_deployment(&to(commit)).await.expect("a deployment");
+    let second = forge.create_deployment(&to(commit)).await.expect("another of the same");
+    assert_ne!(first, second);
+    assert_eq!(shown(first), None, "nothing is known of it");
+    for (state, word) in [(DeploymentState::InProgress, "in_progress"), (DeploymentState::Failure, "failure")]
+    {
+        assert_eq!(forge.add_deployment_status(first, &status(state)).await, Ok(()));
+        assert_eq!((shown(first), shown(second)), (Some(word.to_owned()), None));
+    }
+    assert_eq!(forge.add_deployment_status(second, &status(DeploymentState::Success)).await, Ok(()));
+    assert_eq!(shown(first).as_deref(), Some("failure"));
+    let nowhere: ObjectId = "d".repeat(40).parse().expect("an object's name");
+    fails(TroubleKind::Rejected, forge.create_deployment(&to(&nowhere)).await);
+    fails(TroubleKind::Denied, forge.add_deployment_status(99_999, &status(DeploymentState::Error)).await);
+}
+
 fn tagged(tag: &str) -> ManifestName {
     ManifestName::Tag(tag.parse().expect("a tag"))
 }
@@ -182,6 +243,57 @@ async fn images(registry: &impl Registry, mut push: impl FnMut(&str) -> Digest) 
     assert_eq!(registry.manifest(&nothing).await, Ok(None));
 }
 
+/// A registry that does not tell what is not there from what is not ours.
+async fn hidden(registry: &impl Registry, push: impl FnOnce()) {
+    let listing = registry.list_tags().await;
+    assert!(matches!(listing, Ok(TagListing::Withheld(_))), "{listing:?}");
+    push();
+    assert_eq!(registry.list_tags().await, Ok(TagListing::Tags(vec!["one".to_owned()])));
+}
+
+/// `request` builds from nothing but what it holds itself. Gives what was built.
+async fn builds(
+    builder: &impl Builder,
+    registry: &impl Registry,
+    (image, request): (&ImageName, &BuildRequest),
+) -> [Digest; 2] {
+    let mut log = docker_build::Log::default();
+    let request = |version: &str| {
+        let mut request = request.clone();
+        request.labels.extend([
+            (labels::REVISION.to_owned(), "c".repeat(40)),
+            (labels::VERSION.to_owned(), version.to_owned()),
+        ]);
+        request
+    };
+    let tag = |text: &str| -> ImageTag { text.parse().expect("a tag") };
+    let (first, second) = (tag("sha-first"), tag("sha-second"));
+    let one = builder.build(&request("1.0.0"), &mut log).await.expect("an image");
+    assert_eq!(registry.list_tags().await, Ok(TagListing::NoRepository), "a build alone publishes nothing");
+    let pushed = builder.push(&one, image, &first, None, &mut log).await.expect("a digest");
+    let manifest = registry.manifest(&ManifestName::Digest(pushed.clone())).await;
+    let manifest = manifest.expect("an answer").expect("it is there by the digest that the push gave");
+    assert_eq!((&manifest.digest, Digest::of(&manifest.bytes)), (&pushed, pushed.clone()));
+    assert_eq!(digest(registry, "sha-first").await, Some(pushed.clone()));
+    let labels = registry.labels(&manifest).await.expect("labels");
+    assert_eq!(
+        labels.get(labels::REVISION),
+        Some(&"c".repeat(40)),
+        "what it was built from is written on it"
+    );
+    assert_eq!(builder.push(&one, image, &first, None, &mut log).await, Ok(pushed.clone()), "again the same");
+
+    let other = builder.build(&request("1.0.1"), &mut log).await.expect("an image");
+    let replaced = builder.push(&other, image, &second, None, &mut log).await.expect("a digest");
+    assert_ne!(replaced, pushed);
+    let version = tag("1.0.0");
+    registry.put_manifest(&version, &manifest).await.expect("what was pushed can be named");
+    assert_eq!(digest(registry, "1.0.0").await, Some(pushed.clone()));
+    assert_eq!(digest(registry, "sha-first").await, Some(pushed), "its own tag holds it");
+    assert_eq!(digest(registry, "sha-second").await, Some(replaced));
+    [one, other]
+}
+
 #[tokio::test]
 async fn the_world_in_memory_keeps_it() {
     const IMAGE: &str = "registry.test/org/app";
@@ -197,15 +309,33 @@ async fn the_world_in_memory_keeps_it() {
     claims(&doors, &commits).await;
     history(&doors, &commits).await;
     releases(&doors).await;
-    let image: ImageName = IMAGE.parse().expect("an image's name");
-    images(&doors.to(&image), |tag| {
-        let bytes = tag.as_bytes().to_vec();
-        let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
-        let manifest = Manifest { digest: Digest::of(&bytes), bytes, media_type };
-        outside.borrow_mut().repository(IMAGE).put_manifest(&tag.parse().expect("a tag"), &manifest);
-        manifest.digest
+    drafts(&doors).await;
+    deployments(&doors, &commits.old, |id| {
+        outside.borrow().github.deployment(id).expect("a deployment").state.map(|state| match state {
+            DeploymentState::InProgress => "in_progress".to_owned(),
+            other => format!("{other:?}").to_lowercase(),
+        })
     })
     .await;
+    let image: ImageName = IMAGE.parse().expect("an image's name");
+    images(&doors.to(&image), |tag| push(&outside, IMAGE, tag)).await;
+
+    const HIDDEN: &str = "registry.test/org/hidden";
+    outside.borrow_mut().absent = Absent::Withheld;
+    let name: ImageName = HIDDEN.parse().expect("an image's name");
+    hidden(&doors.to(&name), || drop(push(&outside, HIDDEN, "one"))).await;
+    outside.borrow_mut().absent = Absent::Told;
+    let built: ImageName = "registry.test/org/built".parse().expect("an image's name");
+    let request = docker_build::request(Path::new("."));
+    builds(&doors, &doors.to(&built), (&built, &request)).await;
+}
+
+fn push(outside: &RefCell<Outside>, image: &str, tag: &str) -> Digest {
+    let bytes = tag.as_bytes().to_vec();
+    let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
+    let manifest = Manifest { digest: Digest::of(&bytes), bytes, media_type };
+    outside.borrow_mut().repository(image).put_manifest(&tag.parse().expect("a tag"), &manifest);
+    manifest.digest
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -226,7 +356,37 @@ async fn github_over_http_and_a_registry_keep_it() {
     claims(&forge, &commits).await;
     history(&forge, &commits).await;
     releases(&forge).await;
+    drafts(&forge).await;
+    deployments(&forge, &commits.old, |id| {
+        let all = project.github.deployments();
+        let deployment = all.iter().find(|deployment| deployment.id == id).expect("a deployment");
+        deployment.state().map(str::to_owned)
+    })
+    .await;
     let registry = OciRegistry::new(project.image(), None, Patience::quick()).expect("a client");
     images(&registry, |tag| project.registry.put("org/app", tag, &TinyImage::labelled(&[("name", tag)])))
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_hides_what_is_not_there_keeps_it() {
+    let project = Project::new();
+    let front = Pager::before(project.registry.host(), 100, Links::Relative);
+    let refusal = serde_json::json!({ "errors": [{ "code": "DENIED", "message": "no" }] });
+    front.inject(Fault::on("GET */tags/list").answer(403, refusal).times(1));
+    let image: ImageName = format!("{}/org/app", front.host()).parse().expect("an image's name");
+    let login = Credentials { username: "me".to_owned(), password: Secret::verbatim("pa55word".to_owned()) };
+    let registry = OciRegistry::new(image, Some(&login), Patience::quick()).expect("a client");
+    hidden(&registry, || drop(project.registry.put("org/app", "one", &TinyImage::labelled(&[])))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn docker_keeps_it() {
+    let project = Project::new();
+    let context = crate::context::folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
+    let registry = OciRegistry::new(project.image(), None, Patience::quick()).expect("a client");
+    let engine = docker_build::engine().await;
+    let request = docker_build::request(context.path());
+    let built = builds(&engine, &registry, (&project.image(), &request)).await;
+    drop(docker_build::Images(built.to_vec()));
 }

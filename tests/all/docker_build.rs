@@ -20,7 +20,7 @@ pub const SHELL: &str =
     "FROM scratch AS base\nCOPY busybox /bin/busybox\nSHELL [\"/bin/busybox\", \"sh\", \"-c\"]\n";
 
 #[derive(Default)]
-struct Log(Vec<BuildEvent>);
+pub struct Log(Vec<BuildEvent>);
 
 impl BuildLog for Log {
     fn event(&mut self, event: BuildEvent) {
@@ -58,7 +58,7 @@ impl Log {
 
 /// Removes the images that a test made.
 #[derive(Default)]
-struct Images(Vec<Digest>);
+pub struct Images(pub Vec<Digest>);
 
 impl Drop for Images {
     fn drop(&mut self) {
@@ -73,7 +73,7 @@ fn docker(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-async fn engine() -> Docker {
+pub async fn engine() -> Docker {
     Docker::connect().await.unwrap_or_else(|trouble| panic!("these tests need a Docker Engine: {trouble}"))
 }
 
@@ -84,7 +84,7 @@ fn context(dockerfile: &str) -> TempDir {
     folder
 }
 
-fn request(context: &Path) -> BuildRequest {
+pub fn request(context: &Path) -> BuildRequest {
     BuildRequest {
         context: context.to_owned(),
         dockerfile: context.join("Dockerfile"),

@@ -4,12 +4,13 @@
 //! violation is shown as a story, with the command that tells it again.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use crate::support::simulation::choice::{Budget, Choice, Limits};
 use crate::support::simulation::explore::{self, Chance, Explored, SCHEDULE};
 use crate::support::simulation::registry::Absent;
-use crate::support::simulation::scenario::{Actor, RunOf, Scenario, run_of};
-
+use crate::support::simulation::scenario::{Actor, IMAGE, RunOf, Scenario, run_of};
+use crate::support::simulation::schedule::{Simulation, Situation};
 use crate::support::torture::{at_length, rounds, tally, variable};
 
 /// Runs that end with `latest`, and the same with release and deployment.
@@ -286,7 +287,8 @@ fn the_steps_of_a_whole_run_are_these() {
     ");
 }
 
-/// A fault, or a kill, at every single call of two runs, and a re-run.
+/// A fault, or a kill, at every single call of two runs, and a re-run. Reads of what never changes and objects
+/// that nobody sees yet are calls as well.
 #[test]
 fn one_fault_or_kill_anywhere_in_two_runs() {
     let preemptions = Some(if at_length() { 2 } else { 1 });
@@ -297,7 +299,7 @@ fn one_fault_or_kill_anywhere_in_two_runs() {
             assert!(explored.injected.values().any(|count| *count > 0), "something was done to them");
         }
     }
-    // Whole runs, one after the other.
+    // Both, of whole runs that go one after the other.
     let limits =
         Limits { budget: Budget { faults: 1, kills: 1, stale: 0 }, preemptions: Some(0), ..reduced() };
     gone_through("two whole runs, one fault", &pairs(true)[0], limits);
@@ -404,6 +406,28 @@ fn follow(text: &str) -> String {
     let scenario =
         all.iter().find(|scenario| scenario.name == name).unwrap_or_else(|| panic!("no scenario {name}"));
     explore::replay(scenario, &path)
+}
+
+/// Else a schedule in which somebody did what nobody may could be taken for one that is done with.
+#[tokio::test(start_paused = true)]
+async fn who_has_done_wrong_never_meets_who_has_not() {
+    let scenario = &pairs(true)[0];
+    let start = scenario.start().await;
+    let mut simulation = Simulation::new(&start, scenario.actors.clone(), reduced());
+    let innocent = simulation.beginning(&start).await;
+    let wrong = || "1 (unique): something was overwritten".to_owned();
+    let by: [fn(&mut Situation) -> &mut Vec<String>; 4] = [
+        |situation| &mut situation.violations,
+        |situation| &mut Rc::make_mut(&mut situation.outside.github).violations,
+        |situation| &mut Rc::make_mut(&mut situation.outside.server).violations,
+        |situation| &mut situation.outside.repository(IMAGE).violations,
+    ];
+    for violations in by {
+        let mut guilty = innocent.clone();
+        violations(&mut guilty).push(wrong());
+        assert_ne!(simulation.key(&guilty), simulation.key(&innocent));
+        assert_eq!(guilty.all_violations(), [wrong()]);
+    }
 }
 
 #[test]

@@ -123,6 +123,11 @@ impl GitHub {
         self.pages.iter().map(|page| &page.release)
     }
 
+    /// One deployment, by its number.
+    pub fn deployment(&self, id: u64) -> Option<&Deployment> {
+        self.deployments.get(&id)
+    }
+
     /// All deployments, in no order.
     pub fn deployments(&self) -> impl Iterator<Item = &Deployment> {
         self.deployments.values()

@@ -360,7 +360,7 @@ impl GitHub {
             return Err(Trouble::new(TroubleKind::Rejected, "recording the deployment", "no such ref"));
         }
         let digest = Digest::of(format!("{} {} {maker}", new.commit, new.environment).as_bytes());
-        let id = u64::from_str_radix(&digest.short(), 16).expect("12 digits");
+        let id = u64::from_str_radix(digest.short(), 16).expect("12 digits");
         let deployment = Deployment { commit: new.commit.clone(), maker: maker.to_owned(), state: None };
         self.deployments.insert(id, deployment);
         Ok(id)

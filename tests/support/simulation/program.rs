@@ -214,24 +214,22 @@ impl Programs {
             }
             before = &self.nodes[place.0].before;
         }
-        let (mut work, script) = match running {
-            Some(Running { work, script, .. }) => (work, script),
-            None => {
-                // Its clock is everybody's, and may be put forward.
-                self.running = None;
-                let script = Rc::new(RefCell::new(Script::default()));
-                let doors = Doors::scheduled(&script, self.maker(node.run, node.attempt));
-                (work(&self.actors[node.run], &self.commits, doors), script)
-            }
+        let (mut work, script) = if let Some(Running { work, script, .. }) = running {
+            (work, script)
+        } else {
+            // Its clock is everybody's, and may be put forward.
+            self.running = None;
+            let script = Rc::new(RefCell::new(Script::default()));
+            let doors = Doors::scheduled(&script, self.maker(node.run, node.attempt));
+            (work(&self.actors[node.run], &self.commits, doors), script)
         };
         let mut heard = heard.into_iter().rev().peekable();
         loop {
             while let Some(Heard::Answer(value)) = heard.next_if(|heard| matches!(heard, Heard::Answer(_))) {
                 script.borrow_mut().answers.push(Rc::clone(value));
             }
-            for waiting in script.borrow_mut().ask_anew() {
-                waiting.wake();
-            }
+            let waiting = script.borrow_mut().ask_anew();
+            waiting.into_iter().for_each(Waker::wake);
             let mut context = Context::from_waker(Waker::noop());
             if let Poll::Ready(ended) = work.as_mut().poll(&mut context) {
                 assert!(heard.next().is_none(), "it ended before, with the same answers");

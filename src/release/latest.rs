@@ -7,7 +7,7 @@ use crate::failure::{Failure, Kind};
 use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::version::claim::{Kind as ClaimKind, Known};
-use crate::version::git::{ObjectId, RefName};
+use crate::version::git::RefName;
 use crate::version::plan::RegistryVersions;
 use crate::version::tag::{highest_stable, image_tag_of};
 use crate::world::{Forge, Manifest, ManifestName, Registry, Trouble, TroubleKind};
@@ -49,7 +49,7 @@ pub async fn settle(
     let mut moved = false;
     for _ in 0..ROUNDS {
         let shown = registry.manifest(&ManifestName::Tag(ImageTag::latest())).await?;
-        let Some(Published { version, manifest, previous }) =
+        let Some((Published { version, manifest }, below)) =
             highest_published(forge, registry, image, claim_ref).await?
         else {
             return Ok(Latest::Nothing);
@@ -60,7 +60,7 @@ pub async fn settle(
         }
         if let Some(shown) = &shown {
             let mut foreign = foreign_above(registry, listed, &version, shown).await?;
-            if foreign.is_none() && !is_claimed(forge, image, previous, shown).await? {
+            if foreign.is_none() && !is_claimed(forge, image, below, shown).await? {
                 let now = stage::listed_now(registry).await?;
                 foreign = foreign_above(registry, &now, &version, shown).await?;
             }
@@ -90,11 +90,9 @@ pub async fn settle(
 struct Published {
     version: Version,
     manifest: Manifest,
-    /// The claim before it.
-    previous: Option<ObjectId>,
 }
 
-/// Finds it.
+/// Finds it; and the claim that the search ended at, which is below it.
 ///
 /// Versions fall along the chain, but for images that joined an old version: so the walk ends at the
 /// first version claim that is not above what was found.
@@ -103,10 +101,10 @@ async fn highest_published(
     registry: &impl Registry,
     image: &ImageName,
     claim_ref: &RefName,
-) -> Result<Option<Published>, Failure> {
+) -> Result<Option<(Published, Option<Known>)>, Failure> {
     let mut best: Option<Published> = None;
     let mut next = survey::head(forge, claim_ref).await?;
-    while let Some(Known { claim, .. }) = next {
+    while let Some(Known { claim, .. }) = &next {
         let above = best.as_ref().is_none_or(|best| claim.version > best.version);
         if !above && claim.kind == ClaimKind::Version {
             break;
@@ -114,13 +112,12 @@ async fn highest_published(
         if above && claim.image == *image {
             let manifest = by_version(registry, &claim.version).await?;
             if let Some(manifest) = manifest.filter(|manifest| manifest.digest == claim.digest) {
-                let (version, previous) = (claim.version.clone(), claim.previous.clone());
-                best = Some(Published { version, manifest, previous });
+                best = Some(Published { version: claim.version.clone(), manifest });
             }
         }
         next = survey::claim_before(forge, claim.previous.as_ref()).await?;
     }
-    Ok(best)
+    Ok(best.map(|best| (best, next)))
 }
 
 /// How many claims below the highest one `latest` may have stayed behind before somebody else is suspected,
@@ -131,15 +128,15 @@ const BEHIND: usize = 8;
 async fn is_claimed(
     forge: &impl Forge,
     image: &ImageName,
-    mut next: Option<ObjectId>,
+    mut next: Option<Known>,
     shown: &Digest,
 ) -> Result<bool, Failure> {
     for _ in 0..BEHIND {
-        let Some(Known { claim, .. }) = survey::claim_before(forge, next.as_ref()).await? else { break };
+        let Some(Known { claim, .. }) = next else { break };
         if claim.image == *image && claim.digest == *shown {
             return Ok(true);
         }
-        next = claim.previous;
+        next = survey::claim_before(forge, claim.previous.as_ref()).await?;
     }
     Ok(false)
 }

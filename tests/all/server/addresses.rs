@@ -77,7 +77,7 @@ fn when_docker_is_back_nobody_waits_for_health_to_be_sent_to_the_right_container
         let is_switch = |what: &What| matches!(what, What::Ended { step: Milestone::Switch, .. });
         server.journal().iter().filter(|entry| is_switch(&entry.what)).count()
     };
-    let switched = switches(&one);
+    let so_far = switches(&one);
     socket.cut();
     docker(&["stop", "--time", "1", &containers[0], &containers[1]]);
     docker(&["start", &containers[1]]);
@@ -88,6 +88,6 @@ fn when_docker_is_back_nobody_waits_for_health_to_be_sent_to_the_right_container
     server.until("each is found again", || {
         one.get("/").1.starts_with("1.0.0") && two.get("/").1.starts_with("2.0.0")
     });
-    assert_eq!(switches(&one), switched, "the recovery is not through: it still waits for health");
+    assert_eq!(switches(&one), so_far, "the recovery is not through: it still waits for health");
     drop((one, two));
 }

@@ -297,6 +297,7 @@ async fn builds(
 #[tokio::test]
 async fn the_world_in_memory_keeps_it() {
     const IMAGE: &str = "registry.test/org/app";
+    const HIDDEN: &str = "registry.test/org/hidden";
     let outside = Rc::new(RefCell::new(Outside::new(IMAGE)));
     let commits = {
         let mut outside = outside.borrow_mut();
@@ -320,7 +321,6 @@ async fn the_world_in_memory_keeps_it() {
     let image: ImageName = IMAGE.parse().expect("an image's name");
     images(&doors.to(&image), |tag| push(&outside, IMAGE, tag)).await;
 
-    const HIDDEN: &str = "registry.test/org/hidden";
     outside.borrow_mut().absent = Absent::Withheld;
     let name: ImageName = HIDDEN.parse().expect("an image's name");
     hidden(&doors.to(&name), || drop(push(&outside, HIDDEN, "one"))).await;

@@ -229,9 +229,8 @@ impl Programs {
             while let Some(Heard::Answer(value)) = heard.next_if(|heard| matches!(heard, Heard::Answer(_))) {
                 script.borrow_mut().answers.push(Rc::clone(value));
             }
-            for waiting in script.borrow_mut().ask_anew() {
-                waiting.wake();
-            }
+            let waiting = script.borrow_mut().ask_anew();
+            waiting.into_iter().for_each(Waker::wake);
             let mut context = Context::from_waker(Waker::noop());
             if let Poll::Ready(ended) = work.as_mut().poll(&mut context) {
                 assert!(heard.next().is_none(), "it ended before, with the same answers");

@@ -293,8 +293,8 @@ impl Simulation {
             None => DeploymentState::Inactive,
         };
         let maker = self.programs.maker(run, self.programs.attempt(situation.places[run])) + " ";
-        let mut pages = situation.outside.github.deployments().filter(|page| page.maker.starts_with(&maker));
-        let shown: Vec<_> = pages.by_ref().map(|page| page.state).collect();
+        let pages = situation.outside.github.deployments().filter(|page| page.maker.starts_with(&maker));
+        let shown: Vec<_> = pages.map(|page| page.state).collect();
         (shown != [Some(expected)])
             .then(|| format!("6 (known): run {run} ended {expected:?}, and GitHub shows {shown:?}"))
     }

@@ -1,4 +1,5 @@
-//! Every interleaving: invariants 1 to 4 and 9 (no guess) hold however runs meet, fail, or are killed.
+//! Every interleaving: the invariants of a release, and of what serves, hold however runs meet, fail, or are killed.
+//! A violation begins with the number that its invariant has in ARCHITECTURE.md.
 //!
 //! What is gone through completely here, and what for longer in `scripts/torture`, stands at each test. A
 //! violation is shown as a story, with the command that tells it again.

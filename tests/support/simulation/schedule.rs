@@ -271,7 +271,7 @@ impl Simulation {
         if ended.is_ok() && missed.read {
             situation
                 .violations
-                .push(format!("9 (no guess): run {run} went on after a read had failed: {told}"));
+                .push(format!("6 (no guess): run {run} went on after a read had failed: {told}"));
         }
         if !missed.unseen {
             situation.violations.extend(self.wrongly_shown(situation, run, &ended));
@@ -296,7 +296,7 @@ impl Simulation {
         let pages = situation.outside.github.deployments().filter(|page| page.maker.starts_with(&maker));
         let shown: Vec<_> = pages.map(|page| page.state).collect();
         (shown != [Some(expected)])
-            .then(|| format!("6 (known): run {run} ended {expected:?}, and GitHub shows {shown:?}"))
+            .then(|| format!("12 (known): run {run} ended {expected:?}, and GitHub shows {shown:?}"))
     }
 
     async fn begin_again(&mut self, situation: &mut Situation, run: usize) {

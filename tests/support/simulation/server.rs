@@ -156,7 +156,7 @@ impl Server {
             .all(|before| before < version || (before == version && !self.is_bad(version)));
         if !above && !by_name {
             self.violations.push(format!(
-                "4 (production): {version} was switched to after {:?}, and nobody asked for it by name",
+                "11 (rises): {version} was switched to after {:?}, and nobody asked for it by name",
                 self.switched.iter().map(ToString::to_string).collect::<Vec<_>>()
             ));
         }

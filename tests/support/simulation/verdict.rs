@@ -205,14 +205,14 @@ fn highest_serves(simulation: &Simulation, outside: &Outside) -> Vec<String> {
     let mut wrong = Vec::new();
     if serving.as_ref().map(|running| &running.digest) != claim.map(|claim| &claim.digest) {
         let serving = serving.as_ref().map(|running| running.version.to_string());
-        wrong.push(format!("4 (production): {serving:?} serves, and it should be {expected:?}"));
+        wrong.push(format!("11 (rises): {serving:?} serves, and it should be {expected:?}"));
     }
     let shown = |page: &Deployment| {
         serving.as_ref().is_some_and(|running| running.commit == page.commit)
             && page.state == Some(DeploymentState::Success)
     };
     if !outside.github.deployments().any(shown) {
-        wrong.push(format!("6 (known): GitHub shows no deployment of {expected:?}"));
+        wrong.push(format!("12 (known): GitHub shows no deployment of {expected:?}"));
     }
     wrong
 }

@@ -1,4 +1,4 @@
-# The action's image: one static program and the CA certificates, nothing else.
+# The action's image: one static program, the CA certificates, and Debian's word on which ones; nothing else.
 #
 #     docker build -t autotag-deploy .
 #
@@ -31,10 +31,11 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     touch src/lib.rs src/main.rs && scripts/build-program action /autotag-deploy
 # All that the image has, with one time on everything: the commit's where it is given, so that two builds
 # of a commit are the same layer. The CA bundle is where rustls looks on Debian; a user's own CAs come by
-# SSL_CERT_FILE.
+# SSL_CERT_FILE. The package's entry lies where scanners of images look for what came from Debian.
 ARG SOURCE_DATE_EPOCH=0
-RUN mkdir -p /image/etc/ssl/certs \
+RUN mkdir -p /image/etc/ssl/certs /image/var/lib/dpkg/status.d \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
+    && dpkg-query --status ca-certificates >/image/var/lib/dpkg/status.d/ca-certificates \
     && cp /autotag-deploy /image/ \
     && find /image -exec touch --date="@$SOURCE_DATE_EPOCH" {} +
 

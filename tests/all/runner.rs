@@ -96,6 +96,8 @@ async fn a_cancelled_job_ends_by_itself_within_the_runners_grace() {
 
 #[test]
 fn the_image_is_one_program_and_the_ca_certificates() {
+    /// Which certificates they are, where scanners look for it.
+    const DEBIANS_WORD: &str = "var/lib/dpkg/status.d/ca-certificates";
     let leftovers = Leftovers::new();
     let config = docker(&["image", "inspect", "--format", "{{json .Config}}", &image()]);
     let config: serde_json::Value = serde_json::from_str(&config).expect("the image is in Docker");
@@ -127,9 +129,15 @@ fn the_image_is_one_program_and_the_ca_certificates() {
             entry.read_to_string(&mut text).expect("certificates are text");
             assert!(text.matches("BEGIN CERTIFICATE").count() > 50, "the whole bundle");
         }
+        if path == DEBIANS_WORD {
+            let mut text = String::new();
+            entry.read_to_string(&mut text).expect("a stanza is text");
+            let says = |start: &str| text.lines().any(|line| line.starts_with(start));
+            assert!(text.starts_with("Package: ca-certificates\n") && says("Version: 20"), "{text}");
+        }
         files.push(path);
     }
     assert!(export.wait().expect("it ends").success());
     files.sort();
-    assert_eq!(files, ["autotag-deploy", "etc/ssl/certs/ca-certificates.crt"]);
+    assert_eq!(files, ["autotag-deploy", "etc/ssl/certs/ca-certificates.crt", DEBIANS_WORD]);
 }

@@ -72,5 +72,11 @@ mod tests {
         assert_eq!(labels[VERSION], "1.2.3");
         assert_eq!(labels[REVISION], commit.as_str());
         assert_eq!(labels[SOURCE], "https://github.com/org/app");
+        // What a user's value would change nothing of is refused as an input, and nothing else is.
+        for (key, reserved) in
+            [(VERSION, true), (REVISION, true), (CREATED, true), (SOURCE, false), (TITLE, false)]
+        {
+            assert_eq!(is_reserved(key), reserved, "{key}");
+        }
     }
 }

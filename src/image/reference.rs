@@ -252,6 +252,7 @@ mod tests {
         ] {
             let name: ImageName = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((name.to_string().as_str(), name.api_host()), (full, host), "{text}");
+            assert_eq!(format!("{}/{}", name.registry(), name.repository()), full);
         }
     }
 

@@ -249,6 +249,7 @@ mod tests {
             ("localhost/app", "localhost/app", "localhost"),
             ("127.0.0.1:5000/a/b__c/d--e", "127.0.0.1:5000/a/b__c/d--e", "127.0.0.1:5000"),
             ("[::1]:5000/app", "[::1]:5000/app", "[::1]:5000"),
+            ("[::1]/app", "[::1]/app", "[::1]"),
         ] {
             let name: ImageName = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((name.to_string().as_str(), name.api_host()), (full, host), "{text}");
@@ -285,6 +286,18 @@ mod tests {
     }
 
     #[test]
+    fn registry_and_repository_have_255_characters_each() {
+        let host = |length: usize| format!("{}.io", "h".repeat(length - ".io".len()));
+        let name = |registry: usize, repository: usize| {
+            format!("{}/{}", host(registry), "r".repeat(repository)).parse::<ImageName>()
+        };
+        assert!(name(255, 255).is_ok());
+        for (registry, repository) in [(255, 256), (256, 255), (9, 300), (300, 9)] {
+            assert!(name(registry, repository).is_err(), "{registry} and {repository}");
+        }
+    }
+
+    #[test]
     fn loopback_is_known_in_each_spelling() {
         for (text, loopback) in [
             ("localhost:5000/a", true),
@@ -300,7 +313,7 @@ mod tests {
 
     #[test]
     fn tags_and_digests() {
-        assert!("1.2.3-rc.1".parse::<ImageTag>().is_ok());
+        assert_eq!("1.2.3-rc.1".parse::<ImageTag>().unwrap().as_str(), "1.2.3-rc.1");
         assert!("_x".parse::<ImageTag>().is_ok());
         for text in ["", ".a", "-a", "1.0.0+build", "a b", &"a".repeat(129)] {
             assert!(text.parse::<ImageTag>().is_err(), "{text:?}");

@@ -314,6 +314,7 @@ mod tests {
     #[test]
     fn tags_and_digests() {
         assert_eq!("1.2.3-rc.1".parse::<ImageTag>().unwrap().as_str(), "1.2.3-rc.1");
+        assert_eq!("1.2.3-rc.1".parse::<ImageTag>().unwrap().to_string(), "1.2.3-rc.1");
         assert!("_x".parse::<ImageTag>().is_ok());
         for text in ["", ".a", "-a", "1.0.0+build", "a b", &"a".repeat(129)] {
             assert!(text.parse::<ImageTag>().is_err(), "{text:?}");
@@ -321,7 +322,9 @@ mod tests {
         // The digest of nothing is FIPS 180's own example.
         let empty = Digest::of(b"");
         assert_eq!(empty.as_str(), "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-        assert_eq!(empty.short(), "e3b0c44298fc");
+        assert_eq!((empty.short(), empty.to_string().as_str()), ("e3b0c44298fc", empty.as_str()));
+        let name: ImageName = "ghcr.io/org/app".parse().unwrap();
+        assert_eq!(name.with_digest(&empty), format!("ghcr.io/org/app@{empty}"));
         assert_eq!(empty.as_str().parse::<Digest>(), Ok(empty));
         for text in [
             "sha256:",

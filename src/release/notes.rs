@@ -109,6 +109,19 @@ mod tests {
     }
 
     #[test]
+    fn an_end_without_a_start_is_left_alone() {
+        let app: ImageName = "ghcr.io/org/app".parse().unwrap();
+        let (version, digest) = (Version::new(1, 2, 3), Digest::of(b"x"));
+        let block = block(&app, &version, &digest);
+        for words in ["", "somebody cut the start of the block away, and left "] {
+            let stray = format!("{words}{}", block.end());
+            let first = block.put_into(&stray);
+            assert!(first.starts_with(&stray) && first.len() > stray.len(), "{first}");
+            assert_eq!(block.put_into(&first), first, "a second time changes nothing");
+        }
+    }
+
+    #[test]
     fn the_block_reads_well() {
         let app: ImageName = "ghcr.io/org/app".parse().unwrap();
         let (version, before) = (Version::new(1, 2, 3), Version::new(1, 2, 2));

@@ -44,6 +44,7 @@ mod tests {
             (&["feat(api): b (#12)"], 1, Level::Minor),
             (&["Feat: upper case counts"], 1, Level::Minor),
             (&["feat!: b"], 1, Level::Major),
+            (&["feat: a", "feat!: b", "fix: c"], 1, Level::Major),
             (&["refactor: x\n\nbody\n\nBREAKING CHANGE: gone"], 1, Level::Major),
             (&["feat!: b"], 0, Level::Minor),
             (&["feat: b"], 0, Level::Minor),
@@ -59,6 +60,7 @@ mod tests {
     fn the_reason_is_the_title_that_asked() {
         let messages = ["fix: a", "feat: b (#7)\n\nlong", "feat: c"];
         assert_eq!(level_of(messages, 1).1.as_deref(), Some("feat: b (#7)"));
+        assert_eq!(level_of(["fix: a", "docs: b"], 1).1.as_deref(), Some("fix: a"));
         assert_eq!(level_of(["hello"], 1).1, None);
     }
 

@@ -80,16 +80,27 @@ fn the_first_failure_stops_the_rest_and_everything_is_said() {
     assert_eq!(stage.project.github.deployments()[0].state(), Some("failure"));
 }
 
-#[test]
-fn those_that_are_done_are_taken_back_where_that_is_wanted() {
+/// A release to two servers that serve 0.0.0, of which the second one fails: what was asked of them, and what is
+/// told of it. These are the first one's turns; without any all goes well there.
+fn failed_at_the_second(turns: impl IntoIterator<Item = Turn>) -> (Stage, String) {
     let servers = Servers::new().serving("web1", "0.0.0").serving("web2", "0.0.0");
+    for turn in turns {
+        servers.next("web1", turn);
+    }
     servers
         .next("web2", Turn::Ends(End::Failed { step: Milestone::Start, message: "exit code 1".to_owned() }));
     let stage = Stage::new(servers);
     let commit = stage.project.merge("feat: begin");
     let run = stage.release(&commit, &[("deploy-host", "web1, web2"), ("deploy-on-failure", "rollback")]);
     let failure = run.ending().deployment().and_then(|it| it.failure.as_ref()).expect("it failed");
-    assert!(failure.why.contains("web1: taken back; runs 0.0.0"), "{failure:?}");
+    let why = failure.why.clone();
+    (stage, why)
+}
+
+#[test]
+fn those_that_are_done_are_taken_back_where_that_is_wanted() {
+    let (stage, why) = failed_at_the_second([]);
+    assert!(why.contains("web1: taken back; runs 0.0.0"), "{why}");
     let requests = stage.servers.requests();
     let [_, (_, Body::Deploy(deploy)), (host, Body::Rollback(back))] = requests.as_slice() else {
         panic!("{requests:?}")
@@ -101,17 +112,10 @@ fn those_that_are_done_are_taken_back_where_that_is_wanted() {
 
 #[test]
 fn what_another_run_deployed_meanwhile_is_left_alone_and_said() {
-    let servers = Servers::new().serving("web1", "0.0.0").serving("web2", "0.0.0");
-    servers.next("web1", Turn::GoesWell);
-    servers.next("web1", Turn::Ends(refused(Because::NewerIsLive, "9.0.0 took its place, and stays")));
-    servers
-        .next("web2", Turn::Ends(End::Failed { step: Milestone::Start, message: "exit code 1".to_owned() }));
-    let stage = Stage::new(servers);
-    let commit = stage.project.merge("feat: begin");
-    let run = stage.release(&commit, &[("deploy-host", "web1, web2"), ("deploy-on-failure", "rollback")]);
-    let failure = run.ending().deployment().and_then(|it| it.failure.as_ref()).expect("it failed");
+    let overtaken = refused(Because::NewerIsLive, "9.0.0 took its place, and stays");
+    let (stage, why) = failed_at_the_second([Turn::GoesWell, Turn::Ends(overtaken)]);
     let words = "web1: not taken back (9.0.0 took its place, and stays)";
-    assert!(failure.why.contains(words) && failure.why.contains("exit code 1"), "{failure:?}");
+    assert!(why.contains(words) && why.contains("exit code 1"), "{why}");
     assert_eq!(stage.servers.requests().len(), 3, "it is not asked again");
 }
 

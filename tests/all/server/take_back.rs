@@ -4,6 +4,7 @@
 use autotag_deploy::deploy::protocol::{Answer, Because, Body, Deploy, End, Milestone};
 use autotag_deploy::secret::Secret;
 
+use super::moments::refused;
 use crate::support::server::{Images, Server, Told, deploy, docker, rollback, take_back};
 
 const FEATURE: &str = "allow_environment: [FEATURE]\n";
@@ -43,10 +44,7 @@ fn a_late_take_back_leaves_the_newer_one_and_each_goes_back_to_what_was_there() 
     server.deploy(three.clone()).ended(&End::Deployed {});
     let before = server.containers();
 
-    let told = back(&server, &two);
-    let End::Refused { because: Because::NewerIsLive, message } = &told.outcome.end else {
-        panic!("{}", told.text())
-    };
+    let message = refused(&back(&server, &two).outcome.end, Because::NewerIsLive);
     assert!(message.contains(three.deployment.as_str()), "{message}");
     assert_eq!((server.containers(), server.status().bad), (before, Vec::new()), "nothing was touched");
     serves(&server, "1.0.2", "1.0.2");
@@ -102,12 +100,7 @@ fn what_another_run_found_serving_stays_for_that_one() {
     server.deploy(same).ended(&End::Unchanged {});
     server.kill_serve();
     server.start_serve();
-    let told = back(&server, &two);
-    assert!(
-        matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }),
-        "{}",
-        told.text()
-    );
+    refused(&back(&server, &two).outcome.end, Because::NewerIsLive);
     serves(&server, "1.0.1", "1.0.1");
 }
 
@@ -118,12 +111,7 @@ fn the_first_deployment_of_a_server_stays() {
     server.app_file(images.name(), FILE);
     let first = with_feature(deploy(images.name(), "1.0.0", &images.push("1.0.0")), "one");
     server.deploy(first.clone()).ended(&End::Deployed {});
-    let told = back(&server, &first);
-    assert!(
-        matches!(told.outcome.end, End::Refused { because: Because::NotRecorded, .. }),
-        "{}",
-        told.text()
-    );
+    refused(&back(&server, &first).outcome.end, Because::NotRecorded);
     serves(&server, "1.0.0", "one");
 }
 
@@ -162,7 +150,7 @@ fn what_comes_only_after_it_was_taken_back_is_refused() {
     server.kill_serve();
     server.start_serve();
     let told = server.deploy(Deploy { by_name: true, ..two.clone() });
-    assert!(matches!(told.outcome.end, End::Refused { because: Because::IdTaken, .. }), "{}", told.text());
+    refused(&told.outcome.end, Because::IdTaken);
     serves(&server, "1.0.0", "1.0.0");
     // Another deployment of the same version is none of its business.
     let again = Deploy { deployment: rollback().deployment, ..two };

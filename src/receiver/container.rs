@@ -64,8 +64,9 @@ pub fn spec(app: &AppName, release: &Release, settings: &Settings) -> ContainerS
     let environment =
         settings.environment.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     ContainerSpec {
-        // A deployment's id is unique, so two containers never want one name.
-        name: format!("autotag-{app}-{}", release.deployment),
+        // A deployment's id is unique in its application, and no application's name has `--` in it: so no id
+        // of `shop` takes the name of a container of `shop-api`.
+        name: format!("autotag-{app}--{}", release.deployment),
         image: release.image.with_digest(&release.digest),
         labels,
         environment,
@@ -152,6 +153,7 @@ mod tests {
         for label in made.labels.keys().filter(|label| *label != "team") {
             assert!(label.starts_with(LABEL_PREFIX), "{label} could be set by an app file");
         }
+        assert_eq!(made.name, "autotag-app--deployment-1-2-3");
         assert_eq!(made.networks, ["autotag-app"]);
         assert_eq!(made.image, format!("ghcr.io/org/app@{digest}"));
         assert_eq!(contradictions(&release, &made.labels), []);

@@ -66,7 +66,7 @@ pub(crate) fn settings(app_file: &str) -> Settings {
 pub(crate) fn facts() -> ContainerFacts {
     ContainerFacts {
         id: "a".repeat(64),
-        name: "autotag-app-deployment-1".to_owned(),
+        name: "autotag-app--deployment-1".to_owned(),
         labels: [].into(),
         image_id: "sha256:1".to_owned(),
         running: true,

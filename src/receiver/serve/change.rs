@@ -89,7 +89,7 @@ pub(super) async fn carry_out<E: Engine>(
     let stopwatch = Stopwatch::start();
     let holder = holder(&change.purpose(), Some(change.deployment().clone()));
     let turn = place.turn(holder.clone(), |before| job.say(Answer::Waiting { holder: before })).await;
-    let (end, state, down) = match lock(server, app, &holder, job).await {
+    let (end, state, unfinished) = match lock(server, app, &holder, job).await {
         Err(refused) => (refusal(&refused), None, false),
         Ok(lock) => {
             let mut locked = Locked::new(server, app, &lock, job, change.credentials());
@@ -100,14 +100,17 @@ pub(super) async fn carry_out<E: Engine>(
             });
             let end = locked.change(caller, &change).await.unwrap_or_else(|refused| refusal(&refused));
             locked.driver.note(What::Answered { end: end.clone() });
-            (end, locked.store.load().ok(), locked.down)
+            (end, locked.store.load().ok(), locked.unfinished)
         }
     };
     drop(turn);
     tracing::info!(%app, deployment = %change.deployment(), ?end, "answered {}", change.purpose());
-    if state.as_ref().is_some_and(|state| !is_steady(state)) {
+    let steady = state.as_ref().is_none_or(is_steady);
+    if unfinished || !steady {
         server.desk.again(app);
     }
+    // Nothing is under way, and what should serve does not: it did not come up again.
+    let down = unfinished && steady;
     let active = state.as_ref().and_then(State::active).filter(|_| !down);
     let running = active.map(|active| active.release.running());
     let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -198,8 +201,8 @@ struct Locked<'a, E> {
     snapshots: Snapshots,
     lock: &'a Lock,
     driver: Driver<'a, E>,
-    /// Nothing is under way, and what should serve does not: it did not come up again.
-    down: bool,
+    /// What it did last could not be brought to its end.
+    unfinished: bool,
 }
 
 impl<'a, E: Engine> Locked<'a, E> {
@@ -228,7 +231,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             restarts: BTreeMap::new(),
         };
         let store = Store::new(&folder, app.clone());
-        Self { server, app, store, snapshots: Snapshots::new(&folder), lock, driver, down: false }
+        Self { server, app, store, snapshots: Snapshots::new(&folder), lock, driver, unfinished: false }
     }
 
     fn load(&self) -> Result<State, Refused> {
@@ -473,13 +476,9 @@ impl<'a, E: Engine> Locked<'a, E> {
         (state, ending.unfinished)
     }
 
-    /// What could not be brought to its end is tried again after a pause.
     async fn run(&mut self, rollout: Rollout) -> (Ending, State) {
         let (ending, state) = self.driver.run(rollout).await;
-        self.down = ending.unfinished.is_some() && is_steady(&state);
-        if ending.unfinished.is_some() {
-            self.server.desk.again(self.app);
-        }
+        self.unfinished = ending.unfinished.is_some();
         (ending, state)
     }
 

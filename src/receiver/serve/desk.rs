@@ -1,17 +1,27 @@
 //! Each application's turn: one change at a time, in the order in which they were asked for.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedMutexGuard, watch};
 
 use crate::deploy::protocol::{AppName, DeploymentId, Holder};
 use crate::receiver::job::Job;
+use crate::world::clock::{self, Stopwatch};
 
 /// Changes of one application that may be at work or wait, at its key's wish. Each goes on without its caller
 /// and holds its request (256 KiB at most), so without a bound a key could fill the server's memory. Sixteen
 /// are far more than a repository with a `concurrency` group ever has.
 pub(crate) const CHANGES: usize = 16;
+
+/// Before what could not be finished is tried again, for the first time.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Each further pause is twice as long, up to this. A container that ends whenever it is started would fill the
+/// journal within two days at one try every five seconds. Docker's own restarts come to the same pause
+/// (<https://docs.docker.com/reference/cli/docker/container/run/#restart>).
+const LONGEST: Duration = Duration::from_mins(1);
 
 /// All applications' turns.
 #[derive(Debug)]
@@ -19,9 +29,11 @@ pub(crate) struct Desk {
     places: Mutex<HashMap<AppName, Arc<Place>>>,
     /// So many jobs are at work or wait.
     at_work: watch::Sender<usize>,
-    /// Applications whose last change could not be brought to its end.
-    unfinished: Mutex<BTreeSet<AppName>>,
+    /// Applications whose last change could not be brought to its end, with the time on `clock` at which it is
+    /// to be taken up again.
+    unfinished: Mutex<HashMap<AppName, Duration>>,
     more_unfinished: Notify,
+    clock: Stopwatch,
 }
 
 impl Default for Desk {
@@ -31,6 +43,7 @@ impl Default for Desk {
             at_work: watch::Sender::new(0),
             unfinished: Mutex::default(),
             more_unfinished: Notify::new(),
+            clock: Stopwatch::start(),
         }
     }
 }
@@ -44,6 +57,8 @@ pub(crate) struct Place {
     jobs: Mutex<HashMap<DeploymentId, (Arc<Job>, String)>>,
     /// Held while its last change is taken up again.
     retry: tokio::sync::Mutex<()>,
+    /// How often in a row that was in vain.
+    in_vain: Mutex<u32>,
 }
 
 /// What becomes of a change that is asked for.
@@ -64,6 +79,11 @@ pub(crate) enum Asked {
 pub(crate) struct Turn {
     place: Arc<Place>,
     _guard: OwnedMutexGuard<()>,
+}
+
+/// Before it is tried again what was tried in vain so often.
+fn pause(in_vain: u32) -> Duration {
+    AGAIN.saturating_mul(2_u32.saturating_pow(in_vain)).min(LONGEST)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -88,21 +108,53 @@ impl Desk {
         AtWork(self)
     }
 
-    /// An application's last change has to be taken up again.
+    /// An application's last change has to be taken up again, soon.
     pub(crate) fn again(&self, app: &AppName) {
-        lock(&self.unfinished).insert(app.clone());
+        self.finished(app);
+        self.take_up(app, pause(0));
+    }
+
+    /// It was taken up again, in vain: the next pause is longer.
+    pub(crate) fn in_vain(&self, app: &AppName) {
+        let place = self.place(app);
+        let mut in_vain = lock(&place.in_vain);
+        *in_vain = in_vain.saturating_add(1);
+        self.take_up(app, pause(*in_vain));
+    }
+
+    /// There is nothing to be taken up any more.
+    pub(crate) fn finished(&self, app: &AppName) {
+        *lock(&self.place(app).in_vain) = 0;
+    }
+
+    /// After this pause, or earlier where somebody asked for that.
+    fn take_up(&self, app: &AppName, after: Duration) {
+        let due = self.clock.elapsed() + after;
+        lock(&self.unfinished).entry(app.clone()).and_modify(|asked| *asked = due.min(*asked)).or_insert(due);
         self.more_unfinished.notify_one();
     }
 
-    /// The applications whose last change has to be taken up again, as soon as there is one.
-    pub(crate) async fn unfinished(&self) -> BTreeSet<AppName> {
+    /// An application whose last change has to be taken up again now, as soon as there is one.
+    pub(crate) async fn unfinished(&self) -> AppName {
         loop {
-            let apps = std::mem::take(&mut *lock(&self.unfinished));
-            if !apps.is_empty() {
-                return apps;
+            let next = self.first_due();
+            match next {
+                Some((app, due)) if due <= self.clock.elapsed() => {
+                    lock(&self.unfinished).remove(&app);
+                    return app;
+                }
+                Some((_, due)) => tokio::select! {
+                    () = clock::sleep(due.saturating_sub(self.clock.elapsed())) => {}
+                    () = self.more_unfinished.notified() => {}
+                },
+                None => self.more_unfinished.notified().await,
             }
-            self.more_unfinished.notified().await;
         }
+    }
+
+    fn first_due(&self) -> Option<(AppName, Duration)> {
+        let unfinished = lock(&self.unfinished);
+        unfinished.iter().min_by_key(|(_, due)| **due).map(|(app, due)| (app.clone(), *due))
     }
 
     /// Waits until nothing is at work.
@@ -232,6 +284,40 @@ mod tests {
         place.over(&id(0));
         place.over(&id(1));
         assert!(matches!(place.job(&id(0), "deploy", CHANGES), Asked::New(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_tried_in_vain_is_tried_less_and_less_often() {
+        let (desk, app) = (Desk::default(), "app".parse().unwrap());
+        desk.again(&app);
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            let stopwatch = Stopwatch::start();
+            assert_eq!(desk.unfinished().await, app);
+            pauses.push(stopwatch.elapsed().as_secs());
+            desk.in_vain(&app);
+        }
+        assert_eq!(pauses, [5, 10, 20, 40, 60, 60, 60]);
+        assert_eq!(pause(u32::MAX), LONGEST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_or_a_success_makes_the_next_pause_short_again() {
+        let (desk, app, other) = (Desk::default(), "app".parse().unwrap(), "other".parse().unwrap());
+        (0..7).for_each(|_| desk.in_vain(&app));
+        let stopwatch = Stopwatch::start();
+        desk.in_vain(&other);
+        // While one waits already: the shorter pause counts, and each is taken up once.
+        let both = async { (desk.unfinished().await, desk.unfinished().await) };
+        let (both, ()) = tokio::join!(both, async { desk.again(&app) });
+        assert_eq!((both, stopwatch.elapsed().as_secs()), ((app.clone(), other), 10));
+        assert!(futures_util::FutureExt::now_or_never(desk.unfinished()).is_none());
+        (0..7).for_each(|_| desk.in_vain(&app));
+        assert_eq!(desk.unfinished().await, app);
+        desk.finished(&app);
+        let stopwatch = Stopwatch::start();
+        desk.in_vain(&app);
+        assert_eq!((desk.unfinished().await, stopwatch.elapsed().as_secs()), (app, 10));
     }
 
     #[tokio::test]

@@ -23,9 +23,6 @@ const DOCKER_PAUSE: Duration = Duration::from_millis(500);
 /// Before the proxy is tried again; requests to its new process wait meanwhile.
 const PROXY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Before what could not be finished is tried again.
-const AGAIN: Duration = Duration::from_secs(5);
-
 /// The proxy closes a connection on which nothing was said for five minutes.
 const PROXY_WORD: Duration = Duration::from_mins(1);
 
@@ -116,21 +113,21 @@ fn recover_all<E: Engine>(server: &Arc<Server<E>>) {
 }
 
 async fn recover<E: Engine>(server: &Server<E>, app: &AppName) {
-    if let Err(why) = change::recover(server, app).await {
-        tracing::error!(%app, "what should serve could not be made sure of: {why}");
-        server.desk.again(app);
+    match change::recover(server, app).await {
+        Ok(()) => server.desk.finished(app),
+        Err(why) => {
+            tracing::error!(%app, "what should serve could not be made sure of: {why}");
+            server.desk.in_vain(app);
+        }
     }
 }
 
 async fn unfinished<E: Engine>(server: &Arc<Server<E>>) {
     loop {
-        let apps = server.desk.unfinished().await;
-        clock::sleep(AGAIN).await;
+        let app = server.desk.unfinished().await;
         // Each for itself, as in `recover_all`.
-        for app in apps {
-            let server = Arc::clone(server);
-            tokio::spawn(async move { retry(&server, &app).await });
-        }
+        let server = Arc::clone(server);
+        tokio::spawn(async move { retry(&server, &app).await });
     }
 }
 

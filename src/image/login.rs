@@ -73,6 +73,26 @@ pub fn find(text: &str, image: &ImageName) -> Result<Login, String> {
     Ok(Login::Kept(Credentials { username: username.to_owned(), password }))
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Answer {
+    username: String,
+    secret: String,
+}
+
+/// What a credential helper answers to `get`: JSON with `Username` and `Secret`
+/// (<https://github.com/docker/docker-credential-helpers#development>). An empty secret is no login.
+///
+/// An error says why it is none that can be used, without a word of it.
+pub fn answer(bytes: &[u8]) -> Result<Option<Credentials>, &'static str> {
+    let answer: Answer = serde_json::from_slice(bytes).map_err(|_| "it answers no JSON")?;
+    // It stands for an identity token, which only Docker's own login can change into another.
+    if answer.username == "<token>" {
+        return Err("it keeps an identity token");
+    }
+    Ok(Secret::new(&answer.secret).map(|password| Credentials { username: answer.username, password }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +143,22 @@ mod tests {
             let config = format!(r#"{{"auths": {{"ghcr.io": {{"auth": "{auth}"}}}}}}"#);
             let why = found(&config, "ghcr.io/org/app").unwrap_err();
             assert!(!why.contains("hunter2") && !why.contains(&secret), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_helpers_answer_is_a_login_or_the_reason_why_not() {
+        let login = answer(br#"{"ServerURL": "ghcr.io", "Username": "user", "Secret": "hunter2"}"#);
+        let Ok(Some(login)) = login else { panic!("no login") };
+        assert_eq!((login.username.as_str(), login.password.reveal()), ("user", "hunter2"));
+        assert_eq!(answer(br#"{"Username": "", "Secret": ""}"#), Ok(None));
+        assert_eq!(
+            answer(br#"{"Username": "<token>", "Secret": "hunter2"}"#),
+            Err("it keeps an identity token")
+        );
+        for text in ["", "hunter2", r#"{"Username": "user"}"#, r#"{"username": "user", "secret": "hunter2"}"#]
+        {
+            assert_eq!(answer(text.as_bytes()), Err("it answers no JSON"), "{text}");
         }
     }
 }

@@ -2,8 +2,11 @@
 //!
 //! Only asked where no CI says it. Tags are never read from here: a clone may be shallow or old.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
+use super::clone::{self, Head, repository_of};
 use super::fault::{Fault, Faults};
 use super::laptop;
 use super::run::Overrides;
@@ -138,37 +141,25 @@ fn repository(environment: &Environment) -> Result<String, String> {
     }
 }
 
-/// `owner/name` from a remote's address: `https://host/owner/name.git`, `git@host:owner/name`,
-/// `ssh://git@host/owner/name`.
-fn repository_of(url: &str, server_host: &str) -> Option<String> {
-    let (authority, path) = match url.split_once("://") {
-        Some((_, rest)) => rest.split_once('/')?,
-        None => url.split_once(':')?,
-    };
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    let host = host.split_once(':').map_or(host, |(host, _)| host);
-    // Where port 22 is closed GitHub speaks SSH at `ssh.github.com:443`.
-    let host = host.strip_prefix("ssh.").filter(|host| *host == server_host).unwrap_or(host);
-    if !host.eq_ignore_ascii_case(server_host) {
-        return None;
-    }
-    let path = path.trim_matches('/');
-    let path = path.strip_suffix(".git").unwrap_or(path);
-    (path.split('/').count() == 2).then(|| path.to_owned())
-}
-
 /// The commit that a folder has checked out, by its `.git` alone (no git is in the action's image); `None`
 /// where there is none or it cannot be told.
 pub fn head_of(folder: &Path) -> Option<ObjectId> {
     let git = folder.join(".git");
-    let head = std::fs::read_to_string(git.join("HEAD")).ok()?;
-    let Some(name) = head.trim().strip_prefix("ref: ") else { return head.trim().parse().ok() };
-    if let Ok(loose) = std::fs::read_to_string(git.join(name)) {
-        return loose.trim().parse().ok();
+    let branch = match Head::parse(&read(&git.join("HEAD"))?)? {
+        Head::Commit(commit) => return Some(commit),
+        Head::Branch(branch) => branch,
+    };
+    match read(&git.join(branch.as_str())) {
+        Some(loose) => loose.trim().parse().ok(),
+        None => clone::packed(&read(&git.join("packed-refs"))?, &branch),
     }
-    let packed = std::fs::read_to_string(git.join("packed-refs")).ok()?;
-    let line = packed.lines().find(|line| line.split_once(' ').is_some_and(|(_, found)| found == name))?;
-    line.split_once(' ')?.0.parse().ok()
+}
+
+/// A file's text, up to a bound that a million refs do not reach.
+fn read(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(256 * 1024 * 1024).read_to_string(&mut text).ok()?;
+    Some(text)
 }
 
 #[cfg(test)]
@@ -190,23 +181,11 @@ mod tests {
         assert_eq!(head_of(folder.path()).unwrap().as_str(), packed);
         std::fs::write(git.join("refs/heads/main"), format!("{loose}\n")).unwrap();
         assert_eq!(head_of(folder.path()).unwrap().as_str(), loose, "a loose ref wins");
-    }
-
-    #[test]
-    fn remotes_are_read_in_every_spelling() {
-        for url in [
-            "https://github.com/org/app.git",
-            "https://github.com/org/app",
-            "https://user@github.com/org/app/",
-            "git@github.com:org/app.git",
-            "ssh://git@github.com:22/org/app.git",
-            "ssh://git@ssh.github.com:443/org/app.git",
-        ] {
-            assert_eq!(repository_of(url, "github.com").as_deref(), Some("org/app"), "{url}");
-            assert_eq!(repository_of(url, "git.example"), None, "another host's {url}");
-        }
-        for url in ["/srv/git/app.git", "https://github.com/org", "https://host/a/b/c", ""] {
-            assert_eq!(repository_of(url, "github.com"), None, "{url}");
+        let elsewhere = folder.path().join("elsewhere");
+        std::fs::write(&elsewhere, format!("{loose}\n")).unwrap();
+        for name in ["../elsewhere", "refs/../../elsewhere", &elsewhere.display().to_string()] {
+            std::fs::write(git.join("HEAD"), format!("ref: {name}\n")).unwrap();
+            assert_eq!(head_of(folder.path()), None, "{name} is no ref, and nothing else is read");
         }
     }
 }

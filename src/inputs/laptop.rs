@@ -4,8 +4,6 @@ use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use serde::Deserialize;
-
 use super::order::Order;
 use super::said::{Environment, Said};
 use crate::image::login::{self, Login};
@@ -100,13 +98,6 @@ fn docker_login(environment: &Environment, image: &ImageName) -> Result<Option<C
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    username: String,
-    secret: String,
-}
-
 /// The protocol of docker-credential-helpers: the server's name on standard input, JSON on standard output.
 fn ask_helper(environment: &Environment, helper: &str, server: &str) -> Result<Option<Credentials>, String> {
     let program = format!("docker-credential-{helper}");
@@ -124,10 +115,5 @@ fn ask_helper(environment: &Environment, helper: &str, server: &str) -> Result<O
         let unknown = String::from_utf8_lossy(&output.stdout).contains("credentials not found");
         return if unknown { Ok(None) } else { Err(failed("it failed")) };
     }
-    let answer: Answer = serde_json::from_slice(&output.stdout).map_err(|_| failed("it answers no JSON"))?;
-    // `<token>` stands for an identity token, which only Docker's own login can change into another.
-    if answer.username == "<token>" {
-        return Err(failed("it keeps an identity token"));
-    }
-    Ok(Secret::new(&answer.secret).map(|password| Credentials { username: answer.username, password }))
+    login::answer(&output.stdout).map_err(failed)
 }

@@ -5,6 +5,7 @@
 
 mod access;
 pub mod checkout;
+pub mod clone;
 pub mod deploy;
 pub mod fault;
 pub mod laptop;

@@ -8,7 +8,7 @@ use std::process::Command;
 const IO_CRATES: [&str; 4] = ["tokio", "bollard", "octocrab", "reqwest"];
 
 /// Modules that only decide.
-const PURE: [&str; 19] = [
+const PURE: [&str; 20] = [
     "help.rs",
     "deploy/advice.rs",
     "deploy/protocol",
@@ -24,6 +24,7 @@ const PURE: [&str; 19] = [
     "version",
     "image/reference.rs",
     "image/labels.rs",
+    "image/login.rs",
     "image/ignore.rs",
     "image/dockerfile.rs",
     "release/notes.rs",

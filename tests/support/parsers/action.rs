@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use autotag_deploy::image::dockerfile::Dockerfile;
 use autotag_deploy::image::ignore::Ignore;
+use autotag_deploy::image::login;
 use autotag_deploy::image::reference::Digest;
+use autotag_deploy::inputs::clone::{Head, packed, repository_of};
 use autotag_deploy::inputs::run::{Cause, Overrides, cause};
 use autotag_deploy::inputs::{Environment, Faults, Order, Run, Said, spec};
 use autotag_deploy::release::notes::Block;
@@ -12,7 +14,7 @@ use autotag_deploy::world::asked_wait;
 use autotag_deploy::world::github::Refusal;
 use semver::Version;
 
-use super::{Entry, SECRET, first_line, headers, large, text};
+use super::{Entry, SECRET, first_line, goes_round, headers, keeps_the_secret, large, text};
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
@@ -237,6 +239,58 @@ pub(super) const ENTRIES: &[Entry] = &[
             all
         },
     },
+    Entry {
+        name: "clone",
+        check: clone,
+        words: &[
+            "https://",
+            "ssh://",
+            "git@",
+            "ssh.",
+            "github.com",
+            ":",
+            "/",
+            "org",
+            ".git",
+            "\n",
+            "ref: ",
+            "refs/",
+            "heads/",
+            "main",
+            "..",
+            "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+            " ",
+            "^",
+            "# pack-refs with: peeled",
+        ],
+        large: |size| {
+            let mut all = large::plain(size);
+            all.push(large::repeated("/", size));
+            all.push(large::framed("https://github.com/", "a/", "b", size));
+            all.push(large::framed("\nref: refs/heads/main\n", "a refs/heads/m\n", "", size));
+            all.push(large::framed("\nref: refs/heads/main\n", "a ", "", size));
+            all
+        },
+    },
+    Entry {
+        name: "credential-helper",
+        check: credential_helper,
+        words: &[
+            "{\"",
+            "\":",
+            "\"",
+            "}",
+            ",",
+            "ServerURL",
+            "Username",
+            "Secret",
+            "<token>",
+            SECRET,
+            "null",
+            "\\u0000",
+        ],
+        large: large::json,
+    },
 ];
 
 /// The first line is a path, the others are the ignore file.
@@ -452,4 +506,38 @@ fn release_notes(bytes: &[u8]) {
     assert!(after.contains(digest.as_str()));
     assert_eq!(block.put_into(&after), after, "a second run changes nothing");
     assert!(after.len() < before.len() + 1000);
+}
+
+/// The first line is a remote's address, the second one `.git/HEAD`, the rest `packed-refs`.
+fn clone(bytes: &[u8]) {
+    let text = text(bytes);
+    let (address, rest) = first_line(&text);
+    let (head, packed_refs) = first_line(rest);
+    if let Some(repository) = repository_of(address, "github.com") {
+        let (owner, name) = repository.split_once('/').expect("both");
+        assert!(!owner.is_empty() && !name.is_empty() && !name.contains('/'), "{repository}");
+        assert!(address.to_ascii_lowercase().contains("github.com") && address.contains(&repository));
+    }
+    match Head::parse(head) {
+        Some(Head::Commit(commit)) => goes_round(&commit),
+        Some(Head::Branch(branch)) => {
+            // It becomes a part of a path.
+            assert!(branch.as_str().split('/').all(|part| !part.is_empty() && part != ".."), "{branch}");
+            if let Some(commit) = packed(packed_refs, &branch) {
+                assert!(packed_refs.contains(&format!("{commit} {branch}")));
+            }
+        }
+        None => {}
+    }
+}
+
+fn credential_helper(bytes: &[u8]) {
+    match login::answer(bytes) {
+        Ok(Some(found)) => {
+            assert!(found.username != "<token>" && !found.password.reveal().is_empty());
+            assert!(!format!("{found:?}").contains(SECRET) || found.username.contains(SECRET));
+        }
+        Ok(None) => {}
+        Err(why) => keeps_the_secret(why),
+    }
 }

@@ -62,6 +62,118 @@ fn hosts_are_read_as_people_write_them() {
 }
 
 #[test]
+fn what_is_no_host_is_told_as_what_it_is() {
+    let host = |text: &str| host_of(text, 22).map(|host| host.to_string());
+    let long = ["a"; 127].join(".");
+    for (text, expected) in [
+        ("[::1]", "::1"),
+        ("::1", "::1"),
+        ("a_b-c.d.", "a_b-c.d."),
+        (&long, long.as_str()),
+        ("a:65535", "a:65535"),
+    ] {
+        assert_eq!(host(text).map(|host| host.replace(['[', ']'], "")).as_deref(), Ok(expected), "{text}");
+    }
+    for (text, expected) in [
+        ("web1/path", "without a scheme"),
+        ("ssh://web1", "without a scheme"),
+        ("root@web1", "`web1` alone"),
+        ("[::1]22", "`host:port`"),
+        ("[::1", "`host:port`"),
+        ("[web1]", "an IPv6 address"),
+        ("[::1]:0", "a port from 1"),
+        ("web1:65536", "a port from 1"),
+        ("", "`host:port`"),
+        ("a..b", "`host:port`"),
+        ("-a", "`host:port`"),
+        ("a.-b", "`host:port`"),
+        ("a b", "`host:port`"),
+        (&format!("{long}.a"), "`host:port`"),
+    ] {
+        let why = host(text).expect_err(text);
+        assert!(why.contains(expected), "{text}: {why}");
+    }
+}
+
+/// The fault of one input among the others' defaults.
+#[track_caller]
+fn fault_of(inputs: &[(&'static str, &str)]) -> String {
+    let faults = target_of(inputs).expect_err("a fault");
+    assert_eq!(faults.as_slice().len(), 1, "{faults}");
+    faults.to_string()
+}
+
+#[test]
+fn hosts_need_a_port_and_one_of_them_to_be_there() {
+    assert!(fault_of(&[("deploy-port", "0")]).starts_with("`deploy-port`: expected a port from 1"));
+    assert!(fault_of(&[("deploy-host", " ,\n, ")]).contains("at least one server"));
+    // A host that is none is told as that, and not as missing.
+    assert!(fault_of(&[("deploy-host", "a b")]).contains("`host:port`"));
+    assert!(fault_of(&[("deploy-host", "web1\nweb1:22")]).contains("each host once"));
+}
+
+#[test]
+fn variables_have_limits() {
+    let of = |count: usize, bytes: usize| {
+        let lines: Vec<String> =
+            (0..count).map(|number| format!("A{number}={}", "x".repeat(bytes))).collect();
+        [("deploy-environment", lines.join("\n"))]
+    };
+    let borrowed = |inputs: [(&'static str, String); 1]| {
+        let [(name, value)] = inputs;
+        target_of(&[(name, &value)])
+            .map(|target| target.environment.len())
+            .map_err(|faults| faults.to_string())
+    };
+    assert_eq!(borrowed(of(100, 1)), Ok(100));
+    assert!(borrowed(of(101, 1)).unwrap_err().contains("at most 100 variables"));
+    assert_eq!(borrowed(of(1, 49_152)), Ok(1));
+    assert!(borrowed(of(1, 49_153)).unwrap_err().contains("at most 49152 bytes"));
+    assert!(fault_of(&[("deploy-environment", "A=a\0b")]).contains("without NUL"));
+}
+
+#[test]
+fn a_login_and_a_page_are_whole_or_not_there() {
+    let user = ("deploy-registry-username", "me");
+    let password = ("deploy-registry-password", "hunter2");
+    let target = target_of(&[user, password]).expect("both");
+    assert_eq!(target.credential.expect("a login").username, "me");
+    assert!(fault_of(&[user]).starts_with("`deploy-registry-password`: "));
+    let without_user = fault_of(&[password]);
+    assert!(without_user.starts_with("`deploy-registry-username`: ") && !without_user.contains("hunter2"));
+
+    let longest = "\u{e9}".repeat(255);
+    let url = ("environment-url", "https://example.com");
+    let page = target_of(&[("environment", &longest), url]).expect("both").environment_page.expect("a page");
+    assert_eq!((page.name, page.url.as_deref()), (longest.clone(), Some(url.1)));
+    let alone = target_of(&[("environment", "production")]).expect("alone").environment_page.expect("a page");
+    assert_eq!((alone.name.as_str(), alone.url), ("production", None));
+    for name in [format!("{longest}x"), "two\nlines".to_owned()] {
+        assert!(fault_of(&[("environment", &name)]).contains("at most 255 characters"), "{name}");
+    }
+    assert!(fault_of(&[url]).starts_with("`environment`: expected the environment that"));
+    let elsewhere = [("environment", "production"), ("environment-url", "ftp://example.com")];
+    assert!(fault_of(&elsewhere).starts_with("`environment-url`: "));
+}
+
+#[test]
+fn what_is_said_goes_before_what_the_application_is_called() {
+    let target = target_of(&[("deploy-user", "deploy_9"), ("deploy-app", "shop")]).expect("both fit");
+    assert_eq!((target.user.as_str(), target.app.as_str()), ("deploy_9", "shop"));
+    assert!(fault_of(&[("deploy-user", "Root")]).starts_with("`deploy-user`: expected a system user"));
+}
+
+#[test]
+fn a_user_is_one_that_useradd_makes() {
+    for text in ["a", "_", "autotag-app", "a_9", &"a".repeat(32)] {
+        assert!(is_user(text), "{text}");
+    }
+    for text in ["", "-a", "9a", "A", "aB", "a.b", "a!", &"a".repeat(33)] {
+        assert!(!is_user(text), "{text}");
+    }
+}
+
+#[test]
 fn all_faults_of_a_deployment_are_told_at_once() {
     let faults = target_of(&[
         ("deploy-host", "root@web1, ssh://web2, web3:0, web4, web4, [::1, -oProxyCommand=x"),

@@ -106,6 +106,17 @@ fn a_secret_is_never_shown() {
     assert!(!faults.to_string().contains("hunter2"));
 }
 
+/// A fork's has no secrets, and publishes nothing.
+#[test]
+fn a_pull_request_without_the_password_is_told_so_and_nothing_else_goes_without_it() {
+    let fork = run_of(&[("GITHUB_EVENT_NAME", "pull_request"), ("GITHUB_REF", "refs/pull/1/merge")]);
+    let order = parse_in(&fork, &[("registry-username", "me")]).expect("no fault of the fork's");
+    assert_eq!(order.registry, None);
+    assert!(order.notices.iter().any(|notice| notice.contains("registry-password")), "{:?}", order.notices);
+    let faults = parse(&[("registry-username", "me")]).expect_err("the password is missing").to_string();
+    assert!(faults.starts_with("`registry-password`: ") && faults.contains("me"), "{faults}");
+}
+
 #[test]
 fn the_workflow_token_is_for_githubs_own_registry_alone() {
     let ghes = run_of(&[("GITHUB_SERVER_URL", "https://git.example")]);

@@ -84,6 +84,14 @@ fn two_images() -> Scenario {
     Scenario::of("two-images", "two images of one commit join one version", actors).after(first_release())
 }
 
+/// Two merges are released already, and a second image of each joins in.
+fn images_late() -> Scenario {
+    let worker = |commit| Actor::Run(run_of(commit, "patch").of_the_other_image());
+    let released = vec![run_of(0, "patch"), run_of(1, "patch"), run_of(2, "patch")];
+    Scenario::of("images-late", "a second image of two released commits", vec![worker(1), worker(2)])
+        .after(released)
+}
+
 fn three_whole() -> Scenario {
     let actors = runs(true, &[(1, "minor"), (2, "patch"), (3, "patch")]);
     Scenario::of("three-whole", "three merges, the oldest one a minor, with release and deployment", actors)
@@ -163,7 +171,7 @@ fn scenarios() -> Vec<Scenario> {
     all.extend(pairs(true));
     all.extend(by_hand());
     all.extend(threes());
-    all.extend([two_images(), three_whole(), eight(), tag_moved()]);
+    all.extend([two_images(), images_late(), three_whole(), eight(), tag_moved()]);
     all
 }
 
@@ -212,7 +220,7 @@ fn all_schedules_of_two_runs_up_to_latest() {
 #[test]
 fn schedules_of_two_whole_runs() {
     let limits = Limits { preemptions: (!at_length()).then_some(1), ..reduced() };
-    for scenario in pairs(true).into_iter().chain([two_images()]) {
+    for scenario in pairs(true).into_iter().chain([two_images(), images_late()]) {
         gone_through("two whole runs", &scenario, limits);
     }
 }

@@ -111,6 +111,43 @@ fn distance(a: &str, b: &str) -> usize {
 mod tests {
     use super::*;
 
+    fn fault(key: &str) -> Fault {
+        let (found, place) = (Some(key.to_owned()), Place { line: 3, column: 7 });
+        Fault { place, key: key.to_owned(), expected: "less".to_owned(), found, example: String::new() }
+    }
+
+    #[test]
+    fn long_words_are_cut_and_others_are_not() {
+        let fits = "\u{e9}".repeat(SHOWN);
+        assert_eq!(cut(&fits), fits);
+        assert_eq!(cut(&format!("{fits}x")), format!("{fits}\u{2026}"));
+        let told = fault("a").to_string();
+        assert_eq!(told, "line 3, column 7: `a`: expected less, found \"a\"");
+    }
+
+    #[test]
+    fn of_many_faults_the_first_are_told_and_the_rest_counted() {
+        let told = |count: usize| Faults(vec![fault("a"); count]).to_string();
+        assert_eq!(told(1).lines().count(), 1);
+        assert_eq!(told(TOLD).lines().count(), TOLD);
+        let more = told(TOLD + 2);
+        assert_eq!((more.lines().count(), more.lines().last()), (TOLD + 1, Some("... and 2 more")));
+    }
+
+    #[test]
+    fn of_a_long_word_a_third_may_be_wrong_and_three_letters_at_most() {
+        for (word, known, meant) in [
+            ("abcdef", "abcdxy", true),
+            ("abcde", "abcxy", false),
+            ("abc", "abx", true),
+            ("ab", "ax", true),
+            ("abcdefghi", "abcdefxyz", true),
+            ("abcdefghijkl", "abcdefghwxyz", false),
+        ] {
+            assert_eq!(nearest(word, [known]).is_some(), meant, "{word} for {known}");
+        }
+    }
+
     #[test]
     fn the_nearest_word_is_suggested_and_nothing_far() {
         let known = ["image", "port", "listen", "order", "environment", "env_file", "health", "healthcheck"];

@@ -73,6 +73,44 @@ fn what_is_not_said_has_its_default() {
 }
 
 #[test]
+fn every_way_of_starting_again_can_be_said() {
+    for (said, restart) in [
+        ("'no'", Restart::No),
+        ("always", Restart::Always),
+        ("unless-stopped", Restart::UnlessStopped),
+        ("on-failure", Restart::OnFailure(None)),
+        ("on-failure:3", Restart::OnFailure(Some(3))),
+    ] {
+        assert_eq!(parse(&format!("{LEAST}restart: {said}\n")).container.restart, restart, "{said}");
+    }
+    assert!(told(&format!("{LEAST}restart: on-failure:0\n")).contains("restart"));
+}
+
+#[test]
+fn the_port_is_the_containers_with_and_without_a_proxy() {
+    assert_eq!(parse(LEAST).traffic.port(), Some(3000));
+    let unproxied = "image: ghcr.io/org/app\nproxy: none\nhealth: none\n";
+    assert_eq!(parse(unproxied).traffic.port(), None);
+    assert_eq!(parse(&format!("{unproxied}port: 3000\n")).traffic.port(), Some(3000));
+}
+
+/// The help, the README and what `init` writes have these.
+#[test]
+fn every_key_has_its_meaning() {
+    let fields: Vec<Field> = fields().collect();
+    assert_eq!(fields.len(), keys::TOP.len());
+    assert_eq!(fields[0].name, "image", "it comes first");
+    assert!(fields.iter().all(|field| !field.meaning.is_empty()));
+}
+
+#[test]
+fn a_file_has_64_kib_at_most() {
+    let filled = |bytes: usize| format!("{LEAST}#{}", "x".repeat(bytes - LEAST.len() - 1));
+    assert_eq!(parse(&filled(65_536)), parse(LEAST));
+    assert!(told(&filled(65_537)).contains("at most 65536 bytes"));
+}
+
+#[test]
 fn everything_can_be_said() {
     insta::assert_debug_snapshot!(parse(
         r#"

@@ -1,5 +1,7 @@
 //! What must hold when all is over, whatever the schedule was.
 
+use std::collections::BTreeMap;
+
 use autotag_deploy::image::reference::Digest;
 use autotag_deploy::pipeline::Ending;
 use autotag_deploy::version::claim::{Claim, Kind, Known};
@@ -125,7 +127,7 @@ fn all_is_out(simulation: &Simulation, outside: &Outside) -> Vec<String> {
 /// GitHub's Latest have the highest.
 fn whole(simulation: &Simulation, outside: &Outside) -> Vec<String> {
     let mut wrong = Vec::new();
-    let mut highest: Option<(Version, Digest)> = None;
+    let mut highest: BTreeMap<String, (Version, Digest)> = BTreeMap::new();
     for Known { claim, .. } in claims(outside) {
         let Some(repository) = outside.repositories.get(&claim.image.to_string()) else {
             wrong.push(format!("2 (whole): {} has no repository", claim.image));
@@ -142,15 +144,19 @@ fn whole(simulation: &Simulation, outside: &Outside) -> Vec<String> {
         if bodies.len() != wanted || bodies.iter().any(|body| !body.contains(claim.digest.as_str())) {
             wrong.push(format!("2 (whole): {} has the releases {bodies:?}", claim.version));
         }
-        if claim.image.to_string() == IMAGE {
-            highest = highest.max(Some((claim.version, claim.digest)));
+        let known =
+            highest.entry(claim.image.to_string()).or_insert((claim.version.clone(), claim.digest.clone()));
+        if known.0 < claim.version {
+            *known = (claim.version, claim.digest);
         }
     }
-    if let Some((version, digest)) = &highest {
-        let latest = outside.repositories.get(IMAGE).and_then(|repository| repository.tagged("latest"));
+    for (image, (version, digest)) in &highest {
+        let latest = outside.repositories.get(image).and_then(|repository| repository.tagged("latest"));
         if latest != Some(digest) {
-            wrong.push(format!("3 (latest): it is {latest:?}, and {version} is the highest"));
+            wrong.push(format!("3 (latest): {image}:latest is {latest:?}, and {version} is the highest"));
         }
+    }
+    if !highest.is_empty() {
         let released: Option<Version> =
             outside.github.releases().filter_map(|release| release.tag.strip_prefix('v')?.parse().ok()).max();
         let shown = outside.github.shown_as_latest();

@@ -81,3 +81,22 @@ impl fmt::Display for Faults {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_and_a_secret_is_not_there() {
+        let told = |name: &str, found: &str| {
+            let mut faults = Faults::default();
+            faults.of_input(name, found, "less");
+            faults.to_string()
+        };
+        let fits = "\u{e9}".repeat(SHOWN);
+        assert!(told("image", &fits).contains(&format!("found {fits:?}")));
+        assert!(told("image", &format!("{fits}x")).contains(&format!("found \"{fits}\u{2026}\"")));
+        let secret = told("registry-password", "hunter2");
+        assert!(!secret.contains("found") && secret.contains("(example: `"), "{secret}");
+    }
+}

@@ -136,6 +136,36 @@ fn the_workflow_token_is_for_githubs_own_registry_alone() {
     assert_eq!(own.registry.unwrap().username, "me");
 }
 
+/// GitHub is asked for it only then.
+#[test]
+fn the_default_branch_matters_to_a_release_from_a_branch_that_is_not_named() {
+    let matters = |run: &Run, inputs: &[(&'static str, &str)]| {
+        parse_in(run, inputs).expect("valid").depends_on_default_branch(run)
+    };
+    let (push, tag) = (run_of(&[]), run_of(&[("GITHUB_REF", "refs/tags/v1.2.3")]));
+    assert!(matters(&push, &[]));
+    assert!(!matters(&push, &[("release-branches", "main")]), "the branches are named");
+    assert!(!matters(&tag, &[]), "a tag is no branch");
+    let deploys = [
+        ("command", "deploy"),
+        ("deploy-host", "web1"),
+        ("deploy-key", KEY),
+        ("deploy-known-hosts", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs"),
+    ];
+    assert!(!matters(&push, &deploys), "it releases nothing");
+}
+
+#[test]
+fn the_logs_format_is_known_before_the_rest() {
+    for (value, expected) in [("json", LogFormat::Json), ("text", LogFormat::Text), ("xml", LogFormat::Text)]
+    {
+        let mut said = Said::default();
+        said.set("log-format", value.to_owned());
+        assert_eq!(log_format(&said), expected, "{value}");
+    }
+    assert_eq!(log_format(&Said::default()), LogFormat::Text);
+}
+
 #[test]
 fn only_release_branches_and_version_tags_release() {
     let purpose = |pairs: &[(&str, &str)], inputs: &[(&'static str, &str)]| {

@@ -135,6 +135,24 @@ mod tests {
     }
 
     #[test]
+    fn letters_are_missing_wrong_or_swapped() {
+        for (a, b, expected) in [
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("same", "same", 0),
+            ("kitten", "sitting", 3),
+            ("ab", "ba", 1),
+            ("abcdef", "abcdfe", 1),
+            ("bacdfe", "abcdef", 2),
+            ("aabb", "abab", 1),
+            // Nothing is changed twice.
+            ("ca", "abc", 3),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} and {b}");
+        }
+    }
+
+    #[test]
     fn of_a_long_word_a_third_may_be_wrong_and_three_letters_at_most() {
         for (word, known, meant) in [
             ("abcdef", "abcdxy", true),

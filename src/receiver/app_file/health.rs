@@ -117,7 +117,7 @@ pub(super) fn health(reader: &mut Reader, given: Option<(Node, Spec)>) -> Health
             return health;
         }
     }
-    let whole = Node { value: Value::Null, ..node.clone() };
+    let whole = node.clone();
     let mut fields = reader.fields(node, HEALTH, &[]);
     let path = fields.one(reader, "path", url_path);
     let stray = fields.get("status").cloned().filter(|_| path.is_none());
@@ -147,10 +147,6 @@ pub(super) fn words(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Vec<
         Value::List(items) if !items.is_empty() => {
             items.iter().map(|item| reader.text(item, spec).map(str::to_owned)).collect()
         }
-        Value::List(_) => {
-            reader.fault(&node, spec, spec.expected);
-            None
-        }
         _ => reader.parse(&node, spec, command),
     }
 }
@@ -165,7 +161,7 @@ pub(super) fn smoke(reader: &mut Reader, given: Option<(Node, Spec)>) -> Vec<Smo
 }
 
 fn one_smoke(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Smoke> {
-    let whole = Node { value: Value::Null, ..node.clone() };
+    let whole = node.clone();
     if !matches!(node.value, Value::Map(_)) {
         reader.fault(&node, spec, "a map with `path`, or with `command`");
         return None;
@@ -195,7 +191,7 @@ fn one_smoke(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Smoke> {
 
 pub(super) fn healthcheck(reader: &mut Reader, given: Option<(Node, Spec)>) -> Option<Healthcheck> {
     let (node, spec) = given?;
-    let whole = Node { value: Value::Null, ..node.clone() };
+    let whole = node.clone();
     let mut fields = reader.fields(node, HEALTHCHECK, &[]);
     let disabled = fields.flag(reader, "disable");
     let said = fields.has("test");

@@ -242,6 +242,10 @@ fn what_contradicts_itself_is_told() {
     check("health: yes", "`none`, or a map");
     check("healthcheck: {}", "a `test` that holds a command");
     check("proxy: true", "expected `none`");
+    check("command: []", "`command`: expected ");
+    check("smoke: [{command: [a], status: 200}]", "either `path`");
+    check("smoke: [{command: []}]", "expected ");
+    check("smoke: [{}]", "either `path`");
     check(
         "environment: {A: hunter2, A: hunter2}",
         "line 4, column 27: `environment.A`: expected each key once",

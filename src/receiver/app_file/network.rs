@@ -190,7 +190,25 @@ mod tests {
     }
 
     #[test]
+    fn ports_and_paths() {
+        assert_eq!((port("1"), port("65535")), (Ok(1), Ok(65_535)));
+        for text in ["", "0", "65536", "+80", "-1", "8o", " 80"] {
+            assert!(port(text).is_err(), "{text:?} was accepted");
+        }
+        let longest = format!("/{}", "a".repeat(4095));
+        for text in ["/", "/a", "/a/b.c", "/..a/b..", &longest] {
+            assert_eq!(path(text), Ok(PathBuf::from(text)));
+        }
+        for text in ["", "a", "/a/..", "/./a", "/a\n", "/a\0", &format!("{longest}a")] {
+            assert!(path(text).is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
     fn hosts() {
+        let long = ["a".repeat(63), "a".repeat(63), "a".repeat(63), "a".repeat(61)].join(".");
+        assert_eq!(long.parse::<HostName>().map(|name| name.as_str().len()), Ok(253));
+        assert!(format!("{long}a").parse::<HostName>().is_err());
         assert_eq!("App.Example.COM".parse::<HostName>().unwrap().as_str(), "app.example.com");
         for text in [
             "",
@@ -198,6 +216,7 @@ mod tests {
             "a..b",
             "a.",
             "-a.b",
+            "a-.b",
             "a_b.c",
             "*.a.b",
             "a:80",

@@ -118,7 +118,8 @@ mod tests {
         ] {
             assert!(duration(text).is_err(), "{text:?} was accepted");
         }
-        assert!(wait("61m").is_err());
+        assert_eq!(wait("60m"), Ok(Duration::from_hours(1)));
+        assert_eq!(wait("1h1us"), malformed("at most an hour"));
     }
 
     #[test]
@@ -137,12 +138,20 @@ mod tests {
         for text in ["", "m", "1.5g", "-1", "1t", "1 g", "1gib", "9223372036854775808", "9999999999g"] {
             assert!(size(text).is_err(), "{text:?} was accepted");
         }
-        assert!(memory("5m").is_err());
+        assert_eq!(memory("6m"), Ok(6_291_456));
+        assert!(memory("6291455").is_err());
+        assert_eq!(size("9223372036854775807"), Ok(9_223_372_036_854_775_807));
     }
 
     #[test]
     fn processors_and_numbers() {
-        for (text, nano) in [("1", 1_000_000_000), ("0.5", 500_000_000), ("1.25", 1_250_000_000)] {
+        for (text, nano) in [
+            ("1", 1_000_000_000),
+            ("0.5", 500_000_000),
+            ("1.25", 1_250_000_000),
+            ("0.000000001", 1),
+            ("9999.5", 9_999_500_000_000),
+        ] {
             assert_eq!(cpus(text), Ok(nano), "{text}");
         }
         for text in ["", "0", "0.0", ".5", "1.", "-1", "1e3", "99999", "1.0000000001"] {

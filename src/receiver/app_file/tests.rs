@@ -87,6 +87,47 @@ fn every_way_of_starting_again_can_be_said() {
 }
 
 #[test]
+fn a_healthcheck_is_a_command_in_composes_forms_or_none() {
+    let check = |said: &str| {
+        AppFile::parse(&format!("{LEAST}healthcheck: {{{said}}}\n")).map(|file| file.container.healthcheck)
+    };
+    for (said, words) in [
+        ("test: [CMD, a]", vec!["CMD", "a"]),
+        ("test: [CMD, a, b]", vec!["CMD", "a", "b"]),
+        ("test: [CMD-SHELL, a b]", vec!["CMD-SHELL", "a b"]),
+        ("test: a b", vec!["CMD-SHELL", "a b"]),
+    ] {
+        let Ok(Some(Healthcheck::Test { test, .. })) = check(said) else { panic!("{said} is a test") };
+        assert_eq!(test, words, "{said}");
+    }
+    for said in ["test: [NONE]", "disable: true"] {
+        assert_eq!(check(said), Ok(Some(Healthcheck::Disabled)), "{said}");
+    }
+    for said in ["[CMD]", "[CMD-SHELL]", "[CMD-SHELL, a, b]", "[NONE, a]", "[a]", "[]", "[CMD, [a]]"] {
+        let why = check(&format!("test: {said}")).expect_err(said).to_string();
+        assert!(why.contains("`healthcheck.test"), "{said}: {why}");
+    }
+    let why = check("interval: 1s").expect_err("nothing is tested").to_string();
+    assert!(why.contains("a `test` that holds a command") && !why.contains("found"), "{why}");
+}
+
+#[test]
+fn a_file_holds_so_much_and_no_more() {
+    let deep = |open: usize| format!("{LEAST}# {}\n", "[".repeat(open));
+    assert_eq!(parse(&deep(256)), parse(LEAST));
+    assert!(told(&deep(257)).contains("too many open brackets"));
+    // Brackets that are closed count no more.
+    assert_eq!(parse(&format!("{LEAST}# {}\n", "[]".repeat(300))), parse(LEAST));
+    // The root, its four values, and the items.
+    let many = |items: usize| format!("{LEAST}cap_add: [{}]\n", vec!["ALL"; items].join(","));
+    assert_eq!(parse(&many(9_995)).container.cap_add.len(), 1);
+    assert!(told(&many(9_996)).contains("too many values"));
+    // A text that is named often is held as often.
+    let text = format!("{LEAST}user: &a {}\ncap_add: [{}]\n", "a".repeat(1000), vec!["*a"; 1100].join(","));
+    assert!(told(&text).contains("too many values"));
+}
+
+#[test]
 fn the_port_is_the_containers_with_and_without_a_proxy() {
     assert_eq!(parse(LEAST).traffic.port(), Some(3000));
     let unproxied = "image: ghcr.io/org/app\nproxy: none\nhealth: none\n";

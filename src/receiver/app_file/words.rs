@@ -215,6 +215,45 @@ mod tests {
     }
 
     #[test]
+    fn texts_have_limits() {
+        let of = |length: usize| "a".repeat(length);
+        assert!(name(&of(128)).is_ok() && name(&of(129)).is_err());
+        assert!(line(&of(4096)).is_ok() && line(&of(4097)).is_err());
+        assert!(line("").is_err() && line("a\tb").is_err());
+        let path = |length: usize| url_path(&format!("/{}", of(length - 1)));
+        assert!(path(2048).is_ok() && path(2049).is_err());
+        for text in ["", "-a", "_a", ".a", "a b", "a/b"] {
+            assert!(name(text).is_err(), "{text:?} was accepted");
+        }
+        assert_eq!(name("9a_b.c-d"), Ok("9a_b.c-d".to_owned()));
+        assert!(variable("A", "a\0b").is_err() && variable("A B", "").is_err());
+        assert_eq!(variable("A", " b ").map(|(_, value)| value.reveal().to_owned()), Ok(" b ".to_owned()));
+        for text in ["", "a b", "a\u{1}b", "autotag-deploy.x"] {
+            assert!(label(text, "").is_err(), "{text:?} was accepted");
+        }
+    }
+
+    /// Each says what to write in its place.
+    #[test]
+    fn what_is_refused_is_told_as_what_it_is() {
+        for (refused, expected) in [
+            (mount("/data").map(drop), "lost with its container"),
+            (mount("./a:/b").map(drop), "an absolute path"),
+            (mount("~/a:/b").map(drop), "an absolute path"),
+            (mount("a:/b:x").map(drop), "`ro` or `rw`"),
+            (mount("a").map(drop), "`SOURCE:TARGET`"),
+            (network("host").map(drop), "are not offered"),
+            (network("none").map(drop), "are not offered"),
+            (command("a $HOME").map(drop), "[sh, -c"),
+            (command("'a").map(drop), "quotes are closed"),
+            (command("a\\").map(drop), "backslash"),
+        ] {
+            let Err(Malformed(why)) = refused else { panic!("{expected}: it was accepted") };
+            assert!(why.contains(expected), "{expected}: {why}");
+        }
+    }
+
+    #[test]
     fn names_labels_and_paths() {
         assert_eq!(capability("cap_net_raw"), Ok("NET_RAW".to_owned()));
         assert_eq!(capability("ALL"), Ok("ALL".to_owned()));

@@ -136,6 +136,52 @@ fn the_workflow_token_is_for_githubs_own_registry_alone() {
     assert_eq!(own.registry.unwrap().username, "me");
 }
 
+#[test]
+fn a_platform_is_one_in_dockers_words() {
+    let platform = |text: &str| match parse(&[("platforms", text)]).map(|order| order.source) {
+        Ok(Source::Build(build)) => Ok(build.platform),
+        Ok(Source::Digest(_)) => panic!("it is built"),
+        Err(faults) => Err(faults.to_string()),
+    };
+    for text in ["linux/amd64", "linux/arm/v7", "linux/x86_64"] {
+        assert_eq!(platform(text), Ok(Some(text.to_owned())));
+    }
+    for text in ["linux", "linux/", "/amd64", "linux/arm/v7/x", "linux/a-b", "linux/a b"] {
+        assert!(platform(text).expect_err(text).contains("`os/architecture`"), "{text}");
+    }
+    for text in ["linux/amd64,linux/arm64", "linux/amd64\nlinux/arm64"] {
+        assert!(platform(text).expect_err(text).contains("one platform"), "{text}");
+    }
+}
+
+#[test]
+fn pairs_are_a_key_and_a_value_a_line() {
+    let arguments = |text: &str| match parse(&[("build-args", text)]).map(|order| order.source) {
+        Ok(Source::Build(build)) => Ok(build.build_args.into_iter().collect::<Vec<_>>()),
+        Ok(Source::Digest(_)) => panic!("it is built"),
+        Err(faults) => Err(faults.to_string()),
+    };
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(arguments("A=1\n\n  B = a=b \n"), Ok(vec![pair("A", "1"), pair("B", " a=b")]));
+    for text in ["A", "=1", " =1", "A B=1", "A\tB=1"] {
+        let why = arguments(text).expect_err(text);
+        assert!(why.contains("one `KEY=VALUE` a line, found \"line 1\""), "{text:?}: {why}");
+    }
+    assert!(arguments("A=1\nB\n").unwrap_err().contains("line 2"));
+    assert!(arguments("A=1\nA=2").unwrap_err().contains("each key once"));
+}
+
+#[test]
+fn a_version_is_stable_and_fits_into_a_tag() {
+    let told = |text: &str| parse(&[("version", text)]).map(|_| ()).map_err(|faults| faults.to_string());
+    assert_eq!(told("1.2.3"), Ok(()));
+    for (text, expected) in
+        [("1.2.3+b", "without `+build`"), ("1.2.3-rc.1", "prerelease"), ("1.2", "by SemVer 2")]
+    {
+        assert!(told(text).expect_err(text).contains(expected), "{text}");
+    }
+}
+
 /// GitHub is asked for it only then.
 #[test]
 fn the_default_branch_matters_to_a_release_from_a_branch_that_is_not_named() {

@@ -210,7 +210,6 @@ fn no_release_of(event: &str, payload: &serde_json::Value, commit: &str) -> Opti
     }
 }
 
-/// Where the API of a server is, if nobody says: GitHub Enterprise Server has it below its own address.
 /// Where a server's REST API is: github.com and GitHub Enterprise Cloud with data residency (`NAME.ghe.com`)
 /// have it on a host beside them, GitHub Enterprise Server below a path ("Getting started with the REST API",
 /// in GitHub's documentation of each).
@@ -275,6 +274,55 @@ mod tests {
         ] {
             let (run, _) = read(&[("GITHUB_EVENT_NAME", event), ("GITHUB_REF", reference)]);
             assert_eq!(run.unwrap().cause, cause, "{event} {reference}");
+        }
+    }
+
+    #[test]
+    fn two_events_release_in_some_of_their_forms_alone() {
+        let commit = "a".repeat(40);
+        let caused = |event: &str, reference: &str, payload: &serde_json::Value| {
+            let pairs =
+                [("GITHUB_EVENT_NAME", event), ("GITHUB_REF", reference), ("GITHUB_SHA", commit.as_str())];
+            cause(&Environment::of(pairs), &Overrides::default(), payload)
+        };
+        let released = |action: &str| {
+            let payload = serde_json::json!({"action": action});
+            caused("release", "refs/tags/v1.2.3", &payload) == Cause::Tag("v1.2.3".to_owned())
+        };
+        assert!(released("published") && released("released"));
+        assert!(!released("deleted") && !released("edited") && !released("created") && !released(""));
+
+        let completed = |conclusion: &str, event: &str, head_sha: &str| {
+            let run = serde_json::json!({"conclusion": conclusion, "event": event, "head_sha": head_sha});
+            let payload = serde_json::json!({"workflow_run": run});
+            caused("workflow_run", "refs/heads/main", &payload) == Cause::Branch("main".to_owned())
+        };
+        assert!(completed("success", "push", &commit));
+        assert!(!completed("failure", "push", &commit));
+        assert!(!completed("success", "pull_request", &commit));
+        assert!(!completed("success", "push", &"b".repeat(40)));
+        // Neither is asked of another event.
+        let payload = serde_json::json!({"action": "deleted"});
+        assert_eq!(caused("push", "refs/heads/main", &payload), Cause::Branch("main".to_owned()));
+    }
+
+    #[test]
+    fn a_repository_is_an_owner_and_a_name() {
+        let fits = |text: &str| read(&[("GITHUB_REPOSITORY", text)]).1.is_empty();
+        for text in ["org/app", "o/.github", "Org-9/a_b.c"] {
+            assert!(fits(text), "{text}");
+        }
+        for text in ["", "org", "/app", "org/", "org/app/x", "org/.", "org/..", "o rg/app", "org/a%2f"] {
+            assert!(!fits(text), "{text:?} was accepted");
+        }
+    }
+
+    /// What is missing has nothing that was found; what is wrong is shown.
+    #[test]
+    fn a_fault_of_the_run_shows_what_was_there() {
+        for (name, wrong) in [("GITHUB_REPOSITORY", "app"), ("GITHUB_SHA", "main")] {
+            assert!(read(&[(name, wrong)]).1.to_string().contains(&format!("found \"{wrong}\"")), "{name}");
+            assert!(!read(&[(name, "")]).1.to_string().contains("found"), "{name}");
         }
     }
 

@@ -162,6 +162,61 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_withheld_from_other_programs_is_taken_out_and_nothing_else() {
+        let environment = Environment::of([
+            ("ACTIONS_RUNTIME_TOKEN", "a"),
+            ("GITHUB_TOKEN", "a"),
+            ("GH_TOKEN", "a"),
+            ("INPUT_OF-ANOTHER-STEP", "a"),
+            ("GH_HOST", "git.example"),
+            ("GITHUB_SHA", "a"),
+            ("PATH", "/bin"),
+        ]);
+        let command = environment.command("true");
+        let taken: Vec<&str> = command
+            .get_envs()
+            .map(|(name, value)| {
+                assert_eq!(value, None, "{name:?} is set");
+                name.to_str().unwrap()
+            })
+            .collect();
+        for name in ["ACTIONS_RUNTIME_TOKEN", "GITHUB_TOKEN", "GH_TOKEN", "INPUT_OF-ANOTHER-STEP"] {
+            assert!(taken.contains(&name), "{name} is handed on");
+        }
+        // Also those that are not in this environment: the process may have others.
+        assert!(taken.contains(&"INPUT_DEPLOY-KEY") && taken.contains(&"INPUT_DEPLOY_KEY"));
+        for name in ["GH_HOST", "GITHUB_SHA", "PATH"] {
+            assert!(!taken.contains(&name), "{name} is needed");
+        }
+    }
+
+    #[test]
+    fn a_runner_and_any_ci_are_known_by_their_variables() {
+        let of = |pairs: &[(&'static str, &'static str)]| {
+            let environment = Environment::of(pairs.iter().copied());
+            (environment.in_ci(), environment.in_actions())
+        };
+        assert_eq!(of(&[]), (false, false));
+        assert_eq!(of(&[("CI", "")]), (false, false));
+        assert_eq!(of(&[("CI", "1")]), (true, false));
+        assert_eq!(of(&[("GITHUB_ACTIONS", "true")]), (true, true));
+        assert_eq!(of(&[("GITHUB_ACTIONS", "false")]), (false, false));
+        assert!(Environment::of_process().get("PATH").is_some(), "this process has one");
+    }
+
+    #[test]
+    fn white_space_says_nothing() {
+        let mut said = Said::default();
+        said.set("bump", " \n".to_owned());
+        said.set("image", " ghcr.io/org/app ".to_owned());
+        assert!(!said.names("bump") && said.names("image") && !said.names("version"));
+        assert_eq!(said.text("bump"), spec::default_of("bump"));
+        assert_eq!(said.given("image"), Some("ghcr.io/org/app"));
+        said.set("image", String::new());
+        assert!(!said.names("image"));
+    }
+
+    #[test]
     fn the_runners_names_are_read_and_defaults_fill_the_rest() {
         let environment = Environment::of([
             ("INPUT_IMAGE", "ghcr.io/org/app"),

@@ -217,3 +217,28 @@ pub fn default_of(name: &str) -> &'static str {
     let default = documented().get(name).map_or("", |documented| documented.default.as_str());
     if default.contains("${{") { "" } else { default }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_counts_for_the_commands_that_use_it() {
+        for (name, expected) in [
+            ("command", EVERY),
+            ("registry-password", PUBLISHED),
+            ("github-token", VERSIONS),
+            ("deploy-host", SERVERS),
+            ("deploy-environment", DEPLOYS),
+        ] {
+            assert_eq!(of(name).expect(name).counts_for, expected, "{name}");
+        }
+        assert!(INPUTS.iter().all(|spec| !spec.counts_for.is_empty()));
+    }
+
+    #[test]
+    fn the_short_help_has_a_handful() {
+        let common: Vec<&str> = INPUTS.iter().filter(|spec| spec.common).map(|spec| spec.name).collect();
+        assert!(common.contains(&"image") && (4..=10).contains(&common.len()), "{common:?}");
+    }
+}

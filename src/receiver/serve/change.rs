@@ -139,15 +139,23 @@ pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Res
     unfinished.map_or(Ok(()), |failure| Err(not_finished(&failure).message))
 }
 
-/// Removes what no deployment knows any more.
-pub(super) async fn sweep<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
+/// Removes what no deployment knows any more, where this container is one such.
+pub(super) async fn sweep<E: Engine>(
+    server: &Server<E>,
+    app: &AppName,
+    container: &str,
+) -> Result<(), String> {
     let _at_work = server.desk.count_in();
     let job = Job::new(None);
     let holder = holder("sweep", None);
     let _turn = server.desk.place(app).turn(holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
-    locked.sweep().await.map_err(|refused| refused.message)
+    let state = locked.load().map_err(|refused| refused.message)?;
+    if state.containers().iter().any(|known| known.as_str() == container) {
+        return Ok(());
+    }
+    locked.sweep(&state).await.map_err(|refused| refused.message)
 }
 
 fn refusal(refused: &Refused) -> End {
@@ -379,9 +387,8 @@ impl<'a, E: Engine> Locked<'a, E> {
 
     /// Removes containers of earlier deployments that the state does not know. Docker makes a container
     /// although whoever asked for it was killed meanwhile, and it may be there only after the recovery.
-    async fn sweep(&mut self) -> Result<(), Refused> {
-        let state = self.load()?;
-        if !is_steady(&state) {
+    async fn sweep(&mut self, state: &State) -> Result<(), Refused> {
+        if !is_steady(state) {
             return Ok(());
         }
         let known: Vec<&str> = state.containers().into_iter().map(ContainerId::as_str).collect();

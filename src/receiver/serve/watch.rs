@@ -45,7 +45,7 @@ async fn docker<E: Engine>(server: &Arc<Server<E>>) {
                             if let Some(Ok(app)) = app {
                                 tracing::debug!(%app, container = event.id, action = event.action, "Docker tells");
                                 refresh(server, &app, &event).await;
-                                late(server, app, &event);
+                                made(server, app, &event);
                             }
                         }
                         Err(trouble) => {
@@ -75,18 +75,16 @@ async fn refresh<E: Engine>(server: &Server<E>, app: &AppName, event: &Container
     }
 }
 
-/// A container that is made, though no deployment at work makes it: whoever asked Docker for it was killed.
-fn late<E: Engine>(server: &Arc<Server<E>>, app: AppName, event: &ContainerEvent) {
-    let deployment = event.labels.get(container::DEPLOYMENT);
-    let at_work = server.desk.place(&app).holder().and_then(|holder| holder.deployment);
-    if event.action != "create"
-        || at_work.is_some_and(|id| Some(id.as_str()) == deployment.map(String::as_str))
-    {
+/// A container that was made may come too late: whoever asked Docker for it was killed, and its deployment is
+/// over. Whether it is can be told only when nobody is at work: also who merely asks again how that deployment
+/// ended has its id.
+fn made<E: Engine>(server: &Arc<Server<E>>, app: AppName, event: &ContainerEvent) {
+    if event.action != "create" {
         return;
     }
-    let server = Arc::clone(server);
+    let (server, container) = (Arc::clone(server), event.id.clone());
     tokio::spawn(async move {
-        if let Err(why) = change::sweep(&server, &app).await {
+        if let Err(why) = change::sweep(&server, &app, &container).await {
             tracing::warn!(%app, "what was made too late is left: {why}");
         }
     });

@@ -3,8 +3,9 @@
 //! `serve` is held (SIGSTOP) while it happens, so that it happens where it is said to. What was broken by hand
 //! may fail; it is named, and the next deployment ends with one container of the right version.
 
-use autotag_deploy::deploy::protocol::{Body, Deploy, End, Milestone};
+use autotag_deploy::deploy::protocol::{Answer, Body, Deploy, End, Milestone};
 use autotag_deploy::receiver::journal::What;
+use autotag_deploy::receiver::lock::{Lock, holder};
 
 use super::docker_socket::DockerSocket;
 use super::moments::{at_moment, one_of_the_right_version, settled};
@@ -170,30 +171,74 @@ fn what_somebody_paused_is_named_and_the_same_deployment_lets_it_go_on() {
 }
 
 /// Docker makes a container although the one who asked for it is dead, and nobody else knows of it.
+struct Interrupted {
+    socket: DockerSocket,
+    server: Server,
+    /// What `serve` was killed at, when it had asked for the container.
+    change: Body,
+    _images: Images,
+}
+
+impl Interrupted {
+    /// The deployment is over, and its container is not there yet.
+    fn before_docker_makes_it() -> Self {
+        let images = Images::start();
+        let socket = DockerSocket::new();
+        let mut server = Server::on_docker(&socket.path);
+        server.app_file(images.name(), QUICK);
+        let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
+        server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+        socket.hold_creations(true);
+        let change = Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &two)));
+        let conversation = server.ask(change.clone());
+        server.until("Docker is asked for the container", || socket.holds_one());
+        server.kill_serve();
+        drop(conversation);
+        server.start_serve();
+        settled(&server);
+        Self { socket, server, change, _images: images }
+    }
+
+    fn it_is_swept(&self) {
+        let swept = || {
+            let texts = self.server.journal().into_iter().filter_map(|entry| match entry.what {
+                What::Noted { text } => Some(text),
+                _ => None,
+            });
+            texts.into_iter().any(|text| text.contains("after its deployment was over"))
+        };
+        self.server.until("it is noticed", swept);
+        self.server.until("it is removed", || self.server.container_versions() == ["1.0.0"]);
+        one_of_the_right_version(&self.server, "after the late one");
+    }
+}
+
 #[test]
 fn a_container_that_comes_after_its_deployment_is_over_is_removed() {
-    let images = Images::start();
-    let socket = DockerSocket::new();
-    let mut server = Server::on_docker(&socket.path);
-    server.app_file(images.name(), QUICK);
-    let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
-    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
-    socket.hold_creations(true);
-    let conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &two))));
-    server.until("Docker is asked for the container", || socket.holds_one());
-    server.kill_serve();
-    drop(conversation);
-    server.start_serve();
-    settled(&server);
-    socket.hold_creations(false);
-    let swept = |server: &Server| {
-        let texts = server.journal().into_iter().filter_map(|entry| match entry.what {
-            What::Noted { text } => Some(text),
-            _ => None,
-        });
-        texts.into_iter().any(|text| text.contains("after its deployment was over"))
-    };
-    server.until("it is noticed", || swept(&server));
-    server.until("it is removed", || server.container_versions() == ["1.0.0"]);
-    one_of_the_right_version(&server, "after the late one");
+    let late = Interrupted::before_docker_makes_it();
+    late.socket.hold_creations(false);
+    late.it_is_swept();
+}
+
+/// Whoever asks again how the deployment ended has its id, and makes nothing.
+#[test]
+fn a_container_that_comes_while_its_deployment_is_asked_for_again_is_removed() {
+    let late = Interrupted::before_docker_makes_it();
+    let server = &late.server;
+    let lock = Lock::take(&server.layout.lock(&server.app), &holder("test", None), |_| ()).expect("its lock");
+    let mut again = server.ask(late.change.clone());
+    again.until(|answer| matches!(answer, Answer::Waiting { .. }));
+    late.socket.hold_creations(false);
+    server.until("it is made", || server.container_versions().contains(&"1.0.1".to_owned()));
+    // Docker's events come in their order: when `serve` has seen these, it has seen that one.
+    let proxy_log = server.folder.path().join("proxy.log");
+    let told = || std::fs::read_to_string(&proxy_log).expect("its log").matches("\"swapped\"").count();
+    let before = told();
+    let serving = server.state().active().expect("it serves").container.clone();
+    docker(&["pause", serving.as_str()]);
+    docker(&["unpause", serving.as_str()]);
+    server.until("`serve` sees it go on", || told() > before);
+    drop(lock);
+    again.told();
+    late.it_is_swept();
 }

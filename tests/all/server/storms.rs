@@ -201,6 +201,8 @@ impl Storm {
                 _ => assert_eq!(active, *before, "{story}\n{}", told.text()),
             }
         }
+        // Docker may still have been making one for a `serve` that is dead.
+        self.server.until("what came too late is gone", || self.server.containers().len() == 1);
         one_of_the_right_version(&self.server, &story);
     }
 }

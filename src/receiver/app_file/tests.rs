@@ -295,6 +295,7 @@ fn what_contradicts_itself_is_told() {
     check("labels: {a: x, a: y}", "`labels.a`: expected each key once");
     check("health: {path: /, path: /}", "line 4, column 19: `health.path`: expected each key once");
     check("environment: [hunter2]", "expected `KEY=VALUE`");
+    check("environment: [[hunter2]]", "expected `KEY: value`");
     check("environment: hunter2", "`environment`: expected `KEY: value`, or a list of `KEY=value` (example");
     check("privileged: true", "whoever can push an image");
     check("<<: {a: b}", "`<<`: expected a known key");

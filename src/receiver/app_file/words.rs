@@ -205,6 +205,7 @@ mod tests {
             ("  a\t b\nc ", vec!["a", "b", "c"]),
             (r#"sh -c "a \"b\" c" '' 'x|y'"#, vec!["sh", "-c", "a \"b\" c", "", "x|y"]),
             (r"a\ b c\|d", vec!["a b", "c|d"]),
+            (r#"'a\b' "a\b""#, vec![r"a\b", "ab"]),
             (r#"pre'mid'"post""#, vec!["premidpost"]),
         ] {
             assert_eq!(command(text), Ok(words.into_iter().map(str::to_owned).collect()), "{text}");

@@ -77,3 +77,24 @@ fn traffic_goes_back_even_if_that_cannot_be_written_down() {
         assert_eq!(found, expected, "{order:?}, {begun:?}");
     }
 }
+
+/// What holds a recovery up is what failed first; the rest follows from it.
+#[test]
+fn of_what_is_left_for_later_the_first_is_the_reason() {
+    let mut rollout = Rollout::recover(testing::steady("1.0.0"));
+    let mut tried = Vec::new();
+    let ending = loop {
+        match rollout.step() {
+            Step::End(ending) => break ending,
+            step => {
+                tried.push(step.milestone().expect("a step"));
+                rollout = rollout.next(Event::Failed(format!("{} of them failed", tried.len())));
+            }
+        }
+    };
+    let unfinished = ending.unfinished.expect("it is to be tried again");
+    assert_eq!((unfinished.step, unfinished.why.as_str()), (tried[0], "1 of them failed"));
+    let noted: Vec<_> = ending.notes.iter().map(|failure| failure.step).collect();
+    assert!(!noted.is_empty() && noted.len() < tried.len(), "{tried:?}: {noted:?}");
+    assert_eq!(noted[0], tried[1]);
+}

@@ -194,6 +194,28 @@ mod tests {
     }
 
     #[test]
+    fn both_lines_of_dashes_have_the_label_of_a_private_key() {
+        let between = |label: &str, end: &str| {
+            armoured(&format!("-----BEGIN {label}-----AAAA-----END {end}")).is_some()
+        };
+        let longest = format!("{} PRIVATE KEY", "A".repeat(28));
+        for label in ["PRIVATE KEY", "OPENSSH PRIVATE KEY", &longest] {
+            assert!(between(label, &format!("{label}-----")), "{label}");
+        }
+        let (too_long, whole) = (format!("A{longest}"), "PRIVATE KEY-----");
+        for (label, end) in [
+            (too_long.as_str(), format!("{too_long}-----")),
+            ("rsa PRIVATE KEY", "rsa PRIVATE KEY-----".to_owned()),
+            ("PUBLIC KEY", "PUBLIC KEY-----".to_owned()),
+            ("RSA PRIVATE KEY", whole.to_owned()),
+            ("PRIVATE KEY", "PRIVATE KEY----".to_owned()),
+            ("PRIVATE KEY", format!("{whole} and more")),
+        ] {
+            assert!(!between(label, &end), "{label}, {end}");
+        }
+    }
+
+    #[test]
     fn pem_of_every_label_is_taken() {
         for label in ["RSA PRIVATE KEY", "EC PRIVATE KEY", "PRIVATE KEY"] {
             let text = format!("-----BEGIN {label}-----\nTUlJ\n-----END {label}-----");

@@ -182,3 +182,34 @@ fn names(field: &str) -> Result<Names, &'static str> {
         _ => Err("a host name hashed in an unknown way (`|1|salt|hash` is known)"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_and_question_marks_fit_as_in_opensshs_patterns() {
+        for (pattern, text, expected) in [
+            ("", "", true),
+            ("", "a", false),
+            ("a", "", false),
+            ("*", "", true),
+            ("*", "abc", true),
+            ("**", "a", true),
+            ("*b", "aaab", true),
+            ("*b", "aaabc", false),
+            ("*ab", "aab", true),
+            ("a*a", "a", false),
+            ("a*b*c", "axbxbxc", true),
+            ("a*b*c", "axcxb", false),
+            ("?", "a", true),
+            ("?", "", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*.example.com", "a.b.example.com", true),
+            ("*.example.com", "example.com", false),
+        ] {
+            assert_eq!(fits(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        }
+    }
+}

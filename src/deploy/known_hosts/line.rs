@@ -66,10 +66,9 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
                 from += 1;
             }
             _ => {
+                // The star takes one byte more, from which it is met again.
                 let Some((star_at, taken)) = star else { return false };
-                star = Some((star_at, taken + 1));
-                at = star_at + 1;
-                from = taken + 1;
+                (at, from) = (star_at, taken + 1);
             }
         }
     }

@@ -187,6 +187,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_fingerprints_type_is_told_by_word_and_bits() {
+        for (bits, word, expected) in [
+            ("256", "(ED25519)", Some("ssh-ed25519")),
+            ("3072", "(RSA)", Some("ssh-rsa")),
+            ("256", "(ECDSA)", Some("ecdsa-sha2-nistp256")),
+            ("384", "(ECDSA)", Some("ecdsa-sha2-nistp384")),
+            ("521", "(ECDSA)", Some("ecdsa-sha2-nistp521")),
+            ("512", "(ECDSA)", None),
+            ("1024", "(DSA)", None),
+            ("256", "ED25519", None),
+        ] {
+            assert_eq!(type_of(bits, word), expected, "{bits} {word}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_its_type_and_something_behind_it() {
+        let fields = |all: &[&[u8]]| -> Vec<u8> {
+            let field = |field: &&[u8]| [&u32::try_from(field.len()).unwrap().to_be_bytes(), *field].concat();
+            all.iter().flat_map(field).collect()
+        };
+        let whole = fields(&[b"ssh-ed25519", b"key"]);
+        assert_eq!(named_type(&whole), Some(&b"ssh-ed25519"[..]));
+        assert_eq!(named_type(&whole[..whole.len() - 1]), None, "cut short");
+        assert_eq!(named_type(&fields(&[b"ssh-ed25519"])), None, "a type alone");
+        assert_eq!(named_type(b""), None);
+    }
+
+    #[test]
     fn stars_and_question_marks_fit_as_in_opensshs_patterns() {
         for (pattern, text, expected) in [
             ("", "", true),

@@ -26,7 +26,8 @@ impl TagPrefix {
         format!("{}{version}", self.0)
     }
 
-    /// The full ref of a version's Git tag. Prefix and version were checked, so it is always one.
+    /// The full ref of a version's Git tag. An error only for a prerelease that ends in `.lock`, which is no name
+    /// of Git's (git-check-ref-format(1)); a version that is released is none.
     pub fn ref_of(&self, version: &Version) -> Result<RefName, Malformed> {
         RefName::tag(&self.tag_of(version))
     }

@@ -261,3 +261,30 @@ fn class_character(rest: &mut Peekable<Chars<'_>>) -> Result<char, &'static str>
         Some(character) => Ok(character),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The cases of Go's own documentation and tests (path/filepath, Clean).
+    #[test]
+    fn paths_are_shortened_by_their_text() {
+        for (path, expected) in [
+            ("", "."),
+            (".", "."),
+            ("a//b/", "a/b"),
+            ("./a/./b", "a/b"),
+            ("a/../b", "b"),
+            ("a/..", "."),
+            ("..", ".."),
+            ("../../a", "../../a"),
+            ("a/../../b", "../b"),
+            ("/", "/"),
+            ("/..", "/"),
+            ("/../a", "/a"),
+            ("/a/../..//b", "/b"),
+        ] {
+            assert_eq!(clean(path), expected, "{path:?}");
+        }
+    }
+}

@@ -151,11 +151,7 @@ pub(super) async fn sweep<E: Engine>(
     let _turn = server.desk.place(app).turn(holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
-    let state = locked.load().map_err(|refused| refused.message)?;
-    if state.containers().iter().any(|known| known.as_str() == container) {
-        return Ok(());
-    }
-    locked.sweep(&state).await.map_err(|refused| refused.message)
+    locked.sweep(container).await.map_err(|refused| refused.message)
 }
 
 fn refusal(refused: &Refused) -> End {
@@ -387,11 +383,13 @@ impl<'a, E: Engine> Locked<'a, E> {
 
     /// Removes containers of earlier deployments that the state does not know. Docker makes a container
     /// although whoever asked for it was killed meanwhile, and it may be there only after the recovery.
-    async fn sweep(&mut self, state: &State) -> Result<(), Refused> {
-        if !is_steady(state) {
+    async fn sweep(&mut self, made: &str) -> Result<(), Refused> {
+        let state = self.load()?;
+        let known: Vec<&str> = state.containers().into_iter().map(ContainerId::as_str).collect();
+        // One that was made and is known is what usually comes of a deployment: Docker need not be asked.
+        if !is_steady(&state) || known.contains(&made) {
             return Ok(());
         }
-        let known: Vec<&str> = state.containers().into_iter().map(ContainerId::as_str).collect();
         for container in self.labelled().await? {
             let deployment = container.labels.get(container::DEPLOYMENT).map(|text| text.parse());
             let Some(Ok(deployment)) = deployment else { continue };

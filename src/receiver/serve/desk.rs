@@ -137,8 +137,7 @@ impl Desk {
     /// An application whose last change has to be taken up again now, as soon as there is one.
     pub(crate) async fn unfinished(&self) -> AppName {
         loop {
-            let next = self.first_due();
-            match next {
+            match self.first_due() {
                 Some((app, due)) if due <= self.clock.elapsed() => {
                     lock(&self.unfinished).remove(&app);
                     return app;

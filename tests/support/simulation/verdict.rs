@@ -127,7 +127,7 @@ fn all_is_out(simulation: &Simulation, outside: &Outside) -> Vec<String> {
 /// GitHub's Latest have the highest.
 fn whole(simulation: &Simulation, outside: &Outside) -> Vec<String> {
     let mut wrong = Vec::new();
-    let mut highest: BTreeMap<String, (Version, Digest)> = BTreeMap::new();
+    let mut claimed: BTreeMap<String, BTreeMap<Version, Digest>> = BTreeMap::new();
     for Known { claim, .. } in claims(outside) {
         let Some(repository) = outside.repositories.get(&claim.image.to_string()) else {
             wrong.push(format!("2 (whole): {} has no repository", claim.image));
@@ -144,19 +144,16 @@ fn whole(simulation: &Simulation, outside: &Outside) -> Vec<String> {
         if bodies.len() != wanted || bodies.iter().any(|body| !body.contains(claim.digest.as_str())) {
             wrong.push(format!("2 (whole): {} has the releases {bodies:?}", claim.version));
         }
-        let known =
-            highest.entry(claim.image.to_string()).or_insert((claim.version.clone(), claim.digest.clone()));
-        if known.0 < claim.version {
-            *known = (claim.version, claim.digest);
-        }
+        claimed.entry(claim.image.to_string()).or_default().insert(claim.version, claim.digest);
     }
-    for (image, (version, digest)) in &highest {
+    for (image, versions) in &claimed {
+        let Some((version, digest)) = versions.last_key_value() else { continue };
         let latest = outside.repositories.get(image).and_then(|repository| repository.tagged("latest"));
         if latest != Some(digest) {
             wrong.push(format!("3 (latest): {image}:latest is {latest:?}, and {version} is the highest"));
         }
     }
-    if !highest.is_empty() {
+    if !claimed.is_empty() {
         let released: Option<Version> =
             outside.github.releases().filter_map(|release| release.tag.strip_prefix('v')?.parse().ok()).max();
         let shown = outside.github.shown_as_latest();

@@ -6,6 +6,7 @@ mod support;
 mod act;
 mod action;
 mod build;
+mod cases;
 mod chaos;
 mod cli;
 mod context;

@@ -46,11 +46,11 @@ fn action_yml_and_the_program_have_the_same_inputs_and_outputs() {
 
 /// Likewise.
 #[test]
-fn the_readme_lists_every_field_of_the_app_file() {
+fn the_documents_list_every_field_of_the_app_file() {
     let rows: Vec<String> = app_file::fields()
         .map(|field| format!("| `{}` | {} | `{}` |", field.name, field.meaning, field.example))
         .collect();
-    assert_eq!(rows.join("\n"), table(&read("README.md"), "## The app file").join("\n"));
+    assert_eq!(rows.join("\n"), table(&read("docs/app-file.md"), "## Fields").join("\n"));
 }
 
 /// Where this fails, the left side is what the README should say.

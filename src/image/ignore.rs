@@ -9,6 +9,17 @@
 //! something there: `|`, `{2}` and `^` beside a wildcard, wildcards inside `[...]`, and `\d` and its
 //! kind. Here they mean what the documentation says, which is themselves. An unfinished `[` is an error
 //! at once, where Docker says so only when the pattern is first used.
+//!
+//! ```text
+//! file    = [ EF BB BF ] line *( LF line )
+//! line    = comment / blank / pattern
+//! comment = "#" *byte           ; in the first column; any bytes but NUL
+//! pattern = UTF-8               ; no NUL, no CR inside, no byte order mark
+//! ```
+//!
+//! A line that is not in this grammar would match no path, and what it names would be in the image. So
+//! a file in UTF-16 or Latin-1, with the line ends of old Macs, or joined from parts that each begin
+//! with a byte order mark is an error that names the line.
 
 mod pattern;
 
@@ -27,7 +38,7 @@ pub struct Ignore {
 pub struct BadPattern {
     /// Which line, from 1.
     pub line: usize,
-    /// The line as it stands in the file.
+    /// The line as it stands in the file; empty where it is no text.
     pub text: String,
     /// What is wrong with it.
     pub why: &'static str,
@@ -35,7 +46,10 @@ pub struct BadPattern {
 
 impl fmt::Display for BadPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}, `{}`: {}", self.line, self.text, self.why)
+        match self.text.as_str() {
+            "" => write!(f, "line {}: {}", self.line, self.why),
+            text => write!(f, "line {}, `{text}`: {}", self.line, self.why),
+        }
     }
 }
 
@@ -56,24 +70,33 @@ impl Verdict {
 }
 
 impl Ignore {
-    /// Reads an ignore file.
+    /// Reads an ignore file, of the grammar at the head of this module.
     ///
-    /// `#` starts a comment only in a line's first column; white space around a pattern and a byte
-    /// order mark do not count; a leading `/` means the same as none.
+    /// White space around a pattern does not count; a leading `/` means the same as none.
     pub fn parse(file: &[u8]) -> Result<Self, BadPattern> {
         let file = file.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(file);
+        if [&b"\xFF\xFE"[..], b"\xFE\xFF", b"\0\0\xFE\xFF"].iter().any(|mark| file.starts_with(mark)) {
+            return Err(BadPattern { line: 1, text: String::new(), why: UTF_16 });
+        }
         let mut patterns = Vec::new();
-        for (index, line) in file.split(|byte| *byte == b'\n').enumerate() {
-            if line.starts_with(b"#") {
+        for (index, bytes) in file.split(|byte| *byte == b'\n').enumerate() {
+            let line = index + 1;
+            let no_text = |why| BadPattern { line, text: String::new(), why };
+            if bytes.contains(&0) {
+                return Err(no_text(NUL));
+            }
+            if bytes.starts_with(b"#") {
                 continue;
             }
-            let text = readable(line);
-            let pattern = Pattern::parse(&text, index + 1).map_err(|why| BadPattern {
-                line: index + 1,
-                text: String::from_utf8_lossy(line).trim().to_owned(),
-                why,
-            })?;
-            patterns.extend(pattern);
+            let text = std::str::from_utf8(bytes).map_err(|_| no_text(NOT_UTF_8))?;
+            let fault = |why| BadPattern { line, text: text.trim().to_owned(), why };
+            if text.trim().contains('\r') {
+                return Err(no_text(CARRIAGE_RETURN));
+            }
+            if text.contains('\u{feff}') {
+                return Err(fault(MARK_INSIDE));
+            }
+            patterns.extend(Pattern::parse(text, line).map_err(fault)?);
         }
         Ok(Self { patterns })
     }
@@ -122,6 +145,16 @@ impl Ignore {
         Some(self.patterns[index].line)
     }
 }
+
+const UTF_16: &str = "the file is UTF-16 text, as PowerShell's `>` writes it; expected UTF-8: save it again as UTF-8, \
+                      for example by `Set-Content -Encoding utf8`";
+const NUL: &str = "it has a NUL byte, as UTF-16 text has; expected UTF-8: save the file again as UTF-8";
+const NOT_UTF_8: &str =
+    "it is not UTF-8 (Latin-1, or another encoding); expected UTF-8: save the file again as UTF-8";
+const CARRIAGE_RETURN: &str = "it has a carriage return inside; expected one pattern a line, ended by a line feed: save \
+                               the file again with the line ends of Unix or Windows";
+const MARK_INSIDE: &str =
+    "it has a byte order mark inside; expected one at the file's start at most: delete this one";
 
 /// Bytes as characters, so that `?` takes one of them; a byte that is not UTF-8 becomes a private
 /// character of its own, so that names which differ stay different.
@@ -288,11 +321,45 @@ mod tests {
 
     #[test]
     fn names_that_are_not_utf_8_stay_apart() {
-        let ignore = Ignore::parse(b"a\xFFb\n?\xFE\n").expect("patterns");
-        for (path, ignored) in [(b"a\xFFb", true), (b"a\xFEb", false), (b"x\xFE\xFE", false)] {
+        let ignore = Ignore::parse(b"a?b\n").expect("patterns");
+        for (path, ignored) in [(&b"a\xFFb"[..], true), (b"a\xFEb", true), (b"a\xFE\xFEb", false)] {
             assert_eq!(ignore.judge_alone(path).is_ignored(), ignored, "{path:?}");
         }
-        assert!(ignore.judge_alone(b"x\xFE").is_ignored());
+    }
+
+    // broken by: lines that are no UTF-8 read byte by byte, as before; NUL let through
+    #[test]
+    fn a_file_that_is_no_utf_8_text_is_an_error_with_its_line() {
+        let utf_16 = |text: &str, encode: fn(u16) -> [u8; 2]| -> Vec<u8> {
+            text.encode_utf16().flat_map(encode).collect()
+        };
+        let (little, big) = (u16::to_le_bytes as fn(u16) -> [u8; 2], u16::to_be_bytes as fn(u16) -> [u8; 2]);
+        for (what, file, line) in [
+            ("UTF-16 LE with a mark", utf_16("\u{feff}secret.env\r\n", little), 1),
+            ("UTF-16 BE with a mark", utf_16("\u{feff}# keep\nsecret.env\n", big), 1),
+            ("UTF-16 LE without", utf_16("secret.env\n", little), 1),
+            ("UTF-16 BE without", utf_16("secret.env\n", big), 1),
+            ("UTF-16 LE without, long characters first", utf_16("\u{4e2d}\u{6587}\n", little), 1),
+            ("UTF-16 LE, a comment alone", utf_16("# nothing\n", little), 1),
+            ("UTF-32 BE with a mark", b"\0\0\xFE\xFF\0\0\0a".to_vec(), 1),
+            ("Latin-1", b"node_modules\nschl\xFCssel.env\n".to_vec(), 2),
+            ("Latin-1 in an exception", b"*\n!\xE9t\xE9\n".to_vec(), 2),
+            ("UTF-8 that is cut off", b"a\nb\xC3".to_vec(), 2),
+            ("half of a surrogate pair", b"a\xED\xA0\x80\n".to_vec(), 1),
+            ("a NUL byte", b"a\n\nsecret\0.env\n".to_vec(), 3),
+            ("a NUL byte in a comment", b"a\n# \0\n".to_vec(), 2),
+            ("line ends of old Macs", b"a\rsecret.env\r".to_vec(), 1),
+            ("a second mark", "\u{feff}a\n\u{feff}secret.env\n".into(), 2),
+        ] {
+            let error = Ignore::parse(&file).expect_err(what);
+            assert_eq!(error.line, line, "{what}: {error}");
+            assert!(error.to_string().contains("expected "), "{what}: {error}");
+        }
+        // What Docker takes, and what harms nobody: comments of any bytes, one mark, line ends of Windows.
+        let file = b"\xEF\xBB\xBF# f\xFCr den Bau\r\n  secret.env \r\n\r\n\xC3\xA9t\xC3\xA9\n";
+        let ignore = Ignore::parse(file).expect("patterns");
+        assert!(ignore.judge_alone(b"secret.env").is_ignored());
+        assert!(ignore.judge_alone("\u{e9}t\u{e9}".as_bytes()).is_ignored());
     }
 
     #[test]
@@ -303,6 +370,21 @@ mod tests {
     }
 
     proptest! {
+        /// Every name that is written as text is ignored, or its file is refused: never passed over.
+        #[test]
+        fn no_encoding_is_passed_over(name in "[a-z\u{e0}-\u{ff}\u{4e00}-\u{4eff}]{1,8}\\.env", encoding in 0..4) {
+            let file: Vec<u8> = match encoding {
+                0 => name.clone().into_bytes(),
+                1 => name.encode_utf16().flat_map(u16::to_le_bytes).collect(),
+                2 => name.encode_utf16().flat_map(u16::to_be_bytes).collect(),
+                _ => name.chars().map(|one| u8::try_from(u32::from(one)).unwrap_or(b'?')).collect(),
+            };
+            match Ignore::parse(&file) {
+                Ok(ignore) => prop_assert!(ignore.judge_alone(name.as_bytes()).is_ignored(), "{name} passed"),
+                Err(error) => prop_assert!(encoding > 0, "{error}"),
+            }
+        }
+
         #[test]
         fn no_bytes_panic(file in proptest::collection::vec(any::<u8>(), 0..80), path in "[a-c/.*]{0,20}") {
             if let Ok(ignore) = Ignore::parse(&file) {

@@ -306,6 +306,10 @@ fn dockerignore(bytes: &[u8]) {
             return assert!(text(line).contains(&bad.text), "line {} is another", bad.line);
         }
     };
+    let unmarked = file.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(file);
+    for line in unmarked.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"#")) {
+        assert!(std::str::from_utf8(line).is_ok_and(|line| !line.contains('\0')), "a line that hits nothing");
+    }
     let verdict = ignore.judge_alone(path);
     assert_eq!(ignore.line_that_ignores(path).is_some(), verdict.is_ignored());
     assert!(!ignore.judge_alone(b"").is_ignored() || file.contains(&b'*'), "the context itself");

@@ -118,6 +118,7 @@ impl From<Trouble> for Failure {
             TroubleKind::Denied => Kind::Denied,
             TroubleKind::Rejected => Kind::Conflict,
             TroubleKind::Build => Kind::Build,
+            TroubleKind::Input => Kind::Input,
         };
         let remedy = trouble.remedy.unwrap_or_else(|| usual_remedy(trouble.kind).to_owned());
         Self::new(kind, trouble.doing, trouble.why, remedy).about(trouble.topic)
@@ -135,7 +136,8 @@ fn usual_remedy(kind: TroubleKind) -> &'static str {
         }
         TroubleKind::Denied => "check the credentials and the job's `permissions:`",
         TroubleKind::Rejected => "see what stands there already; nothing was overwritten",
-        TroubleKind::Build => "mend the build; nothing was published",
+        TroubleKind::Build => "correct the build; nothing was published",
+        TroubleKind::Input => "correct the input that is named; nothing was published",
     }
 }
 

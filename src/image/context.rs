@@ -1,5 +1,9 @@
 //! The build context: what is sent to the builder, as a tar stream that never stands in memory whole.
 //!
+//! Every path is followed by [`Workspace`](super::workspace::Workspace), so that nothing from outside of
+//! the checkout is read. Links inside the context are sent as links, as Docker does: whatever they lead
+//! to is looked for in the image, not on this machine.
+//!
 //! The Engine takes the context as a tar and filters nothing, so `.dockerignore` is applied here. An
 //! ignored ignore file stays at home, as with Docker's own client. The Dockerfile is always sent, or
 //! there would be nothing to build; where it is ignored, `COPY .` sees it all the same, which Docker's
@@ -11,36 +15,47 @@ mod stream;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::workspace::PathFault;
+
 pub use plan::{ContextPlan, Entry, EntryKind};
 pub use stream::{ContextFault, ContextStream};
 
 /// Why there is no context to send. Each text names the input at fault.
 #[derive(Debug, thiserror::Error)]
 pub enum ContextError {
-    /// The context's folder is not there, or no folder.
+    /// The context is not there, or no directory of the workspace.
     #[error(
-        "input `context`: `{}` {why}; expected a folder in the checked-out repository, for example `.` or `services/api`",
+        "input `context`: `{}` {fault}; expected a directory in the checked-out repository, for example `.` or `services/api`",
         path.display()
     )]
     NoFolder {
         /// As it was given.
         path: PathBuf,
-        /// What it is instead.
-        why: &'static str,
+        /// What is wrong with it.
+        fault: PathFault,
     },
-    /// The Dockerfile is not there, or no file.
+    /// The Dockerfile is not there, or no file of the workspace.
     #[error(
-        "input `file`: `{}` {why}; expected the path of a Dockerfile, for example `docker/Dockerfile`{}",
+        "input `file`: `{}` {fault}; expected the path of a Dockerfile in the checked-out repository, for example \
+         `docker/Dockerfile`{}",
         path.display(),
         suggestion(nearby.as_deref())
     )]
     NoDockerfile {
         /// As it was given.
         path: PathBuf,
-        /// What it is instead.
-        why: &'static str,
+        /// What is wrong with it.
+        fault: PathFault,
         /// A Dockerfile that is there.
         nearby: Option<PathBuf>,
+    },
+    /// The ignore file is there and cannot be used. Without it too much would be sent.
+    #[error("`{}` {fault}; expected a text file in the checked-out repository, with one pattern a line", path.display())]
+    NoIgnoreFile {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: PathFault,
     },
     /// A line of the ignore file is no pattern.
     #[error("`{}`, {fault}", path.display())]
@@ -51,7 +66,7 @@ pub enum ContextError {
         fault: super::ignore::BadPattern,
     },
     /// Something in the context cannot be read.
-    #[error("cannot read `{}` of the build context: {source}; mend its permissions, or list it in .dockerignore", path.display())]
+    #[error("cannot read `{}` of the build context: {source}; correct its permissions, or list it in .dockerignore", path.display())]
     Unreadable {
         /// Which one.
         path: PathBuf,

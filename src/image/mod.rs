@@ -10,3 +10,5 @@ pub mod labels;
 #[cfg(any(feature = "action", feature = "receiver"))]
 pub mod login;
 pub mod reference;
+#[cfg(feature = "action")]
+pub mod workspace;

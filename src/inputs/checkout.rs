@@ -2,16 +2,11 @@
 //!
 //! Only asked where no CI says it. Tags are never read from here: a clone may be shallow or old.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::Path;
-
-use super::clone::{self, Head, repository_of};
+use super::clone::repository_of;
 use super::fault::{Fault, Faults};
 use super::laptop;
 use super::run::Overrides;
 use super::said::Environment;
-use crate::version::git::ObjectId;
 
 /// Fills in what the flags left open; what cannot be told becomes a fault that says why.
 ///
@@ -138,54 +133,5 @@ fn repository(environment: &Environment) -> Result<String, String> {
         }
         None if remotes.is_empty() => Err("the clone has no remote".to_owned()),
         None => Err(format!("no remote is a repository of {server_host}")),
-    }
-}
-
-/// The commit that a folder has checked out, by its `.git` alone (no git is in the action's image); `None`
-/// where there is none or it cannot be told.
-pub fn head_of(folder: &Path) -> Option<ObjectId> {
-    let git = folder.join(".git");
-    let branch = match Head::parse(&read(&git.join("HEAD"))?)? {
-        Head::Commit(commit) => return Some(commit),
-        Head::Branch(branch) => branch,
-    };
-    match read(&git.join(branch.as_str())) {
-        Some(loose) => loose.trim().parse().ok(),
-        None => clone::packed(&read(&git.join("packed-refs"))?, &branch),
-    }
-}
-
-/// A file's text, up to a bound that a million refs do not reach.
-fn read(path: &Path) -> Option<String> {
-    let mut text = String::new();
-    File::open(path).ok()?.take(256 * 1024 * 1024).read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_checked_out_commit_is_read_without_git() {
-        let folder = tempfile::tempdir().unwrap();
-        assert_eq!(head_of(folder.path()), None);
-        let git = folder.path().join(".git");
-        std::fs::create_dir_all(git.join("refs/heads")).unwrap();
-        let (loose, packed) = ("a".repeat(40), "b".repeat(40));
-        std::fs::write(git.join("HEAD"), format!("{loose}\n")).unwrap();
-        assert_eq!(head_of(folder.path()).unwrap().as_str(), loose, "detached");
-        std::fs::write(git.join("HEAD"), "ref: refs/heads/main\n").unwrap();
-        assert_eq!(head_of(folder.path()), None, "an unborn branch");
-        std::fs::write(git.join("packed-refs"), format!("# pack-refs\n{packed} refs/heads/main\n")).unwrap();
-        assert_eq!(head_of(folder.path()).unwrap().as_str(), packed);
-        std::fs::write(git.join("refs/heads/main"), format!("{loose}\n")).unwrap();
-        assert_eq!(head_of(folder.path()).unwrap().as_str(), loose, "a loose ref wins");
-        let elsewhere = folder.path().join("elsewhere");
-        std::fs::write(&elsewhere, format!("{loose}\n")).unwrap();
-        for name in ["../elsewhere", "refs/../../elsewhere", &elsewhere.display().to_string()] {
-            std::fs::write(git.join("HEAD"), format!("ref: {name}\n")).unwrap();
-            assert_eq!(head_of(folder.path()), None, "{name} is no ref, and nothing else is read");
-        }
     }
 }

@@ -27,6 +27,30 @@ pub fn packed(text: &str, wanted: &RefName) -> Option<ObjectId> {
     lines.find(|(_, name)| *name == wanted.as_str())?.0.parse().ok()
 }
 
+/// Where the text of a `.git` file says that the git directory is (gitrepository-layout(5)): of a linked
+/// worktree, or of a submodule. Relative to the file's own directory.
+pub fn git_directory(text: &str) -> Option<&str> {
+    let path = text.strip_prefix("gitdir:")?.trim_start_matches(' ').trim_end_matches(['\n', '\r']);
+    (!path.is_empty() && !path.contains(['\n', '\0'])).then_some(path)
+}
+
+/// The address of the remote `origin` in the text of a clone's `config`, as actions/checkout writes it.
+pub fn origin(config: &str) -> Option<&str> {
+    let mut in_origin = false;
+    let mut found = None;
+    for line in config.lines().map(str::trim) {
+        if line.starts_with('[') {
+            in_origin = line == "[remote \"origin\"]";
+        } else if in_origin
+            && let Some((key, value)) = line.split_once('=')
+            && key.trim().eq_ignore_ascii_case("url")
+        {
+            found = Some(value.trim().trim_matches('"'));
+        }
+    }
+    found
+}
+
 /// `owner/name` from a remote's address: `https://host/owner/name.git`, `git@host:owner/name`,
 /// `ssh://git@host/owner/name`.
 pub fn repository_of(url: &str, server_host: &str) -> Option<String> {
@@ -74,6 +98,33 @@ mod tests {
         assert_eq!(found("refs/tags/v1.0.0"), Some(other), "and not what it points at");
         assert_eq!(found("refs/heads/mai"), None);
         assert_eq!(found("refs/heads/broken"), None);
+    }
+
+    #[test]
+    fn a_git_file_names_its_directory() {
+        for (text, path) in [
+            ("gitdir: ../.git/modules/a\n", Some("../.git/modules/a")),
+            ("gitdir: /w/.git/worktrees/a b\r\n", Some("/w/.git/worktrees/a b")),
+            ("gitdir:x", Some("x")),
+            ("gitdir: \n", None),
+            ("gitdir: a\nb\n", None),
+            ("ref: refs/heads/main\n", None),
+            ("", None),
+        ] {
+            assert_eq!(git_directory(text), path, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_origin_is_read_from_its_own_section() {
+        let config = "[core]\n\tbare = false\n[remote \"upstream\"]\n\turl = https://a/b/c\n[remote \"origin\"]\n\
+                      \tfetch = +refs/*\n\turl = https://github.com/org/app\n[branch \"main\"]\n\turl = x\n";
+        assert_eq!(origin(config), Some("https://github.com/org/app"));
+        assert_eq!(
+            origin("[remote \"origin\"]\nURL=\"git@github.com:org/app\"\n"),
+            Some("git@github.com:org/app")
+        );
+        assert_eq!(origin("[core]\nurl = x\n"), None);
     }
 
     #[test]

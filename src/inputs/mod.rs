@@ -8,6 +8,7 @@ pub mod checkout;
 pub mod clone;
 pub mod deploy;
 pub mod fault;
+pub mod head;
 pub mod laptop;
 pub mod order;
 pub mod run;

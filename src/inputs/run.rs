@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::fault::{Fault, Faults};
 use super::said::Environment;
+use crate::image::workspace::Workspace;
 use crate::version::git::ObjectId;
 
 /// What started the run, as far as releasing depends on it.
@@ -47,6 +48,8 @@ pub struct Run {
     pub number: Option<(u64, u32)>,
     /// What relative paths start from.
     pub workspace: PathBuf,
+    /// What no path leads out of: on a runner the workspace, elsewhere the clone around it.
+    pub boundary: PathBuf,
 }
 
 /// Events whose ref and commit are the branch's or tag's own.
@@ -82,6 +85,7 @@ impl Run {
             }
             None => "a laptop".to_owned(),
         };
+        let workspace = PathBuf::from(environment.get("GITHUB_WORKSPACE").unwrap_or("."));
         let number = |name: &str| environment.get(name).and_then(|text| text.parse::<u64>().ok());
         let attempt = number("GITHUB_RUN_ATTEMPT").and_then(|attempt| attempt.try_into().ok()).unwrap_or(1);
         Some(Self {
@@ -92,7 +96,8 @@ impl Run {
                 .and_then(serde_json::Value::as_str)
                 .map(ToOwned::to_owned),
             actor: environment.get("GITHUB_ACTOR").unwrap_or("x-access-token").to_owned(),
-            workspace: PathBuf::from(environment.get("GITHUB_WORKSPACE").unwrap_or(".")),
+            boundary: if environment.in_actions() { workspace.clone() } else { clone_around(&workspace) },
+            workspace,
             repository,
             commit,
             cause,
@@ -118,6 +123,7 @@ impl Run {
             url: String::new(),
             number: None,
             workspace: PathBuf::from("."),
+            boundary: PathBuf::from("."),
         }
     }
 }
@@ -226,11 +232,23 @@ fn trimmed_url(environment: &Environment, name: &str, default: &str) -> String {
     environment.get(name).unwrap_or(default).trim_end_matches('/').to_owned()
 }
 
+/// The nearest directory around this one that has a `.git`; itself, where none has.
+fn clone_around(directory: &Path) -> PathBuf {
+    let resolved = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    let found = resolved.ancestors().find(|around| around.join(".git").exists()).map(Path::to_owned);
+    found.unwrap_or(resolved)
+}
+
+/// In bytes; GitHub's webhooks have 25 MB at most.
+const LARGEST_EVENT: u64 = 64 * 1024 * 1024;
+
 /// The event's payload; without a file an empty one.
 fn event_payload(environment: &Environment, faults: &mut Faults) -> serde_json::Value {
     let Some(path) = environment.get("GITHUB_EVENT_PATH") else { return serde_json::Value::Null };
-    let read = std::fs::read(Path::new(path)).map_err(|error| error.to_string());
-    match read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(|error| error.to_string())) {
+    // It lies outside of the workspace. A pipe or a device in its place would be waited for without end.
+    let read = Workspace::at(Path::new("/")).read(Path::new(path), LARGEST_EVENT);
+    let read = read.map_err(|fault| format!("it {fault}"));
+    match read.and_then(|(_, bytes)| serde_json::from_slice(&bytes).map_err(|error| error.to_string())) {
         Ok(payload) => payload,
         Err(error) => {
             faults.add(Fault {

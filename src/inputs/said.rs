@@ -105,8 +105,9 @@ impl Said {
         Secret::new(self.text(name))
     }
 
-    /// Every form in which a secret of the inputs could show up in a log: as it was given, trimmed, and in
-    /// the Basic scheme's base64 (RFC 7617) with each user name it may be sent with. These are to be masked
+    /// Every form in which a secret of the inputs could show up in a log: as it was given, trimmed, in the
+    /// Basic scheme's base64 (RFC 7617) with each user name it may be sent with, and each of these in upper
+    /// and in lower case, as programs print what they take for a word of theirs. These are to be masked
     /// before anything else is printed.
     pub fn to_mask(&self, environment: &Environment) -> Vec<String> {
         use base64::Engine as _;
@@ -135,6 +136,8 @@ impl Said {
         let values = self.text("deploy-environment").lines().filter_map(|line| line.trim().split_once('='));
         forms
             .extend(values.map(|(_, value)| value.trim().to_owned()).filter(|value| is_worth_masking(value)));
+        let cased = forms.iter().flat_map(|form| [form.to_uppercase(), form.to_lowercase()]);
+        forms.extend(cased.collect::<Vec<_>>());
         forms.sort();
         forms.dedup();
         forms
@@ -251,6 +254,12 @@ mod tests {
             "bWU6aHVudGVyMg==",
             "aHVudGVyMg==",
             "b2N0b2NhdDp0MGtlbg==",
+            // Case X6; broken by: forms as they are alone.
+            "S3CRET VALUE",
+            "HUNTER2",
+            "T0KEN",
+            "AHVUDGVYMG==",
+            "ahvudgvymg==",
         ] {
             assert!(forms.iter().any(|found| found == form), "{form:?} is missing in {forms:?}");
         }

@@ -1,6 +1,7 @@
 //! From a plan to an image in the registry: what can be published at all, what is built, build, stage.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::Timestamp;
 
@@ -8,7 +9,8 @@ use super::{Job, World};
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::help::Topic;
 use crate::image::labels::{self, Facts};
-use crate::inputs::checkout;
+use crate::image::workspace::Workspace;
+use crate::inputs::head::{self, CheckedOut, Whose};
 use crate::inputs::order::{BuildOrder, Source};
 use crate::release::stage::{self, PushOrder, Staged};
 use crate::report::progress::Progress;
@@ -56,17 +58,38 @@ async fn may_publish<F: Forge, R: Registry, B, S>(
 
 /// What is built has to be the commit that is claimed; a checkout of something else would be released under
 /// its name. A workspace without `.git` says nothing.
-fn same_commit(job: Job<'_>) -> Result<(), Failure> {
-    match checkout::head_of(&job.run.workspace) {
-        Some(head) if head != job.run.commit => Err(Failure::new(
-            FailureKind::Input,
-            "looking at the workspace",
-            format!("it has commit {head} checked out, and the run is for {}", job.run.commit),
-            "remove `ref:` from the step actions/checkout, so that it checks out the run's own commit; or build elsewhere, and pass the image as `image-digest`",
-        )
-        .about(Topic::OtherCommit)),
-        _ => Ok(()),
+fn same_commit(job: Job<'_>, order: &BuildOrder) -> Result<(), Failure> {
+    let workspace = Workspace::at(&job.run.boundary);
+    let server_host = job.run.server_url.split_once("://").map_or(&*job.run.server_url, |(_, host)| host);
+    let whose = Whose { repository: &job.run.repository, server_host };
+    // A Dockerfile from another checkout says what becomes of the context.
+    for directory in [Some(&*order.context), order.dockerfile.parent()].into_iter().flatten() {
+        let of_place = |place: &Path| match place.strip_prefix(workspace.root()) {
+            Ok(below) if !below.as_os_str().is_empty() => format!("`{}`", below.display()),
+            _ => "it".to_owned(),
+        };
+        match head::of(&workspace, directory, whose) {
+            CheckedOut::Commit(place, head) if head != job.run.commit => {
+                return Err(Failure::new(
+                    FailureKind::Input,
+                    "looking at the workspace",
+                    format!(
+                        "{} has commit {head} checked out, and the run is for {}",
+                        of_place(&place),
+                        job.run.commit
+                    ),
+                    "remove `ref:` from the step actions/checkout, so that it checks out the run's own commit; or build elsewhere, and pass the image as `image-digest`",
+                )
+                .about(Topic::OtherCommit));
+            }
+            CheckedOut::Unknown(place, why) => tracing::warn!(
+                "whether {} has the run's commit checked out cannot be said: {why}",
+                of_place(&place)
+            ),
+            CheckedOut::Commit(..) | CheckedOut::Nothing => {}
+        }
     }
+    Ok(())
 }
 
 /// What is built: the order, with the version and the commit in it.
@@ -78,7 +101,7 @@ pub(super) async fn request<F: Forge, R: Registry, B: Builder, S>(
 ) -> Result<BuildRequest, Failure> {
     let name = &job.order.wish.image;
     if job.purpose.preview.is_none() {
-        same_commit(job)?;
+        same_commit(job, order)?;
     }
     let commit = world.forge.commit(&job.run.commit).await?;
     let source = format!("{}/{}", job.run.server_url, job.run.repository);
@@ -100,6 +123,7 @@ pub(super) async fn request<F: Forge, R: Registry, B: Builder, S>(
     let cache = order.cache && !order.no_cache;
     let cache_from = next.previous.iter().filter(|_| cache).map(|version| format!("{name}:{version}"));
     Ok(BuildRequest {
+        workspace: Workspace::at(&job.run.boundary),
         context: order.context.clone(),
         dockerfile: order.dockerfile.clone(),
         target: order.target.clone(),

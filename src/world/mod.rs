@@ -33,6 +33,8 @@ pub use trouble::{Effect, Trouble, TroubleKind};
 pub use wire::asked_wait;
 
 use crate::image::reference::{Digest, ImageName, ImageTag};
+#[cfg(feature = "action")]
+use crate::image::workspace::Workspace;
 use crate::secret::Credentials;
 use crate::version::git::{ObjectId, RefName};
 
@@ -296,6 +298,8 @@ pub trait Registry {
 /// What to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildRequest {
+    /// What both paths lie below.
+    pub workspace: Workspace,
     /// The context's folder.
     pub context: PathBuf,
     /// The Dockerfile: absolute, or relative to the working directory; may lie outside the context.

@@ -29,6 +29,8 @@ pub enum TroubleKind {
     Garbled,
     /// The user's own build failed: a step, the Dockerfile, the context.
     Build,
+    /// An input names what must not be used, or what is there in its place.
+    Input,
 }
 
 /// One failed call outside.

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use autotag_deploy::image::context::{ContextError, ContextPlan, EntryKind};
 use autotag_deploy::image::reference::Digest;
+use autotag_deploy::image::workspace::Workspace;
 use futures_util::StreamExt as _;
 use tempfile::TempDir;
 
@@ -30,8 +31,13 @@ pub fn folder(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
+/// In a workspace that is the temporary directory of all tests.
+fn read(context: &Path, dockerfile: &Path) -> Result<ContextPlan, ContextError> {
+    ContextPlan::read(&Workspace::at(&std::env::temp_dir()), context, dockerfile)
+}
+
 fn plan(folder: &TempDir) -> ContextPlan {
-    ContextPlan::read(folder.path(), &folder.path().join("Dockerfile")).expect("a plan")
+    read(folder.path(), &folder.path().join("Dockerfile")).expect("a plan")
 }
 
 fn names(plan: &ContextPlan) -> Vec<String> {
@@ -143,14 +149,13 @@ fn what_is_ignored_stays_at_home_and_is_not_even_read() {
 fn the_dockerfile_is_sent_from_wherever_it_is() {
     let inside =
         folder(&[("docker/app.Dockerfile", "FROM a\n"), ("docker/x", ""), (".dockerignore", "docker\n")]);
-    let plan = ContextPlan::read(inside.path(), &inside.path().join("./docker/../docker/app.Dockerfile"));
+    let plan = read(inside.path(), &inside.path().join("./docker/../docker/app.Dockerfile"));
     let plan = plan.expect("a plan");
     assert_eq!(plan.dockerfile(), "docker/app.Dockerfile");
     assert_eq!(names(&plan), [".dockerignore", "docker", "docker/app.Dockerfile"]);
 
     let outside = folder(&[("ctx/a", ""), ("Dockerfile", "FROM b\n")]);
-    let plan =
-        ContextPlan::read(&outside.path().join("ctx"), &outside.path().join("Dockerfile")).expect("a plan");
+    let plan = read(&outside.path().join("ctx"), &outside.path().join("Dockerfile")).expect("a plan");
     let hidden = plan.dockerfile().to_owned();
     assert!(hidden.starts_with(".dockerfile."), "{hidden}");
     assert_eq!(names(&plan), ["a", hidden.as_str()]);
@@ -160,7 +165,7 @@ fn the_dockerfile_is_sent_from_wherever_it_is() {
     // A link out of the context is outside: sent as a link, it would lead nowhere.
     symlink(outside.path().join("Dockerfile"), outside.path().join("ctx/Dockerfile")).expect("a link");
     let context = outside.path().join("ctx");
-    let plan = ContextPlan::read(&context, &context.join("Dockerfile")).expect("a plan");
+    let plan = read(&context, &context.join("Dockerfile")).expect("a plan");
     assert_eq!(plan.dockerfile(), hidden, "the same text has the same name");
 }
 
@@ -181,20 +186,19 @@ fn faults_name_the_input_and_help() {
     let folder = folder(&[("services/api/Dockerfile", "FROM scratch\n"), ("file", "")]);
     let root = folder.path();
     let asked = root.join("services/Dockerfile");
-    let text = |context: &Path, dockerfile: &Path| {
-        ContextPlan::read(context, dockerfile).expect_err("a fault").to_string()
-    };
+    let text =
+        |context: &Path, dockerfile: &Path| read(context, dockerfile).expect_err("a fault").to_string();
     let wrong = text(root, &asked);
     assert!(wrong.starts_with(&format!("input `file`: `{}` does not exist", asked.display())), "{wrong}");
     let there = root.join("services/api/Dockerfile");
     assert!(wrong.ends_with(&format!("; there is one at `{}`", there.display())), "{wrong}");
     assert!(wrong.contains("for example `docker/Dockerfile`"), "{wrong}");
     let wrong = text(root, &root.join("services/api"));
-    assert!(wrong.contains("is a folder; expected the path of a Dockerfile"), "{wrong}");
+    assert!(wrong.contains("is a directory; expected the path of a Dockerfile"), "{wrong}");
     let wrong = text(&root.join("missing"), &there);
     assert!(wrong.starts_with("input `context`: `") && wrong.contains("does not exist"), "{wrong}");
     let wrong = text(&root.join("file"), &there);
-    assert!(wrong.contains("is a file; expected a folder"), "{wrong}");
+    assert!(wrong.contains("is a file; expected a directory"), "{wrong}");
     fs::write(root.join(".dockerignore"), "ok\n[a\n").expect("written");
     let wrong = text(root, &there);
     assert!(wrong.contains(".dockerignore`, line 2, `[a`: "), "{wrong}");
@@ -225,7 +229,7 @@ async fn a_file_that_changes_or_goes_is_named() {
 #[test]
 fn an_unreadable_file_is_named() {
     if let Some(folder) = child_argument("UNREADABLE") {
-        let plan = ContextPlan::read(&folder, &folder.join("Dockerfile")).expect("names can be read");
+        let plan = read(&folder, &folder.join("Dockerfile")).expect("names can be read");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         println!(
             "said: {}",
@@ -245,7 +249,7 @@ fn an_unreadable_file_is_named() {
 #[test]
 fn a_gigabyte_of_context_needs_little_memory() {
     if let Some(folder) = child_argument("GIGABYTE") {
-        let plan = Arc::new(ContextPlan::read(&folder, &folder.join("Dockerfile")).expect("a plan"));
+        let plan = Arc::new(read(&folder, &folder.join("Dockerfile")).expect("a plan"));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let bytes = runtime.block_on(async {
             let mut stream = plan.stream();

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
+use autotag_deploy::image::workspace::Workspace;
 use autotag_deploy::secret::{Credentials, Secret};
 use autotag_deploy::world::docker::Docker;
 use autotag_deploy::world::{BuildEvent, BuildLog, BuildRequest, Builder as _, Effect, Trouble, TroubleKind};
@@ -86,6 +87,7 @@ fn context(dockerfile: &str) -> TempDir {
 
 pub fn request(context: &Path) -> BuildRequest {
     BuildRequest {
+        workspace: Workspace::at(context),
         context: context.to_owned(),
         dockerfile: context.join("Dockerfile"),
         target: None,
@@ -166,6 +168,7 @@ async fn a_dockerfile_outside_of_the_context_works() {
     let (engine, mut images) = (engine().await, Images::default());
     let outside = folder(&[("ctx/a", "inside"), ("app.Dockerfile", "FROM scratch\nCOPY a /\n")]);
     let mut request = request(&outside.path().join("ctx"));
+    request.workspace = Workspace::at(outside.path());
     request.dockerfile = outside.path().join("app.Dockerfile");
     images.0.push(engine.build(&request, &mut Log::default()).await.expect("builds"));
 }

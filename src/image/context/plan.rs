@@ -11,6 +11,10 @@ use std::path::{Path, PathBuf};
 use super::ContextError;
 use crate::image::ignore::{Ignore, Verdict};
 use crate::image::reference::Digest;
+use crate::image::workspace::{PathFault, Workspace};
+
+/// Of a Dockerfile and an ignore file, in bytes: far more than anybody writes.
+const LARGEST_TEXT: u64 = 16 * 1024 * 1024;
 
 /// Everything that will be sent, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,12 +63,21 @@ pub enum EntryKind {
 impl ContextPlan {
     /// Walks the folder. Blocks; reads names and metadata, the ignore file and the Dockerfile.
     ///
-    /// `dockerfile` is absolute or relative to the working directory, as on Docker's command line.
-    /// `<Dockerfile>.dockerignore` has precedence over `.dockerignore`.
-    pub fn read(context: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
-        let root = existing_folder(context)?;
-        let (real_dockerfile, dockerfile_text) = existing_dockerfile(context, dockerfile)?;
-        let (ignore_file, ignore) = ignore_file(&root, dockerfile)?;
+    /// Both paths are absolute or relative to the working directory, as on Docker's command line, and
+    /// lead to something in the workspace. `<Dockerfile>.dockerignore` has precedence over
+    /// `.dockerignore`.
+    pub fn read(workspace: &Workspace, context: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
+        let root = workspace
+            .directory(context)
+            .map_err(|fault| ContextError::NoFolder { path: context.to_owned(), fault })?;
+        let (real_dockerfile, dockerfile_text) =
+            workspace.read(dockerfile, LARGEST_TEXT).map_err(|fault| ContextError::NoDockerfile {
+                path: dockerfile.to_owned(),
+                // A hint at what is there helps nobody whose link was refused.
+                nearby: if fault.is_refusal() { None } else { dockerfile_nearby(context, dockerfile) },
+                fault,
+            })?;
+        let (ignore_file, ignore) = ignore_file(workspace, &root, dockerfile)?;
         let inside = real_dockerfile.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned);
         let mut walk = Walk { root: &root, ignore: &ignore, keep: inside.as_deref(), entries: Vec::new() };
         walk.folder(b"", &Verdict::default(), None)?;
@@ -243,43 +256,6 @@ impl Walk<'_> {
     }
 }
 
-fn existing_folder(context: &Path) -> Result<PathBuf, ContextError> {
-    let fault = |why| ContextError::NoFolder { path: context.to_owned(), why };
-    match fs::metadata(context) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => return Err(fault("is a file")),
-        Err(error) => return Err(fault(absence(&error))),
-    }
-    // Resolved, so that a Dockerfile inside is recognised however both were spelled.
-    fs::canonicalize(context).map_err(|error| fault(absence(&error)))
-}
-
-fn existing_dockerfile(context: &Path, dockerfile: &Path) -> Result<(PathBuf, Vec<u8>), ContextError> {
-    let fault = |why| ContextError::NoDockerfile {
-        path: dockerfile.to_owned(),
-        why,
-        nearby: dockerfile_nearby(context, dockerfile),
-    };
-    match fs::metadata(dockerfile) {
-        Ok(metadata) if metadata.is_file() => {}
-        Ok(metadata) if metadata.is_dir() => return Err(fault("is a folder")),
-        Ok(_) => return Err(fault("is no regular file")),
-        Err(error) => return Err(fault(absence(&error))),
-    }
-    let real = fs::canonicalize(dockerfile).map_err(|error| fault(absence(&error)))?;
-    let text =
-        fs::read(&real).map_err(|source| ContextError::Unreadable { path: dockerfile.to_owned(), source })?;
-    Ok((real, text))
-}
-
-fn absence(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "does not exist (is the repository checked out?)",
-        io::ErrorKind::PermissionDenied => "may not be read",
-        _ => "cannot be reached",
-    }
-}
-
 /// The first Dockerfile in the asked folder, the context, the working directory, or one folder below.
 fn dockerfile_nearby(context: &Path, asked: &Path) -> Option<PathBuf> {
     let folders = [asked, asked.parent().unwrap_or(asked), context, Path::new(".")];
@@ -313,18 +289,24 @@ fn looks_like_dockerfile(path: &Path) -> bool {
     named_so && path.is_file()
 }
 
-fn ignore_file(root: &Path, dockerfile: &Path) -> Result<(Option<PathBuf>, Ignore), ContextError> {
+/// The ignore file that counts: the first one that is there. One that is there and cannot be read is an
+/// error, never "none": what it names would be in the image.
+fn ignore_file(
+    workspace: &Workspace,
+    root: &Path,
+    dockerfile: &Path,
+) -> Result<(Option<PathBuf>, Ignore), ContextError> {
     let mut own = dockerfile.as_os_str().to_owned();
     own.push(".dockerignore");
     for path in [PathBuf::from(own), root.join(".dockerignore")] {
-        match fs::read(&path) {
-            Ok(text) => {
+        match workspace.read(&path, LARGEST_TEXT) {
+            Ok((_, text)) => {
                 let ignore = Ignore::parse(&text)
                     .map_err(|fault| ContextError::BadPattern { path: path.clone(), fault })?;
                 return Ok((Some(path), ignore));
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(source) => return Err(ContextError::Unreadable { path, source }),
+            Err(PathFault::Missing) => {}
+            Err(fault) => return Err(ContextError::NoIgnoreFile { path, fault }),
         }
     }
     Ok((None, Ignore::default()))

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 
 use super::ContextError;
 use super::plan::{ContextPlan, Entry, EntryKind};
+use crate::image::workspace::open_as_planned;
 
 const CHUNK: usize = 256 * 1024;
 /// Enough for reading and sending to overlap; with [`CHUNK`] about 1 MiB.
@@ -98,7 +99,11 @@ fn append(tar: &mut tar::Builder<&mut Chunks>, root: &Path, entry: &Entry) -> Re
         EntryKind::File(size) => {
             let full = root.join(name);
             let unreadable = |source| Stop::Fault(ContextError::Unreadable { path: full.clone(), source });
-            let file = File::open(&full).map_err(unreadable)?;
+            let planned = open_as_planned(&full).map_err(unreadable)?;
+            let file = planned.ok_or_else(|| {
+                let change = "another one is in its place now".to_owned();
+                Stop::Fault(ContextError::Changed { path: full.clone(), planned: *size, change })
+            })?;
             let mut content = Exactly { file, left: *size, failure: None };
             let written = tar.append_data(&mut header, name, &mut content);
             content.verdict(&full, *size)?;

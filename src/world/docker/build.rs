@@ -59,24 +59,43 @@ pub(super) async fn build(
 
 async fn plan(request: &BuildRequest) -> Outcome<ContextPlan> {
     let (context, dockerfile) = (request.context.clone(), request.dockerfile.clone());
-    let read = tokio::task::spawn_blocking(move || ContextPlan::read(&context, &dockerfile)).await;
+    let workspace = request.workspace.clone();
+    let read =
+        tokio::task::spawn_blocking(move || ContextPlan::read(&workspace, &context, &dockerfile)).await;
     let failed = |why: String| Trouble::new(TroubleKind::Build, "reading the build context", why);
     read.map_err(|panic| failed(panic.to_string()))?
         .map_err(|error| explain_context(&request.context, &error, failed(error.to_string())))
 }
 
 fn explain_context(context: &Path, error: &ContextError, trouble: Trouble) -> Trouble {
+    const OUTSIDE: &str = "and what it names lie below the workspace: a link that leads out of it, a device or a \
+                           pipe is not followed. Copy what lies elsewhere into the workspace in a step before this one";
     const NO_CHECKOUT: &str =
         "the workspace is empty: add the step `- uses: actions/checkout@v7` before this one";
     let is_empty =
         |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     match error {
+        ContextError::NoFolder { fault, .. } if fault.is_refusal() => {
+            refused(trouble, format!("let the input `context` {OUTSIDE}")).about(Topic::NoContext)
+        }
+        ContextError::NoDockerfile { fault, .. } if fault.is_refusal() => {
+            refused(trouble, format!("let the input `file` {OUTSIDE}")).about(Topic::NoDockerfile)
+        }
+        ContextError::NoIgnoreFile { fault, .. } if fault.is_refusal() => {
+            refused(trouble, format!("let the ignore file {OUTSIDE}"))
+        }
+        ContextError::NoIgnoreFile { .. } => trouble.with_remedy(
+            "commit the ignore file as a regular file, or remove it; without it what it names would be in the image",
+        ),
+        ContextError::BadPattern { .. } => trouble.with_remedy(
+            "correct that line of the ignore file and push; until then what it names would be in the image",
+        ),
         ContextError::NoFolder { .. } => {
             let around = context.ancestors().skip(1).find(|folder| folder.is_dir());
             let remedy = if around.is_some_and(is_empty) {
                 NO_CHECKOUT
             } else {
-                "let the input `context` name a folder of the repository, relative to its root"
+                "let the input `context` name a directory of the repository, relative to its root"
             };
             trouble.with_remedy(remedy).about(Topic::NoContext)
         }
@@ -96,6 +115,11 @@ fn explain_context(context: &Path, error: &ContextError, trouble: Trouble) -> Tr
         }
         _ => trouble,
     }
+}
+
+/// It is not for the build to fail: somebody named, or planted, what must not be read.
+fn refused(trouble: Trouble, remedy: String) -> Trouble {
+    Trouble { kind: TroubleKind::Input, ..trouble }.with_remedy(remedy)
 }
 
 fn options(request: &BuildRequest, dockerfile: &str) -> BuildImageOptions {

@@ -2,3 +2,57 @@
 //!
 //! A is the action, S the server, X what an attacker tried. One line here for each right value; the check itself
 //! stands in the module of its subject. `cargo test --test all cases::s1` runs what belongs to S1.
+
+mod checkout;
+mod context;
+
+#[test]
+fn a2_an_ignore_file_that_is_no_utf_8_is_an_error() {
+    context::an_ignore_file_that_is_no_utf_8_is_an_error();
+}
+
+#[test]
+fn a2_an_ignore_file_that_cannot_be_read_is_an_error() {
+    context::an_ignore_file_that_cannot_be_read_is_an_error();
+    context::an_ignore_file_that_may_not_be_read_is_an_error();
+}
+
+#[test]
+fn x6_a_link_to_the_jobs_environment_is_refused() {
+    context::a_link_to_the_jobs_environment_is_refused();
+}
+
+#[test]
+fn x6_what_leads_out_of_the_workspace_is_refused() {
+    context::what_leads_out_of_the_workspace_is_refused();
+}
+
+#[test]
+fn x6_links_inside_of_the_context_are_sent_as_links() {
+    context::links_inside_of_the_context_are_sent_as_links();
+}
+
+#[test]
+fn a10_a_checkout_below_the_workspace_must_have_the_runs_commit() {
+    context::a_checkout_below_the_workspace_must_have_the_runs_commit();
+}
+
+#[test]
+fn a10_a_clone_is_found_from_the_context_upwards() {
+    checkout::a_clone_is_found_from_the_context_upwards();
+}
+
+#[test]
+fn a10_a_worktree_has_a_head_of_its_own_and_a_submodule_has_none_that_counts() {
+    checkout::a_worktree_has_a_head_of_its_own_and_a_submodule_has_none_that_counts();
+}
+
+#[test]
+fn a10_another_repositorys_clone_counts_only_where_there_is_none_of_ours() {
+    checkout::another_repositorys_clone_counts_only_where_there_is_none_of_ours();
+}
+
+#[test]
+fn x6_a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
+    context::a_file_that_was_exchanged_for_a_pipe_is_not_waited_for();
+}

@@ -255,6 +255,7 @@ fn run_facts(commit: ObjectId) -> Run {
         number: Some((7, 1)),
         // Nothing is there, so nothing contradicts the commit.
         workspace: "no-workspace".into(),
+        boundary: "no-workspace".into(),
     }
 }
 

@@ -170,6 +170,7 @@ mod tests {
             container: Ok(Some(running())),
             labelled: Ok(vec![running()]),
             image: Ok(Some(LocalImage {
+                volumes: [].into(),
                 id: "sha256:1".to_owned(),
                 labels: [].into(),
                 has_healthcheck: true,

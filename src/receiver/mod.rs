@@ -8,7 +8,7 @@
 //! 4. [`admit`]: whether a request may be done at all: pure;
 //! 5. [`lock`]: one change of an application at a time, a crash frees it;
 //! 6. [`rollout`]: which step comes next, after success, failure and crash: pure;
-//! 7. [`driver`], [`container`], [`probe`], [`front`], [`tidy`]: how each step is done;
+//! 7. [`driver`], [`container`], [`image_volumes`], [`probe`], [`front`], [`tidy`]: how each step is done;
 //! 8. [`state`]: the only authority on what runs, durable; [`lost`]: what is said where it is gone;
 //! 9. [`journal`], [`job`]: the audit trail, and what the caller hears; they decide nothing;
 //! 10. [`drift`]: how what runs differs from what should: pure.
@@ -26,6 +26,7 @@ pub mod docker_config;
 pub mod drift;
 pub mod driver;
 pub mod front;
+pub mod image_volumes;
 pub mod init;
 pub mod job;
 pub mod journal;

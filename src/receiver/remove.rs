@@ -81,9 +81,24 @@ fn in_docker(
     }
     let engine = PlainEngine::at(layout.docker());
     let containers = engine.labelled(&format!("autotag-deploy.app={app}"))?;
+    for id in &containers {
+        let described = engine.container(id)?.unwrap_or_default();
+        notes.extend(volumes(&described).map(|(name, target)| {
+            format!("the volume {name}, mounted at {target}, stays; `docker volume rm {name}` removes it with its data")
+        }));
+    }
     let network = format!("autotag-{app}");
     let there = engine.has_network(&network)?;
     Ok((containers, there.then_some(network)))
+}
+
+/// The volumes of a container, by name and place.
+fn volumes(described: &str) -> impl Iterator<Item = (String, String)> {
+    let described: serde_json::Value = serde_json::from_str(described).unwrap_or_default();
+    let mounts = described["Mounts"].as_array().cloned().unwrap_or_default().into_iter();
+    mounts.filter(|mount| mount["Type"] == "volume").filter_map(|mount| {
+        Some((mount["Name"].as_str()?.to_owned(), mount["Destination"].as_str()?.to_owned()))
+    })
 }
 
 /// The last application takes the rest along.

@@ -77,6 +77,7 @@ pub(crate) fn facts() -> ContainerFacts {
         health: Healthy::Yes,
         health_log: Vec::new(),
         addresses: [].into(),
+        volumes: Vec::new(),
         configuration: "as made".to_owned(),
     }
 }

@@ -30,12 +30,14 @@ pub struct AppImage {
     environment: Vec<(String, String)>,
     labels: Vec<(String, String)>,
     healthcheck: bool,
+    volumes: Vec<String>,
 }
 
 impl AppImage {
     /// One of this version, which it answers and has as its label.
     pub fn new(version: &str) -> Self {
-        let plain = Self { environment: Vec::new(), labels: Vec::new(), healthcheck: false };
+        let plain =
+            Self { environment: Vec::new(), labels: Vec::new(), healthcheck: false, volumes: Vec::new() };
         plain
             .environment("VERSION", version)
             .label("org.opencontainers.image.version", version)
@@ -44,7 +46,8 @@ impl AppImage {
 
     /// One that was built before anybody knew its version: it answers this text, and its labels name none.
     pub fn answering(text: &str) -> Self {
-        let plain = Self { environment: Vec::new(), labels: Vec::new(), healthcheck: false };
+        let plain =
+            Self { environment: Vec::new(), labels: Vec::new(), healthcheck: false, volumes: Vec::new() };
         plain.environment("VERSION", text).label(TEST_LABEL, "")
     }
 
@@ -72,6 +75,12 @@ impl AppImage {
         self
     }
 
+    /// With a `VOLUME`.
+    pub fn volume(mut self, path: &str) -> Self {
+        self.volumes.push(path.to_owned());
+        self
+    }
+
     /// For [`super::registry::Registry::put`].
     pub fn for_registry(&self) -> TinyImage {
         let layer = layer().to_vec();
@@ -86,6 +95,8 @@ impl AppImage {
             "ExposedPorts": { format!("{PORT}/tcp"): {} },
             "Labels": pairs(&self.labels),
         });
+        let volumes: Map<String, Value> = self.volumes.iter().map(|path| (path.clone(), json!({}))).collect();
+        config["Volumes"] = json!(volumes);
         if self.healthcheck {
             let second = 1_000_000_000_u64;
             config["Healthcheck"] = json!({ "Test": ["CMD", "/test-app", "check"], "Interval": second, "Timeout": second, "Retries": 2 });

@@ -14,6 +14,7 @@ use super::app_file::{Healthcheck, Proof, Traffic};
 use super::container::{self, DEPLOYMENT};
 use super::docker_config;
 use super::front::Front;
+use super::image_volumes;
 use super::job::Job;
 use super::journal::{Entry, Journal, What};
 use super::layout::Layout;
@@ -104,7 +105,7 @@ impl<E: Engine> Driver<'_, E> {
     async fn perform(&mut self, step: &Step, rollout: &Rollout) -> Event {
         let done = match step {
             Step::Save(state) => self.save(state),
-            Step::Pull(release) => self.pull(release).await,
+            Step::Pull(release) => self.pull(release, rollout.state()).await,
             Step::Create(release) => match self.create(release).await {
                 Ok(container) => return Event::Created(container),
                 Err(why) => Err(why),
@@ -117,9 +118,9 @@ impl<E: Engine> Driver<'_, E> {
             Step::Verify(instance) => self.verify(instance).await,
             Step::Drain(instance) => self.drain(instance).await,
             Step::Stop(instance) => self.stop(instance).await,
-            Step::Remove(instance) => self.engine.remove(instance.container.as_str()).await.map_err(words),
+            Step::Remove(instance) => self.remove(instance.container.as_str(), rollout.state()).await,
             Step::Explain(release) => self.explain(release).await,
-            Step::Discard(release) => self.discard(release).await,
+            Step::Discard(release) => self.discard(release, rollout.state()).await,
             Step::Prune => self.prune(rollout.state()).await,
             Step::End(_) => Ok(()),
         };
@@ -140,7 +141,7 @@ impl<E: Engine> Driver<'_, E> {
             .ok_or_else(|| format!("the settings of the deployment {deployment} are not there any more"))
     }
 
-    async fn pull(&self, release: &Release) -> Done {
+    async fn pull(&self, release: &Release, state: &State) -> Done {
         let (name, digest) = (&release.image, &release.digest);
         let image = self.there(name, digest).await?;
         admit::labels(release, &image.labels).map_err(|refused| refused.message)?;
@@ -152,6 +153,59 @@ impl<E: Engine> Driver<'_, E> {
         };
         if settings.file.health.proof == Proof::Docker && !checked {
             return Err("nothing can tell whether this version works: its image has no HEALTHCHECK, and the app file neither `healthcheck` nor `health`. Add `health: {path: /healthz}` to the app file, or `health: none` for what cannot be asked".to_owned());
+        }
+        self.nothing_is_lost(release, &settings, &image, state).await
+    }
+
+    /// No volume is left to Docker: its data would stay behind with the next deployment.
+    async fn nothing_is_lost(
+        &self,
+        release: &Release,
+        settings: &Settings,
+        image: &LocalImage,
+        state: &State,
+    ) -> Done {
+        let uncovered = image_volumes::uncovered(&image.volumes, &settings.file.container);
+        if uncovered.is_empty() {
+            return Ok(());
+        }
+        let today = Settings::today(self.layout, self.app, settings.given.clone());
+        let today = today.unwrap_or_else(|_| settings.clone());
+        if image_volumes::uncovered(&image.volumes, &today.file.container).is_empty() {
+            return Err(format!(
+                "the image declares `VOLUME {}`, and the app file as it was with {} mounts nothing there; its data would be lost. Today's app file does: take today's configuration",
+                uncovered.join("`, `VOLUME "),
+                release.version
+            ));
+        }
+        let serving = match state.active() {
+            Some(active) => self.engine.inspect(active.container.as_str()).await.map_err(words)?,
+            None => None,
+        };
+        let owner = image_volumes::Owner {
+            app: self.app,
+            file: &self.layout.app_file(self.app),
+            container: &today.file.container,
+            serving: &serving.map(|facts| facts.volumes).unwrap_or_default(),
+        };
+        Err(image_volumes::refusal(&uncovered, &owner))
+    }
+
+    /// Removes a container. Its volumes stay; the owner hears of those that are found by no name of theirs.
+    async fn remove(&mut self, container: &str, state: &State) -> Done {
+        let kept = self.engine.remove(container).await.map_err(words)?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        let active = match state.active() {
+            Some(active) => self.engine.inspect(active.container.as_str()).await.ok().flatten(),
+            None => None,
+        };
+        let used = active.map(|facts| facts.volumes).unwrap_or_default();
+        for volume in kept.iter().filter(|kept| used.iter().all(|used| used.name != kept.name)) {
+            let text = image_volumes::kept(volume, container.get(..12).unwrap_or(container));
+            self.job.say(Answer::Note { text: Answer::within_line(&text) });
+            self.note(What::Noted { text });
         }
         Ok(())
     }
@@ -297,11 +351,11 @@ impl<E: Engine> Driver<'_, E> {
         self.engine.labelled(&labels).await.map_err(words)
     }
 
-    async fn discard(&self, release: &Release) -> Done {
+    async fn discard(&mut self, release: &Release, state: &State) -> Done {
         for container in self.of_deployment(release).await? {
             // Not by force: it may have begun to write somewhere.
             self.engine.stop(&container.id, None).await.map_err(words)?;
-            self.engine.remove(&container.id).await.map_err(words)?;
+            self.remove(&container.id, state).await?;
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::receiver::admit::{self, Admitted, WayBack};
 use crate::receiver::app_file::Traffic;
 use crate::receiver::container;
 use crate::receiver::driver::{Driver, address, serves_at_once};
+use crate::receiver::image_volumes;
 use crate::receiver::job::Job;
 use crate::receiver::journal::{Journal, What};
 use crate::receiver::lock::{Lock, Tried, holder};
@@ -401,7 +402,9 @@ impl<'a, E: Engine> Locked<'a, E> {
             self.driver.note(What::Noted { text });
             let trouble = |trouble: crate::world::Trouble| host(trouble.to_string());
             self.server.engine.stop(&container.id, None).await.map_err(trouble)?;
-            self.server.engine.remove(&container.id).await.map_err(trouble)?;
+            for volume in self.server.engine.remove(&container.id).await.map_err(trouble)? {
+                self.driver.note(What::Noted { text: image_volumes::kept(&volume, &container.name) });
+            }
         }
         Ok(())
     }

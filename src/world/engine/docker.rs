@@ -6,6 +6,7 @@ mod events;
 mod facts;
 mod images;
 mod output;
+mod volumes;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use bollard::models::{NetworkConnectRequest, NetworkCreateRequest};
 
 pub use events::DockerEvents;
 
-use super::{ContainerFacts, ContainerSpec, Engine, Executed, Id, LocalImage};
+use super::{ContainerFacts, ContainerSpec, ContainerVolume, Engine, Executed, Id, LocalImage};
 use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName};
 use crate::secret::Credentials;
@@ -220,7 +221,7 @@ impl Engine for DockerEngine {
         containers::stop(self, id, grace).await
     }
 
-    async fn remove(&self, id: &str) -> Outcome<()> {
+    async fn remove(&self, id: &str) -> Outcome<Vec<ContainerVolume>> {
         containers::remove(self, id).await
     }
 

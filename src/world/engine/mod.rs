@@ -6,7 +6,7 @@
 mod docker;
 mod plain;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +30,8 @@ pub struct LocalImage {
     pub labels: BTreeMap<String, String>,
     /// Whether it brings a HEALTHCHECK that is not switched off.
     pub has_healthcheck: bool,
+    /// The paths that it declares as `VOLUME`, as they are written there.
+    pub volumes: BTreeSet<String>,
     /// The digests under which it was pulled, by repository (`RepoDigests`).
     pub digests: Vec<(ImageName, Digest)>,
 }
@@ -134,9 +136,37 @@ pub struct ContainerFacts {
     pub health_log: Vec<(i64, String)>,
     /// Its address in each network that it is in and has one in.
     pub addresses: BTreeMap<String, IpAddr>,
+    /// The volumes of Docker's that are mounted into it.
+    pub volumes: Vec<ContainerVolume>,
     /// Its environment, restart policy, limits, mounts and networks, in a form that can be compared with
     /// that of another moment: two containers made from equal specs have equal ones.
     pub configuration: String,
+}
+
+/// A volume of Docker's in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerVolume {
+    /// Its name; Docker gives 64 hexadecimal digits to one that nobody named.
+    pub name: String,
+    /// Where it is mounted.
+    pub target: String,
+    /// Nobody named it: Docker made it with the container, because the image declares it.
+    pub unnamed: bool,
+}
+
+/// A path in a container as Docker compares it: from `/`, without `.`, `..`, empty parts and a slash at the end.
+pub fn place(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 /// What became of a command in a container.
@@ -206,8 +236,9 @@ pub trait Engine: Send + Sync + 'static {
     fn start(&self, id: &str) -> impl Future<Output = Outcome<()>> + Send;
     /// Stops it: its signal, the grace period, SIGKILL. One that is stopped or gone is stopped.
     fn stop(&self, id: &str, grace: Option<Duration>) -> impl Future<Output = Outcome<()>> + Send;
-    /// Removes it with its anonymous volumes, running or not; one that is gone is gone.
-    fn remove(&self, id: &str) -> impl Future<Output = Outcome<()>> + Send;
+    /// Removes it, running or not; one that is gone is gone. Volumes stay: gives those of them that nobody
+    /// named and that may have data. One that another mount has always hidden goes.
+    fn remove(&self, id: &str) -> impl Future<Output = Outcome<Vec<ContainerVolume>>> + Send;
     /// How it is, by id or name; `None` where there is none.
     fn inspect(&self, id: &str) -> impl Future<Output = Outcome<Option<ContainerFacts>>> + Send;
     /// All containers, stopped ones included, that carry all these labels.

@@ -85,10 +85,10 @@ impl PlainEngine {
         Ok(listed.into_iter().map(|listed| listed.id).collect())
     }
 
-    /// Stops a container within its grace period and removes it; its volumes with names stay.
+    /// Stops a container within its grace period and removes it; its volumes stay.
     pub fn remove_container(&self, id: &str) -> Outcome<()> {
         self.call("POST", &format!("/containers/{id}/stop"), &format!("stopping the container {id}"))?;
-        self.call("DELETE", &format!("/containers/{id}?force=1&v=1"), &format!("removing the container {id}"))
+        self.call("DELETE", &format!("/containers/{id}?force=1"), &format!("removing the container {id}"))
             .map(drop)
     }
 

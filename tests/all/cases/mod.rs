@@ -55,4 +55,19 @@ fn a10_another_repositorys_clone_counts_only_where_there_is_none_of_ours() {
 #[test]
 fn x6_a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
     context::a_file_that_was_exchanged_for_a_pipe_is_not_waited_for();
+mod volumes;
+
+#[test]
+fn s1_an_image_with_a_volume_needs_a_line_in_the_app_file() {
+    volumes::an_image_with_a_volume_needs_a_line_in_the_app_file();
+}
+
+#[test]
+fn s1_data_in_a_volume_without_a_name_are_never_removed() {
+    volumes::data_in_a_volume_without_a_name_are_never_removed();
+}
+
+#[test]
+fn s1_an_adopted_volume_without_a_name_is_taken_over_with_its_data() {
+    volumes::an_adopted_volume_without_a_name_is_taken_over_with_its_data();
 }

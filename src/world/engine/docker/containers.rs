@@ -8,9 +8,9 @@ use bollard::query_parameters::{
     ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 
-use super::{DockerEngine, ORDINARY, PATIENT, facts, found};
+use super::{DockerEngine, ORDINARY, PATIENT, facts, found, volumes};
 use crate::world::Outcome;
-use crate::world::engine::ContainerFacts;
+use crate::world::engine::{ContainerFacts, ContainerVolume};
 
 /// Stops; the Engine kills after the grace period, which without one is the container's own.
 pub(super) async fn stop(engine: &DockerEngine, id: &str, grace: Option<Duration>) -> Outcome<()> {
@@ -32,18 +32,26 @@ pub(super) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// Removes with its anonymous volumes, running or not.
-pub(super) async fn remove(engine: &DockerEngine, id: &str) -> Outcome<()> {
+/// Removes, running or not; gives the volumes without a name that stay. Docker would remove them too if it were
+/// asked (`v`). It is asked only where none of them can have data: none has ever been seen by the application.
+pub(super) async fn remove(engine: &DockerEngine, id: &str) -> Outcome<Vec<ContainerVolume>> {
     let doing = format!("removing the container {id}");
-    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-    match found(engine.client(&doing, ORDINARY)?.remove_container(id, Some(options)).await) {
+    let client = engine.client(&doing, ORDINARY)?;
+    let described = found(client.inspect_container(id, None).await);
+    let Some(described) = described.map_err(|error| engine.trouble(&error, &doing))? else {
+        return Ok(Vec::new());
+    };
+    let (kept, hidden) = volumes::unnamed(&described);
+    let empty = kept.is_empty() && hidden;
+    let options = RemoveContainerOptionsBuilder::default().force(true).v(empty).build();
+    match found(client.remove_container(id, Some(options)).await) {
         // Somebody else is at it.
         Err(Error::DockerResponseServerError { status_code: 409, message })
             if message.contains("already in progress") =>
         {
-            Ok(())
+            Ok(kept)
         }
-        outcome => outcome.map(|_| ()).map_err(|error| engine.change_failed(&error, &doing)),
+        outcome => outcome.map(|_| kept).map_err(|error| engine.change_failed(&error, &doing)),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> Outco
         if let Err(error) = client.connect_network(network, request).await {
             let trouble = engine.change_failed(&error, &format!("{doing}: joining the network {network}"));
             return Err(match remove(engine, &id).await {
-                Ok(()) => trouble,
+                Ok(_) => trouble,
                 Err(_) => trouble.perhaps_done(),
             });
         }

@@ -16,7 +16,6 @@ pub(super) fn facts(container: &ContainerInspectResponse) -> ContainerFacts {
     let empty = ContainerState::default();
     let state = container.state.as_ref().unwrap_or(&empty);
     let running = state.running.unwrap_or(false) && !state.restarting.unwrap_or(false);
-    let has_run = state.started_at.as_deref().is_some_and(|time| !time.is_empty() && time != NEVER);
     let config = container.config.as_ref();
     let labels = config.and_then(|config| config.labels.clone()).unwrap_or_default();
     ContainerFacts {
@@ -26,14 +25,21 @@ pub(super) fn facts(container: &ContainerInspectResponse) -> ContainerFacts {
         image_id: container.image.clone().unwrap_or_default(),
         running,
         paused: running && state.paused.unwrap_or(false),
-        exit_code: state.exit_code.filter(|_| !running && has_run),
+        exit_code: state.exit_code.filter(|_| !running && has_run(container)),
         trouble: trouble(state),
         restarts: container.restart_count.and_then(|count| count.try_into().ok()).unwrap_or(0),
         health: health(state, config.and_then(|config| config.healthcheck.as_ref())),
         health_log: health_log(state),
         addresses: addresses(container),
+        volumes: super::volumes::of(container),
         configuration: hex(&Sha256::digest(configuration(container).to_string())),
     }
+}
+
+/// Whether it was ever started.
+pub(super) fn has_run(container: &ContainerInspectResponse) -> bool {
+    let started = container.state.as_ref().and_then(|state| state.started_at.as_deref());
+    started.is_some_and(|time| !time.is_empty() && time != NEVER)
 }
 
 fn trouble(state: &ContainerState) -> Option<String> {

@@ -111,6 +111,7 @@ fn local(image: ImageInspect) -> LocalImage {
         id: image.id.unwrap_or_default(),
         labels: config.labels.unwrap_or_default().into_iter().collect(),
         has_healthcheck: facts::checks(config.healthcheck.as_ref()),
+        volumes: config.volumes.unwrap_or_default().into_iter().collect(),
         digests: digests.iter().filter_map(|text| pulled_as(text)).collect(),
     }
 }

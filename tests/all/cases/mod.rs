@@ -55,6 +55,8 @@ fn a10_another_repositorys_clone_counts_only_where_there_is_none_of_ours() {
 #[test]
 fn x6_a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
     context::a_file_that_was_exchanged_for_a_pipe_is_not_waited_for();
+}
+
 mod volumes;
 
 #[test]

@@ -73,3 +73,20 @@ fn s1_data_in_a_volume_without_a_name_are_never_removed() {
 fn s1_an_adopted_volume_without_a_name_is_taken_over_with_its_data() {
     volumes::an_adopted_volume_without_a_name_is_taken_over_with_its_data();
 }
+
+mod supply;
+
+#[test]
+fn x8_only_what_the_release_workflow_built_runs() {
+    supply::only_what_the_release_workflow_built_runs();
+}
+
+#[test]
+fn x8_a_foreign_digest_stops_the_run() {
+    supply::a_foreign_digest_stops_the_run();
+}
+
+#[test]
+fn x8_the_release_workflow_verifies_before_it_runs() {
+    supply::the_workflow_verifies_before_it_runs();
+}

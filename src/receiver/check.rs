@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::app_file::{AppFile, Listen, Source, Traffic, env_file};
+use super::app_file::{AppFile, Listen, OwnVariables, Source, Traffic, env_file};
 use super::init::facts::is_held;
 use super::init::{apps, sshd, units};
 use super::layout::{GROUP, Layout, user_of};
+use super::settings;
 use crate::deploy::protocol::AppName;
 use crate::proxy::admin;
 use crate::world::engine::PlainEngine;
@@ -45,9 +46,8 @@ pub fn run(layout: &Layout, words: &[&String]) -> anyhow::Result<Report> {
     for word in words {
         if word.contains('/') || Path::new(word).extension().is_some_and(|extension| extension == "yaml") {
             let file = PathBuf::from(word);
-            let text =
-                std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
-            parsed(&file, &text, &mut report);
+            let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+            parsed(&file, bytes, &mut report);
         } else {
             match word.parse::<AppName>() {
                 Ok(app) => named.push(app),
@@ -71,10 +71,18 @@ pub fn run(layout: &Layout, words: &[&String]) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-fn parsed(file: &Path, text: &str, report: &mut Report) -> Option<AppFile> {
-    match AppFile::parse(text) {
+fn parsed(file: &Path, bytes: Vec<u8>, report: &mut Report) -> Option<AppFile> {
+    let text = match env_file::text_of(bytes) {
+        Ok(text) => text,
+        Err(fault) => {
+            report.fault(format!("{}: {fault}", file.display()));
+            return None;
+        }
+    };
+    match AppFile::parse(&text) {
         Ok(parsed) => {
             report.right.push(format!("{} is right", file.display()));
+            report.right.extend(parsed.notes.iter().map(|note| format!("{}: {note}", file.display())));
             Some(parsed)
         }
         Err(faults) => {
@@ -132,8 +140,8 @@ fn ask_proxy(socket: &Path) -> anyhow::Result<admin::Status> {
 
 fn one(layout: &Layout, app: &AppName, host: &Host, report: &mut Report) {
     let file = layout.app_file(app);
-    let text = match std::fs::read_to_string(&file) {
-        Ok(text) => text,
+    let bytes = match std::fs::read(&file) {
+        Ok(bytes) => bytes,
         Err(error) => {
             return report
                 .fault(format!("{}: {error}; `autotag-receiver init {app}` writes it", file.display()));
@@ -142,7 +150,7 @@ fn one(layout: &Layout, app: &AppName, host: &Host, report: &mut Report) {
     is_roots(&file, 0o077, "only root may read it, since secrets may stand there: chmod 600", report);
     user(layout, app, host, report);
     keys(layout, app, report);
-    let Some(parsed) = parsed(&file, &text, report) else { return };
+    let Some(parsed) = parsed(&file, bytes, report) else { return };
     env_files(app, &parsed, report);
     if let Some(docker) = &host.docker {
         in_docker(app, &parsed, docker, report);
@@ -215,15 +223,18 @@ fn keys(layout: &Layout, app: &AppName, report: &mut Report) {
 }
 
 fn env_files(app: &AppName, parsed: &AppFile, report: &mut Report) {
+    let mut before = OwnVariables::new();
     for file in &parsed.env_files {
-        match std::fs::read_to_string(file) {
-            Err(error) => report.fault(format!("{app}: env_file {}: {error}", file.display())),
-            Ok(text) => {
-                is_roots(file, 0o077, "only root may read it: chmod 600", report);
-                for fault in env_file::parse(&text).err().into_iter().flatten() {
-                    report.fault(format!("{}: {fault}", file.display()));
+        match settings::env_file(file, &parsed.environment, &before) {
+            Err(faults) => {
+                for fault in faults {
+                    report.fault(format!("{app}: env_file {}: {fault}", file.display()));
                 }
             }
+            Ok(variables) => before.extend(variables),
+        }
+        if file.exists() {
+            is_roots(file, 0o077, "only root may read it: chmod 600", report);
         }
     }
 }

@@ -7,8 +7,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::app_file::AppFile;
-use crate::deploy::protocol::EnvironmentKey;
+use super::app_file::{AppFile, VariableName};
 use crate::image::reference::{Digest, Malformed};
 use crate::secret::Secret;
 
@@ -32,7 +31,7 @@ struct Hashed<'a> {
 impl ConfigHash {
     /// Of an app file and the environment that the container gets (`admit::environment`), wherever its
     /// parts come from.
-    pub fn of(file: &AppFile, environment: &BTreeMap<EnvironmentKey, Secret>) -> Self {
+    pub fn of(file: &AppFile, environment: &BTreeMap<VariableName, Secret>) -> Self {
         let environment = environment.iter().map(|(key, value)| (key.as_str(), value.reveal())).collect();
         // Its maps have texts as keys, so it always is JSON; `Null` would be one hash for all that is not.
         let value = serde_json::to_value(Hashed { format: 1, file, environment }).unwrap_or_default();

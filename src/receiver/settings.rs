@@ -12,14 +12,14 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::admit;
-use super::app_file::{AppFile, FILE_BYTES, env_file};
+use super::app_file::{AppFile, FILE_BYTES, OwnVariables, VariableName, env_file};
 use super::config_hash::ConfigHash;
 use super::layout::Layout;
 use super::lock::Lock;
 use crate::deploy::protocol::{AppName, Because, DeploymentId, EnvironmentKey, Refused};
 use crate::secret::Secret;
 
-/// Variables of one source.
+/// Variables that CI gave.
 pub type Variables = BTreeMap<EnvironmentKey, Secret>;
 
 /// The longest environment file that is read, in bytes.
@@ -33,30 +33,36 @@ pub struct Settings {
     /// Its text, by which it is kept: the text's grammar outlives this program's types.
     text: String,
     /// What its environment files say, in its order.
-    files: Vec<Variables>,
+    files: Vec<OwnVariables>,
     /// What CI gave with the deployment.
     pub given: Variables,
     /// What the container gets, all of it.
-    pub environment: Variables,
+    pub environment: OwnVariables,
 }
 
 impl Settings {
     /// As the files on the disk say now, with these variables of CI's.
     pub fn today(layout: &Layout, app: &AppName, given: Variables) -> Result<Self, Refused> {
         let path = layout.app_file(app);
-        let text = read(&path, FILE_BYTES as u64 + 1).map_err(|error| {
+        let bytes = read(&path, FILE_BYTES as u64 + 1).map_err(|error| {
             let why = format!("{} cannot be read: {error}", path.display());
             Refused::new(Because::AppFile, format!("{why}. `autotag-receiver init {app}` makes one"))
         })?;
+        let text = env_file::text_of(bytes)
+            .map_err(|fault| Refused::new(Because::AppFile, format!("{}: {fault}", path.display())))?;
         let file = AppFile::parse(&text).map_err(|faults| {
             let shown = path.display();
             Refused::new(Because::AppFile, format!("{shown} has faults, so nothing was begun:\n{faults}"))
         })?;
-        let files = file.env_files.iter().map(|path| variables(layout, path)).collect::<Result<_, _>>()?;
+        let mut files: Vec<OwnVariables> = Vec::new();
+        for path in &file.env_files {
+            let before = files.iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
+            files.push(variables(layout, path, &file.environment, &before)?);
+        }
         Self::of(file, text, files, given)
     }
 
-    fn of(file: AppFile, text: String, files: Vec<Variables>, given: Variables) -> Result<Self, Refused> {
+    fn of(file: AppFile, text: String, files: Vec<OwnVariables>, given: Variables) -> Result<Self, Refused> {
         let environment = admit::environment(&file, &files, &given)?;
         Ok(Self { file, text, files, given, environment })
     }
@@ -67,27 +73,36 @@ impl Settings {
     }
 }
 
-fn read(path: &Path, most: u64) -> io::Result<String> {
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
-    let mut text = String::new();
-    std::fs::File::open(path)?.take(most).read_to_string(&mut text)?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
-fn variables(layout: &Layout, path: &Path) -> Result<Variables, Refused> {
+fn variables(
+    layout: &Layout,
+    path: &Path,
+    own: &OwnVariables,
+    before: &OwnVariables,
+) -> Result<OwnVariables, Refused> {
     let refused =
         |why: String| Refused::new(Because::AppFile, format!("`env_file` {}: {why}", path.display()));
     // Below the layout's root, as everything else; `join` would put an absolute path in its place.
     let real = layout.root().join(path.strip_prefix("/").unwrap_or(path));
-    let text =
-        read(&real, ENV_FILE_BYTES + 1).map_err(|error| refused(format!("it cannot be read: {error}")))?;
-    if text.len() as u64 > ENV_FILE_BYTES {
-        return Err(refused(format!("at most {ENV_FILE_BYTES} bytes are read")));
+    env_file(&real, own, before).map_err(|faults| refused(faults.join("\n")))
+}
+
+/// Reads an environment file from the disk; what is wrong with it, a line each.
+pub fn env_file(path: &Path, own: &OwnVariables, before: &OwnVariables) -> Result<OwnVariables, Vec<String>> {
+    let bytes =
+        read(path, ENV_FILE_BYTES + 1).map_err(|error| vec![format!("it cannot be read: {error}")])?;
+    if bytes.len() as u64 > ENV_FILE_BYTES {
+        return Err(vec![format!("at most {ENV_FILE_BYTES} bytes are read")]);
     }
-    env_file::parse(&text).map_err(|faults| {
-        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        refused(lines.join("\n"))
-    })
+    let text = env_file::text_of(bytes).map_err(|fault| vec![fault.to_string()])?;
+    env_file::parse_after(&text, own, before)
+        .map_err(|faults| faults.iter().map(ToString::to_string).collect())
 }
 
 /// The snapshots of an application's deployments.
@@ -100,8 +115,16 @@ pub struct Snapshots {
 #[serde(rename_all = "kebab-case")]
 struct Written {
     app_file: String,
-    env_files: Vec<BTreeMap<EnvironmentKey, String>>,
+    env_files: Vec<BTreeMap<VariableName, String>>,
     given: BTreeMap<EnvironmentKey, String>,
+}
+
+fn plain<K: Clone + Ord>(variables: &BTreeMap<K, Secret>) -> BTreeMap<K, String> {
+    variables.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect()
+}
+
+fn secret<K: Ord>(variables: BTreeMap<K, String>) -> BTreeMap<K, Secret> {
+    variables.into_iter().map(|(key, value)| (key, Secret::verbatim(value))).collect()
 }
 
 impl Snapshots {
@@ -130,9 +153,6 @@ impl Snapshots {
 
     /// Makes one durable. The lock is demanded as proof that nobody else writes.
     pub fn save(&self, _lock: &Lock, deployment: &DeploymentId, settings: &Settings) -> io::Result<()> {
-        let plain = |variables: &Variables| {
-            variables.iter().map(|(key, value)| (key.clone(), value.reveal().to_owned())).collect()
-        };
         let written = Written {
             app_file: settings.text.clone(),
             env_files: settings.files.iter().map(plain).collect(),
@@ -167,10 +187,8 @@ impl Snapshots {
         // The words of serde could quote a value.
         let written: Written = serde_json::from_slice(&text)
             .map_err(|error| damaged(format!("damaged in line {}", error.line())))?;
-        let file = AppFile::parse(&written.app_file).map_err(|faults| damaged(faults.to_string()))?;
-        let secret = |variables: BTreeMap<EnvironmentKey, String>| {
-            variables.into_iter().map(|(key, value)| (key, Secret::verbatim(value))).collect()
-        };
+        let file =
+            AppFile::parse_recorded(&written.app_file).map_err(|faults| damaged(faults.to_string()))?;
         let files = written.env_files.into_iter().map(secret).collect();
         Settings::of(file, written.app_file, files, secret(written.given))
             .map(Some)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::network::path;
-use crate::deploy::protocol::EnvironmentKey;
+use super::variable::VariableName;
 use crate::image::reference::Malformed;
 use crate::secret::Secret;
 
@@ -111,11 +111,17 @@ pub(super) fn url_path(text: &str) -> Result<String, Malformed> {
     }
 }
 
+/// The most bytes of `NAME=value` and its end: Linux starts no program with a longer text (`MAX_ARG_STRLEN`).
+pub(super) const VARIABLE_BYTES: usize = 128 * 1024;
+
 /// A variable and its value.
-pub(super) fn variable(name: &str, value: &str) -> Result<(EnvironmentKey, Secret), Malformed> {
+pub(super) fn variable(name: &str, value: &str) -> Result<(VariableName, Secret), Malformed> {
     let key = name.parse()?;
     if value.contains('\0') {
         return malformed("a value without NUL");
+    }
+    if name.len() + value.len() + 2 > VARIABLE_BYTES {
+        return malformed("less than 128 KiB in one variable: Linux starts no program with more");
     }
     Ok((key, Secret::verbatim(value.to_owned())))
 }

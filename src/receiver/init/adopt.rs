@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use serde::Deserialize;
 
 use super::app_file::{Content, quoted};
-use crate::receiver::app_file::Listen;
+use crate::receiver::app_file::{Listen, VariableName};
 use crate::secret::Secret;
 
 /// What was found.
@@ -192,7 +192,7 @@ fn environment(config: &Config, image: &Config, content: &mut Content, notes: &m
     let of_image: BTreeSet<&String> = image.env.iter().flatten().collect();
     for variable in config.env.iter().flatten().filter(|variable| !of_image.contains(variable)) {
         let Some((name, value)) = variable.split_once('=') else { continue };
-        if name.parse::<crate::deploy::protocol::EnvironmentKey>().is_ok() {
+        if name.parse::<VariableName>().is_ok() {
             content.environment.insert(name.to_owned(), Secret::verbatim(value.to_owned()));
         } else {
             notes.push(format!("the variable `{name}` has no usual name and was left out"));

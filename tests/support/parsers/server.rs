@@ -97,6 +97,10 @@ pub(super) const ENTRIES: &[Entry] = &[
             "*a",
             "<<: ",
             "!tag ",
+            "!literal ",
+            "$HOME",
+            "${A:-b}",
+            "$$",
             "|\n",
             ">\n",
             "\"",
@@ -118,6 +122,12 @@ pub(super) const ENTRIES: &[Entry] = &[
             "hosts",
             "\t",
             "é",
+            "@",
+            "`",
+            "%",
+            "|",
+            "[::]:80",
+            "gpus: all\n",
         ],
         large: |size| {
             let size = size.min(FILE_BYTES - 200);
@@ -158,6 +168,14 @@ pub(super) const ENTRIES: &[Entry] = &[
             "\n",
             "\r\n",
             "$HOME",
+            "${A}",
+            "${A:-",
+            "}",
+            "$",
+            ": ",
+            "#ff0000",
+            "\u{feff}",
+            "a.b-c",
             "export ",
             "\0",
             "hunter.2!",
@@ -168,6 +186,11 @@ pub(super) const ENTRIES: &[Entry] = &[
             all.push(large::repeated("A=1\n", size));
             all.push(large::framed("A=\"", "\\", "", size));
             all.push(large::framed("A=", " ", "b", size));
+            all.push(large::framed("A=", "$A", "", size));
+            all.push(large::framed("A=1\nB=", "$A", "", size));
+            all.push(large::framed("A=1\nB=", "${A:+", "", size));
+            all.push(large::repeated("A='\nB=\"\\\"\n", size));
+            all.push(large::framed("A=\"", "\n", "", size));
             all
         },
     },
@@ -386,7 +409,7 @@ fn env_text(bytes: &[u8]) {
     let mut written = String::new();
     for (key, value) in &variables {
         assert!(!value.reveal().contains('\0'));
-        let value = value.reveal().replace('\\', "\\\\").replace('"', "\\\"");
+        let value = value.reveal().replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
         let value = value.replace('\n', "\\n").replace('\r', "\\r");
         written.extend([key.as_str(), "=\"", &value, "\"\n"]);
     }

@@ -67,7 +67,9 @@ impl Server {
         let mut answers = Vec::new();
         let (end, deployment) = match &request.body {
             Body::Deploy(deploy) => {
-                let config = ConfigHash::of(&self.file, &deploy.environment);
+                let given = deploy.environment.iter();
+                let given = given.map(|(key, value)| (key.clone().into(), value.clone())).collect();
+                let config = ConfigHash::of(&self.file, &given);
                 let admitted = admit::deploy(deploy, &self.file, &self.state, &config, clock::now());
                 (self.carry_out(admitted, deploy.by_name), Some(deploy.deployment.clone()))
             }

@@ -104,13 +104,16 @@ fn bind(mount: &super::app_file::Mount) -> String {
 fn healthcheck(said: &Healthcheck) -> HealthcheckSpec {
     match said {
         Healthcheck::Disabled => HealthcheckSpec::Disabled,
-        Healthcheck::Test { test, interval, timeout, retries, start_period } => HealthcheckSpec::Test {
-            test: test.clone(),
-            interval: *interval,
-            timeout: *timeout,
-            retries: *retries,
-            start_period: *start_period,
-        },
+        Healthcheck::Test { test, interval, timeout, retries, start_period, start_interval } => {
+            HealthcheckSpec::Test {
+                test: test.clone(),
+                interval: *interval,
+                timeout: *timeout,
+                retries: *retries,
+                start_period: *start_period,
+                start_interval: *start_interval,
+            }
+        }
     }
 }
 

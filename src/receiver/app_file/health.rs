@@ -64,7 +64,7 @@ pub enum Healthcheck {
     Disabled,
     /// This one.
     Test {
-        /// `CMD` or `CMD-SHELL` and the command, as the Engine takes it.
+        /// `CMD` or `CMD-SHELL` and the command, as the Engine takes it; empty: the image's own, with these values.
         test: Vec<String>,
         /// Between two.
         interval: Option<Duration>,
@@ -74,7 +74,17 @@ pub enum Healthcheck {
         retries: Option<u32>,
         /// At the start failures do not count so long.
         start_period: Option<Duration>,
+        /// Between two in that time. Engines before 25 do not know it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        start_interval: Option<Duration>,
     },
+}
+
+impl Healthcheck {
+    /// Whether it says itself what is tested.
+    pub fn has_test(&self) -> bool {
+        matches!(self, Self::Test { test, .. } if !test.is_empty())
+    }
 }
 
 const HEALTH: &[Spec] = &[
@@ -97,6 +107,7 @@ const HEALTHCHECK: &[Spec] = &[
     key("timeout", "a duration", "3s"),
     key("retries", "a number", "3"),
     key("start_period", "a duration", "10s"),
+    key("start_interval", "a duration", "1s"),
     key("disable", "`true` or `false`", "true"),
 ];
 
@@ -189,37 +200,42 @@ fn one_smoke(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Smoke> {
     }
 }
 
+/// Where nothing is said, Docker takes the image's value: without a `test` the image's own check runs, with what
+/// is said.
 pub(super) fn healthcheck(reader: &mut Reader, given: Option<(Node, Spec)>) -> Option<Healthcheck> {
-    let (node, spec) = given?;
-    let whole = node.clone();
+    let (node, _) = given?;
     let mut fields = reader.fields(node, HEALTHCHECK, &[]);
     let disabled = fields.flag(reader, "disable");
     let said = fields.has("test");
     let test = fields.take("test").and_then(|(node, spec)| health_test(reader, &node, &spec));
-    let (interval, timeout) =
-        (fields.one(reader, "interval", duration), fields.one(reader, "timeout", duration));
+    let mut time = |reader: &mut Reader, name| fields.one(reader, name, duration);
+    let (interval, timeout) = (time(reader, "interval"), time(reader, "timeout"));
+    let (start_period, start_interval) = (time(reader, "start_period"), time(reader, "start_interval"));
     let retries = fields.one(reader, "retries", number(1, 1000));
-    let start_period = fields.one(reader, "start_period", duration);
-    match (disabled, test) {
-        (true, _) => Some(Healthcheck::Disabled),
-        (false, Some(test)) if test == ["NONE"] => Some(Healthcheck::Disabled),
-        (false, Some(test)) => Some(Healthcheck::Test { test, interval, timeout, retries, start_period }),
-        (false, None) if said => None,
-        (false, None) => {
-            reader.fault(
-                &whole,
-                &Spec { secret: true, ..spec },
-                "a `test` that holds a command, or `disable: true`",
-            );
-            None
-        }
+    let times = [interval, timeout, start_period, start_interval];
+    match test {
+        _ if disabled => Some(Healthcheck::Disabled),
+        Some(test) if test == ["NONE"] => Some(Healthcheck::Disabled),
+        // The test has a fault.
+        None if said => None,
+        None if retries.is_none() && times.iter().all(Option::is_none) => None,
+        test => Some(Healthcheck::Test {
+            test: test.unwrap_or_default(),
+            interval,
+            timeout,
+            retries,
+            start_period,
+            start_interval,
+        }),
     }
 }
 
 fn health_test(reader: &mut Reader, node: &Node, spec: &Spec) -> Option<Vec<String>> {
     let Value::List(items) = &node.value else {
         let shell = reader.parse(node, spec, line)?;
-        return Some(vec!["CMD-SHELL".to_owned(), shell]);
+        // Compose would look for a program of this name.
+        let switches_off = shell == "NONE";
+        return Some(if switches_off { vec![shell] } else { vec!["CMD-SHELL".to_owned(), shell] });
     };
     let words: Vec<String> =
         items.iter().map(|item| reader.text(item, spec).map(str::to_owned)).collect::<Option<_>>()?;

@@ -104,7 +104,7 @@ fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look
     // default), so it is only a veto; one that the app file sets itself is meant.
     let demanded = match settings.file.health.proof {
         Proof::Docker => true,
-        Proof::Http(_) => matches!(settings.file.container.healthcheck, Some(Healthcheck::Test { .. })),
+        Proof::Http(_) => settings.file.container.healthcheck.as_ref().is_some_and(Healthcheck::has_test),
         Proof::Running => false,
     };
     match facts.health {

@@ -147,12 +147,12 @@ impl<E: Engine> Driver<'_, E> {
         admit::labels(release, &image.labels).map_err(|refused| refused.message)?;
         let settings = self.settings(&release.deployment)?;
         let checked = match &settings.file.container.healthcheck {
-            Some(Healthcheck::Test { .. }) => true,
             Some(Healthcheck::Disabled) => false,
-            None => image.has_healthcheck,
+            Some(own) if own.has_test() => true,
+            Some(Healthcheck::Test { .. }) | None => image.has_healthcheck,
         };
         if settings.file.health.proof == Proof::Docker && !checked {
-            return Err("nothing can tell whether this version works: its image has no HEALTHCHECK, and the app file neither `healthcheck` nor `health`. Add `health: {path: /healthz}` to the app file, or `health: none` for what cannot be asked".to_owned());
+            return Err("nothing can tell whether this version works: its image has no HEALTHCHECK, and the app file neither a `healthcheck` with a `test` nor `health`. Add `health: {path: /healthz}` to the app file, or `health: none` for what cannot be asked".to_owned());
         }
         self.nothing_is_lost(release, &settings, &image, state).await
     }

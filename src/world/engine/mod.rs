@@ -71,7 +71,7 @@ pub struct ContainerSpec {
     pub stop_signal: Option<String>,
 }
 
-/// Docker's health check, where the image's is not to be used.
+/// Docker's health check. Without a test the image's own runs, with what is set here (moby, `merge`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the Engine's API documents these names")]
 pub enum HealthcheckSpec {
@@ -82,6 +82,7 @@ pub enum HealthcheckSpec {
         timeout: Option<Duration>,
         retries: Option<u32>,
         start_period: Option<Duration>,
+        start_interval: Option<Duration>,
     },
 }
 

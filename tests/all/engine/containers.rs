@@ -37,6 +37,7 @@ async fn every_field_reaches_the_engine() {
             timeout: Some(Duration::from_secs(2)),
             retries: Some(4),
             start_period: Some(Duration::from_secs(5)),
+            start_interval: None,
         }),
         restart: RestartSpec::OnFailure(Some(3)),
         cap_drop: vec!["ALL".to_owned()],
@@ -184,6 +185,7 @@ async fn health_is_told_with_what_the_check_said() {
         timeout: None,
         retries: Some(2),
         start_period: None,
+        start_interval: None,
     };
     let spec = ContainerSpec { healthcheck: Some(check), ..stage.spec().await };
     let id = stage.create(&spec).await;

@@ -45,6 +45,7 @@ async fn health_is_told_when_it_changes() {
         timeout: None,
         retries: None,
         start_period: None,
+        start_interval: None,
     };
     let mut spec = ContainerSpec { healthcheck: Some(check), ..stage.spec().await };
     spec.labels.insert(label.clone(), String::new());

@@ -111,14 +111,16 @@ fn healthcheck(spec: &HealthcheckSpec) -> HealthConfig {
         HealthcheckSpec::Disabled => {
             HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }
         }
-        HealthcheckSpec::Test { test, interval, timeout, retries, start_period } => HealthConfig {
-            test: Some(test.clone()),
-            interval: interval.map(nanoseconds),
-            timeout: timeout.map(nanoseconds),
-            retries: retries.map(i64::from),
-            start_period: start_period.map(nanoseconds),
-            start_interval: None,
-        },
+        HealthcheckSpec::Test { test, interval, timeout, retries, start_period, start_interval } => {
+            HealthConfig {
+                test: (!test.is_empty()).then(|| test.clone()),
+                interval: interval.map(nanoseconds),
+                timeout: timeout.map(nanoseconds),
+                retries: retries.map(i64::from),
+                start_period: start_period.map(nanoseconds),
+                start_interval: start_interval.map(nanoseconds),
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::tree::Place;
 /// Texts longer than this are cut in messages.
 const SHOWN: usize = 60;
 /// More faults than this are counted, not told.
-pub(super) const TOLD: usize = 50;
+pub(super) const TOLD: usize = 40;
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,11 +77,20 @@ impl fmt::Display for Faults {
     }
 }
 
-/// The known word that was most likely meant: at most two letters wrong, or a third of them in long words.
+/// The known word that was most likely meant: at most a third of the letters wrong, three at most, and seldom the
+/// first one.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (word.chars().count() / 3).clamp(1, 3);
+    let first_two = |word: &str| word.to_ascii_lowercase().chars().take(2).collect::<Vec<_>>();
+    let start = first_two(word);
+    let begins_alike = |candidate: &&str| {
+        let other = first_two(candidate);
+        // Alike, with a letter too much or too little, or swapped.
+        start.first() == other.first() || start.first() == other.get(1) || start.get(1) == other.first()
+    };
     known
         .into_iter()
+        .filter(begins_alike)
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
@@ -179,6 +188,9 @@ mod tests {
             ("oder", Some("order")),
             ("x", None),
             ("privileged", None),
+            ("rimage", Some("image")),
+            ("mage", Some("image")),
+            ("sort", None),
             ("", None),
         ] {
             assert_eq!(nearest(word, known), meant, "{word}");

@@ -44,13 +44,13 @@ pub(super) const TOP: &[Spec] = &[
 pub(super) const MEANINGS: [&str; 34] = [
     "The only repository that may run here; versions come with the deployments.",
     "Where the container listens.",
-    "Where the proxy serves it. 127.0.0.1:PORT behind a front proxy that does TLS; [::]:80 without one; or a Unix socket.",
+    "Where the proxy serves it. 127.0.0.1:PORT behind a front proxy that does TLS; \"[::]:80\", in quotes, without one; or a Unix socket.",
     "Only requests for these hosts: several applications may share one address.",
     "Whose X-Forwarded headers count: the front proxy's address.",
     "No proxy: for workers, and for front proxies that find containers by label. Then `listen`, `host`, `trusted_proxies` and `drain` go away.",
     "start-first: the old version serves until the new one does. stop-first: never both at once (SQLite, single workers); requests wait meanwhile.",
-    "Variables of the application; they win over those of files and of CI. This file is root's alone, so secrets may stand here.",
-    "Files with more variables, KEY=VALUE lines; later files win.",
+    "Variables of the application; they win over those of files and of CI. This file is root's alone, so secrets may stand here. No `${NAME}` is replaced; write `!literal` in front of a value that holds one.",
+    "Files with more variables, KEY=VALUE lines as Compose reads them; later files win.",
     "When it works: a path that answers 200 within `deadline` and for as long as `stable`; or `none`: it runs. Unset: the image's HEALTHCHECK, without which nothing is deployed.",
     "Tests of a new version, before it gets the traffic and through the front door after it: requests, or a command in the container.",
     "So long requests under way may take when another version has the traffic.",
@@ -65,7 +65,7 @@ pub(super) const MEANINGS: [&str; 34] = [
     "Folders in memory.",
     "Volumes by name, and paths of this machine; `:ro` for reading only.",
     "Existing Docker networks; unset: one of the application's own.",
-    "Docker's health check instead of the image's; `{disable: true}` for none.",
+    "Docker's health check instead of the image's; without `test` the image's own with these times; `{disable: true}` for none.",
     "When Docker starts the container again by itself.",
     "Capabilities that it does not get.",
     "Capabilities that it gets on top of Docker's usual ones.",
@@ -76,19 +76,4 @@ pub(super) const MEANINGS: [&str; 34] = [
     "So long it may take to end before it is killed.",
     "The signal that ends it.",
     "Labels of the container; not those that begin with `autotag-deploy.`.",
-];
-
-/// Keys of Compose's that mean nothing here, and what to write instead.
-pub(super) const ELSEWHERE: &[(&str, &str)] = &[
-    ("ports", "clients come in by the proxy; say `port` and `listen`"),
-    ("expose", "say `port`"),
-    ("container_name", "each deployment has a container of its own"),
-    ("build", "images are built by CI, and come by their digest"),
-    ("services", "an app file holds one service; put its keys at the top"),
-    ("version", "versions come with the deployments"),
-    ("deploy", "say `order`, `mem_limit`, `cpus`"),
-    ("depends_on", "other services are not started from here"),
-    ("network_mode", "say `networks`"),
-    ("privileged", "it would hand the machine to whoever can push an image"),
-    ("smoke_test", "say `smoke`"),
 ];

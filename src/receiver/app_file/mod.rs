@@ -3,16 +3,23 @@
 //! Two layers: `tree` is what the file says, with places; [`AppFile`] is what it means, and cannot be wrong.
 //! Between them `reader` notes every fault, so that all are told at once.
 
+mod dollar;
+mod elsewhere;
 pub mod env_file;
+mod expand;
 mod fault;
 mod health;
 mod keys;
 mod network;
 mod quantity;
+mod quotes;
 mod reader;
+#[cfg(test)]
+mod spelling_tests;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod variable;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,12 +32,12 @@ pub use fault::{Fault, Faults};
 pub use health::{Health, Healthcheck, HttpProbe, Proof, Smoke};
 pub use network::{HostName, Listen, Network};
 pub use tree::Place;
+pub use variable::{OwnVariables, VariableName};
 pub use words::{LABEL_PREFIX, Mount, Source};
 
 use super::state::Order;
 use crate::deploy::protocol::{EnvironmentKey, as_text};
 use crate::image::reference::{ImageName, Malformed};
-use crate::secret::Secret;
 use reader::{Fields, Reader};
 use tree::Value;
 
@@ -54,7 +61,7 @@ pub struct AppFile {
     pub container: Container,
     /// The owner's variables; they win over the files'.
     #[serde(skip)]
-    pub environment: BTreeMap<EnvironmentKey, Secret>,
+    pub environment: OwnVariables,
     /// Files with more of them, later ones win.
     #[serde(skip)]
     pub env_files: Vec<PathBuf>,
@@ -66,6 +73,9 @@ pub struct AppFile {
     pub keep: u32,
     /// What CI may set with a deployment.
     pub allow_environment: BTreeSet<EnvironmentKey>,
+    /// Values that are right, and that Compose would read otherwise.
+    #[serde(skip)]
+    pub notes: Vec<String>,
 }
 
 /// One key of the app file, for people.
@@ -89,6 +99,11 @@ pub fn fields() -> impl Iterator<Item = Field> {
         example: spec.example,
         meaning,
     })
+}
+
+/// Whether a text needs `!literal` in front of it to be read to the letter.
+pub fn has_composes_dollar(text: &str) -> bool {
+    dollar::judge(text, false) != dollar::Verdict::Text
 }
 
 /// How clients reach an application.
@@ -171,6 +186,16 @@ const KEEP: u32 = 5;
 impl AppFile {
     /// Reads a file's text. Where it is no YAML, that is the one fault; otherwise all are told.
     pub fn parse(text: &str) -> Result<Self, Faults> {
+        Self::read_text(text, true)
+    }
+
+    /// Reads a text that was accepted once, when a container was made by it: by the grammar alone, so that a
+    /// judgement that a later release adds keeps no version from coming back.
+    pub fn parse_recorded(text: &str) -> Result<Self, Faults> {
+        Self::read_text(text, false)
+    }
+
+    fn read_text(text: &str, judged: bool) -> Result<Self, Faults> {
         let not_yaml = |place, expected: String| {
             let (key, found, example) = (String::new(), None, String::new());
             Faults(vec![Fault { place, key, expected, found, example }])
@@ -179,15 +204,22 @@ impl AppFile {
             let expected = format!("at most {FILE_BYTES} bytes");
             return Err(not_yaml(Place { line: 1, column: 1 }, expected));
         }
+        let is_public = |key: &str| keys::TOP.iter().any(|spec| spec.name == key && !spec.secret);
         let root = tree::parse(text)
-            .map_err(|(place, why)| not_yaml(place, format!("YAML that can be read: {why}")))?;
+            .map_err(|(place, why)| Faults(vec![quotes::explain(text, place, &why, is_public)]))?;
+        if let (Value::Text(_), Some(fault)) = (&root.value, quotes::without_spaces(text)) {
+            return Err(Faults(vec![fault]));
+        }
         let mut reader = Reader::default();
         // An empty file lacks everything; it is not of the wrong kind.
         let root = match root.value {
             Value::Null => tree::Node { value: Value::Map(Vec::new()), ..root },
             _ => root,
         };
-        let fields = reader.fields(root, keys::TOP, keys::ELSEWHERE);
+        let fields = reader.fields(root, keys::TOP, elsewhere::ELSEWHERE);
+        if judged {
+            reader.judge_spelling(&fields, dollar::PROSE);
+        }
         let file = Self::read(&mut reader, fields);
         match (reader.faults(text), file) {
             (None, Some(file)) => Ok(file),
@@ -233,8 +265,25 @@ impl AppFile {
             smoke,
             keep,
             allow_environment,
+            notes: notes(&reader.dollars),
         })
     }
+}
+
+/// About values whose `$` Compose would take for a variable's.
+fn notes(dollars: &[String]) -> Vec<String> {
+    /// More are counted.
+    const NAMED: usize = 5;
+    if dollars.is_empty() {
+        return Vec::new();
+    }
+    let named: Vec<String> = dollars.iter().take(NAMED).map(|name| format!("`{name}`")).collect();
+    let more = match dollars.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = named.join(", ");
+    vec![format!("{named}{more}: the `$` is text here; Compose would put a variable in its place")]
 }
 
 /// A value that must be there; its absence is a fault.

@@ -45,6 +45,9 @@ impl FromStr for Listen {
         }
         let address = match port(text) {
             Ok(port) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)),
+            Err(zero) if text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(zero);
+            }
             Err(_) => text.parse().map_err(|_| expected())?,
         };
         if address.port() == 0 { Err(expected()) } else { Ok(Self::Tcp(address)) }
@@ -69,6 +72,9 @@ impl Serialize for Listen {
 /// A port's number.
 pub(super) fn port(text: &str) -> Result<u16, Malformed> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits && text.starts_with('0') && text.len() > 1 {
+        return Err(Malformed("a port from 1 to 65535, without a leading zero".to_owned()));
+    }
     match text.parse() {
         Ok(port) if digits && port > 0 => Ok(port),
         _ => Err(Malformed("a port from 1 to 65535".to_owned())),

@@ -80,6 +80,10 @@ pub(super) fn cpus(text: &str) -> Result<u64, Malformed> {
 /// A whole number within bounds.
 pub(super) fn number(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Malformed> {
     move |text| match text.parse::<u32>() {
+        // To some readers of YAML it is octal.
+        Ok(_) if text.starts_with('0') && text.len() > 1 => {
+            Err(Malformed(format!("a number from {low} to {high}, without a leading zero")))
+        }
         Ok(number) if (low..=high).contains(&number) && !text.starts_with('+') => Ok(number),
         _ => Err(Malformed(format!("a number from {low} to {high}"))),
     }

@@ -1,9 +1,12 @@
 //! From what the file says to what it means: takes fields by name, and notes each fault where it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::dollar;
+use super::elsewhere::{Elsewhere, instead};
 use super::fault::{Fault, Faults, TOLD, nearest};
-use super::tree::{Key, Node, Position, Value, place_of};
+use super::quotes::in_place_of_nothing;
+use super::tree::{Key, Node, Position, Tag, Value, place_of};
 use crate::image::reference::Malformed;
 
 /// A key that a map may have.
@@ -31,17 +34,36 @@ pub(super) const fn secret(name: &'static str, expected: &'static str, example: 
 struct Noted {
     position: Option<Position>,
     fault: Fault,
+    about: About,
+}
+
+/// What the text around it may add to a fault.
+#[derive(Debug, Clone, Copy)]
+enum About {
+    /// Nothing.
+    Value,
+    /// There is no value.
+    Nothing,
+    /// None of these keys.
+    Unknown(&'static [Spec]),
 }
 
 /// Collects faults.
 #[derive(Default)]
 pub(super) struct Reader {
     noted: Vec<Noted>,
+    /// Values with a fault of their spelling: what they mean is not judged on top of it.
+    misspelt: BTreeSet<Position>,
+    /// Values whose `$` is text here and a variable in Compose.
+    pub(super) dollars: Vec<String>,
 }
 
 impl Reader {
     /// A fault of a value.
     pub(super) fn fault(&mut self, node: &Node, spec: &Spec, expected: impl Into<String>) {
+        if self.misspelt.contains(&node.position) {
+            return;
+        }
         let found = match &node.value {
             _ if spec.secret => None,
             Value::Null => Some("nothing".to_owned()),
@@ -51,6 +73,49 @@ impl Reader {
             Value::Map(_) => Some("a map".to_owned()),
         };
         self.note(Some(node.position.clone()), &node.name, expected, found, spec.example);
+        if node.value == Value::Null {
+            self.about(About::Nothing);
+        }
+    }
+
+    /// Of the last fault.
+    fn about(&mut self, about: About) {
+        if let Some(last) = self.noted.last_mut() {
+            last.about = about;
+        }
+    }
+
+    /// Notes the texts in which a `$` or a tag may stand for something else than itself.
+    pub(super) fn judge_spelling(&mut self, fields: &Fields, prose: &[&str]) {
+        for (name, node) in &fields.values {
+            self.judge_node(node, prose.contains(name));
+        }
+    }
+
+    fn judge_node(&mut self, node: &Node, prose: bool) {
+        let unknown_tag = node.tag == Tag::Unknown;
+        match &node.value {
+            _ if unknown_tag => {
+                let expected = "a text that begins with `!` to stand in quotes";
+                self.misspelt(node, expected.to_owned(), "\"!...\"");
+            }
+            Value::Text(text) if node.tag == Tag::None => match dollar::judge(text, prose) {
+                dollar::Verdict::Text => {}
+                dollar::Verdict::Name => self.dollars.push(node.name.clone()),
+                dollar::Verdict::Compose(expected) => {
+                    self.misspelt(node, expected.to_owned(), dollar::EXAMPLE);
+                }
+            },
+            Value::List(items) => items.iter().for_each(|item| self.judge_node(item, prose)),
+            Value::Map(entries) => entries.iter().for_each(|(_, value)| self.judge_node(value, prose)),
+            Value::Text(_) | Value::Number(_) | Value::Bool(_) | Value::Null => {}
+        }
+    }
+
+    /// The value is not shown: what it means, and whether it is secret, is not known yet.
+    fn misspelt(&mut self, node: &Node, expected: String, example: &str) {
+        self.note(Some(node.position.clone()), &node.name, expected, None, example);
+        self.misspelt.insert(node.position.clone());
     }
 
     /// A fault of something that is not there.
@@ -69,7 +134,7 @@ impl Reader {
     ) {
         let (key, expected, example) = (key.to_owned(), expected.into(), example.to_owned());
         let fault = Fault { place: super::tree::Place::default(), key, expected, found, example };
-        self.noted.push(Noted { position, fault });
+        self.noted.push(Noted { position, fault, about: About::Value });
     }
 
     /// All that was noted, with places; `None` where nothing was.
@@ -78,27 +143,34 @@ impl Reader {
         // are looked for that will be told.
         self.noted
             .sort_by(|a, b| (a.position.is_none(), &a.position).cmp(&(b.position.is_none(), &b.position)));
-        let faults: Vec<Fault> = self
-            .noted
-            .into_iter()
-            .enumerate()
-            .map(|(index, Noted { position, fault })| match position.filter(|_| index < TOLD) {
-                Some(position) => Fault { place: place_of(text, &position), ..fault },
-                None => fault,
-            })
-            .collect();
+        let mut listed: Vec<*const Spec> = Vec::new();
+        let mut faults = Vec::with_capacity(self.noted.len());
+        for (index, Noted { position, mut fault, about }) in self.noted.into_iter().enumerate() {
+            if let Some(position) = position.filter(|_| index < TOLD) {
+                fault.place = place_of(text, &position);
+            }
+            match about {
+                About::Nothing if index < TOLD => {
+                    if let Some(expected) = in_place_of_nothing(text, fault.place) {
+                        expected.clone_into(&mut fault.expected);
+                    }
+                }
+                // The first fault of a kind lists the keys.
+                About::Unknown(specs) if !listed.contains(&specs.as_ptr()) => {
+                    listed.push(specs.as_ptr());
+                    fault.expected = format!("{}: {}", fault.expected, names(specs));
+                }
+                About::Value | About::Nothing | About::Unknown(_) => {}
+            }
+            faults.push(fault);
+        }
         (!faults.is_empty()).then_some(Faults(faults))
     }
 
     /// The fields of a map. Unknown and doubled ones are faults.
     ///
     /// `explained` names keys that are known elsewhere and mean nothing here, with what to do instead.
-    pub(super) fn fields(
-        &mut self,
-        node: Node,
-        specs: &'static [Spec],
-        explained: &[(&str, &str)],
-    ) -> Fields {
+    pub(super) fn fields(&mut self, node: Node, specs: &'static [Spec], explained: &[Elsewhere]) -> Fields {
         let mut values = BTreeMap::new();
         let Value::Map(entries) = node.value else {
             let spec = key("", "", "");
@@ -117,15 +189,16 @@ impl Reader {
         Fields { specs, values }
     }
 
-    fn unknown(&mut self, key: &Key, name: &str, specs: &[Spec], explained: &[(&str, &str)]) {
-        let expected = if let Some((_, why)) = explained.iter().find(|(known, _)| *known == key.text) {
-            format!("another key: {why}")
+    fn unknown(&mut self, key: &Key, name: &str, specs: &'static [Spec], explained: &[Elsewhere]) {
+        let position = Some(key.position.clone());
+        if let Some(expected) = instead(&key.text, explained) {
+            self.note(position, name, expected, None, "");
         } else if let Some(meant) = nearest(&key.text, specs.iter().map(|spec| spec.name)) {
-            format!("a known key: did you mean `{meant}`?")
+            self.note(position, name, format!("a known key: did you mean `{meant}`?"), None, "");
         } else {
-            format!("a known key: {}", names(specs))
-        };
-        self.note(Some(key.position.clone()), name, expected, None, "");
+            self.note(position, name, "a known key", None, "");
+            self.about(About::Unknown(specs));
+        }
     }
 
     pub(super) fn doubled(&mut self, key: &Key, name: &str) {
@@ -136,7 +209,11 @@ impl Reader {
     pub(super) fn text<'n>(&mut self, node: &'n Node, spec: &Spec) -> Option<&'n str> {
         match &node.value {
             Value::Text(text) | Value::Number(text) => Some(text),
-            Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => {
+            Value::Bool(_) => {
+                self.fault(node, spec, format!("{}; to be read as a text, put it in quotes", spec.expected));
+                None
+            }
+            Value::Null | Value::List(_) | Value::Map(_) => {
                 self.fault(node, spec, spec.expected);
                 None
             }

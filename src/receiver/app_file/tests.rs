@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::secret::Secret;
 
 /// The example of the design, to the letter.
 const DESIGN: &str = r#"
@@ -107,8 +108,32 @@ fn a_healthcheck_is_a_command_in_composes_forms_or_none() {
         let why = check(&format!("test: {said}")).expect_err(said).to_string();
         assert!(why.contains("`healthcheck.test"), "{said}: {why}");
     }
-    let why = check("interval: 1s").expect_err("nothing is tested").to_string();
-    assert!(why.contains("a `test` that holds a command") && !why.contains("found"), "{why}");
+    assert_eq!(check("test: NONE"), Ok(Some(Healthcheck::Disabled)));
+    assert_eq!(check("disable: true, test: [CMD, a]"), Ok(Some(Healthcheck::Disabled)));
+}
+
+/// Docker takes from the image what is not said.
+#[test]
+fn a_healthcheck_may_set_the_times_of_the_images_own() {
+    let check = |said: &str| parse(&format!("{LEAST}healthcheck: {{{said}}}\n")).container.healthcheck;
+    for said in ["", "disable: false"] {
+        assert_eq!(check(said), None, "{said}");
+    }
+    let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
+    let times = "interval: 5s, timeout: 2s, retries: 4, start_period: 9s, start_interval: 1s";
+    for (said, test) in [
+        (times.to_owned(), vec![]),
+        (format!("disable: false, {times}"), vec![]),
+        (format!("test: [CMD, a], {times}"), vec!["CMD".to_owned(), "a".to_owned()]),
+    ] {
+        let (interval, timeout, retries) = (seconds(5), seconds(2), Some(4));
+        let (start_period, start_interval) = (seconds(9), seconds(1));
+        let expected = Healthcheck::Test { test, interval, timeout, retries, start_period, start_interval };
+        assert_eq!(check(&said), Some(expected), "{said}");
+    }
+    let own = check("interval: 5s").expect("times");
+    assert!(!own.has_test() && check("test: a").expect("a test").has_test());
+    assert!(!serde_json::to_string(&own).unwrap().contains("start_interval"), "the hash of before");
 }
 
 #[test]
@@ -281,7 +306,7 @@ fn what_contradicts_itself_is_told() {
     check("health: {status: 200}", "line 4, column 18: `health.status`: expected a `path` beside it");
     check("health: {stable: 60s}", "shorter than the `deadline`");
     check("health: yes", "`none`, or a map");
-    check("healthcheck: {}", "a `test` that holds a command");
+    check("healthcheck: {test: []}", "`healthcheck.test`: expected `[CMD, ...]`");
     check("proxy: true", "expected `none`");
     check("command: []", "`command`: expected ");
     check("smoke: [{command: [a], status: 200}]", "either `path`");
@@ -298,7 +323,7 @@ fn what_contradicts_itself_is_told() {
     check("environment: [[hunter2]]", "expected `KEY: value`");
     check("environment: hunter2", "`environment`: expected `KEY: value`, or a list of `KEY=value` (example");
     check("privileged: true", "whoever can push an image");
-    check("<<: {a: b}", "`<<`: expected a known key");
+    check("<<: {a: b}", "`<<`: expected no merge key");
     check("enviroment: {}", "did you mean `environment`?");
 }
 
@@ -306,13 +331,12 @@ fn what_contradicts_itself_is_told() {
 fn what_is_no_yaml_is_told_with_its_place() {
     for (text, expected) in [
         ("image: [", "line 2, column 1: expected YAML that can be read"),
-        ("image: a\n\tport: 1", "line 2, column 1: expected YAML that can be read"),
-        ("a: !tag x", "without a `!tag`"),
+        ("image: a\n\tport: 1", "line 2, column 1: `port`: expected spaces in front of it"),
         ("- a\n- b", "expected a map with `image`"),
         ("just text", "expected a map with `image`"),
         ("a: 1\n---\nb: 2", "more than one document"),
         ("{? [a] : b}", "a plain key"),
-        ("a: *nowhere", "unknown anchor"),
+        ("a: *nowhere", "`a`: expected this value in quotes: YAML reads `*`"),
     ] {
         let told = told(text);
         assert!(told.contains(expected), "{text}: {told}");

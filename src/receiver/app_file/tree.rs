@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
+};
 
 /// The most values that a file may hold, aliases spread out.
 const VALUES: usize = 10_000;
@@ -19,6 +22,12 @@ const BYTES: usize = 1024 * 1024;
 /// gone through the whole file, in a time that grows with the square of the open ones.
 const OPEN: usize = 256;
 
+/// The tag of a value whose `$` are text, in front of it: `!literal 'echo $HOME'`.
+const LITERAL: &str = "literal";
+
+/// What is said of a file with more than that.
+pub(super) const TOO_MUCH: &str = "too many values";
+
 /// Where a value stands: its position in each list and map on the way. In a map, entry `n` has its key at
 /// `2n` and its value at `2n + 1`.
 pub(super) type Position = Vec<usize>;
@@ -29,7 +38,20 @@ pub(super) struct Node {
     pub(super) position: Position,
     /// For people: `health.path`, `smoke[0].status`.
     pub(super) name: String,
+    /// What stands in front of it, or of what it is in.
+    pub(super) tag: Tag,
     pub(super) value: Value,
+}
+
+/// A YAML tag.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Tag {
+    #[default]
+    None,
+    /// `!literal`: each `$` is text.
+    Literal,
+    /// Any other: most likely a text that begins with `!` and lacks its quotes.
+    Unknown,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -65,7 +87,7 @@ pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
     }
     let failed = |error: serde_yaml::Error| (place_in(&error), without_place(&error));
     let mut left = Left { values: VALUES, bytes: BYTES };
-    let build = Build { position: Vec::new(), name: String::new(), left: &mut left };
+    let build = Build { position: Vec::new(), name: String::new(), tag: Tag::None, left: &mut left };
     let mut root = build.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(failed)?;
     Fill(&mut root).deserialize(serde_yaml::Deserializer::from_str(text)).map_err(failed)?;
     Ok(root)
@@ -108,6 +130,7 @@ fn without_place(error: &serde_yaml::Error) -> String {
 struct Build<'a> {
     position: Position,
     name: String,
+    tag: Tag,
     left: &'a mut Left,
 }
 
@@ -119,7 +142,7 @@ struct Left {
 
 impl Left {
     fn take<E: serde::de::Error>(&mut self, values: usize, bytes: usize) -> Result<(), E> {
-        let too_much = || E::custom("too many values");
+        let too_much = || E::custom(TOO_MUCH);
         self.values = self.values.checked_sub(values).ok_or_else(too_much)?;
         self.bytes = self.bytes.checked_sub(bytes).ok_or_else(too_much)?;
         Ok(())
@@ -130,11 +153,11 @@ impl Build<'_> {
     fn child(&mut self, at: usize, name: String) -> Build<'_> {
         let mut position = self.position.clone();
         position.push(at);
-        Build { position, name, left: self.left }
+        Build { position, name, tag: self.tag, left: self.left }
     }
 
     fn node(self, value: Value) -> Node {
-        Node { position: self.position, name: self.name, value }
+        Node { position: self.position, name: self.name, tag: self.tag, value }
     }
 }
 
@@ -151,7 +174,17 @@ impl<'de> Visitor<'de> for Build<'_> {
     type Value = Node;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, number, list or map, without a `!tag`")
+        f.write_str("a text, number, list or map")
+    }
+
+    /// The library's form of a tagged value.
+    fn visit_enum<A: EnumAccess<'de>>(mut self, tagged: A) -> Result<Node, A::Error> {
+        let (name, value) = tagged.variant_seed(KeyText)?;
+        self.tag = match self.tag {
+            Tag::None | Tag::Literal if name == LITERAL => Tag::Literal,
+            _ => Tag::Unknown,
+        };
+        value.newtype_variant_seed(self)
     }
 
     fn visit_unit<E>(self) -> Result<Node, E> {
@@ -305,6 +338,11 @@ impl<'de> Visitor<'de> for Find<'_> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("another place")
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<(), A::Error> {
+        let (_, value) = tagged.variant::<IgnoredAny>()?;
+        value.newtype_variant_seed(self)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {

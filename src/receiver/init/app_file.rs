@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::deploy::protocol::AppName;
 use crate::image::reference::ImageName;
-use crate::receiver::app_file::{Field, HostName, Listen, fields};
+use crate::receiver::app_file::{Field, HostName, Listen, fields, has_composes_dollar};
 use crate::secret::Secret;
 
 use super::wish::Wish;
@@ -87,9 +87,10 @@ impl Content {
     }
 }
 
-/// A text in quotes that YAML reads back to the letter.
+/// A text in quotes that the app file's reader reads back to the letter.
 pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let quoted = serde_json::Value::from(text).to_string();
+    if has_composes_dollar(text) { format!("!literal {quoted}") } else { quoted }
 }
 
 /// The file's text; `hidden`: with `***` in the place of the variables' values.

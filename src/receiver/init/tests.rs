@@ -190,10 +190,12 @@ fn what_is_said_stands_in_the_app_file() {
         ..Wish::of(app())
     });
     content.environment.insert("TOKEN".to_owned(), Secret::verbatim("a: \"b\"\n#hunter2".to_owned()));
+    content.environment.insert("DOLLARS".to_owned(), Secret::verbatim("${A}$$b$C".to_owned()));
     let parsed = AppFile::parse(&render(&app(), &content, false)).unwrap();
     assert_eq!(parsed.traffic.port(), Some(3000));
     assert!(matches!(parsed.health.proof, Proof::Http(_)));
     assert_eq!(parsed.environment[&"TOKEN".parse().unwrap()].reveal(), "a: \"b\"\n#hunter2");
+    assert_eq!(parsed.environment[&"DOLLARS".parse().unwrap()].reveal(), "${A}$$b$C");
     let shown = render(&app(), &content, true);
     assert!(!shown.contains("hunter2"), "a value is shown: {shown}");
     assert!(AppFile::parse(&shown).is_ok());

@@ -90,3 +90,52 @@ fn x8_a_foreign_digest_stops_the_run() {
 fn x8_the_release_workflow_verifies_before_it_runs() {
     supply::the_workflow_verifies_before_it_runs();
 }
+
+mod app_file;
+mod env_files;
+mod tools;
+
+#[test]
+fn s2_composes_variables_are_faults() {
+    app_file::composes_variables_are_faults();
+}
+
+#[test]
+fn s2_what_compose_would_change_never_passes_unnoticed() {
+    app_file::what_compose_would_change_never_passes_unnoticed();
+}
+
+#[test]
+fn s3_env_files_are_read_as_compose_reads_them() {
+    env_files::are_read_as_compose_reads_them();
+}
+
+#[test]
+fn s3_env_files_that_are_no_text_are_told_with_their_line() {
+    env_files::that_are_no_text_are_told_with_their_line();
+}
+
+#[test]
+fn s3_what_an_env_file_and_the_app_file_say_reaches_the_container() {
+    app_file::what_an_env_file_and_the_app_file_say_reaches_the_container();
+}
+
+#[test]
+fn s5_a_healthcheck_without_a_test_sets_the_times_of_the_images_own() {
+    app_file::a_healthcheck_without_a_test_sets_the_times_of_the_images_own();
+}
+
+#[test]
+fn s6_a_value_that_needs_quotes_is_named_with_its_key() {
+    app_file::a_value_that_needs_quotes_is_named_with_its_key();
+}
+
+#[test]
+fn s18_many_unknown_keys_are_told_briefly() {
+    app_file::many_unknown_keys_are_told_briefly();
+}
+
+#[test]
+fn x9_pip_installs_only_files_of_known_hashes() {
+    tools::pip_installs_only_files_of_known_hashes();
+}

@@ -1,0 +1,215 @@
+//! App files with lines as they stand in public Compose files, through the owner's own command.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use autotag_deploy::deploy::protocol::End;
+use autotag_deploy::receiver::app_file::fields;
+use serde_json::Value;
+
+use super::env_files::compose;
+use crate::support::app_image::AppImage;
+use crate::support::server::{Images, Server, commit_of, deploy, docker};
+
+/// `autotag-receiver check` of this text.
+fn check(text: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("app.yaml");
+    std::fs::write(&path, text).expect("the app file");
+    let output = receiver(&["check", &path.to_string_lossy()]);
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&told).into_owned())
+}
+
+fn receiver(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_autotag-receiver")).args(arguments).output().expect("the program starts")
+}
+
+/// Whether Compose puts something else in the place of a value, or refuses it.
+fn is_changed_by_compose(folder: &Path, value: &str) -> bool {
+    let project = serde_json::json!({"services": {"app": {"image": "none", "environment": {"A": value}}}});
+    std::fs::write(folder.join("compose.yaml"), project.to_string()).expect("the project");
+    let output = compose(folder);
+    if !output.status.success() {
+        return true;
+    }
+    let project: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let read = project["services"]["app"]["environment"]["A"].as_str().expect("a text");
+    read.replace("$$", "$") != value
+}
+
+// case S2; broken by: no judgement of the fields' spelling: exit 0, "is right".
+pub fn composes_variables_are_faults() {
+    let text = r#"image: ghcr.io/org/app
+port: 3000
+listen: 127.0.0.1:3000
+environment:
+  SECRET_KEY_BASE: ${SECRET_KEY_BASE}
+  API_KEY: ${API_KEY:?set it}
+  DB_USER: ${DB_USER:-app}
+  PASSWORD: pa$$word
+healthcheck: {test: ["CMD-SHELL", "test -n \"$${SECRET_KEY_BASE}\""], interval: 5s}
+user: "${UID}:${GID}"
+"#;
+    let (code, told) = check(text);
+    assert_eq!(code, Some(2), "{told}");
+    for (line, key) in [
+        (5, "environment.SECRET_KEY_BASE"),
+        (6, "environment.API_KEY"),
+        (7, "environment.DB_USER"),
+        (8, "environment.PASSWORD"),
+        (9, "healthcheck.test[1]"),
+        (10, "user"),
+    ] {
+        let fault = told.lines().find(|fault| fault.contains(&format!("`{key}`"))).unwrap_or_default();
+        assert!(
+            fault.starts_with(&format!("line {line}, ")) && fault.contains("`!literal`"),
+            "{key}: {told}"
+        );
+    }
+    assert!(!told.contains("pa$"), "{told}");
+    let right = text
+        .replace(": ${", ": !literal ${")
+        .replace("pa$$word", "pa$word")
+        .replace("\"test -n \\\"$${", "!literal \"test -n \\\"${")
+        .replace("\"${UID}:${GID}\"", "1000:1000");
+    let (code, told) = check(&right);
+    assert_eq!(code, Some(0), "{right}{told}");
+    assert!(told.contains("`environment.PASSWORD`: the `$` is text here"), "{told}");
+}
+
+// case S2; broken by: `$name` in small letters taken for text without a note.
+pub fn what_compose_would_change_never_passes_unnoticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for value in [
+        "a",
+        "$",
+        "a$",
+        "$1",
+        "^a$|b$",
+        "$2y$10$",
+        "$(date)",
+        "$?",
+        "5$ each",
+        "$\u{e9}",
+        "\\$",
+        "$A",
+        "$a",
+        "$_",
+        "a$b",
+        "pa$$word",
+        "$$",
+        "$$$",
+        "${A}",
+        "${A:-b}",
+        "${",
+        "${}",
+        "${1}",
+        "$2y$10$N9qo8uLOickgx2ZMRZoMye",
+        "\\$A",
+        "$\u{17f}",
+    ] {
+        let quoted = serde_json::Value::from(value).to_string();
+        let file =
+            |value: &str| format!("image: ghcr.io/org/app\nport: 1\nlisten: 1\nenvironment:\n  A: {value}\n");
+        let (code, told) = check(&file(&quoted));
+        let noticed = code != Some(0) || told.contains("the `$` is text here");
+        assert_eq!(noticed, is_changed_by_compose(folder.path(), value), "{value:?}: {told}");
+        assert_eq!(check(&file(&format!("!literal {quoted}"))).0, Some(0), "{value:?}");
+    }
+}
+
+// case S6; broken by: the library's own words for what is no YAML.
+pub fn a_value_that_needs_quotes_is_named_with_its_key() {
+    let listen = fields().find(|field| field.name == "listen").expect("a key");
+    assert!(listen.meaning.contains("\"[::]:80\""), "{}", listen.meaning);
+    for (line, key, remedy) in [
+        ("listen: [::]:80", "listen", "`listen: \"[::]:80\"`"),
+        ("host: *.example.com", "host", "`host: \"*.example.com\"`"),
+        ("user: @app", "user", "`user: \"@app\"`"),
+        ("user: &app", "user", "in quotes"),
+        ("user: !app", "user", "in quotes"),
+        ("user: #app", "user", "in quotes"),
+        ("user: %app", "user", "in quotes"),
+        ("environment:\n  PASSWORD: @hunter2", "environment.PASSWORD", "in quotes"),
+        ("environment:\n  PASSWORD: hunter2: x", "environment.PASSWORD", "in quotes"),
+        ("environment: {PASSWORD: `hunter2}", "environment.PASSWORD", "in quotes"),
+        ("command: [echo, true]", "command[1]", "in quotes"),
+        ("keep:5", "keep", "a space behind `keep:`"),
+        ("environment:\n\tA: hunter2", "environment.A", "no tab"),
+        ("port: 08", "port", "without a leading zero"),
+        ("read_only: yes", "read_only", "`true` or `false`"),
+        ("keep: 5\nkeep: 6", "keep", "each key once"),
+        ("user: &a b\n<<: *a", "<<", "no merge key"),
+    ] {
+        let least = "image: ghcr.io/org/app\nport: 3000\nlisten: 127.0.0.1:8080\n";
+        let of = |line: &str| line.split(':').next().map(|key| format!("{key}:")).expect("a key");
+        let others: Vec<&str> = least.lines().filter(|other| of(other) != of(line)).collect();
+        let (code, told) = check(&format!("{}\n{line}\n", others.join("\n")));
+        assert_eq!(code, Some(2), "{line}: {told}");
+        assert!(told.contains(&format!("`{key}`: ")) && told.contains(remedy), "{line}: {told}");
+        assert!(!told.contains("hunter2"), "{line}: {told}");
+    }
+}
+
+// case S18; broken by: the list of keys in every fault.
+pub fn many_unknown_keys_are_told_briefly() {
+    let least = "image: ghcr.io/org/app\nport: 3000\nlisten: 127.0.0.1:8080\n";
+    let unknown = (0..50).fold(String::new(), |text, number| text + "zz" + &number.to_string() + ": x\n");
+    let (code, told) = check(&format!("{least}{unknown}"));
+    assert_eq!(code, Some(2), "{told}");
+    assert!(told.len() < 4_000, "{} bytes: {told}", told.len());
+    assert_eq!(told.matches("`stop_grace_period`").count(), 1, "{told}");
+    let (_, told) = check(&format!("{least}pid: host\nports: [80]\ndepends_on: [db]\n"));
+    assert_eq!(told.matches("Compose has it, the app file does not: ").count(), 3, "{told}");
+    assert!(!told.contains("did you mean"), "{told}");
+}
+
+/// What one container has of these settings, by Docker's own word.
+fn deployed(more: &str, env_file: &str) -> Value {
+    let images = Images::start();
+    let image = AppImage::new("1.0.0").commit(&commit_of("1.0.0")).label("registry", images.registry.host());
+    let digest = images.registry.put("org/app", "1.0.0", &image.healthcheck().for_registry());
+    let server = Server::start();
+    std::fs::write(server.folder.path().join("etc/autotag/app.env"), env_file).expect("the file");
+    server.app_file(images.name(), &format!("env_file: /etc/autotag/app.env\n{more}"));
+    server.deploy(deploy(images.name(), "1.0.0", &digest)).ended(&End::Deployed {});
+    let described: Value =
+        serde_json::from_str(&docker(&["inspect", &server.containers().concat()])).expect("JSON");
+    described[0]["Config"].clone()
+}
+
+// case S5; broken by: a `healthcheck` without `test` refused; `test: []` given to Docker, which is no check at all.
+pub fn a_healthcheck_without_a_test_sets_the_times_of_the_images_own() {
+    let config =
+        deployed("healthcheck: {disable: false, interval: 2s, retries: 7, start_interval: 1s}\n", "");
+    let check = &config["Healthcheck"];
+    assert_eq!(check["Test"], serde_json::json!(["CMD", "/test-app", "check"]), "{check}");
+    // What is not said is the image's.
+    assert_eq!(
+        [&check["Interval"], &check["Retries"], &check["Timeout"]],
+        [2_000_000_000_i64, 7, 1_000_000_000],
+        "{check}"
+    );
+}
+
+// case S3; broken by: names by the rule for CI's variables; no variables in double quotes.
+pub fn what_an_env_file_and_the_app_file_say_reaches_the_container() {
+    let config = deployed(
+        "environment:\n  OWN: !literal ${A}$$\n  HASH: $2y$10$abc\n  dotted.name: \"1\"\n",
+        "\u{feff}export discovery.type=single-node\nCOLOR=#ff0000\nESCAPED=\"a\\$b\"\nNAME=Shop\nMAIL=\"${NAME} x\"\nKEY=\"1\n2\"\n",
+    );
+    let environment = config["Env"].as_array().expect("a list");
+    for expected in [
+        "OWN=${A}$$",
+        "HASH=$2y$10$abc",
+        "dotted.name=1",
+        "discovery.type=single-node",
+        "COLOR=#ff0000",
+        "ESCAPED=a$b",
+        "MAIL=Shop x",
+        "KEY=1\n2",
+    ] {
+        assert!(environment.iter().any(|variable| variable == expected), "{expected:?} in {environment:?}");
+    }
+}

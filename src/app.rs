@@ -12,10 +12,11 @@ use crate::failure::{Failure, Kind};
 use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::inputs::order::{Command, LogFormat, Purpose, log_format};
-use crate::inputs::run::Overrides;
+use crate::inputs::run::{Cause, Overrides};
 use crate::inputs::{Environment, Faults, Order, Run, Said, checkout, laptop};
 use crate::pipeline::deployment::{Deployment, HostStatus};
 use crate::pipeline::{self, Ending, Job, Logs, Planned, World};
+use crate::release::survey;
 use crate::report::build_log::{GroupedLog, Style};
 use crate::report::commands::{self, Level, annotation, defused};
 use crate::report::deploy_log::ServerLog;
@@ -67,7 +68,7 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
         )),
     };
     log::start(format, environment.get("RUNNER_DEBUG") == Some("1"), &screen);
-    let progress = Progress::on(screen.clone());
+    let progress = Progress::on(screen.clone()).annotating(environment.in_actions());
     let console = Console { environment: &environment, format, screen };
     match arguments.and_then(|it| inputs(&environment, &mut said, it.overrides, faults)) {
         Err(failure) => console.failed(&failure, &progress),
@@ -210,7 +211,15 @@ async fn purpose(order: &Order, run: &Run, forge: &GitHub) -> Result<Purpose, Fa
         None if order.depends_on_default_branch(run) => forge.repository().await?.default_branch,
         None => String::new(),
     };
-    Ok(order.purpose(run, &default_branch))
+    let purpose = order.purpose(run, &default_branch);
+    // The push of a tag says nothing of the release that it may have come with.
+    match &run.cause {
+        Cause::Tag(tag) if purpose.preview.is_none() && !order.command.reaches_servers() => {
+            let is_prerelease = survey::is_prerelease(forge, tag).await?;
+            Ok(if is_prerelease { purpose.held_back(tag) } else { purpose })
+        }
+        _ => Ok(purpose),
+    }
 }
 
 /// Drops the work on SIGINT or SIGTERM. The runner gives ten seconds; nothing here needs one: each step

@@ -81,6 +81,8 @@ pub struct Failure {
     pub remedy: String,
     /// The README's section about it, where there is one.
     pub topic: Option<Topic>,
+    /// A login that a further run has anew was not known (any more).
+    pub login_ran_out: bool,
 }
 
 impl Failure {
@@ -91,7 +93,23 @@ impl Failure {
         why: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { kind, what: what.into(), why: why.into(), remedy: remedy.into(), topic: None }
+        Self {
+            kind,
+            what: what.into(),
+            why: why.into(),
+            remedy: remedy.into(),
+            topic: None,
+            login_ran_out: false,
+        }
+    }
+
+    /// Whether a further run would meet it again: a refusal, for a reason that running again does not change.
+    ///
+    /// A login that ran out is new in the next run; a registry that is full may have room by then.
+    pub fn is_for_good(&self) -> bool {
+        matches!(self.kind, Kind::Denied | Kind::Conflict)
+            && !self.login_ran_out
+            && self.topic != Some(Topic::RegistryFull)
     }
 
     /// The same, with the README's section about it.
@@ -121,7 +139,8 @@ impl From<Trouble> for Failure {
             TroubleKind::Input => Kind::Input,
         };
         let remedy = trouble.remedy.unwrap_or_else(|| usual_remedy(trouble.kind).to_owned());
-        Self::new(kind, trouble.doing, trouble.why, remedy).about(trouble.topic)
+        let failure = Self::new(kind, trouble.doing, trouble.why, remedy).about(trouble.topic);
+        Self { login_ran_out: trouble.login_ran_out, ..failure }
     }
 }
 
@@ -150,6 +169,26 @@ impl From<Refusal> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // case A12; broken by: every failure counts as one that passes; every refusal as one that stays
+    #[test]
+    fn what_a_further_run_would_meet_again_is_for_good() {
+        let of = |kind| Failure::from(Trouble::new(kind, "asking", "no"));
+        for (kind, for_good) in [
+            (TroubleKind::Rejected, true),
+            (TroubleKind::Denied, true),
+            (TroubleKind::Unreachable, false),
+            (TroubleKind::Throttled, false),
+            (TroubleKind::Garbled, false),
+            (TroubleKind::Build, false),
+        ] {
+            assert_eq!(of(kind).is_for_good(), for_good, "{kind:?}");
+        }
+        let mut ran_out = Trouble::new(TroubleKind::Denied, "asking", "401");
+        ran_out.login_ran_out = true;
+        assert!(!Failure::from(ran_out).is_for_good());
+        assert!(!of(TroubleKind::Rejected).about(Topic::RegistryFull).is_for_good());
+    }
 
     #[test]
     fn exit_codes_are_distinct_and_never_success() {

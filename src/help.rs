@@ -40,6 +40,7 @@ topics! {
     GitHubTooOld "GitHub Enterprise Server is too old",
     TagTaken "The Git tag belongs to another commit",
     VersionTooLow "The version is not above what exists",
+    OtherForm "Existing versions have another form",
     OtherCommit "The workspace has another commit checked out",
     Inputs "The inputs are not usable",
     // The build.

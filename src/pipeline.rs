@@ -22,12 +22,13 @@ use crate::release::latest::{self, Latest};
 use crate::release::publish::{self, Help, Published};
 use crate::release::stage;
 use crate::release::survey::{self, Question};
+use crate::report::commands::Level;
 use crate::report::progress::Progress;
-use crate::version::claim::Known;
+use crate::version::claim::{Claim, Known};
 use crate::version::plan::{Next, Plan, RegistryVersions, Survey, decide};
 use crate::world::clock;
 use crate::world::ssh::Shell;
-use crate::world::{BuildLog, Builder, Forge, Registry, Release};
+use crate::world::{BuildLog, Builder, Forge, Registry, Release, Trouble, TroubleKind};
 
 /// The doors outside that a run needs.
 #[derive(Debug)]
@@ -170,6 +171,9 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
     for attempt in 1..=CLAIMS {
         let survey =
             progress.stage("plan", survey::read(&world.forge, &world.registry, question(job))).await?;
+        if attempt == 1 {
+            remark_unread(&survey, progress);
+        }
         let plan = match decide(&survey, &job.purpose.wish) {
             Ok(plan) => plan,
             // The lists were read after the head: what speaks against a version may be what another run has
@@ -259,6 +263,20 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
     ))
 }
 
+/// A title counts whatever follows it; that the rest says nothing is said once, since its author may have meant
+/// something by it.
+fn remark_unread(survey: &Survey, progress: &Progress) {
+    let Some(first) = survey.unread.first() else { return };
+    let others = match survey.unread.len() - 1 {
+        0 => String::new(),
+        others => format!(" and of {others} more"),
+    };
+    let text = format!(
+        "the text below the title does not follow Conventional Commits in the message of \u{201c}{first}\u{201d}{others}; the title counts all the same, and so does a line that begins with `BREAKING CHANGE:`."
+    );
+    progress.remark(Level::Notice, "Commit messages", &text);
+}
+
 /// Whether another run has claimed since this one looked.
 async fn moved_since<F: Forge, R, B, S>(
     world: &World<F, R, B, S>,
@@ -324,28 +342,7 @@ async fn finish<F: Forge, R: Registry, B, S>(
     let since = if published == Published::Now { "published" } else { "is published already" };
     progress.done(format!("{}:{} {since}, {}", claim.image, claim.version, claim.digest));
     let latest = settle_latest(world, job, &survey.registry, progress).await?;
-    let release = match &job.order.release {
-        None => None,
-        Some(order) => {
-            let mut tagged = survey.git.clone();
-            tagged.push(claim.version.clone());
-            let facts = ReleaseFacts {
-                claim,
-                prefix: &job.order.wish.prefix,
-                order,
-                tagged: &tagged,
-                claim_ref: &job.order.claim_ref,
-                repository_url: &format!("{}/{}", job.run.server_url, job.run.repository),
-            };
-            let release = progress.stage("release", github::release(&world.forge, facts)).await?;
-            progress.done(format!("release {}: {}", release.tag, release.html_url));
-            if !release.draft && job.order.latest != LatestPolicy::Never {
-                let shown = github::show_highest(&world.forge, &release, &job.order.wish.prefix);
-                progress.stage("release", shown).await?;
-            }
-            Some(release)
-        }
-    };
+    let release = release_page(world, job, claim, survey, progress).await?;
     Ok(Ending::Released(Box::new(Released {
         resumed: settled.resumed,
         sha_tag: settled.sha_tag,
@@ -355,6 +352,48 @@ async fn finish<F: Forge, R: Registry, B, S>(
         latest,
         deployment: None,
     })))
+}
+
+/// The page on GitHub, and which one GitHub shows as Latest.
+async fn release_page<F: Forge, R, B, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    claim: &Claim,
+    survey: &Survey,
+    progress: &Progress,
+) -> Result<Option<Release>, Failure> {
+    let Some(order) = &job.order.release else { return Ok(None) };
+    let mut tagged = survey.git.clone();
+    tagged.push(claim.version.clone());
+    let (prefix, claim_ref) = (&job.order.wish.prefix, &job.order.claim_ref);
+    let repository_url = &format!("{}/{}", job.run.server_url, job.run.repository);
+    let facts = ReleaseFacts { claim, prefix, order, tagged: &tagged, claim_ref, repository_url };
+    let made = progress.stage("release", github::release(&world.forge, facts)).await;
+    let Some(release) = forgiven(made, "There is no GitHub release", progress)? else { return Ok(None) };
+    progress.done(format!("release {}: {}", release.tag, release.html_url));
+    if !release.draft && !release.prerelease && job.order.latest != LatestPolicy::Never {
+        let shown = github::show_highest(&world.forge, &release, prefix, claim_ref);
+        let shown = progress.stage("release", shown).await;
+        forgiven(shown, "GitHub's Latest was not moved", progress)?;
+    }
+    Ok(Some(release))
+}
+
+/// The version is out. What a further run would meet again keeps nobody from deploying it, and is said; only what
+/// running again can change fails the run.
+fn forgiven<T>(result: Result<T, Failure>, title: &str, progress: &Progress) -> Result<Option<T>, Failure> {
+    match result {
+        Err(failure) if failure.is_for_good() => {
+            let Failure { what, why, remedy, .. } = &failure;
+            let text = format!(
+                "{what}: {why}\nThe version is published all the same, and deployed where that was asked for.\nWhat to do: {remedy}. Then run the job again: it does only what is missing.\nMore: {}",
+                failure.link()
+            );
+            progress.remark(Level::Warning, title, &text);
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
 }
 
 /// `latest`, as the input says. Only a refusal by the registry is forgiven, and only under `auto`.
@@ -384,6 +423,11 @@ async fn settle_latest<F: Forge, R: Registry, B, S>(
                 Latest::Nothing => tracing::warn!("no claimed version is published: latest was left alone"),
             }
             Ok(Some(latest))
+        }
+        Err(failure) if failure.is_for_good() && job.order.latest != LatestPolicy::Must => {
+            let why = format!("{}: {}", failure.what, failure.why);
+            forgiven::<()>(Err(failure), "`latest` was not moved", progress)?;
+            Ok(Some(Latest::Refused(Box::new(Trouble::new(TroubleKind::Denied, "moving `latest`", why)))))
         }
         Err(failure) => Err(failure),
     }

@@ -2,17 +2,31 @@
 
 use super::order::Reader;
 use super::run::{Cause, Run};
+use super::said::Said;
 use crate::image::reference::ImageName;
 use crate::secret::Credentials;
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// A user name for Basic authentication, in which a colon ends it (RFC 7617, section 2).
+    pub(super) fn username(&mut self, name: &str) -> Option<&'a str> {
+        let said: &'a Said = self.said;
+        let username = said.given(name)?;
+        if username.contains(':') || username.contains(char::is_control) {
+            let expected = "a user name without colons; a password belongs into the input for the password";
+            // What stands behind the colon may be the password.
+            let shown = username.split([':', '\n', '\r']).next().unwrap_or_default();
+            self.faults.of_input(name, &format!("{shown}:\u{2026}"), expected);
+        }
+        Some(username)
+    }
+
     /// The user's own; else the workflow's token, but for GitHub's own registry only.
     pub(super) fn registry_credentials(
         &mut self,
         image: Option<&ImageName>,
         run: &Run,
     ) -> Option<Credentials> {
-        let username = self.said.given("registry-username");
+        let username = self.username("registry-username");
         let password = self.said.secret("registry-password");
         match (username, password) {
             (Some(username), Some(password)) => Some(Credentials { username: username.to_owned(), password }),

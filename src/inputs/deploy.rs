@@ -346,7 +346,7 @@ impl Reader<'_> {
     }
 
     fn pull_credential(&mut self) -> Option<Credentials> {
-        let username = self.said.given("deploy-registry-username");
+        let username = self.username("deploy-registry-username");
         let password = self.said.secret("deploy-registry-password");
         match (username, password) {
             (Some(username), Some(password)) => Some(Credentials { username: username.to_owned(), password }),

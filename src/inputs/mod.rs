@@ -7,6 +7,7 @@ mod access;
 pub mod checkout;
 pub mod clone;
 pub mod deploy;
+mod event;
 pub mod fault;
 pub mod head;
 pub mod laptop;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use semver::Version;
-use wildmatch::WildMatch;
+use wildmatch::WildMatchPattern;
 
 use super::access::own_registry;
 use super::deploy::Deploy;
@@ -103,6 +103,10 @@ pub struct ReleaseOrder {
     pub name: String,
 }
 
+/// A pattern of branches: `*` stands for any text, and every other character for itself. (No text of the
+/// environment holds the character that would stand for any one.)
+type BranchPattern = WildMatchPattern<'*', '\0'>;
+
 /// Which branches release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReleaseBranches {
@@ -118,7 +122,7 @@ impl ReleaseBranches {
         match self {
             Self::Default => branch == default_branch,
             Self::Matching(patterns) => {
-                patterns.iter().any(|pattern| WildMatch::new(pattern).matches(branch))
+                patterns.iter().any(|pattern| BranchPattern::new(pattern).matches(branch))
             }
         }
     }
@@ -248,6 +252,12 @@ pub struct Purpose {
 }
 
 impl Purpose {
+    /// The same, for a tag whose release is marked as a prerelease.
+    #[must_use]
+    pub fn held_back(self, tag: &str) -> Self {
+        Self::preview(self.wish, format!("GitHub's release of the tag {tag} is marked as a prerelease"))
+    }
+
     fn preview(wish: Wish, why: String) -> Self {
         Self { wish, preview: Some(why) }
     }
@@ -358,7 +368,7 @@ impl Reader<'_> {
             (None, None) => Wanted::Auto,
         };
         let prebuilt = self.said.given("image-digest").is_some();
-        Some(Wish { wanted, initial: initial?, prefix: prefix?, image: image?, prebuilt })
+        Some(Wish { wanted, initial, prefix: prefix?, image: image?, prebuilt })
     }
 
     /// A stable version without build metadata.
@@ -385,6 +395,15 @@ impl Reader<'_> {
             .map(|part| part.trim().to_owned())
             .filter(|part| !part.is_empty())
             .collect();
+        // A pattern that fits no branch would release nothing, without a word.
+        let never = |part: &&String| {
+            let name = format!("refs/heads/{}", part.replace('*', "x"));
+            name.parse::<RefName>().is_err()
+        };
+        if let Some(pattern) = patterns.iter().find(never) {
+            let expected = "names of branches, in which `*` alone stands for any text";
+            self.faults.of_input("release-branches", pattern, expected);
+        }
         if patterns.is_empty() { ReleaseBranches::Default } else { ReleaseBranches::Matching(patterns) }
     }
 

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::event;
 use super::fault::{Fault, Faults};
 use super::said::Environment;
 use crate::image::workspace::Workspace;
@@ -197,13 +198,17 @@ pub fn cause(environment: &Environment, overrides: &Overrides, payload: &serde_j
 
 /// Two events release only in some of their forms.
 ///
-/// `release` without `types` also comes for deleted, edited and unpublished releases. `workflow_run` comes
+/// A `release` that is marked as a prerelease is not for everybody, whatever its number says; once somebody takes
+/// the mark away the event comes again, as `released`. `release` without `types` also comes for deleted, edited and unpublished releases. `workflow_run` comes
 /// for failed runs and for runs of forks too, while its commit is always the default branch's newest.
 fn no_release_of(event: &str, payload: &serde_json::Value, commit: &str) -> Option<String> {
     let text = |pointer: &str| payload.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or("");
     match event {
         "release" if !matches!(text("/action"), "published" | "released") => {
             Some(format!("release: {}", text("/action")))
+        }
+        "release" if payload.pointer("/release/prerelease") == Some(&serde_json::Value::Bool(true)) => {
+            Some("release: a prerelease".to_owned())
         }
         "workflow_run"
             if text("/workflow_run/conclusion") != "success"
@@ -248,7 +253,7 @@ fn event_payload(environment: &Environment, faults: &mut Faults) -> serde_json::
     // It lies outside of the workspace. A pipe or a device in its place would be waited for without end.
     let read = Workspace::at(Path::new("/")).read(Path::new(path), LARGEST_EVENT);
     let read = read.map_err(|fault| format!("it {fault}"));
-    match read.and_then(|(_, bytes)| serde_json::from_slice(&bytes).map_err(|error| error.to_string())) {
+    match read.and_then(|(_, bytes)| event::parse(&bytes)) {
         Ok(payload) => payload,
         Err(error) => {
             faults.add(Fault {
@@ -309,6 +314,15 @@ mod tests {
         };
         assert!(released("published") && released("released"));
         assert!(!released("deleted") && !released("edited") && !released("created") && !released(""));
+        assert!(!released("prereleased"));
+        // case A4; broken by: the release's own mark is not looked at
+        for (action, mark, releases) in
+            [("published", true, false), ("published", false, true), ("released", true, false)]
+        {
+            let payload = serde_json::json!({"action": action, "release": {"prerelease": mark}});
+            let found = caused("release", "refs/tags/v1.2.3", &payload);
+            assert_eq!(found == Cause::Tag("v1.2.3".to_owned()), releases, "{action} {mark}");
+        }
 
         let completed = |conclusion: &str, event: &str, head_sha: &str| {
             let run = serde_json::json!({"conclusion": conclusion, "event": event, "head_sha": head_sha});

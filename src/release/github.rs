@@ -2,7 +2,7 @@
 
 use semver::Version;
 
-use super::notes::Block;
+use super::notes::{self, Block};
 use super::survey;
 use crate::failure::{Failure, Kind};
 use crate::inputs::order::ReleaseOrder;
@@ -30,9 +30,6 @@ pub struct ReleaseFacts<'a> {
 
 /// A second run of the same commit, an edit by hand, another image's block: each costs a round at most.
 const ROUNDS: usize = 6;
-
-/// GitHub refuses a longer text (125,000 characters); cut here, the end says so and our blocks stay.
-const LONGEST_NOTES: usize = 100_000;
 
 /// Creates the release, or brings our blocks in its text up to date.
 ///
@@ -91,12 +88,13 @@ fn unsettled(what: String) -> Failure {
     )
 }
 
-/// A published release by its tag, else a draft.
+/// A published release by its tag, else a draft. By name: a list grows with the releases, and GitHub ends it
+/// after some thousands.
 async fn find(forge: &impl Forge, tag: &str) -> Outcome<Option<Release>> {
-    if let Some(release) = forge.release_of(tag).await? {
-        return Ok(Some(release));
+    match forge.release_of(tag).await? {
+        Some(release) => Ok(Some(release)),
+        None => forge.draft_of(tag).await,
     }
-    Ok(forge.list_releases().await?.into_iter().find(|release| release.tag == tag))
 }
 
 /// The claims of this version, oldest first: the one that took it, and one for each image that joined.
@@ -118,13 +116,11 @@ async fn images(forge: &impl Forge, facts: &ReleaseFacts<'_>) -> Result<Vec<Clai
     Ok(claims)
 }
 
-/// GitHub lets two runs make two drafts for one tag. Neither is published, so a person may choose.
+/// GitHub lets two runs make two drafts for one tag. Neither is published, so a person may choose. Asked for by
+/// its tag, the draft is the first one: whoever made another sees it.
 async fn warn_of_second_draft(forge: &impl Forge, made: &Release) -> Outcome<()> {
-    if made.draft {
-        let drafts = forge.list_releases().await?;
-        if drafts.iter().any(|release| release.tag == made.tag && release.id != made.id) {
-            tracing::warn!("another run made a draft of {} at the same time: delete one of them", made.tag);
-        }
+    if made.draft && forge.draft_of(&made.tag).await?.is_some_and(|first| first.id != made.id) {
+        tracing::warn!("another run made a draft of {} at the same time: delete one of them", made.tag);
     }
     Ok(())
 }
@@ -145,7 +141,7 @@ async fn new_release(
     Ok(NewRelease {
         tag: tag.to_owned(),
         name: facts.order.name.replace("{tag}", tag).replace("{version}", &version.to_string()),
-        body: with_blocks(facts, images, tag, &shortened(text)),
+        body: with_blocks(facts, images, tag, &text),
         draft: facts.order.draft,
         // Whether it is the highest is seen afterwards, from the list.
         make_latest: false,
@@ -156,69 +152,93 @@ fn tagged_before<'a>(facts: &ReleaseFacts<'a>) -> Option<&'a Version> {
     facts.claim.after.as_ref().filter(|version| facts.tagged.contains(version))
 }
 
-fn shortened(text: String) -> String {
-    if text.chars().count() <= LONGEST_NOTES {
-        return text;
-    }
-    let cut: String = text.chars().take(LONGEST_NOTES).collect();
-    cut + "\n\n(cut: GitHub takes no longer text)"
-}
-
 fn with_blocks(facts: &ReleaseFacts<'_>, images: &[Claim], tag: &str, text: &str) -> String {
     let previous = tagged_before(facts).map(|version| {
         let before = facts.prefix.tag_of(version);
         (version, format!("{}/compare/{before}...{tag}", facts.repository_url))
     });
-    let mut text = text.to_owned();
-    for Claim { image, version, digest, .. } in images {
-        text = Block { image, version, digest, previous: previous.clone() }.put_into(&text);
-    }
-    text
+    let blocks: Vec<Block<'_>> = images
+        .iter()
+        .map(|Claim { image, version, digest, .. }| Block {
+            image,
+            version,
+            digest,
+            previous: previous.clone(),
+        })
+        .collect();
+    notes::with_blocks(&blocks, text)
 }
 
 /// Makes GitHub show the highest release of this prefix as Latest, and gives the tag that it shows.
 ///
-/// Written, then listed again until it holds: two runs that finish in the wrong order would otherwise
-/// leave the lower one there.
+/// Written, then looked at again until it holds: two runs that finish in the wrong order would otherwise leave the
+/// lower one there. What is highest is told by the claims, each of whose releases is asked for by its name: whoever
+/// releases a higher version has claimed it before, and looks after its own release is there.
 pub async fn show_highest(
     forge: &impl Forge,
     own: &Release,
     prefix: &TagPrefix,
+    claim_ref: &RefName,
 ) -> Result<Option<String>, Failure> {
     for _ in 0..ROUNDS {
-        let mut releases = forge.list_releases().await?;
-        // A list may lag behind what this run has just made.
-        if !releases.iter().any(|release| release.id == own.id) {
-            releases.push(own.clone());
-        }
         let shown = forge.shown_as_latest().await?;
-        match to_show(&releases, shown.as_deref(), prefix) {
+        let highest = highest_released(forge, own, prefix, claim_ref).await?;
+        match highest.filter(|highest| gives_way(shown.as_deref(), &highest.version, prefix)) {
             None => return Ok(shown),
-            Some(release) => {
+            Some(highest) => {
                 let edit = ReleaseEdit { body: None, make_latest: Some(true) };
-                forge.edit_release(release.id, &edit).await?;
+                forge.edit_release(highest.id, &edit).await?;
             }
         }
     }
     Err(unsettled("making GitHub show the highest release as Latest".to_owned()))
 }
 
-/// The release that should be shown as Latest and is not.
-fn to_show<'a>(releases: &'a [Release], shown: Option<&str>, prefix: &TagPrefix) -> Option<&'a Release> {
-    let stable = |tag: &str| prefix.version_of(tag).filter(is_stable);
-    let (highest, release) = releases
-        .iter()
-        .filter(|release| !release.draft && !release.prerelease)
-        .filter_map(|release| Some((stable(&release.tag)?, release)))
-        .max_by(|(a, _), (b, _)| a.cmp_precedence(b))?;
-    match shown {
-        None => Some(release),
-        Some(shown) => match stable(shown) {
-            Some(version) => version.cmp_precedence(&highest).is_lt().then_some(release),
-            // GitHub has one Latest for the whole repository: in a monorepo it may be another part's.
-            None if is_other_part(shown, prefix) => None,
-            None => Some(release),
-        },
+/// A published release and its version.
+struct Highest {
+    version: Version,
+    id: u64,
+}
+
+/// How many claims are looked at for a release above one's own: those of runs that are under way, or died, or were
+/// to make none.
+const ABOVE: usize = 20;
+
+/// The highest claim that has a release, or this run's own. Versions fall along the chain, but for images that
+/// joined an old version.
+async fn highest_released(
+    forge: &impl Forge,
+    own: &Release,
+    prefix: &TagPrefix,
+    claim_ref: &RefName,
+) -> Result<Option<Highest>, Failure> {
+    let counts = |release: &Release| !release.draft && !release.prerelease;
+    let own_version = prefix.version_of(&own.tag).filter(is_stable);
+    let own_id = Some(own).filter(|own| counts(own)).map(|own| own.id);
+    let mut next = survey::head(forge, claim_ref).await?;
+    for _ in 0..ABOVE {
+        let Some(Known { claim, .. }) = next else { break };
+        let is_above = own_version.as_ref().is_none_or(|own| claim.version > *own);
+        if is_above {
+            let found = forge.release_of(&prefix.tag_of(&claim.version)).await?;
+            if let Some(release) = found.filter(counts) {
+                return Ok(Some(Highest { version: claim.version, id: release.id }));
+            }
+        } else if claim.kind == ClaimKind::Version {
+            break;
+        }
+        next = survey::claim_before(forge, claim.previous.as_ref()).await?;
+    }
+    Ok(own_version.zip(own_id).map(|(version, id)| Highest { version, id }))
+}
+
+/// Whether what is shown as Latest gives way to a release of this version.
+fn gives_way(shown: Option<&str>, highest: &Version, prefix: &TagPrefix) -> bool {
+    let Some(shown) = shown else { return true };
+    match prefix.version_of(shown).filter(is_stable) {
+        Some(version) => version.cmp_precedence(highest).is_lt(),
+        // GitHub has one Latest for the whole repository: in a monorepo it may be another part's.
+        None => !is_other_part(shown, prefix),
     }
 }
 
@@ -236,37 +256,22 @@ fn is_other_part(tag: &str, prefix: &TagPrefix) -> bool {
 mod tests {
     use super::*;
 
-    fn published(id: u64, tag: &str) -> Release {
-        Release {
-            id,
-            tag: tag.to_owned(),
-            name: tag.to_owned(),
-            body: String::new(),
-            draft: false,
-            prerelease: false,
-            html_url: String::new(),
-        }
-    }
-
     #[test]
     fn the_highest_of_the_prefix_is_shown() {
-        let mut all = vec![published(1, "v1.2.0"), published(2, "v1.10.0"), published(3, "api-v9.0.0")];
-        all.push(Release { draft: true, ..published(4, "v3.0.0") });
-        all.push(Release { prerelease: true, ..published(5, "v4.0.0") });
-        all.push(published(6, "v5.0.0-rc.1"));
         for (of, shown, expected) in [
-            ("v", None, Some(2)),
-            ("v", Some("v1.2.0"), Some(2)),
-            ("v", Some("v1.10.0"), None),
-            ("v", Some("v2.0.0"), None),
-            ("v", Some("1.0.0"), Some(2)),
-            ("v", Some("api-v9.0.0"), None),
-            ("v", Some("nightly"), Some(2)),
-            ("api-v", Some("v1.10.0"), None),
-            ("api-v", Some("nightly"), Some(3)),
-            ("web-v", None, None),
+            ("v", None, true),
+            ("v", Some("v1.2.0"), true),
+            ("v", Some("v1.10.0"), false),
+            ("v", Some("v2.0.0"), false),
+            ("v", Some("v2.0.0-rc.1"), true),
+            ("v", Some("1.0.0"), true),
+            ("v", Some("api-v9.0.0"), false),
+            ("v", Some("nightly"), true),
+            ("api-v", Some("v1.10.0"), false),
+            ("api-v", Some("nightly"), true),
+            ("web-v", None, true),
         ] {
-            let found = to_show(&all, shown, &of.parse().unwrap()).map(|release| release.id);
+            let found = gives_way(shown, &Version::new(1, 10, 0), &of.parse().unwrap());
             assert_eq!(found, expected, "{of} {shown:?}");
         }
     }

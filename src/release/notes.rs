@@ -67,6 +67,39 @@ impl Block<'_> {
     }
 }
 
+impl Block<'_> {
+    /// The text without this block.
+    pub fn taken_out_of(&self, text: &str) -> String {
+        let with = self.put_into(text);
+        let block = self.text();
+        match with.find(&block) {
+            Some(at) => format!("{}{}", &with[..at], &with[at + block.len()..]).trim_end().to_owned(),
+            None => text.to_owned(),
+        }
+    }
+}
+
+/// GitHub refuses a longer text: so many characters.
+pub const LONGEST: usize = 125_000;
+
+/// What stands at the end of a text that was cut.
+const CUT: &str = "\n\n(cut: GitHub takes no longer text)";
+
+/// The text with these blocks in it. Where that is longer than GitHub takes, the end of what others wrote goes:
+/// the blocks say what was released, and stay whole.
+pub fn with_blocks(blocks: &[Block<'_>], text: &str) -> String {
+    let put = |text: &str| blocks.iter().fold(text.to_owned(), |text, block| block.put_into(&text));
+    let whole = put(text);
+    if whole.chars().count() <= LONGEST {
+        return whole;
+    }
+    let others = blocks.iter().fold(text.to_owned(), |text, block| block.taken_out_of(&text));
+    // An empty line stands between the text and the blocks.
+    let taken = put("").chars().count() + CUT.chars().count() + 2;
+    let kept: String = others.chars().take(LONGEST.saturating_sub(taken)).collect();
+    put(&format!("{}{CUT}", kept.trim_end()))
+}
+
 fn format_previous(version: &Version, address: &str) -> String {
     format!("| Previous version | [{version}]({address}) |\n")
 }
@@ -118,6 +151,33 @@ mod tests {
             let first = block.put_into(&stray);
             assert!(first.starts_with(&stray) && first.len() > stray.len(), "{first}");
             assert_eq!(block.put_into(&first), first, "a second time changes nothing");
+        }
+    }
+
+    // case A12; broken by: the text is cut without room for the blocks; the end with the blocks is cut
+    #[test]
+    fn a_text_at_githubs_limit_is_cut_and_the_blocks_stay_whole() {
+        let (app, api): (ImageName, ImageName) =
+            ("ghcr.io/org/app".parse().unwrap(), "ghcr.io/org/api".parse().unwrap());
+        let version = Version::new(1, 2, 3);
+        let digest = Digest::of(b"x");
+        let blocks = [block(&app, &version, &digest), block(&api, &version, &digest)];
+        for (text, is_cut) in [
+            (String::new(), false),
+            ("short".to_owned(), false),
+            ("x".repeat(LONGEST - 2000), false),
+            ("x".repeat(LONGEST - 10), true),
+            ("x".repeat(LONGEST), true),
+            ("\u{1f600}".repeat(LONGEST), true),
+            ("a line\r\n".repeat(LONGEST), true),
+            // Somebody wrote on below the blocks of an earlier run.
+            (format!("{}\n\n{}", with_blocks(&blocks, "before"), "x".repeat(LONGEST - 10)), true),
+        ] {
+            let whole = with_blocks(&blocks, &text);
+            assert!(whole.chars().count() <= LONGEST, "{}", whole.chars().count());
+            assert!(blocks.iter().all(|block| whole.matches(&block.text()).count() == 1));
+            assert_eq!(whole.contains(CUT), is_cut);
+            assert_eq!(with_blocks(&blocks, &whole), whole, "a second time changes nothing");
         }
     }
 

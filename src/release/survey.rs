@@ -10,9 +10,10 @@ use futures_util::StreamExt as _;
 use semver::Version;
 
 use crate::failure::{Failure, Kind as FailureKind};
-use crate::version::bump::Level;
+use crate::help::Topic;
 use crate::version::claim::{Claim, Kind, Known};
 use crate::version::conventional;
+use crate::version::form::Reading;
 use crate::version::git::{ObjectId, RefName};
 use crate::version::plan::{RegistryVersions, Standing, Survey, Wanted};
 use crate::version::tag::{TagPrefix, highest_stable, is_stable, version_of};
@@ -55,24 +56,55 @@ pub async fn read(
         Some(head) => standing(forge, head, question.commit).await?,
     };
     let registry = registry_versions(registry).await?;
-    let tags = forge.list_tags(question.prefix.as_str()).await?;
+    // Whoever claims first sees the tags of every form, so as not to pass any over.
+    let is_first = head.is_none() && matches!(question.wanted, Wanted::Bump(_) | Wanted::Auto);
+    let tags = forge.list_tags(if is_first { "" } else { question.prefix.as_str() }).await?;
+    let git_others = if is_first { others_among(&tags, question.prefix) } else { Vec::new() };
     let tags = versions_among(tags, question.prefix);
     let mut survey = Survey {
         commit: question.commit.clone(),
         git: tags.keys().cloned().collect(),
+        git_others,
         tagged_here: Vec::new(),
         asked_by_commits: None,
+        unread: Vec::new(),
         head,
         standing,
         registry,
     };
     if matches!(survey.standing, Standing::New { .. }) {
+        nothing_blocks(forge, question.prefix).await?;
         survey.tagged_here = tagged_here(forge, &survey, &tags, question).await?;
         if *question.wanted == Wanted::Auto {
-            survey.asked_by_commits = asked_by_commits(forge, &survey, &tags).await?;
+            let messages = messages_since(forge, &survey, &tags).await?;
+            if let Some((highest, messages)) = messages {
+                let all = || messages.iter().map(String::as_str);
+                survey.asked_by_commits = Some(conventional::level_of(all(), highest.major));
+                survey.unread = conventional::unread(all());
+            }
         }
     }
     Ok(survey)
+}
+
+/// Git keeps refs in files and folders: beside a tag `api` there is no place for a tag `api/v1.2.3`.
+async fn nothing_blocks(forge: &impl Forge, prefix: &TagPrefix) -> Result<(), Failure> {
+    for tag in prefix.blocking_tags() {
+        let Ok(name) = RefName::tag(tag) else { continue };
+        if forge.read_ref(&name).await?.is_some() {
+            let wanted = prefix.tag_of(&Version::new(1, 2, 3));
+            return Err(Failure::new(
+                FailureKind::Conflict,
+                "choosing the version",
+                format!("the Git tag {tag} exists, and beside it Git can hold no tag such as {wanted}"),
+                format!(
+                    "delete or rename the tag {tag}, or choose a `tag-prefix` that does not begin with {tag}/"
+                ),
+            )
+            .about(Topic::TagTaken));
+        }
+    }
+    Ok(())
 }
 
 /// The newest claim.
@@ -209,8 +241,10 @@ pub async fn registry_versions(registry: &impl Registry) -> Result<RegistryVersi
     Ok(match registry.list_tags().await? {
         TagListing::Tags(tags) => {
             let versions = tags.iter().filter_map(|tag| version_of(tag)).collect();
-            let held = tags.into_iter().filter(|tag| tag.starts_with("sha-")).collect();
-            RegistryVersions::Known { versions, held }
+            let (held, rest): (Vec<_>, Vec<_>) = tags.into_iter().partition(|tag| tag.starts_with("sha-"));
+            let other = |tag: &String| version_of(tag).is_none() && Reading::of(tag).is_some();
+            let others = rest.into_iter().filter(other).collect();
+            RegistryVersions::Known { versions, held: held.into_iter().collect(), others }
         }
         TagListing::NoRepository => RegistryVersions::NoRepository,
         TagListing::Withheld(words) => RegistryVersions::Withheld(words),
@@ -223,6 +257,13 @@ fn versions_among(tags: Vec<GitRef>, prefix: &TagPrefix) -> BTreeMap<Version, Gi
         Some((prefix.version_of(name)?, tag))
     });
     named.collect()
+}
+
+/// Tags that read like versions and are none of the prefix.
+fn others_among(tags: &[GitRef], prefix: &TagPrefix) -> Vec<String> {
+    let names = tags.iter().filter_map(|tag| tag.name.as_str().strip_prefix("refs/tags/"));
+    let others = names.filter(|name| prefix.version_of(name).is_none() && Reading::of(name).is_some());
+    others.map(ToOwned::to_owned).collect()
 }
 
 /// Which of the tags that matter point at this commit: the highest one above all claims, and the one that
@@ -248,10 +289,13 @@ async fn tagged_here(
         Wanted::PushedTag(version) => pushed = Some(version),
         Wanted::Bump(_) | Wanted::Auto => {}
     }
+    // What somebody marked as a prerelease is taken up only by its name.
+    let asked_for = matches!(question.wanted, Wanted::Exactly(_));
     let mut here = Vec::new();
     for version in candidates {
         if let Some(tag) = tags.get(version)
             && commit_of(forge, tag).await?.as_ref() == Some(question.commit)
+            && (asked_for || !is_prerelease(forge, &question.prefix.tag_of(version)).await?)
         {
             here.push(version.clone());
         }
@@ -264,6 +308,11 @@ async fn tagged_here(
         here.push(version.clone());
     }
     Ok(here)
+}
+
+/// Whether GitHub's release of a tag is marked as a prerelease, whatever its number says.
+pub async fn is_prerelease(forge: &impl Forge, tag: &str) -> Result<bool, Failure> {
+    Ok(forge.release_of(tag).await?.is_some_and(|release| release.prerelease))
 }
 
 /// The commit that a tag means, tags of tags followed; `None` where it is no commit.
@@ -284,13 +333,13 @@ pub(super) async fn commit_of(forge: &impl Forge, tag: &GitRef) -> Result<Option
     Ok(None)
 }
 
-/// What the commits since the highest version ask for. Where that version has no Git tag (the registry is
+/// The highest version, and the messages of the commits since. Where that version has no Git tag (the registry is
 /// ahead), since the highest that has one.
-async fn asked_by_commits(
+async fn messages_since(
     forge: &impl Forge,
     survey: &Survey,
     tags: &BTreeMap<Version, GitRef>,
-) -> Result<Option<(Level, Option<String>)>, Failure> {
+) -> Result<Option<(Version, Vec<String>)>, Failure> {
     let Some(highest) = survey.highest() else { return Ok(None) };
     // The newest claim may be an image's that joined an old version; its commit says nothing then.
     let claimed = survey.head.as_ref().map(|head| &head.claim).filter(|claim| claim.version == claim.highest);
@@ -305,5 +354,5 @@ async fn asked_by_commits(
     };
     let Some(base) = base else { return Ok(None) };
     let messages = forge.messages_between(&base, &survey.commit).await?;
-    Ok(Some(conventional::level_of(messages.iter().map(String::as_str), highest.major)))
+    Ok(Some((highest.clone(), messages)))
 }

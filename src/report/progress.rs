@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use super::commands::{Level, annotation};
 use super::screen::Screen;
 use crate::world::clock::Stopwatch;
 
@@ -25,6 +26,7 @@ pub struct Timing {
 pub struct Progress {
     stopwatch: Stopwatch,
     screen: Screen,
+    annotates: bool,
     inner: Mutex<Inner>,
 }
 
@@ -44,7 +46,23 @@ impl Progress {
 
     /// Begins now, and draws the stage that is running.
     pub fn on(screen: Screen) -> Self {
-        Self { stopwatch: Stopwatch::start(), screen, inner: Mutex::default() }
+        Self { stopwatch: Stopwatch::start(), screen, annotates: false, inner: Mutex::default() }
+    }
+
+    /// The same; what is remarked becomes an annotation on the run's page.
+    #[must_use]
+    pub fn annotating(self, annotates: bool) -> Self {
+        Self { annotates, ..self }
+    }
+
+    /// Says something that fails nothing and that somebody should see.
+    pub fn remark(&self, level: Level, title: &str, text: &str) {
+        match level {
+            _ if self.annotates => self.screen.line(&annotation(level, title, text)),
+            Level::Notice => tracing::info!("{title}: {text}"),
+            Level::Warning => tracing::warn!("{title}: {text}"),
+            Level::Error => tracing::error!("{title}: {text}"),
+        }
     }
 
     /// Notes which stages there are, and which of them this run was asked for.

@@ -4,6 +4,8 @@ pub mod bump;
 pub mod claim;
 #[cfg(feature = "action")]
 pub mod conventional;
+pub mod form;
 pub mod git;
+pub mod passed_over;
 pub mod plan;
 pub mod tag;

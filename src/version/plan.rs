@@ -8,6 +8,7 @@ use semver::Version;
 use super::bump::Level;
 use super::claim::{Kind, Known, MAIN_LINE, Tip};
 use super::git::ObjectId;
+use super::passed_over::{Floor, PassedOver, Tags};
 use super::tag::{TagPrefix, highest_stable};
 use crate::help::Topic;
 use crate::image::reference::{ImageName, ImageTag};
@@ -30,14 +31,21 @@ pub enum Wanted {
 pub struct Wish {
     /// How the version is chosen.
     pub wanted: Wanted,
-    /// The version of a repository without any.
-    pub initial: Version,
+    /// The version of a repository without any, if the input says one.
+    pub initial: Option<Version>,
     /// What stands before versions in Git tags.
     pub prefix: TagPrefix,
     /// The image of this run.
     pub image: ImageName,
     /// The image was built elsewhere and comes by its digest.
     pub prebuilt: bool,
+}
+
+impl Wish {
+    /// The version of a repository without any.
+    fn first(&self) -> Version {
+        self.initial.clone().unwrap_or(Version::new(0, 0, 1))
+    }
 }
 
 /// What the registry said about its tags.
@@ -49,6 +57,8 @@ pub enum RegistryVersions {
         versions: Vec<Version>,
         /// Those that hold images by commit and digest, `sha-…`.
         held: BTreeSet<String>,
+        /// Those that read like versions in another form.
+        others: Vec<String>,
     },
     /// The repository does not exist yet: the first push makes it.
     NoRepository,
@@ -61,6 +71,14 @@ impl RegistryVersions {
     pub fn versions(&self) -> &[Version] {
         match self {
             Self::Known { versions, .. } => versions,
+            Self::NoRepository | Self::Withheld(_) => &[],
+        }
+    }
+
+    /// The tags that read like versions and are none.
+    pub fn others(&self) -> &[String] {
+        match self {
+            Self::Known { others, .. } => others,
             Self::NoRepository | Self::Withheld(_) => &[],
         }
     }
@@ -108,11 +126,16 @@ pub struct Survey {
     pub registry: RegistryVersions,
     /// The versions among the Git tags of the prefix.
     pub git: Vec<Version>,
+    /// Git tags, of whatever prefix, that read like versions and are none of the prefix. Only looked for where
+    /// nothing was claimed yet.
+    pub git_others: Vec<String>,
     /// Those Git tags, among the highest and the pushed one, that point at this commit and that no
     /// claim made.
     pub tagged_here: Vec<Version>,
     /// For `bump: auto`: the level, and the commit title that asked for it.
     pub asked_by_commits: Option<(Level, Option<String>)>,
+    /// The titles of those commits whose text below the title does not parse.
+    pub unread: Vec<String>,
 }
 
 impl Survey {
@@ -347,9 +370,11 @@ fn above<'a>(
 }
 
 fn bumped(survey: &Survey, wish: &Wish) -> Result<(Version, String), Refusal> {
+    none_is_passed_over(survey, wish)?;
     let Some(base) = survey.highest() else {
-        let first = &wish.initial;
-        return Ok((first.clone(), format!("{first}: the first version (`initial-version`)")));
+        let first = wish.first();
+        let reason = format!("{first}: the first version (`initial-version`)");
+        return Ok((first, reason));
     };
     let (level, asked_by) = match &wish.wanted {
         Wanted::Bump(level) => (*level, None),
@@ -372,6 +397,49 @@ fn bumped(survey: &Survey, wish: &Wish) -> Result<(Version, String), Refusal> {
         let _ = write!(reason, "; {behind}");
     }
     Ok((version, reason))
+}
+
+/// What was released under names that do not count is released all the same: the next version would be below
+/// it, `latest` would go back, and a claim is for good. So whoever claims first has to say where to go on.
+///
+/// Afterwards the claims say what is highest, and tags of another form are of no consequence.
+fn none_is_passed_over(survey: &Survey, wish: &Wish) -> Result<(), Refusal> {
+    let counted = survey.highest();
+    if survey.head.is_some() || (counted.is_none() && wish.initial.is_some()) {
+        return Ok(());
+    }
+    let floor = counted.cloned().unwrap_or_else(|| wish.first());
+    let tags = Tags {
+        git_others: &survey.git_others,
+        registry_others: survey.registry.others(),
+        git: &survey.git,
+        registry: survey.registry.versions(),
+    };
+    let (prefix, image) = (&wish.prefix, &wish.image);
+    let found =
+        PassedOver::find(tags, Floor { prefix, image, version: &floor, some_count: counted.is_some() });
+    let Some(next) = found.next() else { return Ok(()) };
+    let why = match counted {
+        None => format!(
+            "no tag has the form of a version ({} in Git, 1.2.3 in the registry), and these read like versions of another form",
+            wish.prefix.tag_of(&Version::new(1, 2, 3))
+        ),
+        Some(highest) => {
+            format!("the highest version that counts is {highest}, and these read like higher ones")
+        }
+    };
+    let mut remedy = match counted {
+        None => format!(
+            "say where to go on, above what they stand for, by `initial-version` (such as `initial-version: {next}`), or by `version` for one run"
+        ),
+        Some(_) => format!(
+            "say where to go on, above what they stand for, by `version` for one run (such as `version: {next}`)"
+        ),
+    };
+    if let Some(prefix) = found.prefix() {
+        let _ = write!(remedy, "; or count these Git tags by `tag-prefix: {prefix}`");
+    }
+    refuse(Topic::OtherForm, format!("{why}: {found}"), remedy)
 }
 
 /// One side ahead of the other is normal after a run that stopped half-way; which one is worth saying.

@@ -44,17 +44,23 @@ fn survey(claimed: Option<&str>, registry: &[&str], git: &[&str]) -> Survey {
         commit: commit('a'),
         head: claimed.map(|claimed| known('b', claimed, IMAGE, Kind::Version)),
         standing: Standing::New { other_tips: Vec::new() },
-        registry: RegistryVersions::Known { versions: versions(registry), held: BTreeSet::new() },
+        registry: RegistryVersions::Known {
+            versions: versions(registry),
+            held: BTreeSet::new(),
+            others: Vec::new(),
+        },
         git: versions(git),
+        git_others: Vec::new(),
         tagged_here: Vec::new(),
         asked_by_commits: None,
+        unread: Vec::new(),
     }
 }
 
 fn wish(wanted: Wanted) -> Wish {
     Wish {
         wanted,
-        initial: version("0.0.1"),
+        initial: None,
         prefix: "v".parse().unwrap(),
         image: IMAGE.parse().unwrap(),
         prebuilt: false,
@@ -115,6 +121,33 @@ fn the_next_version_is_above_everything_and_says_why() {
     }
 }
 
+// case A3; broken by: `none_is_passed_over` looks at nothing; it looks at claimed repositories too
+#[test]
+fn a_first_claim_goes_below_nothing_that_reads_like_a_version() {
+    let mut read = survey(None, &[], &[]);
+    read.git_others = vec!["v0.12".to_owned(), "v0.13".to_owned()];
+    for wanted in [Wanted::Bump(Level::Patch), Wanted::Auto] {
+        let refusal = decide(&read, &wish(wanted)).unwrap_err();
+        for word in ["v0.12", "v0.13", "v1.2.3"] {
+            assert!(refusal.why.contains(word), "{}", refusal.why);
+        }
+        for word in ["`initial-version: 0.14.0`", "`version`"] {
+            assert!(refusal.remedy.contains(word), "{}", refusal.remedy);
+        }
+    }
+    // Who says a version, or a first one, has looked.
+    let initial = Some(version("0.14.0"));
+    assert_eq!(next(&read, &Wish { initial, ..patch() }).version, version("0.14.0"));
+    assert_eq!(next(&read, &wish(Wanted::Exactly(version("0.14.0")))).version, version("0.14.0"));
+    // Beside a version that counts, the first one is no answer; afterwards the claims are.
+    let mut mixed = Survey { git_others: read.git_others.clone(), ..survey(None, &[], &["0.1.0"]) };
+    let initial = Some(version("0.14.0"));
+    let refusal = decide(&mixed, &Wish { initial, ..patch() }).unwrap_err();
+    assert!(refusal.why.contains("0.1.0") && refusal.remedy.contains("`version: 0.14.0`"), "{refusal:?}");
+    mixed.head = Some(known('b', "0.1.0", IMAGE, Kind::Version));
+    assert_eq!(next(&mixed, &patch()).version, version("0.1.1"));
+}
+
 #[test]
 fn commits_may_ask_for_more() {
     let mut survey = survey(None, &["1.2.3"], &["1.2.3"]);
@@ -162,6 +195,7 @@ fn only_tags_that_were_listed_hold_images() {
     let listed = |tags: &[&ImageTag]| RegistryVersions::Known {
         versions: Vec::new(),
         held: tags.iter().map(ToString::to_string).collect(),
+        others: Vec::new(),
     };
     assert!(listed(&[&tag]).holds(&tag));
     for registry in [listed(&[]), RegistryVersions::NoRepository, RegistryVersions::Withheld(String::new())] {
@@ -240,7 +274,8 @@ fn a_tag_made_by_hand_on_this_commit_is_taken_up() {
     let found = next(&tagged, &patch());
     assert_eq!((found.version, found.tag_exists), (version("1.5.0"), true));
     // With an image of that name in the registry nobody knows whose it is.
-    tagged.registry = RegistryVersions::Known { versions: versions(&["1.5.0"]), held: BTreeSet::new() };
+    tagged.registry =
+        RegistryVersions::Known { versions: versions(&["1.5.0"]), held: BTreeSet::new(), others: Vec::new() };
     assert!(decide(&tagged, &patch()).is_err());
     assert!(decide(&tagged, &Wish { prebuilt: true, ..patch() }).is_ok());
 }
@@ -323,7 +358,7 @@ proptest::proptest! {
         };
         let mut read = survey(None, &[], &[]);
         read.git = list(&git);
-        read.registry = RegistryVersions::Known { versions: list(&registry), held: BTreeSet::new() };
+        read.registry = RegistryVersions::Known { versions: list(&registry), held: BTreeSet::new(), others: Vec::new() };
         let level = [Level::Patch, Level::Minor, Level::Major][level];
         let found = next(&read, &wish(Wanted::Bump(level)));
         for other in list(&git).iter().chain(&list(&registry)) {

@@ -39,9 +39,34 @@ impl TagPrefix {
     }
 
     /// Where the chain of claims of this prefix begins, unless the input `claim-ref` says otherwise.
+    ///
+    /// `refs/autotag/PREFIX/head`, and beside it `refs/autotag/PREFIX/claims/OBJECT`. No part of a ref may be empty,
+    /// and no ref may stand below another, as Git keeps them in files and folders. So a prefix that would break
+    /// one of these rules is written as one part: `=2F` for each `/`, `=3D` for each `=`.
+    ///
+    /// | prefix | its ref | written as is, it would be |
+    /// |---|---|---|
+    /// | `v`, `api/v`, none | `refs/autotag/v/head`, `.../api/v/head`, `.../none/head` | |
+    /// | `api/` | `refs/autotag/api=2F/head` | `refs/autotag/api//head`, which has an empty part |
+    /// | `v/head`, `v/claims/` | `refs/autotag/v=2Fhead/head` | below `refs/autotag/v/head`, the ref of `v` |
+    /// | `a=` | `refs/autotag/a=3D/head` | perhaps another's that is written so |
+    ///
+    /// Different prefixes have different refs, and none is below another's.
     pub fn default_claim_ref(&self) -> Result<RefName, Malformed> {
-        let folder = if self.0.is_empty() { "none" } else { &self.0 };
-        format!("refs/autotag/{folder}/head").parse()
+        let own_names = |part: &str| matches!(part, "head" | "claims");
+        let is_awkward =
+            self.0.ends_with('/') || self.0.contains('=') || self.0.split('/').skip(1).any(own_names);
+        let part = match () {
+            () if self.0.is_empty() => "none".to_owned(),
+            () if is_awkward => self.0.replace('=', "=3D").replace('/', "=2F"),
+            () => self.0.clone(),
+        };
+        format!("refs/autotag/{part}/head").parse()
+    }
+
+    /// The tags that Git cannot hold beside any tag of this prefix: `api` beside `api/v1.2.3`.
+    pub fn blocking_tags(&self) -> impl Iterator<Item = &str> {
+        self.0.match_indices('/').map(|(at, _)| &self.0[..at])
     }
 }
 
@@ -52,7 +77,7 @@ impl FromStr for TagPrefix {
         if text == "none" {
             return Ok(Self(String::new()));
         }
-        let expected = "a prefix that makes a valid tag with a version behind it, such as `v`, `api-v` or `api/v`, or `none`";
+        let expected = "a prefix that makes a valid tag with a version behind it, such as `v`, `api-v`, `api/v` or `api/`, or `none`";
         // A prefix that ends in a digit or in `1.` would make two readings of one tag possible.
         if text.is_empty() || text.ends_with(|last: char| last.is_ascii_digit() || last == '.') {
             return Err(Malformed(expected.to_owned()));
@@ -127,8 +152,74 @@ mod tests {
         assert_eq!(prefix("v").default_claim_ref().unwrap().as_str(), "refs/autotag/v/head");
         assert_eq!(prefix("api/v").default_claim_ref().unwrap().as_str(), "refs/autotag/api/v/head");
         assert_eq!(prefix("none").default_claim_ref().unwrap().as_str(), "refs/autotag/none/head");
-        for text in ["", "v 1", "v~", "a..b", "v1", "v1.", "/v", "a//v", ".v", "x.lock/v", "api/"] {
+        for text in
+            ["", "v 1", "v~", "a..b", "v1", "v1.", "/v", "a//v", ".v", "x.lock/v", "/", "api//", "x.lock/"]
+        {
             assert!(text.parse::<TagPrefix>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    // case A7; broken by: only the last slash is left out, so that `api/` has the ref of `api`
+    #[test]
+    fn no_two_prefixes_have_refs_that_git_cannot_hold_together() {
+        assert_eq!(prefix("api/").default_claim_ref().unwrap().as_str(), "refs/autotag/api=2F/head");
+        let prefixes = [
+            "none",
+            "none/",
+            "v",
+            "v/",
+            "v/head",
+            "v/head/",
+            "v/head/head",
+            "v/claims",
+            "v/claims/",
+            "head",
+            "head/",
+            "a",
+            "a/",
+            "a/b",
+            "a/b/",
+            "a/b/head",
+            "a=2F",
+            "a=",
+            "a=3D",
+            "api",
+            "api/",
+            "api/v",
+            "api/v/",
+            "claims/a",
+        ];
+        let mut refs = Vec::new();
+        for text in prefixes {
+            let head = prefix(text).default_claim_ref().unwrap().to_string();
+            let claim = format!("{}/claims/{}", head.rsplit_once('/').unwrap().0, "a".repeat(40));
+            refs.extend([(text, head), (text, claim)]);
+        }
+        for (own, a) in &refs {
+            for (other, b) in refs.iter().filter(|(other, _)| other != own) {
+                assert!(a != b && !b.starts_with(&format!("{a}/")), "{own}: {a}; {other}: {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_above_a_prefixs_tags_is_in_their_way() {
+        let above = |text: &str| prefix(text).blocking_tags().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(above("v"), [""; 0]);
+        assert_eq!(above("api/"), ["api"]);
+        assert_eq!(above("a/b/v"), ["a", "a/b"]);
+    }
+
+    proptest::proptest! {
+        /// Different prefixes, different refs, none below another.
+        #[test]
+        fn refs_of_prefixes_never_meet(a in "[a-c=/]{1,4}(head|claims)?/?[a-c]?", b in "[a-c=/]{1,4}(head|claims)?/?[a-c]?") {
+            if let (Ok(a), Ok(b)) = (a.parse::<TagPrefix>(), b.parse::<TagPrefix>())
+                && a != b
+            {
+                let (a, b) = (a.default_claim_ref().unwrap().to_string(), b.default_claim_ref().unwrap().to_string());
+                proptest::prop_assert!(a != b && !b.starts_with(&format!("{a}/")), "{} {}", a, b);
+            }
         }
     }
 

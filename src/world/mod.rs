@@ -230,10 +230,11 @@ pub trait Forge {
     async fn update_refs(&self, updates: &[RefUpdate]) -> Outcome<RefsAnswer>;
     /// POST /releases/generate-notes.
     async fn generate_notes(&self, tag: &str, previous: Option<&str>) -> Outcome<String>;
-    /// GET /releases: all of them, drafts included where the token may see them.
-    async fn list_releases(&self) -> Outcome<Vec<Release>>;
     /// GET /releases/tags/{tag}: published ones only.
     async fn release_of(&self, tag: &str) -> Outcome<Option<Release>>;
+    /// GraphQL `release(tagName:)`, then GET /releases/{id}: the first draft for a tag, which REST finds in lists
+    /// alone.
+    async fn draft_of(&self, tag: &str) -> Outcome<Option<Release>>;
     /// GET /releases/latest: the tag that GitHub shows as Latest.
     async fn shown_as_latest(&self) -> Outcome<Option<String>>;
     /// POST /releases.

@@ -50,6 +50,8 @@ pub struct Trouble {
     pub topic: Option<Topic>,
     /// How long the other side asked to be left alone.
     pub retry_after: Option<Duration>,
+    /// The login was not known (any more): a further run has one of its own.
+    pub login_ran_out: bool,
 }
 
 impl Trouble {
@@ -63,6 +65,7 @@ impl Trouble {
             remedy: None,
             topic: None,
             retry_after: None,
+            login_ran_out: false,
         }
     }
 

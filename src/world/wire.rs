@@ -80,6 +80,7 @@ pub fn from_status(
     let words = excerpt(words);
     let why = if words.is_empty() { status.to_string() } else { format!("{status}: {words}") };
     let mut trouble = Trouble::new(kind, doing, why);
+    trouble.login_ran_out = status == StatusCode::UNAUTHORIZED;
     if matches!(kind, TroubleKind::Throttled | TroubleKind::Unreachable) {
         trouble.retry_after = asked_wait(headers).or(limited.then_some(UNNAMED_WAIT).filter(|_| {
             // A plain 429 says nothing of its length; then the usual pauses do.

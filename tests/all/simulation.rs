@@ -281,14 +281,16 @@ fn the_steps_of_a_whole_run_are_these() {
     Read   GET refs/autotag/v/head
     Fixed  GET tag object *
     Read   GET release v0.0.2
-    List   LIST releases
+    Read   GET draft v0.0.2
     Read   POST notes of v0.0.2
     Write  POST release v0.0.2
-    List   LIST releases
     Read   GET releases/latest
+    Read   GET refs/autotag/v/head
+    Fixed  GET tag object *
     Write  PATCH release 2 make_latest=true
-    List   LIST releases
     Read   GET releases/latest
+    Read   GET refs/autotag/v/head
+    Fixed  GET tag object *
     Unseen POST deployment
     Unseen POST deployment status InProgress
     Write  ssh deploy

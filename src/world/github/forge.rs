@@ -19,6 +19,10 @@ use crate::world::{
 const UPDATE_REFS: &str =
     "mutation($input: UpdateRefsInput!) { updateRefs(input: $input) { clientMutationId } }";
 
+/// A draft by its tag (GraphQL reference, `Repository.release`).
+const DRAFT_OF: &str = "query($owner: String!, $name: String!, $tag: String!) { repository(owner: $owner, name: $name) \
+                        { release(tagName: $tag) { databaseId isDraft } } }";
+
 impl Forge for GitHub {
     async fn repository(&self) -> Outcome<Repository> {
         let found: answers::Repository = self.get("reading the repository", "").await?;
@@ -45,7 +49,10 @@ impl Forge for GitHub {
     }
 
     async fn list_tags(&self, prefix: &str) -> Outcome<Vec<GitRef>> {
-        let doing = format!("listing the Git tags that begin with {prefix:?}");
+        let doing = match prefix {
+            "" => "listing the Git tags".to_owned(),
+            prefix => format!("listing the Git tags that begin with {prefix:?}"),
+        };
         let path = format!("/git/matching-refs/tags/{}?per_page=100", escaped(prefix));
         let found: Vec<answers::GitRef> =
             self.list(&doing, &path, |page| serde_json::from_value(page).ok()).await?;
@@ -148,18 +155,25 @@ impl Forge for GitHub {
         Ok(notes.body)
     }
 
-    async fn list_releases(&self) -> Outcome<Vec<Release>> {
-        let found: Vec<answers::Release> = self
-            .list("listing the releases", "/releases?per_page=100", |page| serde_json::from_value(page).ok())
-            .await?;
-        Ok(found.into_iter().map(Into::into).collect())
-    }
-
     async fn release_of(&self, tag: &str) -> Outcome<Option<Release>> {
         let found: Option<answers::Release> = self
             .find(&format!("reading the release {tag}"), &format!("/releases/tags/{}", escaped(tag)))
             .await?;
         Ok(found.map(Into::into))
+    }
+
+    async fn draft_of(&self, tag: &str) -> Outcome<Option<Release>> {
+        let doing = format!("looking for a draft of the release {tag}");
+        let (owner, name) = self.owner_and_name();
+        let body = json!({
+            "query": DRAFT_OF,
+            "variables": { "owner": owner, "name": name, "tag": tag },
+        });
+        let call = Call { doing: &doing, repeat: Repeat::Read, send: Send::Post(&body) };
+        let Some(id) = draft_in(&doing, &self.graphql(call).await?)? else { return Ok(None) };
+        let found: Option<answers::Release> = self.find(&doing, &format!("/releases/{id}")).await?;
+        // It may have been published or deleted since.
+        Ok(found.map(Release::from).filter(|release| release.draft && release.tag == tag))
     }
 
     async fn shown_as_latest(&self) -> Outcome<Option<String>> {
@@ -274,18 +288,43 @@ fn git_ref(doing: &str, found: answers::GitRef) -> Outcome<GitRef> {
 
 /// GraphQL answers 200 to a refusal, with `errors`; an answer with neither is no answer.
 fn refs_answer(doing: &str, answer: &serde_json::Value) -> Outcome<RefsAnswer> {
-    let errors = answer.get("errors").and_then(serde_json::Value::as_array);
-    if let Some(errors) = errors.filter(|errors| !errors.is_empty()) {
-        let words: Vec<&str> = errors
-            .iter()
-            .filter_map(|error| error.get("message").and_then(serde_json::Value::as_str))
-            .collect();
-        return Ok(RefsAnswer::Refused(words.join("; ")));
+    if let Some(words) = errors_in(answer) {
+        return Ok(RefsAnswer::Refused(words));
     }
     if answer.pointer("/data/updateRefs").is_some_and(|payload| !payload.is_null()) {
         return Ok(RefsAnswer::Applied);
     }
     Err(Trouble::new(TroubleKind::Garbled, doing, "an answer without data and without errors").perhaps_done())
+}
+
+/// The number of the draft in an answer to [`DRAFT_OF`], if there is one.
+fn draft_in(doing: &str, answer: &serde_json::Value) -> Outcome<Option<u64>> {
+    let garbled = |why: &str| Trouble::new(TroubleKind::Garbled, doing, why);
+    if let Some(words) = errors_in(answer) {
+        return Err(Trouble::new(TroubleKind::Rejected, doing, words));
+    }
+    let repository = answer.pointer("/data/repository").filter(|repository| repository.is_object());
+    let release = repository.and_then(|repository| repository.get("release"));
+    match release {
+        None => Err(garbled("an answer without the repository and without errors")),
+        Some(serde_json::Value::Null) => Ok(None),
+        Some(release) => {
+            let is_draft = release.get("isDraft").and_then(serde_json::Value::as_bool);
+            let id = release.get("databaseId").and_then(serde_json::Value::as_u64);
+            match (is_draft, id) {
+                (Some(false), _) => Ok(None),
+                (Some(true), Some(id)) => Ok(Some(id)),
+                _ => Err(garbled("a release without its number, or that does not say whether it is a draft")),
+            }
+        }
+    }
+}
+
+/// GraphQL's words of refusal, if there are any.
+fn errors_in(answer: &serde_json::Value) -> Option<String> {
+    let errors = answer.get("errors")?.as_array().filter(|errors| !errors.is_empty())?;
+    let words = errors.iter().filter_map(|error| error.get("message").and_then(serde_json::Value::as_str));
+    Some(words.collect::<Vec<_>>().join("; "))
 }
 
 /// A ref or tag in a path: octocrab does not escape them. Slashes stay, since GitHub takes refs so.
@@ -309,6 +348,23 @@ mod tests {
     fn names_are_escaped_for_paths() {
         assert_eq!(escaped("autotag/v/head"), "autotag/v/head");
         assert_eq!(escaped("v1#%ä+"), "v1%23%25%C3%A4%2B");
+    }
+
+    #[test]
+    fn a_draft_is_one_that_says_so() {
+        let release =
+            |release: serde_json::Value| json!({ "data": { "repository": { "release": release } } });
+        let draft = json!({ "databaseId": 7, "isDraft": true });
+        for (answer, found) in [
+            (release(draft), Ok(Some(7))),
+            (release(json!({ "databaseId": 7, "isDraft": false })), Ok(None)),
+            (release(serde_json::Value::Null), Ok(None)),
+            (release(json!({ "isDraft": true })), Err(TroubleKind::Garbled)),
+            (json!({ "data": { "repository": null } }), Err(TroubleKind::Garbled)),
+            (json!({ "data": null, "errors": [{ "message": "no" }] }), Err(TroubleKind::Rejected)),
+        ] {
+            assert_eq!(draft_in("", &answer).map_err(|trouble| trouble.kind), found, "{answer}");
+        }
     }
 
     #[test]

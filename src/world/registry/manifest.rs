@@ -155,8 +155,12 @@ pub async fn put(
         repeat: Repeat::Idempotent,
     };
     let answer = connection.ask(&ask).await?;
-    // The specification says 201; Quay has said 202. Whoever puts reads back.
-    if !matches!(answer.status, StatusCode::CREATED | StatusCode::ACCEPTED) {
+    // The specification says 201; others have said 200, 202 and 204. Whoever puts reads back.
+    let is_done = matches!(
+        answer.status,
+        StatusCode::OK | StatusCode::CREATED | StatusCode::ACCEPTED | StatusCode::NO_CONTENT
+    );
+    if !is_done {
         return Err(connection.refusal(&ask, &answer));
     }
     contradiction(&answer.headers, &manifest.digest)

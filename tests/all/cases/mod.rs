@@ -69,11 +69,6 @@ fn s1_data_in_a_volume_without_a_name_are_never_removed() {
     volumes::data_in_a_volume_without_a_name_are_never_removed();
 }
 
-#[test]
-fn s1_an_adopted_volume_without_a_name_is_taken_over_with_its_data() {
-    volumes::an_adopted_volume_without_a_name_is_taken_over_with_its_data();
-}
-
 mod supply;
 
 #[test]
@@ -139,3 +134,71 @@ fn s18_many_unknown_keys_are_told_briefly() {
 fn x9_pip_installs_only_files_of_known_hashes() {
     tools::pip_installs_only_files_of_known_hashes();
 }
+
+#[test]
+fn a1_the_title_counts_whatever_follows_it() {
+    versions::a_title_counts_whatever_follows_it();
+}
+
+#[test]
+fn a3_versions_of_another_form_are_refused_before_the_build() {
+    versions::versions_of_another_form_are_refused_before_the_build();
+}
+
+#[test]
+fn a3_tags_that_stand_for_no_version_are_harmless() {
+    versions::tags_that_stand_for_no_version_are_harmless();
+}
+
+#[test]
+fn a4_a_prerelease_is_not_for_everybody() {
+    versions::a_prerelease_is_not_for_everybody();
+}
+
+#[test]
+fn a6_many_releases_cost_no_more_requests_than_few() {
+    after_publishing::many_releases_cost_no_more_requests_than_few();
+}
+
+#[test]
+fn a7_a_prefix_may_end_in_a_slash() {
+    versions::a_prefix_may_end_in_a_slash();
+}
+
+#[test]
+fn a9_a_renamed_repository_is_released() {
+    after_publishing::a_renamed_repository_is_released();
+}
+
+#[test]
+fn a12_a_step_that_is_refused_for_good_is_a_warning() {
+    after_publishing::a_step_that_is_refused_for_good_is_a_warning();
+}
+
+#[test]
+fn a12_what_a_further_run_can_do_fails_this_one() {
+    after_publishing::what_a_further_run_can_do_fails_this_one();
+}
+
+#[test]
+fn a12_a_text_at_githubs_limit_is_cut() {
+    after_publishing::a_text_at_githubs_limit_is_cut();
+}
+
+#[test]
+fn a_small_inputs_and_events_are_read_as_documented() {
+    versions::inputs_and_events_are_read_as_documented();
+}
+
+#[test]
+fn a_small_a_manifest_that_is_put_with_200_is_put() {
+    versions::a_manifest_that_is_put_with_200_is_put();
+}
+
+#[test]
+fn s1_an_adopted_volume_without_a_name_is_taken_over_with_its_data() {
+    volumes::an_adopted_volume_without_a_name_is_taken_over_with_its_data();
+}
+
+mod after_publishing;
+mod versions;

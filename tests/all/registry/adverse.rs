@@ -164,7 +164,7 @@ async fn a_put_without_an_answer_may_have_taken_effect() {
 async fn a_put_is_done_only_by_the_answers_that_say_so() {
     let other = format!("sha256:{}", "0".repeat(64));
     for (status, digest, done) in
-        [(201, "", true), (202, "", true), (200, "", false), (201, &other, false), (307, "", false)]
+        [(201, "", true), (202, "", true), (200, "", true), (201, &other, false), (307, "", false)]
     {
         let digest = digest.to_owned();
         let server = Scripted::start(move |_, own| {

@@ -7,8 +7,11 @@ use crate::support::faults::Fault;
 fn head_and_tag_move_in_one_request() {
     let project = Project::new();
     project.release(&project.merge("one")).finish().ended("released");
-    let claims: Vec<_> =
-        project.github.requests().into_iter().filter(|request| request.path == "/graphql").collect();
+    let is_claim = |request: &crate::support::github::Recorded| {
+        request.path == "/graphql"
+            && request.body["query"].as_str().is_some_and(|it| it.starts_with("mutation"))
+    };
+    let claims: Vec<_> = project.github.requests().into_iter().filter(is_claim).collect();
     assert_eq!(claims.len(), 1);
     let updates = claims[0].body["variables"]["input"]["refUpdates"].as_array().expect("updates").clone();
     let names: Vec<&str> = updates.iter().filter_map(|update| update["name"].as_str()).collect();

@@ -40,9 +40,8 @@ fn a_version_stays_its_commits_though_its_tag_was_pushed_elsewhere() {
 fn a_deleted_tag_is_made_again_at_its_own_commit() {
     let project = Project::new();
     let first = project.merge("one");
-    project.github.inject(Fault::on("POST */releases").answer(422, serde_json::json!({"message": "no"})));
-    let run = project.release(&first).finish();
-    assert_ne!(run.code, Some(0));
+    project.github.inject(Fault::on("POST */releases").answer(401, serde_json::json!({"message": "no"})));
+    project.release(&first).finish().failed(3);
     project.github.delete_ref("refs/tags/v0.0.1");
     let second = project.merge("two");
     let run = project.release(&first).finish();
@@ -262,8 +261,8 @@ fn superseded_promises_no_release_that_may_be_missing() {
     let new = project.merge("two");
     project
         .github
-        .inject(Fault::on("POST */releases").answer(422, serde_json::json!({"message": "no"})).times(9));
-    assert_ne!(project.release(&new).finish().code, Some(0));
+        .inject(Fault::on("POST */releases").answer(401, serde_json::json!({"message": "no"})).times(9));
+    project.release(&new).finish().failed(3);
     let run = project.release(&old).finish().ended("superseded");
     assert!(!run.summary.contains("has been released"), "{}", run.summary);
 }

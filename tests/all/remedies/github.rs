@@ -52,6 +52,15 @@ fn a_check_of_permissions_that_is_not_answered_stops_nothing() {
 }
 
 #[test]
+fn versions_of_another_form() {
+    let project = Project::new();
+    let commit = project.merge("one");
+    project.github.seed_tags(["v0.12".to_owned(), "v0.13".to_owned()], &commit);
+    let run = project.workflow.push(&commit).without_docker().finish();
+    annotated(&run, 6, Topic::OtherForm, "other_form", &[]);
+}
+
+#[test]
 fn a_missing_permission_to_write_is_told_at_the_claim() {
     let project = Project::new();
     let commit = project.merge("one");

@@ -1,4 +1,5 @@
-//! GraphQL, as far as the mutation `updateRefs` goes: a reader of documents, and the mutation.
+//! GraphQL, as far as the mutation `updateRefs` and the query for a release by its tag go: a reader of documents,
+//! the mutation, the query.
 
 use std::collections::BTreeMap;
 use std::iter::Peekable;
@@ -69,6 +70,12 @@ struct RefUpdate {
 
 /// Answers POST /graphql. `may_write`: the token has `contents: write`.
 pub fn answer(model: &mut Model, body: &[u8], may_write: bool) -> Outcome {
+    if let Ok(request) = serde_json::from_slice::<Request>(body)
+        && request.query.trim_start().starts_with("query")
+    {
+        let asked = read_query(&request.query, &request.variables.unwrap_or_default());
+        return asked.map_or_else(Outcome::Malformed, |asked| release_by_tag(model, &asked, may_write));
+    }
     let input = serde_json::from_slice::<Request>(body)
         .map_err(|error| format!("A query attribute must be specified and must be a string: {error}"))
         .and_then(|request| read_document(&request.query, &request.variables.unwrap_or_default()))
@@ -111,6 +118,81 @@ fn refusal(kind: &str, message: &str) -> Outcome {
             "message": message,
         }],
     }))
+}
+
+/// What `repository(owner:, name:) { release(tagName:) { ... } }` asks for.
+struct Asked {
+    owner: String,
+    name: String,
+    tag: String,
+    fields: Vec<String>,
+}
+
+/// The first release of a tag, or draft for it; drafts for writers alone. A repository keeps its old names.
+fn release_by_tag(model: &Model, asked: &Asked, may_write: bool) -> Outcome {
+    let named = std::iter::once(&model.name).chain(&model.former_names);
+    let is_here = asked.owner == model.owner && named.into_iter().any(|name| *name == asked.name);
+    if !is_here {
+        let message =
+            format!("Could not resolve to a Repository with the name '{}/{}'.", asked.owner, asked.name);
+        return Outcome::Refused(json!({
+            "data": { "repository": null },
+            "errors": [{ "type": "NOT_FOUND", "path": ["repository"], "message": message }],
+        }));
+    }
+    let mut releases = model.releases().iter().filter(|release| release.tag == asked.tag);
+    let release = releases.find(|release| may_write || !release.draft).map(|release| {
+        let fields = asked.fields.iter().map(|field| {
+            let value = match field.as_str() {
+                "databaseId" => json!(release.id),
+                "isDraft" => json!(release.draft),
+                "isPrerelease" => json!(release.prerelease),
+                _ => json!(release.tag),
+            };
+            (field.clone(), value)
+        });
+        Value::Object(fields.collect())
+    });
+    Outcome::Applied(json!({ "data": { "repository": { "release": release } } }))
+}
+
+/// Finds `query { repository(owner:, name:) { release(tagName:) { FIELDS } } }`, with variables put in.
+fn read_query(query: &str, variables: &Map<String, Value>) -> Result<Asked, String> {
+    let mut reader =
+        Reader { tokens: tokens(query)?.into_iter().peekable(), variables, declared: BTreeMap::new() };
+    reader.word("query")?;
+    if matches!(reader.tokens.peek(), Some(Token::Name(_))) {
+        reader.tokens.next();
+    }
+    if reader.take('(') {
+        reader.declarations()?;
+    }
+    reader.expect('{')?;
+    reader.word("repository")?;
+    reader.expect('(')?;
+    let owner = reader.text("owner")?;
+    let name = reader.text("name")?;
+    reader.expect(')')?;
+    reader.expect('{')?;
+    reader.word("release")?;
+    reader.expect('(')?;
+    let tag = reader.text("tagName")?;
+    reader.expect(')')?;
+    reader.expect('{')?;
+    let mut fields = Vec::new();
+    while !reader.take('}') {
+        let field = reader.name()?;
+        if !["databaseId", "isDraft", "isPrerelease", "tagName"].contains(&field.as_str()) {
+            return Err(format!("Field '{field}' is not modelled of a release"));
+        }
+        fields.push(field);
+    }
+    reader.expect('}')?;
+    reader.expect('}')?;
+    match reader.tokens.next() {
+        None => Ok(Asked { owner, name, tag, fields }),
+        Some(token) => Err(format!("Parse error: expected the end, got {token:?}")),
+    }
 }
 
 /// All changes, or the first reason against one of them.
@@ -263,6 +345,18 @@ impl Reader<'_> {
         match self.name()? {
             name if name == word => Ok(()),
             name => Err(format!("Field '{name}' is not modelled; expected {word}")),
+        }
+    }
+
+    /// An argument that is a text.
+    fn text(&mut self, argument: &str) -> Result<String, String> {
+        self.word(argument)?;
+        self.expect(':')?;
+        match self.value()? {
+            Value::String(text) => Ok(text),
+            other => {
+                Err(format!("Argument '{argument}' has an invalid value ({other}). Expected type 'String!'."))
+            }
         }
     }
 

@@ -213,6 +213,34 @@ impl Handle {
         })
     }
 
+    /// A release that a person published for a tag, marked as a prerelease or not.
+    pub fn published_release(&self, tag: &str, prerelease: bool) {
+        lock(&self.shared.model).publish_release(tag, prerelease);
+    }
+
+    /// A person marks a release as a prerelease, or takes the mark away.
+    pub fn mark_prerelease(&self, tag: &str, prerelease: bool) {
+        lock(&self.shared.model).write_releases(|releases| {
+            let release = releases.iter_mut().find(|release| release.tag == tag).expect("the release");
+            release.prerelease = prerelease;
+        });
+    }
+
+    /// Releases that were published one after another, for tags with these names, in one write.
+    pub fn seed_releases(&self, names: impl IntoIterator<Item = String>) {
+        let mut model = lock(&self.shared.model);
+        for name in names {
+            model.publish_release(&name, false);
+        }
+    }
+
+    /// The repository gets another name; GitHub redirects from the old one.
+    pub fn rename(&self, name: &str) {
+        let mut model = lock(&self.shared.model);
+        let old = std::mem::replace(&mut model.name, name.to_owned());
+        model.former_names.push(old);
+    }
+
     /// Lightweight tags with these names, in one write.
     pub fn seed_tags(&self, names: impl IntoIterator<Item = String>, target: &ObjectId) {
         let changes = names.into_iter().map(|name| (format!("refs/tags/{name}"), Some(target.clone())));

@@ -22,6 +22,8 @@ pub struct Model {
     pub owner: String,
     /// Its name.
     pub name: String,
+    /// The names that it had.
+    pub former_names: Vec<String>,
     /// Where merges go.
     pub default_branch: String,
     /// All commits.
@@ -63,6 +65,7 @@ impl Model {
         Self {
             owner: owner.to_owned(),
             name: name.to_owned(),
+            former_names: Vec::new(),
             default_branch: "main".to_owned(),
             commits: Graph::new(),
             tag_objects: HashMap::new(),
@@ -162,6 +165,25 @@ impl Model {
     pub fn write_releases<T>(&mut self, change: impl FnOnce(&mut Vec<Release>) -> T) -> T {
         self.remember();
         change(Arc::make_mut(&mut self.releases))
+    }
+
+    /// A release that somebody published, of a tag that is there.
+    pub fn publish_release(&mut self, tag: &str, prerelease: bool) {
+        let (id, now) = (self.next_id(), self.now());
+        let release = Release {
+            id,
+            tag: tag.to_owned(),
+            target: self.default_branch.clone(),
+            name: Some(tag.to_owned()),
+            body: None,
+            draft: false,
+            prerelease,
+            never_latest: prerelease,
+            created: now,
+            published: Some(now),
+        };
+        // Without a copy for the past: thousands are seeded.
+        Arc::make_mut(&mut self.releases).push(release);
     }
 
     /// Keeps a tag object.

@@ -82,11 +82,18 @@ fn age(release: &Release) -> (i64, Option<semver::Version>) {
     (release.created, semver::Version::parse(&release.tag[digits..]).ok())
 }
 
-/// GET /releases: the newest first; drafts for writers alone.
+/// GitHub lists no more than these, and takes no longer text.
+const MOST_LISTED: usize = 10_000;
+const LONGEST_BODY: usize = 125_000;
+
+/// GET /releases: the newest first; drafts for writers alone; nothing beyond the first ten thousand.
 pub fn list(model: &Model, call: &Call) -> Answer {
     let releases = model.listed_releases();
     let shown: Vec<_> = releases.iter().rev().filter(|release| call.may_write || !release.draft).collect();
     let page = call.page_of(shown.len());
+    if page.range.end > MOST_LISTED {
+        return Answer::refusal(422, &format!("Only the first {MOST_LISTED} results are available."));
+    }
     let entries = shown[page.range.clone()].iter().map(|release| release.json(&call.urls)).collect();
     page.answer(entries)
 }
@@ -164,6 +171,14 @@ pub fn update(model: &mut Model, call: &Call) -> Answer {
 
 /// What creating and editing have in common: the tag, the dates, the mark.
 fn settle(model: &mut Model, mut release: Release, call: &Call, status: u16) -> Answer {
+    if release.body.as_ref().is_some_and(|body| body.chars().count() > LONGEST_BODY) {
+        let mut answer = Answer::invalid("Release", "body", "custom");
+        if let Some(body) = &mut answer.body {
+            body["errors"][0]["message"] =
+                json!(format!("body is too long (maximum is {LONGEST_BODY} characters)"));
+        }
+        return answer;
+    }
     let taken = |other: &Release| other.tag == release.tag && other.id != release.id && !other.draft;
     if !release.draft && model.releases().iter().any(taken) {
         return Answer::invalid("Release", "tag_name", "already_exists");

@@ -159,7 +159,9 @@ fn carry_out(shared: &Shared, asked: &Asked, prefix: &str, path: &str) -> Answer
     if let Some(source) = source.as_mut() {
         source.pull(&mut model, &named_objects(asked));
     }
-    let answer = if (asked.method.as_str(), path) == ("POST", "/graphql") {
+    let answer = if let Some(redirect) = redirect(shared, &model, asked, (prefix, path)) {
+        redirect
+    } else if (asked.method.as_str(), path) == ("POST", "/graphql") {
         let outcome = graphql::answer(&mut model, &asked.body, permissions.contents == Access::Write);
         if let graphql::Outcome::Malformed(message) = &outcome {
             lock(&shared.violations).push(format!("POST /graphql: {message}"));
@@ -180,6 +182,26 @@ fn carry_out(shared: &Shared, asked: &Asked, prefix: &str, path: &str) -> Answer
         source.push(written);
     }
     answer
+}
+
+/// Where a repository was renamed GitHub answers 301 to a GET and 307 to whatever writes, on its own host, with the
+/// repository's number in place of its name.
+fn redirect(shared: &Shared, model: &Model, asked: &Asked, (prefix, path): (&str, &str)) -> Option<Answer> {
+    let rest = model.former_names.iter().find_map(|name| {
+        let rest = path.strip_prefix(&format!("/repos/{}/{name}", model.owner))?;
+        (rest.is_empty() || rest.starts_with('/')).then_some(rest)
+    })?;
+    let root = shared.root.get().map_or("", String::as_str);
+    let query = if asked.query.is_empty() { String::new() } else { format!("?{}", asked.query) };
+    let target = format!("{root}{prefix}/repositories/{REPOSITORY_NUMBER}{rest}{query}");
+    let (status, words) =
+        if asked.method == "GET" { (301, "Moved Permanently") } else { (307, "Temporary Redirect") };
+    let body = json!({
+        "message": words,
+        "url": target,
+        "documentation_url": "https://docs.github.com/rest/guides/best-practices-for-using-the-rest-api#follow-redirects",
+    });
+    Some(Answer::new(status, body).with("location", target))
 }
 
 /// Who may come in: GitHub's order is the agent's name, the limit, the token.

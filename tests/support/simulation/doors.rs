@@ -26,7 +26,6 @@ use super::Outside;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListOf {
     GitTags,
-    Releases,
     ImageTags(String),
 }
 
@@ -292,17 +291,18 @@ impl Forge for Doors {
         .await
     }
 
-    async fn list_releases(&self) -> Outcome<Vec<Release>> {
-        self.call("LIST releases".to_owned(), Kind::List(ListOf::Releases), |outside, lag| {
-            Ok(outside.github.list_releases(lag))
-        })
-        .await
-    }
-
     async fn release_of(&self, tag: &str) -> Outcome<Option<Release>> {
         let wanted = tag.to_owned();
         self.call(format!("GET release {tag}"), Kind::Read, move |outside, _| {
             Ok(outside.github.release_of(&wanted))
+        })
+        .await
+    }
+
+    async fn draft_of(&self, tag: &str) -> Outcome<Option<Release>> {
+        let wanted = tag.to_owned();
+        self.call(format!("GET draft {tag}"), Kind::Read, move |outside, _| {
+            Ok(outside.github.draft_of(&wanted))
         })
         .await
     }

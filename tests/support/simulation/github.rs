@@ -49,7 +49,6 @@ pub struct GitHub {
     marked_latest: Option<u64>,
     deployments: BTreeMap<u64, Deployment>,
     tag_lists: Listing<String>,
-    release_lists: Listing<u64>,
     /// What nobody may ever do.
     pub violations: Vec<String>,
 }
@@ -147,15 +146,9 @@ impl GitHub {
         self.tag_lists.longest_lag()
     }
 
-    /// By how many writes the list of releases can lag.
-    pub fn longest_release_lag(&self) -> usize {
-        self.release_lists.longest_lag()
-    }
-
     /// Long after the last write.
     pub fn settle(&mut self) {
         self.tag_lists.forget_the_past();
-        self.release_lists.forget_the_past();
     }
 
     /// Everything that decides how things go on; numbers that only name something are left out.
@@ -168,8 +161,7 @@ impl GitHub {
                 (&page.release.tag, &page.release.body, page.release.draft, page.never_latest, marked)
             })
             .collect();
-        let past =
-            if lists_lag { format!("{:?}{:?}", self.tag_lists, self.release_lists) } else { String::new() };
+        let past = if lists_lag { format!("{:?}", self.tag_lists) } else { String::new() };
         let by = |page: &Deployment| page.maker.split(' ').next().map(str::to_owned);
         let deployments: BTreeSet<_> =
             self.deployments().map(|page| format!("{:?}{:?}", by(page), page.state)).collect();
@@ -280,19 +272,13 @@ impl GitHub {
         Ok(format!("What changed in {tag} since {}", previous.unwrap_or("the beginning")))
     }
 
-    /// All releases as they were so many writes ago, the newest first.
-    pub fn list_releases(&self, lag: usize) -> Vec<Release> {
-        let listed = self.release_lists.as_of(lag);
-        self.pages
-            .iter()
-            .rev()
-            .map(|page| page.release.clone())
-            .filter(|page| listed.contains(&page.id))
-            .collect()
-    }
-
     pub fn release_of(&self, tag: &str) -> Option<Release> {
         self.releases().find(|release| release.tag == tag && !release.draft).cloned()
+    }
+
+    /// The first draft for a tag.
+    pub fn draft_of(&self, tag: &str) -> Option<Release> {
+        self.releases().find(|release| release.tag == tag && release.draft).cloned()
     }
 
     pub fn shown_as_latest(&self) -> Option<String> {
@@ -331,7 +317,6 @@ impl GitHub {
         if new.make_latest && !new.draft {
             self.marked_latest = Some(id);
         }
-        self.release_lists.is_now(self.pages.iter().map(|page| &page.release.id));
         Ok(release)
     }
 

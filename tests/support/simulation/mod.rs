@@ -66,7 +66,6 @@ impl Outside {
     pub fn longest_lag(&self, list: &doors::ListOf) -> usize {
         match list {
             doors::ListOf::GitTags => self.github.longest_tag_lag(),
-            doors::ListOf::Releases => self.github.longest_release_lag(),
             doors::ListOf::ImageTags(image) => {
                 self.repositories.get(image).map_or(0, |repository| repository.longest_lag())
             }

@@ -175,6 +175,7 @@ mod tests {
                 labels: [].into(),
                 has_healthcheck: true,
                 digests: Vec::new(),
+                foreign: None,
             })),
             made_as: Some("as made".to_owned()),
             proxy: Some(serving(&"a".repeat(64), "10.0.0.2:80")),

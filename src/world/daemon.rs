@@ -1,6 +1,8 @@
 //! What the builder and the receiver's engine share of speaking to Docker's daemon: logging in to a registry,
 //! and what its words mean. It hands on what registries and networks said, as text.
 
+mod lines;
+
 use std::error::Error as _;
 
 use bollard::BollardRequest;
@@ -8,9 +10,18 @@ use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use http::HeaderValue;
 
+pub(super) use self::lines::{Lines, broken, json, refused};
 use super::{Trouble, TroubleKind};
 use crate::image::reference::ImageName;
 use crate::secret::Credentials;
+
+/// Whether what answers as Docker is Podman, by the components that it names.
+///
+/// It speaks Docker's API, but not as the receiver needs it: it trusts no registry on loopback without TLS, keeps no
+/// restart policy over a boot by itself, and has no BuildKit.
+pub(super) fn is_podman<'a>(mut components: impl Iterator<Item = &'a str>) -> bool {
+    components.any(|name| name.contains("Podman"))
+}
 
 /// The kind that a text about a registry belongs to; `None` where it says nothing known.
 ///

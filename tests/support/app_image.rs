@@ -83,7 +83,22 @@ impl AppImage {
 
     /// For [`super::registry::Registry::put`].
     pub fn for_registry(&self) -> TinyImage {
-        let layer = layer().to_vec();
+        self.packed(layer().to_vec(), "application/vnd.oci.image.layer.v1.tar")
+    }
+
+    /// The same with its layer compressed: other bytes of the same content.
+    pub fn compressed_for_registry(&self) -> TinyImage {
+        let mut gzip = Command::new("gzip");
+        let gzip = gzip.args(["--no-name", "--stdout"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut gzip = gzip.spawn().expect("gzip");
+        let mut input = gzip.stdin.take().expect("a pipe");
+        let writer = std::thread::spawn(move || input.write_all(layer()));
+        let packed = gzip.wait_with_output().expect("gzip ends").stdout;
+        writer.join().expect("no panic").expect("gzip reads all");
+        self.packed(packed, "application/vnd.oci.image.layer.v1.tar+gzip")
+    }
+
+    fn packed(&self, packed: Vec<u8>, media_type: &str) -> TinyImage {
         let pairs = |pairs: &[(String, String)]| -> Map<String, Value> {
             pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect()
         };
@@ -106,19 +121,19 @@ impl AppImage {
             "architecture": "amd64",
             "os": "linux",
             "config": config,
-            "rootfs": { "type": "layers", "diff_ids": [Digest::of(&layer).as_str()] },
+            "rootfs": { "type": "layers", "diff_ids": [Digest::of(layer()).as_str()] },
         });
         let configuration = configuration.to_string().into_bytes();
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": descriptor("application/vnd.oci.image.config.v1+json", &configuration),
-            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar", &layer)],
+            "layers": [descriptor(media_type, &packed)],
         });
         TinyImage {
             manifest: manifest.to_string().into_bytes(),
             media_type: MANIFEST,
-            blobs: vec![configuration, layer],
+            blobs: vec![configuration, packed],
             children: Vec::new(),
         }
     }

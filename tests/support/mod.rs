@@ -16,6 +16,7 @@ pub mod busybox_image;
 pub mod chaos;
 pub mod clock;
 pub mod cutter;
+pub mod engine_words;
 pub mod faults;
 pub mod github;
 pub mod http;

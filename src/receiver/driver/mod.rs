@@ -144,6 +144,9 @@ impl<E: Engine> Driver<'_, E> {
     async fn pull(&self, release: &Release, state: &State) -> Done {
         let (name, digest) = (&release.image, &release.digest);
         let image = self.there(name, digest).await?;
+        if let Some(foreign) = &image.foreign {
+            return Err(format!("{foreign}. {}", foreign.remedy()));
+        }
         admit::labels(release, &image.labels).map_err(|refused| refused.message)?;
         let settings = self.settings(&release.deployment)?;
         let checked = match &settings.file.container.healthcheck {

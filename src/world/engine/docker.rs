@@ -1,11 +1,14 @@
 //! The Engine over bollard, through its Unix socket.
 
+mod answers;
 mod containers;
 mod create;
 mod events;
 mod facts;
 mod images;
 mod output;
+mod platform;
+mod raw;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -13,9 +16,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::models::{NetworkConnectRequest, NetworkCreateRequest};
+use bollard::models::NetworkConnectRequest;
+use serde_json::json;
 
 pub use events::DockerEvents;
+
+use answers::{Network, Version, read};
+use raw::{Call, encoded, without};
 
 use super::{ContainerFacts, ContainerSpec, ContainerVolume, Engine, Executed, Id, LocalImage};
 use crate::help::Topic;
@@ -130,9 +137,13 @@ impl Engine for DockerEngine {
 
     async fn version(&self) -> Outcome<String> {
         let doing = "asking the Docker Engine for its version";
-        let version = self.client(doing, ORDINARY)?.version().await;
-        let version = version.map_err(|error| self.trouble(&error, doing))?;
-        version.version.ok_or_else(|| Trouble::new(TroubleKind::Garbled, doing, "it did not name one"))
+        let version = self.ask(Call::get("/version"), ORDINARY).await;
+        let version: Version = read(&version.map_err(|error| self.trouble(&error, doing))?);
+        let components = version.components.as_deref().into_iter().flatten();
+        if daemon::is_podman(components.filter_map(|component| component.name.as_deref())) {
+            return Err(super::podman(doing, version.version.as_deref().unwrap_or_default()));
+        }
+        version.version.ok_or_else(|| without("version", doing))
     }
 
     async fn pull(
@@ -146,7 +157,7 @@ impl Engine for DockerEngine {
 
     async fn image(&self, name: &ImageName, digest: &Digest) -> Outcome<Option<LocalImage>> {
         let doing = format!("looking for the image {}", name.with_digest(digest));
-        images::look(self, &name.with_digest(digest), &doing).await
+        images::known(self, name, digest, &doing).await
     }
 
     async fn images(&self, name: &ImageName) -> Outcome<Vec<LocalImage>> {
@@ -159,22 +170,13 @@ impl Engine for DockerEngine {
 
     async fn ensure_network(&self, name: &str, labels: &BTreeMap<String, String>) -> Outcome<()> {
         let doing = format!("making the network {name}");
-        let client = self.client(&doing, ORDINARY)?;
-        let request = NetworkCreateRequest {
-            name: name.to_owned(),
-            driver: Some("bridge".to_owned()),
-            labels: Some(labels.clone().into_iter().collect()),
-            ..NetworkCreateRequest::default()
-        };
-        let present = found(client.inspect_network(name, None).await);
         // It finds networks by a part of their id as well.
-        if present
-            .map_err(|error| self.trouble(&error, &doing))?
-            .is_some_and(|it| it.name.as_deref() == Some(name))
-        {
+        let present = self.look(&format!("/networks/{}", encoded(name, b"")), &doing).await?;
+        if present.is_some_and(|it| read::<Network>(&it).name.as_deref() == Some(name)) {
             return Ok(());
         }
-        match client.create_network(request).await {
+        let request = json!({ "Name": name, "Driver": "bridge", "Labels": labels });
+        match self.ask(Call::post("/networks/create", request), ORDINARY).await {
             // Somebody made it in the meantime.
             Ok(_) | Err(Error::DockerResponseServerError { status_code: 409, .. }) => Ok(()),
             Err(error) => Err(self.change_failed(&error, &doing)),
@@ -227,8 +229,8 @@ impl Engine for DockerEngine {
 
     async fn inspect(&self, id: &str) -> Outcome<Option<ContainerFacts>> {
         let doing = format!("looking at the container {id}");
-        let container = self.client(&doing, ORDINARY)?.inspect_container(id, None).await;
-        Ok(found(container).map_err(|error| self.trouble(&error, &doing))?.map(|it| facts::facts(&it)))
+        let container = self.look(&format!("/containers/{}/json", encoded(id, b"")), &doing).await?;
+        Ok(container.map(|container| facts::facts(&container)))
     }
 
     async fn labelled(&self, labels: &[(&str, &str)]) -> Outcome<Vec<ContainerFacts>> {

@@ -7,6 +7,7 @@ mod docker;
 mod plain;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,9 +15,21 @@ use std::time::Duration;
 pub use docker::DockerEngine;
 pub use plain::PlainEngine;
 
-use super::Outcome;
+use super::{Outcome, Trouble, TroubleKind};
+use crate::help::Topic;
 use crate::image::reference::{Digest, ImageName};
 use crate::secret::{Credentials, Secret};
+
+/// What to say where Podman stands behind Docker's socket.
+fn podman(doing: &str, version: &str) -> Trouble {
+    Trouble::new(
+        TroubleKind::Rejected,
+        doing,
+        format!("this is Podman {version}, which speaks only a part of Docker's API; expected Docker Engine 20.10 or later"),
+    )
+    .with_remedy("Install Docker Engine (`apt-get install docker.io`), or let DOCKER_HOST name its socket.")
+    .about(Topic::ServerDocker)
+}
 
 /// A container's full id, as the Engine writes it.
 pub type Id = String;
@@ -34,6 +47,38 @@ pub struct LocalImage {
     pub volumes: BTreeSet<String>,
     /// The digests under which it was pulled, by repository (`RepoDigests`).
     pub digests: Vec<(ImageName, Digest)>,
+    /// Where it is for another kind of machine than this one. Only [`Engine::image`] looks.
+    pub foreign: Option<Foreign>,
+}
+
+/// An image that this machine cannot run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreign {
+    /// The platforms that it is for, as far as they are known.
+    pub image: Vec<String>,
+    /// This machine's.
+    pub machine: String,
+}
+
+impl Foreign {
+    /// What to do about it.
+    pub fn remedy(&self) -> String {
+        format!(
+            "Build the image for {0}: set the action's input `platforms: {0}`, or build on a runner of that \
+             architecture.",
+            self.machine
+        )
+    }
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let machine = &self.machine;
+        if self.image.is_empty() {
+            return write!(f, "the image has nothing for this server, which is {machine}");
+        }
+        write!(f, "the image is for {}, and this server is {machine}", self.image.join(", "))
+    }
 }
 
 /// What a container is made of.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::help::Topic;
-use crate::world::{Outcome, Trouble, TroubleKind};
+use crate::world::{Outcome, Trouble, TroubleKind, daemon};
 
 /// The longest answer that is read, in bytes.
 const LONGEST: u64 = 4 * 1024 * 1024;
@@ -35,9 +35,17 @@ impl PlainEngine {
         Self { socket: socket.into() }
     }
 
-    /// Whether it answers.
+    /// Whether it answers, and is Docker.
     pub fn ping(&self) -> Outcome<()> {
-        self.call("GET", "/_ping", "asking Docker whether it is there").map(drop)
+        let doing = "asking Docker whether it is there";
+        let text = self.call("GET", "/version", doing)?.unwrap_or_default();
+        // Whatever else it says, it answers.
+        let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let components = said["Components"].as_array().into_iter().flatten();
+        if daemon::is_podman(components.filter_map(|component| component["Name"].as_str())) {
+            return Err(super::podman(doing, said["Version"].as_str().unwrap_or_default()));
+        }
+        Ok(())
     }
 
     /// What `docker inspect` shows of a container, as JSON; `None` where there is none.

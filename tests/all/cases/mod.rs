@@ -3,9 +3,6 @@
 //! A is the action, S the server, X what an attacker tried. One line here for each right value; the check itself
 //! stands in the module of its subject. `cargo test --test all cases::s1` runs what belongs to S1.
 
-mod checkout;
-mod context;
-
 #[test]
 fn a2_an_ignore_file_that_is_no_utf_8_is_an_error() {
     context::an_ignore_file_that_is_no_utf_8_is_an_error();
@@ -202,3 +199,23 @@ fn s1_an_adopted_volume_without_a_name_is_taken_over_with_its_data() {
 
 mod after_publishing;
 mod versions;
+
+mod checkout;
+mod context;
+mod engines;
+mod podman;
+
+#[test]
+fn engines_an_image_for_another_architecture_is_refused() {
+    engines::an_image_for_another_architecture_is_refused();
+}
+
+#[test]
+fn engines_an_image_that_the_engine_describes_in_part_is_deployed() {
+    engines::an_image_that_the_engine_describes_in_part_is_deployed_by_its_labels();
+}
+
+#[tokio::test]
+async fn podman_at_dockers_socket_is_refused_by_name() {
+    podman::podman_is_refused_by_name().await;
+}

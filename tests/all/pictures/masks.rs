@@ -1,7 +1,10 @@
 //! What is never the same in two runs, taken out of a text before it is compared.
 
+use crate::support::engine_words::without_engine_words;
+
 /// Times, durations, sizes, digests, commits and ids become `_`; blanks that keep columns in line become one.
 pub fn masked(text: &str) -> String {
+    let text = without_engine_words(text);
     // How a build step ended stands in its group or below it, as it took long or not; which layers are there
     // already depends on the second in which folders were made.
     let ends =

@@ -3,6 +3,7 @@
 use autotag_deploy::help::Topic;
 
 use crate::action::Finished;
+use crate::support::engine_words::without_engine_words;
 
 /// It failed with this exit code and exactly one annotation, which is titled and linked after its topic. The text
 /// is the snapshot of that name, with these words replaced first.
@@ -32,6 +33,7 @@ pub fn text_of(annotation: &str) -> (String, String) {
 /// The same text whatever the machine gave: digests and commits are HEX, ports and other long numbers N.
 pub fn calm(text: &str, replaced: &[(&str, &str)]) -> String {
     let text = replaced.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
+    let text = without_engine_words(&text);
     let mut calm = String::new();
     let mut word = String::new();
     for character in text.chars().chain(['\0']) {

@@ -25,11 +25,14 @@ struct Gate {
 }
 
 impl Gate {
-    fn pass(&self) {
+    /// Whether it had to wait.
+    fn pass(&self) -> bool {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let closed = self.closed.lock().expect("nobody has panicked");
+        let waits = *closed;
         drop(self.opened.wait_while(closed, |closed| *closed).expect("nobody has panicked"));
         self.waiting.fetch_sub(1, Ordering::SeqCst);
+        waits
     }
 
     fn close(&self, closed: bool) {
@@ -94,16 +97,21 @@ fn copy(from: &UnixStream, to: &UnixStream, gate: Option<Arc<Gate>>) {
     let (mut from, mut to) = (from.try_clone().expect("a socket"), to.try_clone().expect("a socket"));
     std::thread::spawn(move || {
         let mut buffer = [0; 16 * 1024];
+        let mut held = false;
         // Its end is the other side's end, whatever the reason.
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             let creates = buffer[..count].starts_with(b"POST /containers/create");
             if let (Some(gate), true) = (&gate, creates) {
-                gate.pass();
+                held = gate.pass();
             }
             if to.write_all(&buffer[..count]).is_err() {
                 break;
             }
         }
-        let _ = to.shutdown(std::net::Shutdown::Write);
+        // Engines from 23 on give up what they do for a client that has gone, and would make no container: this is
+        // about one that was made before they noticed. The Engine's side of the connection ends it.
+        if !held {
+            let _ = to.shutdown(std::net::Shutdown::Write);
+        }
     });
 }

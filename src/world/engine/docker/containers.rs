@@ -1,13 +1,13 @@
 //! A container's end, and finding containers by their labels.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::query_parameters::{
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-};
+use bollard::query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder};
+use serde_json::json;
 
+use super::answers::{Container, Identified, List, read};
+use super::raw::{Call, encoded, filters};
 use super::{DockerEngine, ORDINARY, PATIENT, facts, found, volumes};
 use crate::world::Outcome;
 use crate::world::engine::{ContainerFacts, ContainerVolume};
@@ -37,11 +37,9 @@ pub(super) fn whole_seconds(time: Duration) -> u64 {
 pub(super) async fn remove(engine: &DockerEngine, id: &str) -> Outcome<Vec<ContainerVolume>> {
     let doing = format!("removing the container {id}");
     let client = engine.client(&doing, ORDINARY)?;
-    let described = found(client.inspect_container(id, None).await);
-    let Some(described) = described.map_err(|error| engine.trouble(&error, &doing))? else {
-        return Ok(Vec::new());
-    };
-    let (kept, hidden) = volumes::unnamed(&described);
+    let described = engine.look(&format!("/containers/{}/json", encoded(id, b"")), &doing).await?;
+    let Some(described) = described else { return Ok(Vec::new()) };
+    let (kept, hidden) = volumes::unnamed(&read::<Container>(&described));
     let empty = kept.is_empty() && hidden;
     let options = RemoveContainerOptionsBuilder::default().force(true).v(empty).build();
     match found(client.remove_container(id, Some(options)).await) {
@@ -58,21 +56,27 @@ pub(super) async fn remove(engine: &DockerEngine, id: &str) -> Outcome<Vec<Conta
 /// All that carry all these labels.
 pub(super) async fn labelled(engine: &DockerEngine, labels: &[(&str, &str)]) -> Outcome<Vec<ContainerFacts>> {
     let doing = "listing the containers";
-    let client = engine.client(doing, ORDINARY)?;
     let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let filters = HashMap::from([("label".to_owned(), labels)]);
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let listed =
-        client.list_containers(Some(options)).await.map_err(|error| engine.trouble(&error, doing))?;
     let mut containers = Vec::new();
-    for id in listed.into_iter().filter_map(|container| container.id) {
-        let container = found(client.inspect_container(&id, None).await);
+    for id in ids(engine, &json!({ "label": labels }), doing).await? {
         // One that went since it was listed is no longer one of them.
-        if let Some(container) = container.map_err(|error| engine.trouble(&error, doing))? {
-            containers.push(facts::facts(&container));
-        }
+        let container = engine.look(&format!("/containers/{id}/json"), doing).await?;
+        containers.extend(container.map(|container| facts::facts(&container)));
     }
     Ok(containers)
+}
+
+/// The ids of all containers that pass these filters, stopped ones included.
+pub(super) async fn ids(
+    engine: &DockerEngine,
+    filtered: &serde_json::Value,
+    doing: &str,
+) -> Outcome<Vec<String>> {
+    let path = format!("/containers/json?all=true&filters={}", filters(filtered));
+    let listed = engine.ask(Call::get(&path), ORDINARY).await;
+    let listed: List<Identified> = read(&listed.map_err(|error| engine.trouble(&error, doing))?);
+    let ids = listed.0.into_iter().filter_map(|container| container.id);
+    Ok(ids.map(|id| encoded(&id, b"")).collect())
 }
 
 #[cfg(test)]

@@ -7,10 +7,11 @@ use bollard::models::{
     ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, NetworkConnectRequest, NetworkingConfig,
     RestartPolicy, RestartPolicyNameEnum,
 };
-use bollard::query_parameters::CreateContainerOptionsBuilder;
 
+use super::answers::{Identified, read};
 use super::containers::{remove, whole_seconds};
-use super::{DockerEngine, ORDINARY, found};
+use super::raw::{Call, encoded, without};
+use super::{DockerEngine, ORDINARY};
 use crate::world::engine::{ContainerSpec, HealthcheckSpec, Id, RestartSpec};
 use crate::world::{Outcome, Trouble, TroubleKind};
 
@@ -19,11 +20,14 @@ pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> Outco
     let doing = format!("making the container {}", spec.name);
     let client = engine.client(&doing, ORDINARY)?;
     for network in &spec.networks {
-        require_network(engine, &client, network, &doing).await?;
+        require_network(engine, network, &doing).await?;
     }
-    let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
-    let made = client.create_container(Some(options), body(spec)).await;
-    let id = made.map_err(|error| engine.change_failed(&error, &doing))?.id;
+    let body = serde_json::to_value(body(spec))
+        .map_err(|error| Trouble::new(TroubleKind::Rejected, doing.as_str(), error.to_string()))?;
+    let path = format!("/containers/create?name={}", encoded(&spec.name, b""));
+    let made = engine.ask(Call::post(&path, body), ORDINARY).await;
+    let made: Identified = read(&made.map_err(|error| engine.change_failed(&error, &doing))?);
+    let id = made.id.ok_or_else(|| without("id", &doing).perhaps_done())?;
     // Engines before 25 (API 1.44) take one network when they make a container.
     for network in spec.networks.iter().skip(1) {
         let request = NetworkConnectRequest { container: id.clone(), endpoint_config: None };
@@ -40,17 +44,11 @@ pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> Outco
 
 /// The Engine lets a stopped container join a network that there is not, and refuses to start it later
 /// (20.10): by then the deployment has gone a step too far.
-async fn require_network(
-    engine: &DockerEngine,
-    client: &bollard::Docker,
-    network: &str,
-    doing: &str,
-) -> Outcome<()> {
-    match found(client.inspect_network(network, None).await) {
-        Ok(Some(_)) => Ok(()),
-        Ok(None) => Err(Trouble::new(TroubleKind::Rejected, doing, format!("there is no network {network}"))
+async fn require_network(engine: &DockerEngine, network: &str, doing: &str) -> Outcome<()> {
+    match engine.look(&format!("/networks/{}", encoded(network, b"")), doing).await? {
+        Some(_) => Ok(()),
+        None => Err(Trouble::new(TroubleKind::Rejected, doing, format!("there is no network {network}"))
             .with_remedy(format!("Make it: `docker network create {network}`."))),
-        Err(error) => Err(engine.trouble(&error, doing)),
     }
 }
 

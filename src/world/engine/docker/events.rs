@@ -1,14 +1,11 @@
 //! Events of containers, without a gap.
 
-use std::collections::HashMap;
-use std::pin::pin;
-
-use bollard::models::EventMessage;
-use bollard::query_parameters::EventsOptionsBuilder;
-use futures_util::StreamExt as _;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::answers::{Event, Info, read, texts};
+use super::raw::{Call, filters};
 use super::{DockerEngine, ORDINARY};
 use crate::world::engine::{ContainerEvent, Events};
 use crate::world::{Outcome, Trouble, TroubleKind};
@@ -28,25 +25,29 @@ pub struct DockerEvents {
 /// missed all the same: the Engine keeps its last 256 events, and is asked for those since the moment,
 /// by its own clock, at which this call asked it for the hour.
 pub(super) async fn subscribe(engine: &DockerEngine, label: &str) -> Outcome<DockerEvents> {
-    let client = engine.client(DOING, ORDINARY)?;
-    let info = client.info().await.map_err(|error| engine.trouble(&error, DOING))?;
+    let info = engine.ask(Call::get("/info"), ORDINARY).await;
+    let info: Info = read(&info.map_err(|error| engine.trouble(&error, DOING))?);
     let since = since(info.system_time.as_deref().unwrap_or_default())?;
-    let filters = HashMap::from([
-        ("type".to_owned(), vec!["container".to_owned()]),
-        ("label".to_owned(), vec![label.to_owned()]),
-    ]);
-    let options = EventsOptionsBuilder::default().since(&since).filters(&filters).build();
+    let filters = filters(&json!({ "type": ["container"], "label": [label] }));
+    let path = format!("/events?since={since}&filters={filters}");
     let (sender, queue) = mpsc::unbounded_channel();
     let engine = engine.clone();
     tokio::spawn(async move {
-        let mut messages = pin!(client.events(Some(options)));
+        let asked = tokio::select! {
+            asked = engine.lines(&path) => asked,
+            () = sender.closed() => return,
+        };
+        let mut messages = match asked {
+            Ok(lines) => lines,
+            Err(error) => return drop(sender.send(Err(engine.trouble(&error, DOING)))),
+        };
         loop {
             let message = tokio::select! {
                 message = messages.next() => message,
                 () = sender.closed() => return,
             };
             let event = match message {
-                Some(Ok(message)) => Ok(event(message)),
+                Some(Ok(message)) => Ok(event(&message)),
                 Some(Err(error)) => Err(engine.trouble(&error, DOING)),
                 None => Err(ended()),
             };
@@ -79,12 +80,13 @@ fn since(hour: &str) -> Outcome<String> {
 
 /// An event's attributes are the container's labels, and some words of the Engine's own (`image`, `name`,
 /// `exitCode`).
-fn event(message: EventMessage) -> ContainerEvent {
+fn event(message: &Value) -> ContainerEvent {
+    let message: Event = read(message);
     let actor = message.actor.unwrap_or_default();
     ContainerEvent {
         id: actor.id.unwrap_or_default(),
         action: message.action.unwrap_or_default(),
-        labels: actor.attributes.unwrap_or_default().into_iter().collect(),
+        labels: texts(actor.attributes),
     }
 }
 

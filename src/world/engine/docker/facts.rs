@@ -3,46 +3,51 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use bollard::models::{ContainerInspectResponse, ContainerState, HealthConfig, HealthStatusEnum};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
+use super::answers::{Config, Container, Endpoint, List, State, read, texts};
 use crate::world::engine::{ContainerFacts, Healthy};
 
 /// Go's zero time: it never happened.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-pub(super) fn facts(container: &ContainerInspectResponse) -> ContainerFacts {
-    let empty = ContainerState::default();
-    let state = container.state.as_ref().unwrap_or(&empty);
+/// The facts in what `GET /containers/ID/json` answered.
+pub(super) fn facts(answer: &Value) -> ContainerFacts {
+    let container: Container = read(answer);
+    let state = container.state.clone().unwrap_or_default();
     let running = state.running.unwrap_or(false) && !state.restarting.unwrap_or(false);
-    let config = container.config.as_ref();
-    let labels = config.and_then(|config| config.labels.clone()).unwrap_or_default();
+    let config = container.config.clone().unwrap_or_default();
     ContainerFacts {
         id: container.id.clone().unwrap_or_default(),
         name: container.name.as_deref().unwrap_or_default().trim_start_matches('/').to_owned(),
-        labels: labels.into_iter().collect(),
         image_id: container.image.clone().unwrap_or_default(),
         running,
         paused: running && state.paused.unwrap_or(false),
-        exit_code: state.exit_code.filter(|_| !running && has_run(container)),
-        trouble: trouble(state),
+        exit_code: state.exit_code.filter(|_| !running && has_run(&container)),
+        trouble: trouble(&state),
         restarts: container.restart_count.and_then(|count| count.try_into().ok()).unwrap_or(0),
-        health: health(state, config.and_then(|config| config.healthcheck.as_ref())),
-        health_log: health_log(state),
-        addresses: addresses(container),
-        volumes: super::volumes::of(container),
-        configuration: hex(&Sha256::digest(configuration(container).to_string())),
+        health: health(&state, &config),
+        health_log: health_log(&state),
+        addresses: addresses(&container),
+        volumes: super::volumes::of(&container),
+        configuration: hex(&Sha256::digest(configuration(answer, &container).to_string())),
+        labels: texts(config.labels),
     }
 }
 
 /// Whether it was ever started.
-pub(super) fn has_run(container: &ContainerInspectResponse) -> bool {
+fn has_run(container: &Container) -> bool {
     let started = container.state.as_ref().and_then(|state| state.started_at.as_deref());
     started.is_some_and(|time| !time.is_empty() && time != NEVER)
 }
 
-fn trouble(state: &ContainerState) -> Option<String> {
+/// Whether the Engine says that it never was started. What it does not say is not assumed: data hangs on it.
+pub(super) fn never_ran(container: &Container) -> bool {
+    container.state.as_ref().is_some_and(|state| state.started_at.as_deref() == Some(NEVER))
+}
+
+fn trouble(state: &State) -> Option<String> {
     let words = state.error.clone().filter(|words| !words.is_empty());
     words.or_else(|| {
         let killed = state.oom_killed.unwrap_or(false) && !state.running.unwrap_or(false);
@@ -50,38 +55,40 @@ fn trouble(state: &ContainerState) -> Option<String> {
     })
 }
 
-/// Whether it is there and not switched off (`NONE`).
-pub(super) fn checks(healthcheck: Option<&HealthConfig>) -> bool {
-    let test = healthcheck.and_then(|check| check.test.as_ref()).and_then(|test| test.first());
+/// Whether a health check is there and not switched off (`NONE`).
+pub(super) fn checks(config: &Config) -> bool {
+    let test =
+        config.healthcheck.as_ref().and_then(|check| check.test.as_ref()).and_then(|test| test.first());
     test.is_some_and(|kind| kind != "NONE")
 }
 
-fn health(state: &ContainerState, healthcheck: Option<&HealthConfig>) -> Healthy {
-    if !checks(healthcheck) {
+fn health(state: &State, config: &Config) -> Healthy {
+    if !checks(config) {
         return Healthy::Unchecked;
     }
-    match state.health.as_ref().and_then(|health| health.status) {
-        Some(HealthStatusEnum::HEALTHY) => Healthy::Yes,
-        Some(HealthStatusEnum::UNHEALTHY) => Healthy::No,
+    match state.health.as_ref().and_then(|health| health.status.as_deref()) {
+        Some("healthy") => Healthy::Yes,
+        Some("unhealthy") => Healthy::No,
         // Before the first start the Engine has no word on it.
         _ => Healthy::Starting,
     }
 }
 
-fn health_log(state: &ContainerState) -> Vec<(i64, String)> {
-    let log = state.health.as_ref().and_then(|health| health.log.as_ref());
+fn health_log(state: &State) -> Vec<(i64, String)> {
+    let log = state.health.as_ref().and_then(|health| health.log.as_deref());
     let results = log.into_iter().flatten();
     results
         .map(|result| (result.exit_code.unwrap_or_default(), result.output.clone().unwrap_or_default()))
         .collect()
 }
 
-fn addresses(container: &ContainerInspectResponse) -> BTreeMap<String, IpAddr> {
+fn addresses(container: &Container) -> BTreeMap<String, IpAddr> {
     let networks = container.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
     let networks = networks.into_iter().flatten();
     networks
         .filter_map(|(name, endpoint)| {
-            let written = [endpoint.ip_address.as_deref(), endpoint.global_ipv6_address.as_deref()];
+            let endpoint: Endpoint = read(endpoint);
+            let written = [endpoint.ip_address.as_deref(), endpoint.ipv6_address.as_deref()];
             let address = written.into_iter().flatten().find_map(|text| text.parse().ok())?;
             Some((name.clone(), address))
         })
@@ -92,42 +99,43 @@ fn addresses(container: &ContainerInspectResponse) -> BTreeMap<String, IpAddr> {
 /// only its hash leaves this module.
 ///
 /// Left out is what the Engine makes up anew for each container (ids, addresses, the names of anonymous
-/// volumes, aliases) and what names the one deployment (labels).
-fn configuration(container: &ContainerInspectResponse) -> Value {
-    let config = container.config.clone().unwrap_or_default();
-    let host = container.host_config.clone().unwrap_or_default();
+/// volumes, aliases) and what names the one deployment (labels). What is compared and not understood stays as the
+/// Engine wrote it.
+fn configuration(answer: &Value, container: &Container) -> Value {
+    let (config, host) = (&answer["Config"], &answer["HostConfig"]);
     let networks = container.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
-    let mut networks: Vec<&String> = networks.into_iter().flatten().map(|(name, _)| name).collect();
-    networks.sort();
-    let mut environment = config.env.unwrap_or_default();
+    let networks: Vec<&String> = networks.into_iter().flatten().map(|(name, _)| name).collect();
+    let mut environment =
+        container.config.as_ref().and_then(|config| config.env.as_deref()).unwrap_or_default().to_vec();
     environment.sort();
-    let mounts = container.mounts.iter().flatten();
+    let mounts = container.mounts.as_ref().map_or(&[][..], |List(mounts)| mounts);
     let mut mounted: Vec<(Option<&String>, Option<bool>)> =
-        mounts.map(|mount| (mount.destination.as_ref(), mount.rw)).collect();
+        mounts.iter().map(|mount| (mount.destination.as_ref(), mount.rw)).collect();
     mounted.sort();
+    let of = |keys: &[&str]| -> Vec<&Value> { keys.iter().map(|key| &host[*key]).collect() };
     canonical(json!({
         "environment": environment,
-        "command": config.cmd,
-        "entrypoint": config.entrypoint,
-        "user": config.user,
-        "working_dir": config.working_dir,
-        "healthcheck": config.healthcheck,
-        "stop": [json!(config.stop_signal), json!(config.stop_timeout)],
+        "command": config["Cmd"],
+        "entrypoint": config["Entrypoint"],
+        "user": config["User"],
+        "working_dir": config["WorkingDir"],
+        "healthcheck": config["Healthcheck"],
+        "stop": [config["StopSignal"], config["StopTimeout"]],
         "networks": networks,
-        "network_mode": host.network_mode,
-        "mounts": [json!(host.binds), json!(host.mounts), json!(host.tmpfs), json!(mounted)],
-        "restart": host.restart_policy,
-        "memory": [host.memory, host.memory_swap, host.memory_reservation, host.shm_size],
-        "cpus": [host.nano_cpus, host.cpu_quota, host.cpu_period, host.cpu_shares],
-        "cpuset": [host.cpuset_cpus, host.cpuset_mems],
-        "pids": host.pids_limit,
-        "capabilities": [host.cap_add, host.cap_drop],
-        "privileged": host.privileged,
-        "security": host.security_opt,
-        "read_only": host.readonly_rootfs,
-        "init": host.init,
-        "devices": host.devices,
-        "ports": host.port_bindings,
+        "network_mode": host["NetworkMode"],
+        "mounts": [host["Binds"], host["Mounts"], host["Tmpfs"], json!(mounted)],
+        "restart": host["RestartPolicy"],
+        "memory": of(&["Memory", "MemorySwap", "MemoryReservation", "ShmSize"]),
+        "cpus": of(&["NanoCpus", "CpuQuota", "CpuPeriod", "CpuShares"]),
+        "cpuset": of(&["CpusetCpus", "CpusetMems"]),
+        "pids": host["PidsLimit"],
+        "capabilities": of(&["CapAdd", "CapDrop"]),
+        "privileged": host["Privileged"],
+        "security": host["SecurityOpt"],
+        "read_only": host["ReadonlyRootfs"],
+        "init": host["Init"],
+        "devices": host["Devices"],
+        "ports": host["PortBindings"],
     }))
 }
 
@@ -176,7 +184,7 @@ mod tests {
             "Id": "abc", "Name": "/app", "State": state, "RestartCount": 2,
             "Config": { "Healthcheck": { "Test": health_test }, "Labels": { "a": "b" } },
         });
-        facts(&serde_json::from_value(container).expect("the Engine's words"))
+        facts(&container)
     }
 
     #[test]
@@ -221,7 +229,7 @@ mod tests {
                 "Id": "x", "Config": { "Env": env }, "HostConfig": host,
                 "NetworkSettings": { "Networks": networks },
             });
-            facts(&serde_json::from_value(described).expect("the Engine's words")).configuration
+            facts(&described).configuration
         };
         let plain = container(json!({ "Memory": 1 }), json!(["A=1", "B=2"]), json!({ "n": {} }));
         let same = container(

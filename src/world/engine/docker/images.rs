@@ -1,16 +1,15 @@
 //! Images on the server: fetched, looked at, removed.
 
-use std::collections::HashMap;
 use std::pin::pin;
 
 use bollard::errors::Error;
-use bollard::models::ImageInspect;
-use bollard::query_parameters::{
-    CreateImageOptionsBuilder, ListContainersOptionsBuilder, ListImagesOptionsBuilder, RemoveImageOptions,
-};
+use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt as _;
+use serde_json::json;
 
-use super::{DockerEngine, ORDINARY, PATIENT, facts, found};
+use super::answers::{Image, List, read, texts};
+use super::raw::{Call, encoded};
+use super::{DockerEngine, ORDINARY, PATIENT, containers, facts, platform};
 use crate::image::reference::{Digest, ImageName};
 use crate::secret::Credentials;
 use crate::world::daemon::{self, engine_credentials};
@@ -36,6 +35,9 @@ pub(super) async fn pull(
             Ok(_) => {}
             // Whether all of it came is asked below.
             Err(error) if daemon::is_leftover(&error) => break,
+            Err(error) if platform::nothing_for_this_machine(&daemon::chain(&error)) => {
+                return Err(platform::refusal(engine, &reference, &doing).await);
+            }
             Err(error) => return Err(explain(engine, &error, (name, digest), credentials.is_some())),
         }
     }
@@ -98,21 +100,40 @@ fn explain_words(mut trouble: Trouble, name: &ImageName, has_credentials: bool) 
     trouble
 }
 
-/// The image of this reference or id.
+/// The image of this reference or id, as far as the Engine describes it.
 pub(super) async fn look(engine: &DockerEngine, reference: &str, doing: &str) -> Outcome<Option<LocalImage>> {
-    let image = engine.client(doing, ORDINARY)?.inspect_image(reference).await;
-    Ok(found(image).map_err(|error| engine.trouble(&error, doing))?.map(local))
+    Ok(inspect(engine, reference, doing).await?.map(local))
 }
 
-fn local(image: ImageInspect) -> LocalImage {
+async fn inspect(engine: &DockerEngine, reference: &str, doing: &str) -> Outcome<Option<Image>> {
+    let answer = engine.look(&format!("/images/{}/json", encoded(reference, b":@/")), doing).await?;
+    Ok(answer.map(|answer| read(&answer)))
+}
+
+/// The same with all that a deployment judges by, which some Engines have to be asked for in another way.
+pub(super) async fn known(
+    engine: &DockerEngine,
+    name: &ImageName,
+    digest: &Digest,
+    doing: &str,
+) -> Outcome<Option<LocalImage>> {
+    let reference = name.with_digest(digest);
+    let Some(mut image) = inspect(engine, &reference, doing).await? else { return Ok(None) };
+    platform::complete(engine, &mut image, &reference, digest, doing).await?;
+    let foreign = platform::foreign(engine, &image, doing).await?;
+    Ok(Some(LocalImage { foreign, ..local(image) }))
+}
+
+fn local(image: Image) -> LocalImage {
     let config = image.config.unwrap_or_default();
     let digests = image.repo_digests.unwrap_or_default();
     LocalImage {
         id: image.id.unwrap_or_default(),
-        labels: config.labels.unwrap_or_default().into_iter().collect(),
-        has_healthcheck: facts::checks(config.healthcheck.as_ref()),
-        volumes: config.volumes.unwrap_or_default().into_iter().collect(),
+        has_healthcheck: facts::checks(&config),
+        labels: texts(config.labels),
+        volumes: config.volumes.unwrap_or_default().into_keys().collect(),
         digests: digests.iter().filter_map(|text| pulled_as(text)).collect(),
+        foreign: None,
     }
 }
 
@@ -125,15 +146,15 @@ fn pulled_as(text: &str) -> Option<(ImageName, Digest)> {
 /// All that were pulled from a repository.
 pub(super) async fn of_repository(engine: &DockerEngine, name: &ImageName) -> Outcome<Vec<LocalImage>> {
     let doing = format!("listing the images of {name}");
-    let client = engine.client(&doing, ORDINARY)?;
     // The Engine's own filter matches names as they are shown, without Docker Hub's.
-    let options = ListImagesOptionsBuilder::default().digests(true).build();
-    let listed = client.list_images(Some(options)).await.map_err(|error| engine.trouble(&error, &doing))?;
+    let listed = engine.ask(Call::get("/images/json?digests=true"), ORDINARY).await;
+    let listed: List<Image> = read(&listed.map_err(|error| engine.trouble(&error, &doing))?);
     let mut images = Vec::new();
-    for image in listed {
-        let mut digests = image.repo_digests.iter().filter_map(|text| pulled_as(text));
-        if digests.any(|(pulled, _)| pulled == *name) {
-            images.extend(look(engine, &image.id, &doing).await?);
+    for image in listed.0 {
+        let digests = image.repo_digests.unwrap_or_default();
+        let mut digests = digests.iter().filter_map(|text| pulled_as(text));
+        if let (Some(id), true) = (image.id, digests.any(|(pulled, _)| pulled == *name)) {
+            images.extend(look(engine, &id, &doing).await?);
         }
     }
     Ok(images)
@@ -146,16 +167,13 @@ pub(super) async fn remove(engine: &DockerEngine, name: &ImageName, digest: &Dig
     let Some(image) = look(engine, &reference, &doing).await? else {
         return Ok(false);
     };
-    let client = engine.client(&doing, ORDINARY)?;
     // Where the image has a second name, the Engine would take this one away under a container.
-    let filters = HashMap::from([("ancestor".to_owned(), vec![image.id])]);
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    let users =
-        client.list_containers(Some(options)).await.map_err(|error| engine.trouble(&error, &doing))?;
+    let users = containers::ids(engine, &json!({ "ancestor": [image.id] }), &doing).await?;
     if !users.is_empty() {
         return Ok(false);
     }
-    match client.remove_image(&reference, None::<RemoveImageOptions>, None).await {
+    let path = format!("/images/{}", encoded(&reference, b":@/"));
+    match engine.ask(Call::delete(&path), ORDINARY).await {
         Ok(_) => Ok(true),
         Err(Error::DockerResponseServerError { status_code: 404 | 409, .. }) => Ok(false),
         Err(error) => Err(engine.change_failed(&error, &doing)),

@@ -10,6 +10,8 @@ use bollard::models::ExecConfig;
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::StreamExt as _;
 
+use super::answers::{Exec, read};
+use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY, PATIENT};
 use crate::world::engine::Executed;
 use crate::world::{Outcome, Trouble, TroubleKind, clock};
@@ -128,9 +130,11 @@ async fn run(
             written.take(part.map_err(|error| engine.change_failed(&error, doing))?.as_ref());
         }
     }
+    let path = format!("/exec/{}/json", encoded(&exec, b""));
     // The stream may end a moment before the Engine has written down the exit code.
     loop {
-        let state = client.inspect_exec(&exec).await.map_err(|error| engine.change_failed(&error, doing))?;
+        let state = engine.ask(Call::get(&path), ORDINARY).await;
+        let state: Exec = read(&state.map_err(|error| engine.change_failed(&error, doing))?);
         match state.exit_code {
             Some(code) if state.running != Some(true) => return Ok(code),
             _ => clock::sleep(Duration::from_millis(20)).await,

@@ -7,28 +7,31 @@
 
 use std::collections::BTreeSet;
 
-use bollard::models::{ContainerInspectResponse, MountPoint, MountType};
-
-use super::facts::has_run;
+use super::answers::{Container, Host, List, Mounted};
+use super::facts::never_ran;
 use crate::world::engine::{ContainerVolume, place};
 
 /// Every volume that the application sees.
-pub(super) fn of(container: &ContainerInspectResponse) -> Vec<ContainerVolume> {
+pub(super) fn of(container: &Container) -> Vec<ContainerVolume> {
     let asked = Asked::of(container);
-    let mounts = container.mounts.iter().flatten();
+    let mounts = mounts(container).iter();
     mounts.filter(|mount| !asked.hides(mount)).filter_map(|mount| volume(mount, &asked)).collect()
 }
 
 /// Those that nobody named and that may have data; and whether there are others that nobody named.
-pub(super) fn unnamed(container: &ContainerInspectResponse) -> (Vec<ContainerVolume>, bool) {
+pub(super) fn unnamed(container: &Container) -> (Vec<ContainerVolume>, bool) {
     let asked = Asked::of(container);
-    let mounts = container.mounts.iter().flatten();
+    let mounts = mounts(container).iter();
     let found: Vec<(ContainerVolume, bool)> = mounts
-        .filter_map(|mount| Some((volume(mount, &asked)?, asked.hides(mount) || !has_run(container))))
+        .filter_map(|mount| Some((volume(mount, &asked)?, asked.hides(mount) || never_ran(container))))
         .filter(|(volume, _)| volume.unnamed)
         .collect();
     let hidden = found.iter().any(|(_, hidden)| *hidden);
     (found.into_iter().filter(|(_, hidden)| !hidden).map(|(volume, _)| volume).collect(), hidden)
+}
+
+fn mounts(container: &Container) -> &[Mounted] {
+    container.mounts.as_deref().unwrap_or_default()
 }
 
 /// What the container was made with, by place.
@@ -38,18 +41,18 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(container: &ContainerInspectResponse) -> Self {
-        let host = container.host_config.clone().unwrap_or_default();
-        let binds = host.binds.into_iter().flatten();
+    fn of(container: &Container) -> Self {
+        let host: Host = container.host_config.clone().unwrap_or_default();
+        let binds = host.binds.as_deref().unwrap_or_default().iter();
         let binds = binds.filter_map(|bind| bind.split(':').nth(1).map(place));
         let (mut mounts, mut tmpfs): (BTreeSet<String>, BTreeSet<String>) =
             (binds.collect(), BTreeSet::new());
-        for mount in host.mounts.into_iter().flatten() {
+        for mount in host.mounts.map(|List(mounts)| mounts).into_iter().flatten() {
             let Some(target) = mount.target.as_deref().map(place) else { continue };
             // One without a source is a volume that nobody named.
             match mount.source {
                 Some(source) if !source.is_empty() => mounts.insert(target),
-                _ if mount.typ == Some(MountType::TMPFS) => tmpfs.insert(target),
+                _ if mount.typ.as_deref() == Some("tmpfs") => tmpfs.insert(target),
                 _ => false,
             };
         }
@@ -58,7 +61,7 @@ impl Asked {
     }
 
     /// Whether something else lies over a volume that nobody named.
-    fn hides(&self, mount: &MountPoint) -> bool {
+    fn hides(&self, mount: &Mounted) -> bool {
         let target = mount.destination.as_deref().unwrap_or_default();
         let at = place(target);
         let relative = !target.starts_with('/') && self.mounts.contains(&at);
@@ -67,7 +70,7 @@ impl Asked {
     }
 }
 
-fn volume(mount: &MountPoint, asked: &Asked) -> Option<ContainerVolume> {
+fn volume(mount: &Mounted, asked: &Asked) -> Option<ContainerVolume> {
     if mount.typ.as_deref() != Some("volume") {
         return None;
     }
@@ -78,6 +81,7 @@ fn volume(mount: &MountPoint, asked: &Asked) -> Option<ContainerVolume> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::answers::read;
     use super::*;
     use serde_json::json;
 
@@ -99,7 +103,7 @@ mod tests {
                     { "Type": "bind", "Source": "/srv", "Destination": "/host" },
                 ],
             });
-            serde_json::from_value::<ContainerInspectResponse>(described).expect("the Engine's words")
+            read::<Container>(&described)
         };
         let names = |volumes: &[ContainerVolume]| -> Vec<String> {
             volumes.iter().map(|one| one.name.clone()).collect()
@@ -111,5 +115,8 @@ mod tests {
         // What never ran has written nothing.
         let (kept, hidden) = unnamed(&read("0001-01-01T00:00:00Z"));
         assert_eq!((names(&kept), hidden), (vec![], true));
+        // What is not known to have never run may have.
+        let (kept, _) = unnamed(&read(""));
+        assert_eq!(names(&kept), ["u1", "u4"]);
     }
 }

@@ -1,0 +1,51 @@
+//! Podman at Docker's socket: who expects Docker there is told.
+//!
+//! `scripts/engine-tests podman` starts the real one. Elsewhere this stands in for it, with the real one's answer.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use autotag_deploy::world::docker::Docker;
+use autotag_deploy::world::engine::{DockerEngine, Engine as _, PlainEngine};
+
+/// What Podman 5.4.2 of Debian 13 answers to `GET /version`, as far as it counts.
+const VERSION: &str = r#"{"Platform":{"Name":"linux/amd64/debian-13"},"Components":[{"Name":"Podman Engine","Version":"5.4.2","Details":{"APIVersion":"5.4.2","Arch":"amd64","Os":"linux"}},{"Name":"Conmon","Version":"conmon version 2.1.12"}],"Version":"5.4.2","ApiVersion":"1.41","MinAPIVersion":"1.24","Arch":"amd64","Os":"linux"}"#;
+
+/// The socket at which Podman answers.
+fn socket(folder: &Path) -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "the script that starts it says so")]
+    if std::env::var("AUTOTAG_DEPLOY_TEST_ENGINE").is_ok_and(|engine| engine == "podman") {
+        return PathBuf::from(DockerEngine::SOCKET);
+    }
+    let path = folder.join("podman.sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let mut client = client.expect("a client");
+            let mut asked = [0; 4096];
+            let _ = client.read(&mut asked);
+            let length = VERSION.len();
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            );
+            let _ = client.write_all(format!("{head}{VERSION}").as_bytes());
+        }
+    });
+    path
+}
+
+// broken by: `is_podman` that knows no name
+pub async fn podman_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = socket(folder.path());
+    let deploying = DockerEngine::at(&socket).version().await.expect_err("Podman");
+    let plain = socket.clone();
+    let checking =
+        tokio::task::spawn_blocking(move || PlainEngine::at(plain).ping()).await.expect("no panic");
+    let building = Docker::connect_to(&format!("unix://{}", socket.display())).await.expect_err("Podman");
+    for trouble in [deploying, checking.expect_err("Podman"), building] {
+        assert!(trouble.why.contains("this is Podman"), "{trouble}");
+        assert!(trouble.remedy.as_deref().unwrap_or_default().contains("Docker Engine"), "{trouble:?}");
+    }
+}

@@ -1,8 +1,11 @@
 //! Docker Engine, by bollard: builds with BuildKit and pushes.
 
 mod build;
+mod messages;
 mod progress;
 mod push;
+mod session;
+mod wire;
 
 use std::time::Duration;
 
@@ -21,6 +24,8 @@ const BUILDING: Duration = Duration::from_hours(1);
 #[derive(Debug, Clone)]
 pub struct Docker {
     client: bollard::Docker,
+    /// Set where BuildKit has to fetch the context from a session of ours.
+    way: Option<wire::Way>,
 }
 
 impl Docker {
@@ -30,17 +35,23 @@ impl Docker {
     /// Errors: [`TroubleKind::Unreachable`] where nothing answers, [`TroubleKind::Rejected`] where what
     /// answers has no BuildKit.
     pub async fn connect() -> Outcome<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "as bollard reads them, which takes no address but these"
+        )]
+        let (host, tls) = (std::env::var("DOCKER_HOST").ok(), std::env::var("DOCKER_TLS_VERIFY").is_ok());
+        let address = host.as_deref().unwrap_or("unix:///var/run/docker.sock");
         let client = bollard::Docker::connect_with_defaults().map_err(|error| no_engine(&error))?;
-        Self::greet(client).await
+        Self::greet(client, wire::Way::to(address).filter(|_| !tls || address.starts_with("unix:"))).await
     }
 
     /// The same, to an Engine at a certain address.
     pub async fn connect_to(address: &str) -> Outcome<Self> {
         let client = bollard::Docker::connect_with_host(address).map_err(|error| no_engine(&error))?;
-        Self::greet(client).await
+        Self::greet(client, wire::Way::to(address)).await
     }
 
-    async fn greet(client: bollard::Docker) -> Outcome<Self> {
+    async fn greet(client: bollard::Docker, way: Option<wire::Way>) -> Outcome<Self> {
         let client = client.with_timeout(GREETING);
         let client = client.negotiate_version().await.map_err(|error| no_engine(&error))?;
         let version = client.version().await.map_err(|error| no_engine(&error))?;
@@ -48,13 +59,17 @@ impl Docker {
         let names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
         require_buildkit(version.api_version.as_deref().unwrap_or_default(), &names)?;
         let client = client.with_timeout(BUILDING).with_request_modifier(with_url_safe_auth);
-        Ok(Self { client })
+        let way = match way {
+            Some(way) => way.has_containerd_store().await.map_err(|error| no_engine(&error))?.then_some(way),
+            None => None,
+        };
+        Ok(Self { client, way })
     }
 }
 
 impl Builder for Docker {
     async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> Outcome<Digest> {
-        build::build(&self.client, request, log).await
+        build::build((&self.client, self.way.as_ref()), request, log).await
     }
 
     async fn push(
@@ -75,7 +90,7 @@ fn require_buildkit(api_version: &str, components: &[&str]) -> Outcome<()> {
     let number = api_version
         .split_once('.')
         .and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
-    let refusal = if components.iter().any(|name| name.contains("Podman")) {
+    let refusal = if daemon::is_podman(components.iter().copied()) {
         "this is Podman, which has no BuildKit".to_owned()
     } else if number.is_none_or(|number| number < (1, 39)) {
         format!("its API version is `{api_version}`, and BuildKit needs 1.39 (Docker Engine 18.09)")

@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
 
 use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::{BuildInfo, BuildInfoAux};
 use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion};
-use futures_util::StreamExt;
 
 use super::super::daemon::{self, engine_credentials};
 use super::super::{BuildEvent, BuildLog, BuildRequest, Outcome, Trouble, TroubleKind};
+use super::messages::Messages;
 use super::progress::{FailedStep, Progress};
+use super::wire::Way;
 use crate::help::Topic;
 use crate::image::context::{ContextError, ContextFault, ContextPlan};
 use crate::image::dockerfile::{Dockerfile, Instruction};
@@ -23,7 +23,7 @@ const DOING: &str = "building the image";
 
 /// Builds. The build lives as long as the returned future: the Engine ends it when the connection goes.
 pub(super) async fn build(
-    client: &bollard::Docker,
+    engine: (&bollard::Docker, Option<&Way>),
     request: &BuildRequest,
     log: &mut dyn BuildLog,
 ) -> Outcome<Digest> {
@@ -37,8 +37,8 @@ pub(super) async fn build(
     let context = Arc::clone(&plan).stream();
     let failure = Failure { request, plan: &plan, context: context.fault() };
     let options = options(request, plan.dockerfile());
-    let body = bollard::body_try_stream(context);
-    let mut messages = pin!(client.build_image(options, Some(credentials(request)), Some(body)));
+    let begun = Messages::begin(engine, options, credentials(request), context).await;
+    let mut messages = begun.map_err(|error| daemon::of_client(&error, DOING))?;
     let mut progress = Progress::default();
     let mut image: Option<Digest> = None;
     while let Some(message) = messages.next().await {

@@ -172,3 +172,53 @@ fn crates_of(arguments: &[&str]) -> Vec<String> {
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
+
+/// What a test says that touches Docker, by itself or by a harness that does.
+const TOUCHES_DOCKER: [&str; 10] = [
+    "DockerEngine",
+    "world::docker",
+    "Command::new(\"docker\")",
+    "support::act",
+    "support::machine",
+    "support::server",
+    "crate::build",
+    "crate::docker_build",
+    "crate::runner",
+    "crate::server",
+];
+
+/// No module is forgotten where the tests run on other Engines. broken by: a line less in `scripts/engine-tests`.
+#[test]
+fn every_module_that_touches_docker_is_in_a_list_of_engine_tests() {
+    let script = std::fs::read_to_string(root().join("scripts/engine-tests")).expect("the script");
+    let listed = |list: &str| -> Vec<String> {
+        let words =
+            script.split_once(&format!("\n{list}=(")).expect(list).1.split_once(')').expect("its end").0;
+        words.split_whitespace().map(str::to_owned).collect()
+    };
+    let listed = [listed("on_every_engine"), listed("elsewhere")].concat();
+    let tests = root().join("tests/all");
+    let (mut files, mut seen) = (vec![tests.clone()], 0);
+    while let Some(file) = files.pop() {
+        if file.is_dir() {
+            files.extend(
+                std::fs::read_dir(&file).expect("a folder").map(|entry| entry.expect("an entry").path()),
+            );
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).unwrap_or_default();
+        let is_rust = file.extension().is_some_and(|extension| extension == "rs");
+        // This one has the words without the deed.
+        if !is_rust || file.ends_with("supply.rs") || !TOUCHES_DOCKER.iter().any(|word| text.contains(word)) {
+            continue;
+        }
+        seen += 1;
+        let path = file.strip_prefix(&tests).expect("below it").with_extension("");
+        let module = format!("{}::", path.to_string_lossy().replace('/', "::"));
+        assert!(
+            listed.iter().any(|entry| module.starts_with(entry.as_str())),
+            "{module} touches Docker: add it to a list in scripts/engine-tests"
+        );
+    }
+    assert!(seen > 30, "only {seen} modules were found: does this test still see them?");
+}

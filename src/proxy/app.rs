@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::counters::Counters;
 use super::limits::Limits;
+use super::shares::{Places, Share};
 use super::upstream::{Drained, Target, Upstream};
 use crate::world::clock::{self, Stopwatch};
 
@@ -17,22 +18,25 @@ pub struct App {
     pub name: String,
     /// What happened with its requests.
     pub counters: Counters,
+    /// Its part of all requests.
+    pub share: Arc<Share>,
     current: watch::Sender<Option<Arc<Upstream>>>,
     /// Containers that served before and still have something under way.
     retired: Mutex<Vec<Arc<Upstream>>>,
-    places: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     limits: Arc<Limits>,
 }
 
 impl App {
     /// An application that no container serves yet.
-    pub fn new(name: String, limits: Arc<Limits>) -> Arc<Self> {
+    pub fn new(name: String, limits: Arc<Limits>, places: &Arc<Places>) -> Arc<Self> {
         Arc::new(Self {
             name,
             counters: Counters::default(),
+            share: Share::of(places),
             current: watch::Sender::new(None),
             retired: Mutex::default(),
-            places: Arc::new(Semaphore::new(limits.held)),
+            waiting: Arc::new(Semaphore::new(limits.held)),
             limits,
         })
     }
@@ -51,7 +55,7 @@ impl App {
         if before.as_ref().map(|upstream| &upstream.target) == target.as_ref() {
             return before_id;
         }
-        let next = target.map(|target| Upstream::new(target, self.limits.app_idle));
+        let next = target.map(|target| Upstream::new(target, self.limits.app_idle, self.share.places()));
         // First the new one, then the flag: whoever finds the flag set finds the new one as well.
         self.current.send_replace(next);
         self.counters.swaps.one();
@@ -102,7 +106,7 @@ impl App {
 
     /// Requests that wait now.
     pub fn waiting(&self) -> usize {
-        self.limits.held.saturating_sub(self.places.available_permits())
+        self.limits.held.saturating_sub(self.waiting.available_permits())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Upstream>>> {
@@ -131,7 +135,7 @@ impl Hold {
         let waiting = match &mut self.0 {
             Some(waiting) => waiting,
             none => {
-                let Ok(place) = Arc::clone(&app.places).try_acquire_owned() else {
+                let Ok(place) = Arc::clone(&app.waiting).try_acquire_owned() else {
                     return false;
                 };
                 app.counters.held.one();

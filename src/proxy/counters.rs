@@ -51,6 +51,8 @@ pub struct Counters {
     pub held: Counter,
     /// Requests refused because too many waited, or for too long.
     pub unserved: Counter,
+    /// Requests refused because the application, or their client, had too many under way.
+    pub over_bounds: Counter,
     /// Connections to the application that could not be opened.
     pub connect_failures: Counter,
     /// Requests that were sent and got no answer.
@@ -93,7 +95,7 @@ pub struct Shown<'a> {
 /// A family of metrics: name, kind, help, and how an application's value is read.
 type Family = (&'static str, &'static str, &'static str, fn(&Shown<'_>) -> u64);
 
-const FAMILIES: [Family; 12] = [
+const FAMILIES: [Family; 13] = [
     ("received_bytes_total", "counter", "Bytes of bodies that clients sent.", |s| s.counters.received.get()),
     ("sent_bytes_total", "counter", "Bytes of bodies that clients were sent.", |s| s.counters.sent.get()),
     ("cut_short_total", "counter", "Answers that broke off.", |s| s.counters.cut_short.get()),
@@ -102,6 +104,9 @@ const FAMILIES: [Family; 12] = [
     }),
     ("unserved_total", "counter", "Requests refused after or instead of waiting.", |s| {
         s.counters.unserved.get()
+    }),
+    ("over_bounds_total", "counter", "Requests refused because too many were under way.", |s| {
+        s.counters.over_bounds.get()
     }),
     ("connect_failures_total", "counter", "Connections to the application that failed.", |s| {
         s.counters.connect_failures.get()

@@ -11,12 +11,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::crowd::Seat;
 use super::forward::{Client, handle};
 use super::guard::Guard;
 use super::limits::Limits;
 use super::listen::{Accepted, Listen, Listener};
-use super::record::{Activity, Place};
+use super::record::Activity;
 use super::state::{Life, State};
 use super::trust::Peer;
 use crate::world::clock;
@@ -29,29 +31,30 @@ const KEEPALIVE: TcpKeepalive =
 /// When there is no file descriptor left for a connection, others must end first.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
+/// How long an HTTP/2 connection that is to go may take to do so.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Accepts connections until the proxy's end begins.
 pub async fn accept(state: Arc<State>, listener: Listener, listen: Listen) {
     let mut life = state.watch_life();
     loop {
-        let next = async {
-            let permit = Arc::clone(&state.places).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
+        let next = async { (seat(&state).await, listener.accept().await) };
         let (permit, accepted) = tokio::select! {
             biased;
             _ = life.wait_for(|life| *life != Life::Serving) => return,
             next = next => next,
         };
-        let Ok(permit) = permit else { return };
+        let Some(permit) = permit else { return };
         match accepted {
             Ok((stream, peer)) => {
-                start(&state, stream, peer, listen.clone(), Place::take(permit, &state.taken));
+                start(&state, stream, peer, listen.clone(), state.crowd.seat(permit, peer));
             }
             Err(error) => {
                 tracing::warn!(%listen, %error, "cannot accept");
                 // A client that is gone already says nothing about the next.
                 if !matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
                 {
+                    state.crowd.make_room();
                     clock::sleep(EXHAUSTED).await;
                 }
             }
@@ -59,8 +62,23 @@ pub async fn accept(state: Arc<State>, listener: Listener, listen: Listen) {
     }
 }
 
-fn start(state: &Arc<State>, stream: Accepted, peer: Peer, listen: Listen, place: Place) {
-    let client = Arc::new(Client { listen, peer, activity: Activity::new(place) });
+/// A place for one more connection; where there is none, another connection has to go.
+async fn seat(state: &State) -> Option<OwnedSemaphorePermit> {
+    if let Ok(permit) = Arc::clone(&state.seats).try_acquire_owned() {
+        return Some(permit);
+    }
+    let free = Arc::clone(&state.seats).acquire_owned();
+    tokio::pin!(free);
+    loop {
+        state.crowd.make_room();
+        if let Ok(permit) = tokio::time::timeout(EXHAUSTED, free.as_mut()).await {
+            return permit.ok();
+        }
+    }
+}
+
+fn start(state: &Arc<State>, stream: Accepted, peer: Peer, listen: Listen, seat: Seat) {
+    let client = Arc::new(Client { listen, peer, activity: Activity::new(seat) });
     let state = Arc::clone(state);
     match stream {
         Accepted::Tcp(stream) => {
@@ -94,22 +112,35 @@ where
     let mut now = Life::Serving;
     loop {
         let next = tokio::select! {
+            // The connection first: what has come is answered.
+            biased;
             ended = connection.as_mut() => {
                 if let Err(error) = ended {
                     tracing::debug!(peer = %client.peer, %error, "connection ended");
                 }
                 return;
             }
-            next = life.wait_for(|life| *life > now) => next.map_or(Life::Over, |life| *life),
+            next = life.wait_for(|life| *life > now) => Some(next.map_or(Life::Over, |life| *life)),
+            () = client.activity.guest().dismissed() => None,
         };
-        now = next;
-        match now {
-            Life::Over => return,
+        match next {
+            Some(Life::Over) => return,
             // HTTP/2 can say which requests it still takes, so that none is lost.
-            Life::LameDuck if http2.load(Ordering::Relaxed) => connection.as_mut().graceful_shutdown(),
-            Life::Closing => connection.as_mut().graceful_shutdown(),
+            Some(Life::LameDuck) if http2.load(Ordering::Relaxed) => connection.as_mut().graceful_shutdown(),
+            Some(Life::Closing) => connection.as_mut().graceful_shutdown(),
+            None if client.activity.idle() => {
+                if !http2.load(Ordering::Relaxed) {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+                let ended = tokio::time::timeout(FAREWELL, connection.as_mut()).await.is_ok();
+                if ended || client.activity.idle() {
+                    return;
+                }
+            }
             _ => {}
         }
+        now = next.unwrap_or(now);
     }
 }
 
@@ -127,7 +158,10 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
-        .adaptive_window(true)
+        // What one connection makes the proxy hold is a few of these, not 16 MiB for each stream.
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.stream_window.saturating_mul(4))
+        .max_send_buf_size(64 * 1024)
         .keep_alive_interval(Duration::from_secs(30))
         .keep_alive_timeout(Duration::from_secs(20));
     builder

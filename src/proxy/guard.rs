@@ -5,13 +5,16 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::limits::Limits;
-use super::record::Activity;
+use super::pace::Pace;
+use super::record::{self, Activity};
+use super::target::Target;
+use super::validity;
 use crate::world::clock::{Alarm, Stopwatch};
 
 /// What a client that sends nothing is thought to be doing.
@@ -23,24 +26,32 @@ enum Waits {
     InHead,
 }
 
-/// A stream that ends when its client dawdles. While an exchange is under way its reads wait for ever:
-/// a body may take as long as it likes.
+/// A stream that ends when its client dawdles. While an exchange is under way its reads wait: how slow a
+/// body may be is decided where it is waited for ([`super::body`]).
 #[derive(Debug)]
 pub struct Guard<S> {
     stream: S,
     activity: Arc<Activity>,
-    /// HTTP/2 sends frames between requests as well; only silence counts there.
+    /// HTTP/2 sends frames between requests as well, answers to our own pings among them; only requests count
+    /// there.
     http2: Arc<AtomicBool>,
     /// What is still to come of the first bytes by which HTTP/2 is recognised.
     preface: &'static [u8],
     seen: usize,
     waits: Waits,
     since: Stopwatch,
+    /// Where in a head its next byte stands.
+    target: Target,
+    /// What has been read and is not handed on yet, since it became longer.
+    rest: Vec<u8>,
+    /// Bytes of a head have come, and no request was made of them yet.
+    in_head: bool,
     head_timeout: Duration,
     idle_timeout: Duration,
-    stall_timeout: Duration,
     read_alarm: Option<Alarm>,
-    write_alarm: Option<Alarm>,
+    writes: Pace,
+    /// The last bytes that a client still sends, read so that the answer is not lost.
+    linger: Option<Linger>,
 }
 
 impl<S> Guard<S> {
@@ -54,24 +65,38 @@ impl<S> Guard<S> {
             seen: 0,
             waits: Waits::InHead,
             since: Stopwatch::start(),
+            target: Target::new(),
+            rest: Vec::new(),
+            in_head: false,
             head_timeout: limits.head_timeout,
             idle_timeout: limits.idle_timeout,
-            stall_timeout: limits.stall_timeout,
             read_alarm: None,
-            write_alarm: None,
+            writes: Pace::new(limits.stall_timeout, limits.least_rate),
+            linger: None,
         }
     }
 
-    /// Bytes came in.
-    fn on_read(&mut self, bytes: &[u8]) {
+    /// Bytes came in. Gives what is to be read in their place.
+    fn on_read(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         self.recognise(bytes);
         let http2 = self.http2.load(Ordering::Relaxed);
         self.notice_exchanges();
         if http2 {
-            self.begin(Waits::Between);
-        } else if self.waits == Waits::Between && self.activity.idle() {
+            if self.waits == Waits::InHead {
+                self.waits = Waits::Between;
+                self.read_alarm = None;
+            }
+            return None;
+        }
+        if bytes.is_empty() || !self.activity.idle() {
+            return None;
+        }
+        if self.waits == Waits::Between {
             self.begin(Waits::InHead);
         }
+        self.in_head = true;
+        // Without an exchange and with all bodies read, hyper reads a head and nothing else.
+        if self.activity.uploads.all_read() { self.target.encoded(bytes) } else { None }
     }
 
     /// Compares the connection's first bytes with those of HTTP/2 (RFC 9113, 3.4), however they are cut.
@@ -97,6 +122,8 @@ impl<S> Guard<S> {
         let ended = self.activity.ended();
         if ended != self.seen {
             self.seen = ended;
+            self.target = Target::new();
+            self.in_head = false;
             self.begin(Waits::Between);
         }
     }
@@ -132,6 +159,39 @@ impl<S> Guard<S> {
     }
 }
 
+/// How long a client may go on sending after the last answer, and how long it may pause.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_PAUSE: Duration = Duration::from_secs(2);
+
+/// The end of a connection in stages (RFC 9112, 9.6): the writing side is closed, what still comes is read and
+/// dropped, and only then all is closed. Otherwise a reset may overtake the answer.
+#[derive(Debug)]
+struct Linger {
+    all: Stopwatch,
+    pause: Alarm,
+    buffer: Box<[u8; 8192]>,
+}
+
+impl Linger {
+    fn new() -> Self {
+        Self { all: Stopwatch::start(), pause: Alarm::new(LINGER_PAUSE), buffer: Box::new([0; 8192]) }
+    }
+
+    fn poll_end(&mut self, stream: &mut (impl AsyncRead + Unpin), context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.all.elapsed() >= LINGER {
+                return Poll::Ready(());
+            }
+            let mut buffer = ReadBuf::new(self.buffer.as_mut());
+            match Pin::new(&mut *stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => self.pause.rewind(LINGER_PAUSE),
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return self.pause.poll_ring(context),
+            }
+        }
+    }
+}
+
 fn too_slow() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the client is too slow")
 }
@@ -143,10 +203,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if !this.rest.is_empty() {
+            let length = this.rest.len().min(buffer.remaining());
+            buffer.put_slice(&this.rest[..length]);
+            this.rest.drain(..length);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         match Pin::new(&mut this.stream).poll_read(context, buffer) {
             Poll::Ready(done) => {
-                this.on_read(&buffer.filled()[before..]);
+                if let Some(mut longer) = this.on_read(&buffer.filled()[before..]) {
+                    buffer.set_filled(before);
+                    let length = longer.len().min(buffer.remaining());
+                    buffer.put_slice(&longer[..length]);
+                    this.rest = longer.split_off(length);
+                }
                 Poll::Ready(done)
             }
             Poll::Pending => this.poll_silence(context).map(|()| Err(too_slow())),
@@ -154,24 +225,60 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guard<S> {
     }
 }
 
-impl<S: Unpin> Guard<S> {
+impl<S: AsyncWrite + Unpin> Guard<S> {
     /// Watches how long a write has been waiting.
-    fn watch<T>(&mut self, context: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if polled.is_ready() {
-            self.write_alarm = None;
+    fn watch(
+        &mut self,
+        context: &mut Context<'_>,
+        polled: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(written) = &polled {
+            self.writes.moved(*written.as_ref().unwrap_or(&0));
             return polled;
         }
-        let limit = self.stall_timeout;
-        self.write_alarm.get_or_insert_with(|| Alarm::new(limit)).poll_ring(context).map(|()| Err(too_slow()))
+        self.writes.poll_too_slow(context).map(|()| Err(too_slow()))
+    }
+
+    /// Writes what the application says before its answer; see [`super::interim`].
+    fn poll_interim(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let activity = Arc::clone(&self.activity);
+        activity.interim.poll_write(|bytes| {
+            let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+            self.watch(context, polled)
+        })
+    }
+
+    /// A refusal of hyper's own, which has no text: of a head that it could not read. Then this one, with a
+    /// text, is sent in its place.
+    fn refusal(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        // Where a request was made of the head, what is written is the answer to it.
+        if !self.in_head || !self.activity.idle() || self.activity.ended() != self.seen {
+            return None;
+        }
+        let (status, why) = validity::unreadable(bytes)?;
+        self.in_head = false;
+        self.activity.uploads.leave();
+        record::unreadable(self.activity.guest().peer(), status.as_u16(), why);
+        let text = format!("{status}: {why}\n");
+        let head = format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n\r\n",
+            text.len()
+        );
+        Some((head + &text).into_bytes())
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if let Some(ours) = self.refusal(bytes) {
+            self.activity.interim.put(ours);
+            // All of hyper's counts as written; ours goes out with the flush that follows.
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.watch(context, polled)
     }
@@ -181,6 +288,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        // hyper's refusals have no body, so they come in one piece.
+        if let [only] = slices
+            && let Some(ours) = self.refusal(only)
+        {
+            self.activity.interim.put(ours);
+            return Poll::Ready(Ok(only.len()));
+        }
         let polled = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.watch(context, polled)
     }
@@ -190,11 +304,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.activity.interim.waits() {
+            ready!(self.poll_interim(context))?;
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        if this.linger.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            if this.activity.uploads.all_read() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let linger = this.linger.get_or_insert_with(Linger::new);
+        linger.poll_end(&mut this.stream, context).map(Ok)
     }
 }
 
@@ -263,22 +388,30 @@ mod tests {
         assert_eq!(until_given_up(&mut guard).await, 10);
     }
 
+    /// Answers to our own pings, or frames of any other kind, are no request.
     #[tokio::test(start_paused = true)]
-    async fn frames_of_http2_are_no_slow_head() {
+    async fn only_requests_keep_an_http2_connection() {
         let (mut client, mut guard, activity) = guarded(64);
         client.write_all(b"PRI ").await.expect("room");
-        drop(activity.begin());
         let stopwatch = Stopwatch::start();
-        let pings = tokio::spawn(async move {
-            for _ in 0..3 {
-                crate::world::clock::sleep(Duration::from_secs(30)).await;
-                client.write_all(b"x").await.expect("still open");
+        let frames = tokio::spawn(async move {
+            loop {
+                crate::world::clock::sleep(Duration::from_secs(20)).await;
+                if client.write_all(b"x").await.is_err() {
+                    return;
+                }
             }
-            client
         });
+        // A request that ends after half a minute.
+        let busy = activity.begin();
+        let half = Duration::from_secs(30);
+        assert!(tokio::time::timeout(half, until_given_up(&mut guard)).await.is_err());
+        drop(busy);
         until_given_up(&mut guard).await;
-        assert_eq!(stopwatch.elapsed().as_secs(), 90 + 75);
-        pings.await.expect("no panic");
+        let lasted = stopwatch.elapsed().as_secs();
+        assert!((30 + 75..=40 + 75).contains(&lasted), "{lasted} s");
+        drop(guard);
+        frames.await.expect("no panic");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,9 @@
 //! What a proxy takes out of a message's fields and what it puts in (RFC 9110, 7.6): pure.
 
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
 use http::Version;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -21,6 +25,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 
 /// Where a request comes from.
@@ -28,8 +33,10 @@ const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 pub struct Origin<'a> {
     /// Who sent it.
     pub peer: Peer,
-    /// Whether that one's own words about the origin count.
-    pub trusted: bool,
+    /// Who that one says it comes from, as far as its word counts.
+    pub visitor: Option<IpAddr>,
+    /// Which words of that one's count.
+    pub claims: &'a Claims,
     /// The host that was asked for; empty where an HTTP/1.0 request names none.
     pub host: &'a str,
 }
@@ -45,12 +52,13 @@ pub fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<It
         .filter(|token| !token.is_empty())
 }
 
-/// Takes out what concerns this connection only: the standard fields and those that `Connection` names.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Takes out what concerns this connection only: the standard fields and those that `Connection` names, but
+/// for those that `kept` says no sender may take out.
+fn strip_hop_by_hop(headers: &mut HeaderMap, kept: impl Fn(&HeaderName) -> bool) {
     if headers.contains_key(header::CONNECTION) {
         let named: Vec<HeaderName> =
             tokens(headers, &header::CONNECTION).filter_map(|token| token.parse().ok()).collect();
-        for name in named {
+        for name in named.into_iter().filter(|name| !kept(name)) {
             headers.remove(name);
         }
     }
@@ -76,7 +84,8 @@ pub fn upgrade(headers: &HeaderMap, version: Version) -> Option<HeaderValue> {
 pub fn to_app(headers: &mut HeaderMap, version: Version, origin: &Origin<'_>) -> Option<HeaderValue> {
     let upgrade = upgrade(headers, version);
     let trailers = tokens(headers, &header::TE).any(|token| token.eq_ignore_ascii_case("trailers"));
-    strip_hop_by_hop(headers);
+    // What a front proxy says about a client is not for the client to take out.
+    strip_hop_by_hop(headers, |name| origin.claims.concern(name));
     headers.remove(HTTP2_SETTINGS);
     // hyper answers 100 itself as soon as the body is asked for, and it is asked for only when the
     // application has a connection open for it.
@@ -97,7 +106,7 @@ pub fn to_app(headers: &mut HeaderMap, version: Version, origin: &Origin<'_>) ->
 
 /// Makes an application's fields those of the answer to the client.
 pub fn to_client(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
+    strip_hop_by_hop(headers, |_| false);
 }
 
 /// Adds this proxy to `Via`, with the version in which the message reached it (RFC 9110, 7.6.3).
@@ -126,20 +135,161 @@ fn joined(headers: &HeaderMap, name: &HeaderName, separator: &[u8]) -> Option<He
     if lines.is_empty() { None } else { HeaderValue::from_bytes(&lines.join(separator)).ok() }
 }
 
-/// Whether applications take a field for a word about where the request came from. Servers of the CGI
-/// family read `_` as `-`, so `X_Forwarded_For` must not slip through.
-fn speaks_of_origin(name: &HeaderName) -> bool {
-    let name = name.as_str().replace('_', "-");
-    name.starts_with("x-forwarded-") || matches!(name.as_str(), "forwarded" | "x-real-ip" | "x-forwarded")
+/// Fields that applications and their frameworks take for a word about where a request comes from, what was
+/// asked for, or who asks, besides all that begin with `x-forwarded`.
+const OF_ORIGIN: [&str; 38] = [
+    "forwarded",
+    "x-real-ip",
+    "x-real-port",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-remote-ip",
+    "x-remote-addr",
+    "x-remote-user",
+    "x-originating-ip",
+    "x-proxyuser-ip",
+    "x-original-host",
+    "x-original-url",
+    "x-original-uri",
+    "x-original-method",
+    "x-original-forwarded-for",
+    "x-original-proto",
+    "x-rewrite-url",
+    "x-host",
+    "x-http-host-override",
+    "x-scheme",
+    "x-url-scheme",
+    "x-script-name",
+    "x-envoy-external-address",
+    "x-envoy-original-path",
+    "x-azure-clientip",
+    "x-appengine-user-ip",
+    "x-authenticated-user",
+    "x-auth-request-user",
+    "x-auth-request-email",
+    "x-webauth-user",
+    "client-ip",
+    "true-client-ip",
+    "cf-connecting-ip",
+    "fastly-client-ip",
+    "fly-client-ip",
+    "front-end-https",
+    "remote-user",
+    "remote-addr",
+];
+
+/// A name as servers of the CGI family make a variable of it: whatever is no letter and no digit is alike,
+/// so `X_Forwarded_For` and `X.Forwarded.For` are the same to them.
+fn folded(name: &HeaderName) -> Cow<'_, str> {
+    let name = name.as_str();
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Cow::Borrowed(name);
+    }
+    Cow::Owned(name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"))
+}
+
+/// Which of a peer's words about the origin count. `X-Forwarded-For`, `-Proto` and `-Host` are a trusted
+/// peer's, with what the app file names besides. All others are dropped, of everybody: a front proxy that does
+/// not set them passes on what a stranger has sent.
+#[derive(Debug, Clone, Default)]
+pub struct Claims {
+    trusted: bool,
+    further: Arc<[HeaderName]>,
+}
+
+impl Claims {
+    /// Those of a peer that is trusted, or not, where these fields count besides.
+    pub fn new(trusted: bool, further: &Arc<[HeaderName]>) -> Self {
+        Self { trusted, further: Arc::clone(further) }
+    }
+
+    /// Whether the peer is trusted.
+    pub fn trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Whether a field is, or looks like, a word about the origin.
+    pub fn concern(&self, name: &HeaderName) -> bool {
+        let name = folded(name);
+        name.starts_with("x-forwarded")
+            || OF_ORIGIN.contains(&name.as_ref())
+            || self.further.iter().any(|further| folded(further) == name)
+    }
+
+    /// Whether it counts: written exactly as it is meant, by one who is trusted.
+    fn count(&self, name: &HeaderName) -> bool {
+        self.trusted
+            && ([FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST].contains(name)
+                || self.further.contains(name))
+    }
+
+    /// Takes out of a request's trailers what only its head may say: a server that puts them among the head's
+    /// fields would believe it (RFC 9110, 6.5.1).
+    pub fn clean_trailers(&self, trailers: &mut HeaderMap) {
+        let bad: Vec<HeaderName> = trailers
+            .keys()
+            .filter(|name| {
+                self.concern(name) || HOP_BY_HOP.contains(name) || HEAD_ONLY.contains(&folded(name).as_ref())
+            })
+            .cloned()
+            .collect();
+        for name in bad {
+            trailers.remove(name);
+        }
+    }
+}
+
+/// Fields that say how a message is read, where it goes or who sends it.
+const HEAD_ONLY: [&str; 10] = [
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "content-range",
+    "authorization",
+    "cookie",
+    "expect",
+    "proxy",
+    "trailer",
+];
+
+/// Who a request comes from: of the addresses that are told, the nearest whose word does not count. What
+/// stands before that one, anybody could have written. `None`: nobody on a Unix socket says so.
+pub fn visitor(headers: &HeaderMap, peer: Peer, trusts: impl Fn(Peer) -> bool) -> Option<IpAddr> {
+    let mut nearest = match peer {
+        Peer::Ip(address) => Some(address),
+        Peer::Unix => None,
+    };
+    if !trusts(peer) {
+        return nearest;
+    }
+    let lines = headers.get_all(FORWARDED_FOR).iter().rev();
+    for member in lines.flat_map(|line| line.to_str().unwrap_or("?").rsplit(',')) {
+        let Some(address) = address(member.trim()) else { break };
+        nearest = Some(address);
+        if !trusts(Peer::Ip(address)) {
+            break;
+        }
+    }
+    nearest
+}
+
+/// An address as front proxies write it, some with the port.
+fn address(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().map(|address| address.ip());
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    text.parse()
+        .or_else(|_| with_port())
+        .ok()
+        .or_else(bracketed)
+        .map(|address: IpAddr| address.to_canonical())
 }
 
 fn say_origin(headers: &mut HeaderMap, origin: &Origin<'_>) {
-    let doubtful: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| speaks_of_origin(name) && (!origin.trusted || name.as_str().contains('_')))
-        .cloned()
-        .collect();
-    for name in doubtful {
+    let claims = origin.claims;
+    let dropped: Vec<HeaderName> =
+        headers.keys().filter(|name| claims.concern(name) && !claims.count(name)).cloned().collect();
+    for name in dropped {
         headers.remove(name);
     }
     if let Peer::Ip(address) = origin.peer {
@@ -152,6 +302,10 @@ fn say_origin(headers: &mut HeaderMap, origin: &Origin<'_>) {
         if let Ok(chain) = HeaderValue::from_bytes(&chain) {
             headers.insert(FORWARDED_FOR, chain);
         }
+    }
+    let real = origin.visitor.and_then(|visitor| HeaderValue::from_str(&visitor.to_string()).ok());
+    if let Some(real) = real.filter(|_| !claims.count(&REAL_IP) || !headers.contains_key(REAL_IP)) {
+        headers.insert(REAL_IP, real);
     }
     // This proxy ends no TLS: what reaches it without a trusted proxy's word came as plain HTTP.
     headers.entry(FORWARDED_PROTO).or_insert(HeaderValue::from_static("http"));

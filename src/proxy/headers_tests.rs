@@ -13,18 +13,25 @@ fn map(fields: &[(&str, &str)]) -> HeaderMap {
     headers
 }
 
-fn origin(trusted: bool) -> Origin<'static> {
-    Origin { peer: Peer::Ip([203, 0, 113, 9].into()), trusted, host: "a.example" }
+const PEER: Peer = Peer::Ip(IpAddr::V4(std::net::Ipv4Addr::new(203, 0, 113, 9)));
+
+fn asked(headers: &mut HeaderMap, version: Version, claims: &Claims) -> Option<HeaderValue> {
+    let visitor = visitor(headers, PEER, |peer| claims.trusted() && peer == PEER);
+    to_app(headers, version, &Origin { peer: PEER, visitor, claims, host: "a.example" })
 }
 
 fn sent(fields: &[(&str, &str)], trusted: bool) -> HeaderMap {
     let mut headers = map(fields);
-    to_app(&mut headers, Version::HTTP_11, &origin(trusted));
+    asked(&mut headers, Version::HTTP_11, &Claims::new(trusted, &Arc::default()));
     headers
 }
 
-const ADDED: [(&str, &str); 3] =
-    [("x-forwarded-for", "203.0.113.9"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "a.example")];
+const ADDED: [(&str, &str); 4] = [
+    ("x-forwarded-for", "203.0.113.9"),
+    ("x-forwarded-proto", "http"),
+    ("x-forwarded-host", "a.example"),
+    ("x-real-ip", "203.0.113.9"),
+];
 
 #[test]
 fn what_concerns_the_connection_goes_no_further() {
@@ -79,17 +86,67 @@ fn only_the_trusted_speak_of_origin() {
             ("x-forwarded-for", "198.51.100.1, 198.51.100.2, 203.0.113.9"),
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "front.example"),
-            ("x-forwarded-port", "443"),
-            ("forwarded", "for=198.51.100.1"),
-            ("x-real-ip", "198.51.100.1"),
+            ("x-real-ip", "198.51.100.2"),
         ])
     );
 }
 
 #[test]
+fn the_visitor_is_the_nearest_who_is_not_trusted() {
+    let trusts = |peer| match peer {
+        Peer::Ip(address) => address.to_string().starts_with("10."),
+        Peer::Unix => true,
+    };
+    let front: Peer = Peer::Ip([10, 0, 0, 1].into());
+    for (peer, lines, expected) in [
+        (front, &[][..], Some("10.0.0.1")),
+        (front, &["6.6.6.6, 198.51.100.7"], Some("198.51.100.7")),
+        (front, &["6.6.6.6", "198.51.100.7, 10.0.0.2"], Some("198.51.100.7")),
+        (front, &["6.6.6.6, unknown, 10.0.0.2"], Some("10.0.0.2")),
+        (front, &["2001:db8::7"], Some("2001:db8::7")),
+        (front, &["[2001:db8::7]:4711"], Some("2001:db8::7")),
+        (front, &["[2001:db8::7]"], Some("2001:db8::7")),
+        (front, &["198.51.100.7:4711"], Some("198.51.100.7")),
+        (front, &["::ffff:198.51.100.7"], Some("198.51.100.7")),
+        (PEER, &["6.6.6.6"], Some("203.0.113.9")),
+        (Peer::Unix, &["6.6.6.6, 198.51.100.7"], Some("198.51.100.7")),
+        (Peer::Unix, &[], None),
+    ] {
+        let fields: Vec<_> = lines.iter().map(|line| ("x-forwarded-for", *line)).collect();
+        let found = visitor(&map(&fields), peer, trusts).map(|address| address.to_string());
+        assert_eq!(found.as_deref(), expected, "{peer} {lines:?}");
+    }
+}
+
+#[test]
+fn what_is_folded_to_a_word_about_the_origin_is_one() {
+    let further: Arc<[HeaderName]> = Arc::from([HeaderName::from_static("x-tenant")]);
+    let claims = Claims::new(true, &further);
+    for name in [
+        "x-forwarded-for",
+        "x.forwarded.for",
+        "x_real_ip",
+        "x-tenant",
+        "x_tenant",
+        "x-forwarded-anything",
+        "true-client-ip",
+        "remote_user",
+    ] {
+        let name: HeaderName = name.parse().expect("a name");
+        assert!(claims.concern(&name), "{name}");
+        let counts = ["x-forwarded-for", "x-tenant"].contains(&name.as_str());
+        assert_eq!(claims.count(&name), counts, "{name}");
+    }
+    for name in ["x-request-id", "forwarded-by", "user-agent", "x-tenants", "host"] {
+        assert!(!claims.concern(&name.parse().expect("a name")), "{name}");
+    }
+}
+
+#[test]
 fn a_peer_on_a_unix_socket_has_no_address_to_tell() {
     let mut headers = map(&[("x-forwarded-for", "198.51.100.1")]);
-    let origin = Origin { peer: Peer::Unix, trusted: true, host: "" };
+    let claims = Claims::new(true, &Arc::default());
+    let origin = Origin { peer: Peer::Unix, visitor: None, claims: &claims, host: "" };
     to_app(&mut headers, Version::HTTP_11, &origin);
     assert_eq!(headers, map(&[("x-forwarded-for", "198.51.100.1"), ("x-forwarded-proto", "http")]));
 }
@@ -110,7 +167,7 @@ fn upgrades_are_asked_for_properly_or_not_at_all() {
         (Version::HTTP_10, &[("connection", "upgrade"), ("upgrade", "websocket")], None),
     ] {
         let mut headers = map(fields);
-        let asked = to_app(&mut headers, version, &origin(false));
+        let asked = asked(&mut headers, version, &Claims::default());
         assert_eq!(asked.as_ref().and_then(|value| value.to_str().ok()), protocols, "{fields:?}");
         let passed = headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
         assert_eq!(passed, protocols, "{fields:?}");
@@ -202,7 +259,7 @@ proptest! {
         prop_assert_eq!(headers.contains_key(header::UPGRADE), connection == ["upgrade"]);
         for named in tokens(&before, &header::CONNECTION).filter_map(|token| token.parse::<HeaderName>().ok()) {
             let anew = named == header::UPGRADE || named == header::TE || named == header::CONNECTION;
-            let ours = speaks_of_origin(&named);
+            let ours = Claims::default().concern(&named);
             prop_assert!(anew || ours || !headers.contains_key(&named), "{named}");
         }
         // The origin is what the socket says.
@@ -210,7 +267,7 @@ proptest! {
             let all: Vec<_> = headers.get_all(name).iter().collect();
             prop_assert_eq!(all, vec![value]);
         }
-        let speaking = headers.keys().filter(|name| speaks_of_origin(name)).count();
+        let speaking = headers.keys().filter(|name| Claims::default().concern(name)).count();
         prop_assert_eq!(speaking, ADDED.len());
         // What is neither the connection's nor about the origin arrives as it was.
         for name in ["x-a", "x-b"] {
@@ -222,9 +279,9 @@ proptest! {
         }
         // Done twice it changes nothing more, but for the chain of addresses.
         let mut again = headers.clone();
-        strip_hop_by_hop(&mut again);
+        strip_hop_by_hop(&mut again, |_| false);
         let mut once_more = again.clone();
-        strip_hop_by_hop(&mut once_more);
+        strip_hop_by_hop(&mut once_more, |_| false);
         prop_assert_eq!(again, once_more);
     }
 }

@@ -7,7 +7,8 @@
 //! | [`trust`], [`headers`], [`validity`], [`websocket`] | what messages must be and become: pure |
 //! | [`routes`], [`app`], [`upstream`] | who serves: routes, the swap, waiting, draining |
 //! | `front`, `guard` | the clients' connections and their timeouts |
-//! | `forward`, `pool`, `body`, `tunnel` | a request's way to the container and back |
+//! | [`shares`], `crowd`, `pace` | how much of everything one application and one client get |
+//! | `forward`, `pool`, `app_stream`, `body`, `spool`, `answer`, `interim`, `tunnel` | a request's way to the container and back |
 //! | `record`, [`counters`] | the access log, the numbers |
 //! | [`admin`] | the one who says where to: a Unix socket |
 //!
@@ -16,8 +17,8 @@
 //! [`admin::Command::Route`] and [`admin::Command::Swap`]. It stores nothing.
 //!
 //! Absent on purpose: TLS, HTTP/2 to the container, WebSockets over HTTP/2 (RFC 8441), CONNECT, caching,
-//! compression, rewriting, balancing over several containers, informational answers other than 100 and
-//! 101 (103 is dropped).
+//! compression, rewriting, balancing over several containers, informational answers such as 103 over HTTP/2
+//! (hyper has no way to send them; over HTTP/1.1 they are passed on, see `interim`).
 //!
 //! # Its own restart
 //! The listening sockets are systemd's (`.socket`), and a second service may share them: name the same
@@ -29,19 +30,27 @@
 //! queue: late, but not lost. The second takes the admin socket's path over, so commands reach it.
 
 pub mod admin;
+pub(crate) mod answer;
 pub mod app;
+pub(crate) mod app_stream;
 pub(crate) mod body;
 pub mod counters;
+pub(crate) mod crowd;
 pub(crate) mod forward;
 pub(crate) mod front;
 pub(crate) mod guard;
 pub mod headers;
+pub(crate) mod interim;
 pub mod limits;
 pub mod listen;
+pub(crate) mod pace;
 pub(crate) mod pool;
 pub(crate) mod record;
 pub mod routes;
+pub mod shares;
+pub(crate) mod spool;
 pub(crate) mod state;
+pub(crate) mod target;
 pub mod trust;
 pub(crate) mod tunnel;
 pub mod upstream;
@@ -90,7 +99,12 @@ pub struct Running {
 /// several threads. It takes the sockets that systemd passed to this process.
 ///
 /// Fails if the admin socket cannot be opened or a passed socket is of no use.
-pub async fn run(options: Options) -> io::Result<()> {
+pub async fn run(mut options: Options) -> io::Result<()> {
+    if let Some(descriptors) = limits::descriptors() {
+        options.limits = options.limits.within(descriptors);
+        let Limits { connections, requests, .. } = options.limits;
+        tracing::info!(descriptors, connections, requests, "bounds");
+    }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let running = start(options, listen::inherited()?)?;

@@ -1,69 +1,57 @@
 //! One exchange from its head to its last byte: what it holds while it lasts, and the line it leaves in
 //! the access log (target `access`).
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Method, StatusCode, Version};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::app::App;
-use super::body::Progress;
+use super::body::{Progress, Uploads};
+use super::crowd::{Guest, Seat};
+use super::interim::Interim;
+use super::shares::Admitted;
 use super::trust::Peer;
 use super::upstream::Ticket;
 use crate::world::clock::Stopwatch;
 
-/// One of the connections that are allowed, counted as long as it lasts.
-#[derive(Debug)]
-pub struct Place {
-    _permit: OwnedSemaphorePermit,
-    taken: Arc<AtomicUsize>,
-}
-
-impl Place {
-    /// Counts a connection in.
-    pub fn take(permit: OwnedSemaphorePermit, taken: &Arc<AtomicUsize>) -> Self {
-        taken.fetch_add(1, Ordering::Relaxed);
-        Self { _permit: permit, taken: Arc::clone(taken) }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// How many exchanges a client's connection has under way, and how many have ended: what its timeouts
-/// go by.
+/// What a client's connection has under way: what its timeouts go by, and whether it may be closed.
 #[derive(Debug, Default)]
 pub struct Activity {
-    under_way: AtomicUsize,
-    ended: AtomicUsize,
+    guest: Arc<Guest>,
+    /// Its bodies, as far as they have come.
+    pub uploads: Uploads,
+    /// What the application says before its answer.
+    pub interim: Interim,
     /// Here, so that a tunnel keeps it.
-    _place: Option<Place>,
+    seat: Option<Seat>,
 }
 
 impl Activity {
     /// A new connection's, with its place.
-    pub fn new(place: Place) -> Arc<Self> {
-        Arc::new(Self { _place: Some(place), ..Self::default() })
+    pub fn new(seat: Seat) -> Arc<Self> {
+        Arc::new(Self { guest: Arc::clone(&seat.guest), seat: Some(seat), ..Self::default() })
     }
 
     /// An exchange begins.
     pub fn begin(self: &Arc<Self>) -> Busy {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.guest.begin();
         Busy(Arc::clone(self))
+    }
+
+    /// What others may know of it.
+    pub fn guest(&self) -> &Guest {
+        &self.guest
     }
 
     /// Whether no exchange is under way.
     pub fn idle(&self) -> bool {
-        self.under_way.load(Ordering::Acquire) == 0
+        self.guest.idle()
     }
 
     /// How many have ended.
     pub fn ended(&self) -> usize {
-        self.ended.load(Ordering::Relaxed)
+        self.guest.ended()
     }
 }
 
@@ -73,8 +61,10 @@ pub struct Busy(Arc<Activity>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Release);
-        self.0.under_way.fetch_sub(1, Ordering::Release);
+        if let Some(seat) = &self.0.seat {
+            seat.end();
+        }
+        self.0.guest.finish();
     }
 }
 
@@ -83,6 +73,8 @@ impl Drop for Busy {
 pub struct Record {
     /// Keeps the client's connection from counting as idle.
     _busy: Busy,
+    /// Its place among all requests; one with a body has it there.
+    pub admitted: Option<Admitted>,
     /// Keeps the upstream from counting as unused.
     pub ticket: Option<Ticket>,
     /// The application.
@@ -97,6 +89,39 @@ pub struct Record {
     pub stopwatch: Stopwatch,
     sent: u64,
     cut_short: bool,
+}
+
+/// The longest text of a client's that a line of the access log has; what is longer is cut, and says so.
+const LONGEST_TEXT: usize = 1024;
+
+/// A client's text as it is logged.
+fn shown(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST_TEXT {
+        return Cow::Borrowed(text);
+    }
+    let end = text.floor_char_boundary(LONGEST_TEXT);
+    Cow::Owned(format!("{}... (cut, {} bytes)", &text[..end], text.len()))
+}
+
+/// The line of a request that no application gets to see.
+pub fn refused(asked: &Asked, status: StatusCode, why: &str) {
+    tracing::info!(
+        target: "access",
+        client = %asked.peer,
+        protocol = ?asked.version,
+        method = %shown(asked.method.as_str()),
+        host = %shown(asked.host.as_deref().unwrap_or_default()),
+        path = %shown(&asked.path),
+        status = status.as_u16(),
+        why,
+        "refused"
+    );
+}
+
+/// The line of one whose head could not be read at all.
+pub fn unreadable(peer: Option<Peer>, status: u16, why: &str) {
+    let client = peer.map(|peer| peer.to_string()).unwrap_or_default();
+    tracing::info!(target: "access", client, status, why, "refused");
 }
 
 /// The request's side of a line in the access log. The query is left out: secrets travel in it.
@@ -119,6 +144,7 @@ impl Record {
     pub fn new(busy: Busy, app: Arc<App>, asked: Asked, stopwatch: Stopwatch) -> Self {
         Self {
             _busy: busy,
+            admitted: None,
             ticket: None,
             app,
             status: StatusCode::BAD_GATEWAY,
@@ -143,6 +169,9 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.answered();
+        }
         let took = self.stopwatch.elapsed();
         let received = self.progress.as_ref().map_or(0, |progress| progress.so_far().0);
         let counters = &self.app.counters;
@@ -159,9 +188,9 @@ impl Drop for Record {
             upstream = upstream.unwrap_or_default(),
             client = %self.asked.peer,
             protocol = ?self.asked.version,
-            method = %self.asked.method,
+            method = %shown(self.asked.method.as_str()),
             host = self.asked.host.as_deref().unwrap_or_default(),
-            path = %self.asked.path,
+            path = %shown(&self.asked.path),
             status = self.status.as_u16(),
             received,
             sent = self.sent,
@@ -169,5 +198,20 @@ impl Drop for Record {
             cut_short = self.cut_short,
             "request"
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_cut_and_say_so() {
+        assert_eq!(shown("/a"), "/a");
+        assert_eq!(shown(&"a".repeat(1024)).len(), 1024);
+        let cut = shown(&"a".repeat(65_534)).into_owned();
+        assert!(cut.len() < 1100 && cut.ends_with("aaa... (cut, 65534 bytes)"), "{cut}");
+        assert!(shown(&"ä".repeat(1000)).ends_with("... (cut, 2000 bytes)"));
+        assert!(shown(&format!("a{}", "ä".repeat(1000))).ends_with("... (cut, 2001 bytes)"));
     }
 }

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::HeaderName;
 use serde::{Deserialize, Serialize};
 
 use super::app::App;
+use super::headers::Claims;
 use super::listen::Listen;
 use super::trust::{Peer, Trusted};
 use super::validity::host_name;
@@ -24,6 +27,12 @@ pub struct Route {
     /// Whose `X-Forwarded-*` count.
     #[serde(default)]
     pub trusted_proxies: Vec<Trusted>,
+    /// Which fields of theirs count besides `X-Forwarded-For`, `-Proto` and `-Host`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_headers: Vec<String>,
+    /// How long an answer may take to begin, instead of [`super::limits::Limits::answer_timeout`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer_timeout_ms: Option<u64>,
 }
 
 /// Where a request goes.
@@ -31,13 +40,39 @@ pub struct Route {
 pub struct Way {
     /// To whom.
     pub app: Arc<App>,
+    /// How long an answer may take to begin.
+    pub answer_timeout: Duration,
     trusted: Vec<Trusted>,
+    believed: Claims,
+    stranger: Claims,
 }
 
 impl Way {
     /// Whether this peer's word about the request's origin counts.
     pub fn trusts(&self, peer: Peer) -> bool {
         self.trusted.iter().any(|trusted| trusted.covers(peer))
+    }
+
+    /// What of it does.
+    pub fn claims(&self, peer: Peer) -> &Claims {
+        if self.trusts(peer) { &self.believed } else { &self.stranger }
+    }
+
+    fn new(route: &Route, app: Arc<App>) -> Result<Self, String> {
+        let further: Result<Vec<HeaderName>, String> = route
+            .trusted_headers
+            .iter()
+            .map(|name| name.parse().map_err(|_| format!("`{name}`: expected the name of a header")))
+            .collect();
+        let further = Arc::from(further?);
+        let usual = app.limits().answer_timeout;
+        Ok(Self {
+            app,
+            answer_timeout: route.answer_timeout_ms.map_or(usual, Duration::from_millis),
+            trusted: route.trusted_proxies.clone(),
+            believed: Claims::new(true, &further),
+            stranger: Claims::new(false, &further),
+        })
     }
 }
 
@@ -66,7 +101,7 @@ impl Table {
                     route.app
                 ));
             }
-            let way = Arc::new(Way { app: app(&route.app), trusted: route.trusted_proxies.clone() });
+            let way = Arc::new(Way::new(route, app(&route.app))?);
             let site = table.sites.entry(route.listen.clone()).or_default();
             if route.hosts.is_empty()
                 && let Some(other) = site.others.replace(Arc::clone(&way))
@@ -106,6 +141,7 @@ impl Table {
 mod tests {
     use super::*;
     use crate::proxy::limits::Limits;
+    use crate::proxy::shares::Places;
 
     fn table(routes: &[(&str, &str, &[&str])]) -> Result<Table, String> {
         let routes: Vec<Route> = routes
@@ -115,9 +151,12 @@ mod tests {
                 listen: listen.parse().expect(listen),
                 hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
                 trusted_proxies: Vec::new(),
+                trusted_headers: Vec::new(),
+                answer_timeout_ms: None,
             })
             .collect();
-        Table::new(&routes, |name| App::new(name.to_owned(), Arc::new(Limits::default())))
+        let places = Places::new(&Limits::default());
+        Table::new(&routes, |name| App::new(name.to_owned(), Arc::new(Limits::default()), &places))
     }
 
     #[test]

@@ -2,17 +2,18 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Semaphore, watch};
 
 use super::app::App;
 use super::counters::{self, Counter, Shown};
+use super::crowd::Crowd;
 use super::front;
 use super::limits::Limits;
 use super::listen::{Inherited, Listen, Listener};
 use super::routes::{Route, Table, Way};
+use super::shares::Places;
 use super::upstream::Phase;
 
 /// How far the proxy's own end has come.
@@ -39,9 +40,11 @@ pub struct State {
     pub refused: Counter,
     /// A place for each connection from a client, and for the one that each listener is about to accept:
     /// when all are free, none is on its way either.
-    pub places: Arc<Semaphore>,
-    /// Connections from clients.
-    pub taken: Arc<AtomicUsize>,
+    pub seats: Arc<Semaphore>,
+    /// The connections from clients.
+    pub crowd: Arc<Crowd>,
+    /// The requests of all applications.
+    pub requests: Arc<Places>,
     /// As they were set, from which `table` is made; held while they change.
     routes: Mutex<Vec<Route>>,
     table: RwLock<Table>,
@@ -66,8 +69,9 @@ impl State {
     /// A proxy without routes.
     pub fn new(limits: Limits, via: Option<String>, inherited: HashMap<Listen, Inherited>) -> Arc<Self> {
         Arc::new(Self {
-            places: Arc::new(Semaphore::new(limits.connections)),
-            taken: Arc::default(),
+            seats: Arc::new(Semaphore::new(limits.connections)),
+            crowd: Arc::default(),
+            requests: Places::new(&limits),
             limits: Arc::new(limits),
             via,
             refused: Counter::default(),
@@ -143,7 +147,9 @@ impl State {
             Table::new(routes, |name| {
                 let app = apps.entry(name.to_owned()).or_insert_with(|| {
                     let known = known.get(name).cloned();
-                    known.unwrap_or_else(|| App::new(name.to_owned(), Arc::clone(&self.limits)))
+                    known.unwrap_or_else(|| {
+                        App::new(name.to_owned(), Arc::clone(&self.limits), &self.requests)
+                    })
                 });
                 Arc::clone(app)
             })?
@@ -158,6 +164,7 @@ impl State {
         }
         let needed: Vec<Listen> = table.listeners().cloned().collect();
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
+        self.requests.share_among(apps.len());
         let before = std::mem::replace(&mut *lock(&self.apps), apps);
         for (name, app) in before {
             if self.app(&name).is_none() {
@@ -202,13 +209,13 @@ impl State {
 
     /// Connections from clients, tunnels included.
     pub fn connections(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+        self.crowd.count()
     }
 
     /// Waits until there is none. For the end only, when none is accepted any more.
     pub async fn deserted(&self) {
         let all = u32::try_from(self.limits.connections).unwrap_or(u32::MAX);
-        let _ = self.places.acquire_many(all).await;
+        let _ = self.seats.acquire_many(all).await;
     }
 
     /// WebSockets and other tunnels of all applications are told to close.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 
 use super::pool::Pool;
+use super::shares::Places;
 use crate::world::clock::Stopwatch;
 
 /// Which container, and where it listens now.
@@ -66,10 +67,10 @@ pub struct Upstream {
 
 impl Upstream {
     /// A container that serves.
-    pub fn new(target: Target, app_idle: Duration) -> Arc<Self> {
+    pub fn new(target: Target, app_idle: Duration, places: &Arc<Places>) -> Arc<Self> {
         Arc::new(Self {
             target,
-            pool: Pool::new(app_idle),
+            pool: Pool::new(app_idle, places),
             draining: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             tunnels: AtomicUsize::new(0),
@@ -106,6 +107,11 @@ impl Upstream {
     /// How far its end has come.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
+    }
+
+    /// Whether all that is under way with it has been ended.
+    pub fn is_cut(&self) -> bool {
+        *self.phase.borrow() == Phase::Cut
     }
 
     /// Waits until nobody uses it.
@@ -207,12 +213,13 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::limits::Limits;
 
     const SECOND: Duration = Duration::from_secs(1);
 
     fn upstream() -> Arc<Upstream> {
         let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        Upstream::new(Target { id: "a".to_owned(), address }, SECOND)
+        Upstream::new(Target { id: "a".to_owned(), address }, SECOND, &Places::new(&Limits::default()))
     }
 
     #[tokio::test(start_paused = true)]

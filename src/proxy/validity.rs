@@ -23,6 +23,22 @@ fn bad<T>(why: &'static str) -> Result<T, Refusal> {
     Err(Refusal { status: StatusCode::BAD_REQUEST, why })
 }
 
+/// A refusal of hyper's own: of what it cannot read, or what is too long. It has no text and comes with
+/// nothing else, and so it is known by its bytes.
+pub fn unreadable(answer: &[u8]) -> Option<(StatusCode, &'static str)> {
+    let answer = answer.strip_prefix(b"HTTP/1.1 ").or_else(|| answer.strip_prefix(b"HTTP/1.0 "))?;
+    let empty = answer.ends_with(b"\r\n\r\n")
+        && answer.windows(17).any(|line| line.eq_ignore_ascii_case(b"content-length: 0"));
+    let status = StatusCode::from_bytes(answer.get(..3)?).ok().filter(|_| empty)?;
+    let why = match status {
+        StatusCode::BAD_REQUEST => "the head of the request cannot be read",
+        StatusCode::URI_TOO_LONG => "the target of the request is too long",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => "the head of the request is too long",
+        _ => return None,
+    };
+    Some((status, why))
+}
+
 /// Checks a request and gives the host that it asks for, as it is to be sent on; `None` where HTTP/1.0
 /// names none.
 pub fn check(request: &Parts) -> Result<Option<String>, Refusal> {

@@ -216,7 +216,20 @@ impl Front {
     }
 
     async fn tell_route(&self, route: &Route) -> Result<(), String> {
-        self.tell(&Command::Route { route: route.clone() }).await
+        let mut route = route.clone();
+        loop {
+            match self.tell(&Command::Route { route: route.clone() }).await {
+                // A proxy that was started before this program was updated, and goes on until it is restarted.
+                Err(why) if forget_unknown(&mut route, &why) => {
+                    tracing::warn!(
+                        app = route.app,
+                        why,
+                        "the running proxy is older: systemctl restart autotag-proxy"
+                    );
+                }
+                told => return told,
+            }
+        }
     }
 
     async fn tell_to_forget(&self, app: &AppName) -> Result<(), String> {
@@ -257,6 +270,16 @@ impl Front {
     }
 }
 
+/// Takes out of a route what a proxy says it does not know, where requests can be served without. Whether
+/// there was something.
+fn forget_unknown(route: &mut Route, why: &str) -> bool {
+    let unknown = |field: &str| why.contains(&format!("unknown field `{field}`"));
+    if unknown("answer_timeout_ms") {
+        return route.answer_timeout_ms.take().is_some();
+    }
+    unknown("trusted_headers") && !std::mem::take(&mut route.trusted_headers).is_empty()
+}
+
 /// Where a container is reached now; `None` where it does not run, or is not in the network.
 async fn address<E: Engine>(
     engine: &E,
@@ -282,7 +305,10 @@ fn milliseconds(duration: Duration) -> u64 {
 
 /// The route that an app file asks for; `None` for `proxy: none`.
 pub fn route(app: &AppName, traffic: &Traffic) -> Option<Route> {
-    let Traffic::Proxied { listen, hosts, trusted_proxies, .. } = traffic else { return None };
+    let Traffic::Proxied { listen, hosts, trusted_proxies, trusted_headers, answer_timeout, .. } = traffic
+    else {
+        return None;
+    };
     let listen = match listen {
         Listen::Tcp(address) => ProxyListen::Tcp(*address),
         Listen::Unix(path) => ProxyListen::Unix(path.clone()),
@@ -296,6 +322,8 @@ pub fn route(app: &AppName, traffic: &Traffic) -> Option<Route> {
         listen,
         hosts: hosts.iter().map(|host| host.as_str().to_owned()).collect(),
         trusted_proxies: networks.chain(unix).collect(),
+        trusted_headers: trusted_headers.iter().map(|name| name.as_str().to_owned()).collect(),
+        answer_timeout_ms: answer_timeout.map(milliseconds),
     })
 }
 
@@ -317,6 +345,48 @@ pub fn entrance(listen: &Listen) -> Listen {
 mod tests {
     use super::*;
     use crate::receiver::testing;
+
+    /// The commands of a proxy that was released before these fields.
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(tag = "do", rename_all = "snake_case", deny_unknown_fields)]
+    enum OldCommand {
+        Route { route: OldRoute },
+    }
+
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read matters")]
+    struct OldRoute {
+        app: String,
+        listen: String,
+        hosts: Vec<String>,
+        trusted_proxies: Vec<String>,
+    }
+
+    // case S15; broken by: a route that was told only once, with all of its fields.
+    #[test]
+    fn an_older_proxy_is_told_what_it_understands() {
+        let settings = testing::settings(
+            "image: x.io/app\nport: 80\nlisten: 8080\ntrusted_proxies: 127.0.0.1\n\
+             trusted_headers: [X-Tenant]\nanswer_timeout: 5m\n",
+        );
+        let app = "app".parse().unwrap();
+        let mut route = route(&app, &settings.file.traffic).expect("it is proxied");
+        assert_eq!((route.answer_timeout_ms, route.trusted_headers.len()), (Some(300_000), 1));
+        let mut told = 0;
+        let understood = loop {
+            let line = serde_json::to_vec(&Command::Route { route: route.clone() }).expect("JSON");
+            told += 1;
+            match serde_json::from_slice::<OldCommand>(&line) {
+                Ok(OldCommand::Route { route }) => break route,
+                Err(error) => {
+                    assert!(forget_unknown(&mut route, &format!("not a command: {error}")), "{error}");
+                }
+            }
+        };
+        assert_eq!((told, understood.trusted_proxies), (3, vec!["127.0.0.1/32".to_owned()]));
+        assert!(!forget_unknown(&mut route, "cannot listen"), "another trouble is one");
+    }
 
     #[test]
     fn a_route_says_what_the_app_file_says() {

@@ -1,13 +1,13 @@
 //! The traffic proxy on real sockets: applications, clients and the admin side are all on loopback.
 
 mod admin;
-mod app;
+pub(crate) mod app;
 mod conformance;
 mod draining;
 mod ending;
 pub(crate) mod process;
 mod restart;
 mod smuggling;
-mod stage;
+pub(crate) mod stage;
 mod swaps;
 mod websocket;

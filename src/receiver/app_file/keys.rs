@@ -9,6 +9,8 @@ pub(super) const TOP: &[Spec] = &[
     key("listen", "where the proxy serves it", "127.0.0.1:8080"),
     key("host", "a host name, or a list of them", "app.example.com"),
     key("trusted_proxies", "an address or network, or a list of them", "127.0.0.1"),
+    key("trusted_headers", "the name of a header, or a list of them", "[X-Forwarded-Prefix]"),
+    key("answer_timeout", "a duration", "60s"),
     key("proxy", "`none`", "none"),
     key("order", "`start-first` or `stop-first`", "start-first"),
     secret("environment", "`KEY: value`, or a list of `KEY=value`", "{RUST_LOG: info}"),
@@ -41,13 +43,15 @@ pub(super) const TOP: &[Spec] = &[
 ];
 
 /// What each key means, in the same order: for the file that `init` writes and for the README.
-pub(super) const MEANINGS: [&str; 34] = [
+pub(super) const MEANINGS: [&str; 36] = [
     "The only repository that may run here; versions come with the deployments.",
     "Where the container listens.",
     "Where the proxy serves it. 127.0.0.1:PORT behind a front proxy that does TLS; \"[::]:80\", in quotes, without one; or a Unix socket.",
     "Only requests for these hosts: several applications may share one address.",
-    "Whose X-Forwarded headers count: the front proxy's address.",
-    "No proxy: for workers, and for front proxies that find containers by label. Then `listen`, `host`, `trusted_proxies` and `drain` go away.",
+    "Whose X-Forwarded-For, -Proto and -Host headers count: the front proxy's address.",
+    "Further headers about the client that the front proxy sets on every request; what else speaks of the client is dropped.",
+    "How long the application may take to begin an answer after it has the whole request; then the client gets a 504.",
+    "No proxy: for workers, and for front proxies that find containers by label. Then `listen`, `host`, `trusted_proxies`, `trusted_headers`, `answer_timeout` and `drain` go away.",
     "start-first: the old version serves until the new one does. stop-first: never both at once (SQLite, single workers); requests wait meanwhile.",
     "Variables of the application; they win over those of files and of CI. This file is root's alone, so secrets may stand here. No `${NAME}` is replaced; write `!literal` in front of a value that holds one.",
     "Files with more variables, KEY=VALUE lines as Compose reads them; later files win.",

@@ -30,7 +30,7 @@ use serde::Serialize;
 
 pub use fault::{Fault, Faults};
 pub use health::{Health, Healthcheck, HttpProbe, Proof, Smoke};
-pub use network::{HostName, Listen, Network};
+pub use network::{HeaderName, HostName, Listen, Network};
 pub use tree::Place;
 pub use variable::{OwnVariables, VariableName};
 pub use words::{LABEL_PREFIX, Mount, Source};
@@ -119,6 +119,12 @@ pub enum Traffic {
         hosts: BTreeSet<HostName>,
         /// Whose X-Forwarded headers count.
         trusted_proxies: BTreeSet<Network>,
+        /// What of theirs counts besides.
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        trusted_headers: BTreeSet<HeaderName>,
+        /// How long an answer may take to begin; none: as long as the proxy waits by default.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        answer_timeout: Option<Duration>,
         /// So long requests in flight may take after the switch.
         drain: Duration,
     },
@@ -311,9 +317,19 @@ fn traffic(reader: &mut Reader, fields: &mut Fields, asks: bool) -> Option<Traff
         let hosts = fields.many(reader, "host", str::parse).into_iter().collect();
         let trusted_proxies = fields.many(reader, "trusted_proxies", str::parse).into_iter().collect();
         let drain = fields.one(reader, "drain", quantity::wait).unwrap_or(DRAIN);
-        return Some(Traffic::Proxied { port: port?, listen: listen?, hosts, trusted_proxies, drain });
+        let trusted_headers = fields.many(reader, "trusted_headers", str::parse).into_iter().collect();
+        let answer_timeout = fields.one(reader, "answer_timeout", network::answer_timeout);
+        return Some(Traffic::Proxied {
+            port: port?,
+            listen: listen?,
+            hosts,
+            trusted_proxies,
+            trusted_headers,
+            answer_timeout,
+            drain,
+        });
     }
-    for name in ["listen", "host", "trusted_proxies", "drain"] {
+    for name in ["listen", "host", "trusted_proxies", "trusted_headers", "answer_timeout", "drain"] {
         if let Some((node, spec)) = fields.take(name) {
             let spec = reader::Spec { example: "", secret: true, ..spec };
             reader.fault(&node, &spec, "no such key beside `proxy: none`");

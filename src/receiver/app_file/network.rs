@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
@@ -121,6 +122,55 @@ impl FromStr for HostName {
     }
 }
 
+/// The name of a header, in lower case. None that the connection to the container needs for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+pub struct HeaderName(String);
+
+impl HeaderName {
+    /// The name itself.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for HeaderName {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        const OWN: [&str; 11] = [
+            "connection",
+            "content-length",
+            "expect",
+            "host",
+            "keep-alive",
+            "proxy",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+        ];
+        let name = text.to_ascii_lowercase();
+        let plain = (1..=64).contains(&name.len())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if plain && !OWN.contains(&name.as_str()) {
+            Ok(Self(name))
+        } else {
+            Err(Malformed("the name of a header with letters, digits and `-`".to_owned()))
+        }
+    }
+}
+
+/// How long an answer may take to begin.
+pub(super) fn answer_timeout(text: &str) -> Result<Duration, Malformed> {
+    let longest = Duration::from_hours(24);
+    match super::quantity::duration(text)? {
+        Duration::ZERO => Err(Malformed("a duration of at least 1s".to_owned())),
+        wait if wait > longest => Err(Malformed("a duration of at most 24h".to_owned())),
+        wait => Ok(wait),
+    }
+}
+
 /// Some addresses: `10.0.0.0/8`, `::1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Network {
@@ -232,6 +282,23 @@ mod tests {
             &"a".repeat(64),
         ] {
             assert!(text.parse::<HostName>().is_err(), "{text:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn names_of_headers_and_times_of_answers() {
+        for (text, name) in [("X-Forwarded-Prefix", "x-forwarded-prefix"), ("x1", "x1")] {
+            assert_eq!(text.parse::<HeaderName>().unwrap().as_str(), name);
+        }
+        for text in
+            ["", "X Tenant", "X_Tenant", "X:", "Host", "connection", "Transfer-Encoding", &"a".repeat(65)]
+        {
+            assert!(text.parse::<HeaderName>().is_err(), "{text:?} was accepted");
+        }
+        assert_eq!(answer_timeout("5m"), Ok(Duration::from_mins(5)));
+        assert_eq!(answer_timeout("24h"), Ok(Duration::from_hours(24)));
+        for text in ["0s", "25h", "5", "-1s", "soon"] {
+            assert!(answer_timeout(text).is_err(), "{text:?} was accepted");
         }
     }
 

@@ -42,6 +42,8 @@ fn the_designs_example_means_what_it_says() {
             listen: "127.0.0.1:8080".parse().unwrap(),
             hosts: BTreeSet::new(),
             trusted_proxies: BTreeSet::new(),
+            trusted_headers: BTreeSet::new(),
+            answer_timeout: None,
             drain: Duration::from_secs(30),
         }
     );
@@ -185,6 +187,8 @@ port: 80
 listen: /run/app.sock
 host: [App.example.com, www.example.com]
 trusted_proxies: [127.0.0.1, "fd00::/8"]
+trusted_headers: X-Forwarded-Prefix
+answer_timeout: 5m
 order: stop-first
 environment:
   - A=b=c

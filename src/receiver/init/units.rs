@@ -90,6 +90,7 @@ pub fn proxy(layout: &Layout, listens: &BTreeSet<Listen>) -> String {
          # It ends when its requests have; its own bounds come first.\n\
          TimeoutStopSec={end}\n\
          LimitNOFILE=65536\n\
+         {BOUNDED}\
          UMask=0077\n\
          NoNewPrivileges=yes\n\
          CapabilityBoundingSet=\n\
@@ -130,6 +131,7 @@ pub fn serve(layout: &Layout) -> String {
          TimeoutStopSec=90s\n\
          # Each of the applications' users may have 64 connections.\n\
          LimitNOFILE=65536\n\
+         {BOUNDED}\
          UMask=0077\n\
          NoNewPrivileges=yes\n\
          # Its socket's group; the proxy's folder and env files that are not root's.\n\
@@ -149,6 +151,10 @@ pub fn serve(layout: &Layout) -> String {
         state = layout.all_state().display(),
     )
 }
+
+/// Whatever a client makes of it, the applications and sshd have the other half.
+const BOUNDED: &str = "MemoryMax=50%\n\
+    TasksMax=512\n";
 
 /// What neither of them needs. `systemd-analyze security` rates both units in a test (`server_setup`).
 const HARDENED: &str = "PrivateTmp=yes\n\

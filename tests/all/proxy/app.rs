@@ -195,6 +195,7 @@ async fn answer(
         }
         "/never" => std::future::pending().await,
         "/echo" => *response.body_mut() = request.into_body().map_err(std::io::Error::other).boxed(),
+        "/flood" => *response.body_mut() = flood(),
         "/stream" => *response.body_mut() = stream(number(&request)),
         "/status" => {
             *response.status_mut() =
@@ -218,6 +219,16 @@ async fn answer(
         other => panic!("no such path: {other}"),
     }
     Ok(response)
+}
+
+/// More than any buffer on the way holds, and no end.
+fn flood() -> Full {
+    let (sender, body) = Chunks::new();
+    tokio::spawn(async move {
+        let piece = Bytes::from(vec![b'x'; 100_000]);
+        while sender.send(Some(Frame::data(piece.clone()))).await.is_ok() {}
+    });
+    body.boxed()
 }
 
 /// The request's head as the application sees it.

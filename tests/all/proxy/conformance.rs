@@ -57,6 +57,7 @@ async fn the_application_sees_the_request_and_where_it_came_from() {
             "x-forwarded-for: 127.0.0.1",
             "x-forwarded-host: a.example:81",
             "x-forwarded-proto: http",
+            "x-real-ip: 127.0.0.1",
         ]
     );
 }

@@ -60,6 +60,8 @@ impl ProxyProcess {
             listen: Listen::Tcp(address),
             hosts: Vec::new(),
             trusted_proxies: vec!["127.0.0.1".parse().expect("an address")],
+            trusted_headers: Vec::new(),
+            answer_timeout_ms: None,
         };
         assert_eq!(proxy.call(&Command::Routes { routes: vec![route] }), Answer::Done {});
         proxy

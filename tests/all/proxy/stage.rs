@@ -73,6 +73,8 @@ impl Stage {
             listen: Listen::Tcp(self.address),
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
+            trusted_headers: Vec::new(),
+            answer_timeout_ms: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use autotag_deploy::proxy::admin::Command;
-use autotag_deploy::proxy::headers::{Origin, strip_hop_by_hop, to_app, to_client};
+use autotag_deploy::proxy::headers::{Claims, Origin, to_app, to_client, visitor};
 use autotag_deploy::proxy::trust::{Peer, Trusted};
 use autotag_deploy::proxy::validity;
 use http::{HeaderMap, Request, Version, header};
@@ -68,6 +68,8 @@ pub(super) const ENTRIES: &[Entry] = &[
             "[",
             "]",
             "trusted_proxies",
+            "trusted_headers",
+            "answer_timeout_ms",
             "10.0.0.0/8",
             "to",
             "null",
@@ -189,7 +191,10 @@ fn forwarded_fields(bytes: &[u8]) {
         (IpAddr::V6(Ipv6Addr::LOCALHOST), Version::HTTP_2),
     ] {
         for trusted in [false, true] {
-            let origin = Origin { peer: Peer::Ip(address), trusted, host: "a.example" };
+            let claims = Claims::new(trusted, &std::sync::Arc::default());
+            let peer = Peer::Ip(address);
+            let visitor = visitor(&given, peer, |other| trusted && other == peer);
+            let origin = Origin { peer, visitor, claims: &claims, host: "a.example" };
             let mut sent = given.clone();
             let upgrade = to_app(&mut sent, version, &origin);
             assert!(upgrade.is_none() || version == Version::HTTP_11);
@@ -201,14 +206,17 @@ fn forwarded_fields(bytes: &[u8]) {
             let chain: Vec<_> = sent.get_all("x-forwarded-for").iter().collect();
             assert_eq!(chain.len(), 1);
             assert!(text(chain[0].as_bytes()).ends_with(&address.to_string()));
+            assert!(visitor.is_some_and(|visitor| sent["x-real-ip"] == visitor.to_string()));
             if !trusted {
                 assert_eq!(text(chain[0].as_bytes()), address.to_string());
                 assert_eq!(sent["x-forwarded-proto"], "http");
                 assert_eq!(sent["x-forwarded-host"], "a.example");
                 for name in names(&sent) {
-                    let plain = name.replace('_', "-");
-                    let ours =
-                        matches!(name.as_str(), "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host");
+                    let plain = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+                    let ours = matches!(
+                        name.as_str(),
+                        "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host" | "x-real-ip"
+                    );
                     assert!(
                         ours || !(plain.starts_with("x-forwarded-")
                             || matches!(plain.as_str(), "forwarded" | "x-forwarded")
@@ -228,7 +236,7 @@ fn forwarded_fields(bytes: &[u8]) {
     let mut answer = given.clone();
     to_client(&mut answer);
     let mut again = answer.clone();
-    strip_hop_by_hop(&mut again);
+    to_client(&mut again);
     assert_eq!(names(&again), names(&answer), "once is enough");
 }
 

@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use autotag_deploy::image::reference::Digest;
 use serde_json::{Map, Value, json};
 
-use super::tiny_image::{MANIFEST, TinyImage, descriptor};
+use super::tiny_image::{ARCHITECTURE, MANIFEST, TinyImage, descriptor};
 
 /// The label on everything that tests leave in Docker.
 pub const TEST_LABEL: &str = "autotag-deploy.test";
@@ -118,7 +118,7 @@ impl AppImage {
         }
         let configuration = json!({
             "created": "2026-01-01T00:00:00Z",
-            "architecture": "amd64",
+            "architecture": ARCHITECTURE,
             "os": "linux",
             "config": config,
             "rootfs": { "type": "layers", "diff_ids": [Digest::of(layer()).as_str()] },

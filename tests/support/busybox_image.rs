@@ -3,14 +3,14 @@
 use autotag_deploy::image::reference::Digest;
 use serde_json::{Value, json};
 
-use super::tiny_image::{MANIFEST, TinyImage};
+use super::tiny_image::{ARCHITECTURE, MANIFEST, TinyImage};
 
 /// busybox as `/bin/sh` and under a few more names; `config` is the image's `config` (`Cmd`, `Labels` ...).
 pub fn busybox_image(config: &Value) -> TinyImage {
     let layer = layer();
     let configuration = json!({
         "created": "2026-01-01T00:00:00Z",
-        "architecture": "amd64",
+        "architecture": ARCHITECTURE,
         "os": "linux",
         "config": config,
         "rootfs": { "type": "layers", "diff_ids": [Digest::of(&layer).as_str()] },

@@ -3,6 +3,8 @@
 use autotag_deploy::image::reference::Digest;
 use serde_json::{Value, json};
 
+/// What images that are to run are for: the machine that tests run on.
+pub const ARCHITECTURE: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
 /// The media type of an OCI manifest.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The media type of an OCI index.

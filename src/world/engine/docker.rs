@@ -21,7 +21,7 @@ use serde_json::json;
 
 pub use events::DockerEvents;
 
-use answers::{Network, Version, read};
+use answers::{About, Network, read};
 use raw::{Call, encoded, without};
 
 use super::{ContainerFacts, ContainerSpec, ContainerVolume, Engine, Executed, Id, LocalImage};
@@ -138,7 +138,7 @@ impl Engine for DockerEngine {
     async fn version(&self) -> Outcome<String> {
         let doing = "asking the Docker Engine for its version";
         let version = self.ask(Call::get("/version"), ORDINARY).await;
-        let version: Version = read(&version.map_err(|error| self.trouble(&error, doing))?);
+        let version: About = read(&version.map_err(|error| self.trouble(&error, doing))?);
         let components = version.components.as_deref().into_iter().flatten();
         if daemon::is_podman(components.filter_map(|component| component.name.as_deref())) {
             return Err(super::podman(doing, version.version.as_deref().unwrap_or_default()));

@@ -81,7 +81,7 @@ answers! {
     Network { name: String = "Name", }
     Info { system_time: String = "SystemTime", }
     /// `GET /version`.
-    Version { version: String = "Version", arch: String = "Arch", components: List<Component> = "Components", }
+    About { version: String = "Version", arch: String = "Arch", components: List<Component> = "Components", }
     Component { name: String = "Name", }
     Exec { exit_code: i64 = "ExitCode", running: bool = "Running", }
     /// A line of `GET /events`.
@@ -169,7 +169,7 @@ mod tests {
             }
         }
         for kind in &kinds {
-            assert!(read::<Version>(kind).version.is_none());
+            assert!(read::<About>(kind).version.is_none());
         }
     }
 }

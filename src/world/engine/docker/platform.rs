@@ -8,7 +8,7 @@
 
 use serde_json::json;
 
-use super::answers::{Container, Distribution, Image, Platform, Version, read};
+use super::answers::{About, Container, Distribution, Image, Platform, read};
 use super::raw::{Call, encoded, without};
 use super::{DockerEngine, ORDINARY, containers};
 use crate::image::reference::Digest;
@@ -49,7 +49,7 @@ pub(super) async fn complete(
 /// Which platform an image is for, where this machine is another one.
 pub(super) async fn foreign(engine: &DockerEngine, image: &Image, doing: &str) -> Outcome<Option<Foreign>> {
     let version = engine.ask(Call::get("/version"), ORDINARY).await;
-    let version: Version = read(&version.map_err(|error| engine.trouble(&error, doing))?);
+    let version: About = read(&version.map_err(|error| engine.trouble(&error, doing))?);
     let machine = version.arch.unwrap_or_default();
     let (os, architecture) = (image.os.as_deref(), image.architecture.as_deref());
     Ok(differs(&machine, os.unwrap_or_default(), architecture.unwrap_or_default()))
@@ -85,7 +85,7 @@ pub(super) fn nothing_for_this_machine(words: &str) -> bool {
 /// What such a pull means, with what the index has, where the registry tells.
 pub(super) async fn refusal(engine: &DockerEngine, reference: &str, doing: &str) -> Trouble {
     let version = engine.ask(Call::get("/version"), ORDINARY).await.unwrap_or_default();
-    let machine = read::<Version>(&version).arch.unwrap_or_else(|| "this server's architecture".to_owned());
+    let machine = read::<About>(&version).arch.unwrap_or_else(|| "this server's architecture".to_owned());
     let path = format!("/distribution/{}/json", encoded(reference, b":@/"));
     let index = engine.ask(Call::get(&path), ORDINARY).await;
     let index: Distribution = read(&index.unwrap_or_default());

@@ -216,6 +216,7 @@ impl AppFile {
         if let (Value::Text(_), Some(fault)) = (&root.value, quotes::without_spaces(text)) {
             return Err(Faults(vec![fault]));
         }
+        let lonely = if judged { quotes::lonely_anchors(text, |part| root.holds(part)) } else { Vec::new() };
         let mut reader = Reader::default();
         // An empty file lacks everything; it is not of the wrong kind.
         let root = match root.value {
@@ -228,10 +229,13 @@ impl AppFile {
         }
         let file = Self::read(&mut reader, fields);
         match (reader.faults(text), file) {
-            (None, Some(file)) => Ok(file),
-            (Some(faults), _) => Err(faults),
+            (None, Some(file)) if lonely.is_empty() => Ok(file),
+            (faults, _) if faults.is_some() || !lonely.is_empty() => {
+                let faults = faults.into_iter().flat_map(|faults| faults.0);
+                Err(Faults(faults.chain(lonely).collect()))
+            }
             // What is missing was noted as a fault, so this is not reached; it must not pass for a file.
-            (None, None) => Err(not_yaml(Place::default(), "an app file".to_owned())),
+            _ => Err(not_yaml(Place::default(), "an app file".to_owned())),
         }
     }
 

@@ -105,6 +105,33 @@ pub(super) fn in_place_of_nothing(text: &str, place: Place) -> Option<&'static s
     }
 }
 
+/// Anchors that nothing refers to: most likely values that begin with `&`, of which YAML drops the first word.
+///
+/// `holds` says whether some value of the file has a text in it: then it is quoted, or a part of a longer text.
+pub(super) fn lonely_anchors(text: &str, holds: impl Fn(&str) -> bool) -> Vec<Fault> {
+    let lines: Vec<&str> = text.lines().collect();
+    let lonely = |(at, line): (usize, &&str)| {
+        let (key, value) = entry(line)?;
+        let anchor = value.strip_prefix('&')?;
+        let (name, rest) = anchor.split_once([' ', '\t'])?;
+        let used = text.contains(&format!("*{name}")) || holds(&format!("&{name}"));
+        (!name.is_empty() && !rest.trim().is_empty() && !used).then(|| Fault {
+            place: Place {
+                line: at + 1,
+                column: line.len() - line.find('&').map_or(0, |at| line.len() - at) + 1,
+            },
+            key: path(&lines[..at], indent(line), key),
+            expected: "this value in quotes: YAML reads its first word as a name for the rest (an anchor)"
+                .to_owned(),
+            found: None,
+            example: format!("{key}: \"...\""),
+        })
+    };
+    // Each costs a look through the file.
+    let anchors = lines.iter().enumerate().filter(|(_, line)| line.contains(": &")).take(20);
+    anchors.filter_map(lonely).collect()
+}
+
 fn quoted(value: &str) -> String {
     let value = value.trim();
     if value.contains(['"', '\\']) {
@@ -381,6 +408,19 @@ mod tests {
             assert!(told.contains(expected) && !told.contains("hunter2"), "{more}: {told}");
         }
         assert!(told("user: ~").contains("expected a user in the container"));
+        let lonely = told("listen: 80\nenvironment:\n  A: b\n  PASSWORD: &hunter2 x");
+        assert!(
+            lonely.starts_with("line 6, column 13: `environment.PASSWORD`: expected this value in quotes"),
+            "{lonely}"
+        );
+        assert!(lonely.lines().count() == 1 && !lonely.contains("hunter2"), "{lonely}");
+        for right in [
+            "user: &a b\nworking_dir: /x\nstop_signal: *a",
+            "environment:\n  A: |\n    B: &c d",
+            "user: '&a b'",
+        ] {
+            assert!(AppFile::parse(&format!("{LEAST}listen: 80\n{right}\n")).is_ok(), "{right}");
+        }
     }
 
     #[test]

@@ -43,6 +43,18 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
+impl Node {
+    /// Whether some value has this text in it.
+    pub(super) fn holds(&self, part: &str) -> bool {
+        match &self.value {
+            Value::Text(text) => text.contains(part),
+            Value::List(items) => items.iter().any(|item| item.holds(part)),
+            Value::Map(entries) => entries.iter().any(|(_, value)| value.holds(part)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+}
+
 /// A YAML tag.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Tag {

@@ -100,7 +100,7 @@ fn is_breaking(line: &str) -> bool {
     ["BREAKING CHANGE", "BREAKING-CHANGE"]
         .iter()
         .filter_map(|token| line.strip_prefix(token))
-        .any(|rest| rest.starts_with([':']) || rest.starts_with(" #"))
+        .any(|rest| rest.starts_with(':') || rest.starts_with(" #"))
 }
 
 /// The lines from the title on, without their ends.

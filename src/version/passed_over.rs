@@ -64,7 +64,7 @@ impl PassedOver {
         let git: Vec<_> = of_git.filter(counts).collect();
         let registry: Vec<_> = of_registry.filter(counts).collect();
         // Nothing but prereleases is nothing that counts; beside a version that counts they are as usual.
-        let early = |versions: &'_ [Version]| -> Vec<Version> {
+        let early = |versions: &[Version]| -> Vec<Version> {
             let above =
                 |version: &&Version| !is_stable(version) && version.cmp_precedence(floor.version).is_gt();
             if floor.some_count { Vec::new() } else { versions.iter().filter(above).cloned().collect() }

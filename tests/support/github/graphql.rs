@@ -130,8 +130,8 @@ struct Asked {
 
 /// The first release of a tag, or draft for it; drafts for writers alone. A repository keeps its old names.
 fn release_by_tag(model: &Model, asked: &Asked, may_write: bool) -> Outcome {
-    let named = std::iter::once(&model.name).chain(&model.former_names);
-    let is_here = asked.owner == model.owner && named.into_iter().any(|name| *name == asked.name);
+    let mut named = std::iter::once(&model.name).chain(&model.former_names);
+    let is_here = asked.owner == model.owner && named.any(|name| *name == asked.name);
     if !is_here {
         let message =
             format!("Could not resolve to a Repository with the name '{}/{}'.", asked.owner, asked.name);

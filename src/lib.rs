@@ -28,6 +28,7 @@ pub const VERSION: &str = match option_env!("VERSION") {
 pub mod help;
 pub mod image;
 pub mod secret;
+pub mod text;
 pub mod version;
 
 #[cfg(feature = "action")]

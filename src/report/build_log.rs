@@ -9,6 +9,7 @@ use std::io::Write;
 
 use super::commands::{END_GROUP, StopCommands, group};
 use crate::inputs::order::LogFormat;
+use crate::text::{self, Fit};
 use crate::world::{BuildEvent, BuildLog};
 
 /// How the log is written.
@@ -166,12 +167,7 @@ impl<W: Write> GroupedLog<W> {
 
 /// Without control characters but colours and tabs; a carriage return (progress bars) starts a new line.
 pub(super) fn printable(text: &str) -> String {
-    let kept = |character: &char| !character.is_control() || matches!(character, '\t' | '\u{1b}');
-    text.replace('\r', "\n")
-        .split('\n')
-        .map(|line| line.chars().filter(kept).collect())
-        .collect::<Vec<String>>()
-        .join("\n")
+    text::fit(text, Fit::Output)
 }
 
 /// A step's name on one line that fits a screen: a RUN over many lines has a name as long.

@@ -6,6 +6,8 @@
 
 use rand::Rng as _;
 
+use crate::text::{self, Fit};
+
 /// Levels of annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -32,6 +34,7 @@ pub const LONGEST: usize = 4000;
 
 /// An annotation on the run's page.
 pub fn annotation(level: Level, title: &str, text: &str) -> String {
+    let text = text::fit(text, Fit::Lines);
     let mut cut: String = text.chars().take(LONGEST).collect();
     if cut.len() < text.len() {
         cut.push_str("\n(cut; the log has all of it)");
@@ -46,7 +49,7 @@ pub fn mask(value: &str) -> String {
 
 /// Opens a group.
 pub fn group(title: &str) -> String {
-    format!("::group::{}", data(title))
+    format!("::group::{}", data(&text::fit(title, Fit::Line)))
 }
 
 /// Closes the open group.
@@ -90,10 +93,7 @@ impl Default for StopCommands {
 /// Somebody else's text for a line of our own: no line of it can be a command, and no control character
 /// but the line break gets through. (`##[` is obeyed anywhere in a line, `::` at its start.)
 pub fn defused(text: &str) -> String {
-    let calm: String = text
-        .chars()
-        .map(|character| if character.is_control() && character != '\n' { ' ' } else { character })
-        .collect();
+    let calm = text::fit(text, Fit::Lines);
     let lines: Vec<String> = calm
         .split('\n')
         .map(|line| {
@@ -104,10 +104,21 @@ pub fn defused(text: &str) -> String {
     lines.join("\n")
 }
 
-/// JSON that means the same and that no runner obeys: whoever wrote its texts, `##[` is spelled otherwise.
+/// JSON that means the same, that no runner obeys and that misleads nobody: whoever wrote its texts, `##[` and
+/// what [`text::misleads`] are spelled otherwise.
 /// (A line of JSON never starts with `::`.)
 pub fn defused_json(json: &str) -> String {
-    json.replace("##[", "#\\u0023[")
+    let json = json.replace("##[", "#\\u0023[");
+    if !json.contains(|one| text::misleads(one) && one != '\n') {
+        return json;
+    }
+    let spelled = |one: char| match one {
+        '\n' => "\n".to_owned(),
+        // All of them are of the first plane, which one escape spells.
+        one if text::misleads(one) => format!("\\u{:04x}", u32::from(one)),
+        one => one.to_string(),
+    };
+    json.chars().map(spelled).collect()
 }
 
 #[cfg(test)]
@@ -146,9 +157,19 @@ mod tests {
         assert_eq!(defused("std::fmt stays"), "std::fmt stays");
     }
 
+    // case X9; broken by: control characters alone taken out
+    #[test]
+    fn what_misleads_a_reader_reaches_no_line() {
+        let evil = "a\u{202e}b\u{2066}c\u{9b}d";
+        for line in [annotation(Level::Error, "t", evil), group(evil), defused(evil), defused_json(evil)] {
+            assert!(!line.chars().any(text::misleads), "{line:?}");
+        }
+    }
+
     #[test]
     fn defused_json_means_the_same() {
-        let value = serde_json::json!({ "a ##[error]b": "###[group]", "c": ["#", "[", "##["] });
+        let value =
+            serde_json::json!({ "a ##[error]b": "###[group]", "c": ["#", "[", "##[", "x\u{202e}\u{85}"] });
         let safe = defused_json(&value.to_string());
         assert!(!safe.contains("##["), "{safe}");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&safe).unwrap(), value);

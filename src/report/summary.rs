@@ -14,12 +14,14 @@ use crate::pipeline::deployment::Deployment;
 use crate::pipeline::{Planned, Released, Superseded};
 use crate::release::latest::Latest;
 use crate::release::publish::Help;
+use crate::text::{self, Fit};
 
 /// GitHub drops a summary of more than 1024 KiB, with an error.
 const LONGEST: usize = 1000 * 1024;
 
 /// Appends to the runner's file.
 pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let text = text::fit(text, Fit::Lines);
     let mut cut = text.len().min(LONGEST);
     while !text.is_char_boundary(cut) {
         cut -= 1;

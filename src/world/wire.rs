@@ -9,6 +9,7 @@ use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use super::retry::{Deadlines, Repeat};
 use super::{Trouble, TroubleKind, clock};
 use crate::help::Topic;
+use crate::text::{self, Fit};
 
 /// GitHub's advice where a secondary rate limit names no time (REST, "Rate limits", "Exceeding").
 const UNNAMED_WAIT: Duration = Duration::from_mins(1);
@@ -142,8 +143,7 @@ fn http_date(text: &str) -> Option<Timestamp> {
 /// The first words of what somebody else wrote, on one line and without control characters, so that
 /// they can stand in an error.
 pub fn excerpt(words: &str) -> String {
-    let plain: String =
-        words.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
+    let plain = text::fit(words, Fit::Line);
     let mut line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
     if let Some((cut, _)) = line.char_indices().nth(EXCERPT) {
         line.truncate(cut);

@@ -13,6 +13,7 @@ pub use time::{ago, moment, took};
 
 use crate::deploy::protocol::{AppName, End, HistoryEntry, Milestone, Outcome, Status};
 use crate::terminal::{self, Tone};
+use crate::text;
 use table::{Cell, Table};
 
 /// For whom it is drawn.
@@ -36,7 +37,7 @@ impl Look {
 /// A foreign text on one line, without anything that a terminal would obey.
 pub fn harmless(text: &str) -> String {
     text.chars()
-        .map(|letter| if letter.is_control() && letter != '\t' { '\u{fffd}' } else { letter })
+        .map(|letter| if text::misleads(letter) && letter != '\t' { '\u{fffd}' } else { letter })
         .collect()
 }
 

@@ -1,5 +1,8 @@
 //! Which host keys are accepted: lines as in `known_hosts`, or SHA256 fingerprints. Pure.
 //!
+//! A fingerprint is bound to its host by the name before it: `web1.example.com SHA256:...`, with or without
+//! what `ssh-keygen -l` prints around it. One without a name counts for any host, which is good for one server.
+//!
 //! The format is that of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT", and it is matched here: libssh2 knows
 //! neither wildcards nor negation nor markers, and takes a text of several lines for one without hosts.
 
@@ -53,7 +56,7 @@ impl KnownHosts {
         let digest: [u8; 32] = Sha256::digest(key_blob).into();
         let host = Host::new(host, port);
         let same = |entry: &Entry| match entry {
-            Entry::Fingerprint { sha256, .. } => *sha256 == digest,
+            Entry::Fingerprint { names, sha256, .. } => *sha256 == digest && host.is_meant_by(names.as_ref()),
             Entry::Key { names, key_type: known, blob } => {
                 known == key_type && blob == key_blob && (host.is_in(names) || host.is_in_without_port(names))
             }
@@ -70,7 +73,7 @@ impl KnownHosts {
     pub fn key_types_for(&self, host: &str, port: u16) -> Vec<&'static str> {
         let host = Host::new(host, port);
         let near = |entry: &&Entry| match entry {
-            Entry::Fingerprint { .. } => true,
+            Entry::Fingerprint { names, .. } => host.is_meant_by(names.as_ref()),
             Entry::Key { names, .. } => host.is_in(names) || host.is_in_without_port(names),
         };
         let key_types: Vec<&str> = self.0.iter().filter(near).filter_map(Entry::key_type).collect();
@@ -86,11 +89,16 @@ impl KnownHosts {
         self.0.iter().any(|entry| matches!(entry, Entry::Fingerprint { key_type: None, .. }))
     }
 
+    /// Whether there is a fingerprint that is not bound to a host: whoever has that key is believed to be any.
+    pub fn has_fingerprints_of_no_host(&self) -> bool {
+        self.0.iter().any(|entry| matches!(entry, Entry::Fingerprint { names: None, .. }))
+    }
+
     /// The entries for this host.
     fn of<'a>(&'a self, host: &Host) -> impl Iterator<Item = &'a Entry> {
         self.0.iter().filter(move |entry| match entry {
-            Entry::Fingerprint { .. } => true,
-            Entry::Key { names, .. } => host.is_in(names),
+            Entry::Fingerprint { names: None, .. } => true,
+            Entry::Fingerprint { names: Some(names), .. } | Entry::Key { names, .. } => host.is_in(names),
         })
     }
 }
@@ -138,8 +146,8 @@ impl FromStr for KnownHosts {
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fingerprint { sha256, key_type: None } => f.write_str(&as_fingerprint(sha256)),
-            Self::Fingerprint { sha256, key_type: Some(key_type) } => {
+            Self::Fingerprint { sha256, key_type: None, .. } => f.write_str(&as_fingerprint(sha256)),
+            Self::Fingerprint { sha256, key_type: Some(key_type), .. } => {
                 write!(f, "{} ({key_type})", as_fingerprint(sha256))
             }
             Self::Key { key_type, blob, .. } => write!(f, "{} ({key_type})", fingerprint(blob)),
@@ -162,6 +170,11 @@ impl Host {
 
     fn is_in(&self, names: &Names) -> bool {
         names.contain(&self.with_port)
+    }
+
+    /// Whether a fingerprint's line is about this host; one without names is about any.
+    fn is_meant_by(&self, names: Option<&Names>) -> bool {
+        names.is_none_or(|names| self.is_in(names) || self.is_in_without_port(names))
     }
 
     /// OpenSSH's own leniency: the very key of a host on port 22 is accepted on its other ports.

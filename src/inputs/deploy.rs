@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::list;
 use super::order::{Command, Reader};
 use super::run::{Cause, Run};
 use super::spec::{self, INPUTS};
@@ -220,7 +221,7 @@ impl Reader<'_> {
         let app = self.app(image);
         let user = self.user(app.as_ref());
         let key = self.key();
-        let known_hosts = self.known_hosts();
+        let known_hosts = self.known_hosts(hosts.as_ref().map_or(0, Vec::len));
         let timeout: Option<Period> = self.parsed("deploy-timeout");
         let environment = self.environment();
         let credential = self.pull_credential();
@@ -251,7 +252,8 @@ impl Reader<'_> {
         }
         let mut hosts = Vec::new();
         let text = self.said.text("deploy-host");
-        for entry in text.split([',', '\n']).map(str::trim).filter(|entry| !entry.is_empty()) {
+        let entries = self.words("deploy-host");
+        for entry in &entries {
             match host_of(entry, default_port.unwrap_or(22)) {
                 Ok(host) if hosts.contains(&host) => {
                     self.faults.of_input("deploy-host", entry, "each host once");
@@ -260,7 +262,7 @@ impl Reader<'_> {
                 Err(expected) => self.faults.of_input("deploy-host", entry, expected),
             }
         }
-        if hosts.is_empty() && text.chars().all(|character| character == ',' || character.is_whitespace()) {
+        if list::words(text).is_empty() {
             self.faults.of_input("deploy-host", text, "at least one server");
         }
         default_port.and(Some(hosts))
@@ -312,7 +314,7 @@ impl Reader<'_> {
         }
     }
 
-    fn known_hosts(&mut self) -> Option<KnownHosts> {
+    fn known_hosts(&mut self, servers: usize) -> Option<KnownHosts> {
         if self.said.given("deploy-known-hosts").is_none() {
             let expected = "the servers' host keys, as `autotag-receiver init` printed them: no key is trusted at first sight";
             self.faults.of_input("deploy-known-hosts", "", expected);
@@ -322,7 +324,14 @@ impl Reader<'_> {
         let refuse = |error: Malformed| {
             self.faults.of_input("deploy-known-hosts", "", error.to_string());
         };
-        self.said.text("deploy-known-hosts").parse().map_err(refuse).ok()
+        let known: KnownHosts = self.said.text("deploy-known-hosts").parse().map_err(refuse).ok()?;
+        // One server's key would be believed at every other one.
+        if servers > 1 && known.has_fingerprints_of_no_host() {
+            let expected = "each fingerprint behind the name of its server, since there are several: `web1.example.com SHA256:...`";
+            self.faults.of_input("deploy-known-hosts", "", expected);
+            return None;
+        }
+        Some(known)
     }
 
     fn environment(&mut self) -> BTreeMap<EnvironmentKey, Secret> {

@@ -11,6 +11,7 @@ mod event;
 pub mod fault;
 pub mod head;
 pub mod laptop;
+pub mod list;
 pub mod order;
 pub mod run;
 pub mod said;

@@ -82,6 +82,8 @@ pub struct BuildOrder {
     pub platform: Option<String>,
     /// The user's build arguments.
     pub build_args: BTreeMap<String, String>,
+    /// The build argument that the version is given as, if any.
+    pub version_arg: Option<String>,
     /// The user's labels.
     pub labels: BTreeMap<String, String>,
     /// Inline cache.
@@ -388,25 +390,6 @@ impl Reader<'_> {
         None
     }
 
-    fn release_branches(&mut self) -> ReleaseBranches {
-        let text = self.said.text("release-branches");
-        let patterns: Vec<String> = text
-            .split([',', '\n'])
-            .map(|part| part.trim().to_owned())
-            .filter(|part| !part.is_empty())
-            .collect();
-        // A pattern that fits no branch would release nothing, without a word.
-        let never = |part: &&String| {
-            let name = format!("refs/heads/{}", part.replace('*', "x"));
-            name.parse::<RefName>().is_err()
-        };
-        if let Some(pattern) = patterns.iter().find(never) {
-            let expected = "names of branches, in which `*` alone stands for any text";
-            self.faults.of_input("release-branches", pattern, expected);
-        }
-        if patterns.is_empty() { ReleaseBranches::Default } else { ReleaseBranches::Matching(patterns) }
-    }
-
     fn source(&mut self, run: &Run) -> Source {
         let digest: Option<Digest> = self.parsed("image-digest");
         let build = self.build(run);
@@ -420,19 +403,16 @@ impl Reader<'_> {
             Some(file) => run.workspace.join(file),
             None => context.join("Dockerfile"),
         };
+        let version_arg = self.version_arg();
         let cache = self.word("cache", &[("inline", true), ("none", false)]).unwrap_or(false);
         BuildOrder {
             context,
             dockerfile,
             target: self.said.given("target").map(ToOwned::to_owned),
             platform: self.platform(),
-            build_args: self.pairs("build-args", &|key| {
-                (key == "VERSION").then_some("another name than VERSION, which is always set to the version")
-            }),
-            labels: self.pairs("labels", &|key| {
-                crate::image::labels::is_reserved(key)
-                    .then_some("another label: this one is set from what is released")
-            }),
+            build_args: self.build_args(version_arg.as_deref()),
+            version_arg,
+            labels: self.labels(),
             cache,
             no_cache: self.flag("no-cache"),
             pull: self.flag("pull"),
@@ -454,32 +434,6 @@ impl Reader<'_> {
             return None;
         }
         Some(text.to_owned())
-    }
-
-    /// `KEY=VALUE` lines; empty lines are passed over.
-    pub(super) fn pairs(
-        &mut self,
-        name: &str,
-        refused: &dyn Fn(&str) -> Option<&'static str>,
-    ) -> BTreeMap<String, String> {
-        let mut pairs = BTreeMap::new();
-        for (number, line) in self.said.text(name).lines().map(str::trim).enumerate() {
-            if line.is_empty() {
-                continue;
-            }
-            match line.split_once('=').map(|(key, value)| (key.trim(), value)) {
-                Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) => {
-                    if let Some(expected) = refused(key) {
-                        self.faults.of_input(name, key, expected);
-                    } else if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
-                        self.faults.of_input(name, key, "each key once");
-                    }
-                }
-                // The line is not shown: people do put secrets into build arguments.
-                _ => self.faults.of_input(name, &format!("line {}", number + 1), "one `KEY=VALUE` a line"),
-            }
-        }
-        pairs
     }
 
     fn latest(&mut self) -> LatestPolicy {

@@ -167,8 +167,48 @@ fn pairs_are_a_key_and_a_value_a_line() {
         let why = arguments(text).expect_err(text);
         assert!(why.contains("one `KEY=VALUE` a line, found \"line 1\""), "{text:?}: {why}");
     }
+    // Case A8; broken by: keys of any form.
+    assert_eq!(arguments("# A=1\n\"B=2, 3\"\n"), Ok(vec![pair("B", "2, 3")]));
+    for text in ["'A=1'", "A-B=1", "1A=1", "A.B=1", "`A=1`", "-A=1", "\u{e4}=1"] {
+        let why = arguments(text).expect_err(text);
+        assert!(why.contains("a name of letters, digits and `_`"), "{text:?}: {why}");
+    }
+    assert!(arguments("A=1\n\"B=2").unwrap_err().contains("a quote at the end"));
+    assert!(arguments("VERSION=1").unwrap_err().contains("version-build-arg"));
     assert!(arguments("A=1\nB\n").unwrap_err().contains("line 2"));
     assert!(arguments("A=1\nA=2").unwrap_err().contains("each key once"));
+}
+
+#[test]
+fn the_versions_build_argument_may_have_another_name_or_none() {
+    let name = |inputs: &[(&'static str, &str)]| match parse(inputs).expect("valid").source {
+        Source::Build(build) => (build.version_arg, build.build_args.contains_key("VERSION")),
+        Source::Digest(_) => panic!("it is built"),
+    };
+    assert_eq!(name(&[]), (Some("VERSION".to_owned()), false));
+    let renamed = [("version-build-arg", "APP_VERSION"), ("build-args", "VERSION=3")];
+    assert_eq!(name(&renamed), (Some("APP_VERSION".to_owned()), true));
+    assert_eq!(name(&[("version-build-arg", "none"), ("build-args", "VERSION=3")]), (None, true));
+    assert!(
+        parse(&[("version-build-arg", "a-b")])
+            .expect_err("no name")
+            .to_string()
+            .contains("version-build-arg")
+    );
+}
+
+#[test]
+fn branches_are_words_and_what_none_is_called_is_a_fault() {
+    let told = |text: &str| match parse(&[("release-branches", text)]) {
+        Ok(order) => Ok(order.release_branches),
+        Err(faults) => Err(faults.to_string()),
+    };
+    let matching =
+        |words: &[&str]| Ok(ReleaseBranches::Matching(words.iter().map(|word| (*word).to_owned()).collect()));
+    assert_eq!(told("\"main\", release/*\n# dev\nnext"), matching(&["main", "release/*", "next"]));
+    for text in ["'main'", "main dev", "main\"", "\"main", "a\\b"] {
+        assert!(told(text).expect_err(text).contains("`release-branches`"), "{text}");
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
+use super::list;
 use super::spec::{self, INPUTS, InputSpec};
 use crate::secret::Secret;
 
@@ -133,9 +134,14 @@ impl Said {
             forms.extend(users.map(|user| encode(format!("{user}:{trimmed}"))));
         }
         // Each value alone: an application may print it without its name.
-        let values = self.text("deploy-environment").lines().filter_map(|line| line.trim().split_once('='));
-        forms
-            .extend(values.map(|(_, value)| value.trim().to_owned()).filter(|value| is_worth_masking(value)));
+        let entries =
+            list::lines(self.text("deploy-environment")).into_iter().flatten().map(|item| item.text);
+        let as_written = self.text("deploy-environment").lines().map(ToOwned::to_owned);
+        for entry in entries.chain(as_written) {
+            let value = entry.trim().split_once('=').map_or("", |(_, value)| value.trim());
+            // The runner masks a value of several lines as a whole and each line of it.
+            forms.extend(Some(value.to_owned()).filter(|value| is_worth_masking(value)));
+        }
         let cased = forms.iter().flat_map(|form| [form.to_uppercase(), form.to_lowercase()]);
         forms.extend(cased.collect::<Vec<_>>());
         forms.sort();

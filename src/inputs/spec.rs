@@ -119,6 +119,7 @@ pub const INPUTS: &[InputSpec] = &[
     plain(IMAGE, "target", "runtime", Text("STAGE")).of(ONLY_RELEASE),
     plain(IMAGE, "platforms", "linux/amd64", Text("PLATFORM")).of(ONLY_RELEASE),
     plain(IMAGE, "build-args", "RUST_LOG=info", Lines("KEY=VALUE")).of(ONLY_RELEASE),
+    plain(IMAGE, "version-build-arg", "APP_VERSION", Text("NAME")).of(ONLY_RELEASE),
     plain(IMAGE, "labels", "com.example.team=web", Lines("KEY=VALUE")).of(ONLY_RELEASE),
     plain(IMAGE, "cache", "inline", Word(&["inline", "none"])).of(ONLY_RELEASE),
     plain(IMAGE, "no-cache", "true", Truth).of(ONLY_RELEASE),

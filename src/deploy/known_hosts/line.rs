@@ -8,8 +8,8 @@ use ring::hmac;
 /// One accepted key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// A key of which the fingerprint is known, whatever the host's name.
-    Fingerprint { sha256: [u8; 32], key_type: Option<&'static str> },
+    /// A key of which the fingerprint is known, and the hosts that have it; any, where none is named.
+    Fingerprint { names: Option<Names>, sha256: [u8; 32], key_type: Option<&'static str> },
     /// A key, and the hosts that have it.
     Key { names: Names, key_type: String, blob: Vec<u8> },
 }
@@ -97,9 +97,18 @@ pub(super) fn parse(line: &str) -> Result<Option<Entry>, &'static str> {
         _ if fields.iter().any(|field| field.starts_with("MD5:")) => {
             Err("an MD5 fingerprint, which somebody can forge: give the one that begins with `SHA256:`")
         }
-        [print] if print.starts_with("SHA256:") => fingerprint(print, None).map(Some),
-        [bits, print, rest @ ..] if print.starts_with("SHA256:") => {
-            fingerprint(print, rest.last().and_then(|kind| type_of(bits, kind))).map(Some)
+        [print] if print.starts_with("SHA256:") => fingerprint(None, print, None).map(Some),
+        [bits, print, rest @ ..]
+            if print.starts_with("SHA256:") && bits.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            fingerprint(None, print, rest.last().and_then(|kind| type_of(bits, kind))).map(Some)
+        }
+        [host, print] if print.starts_with("SHA256:") => {
+            fingerprint(Some(names(host)?), print, None).map(Some)
+        }
+        // What `ssh-keygen -l` prints, behind the host's name.
+        [host, bits, print, rest @ ..] if print.starts_with("SHA256:") => {
+            fingerprint(Some(names(host)?), print, rest.last().and_then(|kind| type_of(bits, kind))).map(Some)
         }
         [key_type, rest @ ..]
             if is_key_type(key_type) && !rest.first().is_some_and(|next| is_key_type(next)) =>
@@ -114,13 +123,17 @@ pub(super) fn parse(line: &str) -> Result<Option<Entry>, &'static str> {
     }
 }
 
-fn fingerprint(text: &str, key_type: Option<&'static str>) -> Result<Entry, &'static str> {
+fn fingerprint(
+    names: Option<Names>,
+    text: &str,
+    key_type: Option<&'static str>,
+) -> Result<Entry, &'static str> {
     let code = text.trim_start_matches("SHA256:").trim_end_matches('=');
     let bytes = STANDARD_NO_PAD.decode(code).ok();
     let sha256 = bytes.and_then(|bytes| bytes.try_into().ok());
     let sha256 =
         sha256.ok_or("a fingerprint that is cut short or mistyped: 43 characters after `SHA256:`")?;
-    Ok(Entry::Fingerprint { sha256, key_type })
+    Ok(Entry::Fingerprint { names, sha256, key_type })
 }
 
 /// The type that `ssh-keygen -l` writes as bits and a word: `256 SHA256:... comment (ED25519)`.
@@ -169,6 +182,9 @@ fn names(field: &str) -> Result<Names, &'static str> {
     let Some(hashed) = field.strip_prefix('|') else {
         let patterns: Vec<String> = field.split(',').map(str::to_ascii_lowercase).collect();
         let empty = patterns.iter().any(|pattern| pattern.is_empty() || pattern == "!");
+        if field.contains(['"', '\'', '`']) {
+            return Err("with a quote in the host's name, which no host has: leave the quotes out");
+        }
         return if empty { Err("without a host's name at a comma") } else { Ok(Names::Patterns(patterns)) };
     };
     let parts: Vec<&str> = hashed.split('|').collect();

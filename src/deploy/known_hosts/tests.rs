@@ -96,6 +96,31 @@ fn fingerprints_are_taken_as_ssh_keygen_prints_them() {
     assert_eq!(fingerprint(&blob(ED25519)), ED25519_PRINT);
 }
 
+// case X9; broken by: a fingerprint counts whatever stands before it, as it did
+#[test]
+fn a_fingerprint_is_bound_to_the_host_before_it() {
+    for (line, host, port, known) in [
+        (format!("app.example.org {ED25519_PRINT}"), "app.example.org", 22, true),
+        (format!("app.example.org {ED25519_PRINT}"), "APP.example.org", 2222, true),
+        (format!("app.example.org {ED25519_PRINT}"), "web.example.org", 22, false),
+        (format!("[app.example.org]:2222 {ED25519_PRINT}"), "app.example.org", 22, false),
+        (format!("*.example.org,!web.example.org {ED25519_PRINT}"), "web.example.org", 22, false),
+        (format!("*.example.org,!web.example.org {ED25519_PRINT}"), "app.example.org", 22, true),
+        (format!("app.example.org 256 {ED25519_PRINT} root@app (ED25519)"), "app.example.org", 22, true),
+        (format!("app.example.org 256 {ED25519_PRINT} root@app (ED25519)"), "web.example.org", 22, false),
+        (format!("{HASHED} {ED25519_PRINT}"), "app.example.org", 22, true),
+        (format!("{HASHED} {ED25519_PRINT}"), "web.example.org", 22, false),
+        (format!("256 {ED25519_PRINT} app.example.org (ED25519)"), "web.example.org", 22, true),
+    ] {
+        let expected = if known { Verdict::Known } else { Verdict::Unknown };
+        assert_eq!(verdict(&line, host, port), expected, "{line} for {host} port {port}");
+        let bound = !line.starts_with("256 ");
+        assert_eq!(hosts(&line).has_fingerprints_of_no_host(), !bound, "{line}");
+    }
+    let fault = format!("\"app {ED25519_PRINT}").parse::<KnownHosts>().expect_err("a quote").to_string();
+    assert!(fault.contains("line 1 is with a quote"), "{fault}");
+}
+
 #[test]
 fn known_keys_are_asked_for_first() {
     let rsa = "AAAAB3NzaC1yc2EAAAADAQABAAAAAQM=";

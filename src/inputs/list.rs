@@ -1,0 +1,299 @@
+//! Inputs that are lists: one entry a line, with comments, and with the quotes of CSV (RFC 4180).
+//!
+//! ```text
+//! list    = line *( LF line )
+//! line    = blank / comment / quoted / plain
+//! comment = *WSP "#" *any
+//! quoted  = *WSP DQUOTE *( any / 2DQUOTE ) DQUOTE *WSP   ; may go over several lines
+//! plain   = *any                                         ; does not begin with DQUOTE
+//! words   = word *( "," word )                           ; where commas separate as well
+//! ```
+//!
+//! docker/build-push-action reads its lists as CSV, so its users quote what has commas, quotes or line
+//! breaks: `"GREETING=say ""hello"""` is `GREETING=say "hello"`. A quote that opens and does not close is
+//! a fault: taken to the letter it would be a key that nothing asks for.
+
+use std::collections::BTreeMap;
+
+use super::order::{Reader, ReleaseBranches};
+use crate::version::git::RefName;
+
+/// One entry, and the line on which it begins, from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// From 1.
+    pub line: usize,
+    /// Without quotes, and without white space around it.
+    pub text: String,
+}
+
+/// A line that is no entry; the line's text stays out, since it may hold a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unquotable {
+    /// From 1.
+    pub line: usize,
+}
+
+impl Unquotable {
+    /// What was expected in its place.
+    pub const EXPECTED: &str = "a quote at the end of what begins with one, with `\"\"` for a quote inside";
+}
+
+/// The entries, one a line.
+pub fn lines(text: &str) -> Vec<Result<Item, Unquotable>> {
+    let mut items = Vec::new();
+    let (mut rest, mut line) = (text, 1);
+    while !rest.is_empty() {
+        let (first, after) = rest.split_once('\n').unwrap_or((rest, ""));
+        let trimmed = first.trim();
+        let mut length = first.len();
+        if trimmed.starts_with('"') {
+            match quoted(&rest[first.len() - first.trim_start().len()..]) {
+                Some((text, read)) => {
+                    length = first.len() - first.trim_start().len() + read;
+                    items.push(Ok(Item { line, text }));
+                }
+                None => items.push(Err(Unquotable { line })),
+            }
+        } else if !trimmed.is_empty() && !trimmed.starts_with('#') {
+            items.push(Ok(Item { line, text: trimmed.to_owned() }));
+        }
+        line += rest[..length].matches('\n').count() + 1;
+        rest = if length == first.len() { after } else { rest[length..].strip_prefix('\n').unwrap_or("") };
+    }
+    items
+}
+
+/// The entries, separated by lines and by commas. Quotes do not go over lines here.
+pub fn words(text: &str) -> Vec<Result<Item, Unquotable>> {
+    let mut items = Vec::new();
+    for (line, text) in (1..).zip(text.lines()) {
+        if text.trim_start().starts_with('#') {
+            continue;
+        }
+        let mut rest = text;
+        while !rest.is_empty() {
+            let word = rest.trim_start();
+            let plain = || {
+                let (found, after) = word.split_once(',').unwrap_or((word, ""));
+                Some((found.to_owned(), after))
+            };
+            let found = if word.starts_with('"') { quoted_word(word) } else { plain() };
+            let Some((found, after)) = found else {
+                items.push(Err(Unquotable { line }));
+                break;
+            };
+            // As docker/build-push-action has it, commas separate inside of quotes too.
+            let parts = found.split(',').map(str::trim).filter(|part| !part.is_empty());
+            items.extend(parts.map(|part| Ok(Item { line, text: part.to_owned() })));
+            rest = after;
+        }
+    }
+    items
+}
+
+/// What stands between quotes at the text's start, and where its line ends; nothing may stand behind it.
+fn quoted(text: &str) -> Option<(String, usize)> {
+    let (found, end) = unquoted(text)?;
+    let line_end = text[end..].find('\n').map_or(text.len(), |at| end + at);
+    text[end..line_end].trim().is_empty().then_some((found, line_end))
+}
+
+/// Likewise up to the comma behind it.
+fn quoted_word(text: &str) -> Option<(String, &str)> {
+    let (found, end) = unquoted(text)?;
+    let after = text[end..].trim_start();
+    match after.strip_prefix(',') {
+        Some(after) => Some((found, after)),
+        None => after.is_empty().then_some((found, "")),
+    }
+}
+
+/// What stands between quotes at the text's start, and the place behind the closing one.
+fn unquoted(text: &str) -> Option<(String, usize)> {
+    let mut found = String::new();
+    let mut characters = text.char_indices().skip(1).peekable();
+    while let Some((at, character)) = characters.next() {
+        if character != '"' {
+            found.push(character);
+        } else if characters.next_if(|(_, next)| *next == '"').is_some() {
+            found.push('"');
+        } else {
+            return Some((found, at + 1));
+        }
+    }
+    None
+}
+
+/// Why a key is not taken: what is expected in its place.
+type Refusal<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
+
+/// As the Dockerfile reference and every shell have it; nothing could ask for another one.
+fn is_argument(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+impl Reader<'_> {
+    /// The name of the build argument for the version; `none` gives it as none.
+    pub(super) fn version_arg(&mut self) -> Option<String> {
+        let name = self.said.given("version-build-arg").filter(|name| *name != "none")?.to_owned();
+        if is_argument(&name) {
+            return Some(name);
+        }
+        self.faults.of_input("version-build-arg", &name, "a name of letters, digits and `_`, or `none`");
+        None
+    }
+
+    pub(super) fn build_args(&mut self, version_arg: Option<&str>) -> BTreeMap<String, String> {
+        self.pairs("build-args", &|key| {
+            if !is_argument(key) {
+                Some("a name of letters, digits and `_` before the `=`")
+            } else if version_arg == Some(key) {
+                Some("another name than that of `version-build-arg`, which is set to the version")
+            } else {
+                None
+            }
+        })
+    }
+
+    pub(super) fn labels(&mut self) -> BTreeMap<String, String> {
+        self.pairs("labels", &|key| {
+            if key.contains(['"', '\'', '`', '#', ',']) || key.contains(char::is_control) {
+                Some("a label's name without quotes, `#` and commas")
+            } else if crate::image::labels::is_reserved(key) {
+                Some("another label: this one is set from what is released")
+            } else {
+                None
+            }
+        })
+    }
+
+    /// `KEY=VALUE` lines.
+    pub(super) fn pairs(&mut self, name: &str, refused: Refusal<'_>) -> BTreeMap<String, String> {
+        let mut pairs = BTreeMap::new();
+        for item in lines(self.said.text(name)) {
+            let item = match item {
+                Ok(item) => item,
+                Err(Unquotable { line }) => {
+                    self.faults.of_input(name, &format!("line {line}"), Unquotable::EXPECTED);
+                    continue;
+                }
+            };
+            match item.text.split_once('=').map(|(key, value)| (key.trim(), value)) {
+                Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) => {
+                    if let Some(expected) = refused(key) {
+                        self.faults.of_input(name, key, expected);
+                    } else if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
+                        self.faults.of_input(name, key, "each key once");
+                    }
+                }
+                // The line is not shown: people do put secrets into build arguments.
+                _ => self.faults.of_input(name, &format!("line {}", item.line), "one `KEY=VALUE` a line"),
+            }
+        }
+        pairs
+    }
+
+    /// Words of a list; a line that cannot be read is a fault.
+    pub(super) fn words(&mut self, name: &str) -> Vec<String> {
+        let mut found = Vec::new();
+        for item in words(self.said.text(name)) {
+            match item {
+                Ok(item) => found.push(item.text),
+                Err(Unquotable { line }) => {
+                    self.faults.of_input(name, &format!("line {line}"), Unquotable::EXPECTED);
+                }
+            }
+        }
+        found
+    }
+
+    pub(super) fn release_branches(&mut self) -> ReleaseBranches {
+        const NAME: &str = "release-branches";
+        let patterns = self.words(NAME);
+        // A pattern that fits no branch would release nothing, without a word.
+        let never = |pattern: &str| {
+            let name = format!("refs/heads/{}", pattern.replace('*', "x"));
+            name.parse::<RefName>().is_err() || pattern.contains(['"', '\'', '\\'])
+        };
+        for pattern in patterns.iter().filter(|pattern| never(pattern)) {
+            let expected = "names of branches, in which `*` alone stands for any text, separated by commas or lines";
+            self.faults.of_input(NAME, pattern, expected);
+        }
+        if patterns.is_empty() { ReleaseBranches::Default } else { ReleaseBranches::Matching(patterns) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(items: Vec<Result<Item, Unquotable>>) -> Vec<String> {
+        let shown = |item| match item {
+            Ok(Item { line, text }) => format!("{line} {text}"),
+            Err(Unquotable { line }) => format!("{line} !"),
+        };
+        items.into_iter().map(shown).collect()
+    }
+
+    // case A8; broken by: quotes and comments taken to the letter, as before
+    #[test]
+    fn lines_have_comments_and_quotes() {
+        for (text, expected) in [
+            ("", &[][..]),
+            ("A=1\n\n  B=2  \r\n", &["1 A=1", "3 B=2"]),
+            ("# all\nA=1\n  #B=2\nC=#3", &["2 A=1", "4 C=#3"]),
+            ("\"A=1\"", &["1 A=1"]),
+            ("  \"A=1, 2\"  \r\nB=2", &["1 A=1, 2", "2 B=2"]),
+            ("\"A=say \"\"hi\"\"\"", &["1 A=say \"hi\""]),
+            ("\"A=one\ntwo\n\"\nB=2", &["1 A=one\ntwo\n", "4 B=2"]),
+            ("A=\"1\"", &["1 A=\"1\""]),
+            ("A={\"a\": 1}", &["1 A={\"a\": 1}"]),
+            ("A=1,B=2", &["1 A=1,B=2"]),
+            ("\"A=1", &["1 !"]),
+            ("\"A=1\nB=2", &["1 !", "2 B=2"]),
+            ("\"A=1\" B=2\nC=3", &["1 !", "2 C=3"]),
+            ("\"A=1\",\"B=2\"", &["1 !"]),
+            ("\"\"", &["1 "]),
+        ] {
+            assert_eq!(shown(lines(text)), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn words_are_separated_by_commas_too() {
+        for (text, expected) in [
+            ("main, release/*", &["1 main", "1 release/*"][..]),
+            ("main\n# dev\nnext,,x", &["1 main", "3 next", "3 x"]),
+            ("\"main\", \"dev\"", &["1 main", "1 dev"]),
+            ("\"main, dev\"", &["1 main", "1 dev"]),
+            ("\"main\nnext", &["1 !", "2 next"]),
+            ("\"main\" dev", &["1 !"]),
+            (" , ,\n", &[]),
+        ] {
+            assert_eq!(shown(words(text)), expected, "{text:?}");
+        }
+    }
+
+    proptest! {
+        /// Whatever is quoted comes out as it was, and nothing is lost of what is not.
+        #[test]
+        fn what_is_quoted_comes_back(values in proptest::collection::vec("[A-Z]=[a-z\",# \n]{0,9}", 0..5)) {
+            let quoted: Vec<String> = values.iter().map(|text| format!("\"{}\"", text.replace('"', "\"\""))).collect();
+            let read: Vec<String> = lines(&quoted.join("\n")).into_iter().map(|item| item.expect("quoted").text).collect();
+            prop_assert_eq!(read, values);
+        }
+
+        #[test]
+        fn every_line_is_an_entry_a_comment_or_a_fault(text in "[A=\",# \n]{0,40}") {
+            for list in [lines(&text), words(&text)] {
+                let numbers: Vec<usize> =
+                    list.iter().map(|item| item.as_ref().map_or_else(|bad| bad.line, |good| good.line)).collect();
+                prop_assert!(numbers.is_sorted() && numbers.iter().all(|line| *line <= text.lines().count()));
+            }
+        }
+    }
+}

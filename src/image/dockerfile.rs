@@ -3,7 +3,11 @@
 //! BuildKit names its steps `[build 3/5] RUN make`: the stage, the place in it, and the instruction with
 //! its variables filled in. That is a text for people, so the best fit counts, and none is no error.
 
+mod arguments;
+
 use std::collections::HashSet;
+
+pub use arguments::{Asked, is_a_version};
 
 /// The instructions of a Dockerfile, as far as they can be told apart by eye: nothing is checked here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -11,6 +15,8 @@ pub struct Dockerfile {
     instructions: Vec<Instruction>,
     /// The stages' names, in lower case.
     stages: Vec<Option<String>>,
+    /// The line of `# syntax=`, and the image that it names.
+    syntax: Option<(usize, String)>,
 }
 
 /// One instruction.
@@ -60,7 +66,7 @@ impl Dockerfile {
                 has_here_document: !here_documents.is_empty(),
             });
         }
-        Self { instructions, stages: stages.names }
+        Self { instructions, stages: stages.names, syntax: syntax(text) }
     }
 
     /// The instruction that BuildKit's step of this name came from.
@@ -91,6 +97,11 @@ impl Dockerfile {
         let name = self.stages.get(instruction.stage).and_then(Option::as_deref);
         name.is_some_and(|name| name.eq_ignore_ascii_case(stage))
             || stage.strip_prefix("stage-").is_some_and(|number| number.parse() == Ok(instruction.stage))
+    }
+
+    /// The line of the directive `# syntax=`, and the image that reads this file.
+    pub fn syntax(&self) -> Option<(usize, &str)> {
+        self.syntax.as_ref().map(|(line, image)| (*line, image.as_str()))
     }
 
     /// The instruction that a line of the file belongs to.
@@ -177,10 +188,23 @@ fn is_blank_or_comment(line: &str) -> bool {
 
 /// `# escape=` followed by a backtick, among the comments at the very top.
 fn has_backtick_directive(text: &str) -> bool {
-    text.lines()
-        .map_while(|line| line.trim().strip_prefix('#'))
-        .filter_map(|line| line.split_once('='))
-        .any(|(key, value)| key.trim().eq_ignore_ascii_case("escape") && value.trim() == "`")
+    directive(text, "escape").is_some_and(|(_, value)| value == "`")
+}
+
+/// `# syntax=` followed by an image.
+fn syntax(text: &str) -> Option<(usize, String)> {
+    directive(text, "syntax")
+        .map(|(line, image)| (line, image.to_owned()))
+        .filter(|(_, image)| !image.is_empty())
+}
+
+/// The line and the value of a directive, `# key=value` among the comments at the very top.
+fn directive<'a>(text: &'a str, wanted: &str) -> Option<(usize, &'a str)> {
+    let comments =
+        text.trim_start_matches('\u{feff}').lines().map_while(|line| line.trim().strip_prefix('#'));
+    let mut pairs = (1..).zip(comments).filter_map(|(number, line)| Some((number, line.split_once('=')?)));
+    let found = pairs.find(|(_, (key, _))| key.trim().eq_ignore_ascii_case(wanted));
+    found.map(|(number, (_, value))| (number, value.trim()))
 }
 
 /// The end words of the here-documents that an instruction opens: `RUN <<EOF`, `COPY <<-"a" <<b /`.
@@ -292,6 +316,19 @@ CMD [\"/app\"]
         for directive in ["# check=`", "# escape=\\"] {
             let file = Dockerfile::parse(&format!("{directive}\nRUN a `\nRUN b\n"));
             assert_eq!(file.locate("[2/2] RUN b").map(|found| found.line), Some(3), "{directive}");
+        }
+    }
+
+    #[test]
+    fn the_image_that_reads_the_file_is_found_with_its_line() {
+        for (text, syntax) in [
+            ("# syntax=docker/dockerfile:1\nFROM a\n", Some((1, "docker/dockerfile:1"))),
+            ("# escape=`\r\n#Syntax = x/y:2 \r\nFROM a\n", Some((2, "x/y:2"))),
+            ("FROM a\n# syntax=x\n", None),
+            ("\n# syntax=x\nFROM a\n", None),
+            ("# syntax=\nFROM a\n", None),
+        ] {
+            assert_eq!(Dockerfile::parse(text).syntax(), syntax, "{text:?}");
         }
     }
 

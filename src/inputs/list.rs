@@ -218,7 +218,8 @@ impl Reader<'_> {
             name.parse::<RefName>().is_err() || pattern.contains(['"', '\'', '\\'])
         };
         for pattern in patterns.iter().filter(|pattern| never(pattern)) {
-            let expected = "names of branches, in which `*` alone stands for any text, separated by commas or lines";
+            let expected =
+                "names of branches, in which `*` alone stands for any text, separated by commas or lines";
             self.faults.of_input(NAME, pattern, expected);
         }
         if patterns.is_empty() { ReleaseBranches::Default } else { ReleaseBranches::Matching(patterns) }

@@ -112,12 +112,8 @@ pub(super) async fn request<F: Forge, R: Registry, B: Builder, S>(
         source: &source,
         repository: &job.run.repository,
     };
-    let mut build_args = order.build_args.clone();
-    build_args.insert("VERSION".to_owned(), next.version.to_string());
     // BuildKit dates the image by it, so that a rebuild of a commit can be the same bytes.
-    if let Ok(date) = commit.date.parse::<Timestamp>() {
-        build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| date.as_second().to_string());
-    }
+    let source_date = commit.date.parse::<Timestamp>().map(Timestamp::as_second).ok();
     let credentials = job.order.registry.iter().map(|found| (name.registry().to_owned(), found.clone()));
     // The version before is a better cache than `latest`: nobody moves it in the middle of a build.
     let cache = order.cache && !order.no_cache;
@@ -128,7 +124,9 @@ pub(super) async fn request<F: Forge, R: Registry, B: Builder, S>(
         dockerfile: order.dockerfile.clone(),
         target: order.target.clone(),
         platform: order.platform.clone(),
-        build_args,
+        build_args: order.build_args.clone(),
+        version_arg: order.version_arg.clone().map(|name| (name, next.version.to_string())),
+        source_date,
         labels: labels::labels(&facts, &order.labels),
         cache_from: cache_from.collect(),
         inline_cache: cache,

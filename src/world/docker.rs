@@ -1,6 +1,7 @@
 //! Docker Engine, by bollard: builds with BuildKit and pushes.
 
 mod build;
+mod explain;
 mod messages;
 mod progress;
 mod push;

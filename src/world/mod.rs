@@ -311,6 +311,11 @@ pub struct BuildRequest {
     pub platform: Option<String>,
     /// `--build-arg`.
     pub build_args: BTreeMap<String, String>,
+    /// The version, by the name of its build argument: for a Dockerfile that asks for it.
+    pub version_arg: Option<(String, String)>,
+    /// The commit's time, as seconds since 1970: the build argument `SOURCE_DATE_EPOCH`, unless the
+    /// Dockerfile has a value of its own for it.
+    pub source_date: Option<i64>,
     /// Labels of the image.
     pub labels: BTreeMap<String, String>,
     /// References to take cached layers from; one that is missing is no error.
@@ -323,6 +328,16 @@ pub struct BuildRequest {
     pub pull: bool,
     /// For private base images and cache: registry (as in [`ImageName::registry`]) to credentials.
     pub credentials: BTreeMap<String, Credentials>,
+}
+
+#[cfg(feature = "action")]
+impl BuildRequest {
+    /// A path as it stands below the workspace, where it does.
+    pub fn below_workspace<'a>(&self, path: &'a std::path::Path) -> std::borrow::Cow<'a, std::path::Path> {
+        let resolved = std::fs::canonicalize(path).ok();
+        let below = resolved.as_deref().and_then(|path| path.strip_prefix(self.workspace.root()).ok());
+        below.map_or(path.into(), |below| below.to_owned().into())
+    }
 }
 
 /// Takes the build's log as it happens.

@@ -68,7 +68,7 @@ impl Built {
     }
 
     /// The labels of the image that a tag names, from the registry's own bytes.
-    fn labels(&self, tag: &str) -> Value {
+    pub fn labels(&self, tag: &str) -> Value {
         let blob = |digest: &Digest| -> Value {
             let bytes = self.project.registry.manifest(digest).expect("a blob of the registry");
             serde_json::from_slice(&bytes).expect("JSON")

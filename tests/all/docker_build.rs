@@ -95,6 +95,8 @@ pub fn request(context: &Path) -> BuildRequest {
         target: None,
         platform: None,
         build_args: BTreeMap::new(),
+        version_arg: None,
+        source_date: None,
         // With a number of its own no test's image is another's, which removes it.
         labels: BTreeMap::from([("autotag-deploy.test".to_owned(), unique().to_string())]),
         cache_from: Vec::new(),

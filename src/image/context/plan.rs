@@ -6,7 +6,7 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::ContextError;
 use crate::image::ignore::{Ignore, Verdict};
@@ -256,8 +256,14 @@ impl Walk<'_> {
     }
 }
 
-/// The first Dockerfile in the asked folder, the context, the working directory, or one folder below.
+/// The asked path below the context, where it lies there; else the first Dockerfile in the asked folder, the
+/// context, the working directory, or one folder below.
 fn dockerfile_nearby(context: &Path, asked: &Path) -> Option<PathBuf> {
+    let parts: Vec<_> = asked.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+    let ends = (0..parts.len()).map(|from| context.join(parts[from..].iter().collect::<PathBuf>()));
+    if let Some(there) = ends.into_iter().find(|path| path != asked && path.is_file()) {
+        return Some(there);
+    }
     let folders = [asked, asked.parent().unwrap_or(asked), context, Path::new(".")];
     folders.iter().find_map(|folder| {
         let here = children(folder);

@@ -258,3 +258,50 @@ traffic! {
     x9_look_alikes_are_dropped: traffic_origin::look_alikes_are_dropped;
     x9_trailers_say_nothing_of_the_client: traffic_origin::trailers_say_nothing_of_the_client;
 }
+
+mod build;
+
+#[test]
+fn a8_a_quoted_line_has_its_effect() {
+    build::a_quoted_line_has_its_effect();
+}
+
+#[test]
+fn a8_a_line_that_would_have_no_effect_is_an_input_error() {
+    build::a_line_that_would_have_no_effect_is_an_input_error();
+}
+
+#[test]
+fn a13_a_version_of_the_dockerfiles_own_stays() {
+    build::a_version_of_the_dockerfiles_own_stays();
+}
+
+#[test]
+fn a13_a_failure_says_which_version_was_given() {
+    build::a_failure_says_which_version_was_given();
+}
+
+#[test]
+fn a11_a_missing_frontend_is_named_by_its_line() {
+    build::a_missing_frontend_is_named_by_its_line();
+}
+
+#[test]
+fn a11_a_target_that_is_no_stage_names_those_that_are() {
+    build::a_target_that_is_no_stage_names_those_that_are();
+}
+
+#[test]
+fn a11_a_file_relative_to_the_context_is_told_as_such() {
+    build::a_file_relative_to_the_context_is_told_as_such();
+}
+
+#[test]
+fn x9_what_misleads_a_reader_is_in_no_log_and_no_summary() {
+    build::what_misleads_a_reader_is_in_no_log_and_no_summary();
+}
+
+#[test]
+fn x9_with_several_servers_a_fingerprint_needs_its_host() {
+    build::with_several_servers_a_fingerprint_needs_its_host();
+}

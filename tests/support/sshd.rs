@@ -29,6 +29,8 @@ pub struct Builder {
     folder: tempfile::TempDir,
     host_keys: Vec<&'static str>,
     directives: Vec<String>,
+    /// What stands behind everything else, which a `Match` would take in.
+    part: String,
 }
 
 /// A running sshd. Dropped, it takes no more connections, and its files are removed; open ones end with their
@@ -55,7 +57,7 @@ impl Sshd {
         open_to_all(folder.path());
         std::fs::create_dir(folder.path().join("keys")).expect("a folder");
         open_to_all(&folder.path().join("keys"));
-        Builder { folder, host_keys: Vec::new(), directives: Vec::new() }.host_key(kind)
+        Builder { folder, host_keys: Vec::new(), directives: Vec::new(), part: String::new() }.host_key(kind)
     }
 
     /// On 127.0.0.1.
@@ -113,6 +115,12 @@ impl Builder {
     /// One more line of sshd_config; it wins over the line of this module with the same keyword.
     pub fn directive(mut self, line: impl Into<String>) -> Self {
         self.directives.push(line.into());
+        self
+    }
+
+    /// A part with `Match` blocks.
+    pub fn part(mut self, text: impl Into<String>) -> Self {
+        self.part = text.into();
         self
     }
 
@@ -174,7 +182,7 @@ impl Builder {
             "LogLevel VERBOSE".to_owned(),
             "PidFile none".to_owned(),
         ]);
-        lines.join("\n") + "\n"
+        lines.join("\n") + "\n" + &self.part
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::deploy::protocol::AppName;
-use crate::receiver::layout::{GROUP, Layout};
+use crate::receiver::layout::{GROUP, Layout, USER_PREFIX};
 
 /// sshd, which wants to be called by its whole path.
 pub const SSHD: &str = "/usr/sbin/sshd";
@@ -11,20 +11,33 @@ pub const SSHD: &str = "/usr/sbin/sshd";
 /// How a line of the key file begins. `restrict` takes away pty, every forwarding, agent and `~/.ssh/rc`,
 /// also what later versions of sshd add; `command` is run whatever the client asks for.
 pub fn line_start(layout: &Layout, app: &AppName) -> String {
-    let root = match layout.root() {
-        root if root == Path::new("/") => String::new(),
-        root => format!(" --root {}", root.display()),
-    };
+    let root = root_option(layout);
     format!("restrict,command=\"{}{root} receive --app {app}\"", layout.program().display())
 }
 
+fn root_option(layout: &Layout) -> String {
+    match layout.root() {
+        root if root == Path::new("/") => String::new(),
+        root => format!(" --root {}", root.display()),
+    }
+}
+
 /// The part of sshd's configuration: the same again, from the other side, and no other way in.
+///
+/// A certificate of an authority that the machine trusts elsewhere is no way in: it would name a user and bring
+/// no line of ours along. And whatever lets somebody in runs what the key's line runs: `ForceCommand` goes over
+/// the command of a key or a certificate. sshd gives it to the user's shell, which is `/bin/sh`; the name in it is
+/// the one that sshd has logged in, and `serve` asks the kernel for it anyway.
 pub fn part(layout: &Layout) -> String {
+    let root = root_option(layout);
     format!(
         "# Written by `autotag-receiver init`: the users that CI deploys as.\n\
          Match Group {GROUP}\n\
          \x20   AuthorizedKeysFile {keys}/%u\n\
          \x20   AuthorizedKeysCommand none\n\
+         \x20   AuthorizedPrincipalsCommand none\n\
+         \x20   AuthorizedPrincipalsFile none\n\
+         \x20   TrustedUserCAKeys none\n\
          \x20   AuthenticationMethods publickey\n\
          \x20   PasswordAuthentication no\n\
          \x20   KbdInteractiveAuthentication no\n\
@@ -35,8 +48,10 @@ pub fn part(layout: &Layout) -> String {
          \x20   AllowStreamLocalForwarding no\n\
          \x20   AllowAgentForwarding no\n\
          \x20   X11Forwarding no\n\
+         \x20   ForceCommand {program}{root} receive --app \"${{USER#{USER_PREFIX}}}\"\n\
          Match all\n",
-        keys = layout.keys().display()
+        keys = layout.keys().display(),
+        program = layout.program().display(),
     )
 }
 

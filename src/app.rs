@@ -357,7 +357,7 @@ impl Console<'_> {
     fn announce_newer(&self, deployment: &Deployment) {
         let (Some(why), Some(release)) = (deployment.tour.superseded(), &deployment.release) else { return };
         let text = format!(
-            "{} is not deployed: {why}.\nWhat to do: nothing, where the newer one is meant to stay. A person who wants exactly {0} sets `deploy-by-name: true`.\nMore: {}",
+            "{} is not deployed: {why}.\nWhat to do: nothing, where the newer one is meant to stay. To deploy exactly {0}, set `deploy-allow-downgrade: true`, which the server's app file has to allow.\nMore: {}",
             release.version,
             Topic::NewerIsLive.link()
         );

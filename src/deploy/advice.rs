@@ -18,7 +18,7 @@ pub fn topic(end: &End) -> Option<Topic> {
 
 fn of_refusal(because: Because, words: &str) -> Option<Topic> {
     match because {
-        Because::NewerIsLive | Because::RolledBack => Some(Topic::NewerIsLive),
+        Because::NewerIsLive | Because::RolledBack | Because::Downgrade => Some(Topic::NewerIsLive),
         Because::Protocol => Some(Topic::Protocol),
         Because::App => Some(Topic::NoApplication),
         Because::Repository => Some(Topic::OtherImage),
@@ -69,7 +69,7 @@ fn is_port_in_use(words: &str) -> bool {
 /// What the one who runs the action can do, or ask the server's owner to.
 pub fn remedy(end: &End) -> &'static str {
     match topic(end) {
-        Some(Topic::NewerIsLive) => "set `deploy-by-name: true`, where exactly this version is meant",
+        Some(Topic::NewerIsLive) => not_rising(end),
         Some(Topic::Protocol) => {
             "update the side that the message names: the action by `uses:`, the receiver by installing the newest one \
              and `systemctl restart autotag`"
@@ -92,7 +92,7 @@ pub fn remedy(end: &End) -> &'static str {
         }
         Some(Topic::NotRecorded) => {
             "choose a `version` that `autotag-receiver history` on the server lists, or take another there by \
-             `command: deploy` with `version` and `deploy-by-name: true`"
+             `command: deploy` with `version` and `deploy-allow-downgrade: true`"
         }
         Some(Topic::Unfinished) => {
             "look at the server: `autotag-receiver status` says what holds it up, `journalctl -u autotag` why; then \
@@ -129,6 +129,21 @@ pub fn remedy(end: &End) -> &'static str {
              another one; then run the job again"
         }
         _ => otherwise(end),
+    }
+}
+
+/// About a version that does not rise, where nothing newer serves.
+fn not_rising(end: &End) -> &'static str {
+    match end {
+        End::Refused { because: Because::Downgrade, .. } => {
+            "release a new version; or have the server's owner deploy this one (`autotag-receiver deploy APP VERSION \
+             --allow-downgrade`) or set `allow_downgrade: true` in /etc/autotag/APP.yaml"
+        }
+        _ => {
+            "release a new version, which is above all that were live; where exactly this one is meant, set \
+             `deploy-allow-downgrade: true`; where the highest version was a mistake, have the server's owner run \
+             `autotag-receiver reset-highest APP`"
+        }
     }
 }
 

@@ -92,7 +92,7 @@ impl Errand<'_> {
                 digest: release.digest.clone(),
                 version: release.version.clone(),
                 commit: release.commit.clone(),
-                by_name: self.target.by_name,
+                allow_downgrade: self.target.allow_downgrade,
                 environment: self.target.environment.clone(),
                 credential: self.target.credential.clone(),
                 run: self.run.to_owned(),
@@ -165,7 +165,7 @@ async fn go(shell: &impl Shell, errand: Errand<'_>, host: &HostName, log: &mut d
     let (stop, running) = match told {
         Ok(outcome) => {
             let stop = match errand.wanted {
-                Wanted::Release(_) => stop_of(&name, &outcome),
+                Wanted::Release(release) => stop_of(&name, &release.version, &outcome),
                 Wanted::Back(_) => stop_of_rollback(&name, &outcome),
             };
             (stop, outcome.running)

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use semver::Version;
+
 use super::advice;
 use super::protocol::{Because, End, Milestone, Outcome, Running};
 use crate::failure::{Failure, Kind};
@@ -14,7 +16,7 @@ pub enum Stop {
     Untouched,
     /// It has what was asked for, and this is how.
     Done(End),
-    /// It has something newer, or went back from this version before.
+    /// It serves something newer.
     Superseded(String),
     /// It said that it did not get it.
     Failed(Box<Failure>),
@@ -153,19 +155,27 @@ pub fn stop_of_rollback(host: &str, outcome: &Outcome) -> Stop {
     }
 }
 
-/// What the answer to a deployment means for its server.
-pub fn stop_of(host: &str, outcome: &Outcome) -> Stop {
+/// What the answer to the deployment of this version means for its server.
+pub fn stop_of(host: &str, asked: &Version, outcome: &Outcome) -> Stop {
     let failure = || Box::new(failure_of(format!("deploying to {host}"), host, outcome));
     let running = outcome.running.as_ref().map(|running| &running.deployment);
     match &outcome.end {
         end if end.is_good() => Stop::Done(end.clone()),
-        End::Refused { because: Because::NewerIsLive | Because::RolledBack, message } => {
+        // That something newer was live once is no reason for a green job: it may have been rolled back since, and
+        // perhaps it never was a real one.
+        End::Refused { because: Because::NewerIsLive | Because::RolledBack, message }
+            if serves_above(asked, outcome) =>
+        {
             Stop::Superseded(message.clone())
         }
         // It was begun, could not be brought to its end, and the server will try again.
         _ if running.is_some() && running == outcome.deployment.as_ref() => Stop::Unheard(failure()),
         _ => Stop::Failed(failure()),
     }
+}
+
+fn serves_above(asked: &Version, outcome: &Outcome) -> bool {
+    outcome.running.as_ref().is_some_and(|running| running.version.cmp_precedence(asked).is_gt())
 }
 
 /// What the answer to a request to take the deployment back means for a server, or that there was none.
@@ -185,7 +195,7 @@ pub fn stop_of_take_back(stop: Stop, told: Result<&Outcome, &Failure>) -> Stop {
         return Stop::Unheard(Box::new(Failure { why, ..*failure }));
     }
     let remedy = "see to it that the server answers within `deploy-timeout`, and release a new version; where exactly \
-                  this one is meant, run the job again with `deploy-by-name: true`";
+                  this one is meant, run the job again with `deploy-allow-downgrade: true`";
     Stop::Failed(Box::new(Failure { why, remedy: remedy.to_owned(), ..*failure }))
 }
 

@@ -141,7 +141,7 @@ fn what_was_taken_back_is_only_what_the_server_says_went_back() {
     for end in [End::RolledBack {}, End::Deployed {}, End::Unchanged {}, newer] {
         let Stop::Failed(told) = back(&unheard, &end) else { panic!("{end:?}") };
         assert!(told.why.starts_with("no\nAsked to take it back: "), "{told:?}");
-        assert!(told.remedy.contains("deploy-by-name"), "{told:?}");
+        assert!(told.remedy.contains("deploy-allow-downgrade"), "{told:?}");
     }
     for end in [refused(Because::Unfinished), unhealthy] {
         assert!(matches!(back(&unheard, &end), Stop::Unheard(_)), "{end:?}");
@@ -155,18 +155,49 @@ fn a_failure_that_may_still_serve_is_no_result() {
     let end = End::Refused { because: Because::Unfinished, message: "the disk is full".to_owned() };
     let outcome =
         |deployment: &str| Outcome { deployment: Some(deployment.parse().unwrap()), ..outcome(end.clone()) };
-    assert!(matches!(stop_of("web1", &outcome("run-1-1-00000000")), Stop::Unheard(_)));
-    assert!(matches!(stop_of("web1", &outcome("run-2-1-00000000")), Stop::Failed(_)));
+    let stop_of = |deployment| stop_of("web1", &Version::new(1, 9, 0), &outcome(deployment));
+    assert!(matches!(stop_of("run-1-1-00000000"), Stop::Unheard(_)));
+    assert!(matches!(stop_of("run-2-1-00000000"), Stop::Failed(_)));
 }
 
 fn outcome(end: End) -> Outcome {
     Outcome { end, running: Some(running("2.0.0")), deployment: None, milliseconds: 1 }
 }
 
+/// A green job says that its version serves, or a newer one.
+// case X3; broken by: `serves_above` is always true
+#[test]
+fn no_job_is_green_where_what_serves_is_lower_than_what_was_asked_for() {
+    for because in [Because::NewerIsLive, Because::RolledBack] {
+        for (asked, serves, green) in [
+            ("1.4.1", Some("1.4.2"), true),
+            ("1.4.1-rc.1", Some("1.4.1"), true),
+            // Something higher was live and was rolled back, or was never a real one.
+            ("1.4.1", Some("1.4.0"), false),
+            // Another image under the same version.
+            ("1.4.1", Some("1.4.1"), false),
+            ("1.4.1", None, false),
+        ] {
+            let end = End::Refused { because, message: "999.0.0 was live".to_owned() };
+            let outcome = Outcome { running: serves.map(running), ..outcome(end) };
+            match stop_of("web1", &asked.parse().unwrap(), &outcome) {
+                Stop::Superseded(_) if green => {}
+                Stop::Failed(failure) if !green => {
+                    assert!(failure.remedy.contains("reset-highest"), "{failure:?}");
+                }
+                other => panic!("{asked} asked for, {serves:?} serves, {because:?}: {other:?}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
-    let refused =
-        |because| stop_of("web1", &outcome(End::Refused { because, message: "2.0.0 is live".to_owned() }));
+    let asked = Version::new(1, 9, 0);
+    let refused = |because| {
+        let end = End::Refused { because, message: "2.0.0 is live".to_owned() };
+        stop_of("web1", &asked, &outcome(end))
+    };
     for because in [Because::NewerIsLive, Because::RolledBack] {
         assert_eq!(refused(because), Stop::Superseded("2.0.0 is live".to_owned()));
     }
@@ -182,6 +213,7 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
         Because::NotRecorded,
         Because::Unfinished,
         Because::Busy,
+        Because::Downgrade,
     ] {
         let Stop::Failed(failure) = refused(because) else { panic!("{because:?} is no success") };
         assert_eq!(failure.kind, Kind::Deployment);
@@ -195,14 +227,14 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
     assert!(remedy(Because::App).contains("deploy-app"));
     assert!(remedy(Because::Busy).contains("run the job again"));
     for end in [End::Deployed {}, End::Unchanged {}] {
-        assert_eq!(stop_of("web1", &outcome(end.clone())), done(end.clone()));
+        assert_eq!(stop_of("web1", &asked, &outcome(end.clone())), done(end.clone()));
         assert_eq!(stop_of_rollback("web1", &outcome(end.clone())), done(end));
     }
     // A server that will not go back has failed to.
     let end = End::Refused { because: Because::RolledBack, message: "1.0.0 was rolled back".to_owned() };
     assert!(matches!(stop_of_rollback("web1", &outcome(end)), Stop::Failed(_)));
     let end = End::Failed { step: Milestone::Health, message: "503".to_owned() };
-    assert!(matches!(stop_of("web1", &outcome(end)), Stop::Failed(_)));
+    assert!(matches!(stop_of("web1", &asked, &outcome(end)), Stop::Failed(_)));
 }
 
 #[test]

@@ -47,7 +47,7 @@ pub struct Target {
     /// What becomes of the hosts that are done when a later one fails.
     pub on_failure: OnFailure,
     /// A person chose exactly this version.
-    pub by_name: bool,
+    pub allow_downgrade: bool,
     /// The GitHub environment that a deployment is recorded for.
     pub environment_page: Option<EnvironmentPage>,
 }
@@ -227,7 +227,7 @@ impl Reader<'_> {
         let credential = self.pull_credential();
         let on_failure =
             self.word("deploy-on-failure", &[("keep", OnFailure::Keep), ("rollback", OnFailure::Rollback)]);
-        let by_name = self.flag("deploy-by-name");
+        let allow_downgrade = self.flag("deploy-allow-downgrade");
         let environment_page = self.environment_page();
         Some(Target {
             hosts: hosts?,
@@ -239,7 +239,7 @@ impl Reader<'_> {
             environment,
             credential,
             on_failure: on_failure?,
-            by_name,
+            allow_downgrade,
             environment_page,
         })
     }

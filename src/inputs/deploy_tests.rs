@@ -43,7 +43,7 @@ fn a_host_a_key_and_host_keys_are_enough() {
     assert_eq!(target.hosts, [HostName { host: "web1".to_owned(), port: 22 }]);
     assert_eq!((target.user.as_str(), target.app.as_str()), ("autotag-app", "app"));
     assert_eq!(target.timeout, Duration::from_mins(10));
-    assert_eq!((target.on_failure, target.by_name), (OnFailure::Keep, false));
+    assert_eq!((target.on_failure, target.allow_downgrade), (OnFailure::Keep, false));
     assert_eq!((target.credential, target.environment_page), (None, None));
     assert_eq!(parse("push", &[]).unwrap().deploy, Deploy::Off);
 }
@@ -186,7 +186,7 @@ fn all_faults_of_a_deployment_are_told_at_once() {
         ("deploy-environment", "A=1\nhunter2\nB-C=hunter2"),
         ("deploy-registry-password", "hunter2"),
         ("deploy-on-failure", "retry"),
-        ("deploy-by-name", "maybe"),
+        ("deploy-allow-downgrade", "maybe"),
         ("environment-url", "example.com"),
     ])
     .expect_err("nearly everything is wrong");

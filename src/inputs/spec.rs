@@ -157,7 +157,7 @@ pub const INPUTS: &[InputSpec] = &[
     plain(DEPLOY, "deploy-registry-username", "octocat", Text("NAME")).of(CHANGES),
     secret(DEPLOY, "deploy-registry-password", "${{ secrets.PULL_TOKEN }}").of(CHANGES),
     plain(DEPLOY, "deploy-on-failure", "rollback", Word(&["keep", "rollback"])).of(DEPLOYS),
-    plain(DEPLOY, "deploy-by-name", "true", Truth).of(DEPLOYS),
+    plain(DEPLOY, "deploy-allow-downgrade", "true", Truth).of(DEPLOYS),
     plain(DEPLOY, "environment", "production", Text("NAME")).of(CHANGES),
     plain(DEPLOY, "environment-url", "https://app.example.com", Text("URL")).of(CHANGES),
     plain(RUN, "dry-run", "true", Truth).of(ONLY_RELEASE).common(),

@@ -1,7 +1,8 @@
 //! May this be done? Decided from the request, the app file and the state alone, under the lock.
 //!
-//! Versions only rise: a delayed run of CI must not bring an older one back. What was rolled back stays out.
-//! Both yield to a person who asks for a version by its name.
+//! Versions only rise: a delayed run of CI must not bring an older one back. What was rolled back is blocked.
+//! Both yield to a request that allows a downgrade, where whoever asks may: the owner always, CI's key where the
+//! app file says so. A version is CI's word alone, so it counts for no more than the image's labels agree to.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +18,41 @@ use crate::deploy::protocol::{
 use crate::image::labels;
 use crate::image::reference::ImageName;
 use crate::secret::Secret;
+
+/// Who asks, as far as it decides what may be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// root.
+    Owner,
+    /// CI's key.
+    Key,
+}
+
+/// How much an image's labels must say before it is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LabelRule {
+    /// Nothing, as long as they contradict nothing: the owner's word counts, and what served before may again.
+    Optional,
+    /// Version and commit, both as the request has them.
+    Required,
+    /// Images without them may run, in a version that is at most the next major one after the highest so far: a
+    /// higher one would keep all real ones out.
+    Bounded {
+        /// That highest one.
+        highest: Option<Version>,
+    },
+}
+
+impl LabelRule {
+    /// What counts for a deployment that this one asks for.
+    pub fn of(asker: Asker, file: &AppFile, state: &State) -> Self {
+        match asker {
+            Asker::Owner => Self::Optional,
+            Asker::Key if file.allow_unlabelled => Self::Bounded { highest: state.highest.clone() },
+            Asker::Key => Self::Required,
+        }
+    }
+}
 
 /// What comes of a request that may be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +107,7 @@ pub fn environment(
 /// Whether a version may be deployed. `config` is the hash of what it would get now.
 pub fn deploy(
     request: &Deploy,
+    asker: Asker,
     file: &AppFile,
     state: &State,
     config: &ConfigHash,
@@ -99,18 +136,35 @@ pub fn deploy(
     }
     // Another configuration of what serves is no step back; nor is what served last, where nothing does.
     let served_last = state.last_served().filter(|last| active.is_none() && is_same_image(last, &release));
-    if same_image.is_none() && served_last.is_none() && !request.by_name {
-        not_bad(&release.version, state)?;
-        higher(&release.version, active, state)?;
+    if same_image.is_none()
+        && served_last.is_none()
+        && let Err(refused) = not_bad(&release.version, state).and(higher(&release.version, active, state))
+    {
+        downgrade(request, asker, file, refused)?;
     }
     Ok(Admitted::RollOut(release))
 }
 
+/// What a version gets that does not rise: `refused`, unless a downgrade is asked for by who may.
+fn downgrade(request: &Deploy, asker: Asker, file: &AppFile, refused: Refused) -> Result<(), Refused> {
+    match asker {
+        _ if !request.allow_downgrade => Err(refused),
+        Asker::Key if !file.allow_downgrade => Err(Refused::new(
+            Because::Downgrade,
+            format!(
+                "{}, and this server's app file does not let CI deploy it anyway. Its owner can: by `autotag-receiver deploy` with `--allow-downgrade`, or by `allow_downgrade: true` in the app file",
+                refused.message
+            ),
+        )),
+        Asker::Key | Asker::Owner => Ok(()),
+    }
+}
+
 /// Which way a rollback goes.
-pub fn way_back<'a>(request: &'a Rollback, state: &'a State) -> Result<WayBack<'a>, Refused> {
+pub fn way_back<'a>(request: &'a Rollback, asker: Asker, state: &'a State) -> Result<WayBack<'a>, Refused> {
     match &request.instead_of {
         Some(deployment) => take_back(deployment, state),
-        None => rollback_target(request.to.as_ref(), state).map(WayBack::To),
+        None => rollback_target(request.to.as_ref(), asker, state).map(WayBack::To),
     }
 }
 
@@ -148,9 +202,21 @@ fn take_back<'a>(deployment: &'a DeploymentId, state: &'a State) -> Result<WayBa
 }
 
 /// Where a rollback goes: to the version that is named, or to the last good one below what serves.
-pub fn rollback_target<'a>(to: Option<&Version>, state: &'a State) -> Result<&'a Record, Refused> {
+///
+/// The key does not get above the highest version this way, which its owner may have lowered since.
+pub fn rollback_target<'a>(
+    to: Option<&Version>,
+    asker: Asker,
+    state: &'a State,
+) -> Result<&'a Record, Refused> {
     let active = settled(state)?;
-    let served = || state.history.iter().rev().filter(|record| record.failure.is_none());
+    let above = |version: &Version| {
+        state.highest.as_ref().is_some_and(|highest| version.cmp_precedence(highest).is_gt())
+    };
+    let served = || {
+        let served = state.history.iter().rev().filter(|record| record.failure.is_none());
+        served.filter(move |record| asker == Asker::Owner || !above(&record.release.version))
+    };
     let target = match (to, active) {
         (Some(version), _) => served().find(|record| record.release.version == *version),
         (None, Some(active)) => served().find(|record| {
@@ -240,26 +306,52 @@ pub fn known_deploy(request: &Deploy, state: &State) -> Result<Option<Record>, R
     }
 }
 
-/// Whether the image's labels say the same as the request. Images that this action built have them; others
-/// may lack them.
-pub fn labels(release: &Release, labels: &BTreeMap<String, String>) -> Result<(), Refused> {
+/// Whether the image's labels say the same as the request. Images that this action built have both; others may
+/// lack them, and a label that is missing agrees to nothing.
+pub fn labels(release: &Release, labels: &BTreeMap<String, String>, rule: &LabelRule) -> Result<(), Refused> {
+    let mut missing = Vec::new();
     for (label, expected) in
         [(labels::VERSION, release.version.to_string()), (labels::REVISION, release.commit.to_string())]
     {
-        if let Some(found) = labels.get(label)
-            && *found != expected
-        {
-            let found: String = found.chars().filter(|letter| !letter.is_control()).take(80).collect();
-            return Err(Refused::new(
-                Because::Labels,
-                format!(
-                    "the image {} says `{label}={found}`, the request {expected}: it is not the image that was released under this version",
-                    release.digest
-                ),
-            ));
+        match labels.get(label) {
+            Some(found) if *found == expected => {}
+            Some(found) => {
+                let found: String = found.chars().filter(|letter| !letter.is_control()).take(80).collect();
+                return Err(Refused::new(
+                    Because::Labels,
+                    format!(
+                        "the image {} says `{label}={found}`, the request {expected}: it is not the image that was released under this version",
+                        release.digest
+                    ),
+                ));
+            }
+            None => missing.push(label),
         }
     }
-    Ok(())
+    if missing.is_empty() { Ok(()) } else { unlabelled(release, &missing, rule) }
+}
+
+/// Whether an image is served that does not say itself what it is.
+fn unlabelled(release: &Release, missing: &[&str], rule: &LabelRule) -> Result<(), Refused> {
+    let Release { version, digest, .. } = release;
+    let refused = |text: String| {
+        let lacks = missing.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(" and ");
+        Err(Refused::new(Because::Labels, format!("the image {digest} has no label {lacks}{text}")))
+    };
+    match rule {
+        LabelRule::Required => refused(format!(
+            ", so nothing but the request says that it is {version}. Build it with the labels `{}={version}` and `{}={}`; or have the server's owner set `allow_unlabelled: true` in the app file",
+            labels::VERSION,
+            labels::REVISION,
+            release.commit
+        )),
+        LabelRule::Bounded { highest: Some(highest) } if version.major > highest.major.saturating_add(1) => {
+            refused(format!(
+                ", and {version} is beyond the next major version after {highest}, the highest that was live here. Deploy a lower one, or build it with labels; the server's owner can deploy it by `autotag-receiver deploy`"
+            ))
+        }
+        LabelRule::Optional | LabelRule::Bounded { .. } => Ok(()),
+    }
 }
 
 /// What serves, where nothing is under way.
@@ -308,13 +400,7 @@ fn own_repository(image: &ImageName, file: &AppFile) -> Result<(), Refused> {
 
 fn not_bad(version: &Version, state: &State) -> Result<(), Refused> {
     let Some(bad) = state.bad.get(version) else { return Ok(()) };
-    Err(Refused::new(
-        Because::RolledBack,
-        format!(
-            "{version} is out since {} ({}). To deploy it all the same, ask for it by name",
-            bad.since, bad.why
-        ),
-    ))
+    Err(Refused::new(Because::RolledBack, format!("{version} is blocked since {} ({})", bad.since, bad.why)))
 }
 
 fn higher(version: &Version, active: Option<&Instance>, state: &State) -> Result<(), Refused> {
@@ -325,9 +411,7 @@ fn higher(version: &Version, active: Option<&Instance>, state: &State) -> Result
     let serves = active.map_or("nothing".to_owned(), |active| active.release.version.to_string());
     Err(Refused::new(
         Because::NewerIsLive,
-        format!(
-            "{version} is not above {highest}, the highest that was live here; {serves} serves. To deploy it all the same, ask for it by name"
-        ),
+        format!("{version} is not above {highest}, the highest that was live here; {serves} serves"),
     ))
 }
 

@@ -83,7 +83,7 @@ fn taken_back(state: &State, deployment: &DeploymentId) -> (State, End) {
         Ok(None) => {}
         Err(refused) => return (state.clone(), refusal(refused)),
     }
-    match way_back(&request, state) {
+    match way_back(&request, Asker::Key, state) {
         Ok(WayBack::To(target)) => {
             let admitted = rollback(&request, target, &file(), state, &target.release.config, at());
             let Ok(Admitted::RollOut(release)) = admitted else { panic!("{admitted:?}") };
@@ -117,7 +117,7 @@ fn request(version: &str, deployment: &DeploymentId) -> Deploy {
         digest: release.digest,
         version: release.version,
         commit: release.commit,
-        by_name: true,
+        allow_downgrade: true,
         environment: BTreeMap::new(),
         credential: None,
         run: String::new(),
@@ -138,7 +138,9 @@ fn what_came_over_a_deployment_stays_and_is_not_bad() {
     let (back, end) = taken_back(&deployed(&["1.0.0", "2.0.0"]), &of("2.0.0"));
     assert_eq!((serves(&back), end), ("1.0.0".to_owned(), End::RolledBack {}));
     let again = Rollback { deployment: id("another-back"), ..take_back(&of("2.0.0")) };
-    let Ok(WayBack::Withdraw(_, end)) = way_back(&again, &back) else { panic!("it does not serve any more") };
+    let Ok(WayBack::Withdraw(_, end)) = way_back(&again, Asker::Key, &back) else {
+        panic!("it does not serve any more")
+    };
     assert_eq!(because(&end), Some(Because::NewerIsLive));
 }
 
@@ -177,10 +179,10 @@ fn it_goes_back_to_what_served_directly_before_whatever_is_higher_or_failed() {
 }
 
 #[test]
-fn what_was_deployed_by_name_goes_forward_again_and_is_not_bad() {
-    let lower = Release { deployment: id("by-name-1"), ..testing::release("1.0.0") };
+fn what_was_deployed_as_a_downgrade_goes_forward_again_and_is_not_bad() {
+    let lower = Release { deployment: id("downgrade-1"), ..testing::release("1.0.0") };
     let state = rolled_out(deployed(&["1.0.0", "2.0.0"]), lower);
-    let (state, end) = taken_back(&state, &id("by-name-1"));
+    let (state, end) = taken_back(&state, &id("downgrade-1"));
     assert_eq!((serves(&state), end), ("2.0.0".to_owned(), End::Deployed {}));
     assert!(state.bad.is_empty(), "{:?}", state.bad);
 }
@@ -220,11 +222,12 @@ fn what_did_not_come_or_failed_is_not_there_and_never_will_be() {
     let late = id("late-deployment");
     let (state, end) = taken_back(&state, &late);
     assert_eq!((end, serves(&state)), (End::Unchanged {}, "1.0.0".to_owned()));
-    let refused =
-        deploy(&request("3.0.0", &late), &file(), &state, &config("config"), at()).expect_err("late");
+    let refused = deploy(&request("3.0.0", &late), Asker::Owner, &file(), &state, &config("config"), at())
+        .expect_err("late");
     assert_eq!(refused.because, Because::IdTaken);
     assert!(refused.message.contains("taken back before it came"), "{refused}");
-    let other = deploy(&request("3.0.0", &id("in-time-1")), &file(), &state, &config("config"), at());
+    let other =
+        deploy(&request("3.0.0", &id("in-time-1")), Asker::Owner, &file(), &state, &config("config"), at());
     assert!(matches!(other, Ok(Admitted::RollOut(_))), "{other:?}");
     // The same on a server that has nothing yet.
     let (state, end) = taken_back(&State::new("app".parse().unwrap()), &late);
@@ -261,7 +264,7 @@ fn a_repeated_request_to_take_back_does_nothing_more() {
 fn a_take_back_that_failed_is_told_as_such() {
     let state = deployed(&["1.0.0", "2.0.0"]);
     let request = take_back(&of("2.0.0"));
-    let Ok(WayBack::To(target)) = way_back(&request, &state) else { panic!("it serves") };
+    let Ok(WayBack::To(target)) = way_back(&request, Asker::Key, &state) else { panic!("it serves") };
     let admitted = rollback(&request, target, &file(), &state, &target.release.config, at());
     let Ok(Admitted::RollOut(release)) = admitted else { panic!("{admitted:?}") };
     let state = failing(state, release);
@@ -269,7 +272,7 @@ fn a_take_back_that_failed_is_told_as_such() {
     let (state, end) = taken_back(&state, &of("2.0.0"));
     assert!(matches!(end, End::Failed { step: Milestone::Health, .. }), "{end:?}");
     let another = Rollback { deployment: id("another-back"), ..request };
-    let Ok(WayBack::To(target)) = way_back(&another, &state) else { panic!("it serves still") };
+    let Ok(WayBack::To(target)) = way_back(&another, Asker::Key, &state) else { panic!("it serves still") };
     assert_eq!(target.release.version, version("1.0.0"));
 }
 
@@ -286,7 +289,7 @@ fn nothing_is_taken_back_on_top_of_what_is_not_finished() {
     let active = state.active().cloned();
     let pending = State { change: Phase::Pending { active, new: testing::release("3.0.0") }, ..state };
     for deployment in ["2.0.0", "3.0.0", "9.9.9"].map(of) {
-        let refused = way_back(&take_back(&deployment), &pending).expect_err("not finished");
+        let refused = way_back(&take_back(&deployment), Asker::Key, &pending).expect_err("not finished");
         assert_eq!(refused.because, Because::Unfinished, "{deployment}");
     }
 }

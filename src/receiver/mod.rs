@@ -13,7 +13,7 @@
 //! 9. [`journal`], [`job`]: the audit trail, and what the caller hears; they decide nothing;
 //! 10. [`drift`]: how what runs differs from what should: pure.
 //!
-//! For the server's owner: [`init`], [`remove`], [`check`], [`client`], [`show`], [`cli`].
+//! For the server's owner: [`init`], [`remove`], [`check`], [`highest`], [`client`], [`show`], [`cli`].
 
 pub mod admit;
 pub mod app_file;
@@ -26,6 +26,7 @@ pub mod docker_config;
 pub mod drift;
 pub mod driver;
 pub mod front;
+pub mod highest;
 pub mod image_volumes;
 pub mod init;
 pub mod job;

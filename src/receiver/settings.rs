@@ -62,6 +62,21 @@ impl Settings {
         Self::of(file, text, files, given)
     }
 
+    /// The same with variables that CI gave earlier: those that the app file does not allow any more are left out,
+    /// and named.
+    pub fn today_with(
+        layout: &Layout,
+        app: &AppName,
+        mut given: Variables,
+    ) -> Result<(Self, Vec<EnvironmentKey>), Refused> {
+        let today = Self::today(layout, app, Variables::new())?;
+        let allowed = |key: &EnvironmentKey| today.file.allow_environment.contains(key);
+        let left_out = given.keys().filter(|key| !allowed(key)).cloned().collect();
+        given.retain(|key, _| allowed(key));
+        let Self { file, text, files, .. } = today;
+        Ok((Self::of(file, text, files, given)?, left_out))
+    }
+
     fn of(file: AppFile, text: String, files: Vec<OwnVariables>, given: Variables) -> Result<Self, Refused> {
         let environment = admit::environment(&file, &files, &given)?;
         Ok(Self { file, text, files, given, environment })
@@ -274,6 +289,15 @@ mod tests {
             let secret = env.contains("hunter2") && refused.message.contains("hunter2");
             assert!(!secret, "{}", refused.message);
         }
+    }
+
+    #[test]
+    fn what_was_given_earlier_and_is_not_allowed_any_more_is_left_out() {
+        let (_folder, layout, app) = host(FILE, &[("etc/autotag/app.env", "B=file\n")]);
+        let earlier = given(&[("C", "ci"), ("D", "ci"), ("E", "ci")]);
+        let (settings, left_out) = Settings::today_with(&layout, &app, earlier).unwrap();
+        assert_eq!(left_out, ["D", "E"].map(|key| key.parse().unwrap()));
+        assert_eq!(settings, Settings::today(&layout, &app, given(&[("C", "ci")])).unwrap());
     }
 
     #[test]

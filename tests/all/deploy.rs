@@ -29,7 +29,7 @@ fn a_release_goes_on_to_the_server() {
     assert_eq!(run.output("deployed-digest"), run.output("digest"));
     let requests = stage.servers.requests();
     let [(host, Body::Deploy(deploy))] = requests.as_slice() else { panic!("{requests:?}") };
-    assert_eq!((host.as_str(), &deploy.commit, deploy.by_name), ("web1", &commit, false));
+    assert_eq!((host.as_str(), &deploy.commit, deploy.allow_downgrade), ("web1", &commit, false));
     assert!(deploy.deployment.as_str().starts_with("run-7-1-"), "{}", deploy.deployment);
     // The log has the steps as they came, and GitHub has the deployment.
     assert!(
@@ -236,11 +236,14 @@ fn a_published_version_is_deployed_by_its_digest_and_commit() {
     let run = stage.command("deploy", &first, &[]);
     assert_eq!(run.output("outcome"), "deployed");
     assert_eq!((run.output("deployed-version"), run.output("digest")), ("0.0.2".to_owned(), newest));
-    let run = stage.command("deploy", &second, &[("version", "0.0.1"), ("deploy-by-name", "true")]);
+    let run = stage.command("deploy", &second, &[("version", "0.0.1"), ("deploy-allow-downgrade", "true")]);
     assert_eq!((run.output("deployed-version"), run.output("digest")), ("0.0.1".to_owned(), digest.clone()));
     let requests = stage.servers.requests();
     let (_, Body::Deploy(deploy)) = requests.last().expect("a request") else { panic!("{requests:?}") };
-    assert_eq!((&deploy.commit, deploy.by_name, deploy.digest.as_str()), (&first, true, digest.as_str()));
+    assert_eq!(
+        (&deploy.commit, deploy.allow_downgrade, deploy.digest.as_str()),
+        (&first, true, digest.as_str())
+    );
     // A version that is not there, and a digest that is another version's.
     let failure = stage.command("deploy", &second, &[("version", "7.0.0")]).failure();
     assert!(failure.why.contains("not published"), "{failure:?}");

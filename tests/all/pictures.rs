@@ -140,7 +140,7 @@ fn a_release_that_serves_one_that_fails_and_the_way_back() {
     let run = way.run(&third, port).with("command", "status").finish().ended("told");
     names.summary("status.md", &run);
     let deploy = way.run(&second, port).with("command", "deploy").with("version", "1.4.0");
-    names.summary("deployed-by-name.md", &deploy.with("deploy-by-name", "true").finish().ended("deployed"));
+    names.summary("downgraded.md", &deploy.with("deploy-allow-downgrade", "true").finish().ended("deployed"));
     let text = owner(&way, &[&["status", app], &["history", app]]);
     // The column is as wide as the name that stands in it here.
     names.show("server.txt", &text.replace(&format!("{:<1$}", "APP", app.len()), "APP "));

@@ -401,7 +401,7 @@ pub fn deploy(image: &ImageName, version: &str, digest: &Digest) -> Deploy {
         digest: digest.clone(),
         version: version.parse::<Version>().expect("a version"),
         commit: commit_of(version).parse().expect("a commit"),
-        by_name: false,
+        allow_downgrade: false,
         environment: [].into(),
         credential: None,
         run: "https://github.example/run/1".to_owned(),

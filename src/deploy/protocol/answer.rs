@@ -200,7 +200,8 @@ pub enum End {
     Told {},
 }
 
-/// Kinds of refusals. The first three are outcomes that a caller may take for success.
+/// Kinds of refusals. The first two are outcomes that a caller may take for success, where something newer than
+/// what it asked for serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Because {
@@ -209,6 +210,8 @@ pub enum Because {
     NewerIsLive,
     /// The version was rolled back.
     RolledBack,
+    /// A downgrade was asked for, and the app file does not let the key ask.
+    Downgrade,
     /// The deployment's id was used for something else.
     IdTaken,
     /// The request cannot be read or breaks a limit.

@@ -99,9 +99,9 @@ pub struct Deploy {
     pub version: Version,
     /// Its commit.
     pub commit: ObjectId,
-    /// A person asked for exactly this version: it may be lower than what ran, or have been rolled back.
+    /// It may be lower than what ran, or have been rolled back. For the key only where the app file says so.
     #[serde(default)]
-    pub by_name: bool,
+    pub allow_downgrade: bool,
     /// Variables for the application; only those that the app file allows.
     #[serde(default, with = "environment")]
     pub environment: BTreeMap<EnvironmentKey, Secret>,
@@ -122,8 +122,9 @@ pub struct Rollback {
     /// Where to; the previous good one if not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Version>,
-    /// Take back exactly this deployment: what served before it serves again, as it was then. Where it does not
-    /// serve, nothing that does is touched, and it never will: neither it nor anything that goes back to it.
+    /// Take back exactly this deployment: what served before it serves again, with the variables that it had then.
+    /// Where it does not serve, nothing that does is touched, and it never will: neither it nor anything that goes
+    /// back to it.
     /// Without `to`, and with [`Configuration::Then`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instead_of: Option<DeploymentId>,
@@ -145,7 +146,7 @@ pub enum Configuration {
     /// The app file and environment as they are.
     #[default]
     Today,
-    /// As they were when the version was deployed.
+    /// As they were when the version was deployed: for root all of it, for the key the variables that CI gave.
     Then,
 }
 

@@ -13,7 +13,7 @@ fn request() -> Request {
             digest: Digest::of(b"image"),
             version: "1.2.3".parse().unwrap(),
             commit: "a".repeat(40).parse().unwrap(),
-            by_name: false,
+            allow_downgrade: false,
             environment: [("FEATURE_X".parse().unwrap(), Secret::verbatim(" hunter2 \n\"x".to_owned()))]
                 .into(),
             credential: Some(Credentials {
@@ -100,7 +100,7 @@ fn the_shape_of_version_1_stays_as_it_is() {
     let commit = "a".repeat(40);
     let digest = Digest::of(b"image");
     let deploy = format!(
-        r#"{{"protocol":1,"app":"shop-api","request":{{"deploy":{{"deployment":"run-12345-1","image":"ghcr.io/org/app","digest":"{digest}","version":"1.2.3","commit":"{commit}","by-name":false,"environment":{{"FEATURE_X":" hunter2 \n\"x"}},"credential":{{"username":"bot","password":"pass-word"}},"run":"https://github.com/org/app/actions/runs/1"}}}}}}"#
+        r#"{{"protocol":1,"app":"shop-api","request":{{"deploy":{{"deployment":"run-12345-1","image":"ghcr.io/org/app","digest":"{digest}","version":"1.2.3","commit":"{commit}","allow-downgrade":false,"environment":{{"FEATURE_X":" hunter2 \n\"x"}},"credential":{{"username":"bot","password":"pass-word"}},"run":"https://github.com/org/app/actions/runs/1"}}}}}}"#
     );
     assert_eq!(line_of(&request()), deploy);
 }
@@ -127,9 +127,12 @@ fn reading_is_strict_and_discreet() {
         ("null".to_owned(), "a field"),
         (good[..good.len() - 1].to_owned(), "not JSON"),
         (format!("{good} {{}}"), "not JSON"),
-        (change(r#""by-name":false"#, r#""by-name":false,"secret-hunter2":1"#), "a field"),
-        (change(r#""by-name":false"#, r#""by-name":"hunter2""#), "a field"),
-        (change(r#""by-name":false"#, r#""by-name":false,"by-name":true"#), "a field"),
+        (change(r#""allow-downgrade":false"#, r#""allow-downgrade":false,"secret-hunter2":1"#), "a field"),
+        (change(r#""allow-downgrade":false"#, r#""allow-downgrade":"hunter2""#), "a field"),
+        (
+            change(r#""allow-downgrade":false"#, r#""allow-downgrade":false,"allow-downgrade":true"#),
+            "a field",
+        ),
         (change(r#""app":"#, r#""hunter2":1,"app":"#), "a field"),
         (change(r#""username":"bot""#, r#""username":"bot","more":1"#), "a field"),
         (change("pass-word", ""), "a field"),

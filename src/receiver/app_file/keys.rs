@@ -20,6 +20,8 @@ pub(super) const TOP: &[Spec] = &[
     key("drain", "a duration", "30s"),
     key("keep", "how many versions' images are kept", "5"),
     key("allow_environment", "a variable's name, or a list of them", "[FEATURE_X]"),
+    key("allow_downgrade", "`true` or `false`", "true"),
+    key("allow_unlabelled", "`true` or `false`", "true"),
     key("command", "a command, or a list of its words", "[serve, --port, \"3000\"]"),
     key("entrypoint", "a command, or a list of its words", "[/app]"),
     key("user", "a user in the container", "\"1000:1000\""),
@@ -43,7 +45,7 @@ pub(super) const TOP: &[Spec] = &[
 ];
 
 /// What each key means, in the same order: for the file that `init` writes and for the README.
-pub(super) const MEANINGS: [&str; 36] = [
+pub(super) const MEANINGS: [&str; 38] = [
     "The only repository that may run here; versions come with the deployments.",
     "Where the container listens.",
     "Where the proxy serves it. 127.0.0.1:PORT behind a front proxy that does TLS; \"[::]:80\", in quotes, without one; or a Unix socket.",
@@ -60,6 +62,8 @@ pub(super) const MEANINGS: [&str; 36] = [
     "So long requests under way may take when another version has the traffic.",
     "So many versions' images stay on this machine, for rollbacks.",
     "Variables that CI may set with a deployment.",
+    "CI may deploy a lower version than before, or one that was rolled back, by `deploy-allow-downgrade`. Unset: only root may.",
+    "CI may deploy images without the labels of version and commit (`image-digest`), up to the next major version. Unset: only root may.",
     "The command instead of the image's.",
     "The entry point instead of the image's.",
     "The user in the container instead of the image's.",

@@ -73,6 +73,12 @@ pub struct AppFile {
     pub keep: u32,
     /// What CI may set with a deployment.
     pub allow_environment: BTreeSet<EnvironmentKey>,
+    /// Whether CI's key may deploy a version that does not rise. No part of what a container is.
+    #[serde(skip)]
+    pub allow_downgrade: bool,
+    /// Whether CI's key may deploy an image whose labels do not say version and commit.
+    #[serde(skip)]
+    pub allow_unlabelled: bool,
     /// Values that are right, and that Compose would read otherwise.
     #[serde(skip)]
     pub notes: Vec<String>,
@@ -264,6 +270,8 @@ impl AppFile {
         let env_files = fields.many(reader, "env_file", network::path);
         let keep = fields.one(reader, "keep", quantity::number(1, 100)).unwrap_or(KEEP);
         let allow_environment = fields.many(reader, "allow_environment", str::parse).into_iter().collect();
+        let allow_downgrade = fields.flag(reader, "allow_downgrade");
+        let allow_unlabelled = fields.flag(reader, "allow_unlabelled");
         Some(Self {
             image: image?,
             traffic: traffic?,
@@ -275,6 +283,8 @@ impl AppFile {
             smoke,
             keep,
             allow_environment,
+            allow_downgrade,
+            allow_unlabelled,
             notes: notes(&reader.dollars),
         })
     }

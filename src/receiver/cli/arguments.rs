@@ -55,7 +55,7 @@ pub(super) fn command(shown: Shown) -> Command {
 fn listed(heading: &str, commands: &[Command]) -> String {
     let line = |command: &Command| {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        format!("\n  {:<11}  {about}", command.get_name())
+        format!("\n  {:<13}  {about}", command.get_name())
     };
     format!("{}{}", manual::heading(heading), commands.iter().map(line).collect::<String>())
 }
@@ -131,7 +131,7 @@ fn asking() -> [Command; 3] {
     ]
 }
 
-fn changing() -> [Command; 2] {
+fn changing() -> [Command; 3] {
     [
         Command::new("deploy")
             .about("Rolls a version out; without VERSION again what serves, with today's configuration")
@@ -148,7 +148,7 @@ fn changing() -> [Command; 2] {
                     .value_parser(parsed::<ObjectId>())
                     .requires("image-digest"),
             )
-            .arg(flag("by-name", "Also if it is lower than what ran, or was rolled back"))
+            .arg(flag("allow-downgrade", "Deploys it even if it is lower than what ran, or was rolled back"))
             .arg(json()),
         Command::new("rollback")
             .about("Goes back to VERSION, or to the last good one before what serves")
@@ -160,6 +160,15 @@ fn changing() -> [Command; 2] {
                     .default_value("today"),
             )
             .arg(json()),
+        Command::new("reset-highest")
+            .about("Lowers the highest version, above which CI may deploy, where it was a mistake")
+            .after_help(
+                "The server takes only versions from CI that are above every one that was live. Where one of those was\n\
+                 none of yours (a stolen key, a typing error), roll back from it, and run this: the next real version\n\
+                 is deployed again. `status` tells the highest one.",
+            )
+            .arg(app())
+            .arg(version().help("The new highest version; the one that serves if not said")),
     ]
 }
 

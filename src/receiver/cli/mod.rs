@@ -55,6 +55,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         "check" => told(check(&layout, arguments)),
         "init" => told(setup::init(&layout, arguments)),
         "remove" => told(setup::remove(&layout, arguments)),
+        "reset-highest" => told(setup::reset_highest(&layout, arguments)),
         _ => told(owner::run(&layout, word, arguments, &surroundings)),
     }
 }

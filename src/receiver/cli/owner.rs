@@ -179,7 +179,7 @@ impl Owner<'_> {
             digest,
             version,
             commit,
-            by_name: arguments.get_flag("by-name"),
+            allow_downgrade: arguments.get_flag("allow-downgrade"),
             environment: std::collections::BTreeMap::new(),
             credential: None,
             run: BY_HAND.to_owned(),
@@ -214,7 +214,7 @@ impl Owner<'_> {
         } else {
             print(&show::outcome(app, &outcome, &self.look))?;
             if let End::Refused { because: Because::NewerIsLive | Because::RolledBack, .. } = outcome.end {
-                print("Add --by-name if it is meant.\n")?;
+                print("Add --allow-downgrade to deploy it anyway.\n")?;
             }
             more_about(&outcome.end);
         }

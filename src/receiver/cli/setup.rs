@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::ArgMatches;
+use semver::Version;
 
 use super::{Exit, app};
+use crate::receiver::highest;
 use crate::receiver::init::farewell::{self, Farewell};
 use crate::receiver::init::plan::Step;
 use crate::receiver::init::wish::{PublicKey, Wish};
@@ -141,5 +143,11 @@ pub(super) fn remove(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<
         remove::apply(layout, app, &removal, |step| println!("{step}"))?;
         println!("{app} is removed; its volumes are left");
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn reset_highest(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let said = highest::reset(layout, app(arguments), arguments.get_one::<Version>("VERSION"))?;
+    println!("{said}");
     Ok(ExitCode::SUCCESS)
 }

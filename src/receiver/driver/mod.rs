@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::admit;
+use super::admit::{self, LabelRule};
 use super::app_file::{Healthcheck, Proof, Traffic};
 use super::container::{self, DEPLOYMENT};
 use super::docker_config;
@@ -52,6 +52,8 @@ pub struct Driver<'a, E> {
     pub journal: Option<Journal>,
     /// For the pull; none: the host's own.
     pub credentials: Option<Credentials>,
+    /// What the image's labels must say.
+    pub labels: LabelRule,
     /// Restarts that a container had when it was started here: further ones are crashes.
     pub restarts: BTreeMap<ContainerId, u64>,
 }
@@ -147,7 +149,7 @@ impl<E: Engine> Driver<'_, E> {
         if let Some(foreign) = &image.foreign {
             return Err(format!("{foreign}. {}", foreign.remedy()));
         }
-        admit::labels(release, &image.labels).map_err(|refused| refused.message)?;
+        admit::labels(release, &image.labels, &self.labels).map_err(|refused| refused.message)?;
         let settings = self.settings(&release.deployment)?;
         let checked = match &settings.file.container.healthcheck {
             Some(Healthcheck::Disabled) => false,

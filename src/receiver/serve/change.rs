@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 
-use super::Server;
 use super::who::Caller;
+use super::{JOURNAL, Server};
 use crate::deploy::protocol::{
-    Answer, AppName, Because, Configuration, Deploy, DeploymentId, End, Holder, Outcome, Refused, Rollback,
+    Answer, AppName, Because, Configuration, Deploy, DeploymentId, End, EnvironmentKey, Holder, Outcome,
+    Refused, Rollback,
 };
-use crate::receiver::admit::{self, Admitted, WayBack};
+use crate::receiver::admit::{self, Admitted, LabelRule, WayBack};
 use crate::receiver::app_file::Traffic;
 use crate::receiver::container;
 use crate::receiver::driver::{Driver, address, serves_at_once};
@@ -24,9 +25,6 @@ use crate::receiver::state::{ContainerId, Failure, Instance, Phase, Purpose, Rec
 use crate::secret::Credentials;
 use crate::world::clock::{self, Stopwatch};
 use crate::world::engine::{ContainerFacts, Engine};
-
-/// A journal is put aside at this size; so many that were put aside are kept.
-const JOURNAL: (u64, u32) = (8 * 1024 * 1024, 4);
 
 /// What is to be changed.
 #[derive(Debug)]
@@ -233,6 +231,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             job,
             journal: journal.ok(),
             credentials,
+            labels: LabelRule::Required,
             restarts: BTreeMap::new(),
         };
         let store = Store::new(&folder, app.clone());
@@ -272,7 +271,14 @@ impl<'a, E: Engine> Locked<'a, E> {
         match admitted {
             Admitted::Known(record) => Ok(record.end()),
             Admitted::Unchanged(active) => self.unchanged(&active, state).await,
-            Admitted::RollOut(release) => self.roll_out(state, release, &settings).await,
+            Admitted::RollOut(release) => {
+                self.driver.labels = match change {
+                    Change::Deploy(_) => LabelRule::of(caller.asker(), &settings.file, &state),
+                    // It has served here.
+                    Change::Rollback(_) => LabelRule::Optional,
+                };
+                self.roll_out(state, release, &settings).await
+            }
         }
     }
 
@@ -285,8 +291,8 @@ impl<'a, E: Engine> Locked<'a, E> {
     ) -> Result<Decision<'c>, Refused> {
         let (settings, admitted) = match change {
             Change::Deploy(deploy) => self.admit_deploy(caller, deploy, state)?,
-            Change::Rollback(rollback) => match admit::way_back(rollback, state)? {
-                WayBack::To(target) => self.admit_rollback(rollback, target, state)?,
+            Change::Rollback(rollback) => match admit::way_back(rollback, caller.asker(), state)? {
+                WayBack::To(target) => self.admit_rollback(caller, rollback, target, state)?,
                 WayBack::Withdraw(deployment, end) => return Ok(Decision::Withdraw(deployment, end)),
             },
         };
@@ -300,24 +306,33 @@ impl<'a, E: Engine> Locked<'a, E> {
         state: &State,
     ) -> Result<(Settings, Admitted), Refused> {
         // The owner's command does not know CI's secrets: what CI gave last stays.
-        let given = match caller {
-            Caller::Owner if deploy.environment.is_empty() => self.given_last(state)?,
-            _ => deploy.environment.clone(),
+        let settings = match caller {
+            Caller::Owner if deploy.environment.is_empty() => self.today_with(self.given_last(state)?)?,
+            _ => Settings::today(&self.server.layout, self.app, deploy.environment.clone())?,
         };
-        let settings = Settings::today(&self.server.layout, self.app, given)?;
-        let admitted = admit::deploy(deploy, &settings.file, state, &settings.hash(), clock::now())?;
+        let admitted =
+            admit::deploy(deploy, caller.asker(), &settings.file, state, &settings.hash(), clock::now())?;
         Ok((settings, admitted))
     }
 
+    /// With which configuration: what is the owner's comes from the app file as it is now, unless root itself asks
+    /// for that of then. An old app file may have had mounts, capabilities or secrets that were taken away for a
+    /// reason, and CI's key must not bring them back. Of then it gets CI's own variables, also where a deployment is
+    /// taken back by itself: what the version needs beside them its owner has in today's file, and if it does not
+    /// work with that, it does not pass, and what serves goes on.
     fn admit_rollback(
         &self,
+        caller: &Caller,
         rollback: &Rollback,
         target: &Record,
         state: &State,
     ) -> Result<(Settings, Admitted), Refused> {
         let settings = match rollback.configuration {
-            Configuration::Today => Settings::today(&self.server.layout, self.app, self.given_last(state)?)?,
-            Configuration::Then => self.settings_of(&target.release)?,
+            Configuration::Today => self.today_with(self.given_last(state)?)?,
+            Configuration::Then => {
+                let then = self.settings_of(&target.release)?;
+                if *caller == Caller::Owner { then } else { self.today_with(then.given)? }
+            }
         };
         let admitted =
             admit::rollback(rollback, target, &settings.file, state, &settings.hash(), clock::now())?;
@@ -331,6 +346,19 @@ impl<'a, E: Engine> Locked<'a, E> {
             self.driver.note(What::Noted { text: format!("{deployment} is withdrawn") });
         }
         Ok(end)
+    }
+
+    /// Today's configuration, with what CI gave earlier. The app file may not allow all of it any more.
+    fn today_with(&self, given: Variables) -> Result<Settings, Refused> {
+        let (settings, left_out) = Settings::today_with(&self.server.layout, self.app, given)?;
+        if !left_out.is_empty() {
+            let names: Vec<&str> = left_out.iter().map(EnvironmentKey::as_str).collect();
+            let names = names.join(", ");
+            self.say(&Answer::within_line(&format!(
+                "the app file does not allow these variables any more, so they are left out: {names}"
+            )));
+        }
+        Ok(settings)
     }
 
     /// The variables that CI gave with what serves now.

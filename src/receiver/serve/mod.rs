@@ -47,6 +47,9 @@ const CONNECTIONS: usize = 2 * desk::CHANGES;
 /// without a word.
 const TURNED_AWAY: usize = CONNECTIONS;
 
+/// A journal is put aside at this size; so many that were put aside are kept.
+pub(crate) const JOURNAL: (u64, u32) = (8 * 1024 * 1024, 4);
+
 /// How long a deployment at work may go on after SIGTERM. What is not finished then is recovered by the
 /// next start. systemd's default before SIGKILL is 90 s.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(75);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::deploy::protocol::AppName;
+use crate::receiver::admit::Asker;
 use crate::receiver::layout::USER_PREFIX;
 
 /// Whose request it is.
@@ -20,6 +21,14 @@ impl Caller {
         match self {
             Self::Owner => true,
             Self::App(own) => own == app,
+        }
+    }
+
+    /// As far as it decides what may be done.
+    pub fn asker(&self) -> Asker {
+        match self {
+            Self::Owner => Asker::Owner,
+            Self::App(_) => Asker::Key,
         }
     }
 

@@ -116,7 +116,7 @@ fn remarks_on(app: &AppName, status: &Status, look: &Look) -> String {
         let bad: Vec<String> = status.bad.iter().map(ToString::to_string).collect();
         line(
             Tone::Plain,
-            format!("  {app}: rolled back, and refused until asked for by name: {}", bad.join(", ")),
+            format!("  {app}: rolled back, and blocked without --allow-downgrade: {}", bad.join(", ")),
         );
     }
     if let (Some(highest), Some(running)) = (&status.highest, &status.running)

@@ -305,3 +305,30 @@ fn x9_what_misleads_a_reader_is_in_no_log_and_no_summary() {
 fn x9_with_several_servers_a_fingerprint_needs_its_host() {
     build::with_several_servers_a_fingerprint_needs_its_host();
 }
+
+mod policy;
+
+#[test]
+fn x2_the_key_downgrades_only_where_the_app_file_says_so() {
+    policy::the_key_downgrades_only_where_the_app_file_says_so();
+}
+
+#[test]
+fn x3_an_image_without_labels_proves_no_version() {
+    policy::an_image_without_labels_proves_no_version();
+}
+
+#[test]
+fn x3_no_job_is_green_after_a_bogus_version_and_a_rollback() {
+    policy::no_job_is_green_after_a_bogus_version_and_a_rollback();
+}
+
+#[test]
+fn x4_the_key_brings_no_old_app_file_back() {
+    policy::the_key_brings_no_old_app_file_back();
+}
+
+#[test]
+fn x9_a_certificate_opens_no_door_to_the_keys_user() {
+    policy::a_certificate_opens_no_door_to_the_keys_user();
+}

@@ -143,7 +143,7 @@ fn a_version_that_comes_too_late() {
     // Docker keeps the manifests that it pulled in a cache for a moment, and then needs no registry.
     for _ in 0..5 {
         if run.code == Some(0) {
-            served.deploy("0.0.2").with("deploy-by-name", "true").finish().ended("deployed");
+            served.deploy("0.0.2").with("deploy-allow-downgrade", "true").finish().ended("deployed");
             run = go_back();
         }
     }

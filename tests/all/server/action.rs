@@ -38,7 +38,9 @@ impl Way {
         let quick = "health: {path: /healthz, deadline: 3s, stable: 200ms}";
         let text: Vec<&str> =
             text.lines().map(|line| if line.starts_with("health:") { quick } else { line }).collect();
-        std::fs::write(&path, text.join("\n") + "\n").expect("the app file");
+        // What an owner may allow, so that each run can be told what to do about it.
+        let allowed = "allow_downgrade: true\nallow_unlabelled: true\n";
+        std::fs::write(&path, text.join("\n") + "\n" + allowed).expect("the app file");
         let sshd = Sshd::with_host_key("ed25519").authorize(user.name(), &options, &key).start();
         Self { project, server, sshd, user, key, options }
     }
@@ -129,10 +131,11 @@ fn a_merge_serves_a_broken_one_does_not_and_back_is_one_command() {
     let run = way.run(&three, port).with("command", "rollback").finish().ended("rolled-back");
     assert_eq!(run.output("deployed-version"), "0.0.1");
     assert!(way.server.get("/").1.starts_with("0.0.1 "));
-    // What was rolled back stays out, and that is no failure.
-    let run = way.run(&three, port).with("command", "deploy").with("version", "0.0.3").finish();
-    let run = run.ended("superseded");
+    // What was rolled back stays out, and no job is green for a version that does not serve.
+    let run = way.run(&three, port).with("command", "deploy").with("version", "0.0.3").finish().failed(7);
     assert_eq!(run.output("deployed"), "false");
+    let errors = run.annotations("error");
+    assert!(errors.len() == 1 && errors[0].contains("rolled back to 0.0.1"), "{errors:?}");
     assert!(way.server.get("/").1.starts_with("0.0.1 "));
     let run = way.run(&three, port).with("command", "status").finish().ended("told");
     assert!(run.raw.contains("0.0.1"), "{run}");

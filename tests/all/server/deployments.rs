@@ -88,9 +88,9 @@ fn from_the_first_deployment_to_a_rollback() {
     // What was rolled back stays out, unless somebody asks for it by name.
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
     assert!(matches!(told.outcome.end, End::Refused { because: Because::RolledBack, .. }), "{}", told.text());
-    let mut by_name = deploy(images.name(), "1.0.1", &two);
-    by_name.by_name = true;
-    server.deploy(by_name).ended(&End::Deployed {});
+    let mut allow_downgrade = deploy(images.name(), "1.0.1", &two);
+    allow_downgrade.allow_downgrade = true;
+    server.deploy(allow_downgrade).ended(&End::Deployed {});
     assert!(server.get("/").1.contains("1.0.1"));
 
     let ends: Vec<(String, End)> =

@@ -30,27 +30,11 @@ impl Site {
         let (images, docker) = (Images::start(), DockerSocket::new());
         let mut server = Server::on_docker(&docker.path);
         let other = server.neighbour();
-        let users: String = [&server, &other]
-            .map(|site| {
-                format!("{USER_PREFIX}{}:*:{}:{GROUP_NUMBER}::/:/bin/sh\n", site.app, number_of(site))
-            })
-            .concat();
-        let append = |path, text: &str| {
-            let before = std::fs::read_to_string(&path).expect("a file");
-            std::fs::write(path, before + text).expect("a file");
-        };
-        append(server.layout.passwd(), &users);
-        append(server.layout.group(), &format!("{GROUP}:x:{GROUP_NUMBER}:\n"));
-        // Where another user can run it.
-        let program = server.layout.program();
-        std::fs::create_dir_all(program.parent().expect("a folder")).expect("a folder");
-        std::fs::copy(receiver(), program).expect("the program");
         for site in [&server, &other] {
             site.app_file(images.name(), "");
         }
-        // It gives its socket to the group when it starts.
-        server.kill_serve();
-        server.start_serve();
+        let users = [&server, &other].map(user_of).concat();
+        let_in(&mut server, &users);
         docker.hold_creations(true);
         Self { images, docker, server, other }
     }
@@ -59,10 +43,38 @@ impl Site {
     fn deploy(&self) -> Deploy {
         deploy(self.images.name(), "1.0.0", &self.images.push("1.0.0"))
     }
+}
 
-    fn by_key(server: &Server, body: Body) -> Relay {
-        Relay::start(server, &Request { app: server.app.clone(), body })
-    }
+/// Asks as the application's user, by the relay.
+pub fn by_key(server: &Server, body: Body) -> Relay {
+    Relay::start(server, &Request { app: server.app.clone(), body })
+}
+
+/// Lets the key of a server's application in.
+pub fn let_key_in(server: &mut Server) {
+    let users = user_of(server);
+    let_in(server, &users);
+}
+
+/// The line of passwd(5) of an application's user.
+fn user_of(server: &Server) -> String {
+    format!("{USER_PREFIX}{}:*:{}:{GROUP_NUMBER}::/:/bin/sh\n", server.app, number_of(server))
+}
+
+fn let_in(server: &mut Server, users: &str) {
+    let append = |path, text: &str| {
+        let before = std::fs::read_to_string(&path).expect("a file");
+        std::fs::write(path, before + text).expect("a file");
+    };
+    append(server.layout.passwd(), users);
+    append(server.layout.group(), &format!("{GROUP}:x:{GROUP_NUMBER}:\n"));
+    // Where another user can run it.
+    let program = server.layout.program();
+    std::fs::create_dir_all(program.parent().expect("a folder")).expect("a folder");
+    std::fs::copy(receiver(), program).expect("the program");
+    // It gives its socket to the group when it starts.
+    server.kill_serve();
+    server.start_serve();
 }
 
 /// The number of an application's user, which differs from its neighbour's.
@@ -71,7 +83,7 @@ fn number_of(server: &Server) -> u32 {
 }
 
 /// The relay, as sshd starts it for an application's user.
-struct Relay {
+pub struct Relay {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
 }
@@ -101,7 +113,7 @@ impl Relay {
 
     /// The next answer that is no heartbeat.
     #[track_caller]
-    fn next(&mut self) -> Answer {
+    pub fn next(&mut self) -> Answer {
         loop {
             let line = self.lines.next().expect("it ended without a result").expect("a line");
             match Answer::parse(line.as_bytes()).expect("an answer") {
@@ -113,7 +125,7 @@ impl Relay {
 
     /// The result.
     #[track_caller]
-    fn told(&mut self) -> Outcome {
+    pub fn told(&mut self) -> Outcome {
         loop {
             if let Answer::Result(outcome) = self.next() {
                 return *outcome;
@@ -145,12 +157,12 @@ fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
     // They read one line each, and then no more.
     let mut crowd: Vec<(Relay, Answer)> = Vec::new();
     for _ in 0..70 {
-        let mut relay = Site::by_key(&site.server, request.clone());
+        let mut relay = by_key(&site.server, request.clone());
         let first = relay.next();
         crowd.push((relay, first));
     }
     assert_eq!(site.server.status().busy.map(|holder| holder.purpose).as_deref(), Some("deploy 1.0.0"));
-    assert_eq!(Site::by_key(&site.other, STATUS).told().end, End::Told {});
+    assert_eq!(by_key(&site.other, STATUS).told().end, End::Told {});
 
     let (follow, too_many): (Vec<_>, Vec<_>) =
         crowd.into_iter().partition(|(_, first)| end_of(first).is_none());
@@ -159,14 +171,14 @@ fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
         let message = refused(end_of(first).expect("a result"), Because::Busy);
         assert!(message.contains("32 requests open") && message.contains("run it again"), "{message}");
     }
-    refused(end_of(&Site::by_key(&site.server, STATUS).next()).expect("a result"), Because::Busy);
+    refused(end_of(&by_key(&site.server, STATUS).next()).expect("a result"), Because::Busy);
 
     site.docker.hold_creations(false);
     for (mut relay, _) in follow {
         assert_eq!(relay.told().end, End::Deployed {});
     }
     site.server
-        .until("its places are free again", || Site::by_key(&site.server, STATUS).told().end == End::Told {});
+        .until("its places are free again", || by_key(&site.server, STATUS).told().end == End::Told {});
 }
 
 #[test]
@@ -174,20 +186,20 @@ fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
     let site = Site::held();
     let request = site.deploy();
     let anew = || Deploy { deployment: deployment_id(), ..request.clone() };
-    let mut first = Site::by_key(&site.server, Body::Deploy(Box::new(request.clone())));
+    let mut first = by_key(&site.server, Body::Deploy(Box::new(request.clone())));
     first.next();
     // Their callers go away, and they wait on.
     for _ in 1..16 {
-        let told = Site::by_key(&site.server, Body::Deploy(Box::new(anew()))).next();
+        let told = by_key(&site.server, Body::Deploy(Box::new(anew()))).next();
         assert!(matches!(told, Answer::Waiting { .. }), "{told:?}");
     }
-    let one_more = Site::by_key(&site.server, Body::Deploy(Box::new(anew()))).next();
+    let one_more = by_key(&site.server, Body::Deploy(Box::new(anew()))).next();
     let message = refused(end_of(&one_more).expect("it is not taken"), Because::Busy);
     assert!(message.contains("16 changes") && message.contains("run it again"), "{message}");
     // What is at work is found again, another application has its own, and the owner is never too many.
-    let mut again = Site::by_key(&site.server, Body::Deploy(Box::new(request.clone())));
+    let mut again = by_key(&site.server, Body::Deploy(Box::new(request.clone())));
     assert_eq!(end_of(&again.next()), None);
-    let mut others = Site::by_key(&site.other, Body::Deploy(Box::new(anew())));
+    let mut others = by_key(&site.other, Body::Deploy(Box::new(anew())));
     assert_eq!(end_of(&others.next()), None);
     let mut roots = site.server.ask(Body::Deploy(Box::new(anew())));
     roots.until(|answer| matches!(answer, Answer::Waiting { .. }));

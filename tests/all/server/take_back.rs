@@ -149,7 +149,7 @@ fn what_comes_only_after_it_was_taken_back_is_refused() {
     back(&server, &two).ended(&End::Unchanged {});
     server.kill_serve();
     server.start_serve();
-    let told = server.deploy(Deploy { by_name: true, ..two.clone() });
+    let told = server.deploy(Deploy { allow_downgrade: true, ..two.clone() });
     refused(&told.outcome.end, Because::IdTaken);
     serves(&server, "1.0.0", "1.0.0");
     // Another deployment of the same version is none of its business.

@@ -43,7 +43,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             "version",
             "1.2.3",
             "commit",
-            "by-name",
+            "allow-downgrade",
             "environment",
             "credential",
             "username",

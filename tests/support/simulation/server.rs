@@ -7,7 +7,7 @@ use autotag_deploy::deploy::protocol::{
     Answer, Because, Body, End, Outcome as Told, Refused, Request, Running, Status,
 };
 use autotag_deploy::image::reference::Digest;
-use autotag_deploy::receiver::admit::{self, Admitted};
+use autotag_deploy::receiver::admit::{self, Admitted, Asker};
 use autotag_deploy::receiver::app_file::AppFile;
 use autotag_deploy::receiver::config_hash::ConfigHash;
 use autotag_deploy::receiver::rollout::{Event, Rollout, Step, Verdict};
@@ -70,15 +70,17 @@ impl Server {
                 let given = deploy.environment.iter();
                 let given = given.map(|(key, value)| (key.clone().into(), value.clone())).collect();
                 let config = ConfigHash::of(&self.file, &given);
-                let admitted = admit::deploy(deploy, &self.file, &self.state, &config, clock::now());
-                (self.carry_out(admitted, deploy.by_name), Some(deploy.deployment.clone()))
+                let admitted =
+                    admit::deploy(deploy, Asker::Key, &self.file, &self.state, &config, clock::now());
+                (self.carry_out(admitted, deploy.allow_downgrade), Some(deploy.deployment.clone()))
             }
             Body::Rollback(rollback) => {
                 let admitted = match admit::known_rollback(rollback, &self.state) {
                     Ok(Some(known)) => Ok(Admitted::Known(known)),
                     Err(refused) => Err(refused),
                     Ok(None) => {
-                        admit::rollback_target(rollback.to.as_ref(), &self.state).and_then(|target| {
+                        let target = rollback.to.as_ref();
+                        admit::rollback_target(target, Asker::Key, &self.state).and_then(|target| {
                             let config = target.release.config.clone();
                             admit::rollback(rollback, target, &self.file, &self.state, &config, clock::now())
                         })
@@ -108,16 +110,16 @@ impl Server {
         answers
     }
 
-    fn carry_out(&mut self, admitted: Result<Admitted, Refused>, by_name: bool) -> End {
+    fn carry_out(&mut self, admitted: Result<Admitted, Refused>, allow_downgrade: bool) -> End {
         match admitted {
             Err(refused) => End::Refused { because: refused.because, message: refused.message },
             Ok(Admitted::Unchanged(_)) => End::Unchanged {},
             Ok(Admitted::Known(record)) => record.end(),
-            Ok(Admitted::RollOut(release)) => self.roll_out(release, by_name),
+            Ok(Admitted::RollOut(release)) => self.roll_out(release, allow_downgrade),
         }
     }
 
-    fn roll_out(&mut self, release: Release, by_name: bool) -> End {
+    fn roll_out(&mut self, release: Release, allow_downgrade: bool) -> End {
         let mut rollout = match Rollout::begin(self.state.clone(), release) {
             Ok(rollout) => rollout,
             Err(unfinished) => {
@@ -142,7 +144,7 @@ impl Server {
                     Event::Created(id)
                 }
                 Step::Switch(to) => {
-                    self.note_switch(&to.release.version, by_name);
+                    self.note_switch(&to.release.version, allow_downgrade);
                     Event::Done
                 }
                 _ => Event::Done,
@@ -151,14 +153,14 @@ impl Server {
         }
     }
 
-    fn note_switch(&mut self, version: &Version, by_name: bool) {
+    fn note_switch(&mut self, version: &Version, allow_downgrade: bool) {
         let above = self
             .switched
             .iter()
             .all(|before| before < version || (before == version && !self.is_bad(version)));
-        if !above && !by_name {
+        if !above && !allow_downgrade {
             self.violations.push(format!(
-                "11 (rises): {version} was switched to after {:?}, and nobody asked for it by name",
+                "11 (rises): {version} was switched to after {:?}, and nobody allowed a downgrade",
                 self.switched.iter().map(ToString::to_string).collect::<Vec<_>>()
             ));
         }

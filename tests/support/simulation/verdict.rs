@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use autotag_deploy::help::Topic;
 use autotag_deploy::image::reference::Digest;
 use autotag_deploy::pipeline::Ending;
 use autotag_deploy::version::claim::{Claim, Kind, Known};
@@ -11,6 +12,7 @@ use semver::Version;
 
 use super::Outside;
 use super::github::Deployment;
+use super::program::Ended;
 use super::scenario::{Actor, IMAGE, RunOf};
 use super::schedule::{Simulation, Situation, is_whole, words};
 
@@ -36,7 +38,8 @@ pub async fn judge(simulation: &mut Simulation, situation: &mut Situation, undis
                 continue;
             }
             let result = simulation.run_alone(situation, run).await;
-            if !is_whole(&result) {
+            let ended_well = is_whole(&result) || (goes_back(simulation) && is_refused(&result));
+            if !ended_well {
                 let told = match &*result {
                     Ok(ending) => format!("{ending:?}"),
                     Err(failure) => failure.to_string(),
@@ -106,13 +109,37 @@ fn all_ended_well(simulation: &Simulation, situation: &Situation) -> Vec<String>
     let mut wrong = Vec::new();
     for run in 0..simulation.programs.actors().len() {
         match simulation.result(situation, run) {
-            Some(result) if is_whole(&result) => {}
+            Some(result) if is_whole(&result) => wrong.extend(wrongly_green(run, &result)),
+            // Somebody went back below its version meanwhile, so its deployment is refused, and says so.
+            Some(result) if goes_back(simulation) && is_refused(&result) => {}
             other => {
                 wrong.push(format!("2 (resumable): run {run} was not disturbed and ended so: {other:?}"));
             }
         }
     }
     wrong
+}
+
+/// Whether somebody rolls the server back.
+fn goes_back(simulation: &Simulation) -> bool {
+    simulation.programs.actors().iter().any(|actor| matches!(actor, Actor::RollsBack(_)))
+}
+
+/// A green job whose version does not serve, and nothing newer does.
+fn wrongly_green(run: usize, result: &Ended) -> Option<String> {
+    let deployment = result.as_ref().ok()?.as_ref()?.deployment()?;
+    let asked = deployment.release.as_ref()?;
+    let serves = deployment.tour.running().map(|running| &running.version);
+    let fits =
+        if deployment.deployed() { serves == Some(&asked.version) } else { serves > Some(&asked.version) };
+    (!fits).then(|| format!("13 (green): run {run} is green for {}, and {serves:?} serves", asked.version))
+}
+
+/// Whether the release stands and its server refused it, since something higher was live once.
+fn is_refused(result: &Ended) -> bool {
+    let deployment = result.as_ref().ok().and_then(|ending| ending.as_ref()?.deployment());
+    let failure = deployment.and_then(|deployment| deployment.failure.as_ref());
+    failure.is_some_and(|failure| failure.topic == Some(Topic::NewerIsLive))
 }
 
 /// Nothing is left to be done.

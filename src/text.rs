@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    // case X9; broken by: `is_invisible_mark` that says no always
+    // case X9
     #[test]
     fn what_misleads_is_taken_out_or_shown_as_such() {
         for (text, line, lines, output) in [

@@ -327,7 +327,7 @@ mod tests {
         }
     }
 
-    // broken by: lines that are no UTF-8 read byte by byte, as before; NUL let through
+    // case A2
     #[test]
     fn a_file_that_is_no_utf_8_text_is_an_error_with_its_line() {
         let utf_16 = |text: &str, encode: fn(u16) -> [u8; 2]| -> Vec<u8> {

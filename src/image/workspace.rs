@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    // case X6; broken by: `holds` that says yes always; `regular` that says yes always
+    // case X6
     #[test]
     fn a_path_counts_for_where_it_leads() {
         let tree = Tree::new();

@@ -240,7 +240,7 @@ mod tests {
         items.into_iter().map(shown).collect()
     }
 
-    // case A8; broken by: quotes and comments taken to the letter, as before
+    // case A8
     #[test]
     fn lines_have_comments_and_quotes() {
         for (text, expected) in [

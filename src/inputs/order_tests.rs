@@ -167,7 +167,7 @@ fn pairs_are_a_key_and_a_value_a_line() {
         let why = arguments(text).expect_err(text);
         assert!(why.contains("one `KEY=VALUE` a line, found \"line 1\""), "{text:?}: {why}");
     }
-    // Case A8; broken by: keys of any form.
+    // Case A8.
     assert_eq!(arguments("# A=1\n\"B=2, 3\"\n"), Ok(vec![pair("B", "2, 3")]));
     for text in ["'A=1'", "A-B=1", "1A=1", "A.B=1", "`A=1`", "-A=1", "\u{e4}=1"] {
         let why = arguments(text).expect_err(text);

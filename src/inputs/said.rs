@@ -260,7 +260,7 @@ mod tests {
             "bWU6aHVudGVyMg==",
             "aHVudGVyMg==",
             "b2N0b2NhdDp0MGtlbg==",
-            // Case X6; broken by: forms as they are alone.
+            // Case X6.
             "S3CRET VALUE",
             "HUNTER2",
             "T0KEN",

@@ -157,7 +157,7 @@ mod tests {
         assert_eq!(defused("std::fmt stays"), "std::fmt stays");
     }
 
-    // case X9; broken by: control characters alone taken out
+    // case X9
     #[test]
     fn what_misleads_a_reader_reaches_no_line() {
         let evil = "a\u{202e}b\u{2066}c\u{9b}d";

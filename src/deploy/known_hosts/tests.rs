@@ -96,7 +96,7 @@ fn fingerprints_are_taken_as_ssh_keygen_prints_them() {
     assert_eq!(fingerprint(&blob(ED25519)), ED25519_PRINT);
 }
 
-// case X9; broken by: a fingerprint counts whatever stands before it, as it did
+// case X9
 #[test]
 fn a_fingerprint_is_bound_to_the_host_before_it() {
     for (line, host, port, known) in [

@@ -201,7 +201,7 @@ fn refers_to(text: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    // case A13; broken by: given to every Dockerfile, as before
+    // case A13
     #[test]
     fn an_argument_is_given_where_what_is_built_asks_for_it() {
         for (what, file, target, expected) in [

@@ -338,7 +338,7 @@ mod tests {
         }
     }
 
-    // case A11; broken by: every step without an instruction is taken for the Dockerfile's
+    // case A11
     #[test]
     fn a_step_is_the_dockerfiles_or_the_engines() {
         for (step, engines) in [

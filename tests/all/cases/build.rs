@@ -25,7 +25,7 @@ fn fails(built: &Built, inputs: &[(&str, &str)], code: i32, words: &[&str]) -> S
     annotation
 }
 
-// case A8; broken by: lines are taken to the letter, as they were
+// case A8; broken by: the program as it was before the fix
 pub fn a_quoted_line_has_its_effect() {
     let built = Built::new();
     built.file(
@@ -37,7 +37,7 @@ pub fn a_quoted_line_has_its_effect() {
     assert_eq!((&labels["a"], &labels["b"], &labels["c"]), (&"1".into(), &"x, \"y\"".into(), &"none".into()));
 }
 
-// case A8; broken by: keys of any form
+// case A8; broken by: the program as it was before the fix
 pub fn a_line_that_would_have_no_effect_is_an_input_error() {
     let built = Built::new();
     for (input, value) in [
@@ -53,7 +53,7 @@ pub fn a_line_that_would_have_no_effect_is_an_input_error() {
     }
 }
 
-// case A13; broken by: VERSION is given to every build, as it was
+// case A13; broken by: the program as it was before the fix
 pub fn a_version_of_the_dockerfiles_own_stays() {
     for (dockerfile, version) in [
         ("ARG VERSION=base\nFROM scratch AS base\nFROM ${VERSION}\nCOPY app /\n", None),
@@ -80,7 +80,7 @@ pub fn a_version_of_the_dockerfiles_own_stays() {
     assert_eq!((&named["v"], &named["app"], &named["date"]), (&"3".into(), &"0.0.1".into(), &"5".into()));
 }
 
-// case A13; broken by: the failure says nothing of it
+// case A13; broken by: the program as it was before the fix
 pub fn a_failure_says_which_version_was_given() {
     let built = Built::new();
     let host = built.project.registry.host().to_owned();
@@ -88,7 +88,7 @@ pub fn a_failure_says_which_version_was_given() {
     fails(&built, &[], 5, &["The build argument VERSION was `0.0.1`"]);
 }
 
-// case A11; broken by: it is taken for a base image
+// case A11; broken by: the program as it was before the fix
 pub fn a_missing_frontend_is_named_by_its_line() {
     let built = Built::new();
     let image = format!("{}/org/frontend:9", built.project.registry.host());
@@ -98,14 +98,14 @@ pub fn a_missing_frontend_is_named_by_its_line() {
     assert!(!text.contains("FROM"), "{text}");
 }
 
-// case A11; broken by: "correct the Dockerfile"
+// case A11; broken by: the program as it was before the fix
 pub fn a_target_that_is_no_stage_names_those_that_are() {
     let built = Built::new();
     built.file("Dockerfile", "FROM scratch AS build\nCOPY app /\nFROM build AS Runtime\nCOPY app /b\n");
     fails(&built, &[("target", "runtim")], 2, &["input `target`", "`runtim`", "`build`, `runtime`"]);
 }
 
-// case A11; broken by: the first Dockerfile that is found is suggested
+// case A11; broken by: the program as it was before the fix
 pub fn a_file_relative_to_the_context_is_told_as_such() {
     let built = Built::new();
     let workspace = built.project.workflow.workspace();
@@ -118,7 +118,7 @@ pub fn a_file_relative_to_the_context_is_told_as_such() {
     assert!(!text.contains("code/Dockerfile"), "{text}");
 }
 
-// case X9; broken by: control characters alone are taken out
+// case X9; broken by: the program as it was before the fix
 pub fn what_misleads_a_reader_is_in_no_log_and_no_summary() {
     let built = Built::new();
     built.file(
@@ -135,7 +135,7 @@ pub fn what_misleads_a_reader_is_in_no_log_and_no_summary() {
     }
 }
 
-// case X9; broken by: a fingerprint counts for every host
+// case X9; broken by: the program as it was before the fix
 pub fn with_several_servers_a_fingerprint_needs_its_host() {
     let built = Built::new();
     let print = "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs";

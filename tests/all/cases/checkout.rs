@@ -64,7 +64,7 @@ impl Tree {
     }
 }
 
-// case A10; broken by: the workspace's root looked at alone, as before.
+// case A10
 pub fn a_clone_is_found_from_the_context_upwards() {
     let tree = Tree::new();
     let app = tree.commit("app");

@@ -29,7 +29,7 @@ fn fails(built: &Built, inputs: &[(&str, &str)], code: i32, words: &[&str]) -> S
     run.raw
 }
 
-// case A2; broken by: `Ignore::parse` reads bytes that are no UTF-8 one by one, as it did
+// case A2; broken by: the program as it was before the fix
 pub fn an_ignore_file_that_is_no_utf_8_is_an_error() {
     let text = "# secrets\r\nsecret.env\r\n";
     let utf_16 = |mark: &str, encode: fn(u16) -> [u8; 2]| -> Vec<u8> {
@@ -50,7 +50,7 @@ pub fn an_ignore_file_that_is_no_utf_8_is_an_error() {
     }
 }
 
-// case A2; broken by: an ignore file that cannot be opened counts as none
+// case A2; broken by: the program as it was before the fix
 pub fn an_ignore_file_that_cannot_be_read_is_an_error() {
     for name in [".dockerignore", "Dockerfile.dockerignore"] {
         let built = with_a_secret();
@@ -66,7 +66,7 @@ pub fn an_ignore_file_that_cannot_be_read_is_an_error() {
     }
 }
 
-// case X6; broken by: `Workspace::holds` says yes always
+// case X6; broken by: the program as it was before the fix
 pub fn a_link_to_the_jobs_environment_is_refused() {
     let built = with_a_secret();
     let workspace = built.project.workflow.workspace();
@@ -92,7 +92,7 @@ pub fn a_link_to_the_jobs_environment_is_refused() {
     }
 }
 
-// case X6; broken by: `Workspace::holds` says yes always
+// case X6; broken by: the program as it was before the fix
 pub fn what_leads_out_of_the_workspace_is_refused() {
     let built = with_a_secret();
     let workspace = built.project.workflow.workspace();
@@ -112,7 +112,7 @@ pub fn what_leads_out_of_the_workspace_is_refused() {
     fails(&built, &[("file", "pipe")], 2, &["input `file`", "is a named pipe"]);
 }
 
-// case X6; broken by: links in a context are refused, or followed
+// case X6
 pub fn links_inside_of_the_context_are_sent_as_links() {
     let built = Built::new();
     let workspace = built.project.workflow.workspace();
@@ -126,7 +126,7 @@ pub fn links_inside_of_the_context_are_sent_as_links() {
     run.ended("released");
 }
 
-// case A10; broken by: `.git` is looked for at the workspace's root alone
+// case A10; broken by: the program as it was before the fix
 pub fn a_checkout_below_the_workspace_must_have_the_runs_commit() {
     let built = Built::new();
     let workspace = built.project.workflow.workspace();
@@ -175,7 +175,7 @@ pub fn an_ignore_file_that_may_not_be_read_is_an_error() {
     }
 }
 
-// case X6; broken by: opened without O_NONBLOCK, it hangs
+// case X6
 pub fn a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
     let folder = tempfile::tempdir().expect("a directory");
     let pipe = fs::canonicalize(folder.path()).expect("there").join("pipe");

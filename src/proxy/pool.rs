@@ -1,7 +1,7 @@
 //! Connections to one container: opened, used again while they are fresh, and all closed at its end.
 //!
-//! hyper-util has a pool as well; this one knows for sure whether a request has left (only what has not
-//! may be sent again), belongs to one container, and dies with it.
+//! hyper-util has a pool as well; this one knows for sure whether a request has left and whether an answer
+//! has begun (what may be sent again depends on both), belongs to one container, and dies with it.
 
 use std::collections::VecDeque;
 use std::io;

@@ -131,7 +131,6 @@ pub fn serve(layout: &Layout) -> String {
          TimeoutStopSec=90s\n\
          # Each of the applications' users may have 64 connections.\n\
          LimitNOFILE=65536\n\
-         {BOUNDED}\
          UMask=0077\n\
          NoNewPrivileges=yes\n\
          # Its socket's group; the proxy's folder and env files that are not root's.\n\

@@ -235,30 +235,6 @@ macro_rules! traffic {
     };
 }
 
-traffic! {
-    s12_a_get_keeps_its_body: traffic_answers::a_get_keeps_its_body;
-    s13_stale_connections_lose_no_get: traffic_answers::stale_connections_lose_no_get;
-    s13_only_what_may_be_repeated_is_sent_again: traffic_answers::only_what_may_be_repeated_is_sent_again;
-    s14_an_early_answer_is_used: traffic_answers::an_early_answer_is_used;
-    s15_a_route_has_its_own_patience: traffic_answers::a_route_has_its_own_patience;
-    s16_early_hints_are_passed_on: traffic_answers::early_hints_are_passed_on;
-    s16_odd_answers_are_told_apart: traffic_answers::odd_answers_are_told_apart;
-    s17_refusals_leave_a_trace: traffic_answers::refusals_leave_a_trace;
-    x1_open_uploads: traffic_bounds::open_uploads;
-    x1_slow_bodies: traffic_bounds::slow_bodies;
-    x1_slow_heads: traffic_bounds::slow_heads;
-    x1_crowds: traffic_bounds::crowds;
-    x1_slow_reading: traffic_bounds::slow_reading;
-    x1_slow_streams: traffic_bounds::slow_streams;
-    x1_idle_http2: traffic_bounds::idle_http2;
-    x1_each_client_behind_a_front_proxy: traffic_bounds::each_client_behind_a_front_proxy;
-    x7_three_words_of_a_front_proxy_count: traffic_origin::three_words_of_a_front_proxy_count;
-    x7_named_headers_count_too: traffic_origin::named_headers_count_too;
-    x9_connection_takes_out_no_word_of_the_front: traffic_origin::connection_takes_out_no_word_of_the_front;
-    x9_look_alikes_are_dropped: traffic_origin::look_alikes_are_dropped;
-    x9_trailers_say_nothing_of_the_client: traffic_origin::trailers_say_nothing_of_the_client;
-}
-
 mod build;
 
 #[test]
@@ -331,4 +307,29 @@ fn x4_the_key_brings_no_old_app_file_back() {
 #[test]
 fn x9_a_certificate_opens_no_door_to_the_keys_user() {
     policy::a_certificate_opens_no_door_to_the_keys_user();
+}
+
+traffic! {
+    s12_a_get_keeps_its_body: traffic_answers::a_get_keeps_its_body;
+    s13_stale_connections_lose_no_get: traffic_answers::stale_connections_lose_no_get;
+    s13_only_what_may_be_repeated_is_sent_again: traffic_answers::only_what_may_be_repeated_is_sent_again;
+    s14_an_early_answer_is_used: traffic_answers::an_early_answer_is_used;
+    s15_a_route_has_its_own_patience: traffic_answers::a_route_has_its_own_patience;
+    s16_early_hints_are_passed_on: traffic_answers::early_hints_are_passed_on;
+    s16_odd_answers_are_told_apart: traffic_answers::odd_answers_are_told_apart;
+    s17_refusals_leave_a_trace: traffic_answers::refusals_leave_a_trace;
+    x1_open_uploads: traffic_bounds::open_uploads;
+    x1_descriptors: traffic_bounds::descriptors;
+    x1_slow_bodies: traffic_bounds::slow_bodies;
+    x1_slow_heads: traffic_bounds::slow_heads;
+    x1_crowds: traffic_bounds::crowds;
+    x1_slow_reading: traffic_bounds::slow_reading;
+    x1_slow_streams: traffic_bounds::slow_streams;
+    x1_idle_http2: traffic_bounds::idle_http2;
+    x1_each_client_behind_a_front_proxy: traffic_bounds::each_client_behind_a_front_proxy;
+    x7_three_words_of_a_front_proxy_count: traffic_origin::three_words_of_a_front_proxy_count;
+    x7_named_headers_count_too: traffic_origin::named_headers_count_too;
+    x9_connection_takes_out_no_word_of_the_front: traffic_origin::connection_takes_out_no_word_of_the_front;
+    x9_look_alikes_are_dropped: traffic_origin::look_alikes_are_dropped;
+    x9_trailers_say_nothing_of_the_client: traffic_origin::trailers_say_nothing_of_the_client;
 }

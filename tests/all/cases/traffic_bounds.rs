@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use autotag_deploy::proxy::admin::{Answer, Command};
 use autotag_deploy::proxy::limits::Limits;
+use autotag_deploy::proxy::listen::Listen;
+use autotag_deploy::proxy::routes::Route;
 use autotag_deploy::proxy::upstream::Target;
 use autotag_deploy::world::clock;
 use bytes::Bytes;
@@ -15,7 +17,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::proxy::app::{App, Chunks};
-use crate::proxy::stage::{Stage, limits, read_out, soon};
+use crate::proxy::process::ProxyProcess;
+use crate::proxy::stage::{Stage, limits, raw, read_out, soon};
 
 /// Two applications at one address, and little of everything.
 struct Two {
@@ -132,6 +135,44 @@ pub async fn open_uploads() {
     two.others_are_served().await;
     drop((waiting, bodies, connections));
     two.until_under_way(0).await;
+}
+
+/// The program with few descriptors, against more uploads and idle connections than it has of them.
+pub async fn descriptors() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let folder = tempfile::tempdir().expect("a folder");
+    let proxy = ProxyProcess::limited(&socket, folder.path(), 256);
+    let (web, next) = (App::start("web").await, App::start("next").await);
+    proxy.swap(&web.id, web.address);
+    let neighbour = Route {
+        app: "next".to_owned(),
+        listen: Listen::Tcp(proxy.address),
+        hosts: vec!["next.example".to_owned()],
+        trusted_proxies: Vec::new(),
+        trusted_headers: Vec::new(),
+        answer_timeout_ms: None,
+    };
+    assert_eq!(proxy.call(&Command::Route { route: neighbour }), Answer::Done {});
+    let to = Some(Target { id: next.id.clone(), address: next.address });
+    proxy.call(&Command::Swap { app: "next".to_owned(), to });
+    let mut clients = Vec::new();
+    for upload in (0..600).map(|number| number % 2 == 0) {
+        let mut client = soon(TcpStream::connect(proxy.address)).await.expect("connected");
+        if upload {
+            let part = b"POST /never HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nx";
+            // Where it has been closed already, that is well.
+            let _ = client.write_all(part).await;
+        }
+        clients.push(client);
+    }
+    for _ in 0..5 {
+        let request = b"GET / HTTP/1.1\r\nHost: next.example\r\nConnection: close\r\n\r\n";
+        let seen = raw(proxy.address, request).await;
+        assert!(seen.starts_with("HTTP/1.1 200") && seen.ends_with("next"), "{seen}");
+        assert!(matches!(proxy.call(&Command::Status {}), Answer::Status(_)));
+    }
+    assert!(proxy.descriptors() < 256 - 64, "{} descriptors", proxy.descriptors());
+    drop(clients);
 }
 
 /// Bodies that drip: as many as the client may have.

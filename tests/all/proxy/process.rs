@@ -15,7 +15,7 @@ use autotag_deploy::proxy::upstream::{Drained, Target};
 
 /// Makes standard input the first passed socket and becomes the program, with its number in `LISTEN_PID`:
 /// sd_listen_fds(3).
-const PASS_SOCKET: &str = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"";
+const PASS_SOCKET: &str = "exec 3<&0 </dev/null; ulimit -n \"${DESCRIPTORS:-$(ulimit -n)}\"; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"";
 
 /// A running `autotag-receiver proxy` with one application `web` on one socket.
 pub struct ProxyProcess {
@@ -28,6 +28,15 @@ impl ProxyProcess {
     /// Starts one on this socket, which the caller may hand to another as well, with its admin socket in
     /// this folder, and gives it its route. It holds requests until it is pointed at a container.
     pub fn start(socket: &TcpListener, folder: &Path) -> Self {
+        Self::start_with(socket, folder, &[])
+    }
+
+    /// The same with so few descriptors.
+    pub fn limited(socket: &TcpListener, folder: &Path, descriptors: usize) -> Self {
+        Self::start_with(socket, folder, &[("DESCRIPTORS", &descriptors.to_string())])
+    }
+
+    fn start_with(socket: &TcpListener, folder: &Path, environment: &[(&str, &str)]) -> Self {
         let address = socket.local_addr().expect("an address");
         // Each has a folder of its own for its socket, and the next one moves its socket onto the same path.
         let admin = folder.join("admin.sock");
@@ -37,6 +46,7 @@ impl ProxyProcess {
         let child = Process::new("sh")
             .args(["-c", PASS_SOCKET, "sh", env!("CARGO_BIN_EXE_autotag-receiver"), "proxy", "--admin"])
             .arg(&admin)
+            .envs(environment.iter().copied())
             .stdin(Stdio::from(passed))
             .stdout(Stdio::null())
             .stderr(log.expect("a log"))
@@ -81,6 +91,12 @@ impl ProxyProcess {
         let mut answer = String::new();
         BufReader::new(stream).read_line(&mut answer).expect("an answer");
         serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"))
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        open.expect("it runs").count()
     }
 
     /// Lets this container serve.

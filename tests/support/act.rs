@@ -209,7 +209,8 @@ impl Act {
     }
 }
 
+/// This process's `PATH`.
 #[expect(clippy::disallowed_methods, reason = "the cleared environment needs the way to programs back")]
-fn path() -> std::ffi::OsString {
+pub fn path() -> std::ffi::OsString {
     std::env::var_os("PATH").expect("a PATH")
 }

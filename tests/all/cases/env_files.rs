@@ -10,7 +10,6 @@ use serde_json::Value;
 type Variables = BTreeMap<String, String>;
 
 /// Compose's own reading of the project in a folder.
-#[expect(clippy::disallowed_methods, reason = "the program is found as this process finds others")]
 pub fn compose(folder: &Path) -> Output {
     Command::new("docker-compose")
         .args(["--project-name", "kinds", "--file", "compose.yaml", "config", "--format", "json"])
@@ -18,7 +17,7 @@ pub fn compose(folder: &Path) -> Output {
         // Nothing else of this process: Compose takes variables from there.
         .env_clear()
         .env("HOME", folder)
-        .env("PATH", std::env::var_os("PATH").expect("a PATH"))
+        .env("PATH", crate::support::act::path())
         .output()
         .expect("`docker-compose` is on PATH: scripts/test puts it there by scripts/requirements-compose.txt")
 }

@@ -23,7 +23,7 @@ pub fn pip_installs_only_files_of_known_hashes() {
             !line.trim_start().starts_with('#')
                 && ["pip\" install", "pip\" download", "pip install"].iter().any(|word| line.contains(word))
         }) {
-            assert!(command.contains("--require-hashes"), "{:?}: {command}", script.path());
+            assert!(command.contains("--require-hashes"), "{}: {command}", script.path().display());
             installs += 1;
         }
     }

@@ -18,6 +18,8 @@ macro_rules! answers {
         $(#[$about])*
         #[derive(Debug, Clone, Default, Deserialize)]
         #[serde(default)]
+        // The fields have the Engine's names.
+        #[allow(clippy::struct_field_names)]
         pub(super) struct $name {
             $(#[serde(rename = $key, deserialize_with = "lenient")] pub $field: Option<$type>,)*
         }

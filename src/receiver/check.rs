@@ -1,4 +1,6 @@
-//! `check`: app files and this host, every fault at once.
+//! `check`: app files, this host and the way in by SSH, every fault at once.
+
+mod sshd;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
@@ -9,7 +11,7 @@ use anyhow::{Context as _, bail};
 
 use super::app_file::{AppFile, Listen, OwnVariables, Source, Traffic, env_file};
 use super::init::facts::is_held;
-use super::init::{apps, sshd, units};
+use super::init::{apps, sshd as parts, units};
 use super::layout::{GROUP, Layout, user_of};
 use super::settings;
 use crate::deploy::protocol::AppName;
@@ -150,6 +152,7 @@ fn one(layout: &Layout, app: &AppName, host: &Host, report: &mut Report) {
     is_roots(&file, 0o077, "only root may read it, since secrets may stand there: chmod 600", report);
     user(layout, app, host, report);
     keys(layout, app, report);
+    sshd::look(layout, app, report);
     let Some(parsed) = parsed(&file, bytes, report) else { return };
     env_files(app, &parsed, report);
     if let Some(docker) = &host.docker {
@@ -209,7 +212,7 @@ fn keys(layout: &Layout, app: &AppName, report: &mut Report) {
         }
     };
     is_roots(&file, 0o022, "only root may write it: chmod 644", report);
-    let start = format!("{} ", sshd::line_start(layout, app));
+    let start = format!("{} ", parts::line_start(layout, app));
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if !line.is_empty() && !line.starts_with('#') && !line.starts_with(&start) {

@@ -1,0 +1,123 @@
+//! `check` and the machine's own sshd.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use autotag_deploy::deploy::protocol::AppName;
+use autotag_deploy::receiver::init::sshd;
+use autotag_deploy::receiver::layout::Layout;
+
+use crate::support::server::receiver;
+use crate::support::sshd::SystemUser;
+
+struct Machine {
+    folder: tempfile::TempDir,
+    layout: Layout,
+    app: AppName,
+    user: SystemUser,
+}
+
+impl Machine {
+    fn set_up() -> Self {
+        let user = SystemUser::create("check");
+        let app: AppName =
+            user.name().strip_prefix("autotag-").expect("an application's user").parse().expect("a name");
+        let folder = tempfile::tempdir().expect("a folder");
+        let layout = Layout::below(folder.path());
+        let machine = Self { folder, layout, app, user };
+        // Only what `sshd -T` does not start without: it is not asked to serve.
+        std::fs::create_dir_all("/run/sshd").expect("its directory");
+        let (layout, name) = (&machine.layout, machine.user.name());
+        std::fs::create_dir_all(layout.sshd_part().parent().expect("a folder")).expect("a folder");
+        std::fs::create_dir_all(layout.keys()).expect("a folder");
+        for path in [machine.folder.path(), &layout.keys()] {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("rights");
+        }
+        let key = layout.sshd().join("host_key");
+        let made =
+            Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
+        assert!(made.expect("ssh-keygen").success());
+        std::fs::write(layout.passwd(), format!("{name}:x:990:991::/:/bin/sh\n")).expect("passwd");
+        std::fs::write(layout.group(), "autotag:x:991:\n").expect("group");
+        machine.shadow("*:20000:0:99999:7:::");
+        std::fs::write(layout.app_file(&machine.app), "image: x.io/app\nproxy: none\nhealth: none\n")
+            .expect("a file");
+        let line = format!("{} ssh-ed25519 AAAA test\n", sshd::line_start(layout, &machine.app));
+        std::fs::write(layout.authorized_keys(&machine.app), line).expect("a key");
+        machine.part();
+        machine
+    }
+
+    fn shadow(&self, fields: &str) {
+        std::fs::write(self.folder.path().join("etc/shadow"), format!("{}:{fields}\n", self.user.name()))
+            .expect("shadow");
+    }
+
+    fn part(&self) {
+        // The machine's own group has no such member.
+        let part = sshd::part(&self.layout)
+            .replace("Match Group autotag", &format!("Match User {}", self.user.name()));
+        std::fs::write(self.layout.sshd_part(), part).expect("the part");
+    }
+
+    fn config(&self, more: &str) {
+        let folder = self.layout.sshd();
+        let text =
+            format!("HostKey {0}/host_key\nInclude {0}/sshd_config.d/*.conf\n{more}\n", folder.display());
+        std::fs::write(folder.join("sshd_config"), text).expect("its configuration");
+    }
+
+    fn checked(&self) -> String {
+        let output = Command::new(receiver())
+            .arg("--root")
+            .arg(self.folder.path())
+            .args(["check", self.app.as_str()])
+            .output()
+            .expect("check");
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        // Nothing serves here, which is a fault too.
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        said
+    }
+}
+
+// case S10; broken by: `sshd::look` left out of `check`, which then says nothing of any of them.
+pub fn check_names_what_keeps_the_key_out() {
+    assert!(Path::new(sshd::SSHD).exists(), "this test needs sshd (Debian package openssh-server)");
+    let machine = Machine::set_up();
+    let name = machine.user.name();
+    machine.config("StrictModes no");
+    let well = machine.checked();
+    assert!(well.contains(&format!("sshd lets {name} in by its key")), "{well}");
+    for (config, named) in [
+        ("AllowUsers root", "`AllowUsers root`"),
+        ("DenyUsers autotag-*", "`DenyUsers autotag-*`"),
+        ("AllowGroups ssh-users", "`AllowGroups ssh-users`"),
+        ("PubkeyAuthentication no", "`PubkeyAuthentication no`"),
+        ("ForceCommand internal-sftp", "`ForceCommand` internal-sftp"),
+        ("Nonsense yes", "sshd does not take its configuration"),
+    ] {
+        machine.config(&format!("StrictModes no\n{config}"));
+        let said = machine.checked();
+        assert!(said.contains(named) && !said.contains("in by its key"), "{config}: {said}");
+    }
+    // Temporary folders are everybody's to write.
+    machine.config("StrictModes yes");
+    assert!(machine.checked().contains("sshd refuses keys below"), "the modes of what lies above the keys");
+    machine.config("StrictModes no");
+    machine.shadow("!:20000:0:99999:7::1:");
+    let said = machine.checked();
+    assert!(said.contains("is locked") && said.contains("has expired"), "{said}");
+    std::fs::remove_file(machine.layout.sshd_part()).expect("removed");
+    let said = machine.checked();
+    assert!(said.contains("autotag.conf is missing"), "{said}");
+    std::fs::write(
+        machine.layout.sshd().join("sshd_config"),
+        format!("HostKey {}/host_key\n", machine.layout.sshd().display()),
+    )
+    .expect("its configuration");
+    machine.part();
+    let said = machine.checked();
+    assert!(said.contains("add `Include") && said.contains("as its first line"), "{said}");
+}

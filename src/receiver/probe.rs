@@ -1,6 +1,8 @@
-//! One HTTP question to an application: for its health, and for the smoke test of a deployment.
+//! One HTTP question to an application: for its health, and for the smoke test of a deployment; and what is told
+//! of an answer that was not expected.
 
-use std::fmt;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,6 +14,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+
+use crate::secret::Secret;
 
 /// So much of an answer is read: a health page has a line, and a smoke test looks for a word.
 const BODY: usize = 64 * 1024;
@@ -39,8 +43,103 @@ impl fmt::Display for Target {
 pub struct Answer {
     /// The status code.
     pub status: u16,
+    /// Where it says that the client should go.
+    pub location: Option<String>,
     /// The body, or its first 64 KiB; bytes that are no UTF-8 are replaced.
     pub body: String,
+}
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The Host.
+    pub host: &'a str,
+    /// The path, with its query.
+    pub path: &'a str,
+    /// Further headers, by their names in lower case.
+    pub headers: &'a BTreeMap<String, Secret>,
+}
+
+/// The longest part of an answer that is told, in characters.
+const TOLD: usize = 200;
+
+/// So short a secret would be found everywhere.
+const SHORTEST_SECRET: usize = 4;
+
+impl<'a> Question<'a> {
+    /// The question as it was asked, for people: with what a container's own log does not show.
+    pub fn asked(&self, target: &Target) -> String {
+        match target {
+            Target::Tcp(address) => format!("GET http://{address}{} with `Host: {}`", self.path, self.host),
+            Target::Unix(path) => {
+                format!("GET {} at {} with `Host: {}`", self.path, path.display(), self.host)
+            }
+        }
+    }
+
+    /// Why an answer is not the one that was expected. An application can write its secrets anywhere, so none of
+    /// these stays, nor what a redirect hands on as a query.
+    pub fn unexpected(
+        &self,
+        target: &Target,
+        answer: &Answer,
+        expected: u16,
+        secrets: impl Iterator<Item = &'a Secret>,
+    ) -> String {
+        let secrets: Vec<&str> = secrets
+            .chain(self.headers.values())
+            .flat_map(|secret| secret.reveal().lines())
+            .map(str::trim)
+            .filter(|secret| secret.len() >= SHORTEST_SECRET)
+            .collect();
+        let mut text = format!("{} gave {}, expected {expected}", self.asked(target), answer.status);
+        if let Some(location) = &answer.location {
+            let (place, query) =
+                location.split_once(['?', '#']).map_or((location.as_str(), ""), |(place, _)| (place, "?..."));
+            let _ = write!(text, "; Location: {}{query}", harmless(place, &secrets));
+        }
+        match first_line(&answer.body) {
+            Some(line) => {
+                let _ = write!(text, "; the body begins with \"{}\"", harmless(line, &secrets));
+            }
+            None => text.push_str("; the body is empty"),
+        }
+        match answer.status {
+            300..=399 => text.push_str(
+                ". If the application redirects to https, add `headers: {X-Forwarded-Proto: https}` beside `path`",
+            ),
+            400 | 403 | 404 | 421 => {
+                text.push_str(". If the application expects another host, add `host: NAME` beside `path`");
+            }
+            401 => text.push_str(". If the application expects a login, ask a path without, or add `headers:` beside `path`"),
+            _ => {}
+        }
+        text
+    }
+}
+
+/// The first line that says something: of a page its title.
+fn first_line(body: &str) -> Option<&str> {
+    let first = body.lines().map(str::trim).find(|line| !line.is_empty())?;
+    let title = body.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>"));
+    Some(
+        title
+            .map(|(title, _)| title.trim())
+            .filter(|title| first.starts_with('<') && !title.is_empty())
+            .unwrap_or(first),
+    )
+}
+
+/// A part of others' text: without secrets and signs that a terminal obeys, and bounded.
+fn harmless(text: &str, secrets: &[&str]) -> String {
+    let mut secrets = secrets.to_vec();
+    // A secret that begins with another one is found first.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let masked = secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"));
+    let cut = masked.chars().count() > TOLD;
+    let told: String = masked.chars().take(TOLD).collect();
+    let told: String = told.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    if cut { format!("{told}...") } else { told }
 }
 
 /// Why there is no answer, in words for people: `connection refused`, `no answer within 2 s`.
@@ -51,8 +150,8 @@ pub struct NoAnswer(pub String);
 /// Asks `GET path` over HTTP/1.1, on a connection of its own. Redirects are answers like any other.
 ///
 /// The deadline covers all of it, from connecting to the last byte of the body.
-pub async fn get(target: &Target, host: &str, path: &str, deadline: Duration) -> Result<Answer, NoAnswer> {
-    let request = request(host, path)?;
+pub async fn get(target: &Target, question: &Question<'_>, deadline: Duration) -> Result<Answer, NoAnswer> {
+    let request = request(question)?;
     let exchange = async {
         match target {
             Target::Tcp(address) => {
@@ -67,17 +166,20 @@ pub async fn get(target: &Target, host: &str, path: &str, deadline: Duration) ->
     tokio::time::timeout(deadline, exchange).await.map_err(late)?
 }
 
-fn request(host: &str, path: &str) -> Result<Request<Empty<Bytes>>, NoAnswer> {
+fn request(question: &Question<'_>) -> Result<Request<Empty<Bytes>>, NoAnswer> {
+    let Question { host, path, headers } = question;
     let wrong = |what: &str| NoAnswer(format!("nothing was asked: {what}"));
     let uri: Uri =
         path.parse().map_err(|_| wrong(&format!("`{path}` is no path; expected for example `/healthz`")))?;
     if !path.starts_with('/') {
         return Err(wrong(&format!("`{path}` does not begin with `/`")));
     }
-    Request::get(uri)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, "autotag-receiver")
-        .header(header::CONNECTION, "close")
+    let mut request = Request::get(uri).header(header::HOST, *host).header(header::CONNECTION, "close");
+    if !headers.contains_key("user-agent") {
+        request = request.header(header::USER_AGENT, "autotag-receiver");
+    }
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value.reveal()));
+    request
         .body(Empty::new())
         .map_err(|_| wrong(&format!("`{host}` is no host; expected for example `app.example.org`")))
 }
@@ -91,7 +193,9 @@ where
     let answer = async {
         let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
         let (head, body) = response.into_parts();
-        Ok(Answer { status: head.status.as_u16(), body: text(body, head.status).await? })
+        let location = head.headers.get(header::LOCATION);
+        let location = location.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        Ok(Answer { status: head.status.as_u16(), location, body: text(body, head.status).await? })
     };
     // The connection may end before the last of the body has been taken from it; its error, if any, comes
     // out of the answer.
@@ -152,6 +256,82 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(10);
 
+    async fn get(target: &Target, host: &str, path: &str, deadline: Duration) -> Result<Answer, NoAnswer> {
+        super::get(target, &Question { host, path, headers: &BTreeMap::new() }, deadline).await
+    }
+
+    fn secret(text: &str) -> Secret {
+        Secret::verbatim(text.to_owned())
+    }
+
+    fn told(status: u16, location: Option<&str>, body: &str) -> String {
+        let headers = BTreeMap::from([("authorization".to_owned(), secret("Bearer hunter2"))]);
+        let question = Question { host: "localhost", path: "/healthz", headers: &headers };
+        let target = Target::Tcp(([172, 18, 0, 3], 3000).into());
+        let answer = Answer { status, location: location.map(str::to_owned), body: body.to_owned() };
+        let secrets = [secret("correct horse"), secret("yes"), secret("line one\nline two")];
+        question.unexpected(&target, &answer, 200, secrets.iter())
+    }
+
+    #[test]
+    fn an_unexpected_answer_is_told_with_what_explains_it() {
+        let asked = "GET http://172.18.0.3:3000/healthz with `Host: localhost` gave ";
+        for (status, location, body, expected) in [
+            (
+                403,
+                None,
+                "\n  Invalid HTTP_HOST header\nmore\n",
+                "403, expected 200; the body begins with \"Invalid HTTP_HOST header\". If the application expects another host, add `host: NAME`",
+            ),
+            (
+                301,
+                Some("https://localhost/healthz?token=1"),
+                "",
+                "301, expected 200; Location: https://localhost/healthz?...; the body is empty. If the application redirects to https, add `headers: {X-Forwarded-Proto: https}`",
+            ),
+            (
+                500,
+                None,
+                "<!doctype html>\n<html><title> Oops </title>",
+                "500, expected 200; the body begins with \"Oops\"",
+            ),
+            (
+                500,
+                None,
+                "the password is correct horse, yes",
+                "the body begins with \"the password is ***, yes\"",
+            ),
+            (500, None, "line two", "begins with \"***\""),
+            (500, None, "Bearer hunter2", "begins with \"***\""),
+            (500, None, "\u{1b}[31mred", "begins with \" [31mred\""),
+        ] {
+            let text = told(status, location, body);
+            assert!(text.starts_with(asked) && text.contains(expected), "{text}");
+            assert!(!text.contains("hunter2") && !text.contains("horse"), "{text}");
+        }
+        let long = told(500, Some(&"l".repeat(9000)), &"b".repeat(9000));
+        assert!(long.len() < 700 && long.contains("bbb..."), "{long}");
+        // A secret is masked before the text is cut.
+        let at_the_end = told(500, None, &format!("{}correct horse", "b".repeat(TOLD - 4)));
+        assert!(!at_the_end.contains("corr"), "{at_the_end}");
+    }
+
+    #[tokio::test]
+    async fn host_and_headers_are_asked_with_as_they_are_set() {
+        let (target, asked) =
+            server(answer("HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n")).await;
+        let headers = ["x-forwarded-proto", "user-agent"].map(|name| (name.to_owned(), secret("https")));
+        let headers = BTreeMap::from(headers);
+        let question = Question { host: "app.example.org:8080", path: "/", headers: &headers };
+        let got = super::get(&target, &question, SOON).await.expect("an answer");
+        assert_eq!((got.status, got.location.as_deref()), (302, Some("/login")));
+        let asked = asked.await.to_lowercase();
+        for line in ["host: app.example.org:8080", "x-forwarded-proto: https", "user-agent: https"] {
+            assert_eq!(asked.matches(&format!("\r\n{line}\r\n")).count(), 1, "{asked}");
+        }
+        assert!(!asked.contains("autotag"), "{asked}");
+    }
+
     /// Answers one connection with these bytes; gives the address, and what was asked.
     async fn server(answer: Vec<u8>) -> (Target, impl Future<Output = String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -182,7 +362,7 @@ mod tests {
     async fn status_and_body_come_back() {
         let (target, asked) = server(answer("HTTP/1.1 503 No\r\nContent-Length: 4\r\n\r\nbusy")).await;
         let got = get(&target, "app.example.org", "/health?deep=1", SOON).await;
-        assert_eq!(got, Ok(Answer { status: 503, body: "busy".to_owned() }));
+        assert_eq!(got, Ok(Answer { status: 503, location: None, body: "busy".to_owned() }));
         let asked = asked.await.to_lowercase();
         assert!(asked.starts_with("get /health?deep=1 http/1.1\r\n"), "{asked}");
         assert!(asked.contains("\r\nhost: app.example.org\r\n"), "{asked}");
@@ -210,7 +390,7 @@ mod tests {
         };
         let target = Target::Unix(path.clone());
         let (got, ()) = tokio::join!(get(&target, "a", "/", SOON), serve);
-        assert_eq!(got, Ok(Answer { status: 204, body: String::new() }));
+        assert_eq!(got, Ok(Answer { status: 204, location: None, body: String::new() }));
     }
 
     #[tokio::test]

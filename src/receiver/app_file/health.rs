@@ -1,17 +1,19 @@
 //! How a container shows that it works.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::quantity::{duration, number, wait};
-use super::reader::{Fields, Reader, Spec, key};
+use super::reader::{Fields, Reader, Spec, key, secret};
 use super::tree::{Node, Value};
-use super::words::{command, line, url_path};
+use super::words::{command, line, request_header, request_host, url_path};
 use crate::image::reference::Malformed;
+use crate::secret::Secret;
 
 /// What has to be true before a container may serve.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Health {
     /// What shows it.
     pub proof: Proof,
@@ -22,7 +24,7 @@ pub struct Health {
 }
 
 /// What shows that a container works.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Proof {
     /// Docker's health check, the image's or the app file's. An image without any is refused.
     Docker,
@@ -33,16 +35,47 @@ pub enum Proof {
 }
 
 /// A request to the container itself.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HttpProbe {
     /// The path.
     pub path: String,
     /// The status that is expected.
     pub status: u16,
+    /// How it asks.
+    #[serde(flatten)]
+    pub client: Client,
+}
+
+/// What a request says of its client, where the usual is not enough: an application may answer 403 to a host
+/// that it does not know, or redirect what did not come by https.
+///
+/// Left out of the hash as long as it is empty: an update of the receiver must not look like drift.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Client {
+    /// The Host instead of the app file's first `host`, or `localhost`.
+    #[serde(rename = "ask_host", skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// Further headers; a password may stand in one.
+    #[serde(rename = "ask_headers", skip_serializing_if = "BTreeMap::is_empty", serialize_with = "revealed")]
+    pub headers: BTreeMap<String, Secret>,
+}
+
+/// For the hash alone.
+fn revealed<S: Serializer>(headers: &BTreeMap<String, Secret>, into: S) -> Result<S::Ok, S::Error> {
+    into.collect_map(headers.iter().map(|(name, value)| (name, value.reveal())))
+}
+
+fn client(reader: &mut Reader, fields: &mut Fields) -> Client {
+    let host = fields.one(reader, "host", request_host);
+    let headers = match fields.take("headers") {
+        Some((node, spec)) => reader.pairs(node, &spec, request_header),
+        None => BTreeMap::new(),
+    };
+    Client { host, headers }
 }
 
 /// A test of a version before and after it gets the traffic.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Smoke {
     /// A request: to the container before the switch, through the front door after it.
     Http {
@@ -52,6 +85,9 @@ pub enum Smoke {
         status: u16,
         /// A text that the answer holds.
         contains: Option<String>,
+        /// How it asks.
+        #[serde(flatten)]
+        client: Client,
     },
     /// A command in the container that ends with 0; before the switch.
     Command(Vec<String>),
@@ -92,12 +128,16 @@ const HEALTH: &[Spec] = &[
     key("status", "a status", "200"),
     key("deadline", "a duration", "60s"),
     key("stable", "a duration", "3s"),
+    key("host", "the Host that the request asks for", "app.example.com"),
+    secret("headers", "`name: value`, or a list of `name=value`", "{X-Forwarded-Proto: https}"),
 ];
 
 const SMOKE: &[Spec] = &[
     key("path", "a path", "/"),
     key("status", "a status", "200"),
     key("contains", "a text that the answer holds", "Welcome"),
+    key("host", "the Host that the request asks for", "app.example.com"),
+    secret("headers", "`name: value`, or a list of `name=value`", "{X-Forwarded-Proto: https}"),
     key("command", "a command, or a list of its words", "[app, self-test]"),
 ];
 
@@ -124,18 +164,24 @@ pub(super) fn health(reader: &mut Reader, given: Option<(Node, Spec)>) -> Health
         }
         Value::Map(_) => {}
         _ => {
-            reader.fault(&node, &spec, "`none`, or a map with `path`, `status`, `deadline`, `stable`");
+            reader.fault(
+                &node,
+                &spec,
+                "`none`, or a map with `path`, `status`, `deadline`, `stable`, `host`, `headers`",
+            );
             return health;
         }
     }
     let whole = node.clone();
     let mut fields = reader.fields(node, HEALTH, &[]);
     let path = fields.one(reader, "path", url_path);
-    let stray = fields.get("status").cloned().filter(|_| path.is_none());
-    let status = fields.one(reader, "status", status).unwrap_or(200);
-    if let Some(stray) = stray {
-        reader.fault(&stray, &fields.spec("status"), "a `path` beside it");
+    for name in ["status", "host", "headers"] {
+        if let (None, Some(stray)) = (&path, fields.get(name).cloned()) {
+            reader.fault(&stray, &fields.spec(name), "a `path` beside it");
+        }
     }
+    let status = fields.one(reader, "status", status).unwrap_or(200);
+    let client = client(reader, &mut fields);
     health.deadline = fields.one(reader, "deadline", wait).unwrap_or(DEADLINE);
     health.stable = fields.one(reader, "stable", wait).unwrap_or(STABLE);
     if health.stable >= health.deadline {
@@ -143,7 +189,7 @@ pub(super) fn health(reader: &mut Reader, given: Option<(Node, Spec)>) -> Health
         reader.fault(&told, &spec, format!("a `stable` shorter than the `deadline` ({:?})", health.deadline));
     }
     if let Some(path) = path {
-        health.proof = Proof::Http(HttpProbe { path, status });
+        health.proof = Proof::Http(HttpProbe { path, status, client });
     }
     health
 }
@@ -178,11 +224,12 @@ fn one_smoke(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Smoke> {
         return None;
     }
     let mut fields: Fields = reader.fields(node, SMOKE, &[]);
-    let http = ["path", "status", "contains"].into_iter().any(|name| fields.has(name));
+    let http = ["path", "status", "contains", "host", "headers"].into_iter().any(|name| fields.has(name));
     match (fields.has("path"), fields.has("command")) {
         (true, false) => Some(Smoke::Http {
             status: fields.one(reader, "status", status).unwrap_or(200),
             contains: fields.one(reader, "contains", line),
+            client: client(reader, &mut fields),
             path: fields.one(reader, "path", url_path)?,
         }),
         (false, true) if !http => {

@@ -29,7 +29,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use fault::{Fault, Faults};
-pub use health::{Health, Healthcheck, HttpProbe, Proof, Smoke};
+pub use health::{Client, Health, Healthcheck, HttpProbe, Proof, Smoke};
 pub use network::{HeaderName, HostName, Listen, Network};
 pub use tree::Place;
 pub use variable::{OwnVariables, VariableName};

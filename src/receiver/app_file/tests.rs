@@ -50,12 +50,21 @@ fn the_designs_example_means_what_it_says() {
     assert_eq!(
         file.health,
         Health {
-            proof: Proof::Http(HttpProbe { path: "/healthz".to_owned(), status: 200 }),
+            proof: Proof::Http(HttpProbe {
+                path: "/healthz".to_owned(),
+                status: 200,
+                client: Client::default()
+            }),
             deadline: Duration::from_mins(1),
             stable: Duration::from_secs(3),
         }
     );
-    let smoke = Smoke::Http { path: "/".to_owned(), status: 200, contains: Some("Welcome".to_owned()) };
+    let smoke = Smoke::Http {
+        path: "/".to_owned(),
+        status: 200,
+        contains: Some("Welcome".to_owned()),
+        client: Client::default(),
+    };
     assert_eq!(file.smoke, [smoke]);
     assert_eq!(file.environment[&"RUST_LOG".parse().unwrap()].reveal(), "info");
     assert_eq!(file.env_files, [PathBuf::from("/etc/autotag/app.env")]);

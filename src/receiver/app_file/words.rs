@@ -114,6 +114,38 @@ pub(super) fn url_path(text: &str) -> Result<String, Malformed> {
 /// The most bytes of `NAME=value` and its end: Linux starts no program with a longer text (`MAX_ARG_STRLEN`).
 pub(super) const VARIABLE_BYTES: usize = 128 * 1024;
 
+/// What a request of our own asks for: a name or an address, with a port or without.
+pub(super) fn request_host(text: &str) -> Result<String, Malformed> {
+    let fits = !text.is_empty()
+        && text.len() <= 255
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        malformed("a host such as `app.example.com`, without `https://` and without a path")
+    }
+}
+
+/// A header of such a request and its value (RFC 9110, 5.1 and 5.5).
+pub(super) fn request_header(name: &str, value: &str) -> Result<(String, Secret), Malformed> {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || name.len() > 256 || !name.bytes().all(token) {
+        return malformed("a header's name, such as `X-Forwarded-Proto`");
+    }
+    let name = name.to_ascii_lowercase();
+    match name.as_str() {
+        "host" => return malformed("`host: NAME` beside `headers`, in place of a header `Host`"),
+        "connection" | "content-length" | "transfer-encoding" | "upgrade" | "te" | "trailer" | "expect" => {
+            return malformed("another header: the request has no body, and its connection is its own");
+        }
+        _ => {}
+    }
+    if value.len() > 4096 || !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return malformed("a header's value of visible ASCII signs");
+    }
+    Ok((name, Secret::verbatim(value.to_owned())))
+}
+
 /// A variable and its value.
 pub(super) fn variable(name: &str, value: &str) -> Result<(VariableName, Secret), Malformed> {
     let key = name.parse()?;

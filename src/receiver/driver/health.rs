@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Driver, REQUEST, address};
 use crate::receiver::app_file::{Healthcheck, HttpProbe, Proof};
-use crate::receiver::probe::{self, Target};
+use crate::receiver::probe::{self, Question, Target};
 use crate::receiver::settings::Settings;
 use crate::receiver::state::Instance;
 use crate::world::clock::{self, Stopwatch};
@@ -77,13 +77,15 @@ impl<E: Engine> Driver<'_, E> {
             return Err("the app file has no `port` to ask".to_owned());
         };
         let target = Target::Tcp((address(self.app, settings, facts)?, port).into());
-        let answer = probe::get(&target, &super::smoke::host_of(settings), &request.path, REQUEST)
+        let host = request.client.host.clone().unwrap_or_else(|| super::smoke::host_of(settings));
+        let question = Question { host: &host, path: &request.path, headers: &request.client.headers };
+        let answer = probe::get(&target, &question, REQUEST)
             .await
-            .map_err(|why| format!("GET {}: {why}", request.path))?;
+            .map_err(|why| format!("{}: {why}", question.asked(&target)))?;
         if answer.status == request.status {
             return Ok(());
         }
-        Err(format!("GET {} gave {}, expected {}", request.path, answer.status, request.status))
+        Err(question.unexpected(&target, &answer, request.status, settings.environment.values()))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use super::{Driver, REQUEST, address};
 use crate::deploy::protocol::{Answer, Source};
-use crate::receiver::app_file::{Listen, Proof, Smoke, Traffic};
+use crate::receiver::app_file::{Client, HttpProbe, Listen, Proof, Smoke, Traffic};
 use crate::receiver::front::entrance;
-use crate::receiver::probe::{self, Target};
+use crate::receiver::probe::{self, Question, Target};
 use crate::receiver::settings::Settings;
 use crate::receiver::state::Instance;
 use crate::world::engine::Engine;
@@ -15,13 +15,14 @@ impl<E: Engine> Driver<'_, E> {
         for smoke in &settings.file.smoke {
             match smoke {
                 Smoke::Command(command) => self.run_in(instance, command, &settings).await?,
-                Smoke::Http { path, status, contains } => {
+                Smoke::Http { path, status, contains, client } => {
                     let facts = self.facts(instance).await?;
                     let Some(port) = settings.file.traffic.port() else {
                         return Err("the app file has no `port` to ask".to_owned());
                     };
                     let door = Target::Tcp((address(self.app, &settings, &facts)?, port).into());
-                    ask(&door, &host_of(&settings), path, *status, contains.as_deref()).await?;
+                    let test = Test { client, path, status: *status, contains: contains.as_deref() };
+                    test.ask(&door, &settings).await?;
                 }
             }
         }
@@ -64,17 +65,19 @@ impl<E: Engine> Driver<'_, E> {
             Listen::Tcp(address) => Target::Tcp(address),
             Listen::Unix(path) => Target::Unix(path),
         };
-        let host = host_of(&settings);
         let asked = settings.file.smoke.iter().filter_map(|smoke| match smoke {
-            Smoke::Http { path, status, contains } => Some((path, *status, contains.as_deref())),
+            Smoke::Http { path, status, contains, client } => {
+                Some(Test { client, path, status: *status, contains: contains.as_deref() })
+            }
             Smoke::Command(_) => None,
         });
         let mut asked: Vec<_> = asked.collect();
         if let (true, Proof::Http(request)) = (asked.is_empty(), &settings.file.health.proof) {
-            asked.push((&request.path, request.status, None));
+            let HttpProbe { path, status, client } = request;
+            asked.push(Test { client, path, status: *status, contains: None });
         }
-        for (path, status, contains) in asked {
-            ask(&door, &host, path, status, contains)
+        for test in asked {
+            test.ask(&door, &settings)
                 .await
                 .map_err(|why| format!("through the front door, {listen}: {why}"))?;
         }
@@ -91,21 +94,29 @@ pub(super) fn host_of(settings: &Settings) -> String {
     .unwrap_or_else(|| "localhost".to_owned())
 }
 
-async fn ask(
-    door: &Target,
-    host: &str,
-    path: &str,
+/// A test by a request.
+struct Test<'a> {
+    client: &'a Client,
+    path: &'a str,
     status: u16,
-    contains: Option<&str>,
-) -> Result<(), String> {
-    let answer = probe::get(door, host, path, REQUEST).await.map_err(|why| format!("GET {path}: {why}"))?;
-    if answer.status != status {
-        return Err(format!("GET {path} gave {}, expected {status}", answer.status));
-    }
-    match contains {
-        Some(text) if !answer.body.contains(text) => {
-            Err(format!("GET {path} gave {status}, without the text {text:?}"))
+    contains: Option<&'a str>,
+}
+
+impl Test<'_> {
+    async fn ask(&self, door: &Target, settings: &Settings) -> Result<(), String> {
+        let host = self.client.host.clone().unwrap_or_else(|| host_of(settings));
+        let question = Question { host: &host, path: self.path, headers: &self.client.headers };
+        let answer = probe::get(door, &question, REQUEST)
+            .await
+            .map_err(|why| format!("{}: {why}", question.asked(door)))?;
+        if answer.status != self.status {
+            return Err(question.unexpected(door, &answer, self.status, settings.environment.values()));
         }
-        _ => Ok(()),
+        match self.contains {
+            Some(text) if !answer.body.contains(text) => {
+                Err(format!("{} gave {}, without the text {text:?}", question.asked(door), self.status))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -1,0 +1,47 @@
+//! Answers to our own requests: for health and smoke tests.
+
+use autotag_deploy::deploy::protocol::{End, Milestone};
+
+use crate::support::server::{Images, Server, Told, deploy};
+
+#[track_caller]
+fn failed(told: &Told, at: Milestone) -> String {
+    let End::Failed { step, message } = &told.outcome.end else { panic!("{}", told.text()) };
+    assert_eq!(*step, at, "{}", told.text());
+    message.clone()
+}
+
+// case S11; broken by: the message as it was, `GET /nothing gave 404, expected 200`.
+pub fn an_unexpected_health_answer_is_told_with_address_host_and_body() {
+    let (images, server) = (Images::start(), Server::start());
+    let one = images.push("1.0.0");
+    // The test application answers its version everywhere; it is a secret here, so that it must not be told.
+    server.app_file(
+        images.name(),
+        "health: {path: /, status: 403, deadline: 1s, stable: 100ms}\nenvironment: {VERSION: 'hunter2-as-a-version'}\n",
+    );
+    let message = failed(&server.deploy(deploy(images.name(), "1.0.0", &one)), Milestone::Health);
+    for part in
+        ["GET http://", ":3000/ with `Host: localhost` gave 200, expected 403", "the body begins with \"*** "]
+    {
+        assert!(message.contains(part), "`{part}` is missing in {message}");
+    }
+    assert!(!message.contains("hunter2"), "{message}");
+}
+
+// case S11; broken by: `Client` left out of the question.
+pub fn health_and_smoke_ask_with_the_host_and_headers_that_are_set() {
+    let (images, server) = (Images::start(), Server::start());
+    let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
+    let smoke =
+        "smoke: [{path: /head, host: shop.example, headers: {X-Probe: 'yes'}, contains: 'x-probe: yes'}]\n";
+    let health = "health: {path: /healthz, host: shop.example, headers: {X-Probe: 'yes'}, deadline: 20s, stable: 100ms}\n";
+    server.app_file(images.name(), &format!("{health}{smoke}"));
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    server.app_file(
+        images.name(),
+        &format!("{health}{}", smoke.replace("contains: 'x-probe: yes'", "status: 418")),
+    );
+    let message = failed(&server.deploy(deploy(images.name(), "1.0.1", &two)), Milestone::Smoke);
+    assert!(message.contains("with `Host: shop.example` gave 200, expected 418"), "{message}");
+}

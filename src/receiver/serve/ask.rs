@@ -19,21 +19,20 @@ use crate::world::engine::Engine;
 /// Answers a question, and ends the job.
 pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, question: Body, job: &Job) {
     let stopwatch = Stopwatch::start();
-    let answered = match Store::new(&server.layout.state(app), app.clone()).load() {
-        Err(error) => Err(Refused::new(Because::Host, error.to_string())),
+    let (answered, current) = match Store::new(&server.layout.state(app), app.clone()).load() {
+        Err(error) => (Err(Refused::new(Because::Host, error.to_string())), None),
         Ok(state) => match not_lost(server, app, &state).await {
-            Ok(()) => tell(server, app, question, &state, job).await.map(|()| state),
-            Err(why) => Err(Refused::new(Because::Host, why)),
+            Ok(()) => (tell(server, app, question, &state, job).await, running(&state)),
+            Err(why) => (Err(Refused::new(Because::Host, why)), None),
         },
     };
     let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (end, running) = match answered {
-        Ok(state) => (End::Told {}, running(&state)),
-        Err(Refused { because, message }) => {
-            (End::Refused { because, message: Answer::within_line(&message) }, None)
-        }
+    let end = match answered {
+        Ok(()) => End::Told {},
+        Err(Refused { because, message }) => End::Refused { because, message: Answer::within_line(&message) },
     };
-    job.end(Outcome { end, running, deployment: None, milliseconds });
+    // A question that cannot be answered says nothing against what serves.
+    job.end(Outcome { end, running: current, deployment: None, milliseconds });
 }
 
 /// While Docker is away the journal alone is asked.
@@ -68,10 +67,16 @@ async fn tell<E: Engine>(
         }
         Body::Logs { lines } => {
             let Some(active) = state.active() else {
-                return Err(Refused::new(Because::NotRecorded, "nothing was deployed yet"));
+                let why = state.last_served().map_or("nothing was deployed yet".to_owned(), |last| {
+                    format!(
+                        "nothing serves: the container of {} was removed, and its log with it",
+                        last.version
+                    )
+                });
+                return Err(Refused::new(Because::NotRecorded, why));
             };
             let lines = server.engine.logs(active.container.as_str(), lines).await;
-            for line in lines.map_err(|trouble| Refused::new(Because::Host, trouble.to_string()))? {
+            for line in lines.map_err(|trouble| Refused::new(Because::Host, with_remedy(&trouble)))? {
                 job.say(Answer::log(Source::Application, &line));
             }
         }
@@ -79,6 +84,13 @@ async fn tell<E: Engine>(
         Body::Deploy(_) | Body::Rollback(_) => {}
     }
     Ok(())
+}
+
+fn with_remedy(trouble: &crate::world::Trouble) -> String {
+    match &trouble.remedy {
+        Some(remedy) => format!("{trouble}; {remedy}"),
+        None => trouble.to_string(),
+    }
 }
 
 fn entry(record: &Record) -> HistoryEntry {

@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 use super::answers::{Exec, read};
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY, PATIENT};
+use crate::world::daemon;
 use crate::world::engine::Executed;
 use crate::world::{Outcome, Trouble, TroubleKind, clock};
 
@@ -31,9 +32,42 @@ pub(super) async fn logs(engine: &DockerEngine, id: &str, lines: u32) -> Outcome
     let mut stream = pin!(client.logs(id, Some(options)));
     let mut log = Log::default();
     while let Some(part) = stream.next().await {
-        log.take(&part.map_err(|error| engine.trouble(&error, &doing))?);
+        match part {
+            Ok(part) => log.take(&part),
+            Err(error) if is_unreadable(&error) => return Err(unreadable(engine, id, &doing).await),
+            Err(error) => return Err(engine.trouble(&error, &doing)),
+        }
     }
     Ok(log.finish())
+}
+
+/// Some drivers hand lines on and keep none: the Engine says so with 501, earlier ones with 500.
+fn is_unreadable(error: &bollard::errors::Error) -> bool {
+    let words = daemon::chain(error);
+    words.contains("does not support reading") || words.contains("configured logging driver")
+}
+
+/// What is true of the driver that the container was made with.
+async fn unreadable(engine: &DockerEngine, id: &str, doing: &str) -> Trouble {
+    let described = match engine.client(doing, ORDINARY) {
+        Ok(client) => client.inspect_container(id, None).await.ok(),
+        Err(_) => None,
+    };
+    let driver = described
+        .and_then(|described| described.host_config?.log_config?.typ)
+        .unwrap_or_else(|| "unknown".to_owned());
+    let (why, remedy) = match driver.as_str() {
+        "none" => ("it keeps no lines", "lines of the past are lost".to_owned()),
+        "journald" => {
+            ("its lines are in the journal", format!("`journalctl CONTAINER_ID={id:.12}` shows them"))
+        }
+        "syslog" => ("it hands the lines to syslog", "look for them where syslog writes".to_owned()),
+        _ => ("it hands the lines on", "look for them where it sends them".to_owned()),
+    };
+    Trouble::new(TroubleKind::Rejected, doing, format!("Docker cannot read the log driver `{driver}`: {why}"))
+        .with_remedy(format!(
+            "{remedy}. For `autotag-receiver logs`, choose a driver that Docker can read, such as `local`"
+        ))
 }
 
 /// Puts lines together: the Engine hands a long one on in parts of 16 KiB, between which parts of the

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::app_file::{Container, Healthcheck, Restart, Source};
 use super::settings::Settings;
 use super::state::Release;
-use crate::deploy::protocol::AppName;
+use crate::deploy::protocol::{AppName, DeploymentId};
 use crate::world::engine::{ContainerSpec, HealthcheckSpec, RestartSpec};
 
 /// Whose a container, a network or an image is.
@@ -22,6 +22,20 @@ const CONFIG: &str = "autotag-deploy.config";
 /// The network that an application has for itself, unless its file names others.
 pub fn own_network(app: &AppName) -> String {
     format!("autotag-{app}")
+}
+
+/// The name that a container is made with.
+///
+/// A deployment's id is unique in its application, and no application's name has `--` in it: so no id of `shop`
+/// takes the name of a container of `shop-api`.
+pub fn made_name(app: &AppName, deployment: &DeploymentId) -> String {
+    format!("autotag-{app}--{deployment}")
+}
+
+/// The names of the container that serves: two, and one to Docker's DNS, which compares them without case.
+pub fn names(app: &AppName) -> [String; 2] {
+    let (first, rest) = app.as_str().split_at(1);
+    [app.to_string(), format!("{}{rest}", first.to_ascii_uppercase())]
 }
 
 /// The network in which the proxy, health requests and smoke tests reach a container.
@@ -64,9 +78,7 @@ pub fn spec(app: &AppName, release: &Release, settings: &Settings) -> ContainerS
     let environment =
         settings.environment.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     ContainerSpec {
-        // A deployment's id is unique in its application, and no application's name has `--` in it: so no id
-        // of `shop` takes the name of a container of `shop-api`.
-        name: format!("autotag-{app}--{}", release.deployment),
+        name: made_name(app, &release.deployment),
         image: release.image.with_digest(&release.digest),
         labels,
         environment,
@@ -157,6 +169,7 @@ mod tests {
             assert!(label.starts_with(LABEL_PREFIX), "{label} could be set by an app file");
         }
         assert_eq!(made.name, "autotag-app--deployment-1-2-3");
+        assert_eq!(names(&app), ["app", "App"]);
         assert_eq!(made.networks, ["autotag-app"]);
         assert_eq!(made.image, format!("ghcr.io/org/app@{digest}"));
         assert_eq!(contradictions(&release, &made.labels), []);

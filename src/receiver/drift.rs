@@ -35,8 +35,8 @@ pub fn drift(facts: &Facts<'_>) -> Vec<String> {
     let Some(active) = facts.state.active() else {
         if let Some(last) = facts.state.last_served() {
             found.push(format!(
-                "nothing serves: the container of {} was removed; deploy it again",
-                last.version
+                "nothing serves: the container of {} was removed; `autotag-receiver deploy {}` makes it again",
+                last.version, facts.state.app
             ));
         }
         if let Ok(containers) = &facts.labelled {
@@ -73,7 +73,10 @@ fn container(found: &mut Vec<String>, facts: &Facts<'_>, active: &Instance) {
     let short = active.container.short();
     match &facts.container {
         Err(why) => found.push(format!("the container {short} could not be looked at: {why}")),
-        Ok(None) => found.push(format!("the container {short} was removed")),
+        Ok(None) => found.push(format!(
+            "the container {short} was removed; `autotag-receiver deploy {}` makes it again",
+            facts.state.app
+        )),
         Ok(Some(container)) => {
             if !container.running {
                 let code = container.exit_code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
@@ -191,7 +194,7 @@ mod tests {
         let nothing = State::new("app".parse().unwrap());
         let serving = steady("1.0.0");
         assert_eq!(drift(&Facts { labelled: Ok(vec![]), state: &nothing, ..well(&serving) }), [""; 0]);
-        let lost = serving.without_missing(|_| true).expect("it is gone");
+        let lost = serving.in_phase(super::super::state::Phase::Steady { active: None });
         let found = drift(&Facts { labelled: Ok(vec![]), state: &lost, ..well(&serving) });
         assert!(found.len() == 1 && found[0].contains("1.0.0 was removed"), "{found:?}");
     }

@@ -146,6 +146,7 @@ fn days_since_1970() -> i64 {
 struct Ours {
     app: AppName,
     keys: PathBuf,
+    program: PathBuf,
     part: PathBuf,
     written: bool,
     included: bool,
@@ -154,7 +155,8 @@ struct Ours {
 impl Ours {
     fn of(layout: &Layout, app: &AppName, config: &str) -> Self {
         let (keys, part) = (layout.authorized_keys(app), layout.sshd_part());
-        Self { app: app.clone(), keys, written: part.exists(), part, included: reads_parts(config) }
+        let program = layout.program();
+        Self { app: app.clone(), keys, program, written: part.exists(), part, included: reads_parts(config) }
     }
 }
 
@@ -250,13 +252,19 @@ fn of_sshd(said: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
         ));
     }
     for (key, expected, why) in [
-        ("forcecommand", "none", "is run instead of the key's own command"),
         ("authorizedkeyscommand", "none", "may let other keys in, to more than one command"),
         ("chrootdirectory", "none", "hides the receiver's program and socket"),
     ] {
         if let Some(value) = said.other_than(key, expected) {
             fault(format!("`{}` {value} {why}: exempt {name} by a `Match` before it", keyword(key)));
         }
+    }
+    // Our own part forces the same command as the key's line.
+    let forced = said.other_than("forcecommand", "none");
+    if let Some(value) = forced.filter(|value| !value.starts_with(&format!("{} ", ours.program.display()))) {
+        fault(format!(
+            "`ForceCommand {value}` is run instead of the receiver: exempt {name} by a `Match` before it"
+        ));
     }
     let methods = said.words("authenticationmethods").collect::<Vec<_>>();
     if !methods.is_empty() && !methods.iter().any(|method| ["any", "publickey"].contains(method)) {
@@ -267,7 +275,6 @@ fn of_sshd(said: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
 
 fn keyword(key: &str) -> &str {
     match key {
-        "forcecommand" => "ForceCommand",
         "authorizedkeyscommand" => "AuthorizedKeysCommand",
         "chrootdirectory" => "ChrootDirectory",
         other => other,

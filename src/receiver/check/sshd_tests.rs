@@ -16,6 +16,7 @@ fn ours(written: bool, included: bool) -> Ours {
     Ours {
         app: "shop".parse().unwrap(),
         keys: "/etc/autotag/keys/autotag-shop".into(),
+        program: "/usr/local/bin/autotag-receiver".into(),
         part: "/etc/ssh/sshd_config.d/autotag.conf".into(),
         written,
         included,
@@ -43,6 +44,7 @@ fn what_keeps_the_user_out_is_named_with_its_remedy() {
         "allowgroups autotag\nallowusers *\n",
         "denyusers root\ndenygroups docker\n",
         "authenticationmethods any\n",
+        "forcecommand /usr/local/bin/autotag-receiver receive --app \"${USER#autotag-}\"\n",
         "authorizedkeysfile .ssh/authorized_keys /etc/autotag/keys/%u\n",
     ] {
         assert_eq!(judged(well), [""; 0], "{well}");
@@ -53,7 +55,7 @@ fn what_keeps_the_user_out_is_named_with_its_remedy() {
         ("allowgroups ssh-users wheel\n", "`AllowGroups ssh-users wheel`", "add autotag to the list"),
         ("denygroups www\n", "`DenyGroups www`", "take it out"),
         ("pubkeyauthentication no\n", "`PubkeyAuthentication no`", "PubkeyAuthentication yes"),
-        ("forcecommand internal-sftp\n", "`ForceCommand` internal-sftp", "Match"),
+        ("forcecommand internal-sftp\n", "`ForceCommand internal-sftp`", "Match"),
         ("chrootdirectory /srv/%u\n", "`ChrootDirectory` /srv/%u", "Match"),
         ("authorizedkeyscommand /usr/bin/keys %u\n", "`AuthorizedKeysCommand`", "Match"),
         ("authenticationmethods publickey,password\n", "`AuthenticationMethods", "more than its key"),

@@ -98,8 +98,17 @@ impl Owner<'_> {
         };
         let mut told = Vec::new();
         for app in apps {
-            let status = self.status_of(&app)?;
-            told.push((app, status));
+            match self.status_of(&app) {
+                Ok(status) => told.push((app, status)),
+                Err(error) if self.json => {
+                    print(&format!(
+                        "{}\n",
+                        serde_json::json!({ "app": app, "error": format!("{error:#}") })
+                    ))?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
         if self.json {
             for (app, status) in &told {
@@ -153,7 +162,10 @@ impl Owner<'_> {
     fn what_to_deploy(&self, app: &AppName, arguments: &ArgMatches) -> anyhow::Result<Deploy> {
         let release = match arguments.get_one::<Version>("VERSION") {
             None => {
-                let serves = self.status_of(app)?.running;
+                let serves = match self.status_of(app)?.running {
+                    Some(running) => Some(running),
+                    None => self.served_last(app)?,
+                };
                 let release = serves.with_context(|| {
                     format!("nothing of {app} was deployed yet: say a version, --image-digest and --commit")
                 })?;
@@ -184,6 +196,13 @@ impl Owner<'_> {
             credential: None,
             run: BY_HAND.to_owned(),
         })
+    }
+
+    /// What came to serve last, where nothing serves: its container was removed.
+    fn served_last(&self, app: &AppName) -> anyhow::Result<Option<Running>> {
+        let entries = self.entries_of(app, HISTORY_ENTRIES)?.into_iter();
+        let mut served = entries.filter(|entry| matches!(entry.end, End::Deployed {} | End::RolledBack {}));
+        Ok(served.next().map(|entry| entry.release))
     }
 
     fn recorded(&self, app: &AppName, version: &Version) -> anyhow::Result<Running> {
@@ -223,7 +242,9 @@ impl Owner<'_> {
 
     /// For questions, which print their answers themselves.
     fn exit_code(&self, app: &AppName, outcome: &Outcome) -> anyhow::Result<ExitCode> {
-        if !matches!(outcome.end, End::Told {}) {
+        if self.json && !matches!(outcome.end, End::Told {}) {
+            print(&Answer::Result(Box::new(outcome.clone())).to_line()?)?;
+        } else if !matches!(outcome.end, End::Told {}) {
             print(&show::outcome(app, outcome, &self.look))?;
             more_about(&outcome.end);
         }

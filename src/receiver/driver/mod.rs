@@ -3,7 +3,11 @@
 //! Nothing is decided here but how a step is done; what its failure means is the rollout's affair.
 
 mod health;
+mod name;
+mod remake;
 mod smoke;
+
+pub use name::take_name;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -72,7 +76,7 @@ impl<E: Engine> Driver<'_, E> {
             };
             self.note(What::Began { step: milestone });
             // People do not wait for a file to be written.
-            let told = milestone != Milestone::Save;
+            let told = !matches!(step, Step::Save(_) | Step::Remake(_));
             if told {
                 self.job.say(Answer::StepStarted { step: milestone });
             }
@@ -112,6 +116,11 @@ impl<E: Engine> Driver<'_, E> {
                 Ok(container) => return Event::Created(container),
                 Err(why) => Err(why),
             },
+            Step::Remake(instance) => match self.remake(instance, rollout.state()).await {
+                Ok(Some(container)) => return Event::Created(container),
+                Ok(None) => Ok(()),
+                Err(why) => Err(why),
+            },
             Step::Start(instance) => self.start(instance).await,
             Step::AwaitHealthy(instance) => self.await_healthy(instance).await,
             Step::Smoke(instance) => self.smoke(instance).await,
@@ -120,7 +129,7 @@ impl<E: Engine> Driver<'_, E> {
             Step::Verify(instance) => self.verify(instance).await,
             Step::Drain(instance) => self.drain(instance).await,
             Step::Stop(instance) => self.stop(instance).await,
-            Step::Remove(instance) => self.remove(instance.container.as_str(), rollout.state()).await,
+            Step::Remove(instance) => self.remove_all_of(instance, rollout.state()).await,
             Step::Explain(release) => self.explain(release).await,
             Step::Discard(release) => self.discard(release, rollout.state()).await,
             Step::Prune => self.prune(rollout.state()).await,
@@ -301,13 +310,18 @@ impl<E: Engine> Driver<'_, E> {
             tracing::warn!(app = %self.app, %error, "drift by hand will not be seen");
         }
         match &settings.file.traffic {
-            Traffic::Unproxied { .. } => self.front.forget(self.app).await,
+            Traffic::Unproxied { .. } => self.front.forget(self.app).await?,
             Traffic::Proxied { .. } => {
                 // Named here by its network, if it has none.
                 address(self.app, &settings, &facts)?;
-                self.front.point(self.engine, self.app, &settings, &instance.container).await
+                self.front.point(self.engine, self.app, &settings, &instance.container).await?;
             }
         }
+        // Nobody's request depends on it: a name that cannot be had is told, and fails nothing.
+        if let Err(why) = take_name(self.engine, self.app, instance.container.as_str()).await {
+            self.job.say(Answer::Note { text: Answer::within_line(&why) });
+        }
+        Ok(())
     }
 
     async fn drain(&self, instance: &Instance) -> Done {
@@ -330,7 +344,10 @@ impl<E: Engine> Driver<'_, E> {
         // Without its settings it is stopped all the same, by the container's own grace period.
         let grace = self.settings(&instance.release.deployment).ok();
         let grace = grace.and_then(|settings| settings.file.container.stop_grace_period);
-        self.engine.stop(instance.container.as_str(), grace).await.map_err(words)
+        for container in self.all_of(instance).await? {
+            self.engine.stop(&container, grace).await.map_err(words)?;
+        }
+        Ok(())
     }
 
     async fn explain(&self, release: &Release) -> Done {

@@ -10,7 +10,8 @@
 //! - start-first: the old one runs, and has the traffic, until the new one has passed every test;
 //! - stop-first: never both run; the old one is kept until the new one is verified, and started again if not;
 //! - any number of crashes later, recovery ends with one container: that of the version that serves;
-//! - whatever does not stay up, a later deployment of a version that works comes to serve.
+//! - what serves, or served before, is made again where somebody removed its container: from the record;
+//! - whatever does not stay up, or cannot be made again, a later deployment of a version that works comes to serve.
 //!
 //! Every step can be repeated: stopping what is stopped and removing what is gone succeed. A step that is
 //! told to have failed may have had its effect.
@@ -38,6 +39,9 @@ pub enum Step {
     Pull(Release),
     /// Create its container, not started; the answer is [`Event::Created`].
     Create(Release),
+    /// Make sure that a container that served is there: one that somebody removed is made again, from its
+    /// release and the settings of then, not started. The answer is [`Event::Created`] where its id is another.
+    Remake(Instance),
     /// Start a container; one that runs is left alone.
     Start(Instance),
     /// Wait until it is healthy and has been for its stability window, to its deadline.
@@ -72,7 +76,7 @@ impl Step {
         Some(match self {
             Self::Save(_) => Milestone::Save,
             Self::Pull(_) => Milestone::Pull,
-            Self::Create(_) => Milestone::Create,
+            Self::Create(_) | Self::Remake(_) => Milestone::Create,
             Self::Start(_) => Milestone::Start,
             Self::AwaitHealthy(_) => Milestone::Health,
             Self::Smoke(_) => Milestone::Smoke,
@@ -94,7 +98,7 @@ impl Step {
 pub enum Event {
     /// It is done.
     Done,
-    /// [`Step::Create`] is done; this is the container.
+    /// [`Step::Create`] or [`Step::Remake`] is done; this is the container.
     Created(ContainerId),
     /// It is not, or it is not known to be; why, for people.
     Failed(String),
@@ -235,6 +239,12 @@ impl Rollout {
         match (act.step, event) {
             (Step::Create(release), Event::Created(container)) => {
                 self.script = script::prove(&self.state, Instance { container, release });
+            }
+            // Durable before it is started: the state names what runs, whatever happens next.
+            (Step::Remake(gone), Event::Created(container)) => {
+                script::rename(&mut self.script, &gone.container, &container);
+                let state = self.state.renamed(&gone.container, &container);
+                self.script.push_front(Act { step: Step::Save(Box::new(state)), if_fails: act.if_fails });
             }
             (step @ Step::Create(_), Event::Done) => {
                 self.failed(&step, act.if_fails, "the container's id is not known".to_owned());

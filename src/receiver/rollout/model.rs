@@ -3,7 +3,8 @@
 //! The world has at most two containers, a proxy that points at one or at none, and a disk. At each step
 //! the model tries: success; failure without effect; failure although it had its effect; the receiver killed
 //! before the effect and after it; the whole machine gone before and after, coming back with no container,
-//! with those that ran, or with all; a container that ends by itself and does not stay up any more. The graph
+//! with those that ran, or with all; a container that ends by itself and does not stay up any more; a container
+//! that somebody removes, and that can be made again or cannot. The graph
 //! of all that can be reached is finite and explored whole, so the number of crashes and failures is not
 //! bounded; the number of sequences is counted for up to [`graph::FAULTS`] of them.
 //!
@@ -19,7 +20,8 @@ use crate::receiver::state::{Order, Record};
 use crate::receiver::testing;
 use graph::{Edge, Explored, FAULTS, Graph, Node};
 use world::{
-    Container, NEXT, Passed, REBOOTS, World, check_alone, failed, id_for, new_id, next_id, old_id, release,
+    Container, NEXT, Passed, REBOOTS, World, check_alone, failed, id_for, is_new, is_old, new_id, next_id,
+    old_id, release,
 };
 
 type Tamper = fn(&mut VecDeque<Act>);
@@ -41,10 +43,12 @@ impl Scenario {
             old: if self.with_old { Container::Running } else { Container::Absent },
             new: Container::Absent,
             next: Container::Absent,
+            ids: [old_id(), new_id()],
             proxy: self.with_old.then(old_id),
             committed: false,
             passed: Passed::default(),
             rebooted: false,
+            removed: false,
             awaited: false,
             disk: disk.clone(),
         };
@@ -78,6 +82,8 @@ impl Scenario {
                     (Edge::Ok, self.recovered(node.world.clone())),
                     (Edge::Fault("another deployment comes"), self.awaited(node.world.clone())),
                 ],
+                // `serve` hears of it from Docker.
+                None if node.world.serves_nothing() => vec![(Edge::Ok, self.recovered(node.world.clone()))],
                 None => Vec::new(),
             };
         }
@@ -111,6 +117,9 @@ impl Scenario {
             world.pass(&step);
             match &step {
                 Step::Create(release) => Event::Created(id_for(release)),
+                Step::Remake(it) if world.current(&it.container) != it.container => {
+                    Event::Created(world.current(&it.container))
+                }
                 _ => Event::Done,
             }
         } else {
@@ -150,9 +159,10 @@ impl Scenario {
 
     /// What must hold at every moment.
     fn check(&self, node: &Node) -> Result<(), String> {
-        let World { disk, old, new, next: _, proxy, committed, passed, rebooted, awaited } = &node.world;
+        let World { disk, old, new, next: _, ids: _, proxy, committed, passed, rebooted, removed, awaited } =
+            &node.world;
         let ensure = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
-        let at_new = *proxy == Some(new_id());
+        let at_new = proxy.as_ref().is_some_and(is_new);
         let target = match proxy {
             Some(_) if at_new => Some(new),
             Some(_) => Some(old),
@@ -165,15 +175,16 @@ impl Scenario {
         ensure(!committed || (passed.health && passed.smoke), "only what passed its tests is committed to")?;
         let proven = match &disk.change {
             Phase::Leaving { turned_back, .. } => !turned_back,
-            Phase::Steady { active } => active.as_ref().is_some_and(|it| it.container == new_id()),
+            Phase::Steady { active } => active.as_ref().is_some_and(|it| is_new(&it.container)),
             Phase::Pending { .. } | Phase::Unverified { .. } => false,
         };
         ensure(!proven || passed.front_door, "only what was seen through the front door stays")?;
         if self.with_old && !proven {
-            ensure(*old != Container::Absent, "the old one is kept until the new one is proven")?;
+            ensure(*removed || old.is_there(), "the old one is kept until the new one is proven")?;
         }
         if self.with_old && !rebooted {
             match self.order {
+                Order::StartFirst if *removed => {}
                 Order::StartFirst => {
                     ensure(proven || runs(old), "start-first: the old one runs on")?;
                     ensure(proxy.is_some() || *awaited, "start-first: no request waits")?;
@@ -185,6 +196,9 @@ impl Scenario {
             }
         }
         match node.rollout.step() {
+            Step::End(Ending { unfinished: None, .. }) if node.world.serves_nothing() => {
+                check_alone(&node.world, false)?;
+            }
             Step::End(Ending { unfinished: None, verdict, .. }) => self.check_rest(&node.world, &verdict)?,
             Step::End(_) if matches!(disk.change, Phase::Steady { .. }) => check_alone(&node.world, false)?,
             _ => {}
@@ -206,7 +220,8 @@ impl Scenario {
             |failed: bool| world.disk.history.iter().filter(|it| it.failure.is_some() == failed).count();
         let new = release("1.1.0", self.order).version;
         let was_switched = world.disk.highest.as_ref() == Some(&new);
-        let is_bad = was_switched && serving != Some(new_id());
+        let at_new = serving.as_ref().is_some_and(is_new);
+        let is_bad = was_switched && !at_new;
         ensure(
             world.disk.bad.keys().eq(is_bad.then_some(&new)),
             "bad is what was switched to and does not serve, and nothing else",
@@ -227,8 +242,7 @@ impl Scenario {
                 ensure(records(true) == 1, "a failure is remembered once")
             }
             Verdict::Settled => ensure(
-                world.disk.history.len() == usize::from(self.with_old) + records(true)
-                    || serving == Some(new_id()),
+                world.disk.history.len() == usize::from(self.with_old) + records(true) || at_new,
                 "what is settled was remembered",
             ),
         }
@@ -285,7 +299,7 @@ fn is_commit(act: &Act) -> bool {
 }
 
 fn of_old(act: &Act) -> bool {
-    matches!(&act.step, Step::Switch(it) | Step::Start(it) if it.container == old_id())
+    matches!(&act.step, Step::Switch(it) | Step::Start(it) if is_old(&it.container))
 }
 
 fn exchange(script: &mut VecDeque<Act>, from: IfFails, to: IfFails) {
@@ -369,6 +383,28 @@ fn broken_machines_are_found_out() {
             failed_switch_back_ignored,
             Order::StartFirst,
             "traffic",
+        ),
+    ]);
+}
+
+/// The same, where somebody removes a container.
+#[test]
+fn machines_that_do_not_bring_back_what_was_removed_are_found_out() {
+    let not_made_again: Tamper = |script| script.retain(|act| !matches!(act.step, Step::Remake(_)));
+    let waits_for_what_is_lost: Tamper = |script| exchange(script, IfFails::Later, IfFails::Halt);
+    found_out(&[
+        ("does not make it again", not_made_again, Order::StopFirst, "it does not come to rest"),
+        (
+            "does not make it again after a crash",
+            not_made_again,
+            Order::StartFirst,
+            "it does not come to rest",
+        ),
+        (
+            "waits for one that cannot be made again",
+            waits_for_what_is_lost,
+            Order::StopFirst,
+            "a later deployment is not refused for ever",
         ),
     ]);
 }

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use super::{Act, Begun, IfFails, Step, Verdict};
 use crate::deploy::protocol::Milestone;
-use crate::receiver::state::{Bad, Failure, Instance, Order, Phase, Purpose, Release, State, in_short};
+use crate::receiver::state::{
+    Bad, ContainerId, Failure, Instance, Order, Phase, Purpose, Release, State, in_short,
+};
 
 type Script = VecDeque<Act>;
 
@@ -94,6 +96,35 @@ fn verified(committed: &State, new: &Instance, old: Option<&Instance>) -> State 
     state
 }
 
+/// Another container has taken the place of one that was removed.
+pub(super) fn rename(script: &mut Script, gone: &ContainerId, made: &ContainerId) {
+    for act in script {
+        match &mut act.step {
+            Step::Save(state) => **state = state.renamed(gone, made),
+            Step::Remake(it)
+            | Step::Start(it)
+            | Step::AwaitHealthy(it)
+            | Step::Smoke(it)
+            | Step::Switch(it)
+            | Step::Verify(it)
+            | Step::Drain(it)
+            | Step::Stop(it)
+            | Step::Remove(it) => {
+                if it.container == *gone {
+                    it.container = made.clone();
+                }
+            }
+            Step::Pull(_)
+            | Step::Create(_)
+            | Step::Hold
+            | Step::Explain(_)
+            | Step::Discard(_)
+            | Step::Prune
+            | Step::End(_) => {}
+        }
+    }
+}
+
 /// Takes a container out that has no traffic any more.
 fn retire(state: &State, leaving: &Instance) -> Script {
     Script::from([
@@ -104,7 +135,7 @@ fn retire(state: &State, leaving: &Instance) -> Script {
     ])
 }
 
-/// Makes sure that a container serves of which nothing is known, as after a reboot.
+/// Makes sure that a container serves of which nothing is known, as after a reboot; it may have been removed.
 ///
 /// It gets the traffic even where it is not healthy: there is nothing better, and requests that wait for
 /// ever help nobody. It may not stay up any more, because the data has changed under it for example; so where
@@ -113,6 +144,7 @@ fn restore(active: Option<&Instance>, if_fails: IfFails) -> Script {
     match active {
         None => Script::from([act(Step::Hold, if_fails)]),
         Some(active) => Script::from([
+            act(Step::Remake(active.clone()), if_fails),
             act(Step::Start(active.clone()), if_fails),
             act(Step::AwaitHealthy(active.clone()), IfFails::Note),
             act(Step::Switch(active.clone()), if_fails),
@@ -210,6 +242,7 @@ fn go_back(back: &State, old: Option<&Instance>, new: &Instance, begun: Begun) -
                 Begun::Cold => script.extend(restore(Some(old), IfFails::Halt)),
                 // A start that fails is no proof: it may run all the same. That it cannot be switched to is.
                 Begun::Awaited => script.extend([
+                    act(Step::Remake(old.clone()), IfFails::Note),
                     act(Step::Start(old.clone()), IfFails::Note),
                     act(Step::AwaitHealthy(old.clone()), IfFails::Note),
                     act(Step::Switch(old.clone()), IfFails::MakeWay),

@@ -13,7 +13,7 @@ use crate::deploy::protocol::{
 use crate::receiver::admit::{self, Admitted, LabelRule, WayBack};
 use crate::receiver::app_file::Traffic;
 use crate::receiver::container;
-use crate::receiver::driver::{Driver, address, serves_at_once};
+use crate::receiver::driver::{Driver, address, serves_at_once, take_name};
 use crate::receiver::image_volumes;
 use crate::receiver::job::Job;
 use crate::receiver::journal::{Journal, What};
@@ -99,7 +99,13 @@ pub(super) async fn carry_out<E: Engine>(
             });
             let end = locked.change(caller, &change).await.unwrap_or_else(|refused| refusal(&refused));
             locked.driver.note(What::Answered { end: end.clone() });
-            (end, locked.store.load().ok(), locked.unfinished)
+            let state = locked.store.load().ok();
+            // It was removed while this went on, or before, and what was to take its place failed.
+            let missing = match &state {
+                Some(state) => locked.is_missing(state).await,
+                None => false,
+            };
+            (end, state, locked.unfinished || missing)
         }
     };
     drop(turn);
@@ -129,7 +135,6 @@ pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Res
     let mut locked = Locked::new(server, app, &lock, &job, None);
     let state = locked.load().map_err(|refused| refused.message)?;
     locked.not_lost(&state).await.map_err(|refused| refused.message)?;
-    let state = locked.without_missing(state).await.map_err(|refused| refused.message)?;
     if locked.serves_already(&state).await? {
         return Ok(());
     }
@@ -256,7 +261,6 @@ impl<'a, E: Engine> Locked<'a, E> {
             return Err(host(trouble.to_string()));
         }
         self.not_lost(&state).await?;
-        state = self.without_missing(state).await?;
         if !is_steady(&state) {
             state = self.finish(caller, change, state).await?;
             // It may have been this very one; a rollback without a target would go back once more.
@@ -363,8 +367,10 @@ impl<'a, E: Engine> Locked<'a, E> {
 
     /// The variables that CI gave with what serves now.
     fn given_last(&self, state: &State) -> Result<Variables, Refused> {
-        let Some(active) = state.active() else { return Ok(Variables::new()) };
-        let settings = self.snapshots.load(&active.release.deployment).map_err(host)?;
+        let Some(last) = state.active().map(|active| &active.release).or_else(|| state.last_served()) else {
+            return Ok(Variables::new());
+        };
+        let settings = self.snapshots.load(&last.deployment).map_err(host)?;
         Ok(settings.map(|settings| settings.given).unwrap_or_default())
     }
 
@@ -422,7 +428,9 @@ impl<'a, E: Engine> Locked<'a, E> {
         for container in self.labelled().await? {
             let deployment = container.labels.get(container::DEPLOYMENT).map(|text| text.parse());
             let Some(Ok(deployment)) = deployment else { continue };
-            if known.contains(&container.id.as_str()) || state.record_of(&deployment).is_none() {
+            // One of what serves was made in the place of one that was removed, and is not named yet.
+            let serves = state.active().is_some_and(|active| active.release.deployment == deployment);
+            if known.contains(&container.id.as_str()) || serves || state.record_of(&deployment).is_none() {
                 continue;
             }
             let text = format!("removing {}, which came to be after its deployment was over", container.name);
@@ -437,23 +445,11 @@ impl<'a, E: Engine> Locked<'a, E> {
         Ok(())
     }
 
-    /// What somebody removed by hand can neither serve nor serve again; see [`State::without_missing`].
-    async fn without_missing(&mut self, state: State) -> Result<State, Refused> {
-        let mut missing = Vec::new();
-        for container in state.containers() {
-            let facts = self.server.engine.inspect(container.as_str()).await;
-            if facts.map_err(|trouble| host(trouble.to_string()))?.is_none() {
-                missing.push(container.clone());
-            }
-        }
-        let Some(left) = state.without_missing(|container| missing.contains(container)) else {
-            return Ok(state);
-        };
-        let text = "the container that should serve is gone: somebody removed it";
-        self.say(text);
-        self.driver.note(What::Noted { text: text.to_owned() });
-        self.save(&left)?;
-        Ok(left)
+    /// Whether somebody removed the container that should serve.
+    async fn is_missing(&self, state: &State) -> bool {
+        let Some(active) = state.active() else { return false };
+        // Without an answer nothing is known to be missing; Docker's return brings a recovery anyway.
+        matches!(self.server.engine.inspect(active.container.as_str()).await, Ok(None))
     }
 
     fn say(&self, text: &str) {
@@ -550,6 +546,9 @@ impl<'a, E: Engine> Locked<'a, E> {
             }
             let Server { engine, front, .. } = self.server;
             front.point(engine, self.app, &settings, &active.container).await?;
+        }
+        if let Err(why) = take_name(&self.server.engine, self.app, active.container.as_str()).await {
+            tracing::warn!(app = %self.app, "{why}");
         }
         Ok(true)
     }

@@ -45,6 +45,7 @@ async fn docker<E: Engine>(server: &Arc<Server<E>>) {
                             if let Some(Ok(app)) = app {
                                 tracing::debug!(%app, container = event.id, action = event.action, "Docker tells");
                                 refresh(server, &app, &event).await;
+                                removed(server, &app, &event);
                                 made(server, app, &event);
                             }
                         }
@@ -72,6 +73,20 @@ async fn refresh<E: Engine>(server: &Server<E>, app: &AppName, event: &Container
     };
     if let Err(why) = done {
         tracing::warn!(%app, "the proxy could not be told where the container listens now: {why}");
+    }
+}
+
+/// What should serve was removed: it is made again. Where the application itself was removed, nothing is.
+fn removed<E: Engine>(server: &Arc<Server<E>>, app: &AppName, event: &ContainerEvent) {
+    if event.action != "destroy" || !server.layout.app_file(app).exists() {
+        return;
+    }
+    let state = Store::new(&server.layout.state(app), app.clone()).load();
+    let is_active =
+        state.is_ok_and(|state| state.active().is_some_and(|it| it.container.as_str() == event.id));
+    if is_active {
+        let (server, app) = (Arc::clone(server), app.clone());
+        tokio::spawn(async move { retry(&server, &app).await });
     }
 }
 

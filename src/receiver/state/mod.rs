@@ -314,28 +314,18 @@ impl State {
         serves.iter().map(|instance| &instance.release).chain(changes).collect()
     }
 
-    /// The same without what should serve, or serve again, where its container is gone for good: somebody
-    /// removed it. No step can bring it back, so a recovery that began with it would never end. `None` where
-    /// nothing has to be left out; what is on its way out, or new, may be gone.
-    pub fn without_missing(&self, missing: impl Fn(&ContainerId) -> bool) -> Option<Self> {
-        let lost = |instance: &Option<Instance>| {
-            instance.as_ref().is_some_and(|instance| missing(&instance.container))
+    /// The same where another container has taken the place of one that was removed.
+    pub(super) fn renamed(&self, gone: &ContainerId, made: &ContainerId) -> Self {
+        let mut state = self.clone();
+        let instances: Vec<&mut Instance> = match &mut state.change {
+            Phase::Steady { active } | Phase::Pending { active, .. } => active.iter_mut().collect(),
+            Phase::Unverified { new, old } => old.iter_mut().chain([new]).collect(),
+            Phase::Leaving { active, leaving, .. } => active.iter_mut().chain([leaving]).collect(),
         };
-        let change = match &self.change {
-            Phase::Steady { active } if lost(active) => Phase::Steady { active: None },
-            Phase::Pending { active, new } if lost(active) => {
-                Phase::Pending { active: None, new: new.clone() }
-            }
-            Phase::Unverified { new, old } if lost(old) => Phase::Unverified { new: new.clone(), old: None },
-            Phase::Leaving { active, leaving, turned_back, order } if lost(active) => Phase::Leaving {
-                active: None,
-                leaving: leaving.clone(),
-                turned_back: *turned_back,
-                order: *order,
-            },
-            _ => return None,
-        };
-        Some(self.in_phase(change))
+        for instance in instances.into_iter().filter(|instance| instance.container == *gone) {
+            instance.container = made.clone();
+        }
+        state
     }
 
     /// The last release that came to serve, whether it still does or not.
@@ -393,7 +383,7 @@ pub(super) fn in_short(why: &str) -> String {
 mod tests {
     use super::*;
     use crate::deploy::protocol::RUN_BYTES;
-    use crate::receiver::testing::{instance, release, steady};
+    use crate::receiver::testing::{release, steady};
 
     #[test]
     fn a_thousand_failures_can_be_read_again() {
@@ -410,33 +400,25 @@ mod tests {
     }
 
     #[test]
-    fn what_was_removed_by_hand_is_left_out_where_it_should_serve() {
-        let gone = Instance { container: "f".repeat(64).parse().unwrap(), release: release("1.0.0") };
-        let there = instance(release("2.0.0"));
-        let missing = |id: &ContainerId| *id == gone.container;
-        let (some, new) = (Some(gone.clone()), there.release.clone());
-        let order = Order::StartFirst;
-        for (change, left) in [
-            (Phase::Steady { active: some.clone() }, Some(Phase::Steady { active: None })),
-            (Phase::Steady { active: Some(there.clone()) }, None),
-            (
-                Phase::Pending { active: some.clone(), new: new.clone() },
-                Some(Phase::Pending { active: None, new }),
-            ),
-            (
-                Phase::Unverified { new: there.clone(), old: some.clone() },
-                Some(Phase::Unverified { new: there.clone(), old: None }),
-            ),
-            // The machine turns back from a new one that is gone.
-            (Phase::Unverified { new: gone.clone(), old: Some(there.clone()) }, None),
-            (
-                Phase::Leaving { active: some, leaving: there.clone(), turned_back: true, order },
-                Some(Phase::Leaving { active: None, leaving: there.clone(), turned_back: true, order }),
-            ),
-            (Phase::Leaving { active: Some(there), leaving: gone.clone(), turned_back: false, order }, None),
+    fn what_takes_the_place_of_a_removed_container_is_named_everywhere() {
+        let [gone, made, other] =
+            ["f", "d", "e"].map(|letter| letter.repeat(64).parse::<ContainerId>().unwrap());
+        let of =
+            |container: &ContainerId| Instance { container: container.clone(), release: release("1.0.0") };
+        let (some, new, order) = (Some(of(&gone)), release("2.0.0"), Order::StartFirst);
+        for change in [
+            Phase::Steady { active: some.clone() },
+            Phase::Pending { active: some.clone(), new },
+            Phase::Unverified { new: of(&other), old: some.clone() },
+            Phase::Leaving { active: some, leaving: of(&other), turned_back: true, order },
         ] {
             let state = steady("1.0.0").in_phase(change);
-            assert_eq!(state.without_missing(missing).map(|state| state.change), left, "{:?}", state.change);
+            let renamed = state.renamed(&gone, &made);
+            assert!(
+                renamed.containers().contains(&&made) && !renamed.containers().contains(&&gone),
+                "{renamed:?}"
+            );
+            assert_eq!(renamed.renamed(&made, &gone), state);
         }
     }
 }

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::models::NetworkConnectRequest;
+use bollard::query_parameters::RenameContainerOptionsBuilder;
 use serde_json::json;
 
 pub use events::DockerEvents;
@@ -202,6 +203,13 @@ impl Engine for DockerEngine {
             }
             outcome => outcome.map_err(|error| self.change_failed(&error, &doing)),
         }
+    }
+
+    async fn rename(&self, id: &str, name: &str) -> Outcome<()> {
+        let doing = format!("calling the container {id} {name}");
+        let options = RenameContainerOptionsBuilder::default().name(name).build();
+        let outcome = self.client(&doing, ORDINARY)?.rename_container(id, options).await;
+        outcome.map_err(|error| self.change_failed(&error, &doing))
     }
 
     async fn start(&self, id: &str) -> Outcome<()> {

@@ -278,6 +278,8 @@ pub trait Engine: Send + Sync + 'static {
     fn create(&self, spec: &ContainerSpec) -> impl Future<Output = Outcome<Id>> + Send;
     /// Puts a container into a network, where it runs at once; one that is in it stays.
     fn connect(&self, id: &str, network: &str) -> impl Future<Output = Outcome<()>> + Send;
+    /// Gives it another name; Docker's DNS follows at once.
+    fn rename(&self, id: &str, name: &str) -> impl Future<Output = Outcome<()>> + Send;
     /// Starts it; one that runs is left alone, one that is paused goes on.
     fn start(&self, id: &str) -> impl Future<Output = Outcome<()>> + Send;
     /// Stops it: its signal, the grace period, SIGKILL. One that is stopped or gone is stopped.

@@ -333,3 +333,63 @@ traffic! {
     x9_look_alikes_are_dropped: traffic_origin::look_alikes_are_dropped;
     x9_trailers_say_nothing_of_the_client: traffic_origin::trailers_say_nothing_of_the_client;
 }
+
+mod removed;
+
+#[test]
+fn s8_what_was_pruned_during_a_failed_stop_first_is_made_again() {
+    removed::what_was_pruned_during_a_failed_stop_first_is_made_again();
+}
+
+#[test]
+fn s8_what_serves_is_made_again_when_somebody_removes_it() {
+    removed::what_serves_is_made_again_when_somebody_removes_it();
+}
+
+#[test]
+fn s8_the_hint_of_status_makes_it_again() {
+    removed::the_hint_of_status_makes_it_again();
+}
+
+#[test]
+fn s8_killed_at_each_step_of_making_it_again() {
+    removed::killed_at_each_step_of_making_it_again();
+}
+
+mod answers;
+
+#[test]
+fn s11_an_unexpected_health_answer_is_told_with_address_host_and_body() {
+    answers::an_unexpected_health_answer_is_told_with_address_host_and_body();
+}
+
+#[test]
+fn s11_health_and_smoke_ask_with_the_host_and_headers_that_are_set() {
+    answers::health_and_smoke_ask_with_the_host_and_headers_that_are_set();
+}
+
+mod sshd;
+
+#[test]
+fn s10_check_names_what_keeps_the_key_out() {
+    sshd::check_names_what_keeps_the_key_out();
+}
+
+mod logs;
+
+#[test]
+fn s19_logs_that_no_driver_keeps_are_told_as_such() {
+    logs::logs_that_no_driver_keeps_are_told_as_such();
+}
+
+mod names;
+
+#[test]
+fn s9_the_applications_name_always_leads_to_what_serves() {
+    names::the_applications_name_always_leads_to_what_serves();
+}
+
+#[test]
+fn s9_a_name_that_is_another_containers_is_told_and_left() {
+    names::a_name_that_is_another_containers_is_told_and_left();
+}

@@ -12,15 +12,26 @@ pub(super) enum Container {
     Running,
     /// It has ended by itself, and does so again at once whenever it is started.
     Broken,
+    /// Somebody removed it, and it cannot be made again: its image is gone, for example.
+    Lost,
+}
+
+impl Container {
+    pub(super) fn is_there(self) -> bool {
+        !matches!(self, Self::Absent | Self::Lost)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is noted for a rule of its own")]
 pub(super) struct World {
     pub(super) disk: State,
     pub(super) old: Container,
     pub(super) new: Container,
     /// The one of the version that is deployed when all this is over.
     pub(super) next: Container,
+    /// Which container the old one is, and the new one: another after it was made again.
+    pub(super) ids: [ContainerId; 2],
     /// Where the proxy points.
     pub(super) proxy: Option<ContainerId>,
     /// Whether the new one was ever committed to.
@@ -29,6 +40,8 @@ pub(super) struct World {
     pub(super) passed: Passed,
     /// After a reboot the world, not the machine, decides for a while what runs.
     pub(super) rebooted: bool,
+    /// Somebody removed a container: what the machine keeps may be gone.
+    pub(super) removed: bool,
     /// A deployment waits for the end of a recovery: what did not pass may have made way for it.
     pub(super) awaited: bool,
 }
@@ -43,8 +56,9 @@ pub(super) struct Passed {
 /// Only what tells most of them apart: the whole is kilobytes, and equality sees to the rest.
 impl Hash for World {
     fn hash<H: Hasher>(&self, into: &mut H) {
-        let Self { disk, old, new, next, proxy, committed, passed, rebooted, awaited } = self;
+        let Self { disk, old, new, next, ids, proxy, committed, passed, rebooted, removed, awaited } = self;
         (old, new, next, proxy, committed, passed, (rebooted, awaited), disk.history.len()).hash(into);
+        (ids, removed).hash(into);
         let failed = |record: &Record| record.failure.as_ref().map(|failure| failure.step);
         (discriminant(&disk.change), disk.history.last().and_then(failed)).hash(into);
     }
@@ -66,6 +80,27 @@ pub(super) fn next_id() -> ContainerId {
     id('c')
 }
 
+/// Whether it is the old one, as it was made first or again.
+pub(super) fn is_old(container: &ContainerId) -> bool {
+    [old_id(), id('d')].contains(container)
+}
+
+/// Whether it is the new one, as it was made first or again.
+pub(super) fn is_new(container: &ContainerId) -> bool {
+    [new_id(), id('e')].contains(container)
+}
+
+/// What is made in the place of this one.
+fn again(gone: &ContainerId) -> ContainerId {
+    let pairs = [(old_id(), id('d')), (new_id(), id('e'))];
+    let other = pairs.into_iter().find_map(|(one, other)| match gone {
+        gone if *gone == one => Some(other),
+        gone if *gone == other => Some(one),
+        _ => None,
+    });
+    other.expect("only what served is made again")
+}
+
 pub(super) const NEXT: &str = "1.2.0";
 
 /// The container that is made for a release.
@@ -84,18 +119,39 @@ pub(super) fn failed() -> Event {
 impl World {
     fn container(&mut self, id: &ContainerId) -> &mut Container {
         match id {
-            id if *id == old_id() => &mut self.old,
+            id if is_old(id) => &mut self.old,
             id if *id == next_id() => &mut self.next,
             _ => &mut self.new,
+        }
+    }
+
+    /// Whether this very one is there.
+    fn has(&mut self, container: &ContainerId) -> bool {
+        let current = *container == next_id() || self.ids.contains(container);
+        current && self.container(container).is_there()
+    }
+
+    /// The one that is there of the same release.
+    pub(super) fn current(&self, container: &ContainerId) -> ContainerId {
+        self.ids[usize::from(is_new(container))].clone()
+    }
+
+    /// Whether what should serve is gone: somebody removed it.
+    pub(super) fn serves_nothing(&self) -> bool {
+        match self.disk.active().map(|active| &active.container) {
+            Some(container) if is_old(container) => !self.old.is_there(),
+            Some(container) if is_new(container) => !self.new.is_there(),
+            _ => false,
         }
     }
 
     /// Whether the step can succeed: nothing can be done with a container that is not there.
     pub(super) fn allows(&mut self, step: &Step) -> bool {
         match step {
-            Step::Start(it) => *self.container(&it.container) != Container::Absent,
+            Step::Start(it) => self.has(&it.container),
+            Step::Remake(it) => *self.container(&it.container) != Container::Lost,
             Step::AwaitHealthy(it) | Step::Smoke(it) | Step::Switch(it) => {
-                *self.container(&it.container) == Container::Running
+                self.has(&it.container) && *self.container(&it.container) == Container::Running
             }
             Step::Verify(it) => self.proxy.as_ref() == Some(&it.container),
             _ => true,
@@ -109,6 +165,12 @@ impl World {
                 self.disk = (**state).clone();
             }
             Step::Create(release) => *self.container(&id_for(release)) = Container::Stopped,
+            Step::Remake(it) => {
+                if *self.container(&it.container) == Container::Absent {
+                    *self.container(&it.container) = Container::Stopped;
+                    self.ids[usize::from(is_new(&it.container))] = again(&it.container);
+                }
+            }
             Step::Start(it) => {
                 let container = self.container(&it.container);
                 if *container == Container::Stopped {
@@ -142,14 +204,15 @@ impl World {
     /// What a step that was told to have succeeded has shown.
     pub(super) fn pass(&mut self, step: &Step) {
         match step {
-            Step::AwaitHealthy(it) if it.container == new_id() => self.passed.health = true,
-            Step::Smoke(it) if it.container == new_id() => self.passed.smoke = true,
-            Step::Verify(it) if it.container == new_id() => self.passed.front_door = true,
+            Step::AwaitHealthy(it) if is_new(&it.container) => self.passed.health = true,
+            Step::Smoke(it) if is_new(&it.container) => self.passed.smoke = true,
+            Step::Verify(it) if is_new(&it.container) => self.passed.front_door = true,
             _ => {}
         }
     }
 
-    /// One of the containers ends, and does not stay up from now on.
+    /// One of the containers ends, and does not stay up from now on; or somebody removes one. One removal is
+    /// enough: what comes of it is a world like those before it, with another id.
     pub(super) fn breaks(&self) -> Vec<(&'static str, Self)> {
         let mut found = Vec::new();
         if self.old == Container::Running {
@@ -158,24 +221,42 @@ impl World {
         if self.new == Container::Running {
             found.push(("the new one does not stay up", Self { new: Container::Broken, ..self.clone() }));
         }
+        if self.removed {
+            return found;
+        }
+        for (what, is_of, gone) in [
+            ("somebody removes the old one", is_old as fn(&ContainerId) -> bool, Container::Absent),
+            ("somebody removes the old one for good", is_old, Container::Lost),
+            ("somebody removes the new one", is_new, Container::Absent),
+            ("somebody removes the new one for good", is_new, Container::Lost),
+        ] {
+            let mut world = Self { removed: true, ..self.clone() };
+            let container = if is_of(&old_id()) { &mut world.old } else { &mut world.new };
+            if container.is_there() {
+                *container = gone;
+                // The proxy has no address of a container that ended; see `front`.
+                world.proxy = world.proxy.filter(|proxy| !is_of(proxy));
+                found.push((what, world));
+            }
+        }
         found
     }
 
     /// What decides the future: without what was only noted to be checked.
     pub(super) fn bare(&self) -> Self {
-        let (committed, rebooted, awaited) = (false, false, false);
-        Self { committed, rebooted, awaited, passed: Passed::default(), ..self.clone() }
+        let (committed, rebooted, removed, awaited) = (false, false, false, false);
+        Self { committed, rebooted, removed, awaited, passed: Passed::default(), ..self.clone() }
     }
 
     pub(super) fn has_broken(&self) -> bool {
-        [self.old, self.new].contains(&Container::Broken)
+        [self.old, self.new].iter().any(|it| matches!(it, Container::Broken | Container::Lost))
     }
 
     pub(super) fn reboot(&self, which: &str) -> Self {
         let mut world = Self { proxy: None, rebooted: true, ..self.clone() };
         for container in [&mut world.old, &mut world.new] {
             *container = match (*container, which) {
-                (Container::Absent | Container::Broken, _) => *container,
+                (Container::Absent | Container::Lost | Container::Broken, _) => *container,
                 (_, "reboot, none runs") => Container::Stopped,
                 (_, "reboot, all run") => Container::Running,
                 (as_before, _) => as_before,
@@ -191,11 +272,14 @@ pub(super) const REBOOTS: [&str; 3] = ["reboot, none runs", "reboot, as before",
 /// unless it does not stay up.
 pub(super) fn check_alone(world: &World, done: bool) -> Result<(), String> {
     let serving = world.disk.active().map(|active| &active.container);
-    for (name, id, container) in [("old", old_id(), world.old), ("new", new_id(), world.new)] {
+    for (name, is_of, container) in
+        [("old", is_old as fn(&ContainerId) -> bool, world.old), ("new", is_new, world.new)]
+    {
+        let serves = serving.is_some_and(is_of);
         let alone = match container {
-            Container::Absent => serving != Some(&id),
-            Container::Running | Container::Broken => serving == Some(&id),
-            Container::Stopped => serving == Some(&id) && !done,
+            Container::Absent | Container::Lost => !serves || !done,
+            Container::Running | Container::Broken => serves,
+            Container::Stopped => serves && !done,
         };
         if !alone {
             return Err(format!("at rest the {name} one runs, or is gone"));

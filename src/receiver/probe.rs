@@ -67,14 +67,17 @@ const TOLD: usize = 200;
 const SHORTEST_SECRET: usize = 4;
 
 impl<'a> Question<'a> {
-    /// The question as it was asked, for people: with what a container's own log does not show.
-    pub fn asked(&self, target: &Target) -> String {
+    /// Where and as whom it is asked, for people.
+    fn client(&self, target: &Target) -> String {
         match target {
-            Target::Tcp(address) => format!("GET http://{address}{} with `Host: {}`", self.path, self.host),
-            Target::Unix(path) => {
-                format!("GET {} at {} with `Host: {}`", self.path, path.display(), self.host)
-            }
+            Target::Tcp(address) => format!("http://{address} with `Host: {}`", self.host),
+            Target::Unix(path) => format!("{} with `Host: {}`", path.display(), self.host),
         }
+    }
+
+    /// Why there is no answer.
+    pub fn unanswered(&self, target: &Target, why: &NoAnswer) -> String {
+        format!("GET {}: {why} ({})", self.path, self.client(target))
     }
 
     /// Why an answer is not the one that was expected. An application can write its secrets anywhere, so none of
@@ -92,7 +95,12 @@ impl<'a> Question<'a> {
             .map(str::trim)
             .filter(|secret| secret.len() >= SHORTEST_SECRET)
             .collect();
-        let mut text = format!("{} gave {}, expected {expected}", self.asked(target), answer.status);
+        let mut text = format!(
+            "GET {} gave {}, expected {expected}. Asked was {}",
+            self.path,
+            answer.status,
+            self.client(target)
+        );
         if let Some(location) = &answer.location {
             let (place, query) =
                 location.split_once(['?', '#']).map_or((location.as_str(), ""), |(place, _)| (place, "?..."));
@@ -275,26 +283,21 @@ mod tests {
 
     #[test]
     fn an_unexpected_answer_is_told_with_what_explains_it() {
-        let asked = "GET http://172.18.0.3:3000/healthz with `Host: localhost` gave ";
+        let asked = "GET /healthz gave ";
         for (status, location, body, expected) in [
             (
                 403,
                 None,
                 "\n  Invalid HTTP_HOST header\nmore\n",
-                "403, expected 200; the body begins with \"Invalid HTTP_HOST header\". If the application expects another host, add `host: NAME`",
+                "403, expected 200. Asked was http://172.18.0.3:3000 with `Host: localhost`; the body begins with \"Invalid HTTP_HOST header\". If the application expects another host, add `host: NAME`",
             ),
             (
                 301,
                 Some("https://localhost/healthz?token=1"),
                 "",
-                "301, expected 200; Location: https://localhost/healthz?...; the body is empty. If the application redirects to https, add `headers: {X-Forwarded-Proto: https}`",
+                "; Location: https://localhost/healthz?...; the body is empty. If the application redirects to https, add `headers: {X-Forwarded-Proto: https}`",
             ),
-            (
-                500,
-                None,
-                "<!doctype html>\n<html><title> Oops </title>",
-                "500, expected 200; the body begins with \"Oops\"",
-            ),
+            (500, None, "<!doctype html>\n<html><title> Oops </title>", "; the body begins with \"Oops\""),
             (
                 500,
                 None,

@@ -81,7 +81,7 @@ impl<E: Engine> Driver<'_, E> {
         let question = Question { host: &host, path: &request.path, headers: &request.client.headers };
         let answer = probe::get(&target, &question, REQUEST)
             .await
-            .map_err(|why| format!("{}: {why}", question.asked(&target)))?;
+            .map_err(|why| question.unanswered(&target, &why))?;
         if answer.status == request.status {
             return Ok(());
         }

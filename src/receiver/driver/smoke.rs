@@ -106,15 +106,14 @@ impl Test<'_> {
     async fn ask(&self, door: &Target, settings: &Settings) -> Result<(), String> {
         let host = self.client.host.clone().unwrap_or_else(|| host_of(settings));
         let question = Question { host: &host, path: self.path, headers: &self.client.headers };
-        let answer = probe::get(door, &question, REQUEST)
-            .await
-            .map_err(|why| format!("{}: {why}", question.asked(door)))?;
+        let answer =
+            probe::get(door, &question, REQUEST).await.map_err(|why| question.unanswered(door, &why))?;
         if answer.status != self.status {
             return Err(question.unexpected(door, &answer, self.status, settings.environment.values()));
         }
         match self.contains {
             Some(text) if !answer.body.contains(text) => {
-                Err(format!("{} gave {}, without the text {text:?}", question.asked(door), self.status))
+                Err(format!("GET {} gave {}, without the text {text:?}", self.path, self.status))
             }
             _ => Ok(()),
         }

@@ -95,7 +95,6 @@ pub fn check_names_what_keeps_the_key_out() {
         ("DenyUsers autotag-*", "`DenyUsers autotag-*`"),
         ("AllowGroups ssh-users", "`AllowGroups ssh-users`"),
         ("PubkeyAuthentication no", "`PubkeyAuthentication no`"),
-        ("ForceCommand internal-sftp", "`ForceCommand internal-sftp`"),
         ("Nonsense yes", "sshd does not take its configuration"),
     ] {
         machine.config(&format!("StrictModes no\n{config}"));

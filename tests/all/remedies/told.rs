@@ -33,7 +33,7 @@ pub fn text_of(annotation: &str) -> (String, String) {
 /// The same text whatever the machine gave: digests and commits are HEX, ports and other long numbers N.
 pub fn calm(text: &str, replaced: &[(&str, &str)]) -> String {
     let text = replaced.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
-    let text = without_engine_words(&text);
+    let text = without_engine_words(&without_container(&text));
     let mut calm = String::new();
     let mut word = String::new();
     for character in text.chars().chain(['\0']) {
@@ -54,6 +54,16 @@ pub fn calm(text: &str, replaced: &[(&str, &str)]) -> String {
         }
     }
     calm
+}
+
+/// Docker gives a container another address each time.
+fn without_container(text: &str) -> String {
+    let mut parts = text.split("Asked was http://");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| {
+        let port = part.find(':').unwrap_or(0);
+        format!("{text}Asked was http://CONTAINER{}", &part[port..])
+    })
 }
 
 #[test]

@@ -212,7 +212,20 @@ impl Reader<'_> {
             self.notices.push("`deploy-key` is empty: nothing can be deployed from here".to_owned());
             return Some(Deploy::Off);
         }
-        self.target(image).map(|target| Deploy::To(Box::new(target)))
+        let target = self.target(image)?;
+        if command == Some(Command::Release) && self.is_the_jobs_own(target.credential.as_ref()) {
+            self.notices.push(
+                "the servers pull with the token of this job, which may push images and write to the repository until the job ends: release and deploy in two jobs, or give `deploy-registry-password` a token that may only read"
+                    .to_owned(),
+            );
+        }
+        Some(Deploy::To(Box::new(target)))
+    }
+
+    /// Whether this is the job's token. A job that releases has one that may write.
+    fn is_the_jobs_own(&self, credential: Option<&Credentials>) -> bool {
+        let tokens = ["workflow-token", "github-token"].map(|name| self.said.secret(name));
+        credential.is_some_and(|credential| tokens.contains(&Some(credential.password.clone())))
     }
 
     fn target(&mut self, image: Option<&ImageName>) -> Option<Target> {

@@ -132,6 +132,34 @@ fn variables_have_limits() {
     assert!(fault_of(&[("deploy-environment", "A=a\0b")]).contains("without NUL"));
 }
 
+/// A job that releases has a token that may write, and every server would get it.
+// case X9; broken by: `is_the_jobs_own` is never so
+#[test]
+fn servers_get_a_token_that_may_write_only_with_a_warning() {
+    let warned = |command, token, password| {
+        let inputs = [
+            ("command", command),
+            ("image", "ghcr.io/org/app"),
+            ("version", if command == "deploy" { "1.0.0" } else { "" }),
+            ("deploy-host", "web1"),
+            ("deploy-key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
+            ("deploy-known-hosts", KNOWN_HOSTS),
+            (token, "t0ken"),
+            ("deploy-registry-username", "me"),
+            ("deploy-registry-password", password),
+        ];
+        let order = parse("push", &inputs).unwrap_or_else(|faults| panic!("{faults}"));
+        let of_token = |notice: &&String| notice.contains("may only read") && !notice.contains("t0ken");
+        order.notices.iter().filter(of_token).count()
+    };
+    for token in ["workflow-token", "github-token"] {
+        assert_eq!(warned("release", token, "t0ken"), 1, "{token}");
+        assert_eq!(warned("release", token, "another"), 0, "{token}");
+        // The job that only deploys is given one that may only read.
+        assert_eq!(warned("deploy", token, "t0ken"), 0, "{token}");
+    }
+}
+
 #[test]
 fn a_login_and_a_page_are_whole_or_not_there() {
     let user = ("deploy-registry-username", "me");

@@ -24,8 +24,8 @@ use super::trust::Peer;
 pub enum Listen {
     /// TCP.
     Tcp(SocketAddr),
-    /// A Unix socket with this absolute path. Who may connect is decided by the rights of its folder and
-    /// the process's umask.
+    /// A Unix socket with this absolute path. Whoever comes in there is believed, so it is open to the process's user
+    /// and group alone ([`UNIX_MODE`]), unless systemd opened it.
     Unix(PathBuf),
 }
 
@@ -74,6 +74,9 @@ impl From<Listen> for String {
 /// Length of the kernel's queue of connections that wait to be accepted; it caps this by `somaxconn`.
 const BACKLOG: u32 = 4096;
 
+/// The rights of a Unix socket for clients.
+const UNIX_MODE: u32 = 0o660;
+
 /// A socket that accepts.
 #[derive(Debug)]
 pub enum Listener {
@@ -103,7 +106,7 @@ impl Listener {
                 socket.bind(*address)?;
                 socket.listen(BACKLOG).map(Self::Tcp)
             }
-            Listen::Unix(path) => bind_unix(path, None).map(Self::Unix),
+            Listen::Unix(path) => bind_unix(path, Some(UNIX_MODE)).map(Self::Unix),
         }
     }
 
@@ -206,6 +209,16 @@ mod tests {
         for text in ["", "8080", "localhost:80", "unix:app.sock", "127.0.0.1", "127.0.0.1:65536"] {
             assert!(text.parse::<Listen>().is_err(), "{text}");
         }
+    }
+
+    // case X9; broken by: no mode, or 0o666
+    #[tokio::test]
+    async fn a_unix_listener_is_open_to_its_user_and_group_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("app.sock");
+        let _listener = Listener::bind(&Listen::Unix(path.clone())).expect("free");
+        let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::masks::Masks;
 use crate::deploy::protocol::{Answer, DeploymentId, Outcome};
 
 /// The most lines that are kept. A deployment tells some dozens, and its application's last lines.
@@ -18,13 +19,25 @@ pub struct Job {
     /// Which deployment, if it is about one.
     pub deployment: Option<DeploymentId>,
     told: Mutex<Vec<Answer>>,
+    masks: Mutex<Masks>,
     count: watch::Sender<usize>,
 }
 
 impl Job {
     /// One that has told nothing yet.
     pub fn new(deployment: Option<DeploymentId>) -> Self {
-        Self { deployment, told: Mutex::default(), count: watch::Sender::new(0) }
+        Self { deployment, told: Mutex::default(), masks: Mutex::default(), count: watch::Sender::new(0) }
+    }
+
+    /// What its owner keeps from CI, from now on.
+    pub fn mask(&self, more: &Masks) {
+        let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        *masks = masks.and(more);
+    }
+
+    /// An answer as CI gets to see it.
+    pub fn masked(&self, answer: Answer) -> Answer {
+        self.masks.lock().unwrap_or_else(PoisonError::into_inner).answer(answer)
     }
 
     /// Tells something. After the result nothing is told any more.

@@ -10,7 +10,7 @@
 //! 6. [`rollout`]: which step comes next, after success, failure and crash: pure;
 //! 7. [`driver`], [`container`], [`image_volumes`], [`probe`], [`front`], [`tidy`]: how each step is done;
 //! 8. [`state`]: the only authority on what runs, durable; [`lost`]: what is said where it is gone;
-//! 9. [`journal`], [`job`]: the audit trail, and what the caller hears; they decide nothing;
+//! 9. [`journal`], [`job`], [`masks`]: the audit trail, and what the caller hears; they decide nothing;
 //! 10. [`drift`]: how what runs differs from what should: pure.
 //!
 //! For the server's owner: [`init`], [`remove`], [`check`], [`highest`], [`client`], [`show`], [`cli`].
@@ -34,6 +34,7 @@ pub mod journal;
 pub mod layout;
 pub mod lock;
 pub mod lost;
+pub mod masks;
 pub mod probe;
 pub mod relay;
 pub mod remove;

@@ -4,10 +4,17 @@
 //! kernel; the name that is given here is only compared with the request's, for a better message.
 
 use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use super::layout::Layout;
-use crate::deploy::protocol::{Answer, AppName, Because, End, Lines, Outcome, REQUEST_BYTES, Refused, Word};
+use crate::deploy::protocol::{Answer, AppName, Because, End, Outcome, REQUEST_BYTES, Refused, Word};
+
+/// How long `serve` may say nothing (it promises a sign within ten seconds, once it knows what is asked for, which it
+/// waits for half a minute), and how long a client may leave an answer untaken.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Relays one request. `word` is what the SSH client asked for (`SSH_ORIGINAL_COMMAND`).
 ///
@@ -48,8 +55,9 @@ fn relay(layout: &Layout, app: &AppName, word: Option<&str>) -> Result<(), Ended
     let word: Word = word
         .parse()
         .map_err(|expected| refused(Because::Malformed, format!("this key's command is {expected}; for a word of a newer action, update autotag-receiver on the server")))?;
-    let request = read_request()?;
     let socket = layout.socket();
+    // A place first: whoever has too many is told so at once, and a client that says nothing takes one of its
+    // user's, for as long as `serve` gives it.
     let mut stream = UnixStream::connect(&socket).map_err(|error| {
         refused(
             Because::Host,
@@ -59,31 +67,56 @@ fn relay(layout: &Layout, app: &AppName, word: Option<&str>) -> Result<(), Ended
             ),
         )
     })?;
-    let said = [word.as_str().as_bytes(), b"\n", &request, b"\n"].concat();
-    stream.write_all(&said).map_err(Ended::Lost)?;
+    stream.set_read_timeout(Some(SILENCE)).map_err(Ended::Lost)?;
+    let asking = stream.try_clone().map_err(Ended::Lost)?;
+    // It may wait for a client for ever, and ends with the process.
+    std::thread::spawn(move || ask(word, asking));
     pass_on(&mut stream).map_err(Ended::Lost)
 }
 
-/// One line of standard input, and not more of it than a request may have.
-fn read_request() -> Result<Vec<u8>, Ended> {
-    let malformed = |text: String| refused(Because::Malformed, text);
-    let mut lines = Lines::new(REQUEST_BYTES);
-    let mut input = io::stdin().lock();
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        let count = input.read(&mut buffer).map_err(|error| malformed(error.to_string()))?;
-        if count == 0 {
-            return Err(malformed("the request ended before its line did".to_owned()));
-        }
-        let mut bytes = &buffer[..count];
-        if let Some(line) = lines.next(&mut bytes).map_err(|error| malformed(error.to_string()))? {
-            return Ok(line);
-        }
+/// Says what is asked for. `serve` judges it, says what is wrong with it, and has a deadline for it.
+fn ask(word: Word, mut stream: UnixStream) {
+    if !matches!(say(word, &mut stream), Ok(true)) {
+        // `serve` is waiting for the rest, which does not come. That it has gone is told by its answers' end.
+        let _ = stream.shutdown(Shutdown::Write);
     }
 }
 
+/// The word, and the first line of standard input, as far as a request may go. Whether that was all of it.
+fn say(word: Word, stream: &mut UnixStream) -> io::Result<bool> {
+    stream.write_all(format!("{word}\n").as_bytes())?;
+    let mut input = io::stdin().lock();
+    let mut buffer = [0; 16 * 1024];
+    let mut said = 0;
+    // One byte too many is for `serve` to refuse.
+    while said <= REQUEST_BYTES {
+        let count = input.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(false);
+        }
+        let end = buffer[..count].iter().position(|byte| *byte == b'\n').map(|at| at + 1);
+        stream.write_all(&buffer[..end.unwrap_or(count)])?;
+        if end.is_some() {
+            return Ok(true);
+        }
+        said += count;
+    }
+    Ok(true)
+}
+
 /// The answers, as they come, to the end. Without a whole last line something was lost.
+///
+/// A client that does not take them ends this process, which would stay for ever otherwise.
 fn pass_on(stream: &mut UnixStream) -> io::Result<()> {
+    let (writes, written) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Once for the beginning of each write, and once for its end.
+        while written.recv().is_ok() {
+            if written.recv_timeout(SILENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                std::process::exit(1);
+            }
+        }
+    });
     let mut output = io::stdout().lock();
     let mut buffer = [0; 16 * 1024];
     let mut last = 0;
@@ -93,8 +126,10 @@ fn pass_on(stream: &mut UnixStream) -> io::Result<()> {
             let whole = last == b'\n';
             return if whole { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
+        let _ = writes.send(());
         output.write_all(&buffer[..count])?;
         output.flush()?;
+        let _ = writes.send(());
         last = buffer[count - 1];
     }
 }

@@ -16,6 +16,7 @@ use super::app_file::{AppFile, FILE_BYTES, OwnVariables, VariableName, env_file}
 use super::config_hash::ConfigHash;
 use super::layout::Layout;
 use super::lock::Lock;
+use super::masks::Masks;
 use crate::deploy::protocol::{AppName, Because, DeploymentId, EnvironmentKey, Refused};
 use crate::secret::Secret;
 
@@ -80,6 +81,11 @@ impl Settings {
     fn of(file: AppFile, text: String, files: Vec<OwnVariables>, given: Variables) -> Result<Self, Refused> {
         let environment = admit::environment(&file, &files, &given)?;
         Ok(Self { file, text, files, given, environment })
+    }
+
+    /// What of it CI does not get to see: the owner's variables.
+    pub fn masks(&self) -> Masks {
+        Masks::of(self.files.iter().chain([&self.file.environment]).flat_map(BTreeMap::values))
     }
 
     /// Their hash: equal ones make equal containers of one image.
@@ -208,6 +214,25 @@ impl Snapshots {
         Settings::of(file, written.app_file, files, secret(written.given))
             .map(Some)
             .map_err(|refused| damaged(refused.message))
+    }
+
+    /// What no answer to CI shows, of all that are kept. One that cannot be read has no container to come.
+    pub fn masks(&self) -> Masks {
+        let names = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let ids = names.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok());
+        ids.filter_map(|id| self.load(&id).ok().flatten())
+            .fold(Masks::default(), |masks, settings| masks.and(&settings.masks()))
+    }
+
+    /// Removes one.
+    pub fn remove(&self, _lock: &Lock, deployment: &DeploymentId) -> io::Result<()> {
+        for path in [self.path(deployment), self.folder.join(format!("{deployment}.made"))] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Removes all but these. What cannot be removed stays for the next time.

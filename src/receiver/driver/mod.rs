@@ -58,6 +58,8 @@ pub struct Driver<'a, E> {
     pub credentials: Option<Credentials>,
     /// What the image's labels must say.
     pub labels: LabelRule,
+    /// The image that was pulled, which was not here before.
+    pub pulled: Option<(ImageName, Digest)>,
     /// Restarts that a container had when it was started here: further ones are crashes.
     pub restarts: BTreeMap<ContainerId, u64>,
 }
@@ -152,13 +154,16 @@ impl<E: Engine> Driver<'_, E> {
             .ok_or_else(|| format!("the settings of the deployment {deployment} are not there any more"))
     }
 
-    async fn pull(&self, release: &Release, state: &State) -> Done {
+    async fn pull(&mut self, release: &Release, state: &State) -> Done {
         let (name, digest) = (&release.image, &release.digest);
         let image = self.there(name, digest).await?;
         if let Some(foreign) = &image.foreign {
             return Err(format!("{foreign}. {}", foreign.remedy()));
         }
-        admit::labels(release, &image.labels, &self.labels).map_err(|refused| refused.message)?;
+        // What is brought back has served, whatever its labels say.
+        let is_asked_for = self.job.deployment.as_ref() == Some(&release.deployment);
+        let rule = if is_asked_for { &self.labels } else { &LabelRule::Optional };
+        admit::labels(release, &image.labels, rule).map_err(|refused| refused.message)?;
         let settings = self.settings(&release.deployment)?;
         let checked = match &settings.file.container.healthcheck {
             Some(Healthcheck::Disabled) => false,
@@ -225,7 +230,7 @@ impl<E: Engine> Driver<'_, E> {
     }
 
     /// The image on this machine, pulled if need be.
-    async fn there(&self, name: &ImageName, digest: &Digest) -> Result<LocalImage, String> {
+    async fn there(&mut self, name: &ImageName, digest: &Digest) -> Result<LocalImage, String> {
         if let Some(image) = self.engine.image(name, digest).await.map_err(words)? {
             return Ok(image);
         }
@@ -235,6 +240,7 @@ impl<E: Engine> Driver<'_, E> {
         };
         let credentials = self.credentials.as_ref().or(own.as_ref());
         self.engine.pull(name, digest, credentials).await.map_err(words)?;
+        self.pulled = Some((name.clone(), digest.clone()));
         let pulled = self.engine.image(name, digest).await.map_err(words)?;
         pulled.ok_or_else(|| format!("{} was pulled and is not there", name.with_digest(digest)))
     }
@@ -380,6 +386,24 @@ impl<E: Engine> Driver<'_, E> {
             self.remove(&container.id, state).await?;
         }
         Ok(())
+    }
+
+    /// Takes away what a deployment brought that failed: its snapshot, and its image if nothing else needs it. What
+    /// cannot be removed goes with the next one that works.
+    pub async fn clean_up(&mut self, state: &State, failed: &Release) {
+        let needed = tidy::needed(state, u32::MAX);
+        if !needed.deployments.contains(&failed.deployment)
+            && let Err(error) =
+                Snapshots::new(&self.layout.state(self.app)).remove(self.lock, &failed.deployment)
+        {
+            tracing::warn!(app = %self.app, %error, "the settings of a failed deployment stay");
+        }
+        let Some((name, digest)) = self.pulled.take().filter(|(_, digest)| !needed.has(digest)) else {
+            return;
+        };
+        if let Err(trouble) = self.engine.remove_image(&name, &digest).await {
+            tracing::warn!(app = %self.app, %trouble, "the image of a failed deployment stays");
+        }
     }
 
     async fn prune(&self, state: &State) -> Done {

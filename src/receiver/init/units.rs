@@ -41,7 +41,11 @@ pub fn socket(listen: &Listen) -> String {
     let more = match listen {
         // FreeBind: an address that the network brings later is no reason to fail at boot.
         Listen::Tcp(_) => "BindIPv6Only=both\nFreeBind=yes\n",
-        Listen::Unix(_) => "SocketMode=0666\n",
+        // Whoever comes in here is believed about who their clients are: root alone, until its owner says which group.
+        Listen::Unix(_) => {
+            "# For a front proxy that is not root's: `systemctl edit` with [Socket] and SocketGroup=www-data.\n\
+             SocketMode=0660\n"
+        }
     };
     format!(
         "{HEAD} {name}\n\

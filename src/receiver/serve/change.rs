@@ -1,5 +1,8 @@
 //! Deploy, rollback and recovery: one at a time, under the lock.
 
+mod account;
+mod decide;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -7,10 +10,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use super::who::Caller;
 use super::{JOURNAL, Server};
 use crate::deploy::protocol::{
-    Answer, AppName, Because, Configuration, Deploy, DeploymentId, End, EnvironmentKey, Holder, Outcome,
-    Refused, Rollback,
+    Answer, AppName, Because, Deploy, DeploymentId, End, Holder, Outcome, Refused, Rollback,
 };
-use crate::receiver::admit::{self, Admitted, LabelRule, WayBack};
+use crate::receiver::admit::{self, Admitted, Asker, LabelRule};
 use crate::receiver::app_file::Traffic;
 use crate::receiver::container;
 use crate::receiver::driver::{Driver, address, serves_at_once, take_name};
@@ -20,10 +22,10 @@ use crate::receiver::journal::{Journal, What};
 use crate::receiver::lock::{Lock, Tried, holder};
 use crate::receiver::lost;
 use crate::receiver::rollout::{Ending, Rollout, Verdict};
-use crate::receiver::settings::{Settings, Snapshots, Variables};
+use crate::receiver::settings::{Settings, Snapshots};
 use crate::receiver::state::{ContainerId, Failure, Instance, Phase, Purpose, Record, Release, State, Store};
 use crate::secret::Credentials;
-use crate::world::clock::{self, Stopwatch};
+use crate::world::clock::Stopwatch;
 use crate::world::engine::{ContainerFacts, Engine};
 
 /// What is to be changed.
@@ -87,18 +89,24 @@ pub(super) async fn carry_out<E: Engine>(
     let place = server.desk.place(app);
     let stopwatch = Stopwatch::start();
     let holder = holder(&change.purpose(), Some(change.deployment().clone()));
-    let turn = place.turn(holder.clone(), |before| job.say(Answer::Waiting { holder: before })).await;
+    let turn = place
+        .turn(caller.asker(), holder.clone(), |before| job.say(Answer::Waiting { holder: before }))
+        .await;
     let (end, state, unfinished) = match lock(server, app, &holder, job).await {
         Err(refused) => (refusal(&refused), None, false),
         Ok(lock) => {
             let mut locked = Locked::new(server, app, &lock, job, change.credentials());
-            locked.driver.note(What::Asked {
+            place
+                .refusals(server.desk.now())
+                .into_iter()
+                .for_each(|text| locked.driver.note(What::Noted { text }));
+            locked.asked = Some(What::Asked {
                 request: change.purpose(),
                 user: caller.name(),
                 run: change.run().to_owned(),
             });
             let end = locked.change(caller, &change).await.unwrap_or_else(|refused| refusal(&refused));
-            locked.driver.note(What::Answered { end: end.clone() });
+            locked.answered(caller, &place, &end);
             let state = locked.store.load().ok();
             // It was removed while this went on, or before, and what was to take its place failed.
             let missing = match &state {
@@ -130,7 +138,7 @@ pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Res
     let job = Job::new(None);
     let holder = holder("recovery", None);
     let place = server.desk.place(app);
-    let turn = place.turn(holder.clone(), |_| ()).await;
+    let turn = place.turn(Asker::Owner, holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
     let state = locked.load().map_err(|refused| refused.message)?;
@@ -152,7 +160,7 @@ pub(super) async fn sweep<E: Engine>(
     let _at_work = server.desk.count_in();
     let job = Job::new(None);
     let holder = holder("sweep", None);
-    let _turn = server.desk.place(app).turn(holder.clone(), |_| ()).await;
+    let _turn = server.desk.place(app).turn(Asker::Owner, holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
     locked.sweep(container).await.map_err(|refused| refused.message)
@@ -211,6 +219,10 @@ struct Locked<'a, E> {
     driver: Driver<'a, E>,
     /// What it did last could not be brought to its end.
     unfinished: bool,
+    /// What was asked for, until the journal has it: of what is refused at once it has the number alone.
+    asked: Option<What>,
+    /// It was done before, and asked for again after a lost connection.
+    repeated: bool,
 }
 
 impl<'a, E: Engine> Locked<'a, E> {
@@ -236,11 +248,14 @@ impl<'a, E: Engine> Locked<'a, E> {
             job,
             journal: journal.ok(),
             credentials,
-            labels: LabelRule::Required,
+            // Whoever asks for a deployment sets it; what has served is brought back in any case.
+            labels: LabelRule::Optional,
+            pulled: None,
             restarts: BTreeMap::new(),
         };
         let store = Store::new(&folder, app.clone());
-        Self { server, app, store, snapshots: Snapshots::new(&folder), lock, driver, unfinished: false }
+        let snapshots = Snapshots::new(&folder);
+        Self { server, app, store, snapshots, lock, driver, unfinished: false, asked: None, repeated: false }
     }
 
     fn load(&self) -> Result<State, Refused> {
@@ -255,6 +270,7 @@ impl<'a, E: Engine> Locked<'a, E> {
     async fn change(&mut self, caller: &Caller, change: &Change) -> Result<End, Refused> {
         let mut state = self.load()?;
         if let Some(known) = known(change, &state)? {
+            self.repeated = true;
             return Ok(known.end());
         }
         if let Err(trouble) = self.server.engine.version().await {
@@ -286,104 +302,6 @@ impl<'a, E: Engine> Locked<'a, E> {
         }
     }
 
-    /// By a steady state. Nothing is done yet.
-    fn admit<'c>(
-        &self,
-        caller: &Caller,
-        change: &'c Change,
-        state: &'c State,
-    ) -> Result<Decision<'c>, Refused> {
-        let (settings, admitted) = match change {
-            Change::Deploy(deploy) => self.admit_deploy(caller, deploy, state)?,
-            Change::Rollback(rollback) => match admit::way_back(rollback, caller.asker(), state)? {
-                WayBack::To(target) => self.admit_rollback(caller, rollback, target, state)?,
-                WayBack::Withdraw(deployment, end) => return Ok(Decision::Withdraw(deployment, end)),
-            },
-        };
-        Ok(Decision::Go(Box::new((settings, admitted))))
-    }
-
-    fn admit_deploy(
-        &self,
-        caller: &Caller,
-        deploy: &Deploy,
-        state: &State,
-    ) -> Result<(Settings, Admitted), Refused> {
-        // The owner's command does not know CI's secrets: what CI gave last stays.
-        let settings = match caller {
-            Caller::Owner if deploy.environment.is_empty() => self.today_with(self.given_last(state)?)?,
-            _ => Settings::today(&self.server.layout, self.app, deploy.environment.clone())?,
-        };
-        let admitted =
-            admit::deploy(deploy, caller.asker(), &settings.file, state, &settings.hash(), clock::now())?;
-        Ok((settings, admitted))
-    }
-
-    /// With which configuration: what is the owner's comes from the app file as it is now, unless root itself asks
-    /// for that of then. An old app file may have had mounts, capabilities or secrets that were taken away for a
-    /// reason, and CI's key must not bring them back. Of then it gets CI's own variables, also where a deployment is
-    /// taken back by itself: what the version needs beside them its owner has in today's file, and if it does not
-    /// work with that, it does not pass, and what serves goes on.
-    fn admit_rollback(
-        &self,
-        caller: &Caller,
-        rollback: &Rollback,
-        target: &Record,
-        state: &State,
-    ) -> Result<(Settings, Admitted), Refused> {
-        let settings = match rollback.configuration {
-            Configuration::Today => self.today_with(self.given_last(state)?)?,
-            Configuration::Then => {
-                let then = self.settings_of(&target.release)?;
-                if *caller == Caller::Owner { then } else { self.today_with(then.given)? }
-            }
-        };
-        let admitted =
-            admit::rollback(rollback, target, &settings.file, state, &settings.hash(), clock::now())?;
-        Ok((settings, admitted))
-    }
-
-    /// Makes sure that a deployment which does not serve never will.
-    fn withdraw(&mut self, deployment: &DeploymentId, state: &State, end: End) -> Result<End, Refused> {
-        if let Some(withdrawn) = state.with_withdrawn(deployment) {
-            self.save(&withdrawn)?;
-            self.driver.note(What::Noted { text: format!("{deployment} is withdrawn") });
-        }
-        Ok(end)
-    }
-
-    /// Today's configuration, with what CI gave earlier. The app file may not allow all of it any more.
-    fn today_with(&self, given: Variables) -> Result<Settings, Refused> {
-        let (settings, left_out) = Settings::today_with(&self.server.layout, self.app, given)?;
-        if !left_out.is_empty() {
-            let names: Vec<&str> = left_out.iter().map(EnvironmentKey::as_str).collect();
-            let names = names.join(", ");
-            self.say(&Answer::within_line(&format!(
-                "the app file does not allow these variables any more, so they are left out: {names}"
-            )));
-        }
-        Ok(settings)
-    }
-
-    /// The variables that CI gave with what serves now.
-    fn given_last(&self, state: &State) -> Result<Variables, Refused> {
-        let Some(last) = state.active().map(|active| &active.release).or_else(|| state.last_served()) else {
-            return Ok(Variables::new());
-        };
-        let settings = self.snapshots.load(&last.deployment).map_err(host)?;
-        Ok(settings.map(|settings| settings.given).unwrap_or_default())
-    }
-
-    fn settings_of(&self, release: &Release) -> Result<Settings, Refused> {
-        self.snapshots.load(&release.deployment).map_err(host)?.ok_or_else(|| {
-            let text = format!(
-                "the configuration that {} had is not kept any more (`keep` in the app file); roll back with today's",
-                release.version
-            );
-            Refused::new(Because::NotRecorded, text)
-        })
-    }
-
     /// What is asked for serves already, unless somebody has stopped it.
     async fn unchanged(&mut self, active: &Instance, mut state: State) -> Result<End, Refused> {
         if state.shared.as_ref() != Some(&active.release.deployment) {
@@ -394,6 +312,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         match facts.map_err(|trouble| host(trouble.to_string()))? {
             Some(facts) if facts.running && !facts.paused => Ok(End::Unchanged {}),
             _ => {
+                self.note_asked();
                 self.say("its container does not run: starting it again");
                 let (_, unfinished) = self.go_on(Rollout::recover(state)).await;
                 unfinished.map_or(Ok(End::Unchanged {}), |failure| Err(not_finished(&failure)))
@@ -465,6 +384,8 @@ impl<'a, E: Engine> Locked<'a, E> {
         if let Traffic::Proxied { .. } = settings.file.traffic {
             self.server.front.status(self.app).await.map_err(host)?;
         }
+        self.note_asked();
+        self.driver.job.mask(&settings.masks());
         self.snapshots.save(self.lock, &release.deployment, settings).map_err(|error| {
             host(format!("{} cannot be written: {error}", self.server.layout.state(self.app).display()))
         })?;
@@ -477,6 +398,7 @@ impl<'a, E: Engine> Locked<'a, E> {
     /// Brings what is under way to its end, before this change. Gives the state, which is steady then; what
     /// should serve may be down all the same, which is no reason to refuse what may be its remedy.
     async fn finish(&mut self, caller: &Caller, change: &Change, state: State) -> Result<State, Refused> {
+        self.note_asked();
         self.say("an earlier deployment was interrupted: finishing it first");
         // What would be refused afterwards is not worth what a recovery may take away for it.
         let over = State { change: Phase::Steady { active: state.active().cloned() }, ..state.clone() };
@@ -511,6 +433,11 @@ impl<'a, E: Engine> Locked<'a, E> {
     async fn run(&mut self, rollout: Rollout) -> (Ending, State) {
         let (ending, state) = self.driver.run(rollout).await;
         self.unfinished = ending.unfinished.is_some();
+        if let Verdict::Failed(failed, _) = &ending.verdict
+            && is_steady(&state)
+        {
+            self.driver.clean_up(&state, failed).await;
+        }
         (ending, state)
     }
 

@@ -1,4 +1,4 @@
-//! Each application's turn: one change at a time, in the order in which they were asked for.
+//! Each application's turn: one change at a time, in the order in which they were asked for; the owner's come first.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedMutexGuard, watch};
 
-use crate::deploy::protocol::{AppName, DeploymentId, Holder};
+use super::quota::{Quota, Refusals};
+use crate::deploy::protocol::{AppName, Because, DeploymentId, Holder};
+use crate::receiver::admit::Asker;
 use crate::receiver::job::Job;
 use crate::world::clock::{self, Stopwatch};
 
@@ -52,6 +54,12 @@ impl Default for Desk {
 #[derive(Debug, Default)]
 pub(crate) struct Place {
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// Those that are not the owner's wait here, so that at most one of them is next.
+    others: tokio::sync::Mutex<()>,
+    /// So many of the owner's wait.
+    owners: watch::Sender<usize>,
+    /// What its key has spent, and what of its refusals was not told.
+    key: Mutex<(Quota, Refusals)>,
     holder: Mutex<Option<Holder>>,
     /// Changes that are at work or wait, by deployment, with what each is about.
     jobs: Mutex<HashMap<DeploymentId, (Arc<Job>, String)>>,
@@ -100,6 +108,11 @@ impl Desk {
     /// An application's place.
     pub(crate) fn place(&self, app: &AppName) -> Arc<Place> {
         Arc::clone(lock(&self.places).entry(app.clone()).or_default())
+    }
+
+    /// The time on a clock that the whole desk has, for quotas.
+    pub(crate) fn now(&self) -> Duration {
+        self.clock.elapsed()
     }
 
     /// Counts a job in for as long as the value lives.
@@ -163,6 +176,22 @@ impl Desk {
     }
 }
 
+/// One of the owner's that waits.
+struct Waits<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Waits<'a> {
+    fn count_in(owners: &'a watch::Sender<usize>) -> Self {
+        owners.send_modify(|count| *count += 1);
+        Self(owners)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
 /// See [`Desk::count_in`].
 #[derive(Debug)]
 pub(crate) struct AtWork<'a>(&'a Desk);
@@ -179,16 +208,62 @@ impl Place {
         lock(&self.holder).clone()
     }
 
-    /// Waits for the turn, first come, first served; `on_wait` is told who is before us.
-    pub(crate) async fn turn(self: &Arc<Self>, holder: Holder, on_wait: impl FnOnce(Option<Holder>)) -> Turn {
-        let guard = if let Ok(guard) = Arc::clone(&self.turn).try_lock_owned() {
-            guard
-        } else {
+    /// Waits for the turn, first come, first served, but for the owner, and what this program has to bring to its
+    /// end by itself: they wait for nothing but what is at work. `on_wait` is told who is before us.
+    pub(crate) async fn turn(
+        self: &Arc<Self>,
+        asker: Asker,
+        holder: Holder,
+        on_wait: impl FnOnce(Option<Holder>),
+    ) -> Turn {
+        if self.turn.try_lock().is_err() {
             on_wait(self.holder());
-            Arc::clone(&self.turn).lock_owned().await
+        }
+        let guard = match asker {
+            Asker::Owner => self.owners_turn().await,
+            Asker::Key => self.others_turn().await,
         };
         *lock(&self.holder) = Some(holder);
         Turn { place: Arc::clone(self), _guard: guard }
+    }
+
+    async fn owners_turn(&self) -> OwnedMutexGuard<()> {
+        let _waits = Waits::count_in(&self.owners);
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    /// Whoever had the turn and found that an owner waits gives it on: that one is behind it in the queue.
+    async fn others_turn(&self) -> OwnedMutexGuard<()> {
+        let _next = self.others.lock().await;
+        let mut owners = self.owners.subscribe();
+        loop {
+            // The sender lives in `self`, so this cannot fail.
+            let _ = owners.wait_for(|owners| *owners == 0).await;
+            let guard = Arc::clone(&self.turn).lock_owned().await;
+            if *self.owners.borrow() == 0 {
+                return guard;
+            }
+        }
+    }
+
+    /// Whether its key may ask for another change now; otherwise how long until it may.
+    pub(crate) fn quota_left(&self, now: Duration) -> Result<(), Duration> {
+        lock(&self.key).0.left(now)
+    }
+
+    /// Its key has spent so much.
+    pub(crate) fn spend(&self, units: u32, now: Duration) {
+        lock(&self.key).0.spend(units, now);
+    }
+
+    /// Counts a refusal of its key's. Whether it is to be told by itself.
+    pub(crate) fn refused(&self, because: Because, now: Duration) -> bool {
+        lock(&self.key).1.count(because, now)
+    }
+
+    /// A line for each kind of refusals that were not told by themselves.
+    pub(crate) fn refusals(&self, now: Duration) -> Vec<String> {
+        lock(&self.key).1.summed(now)
     }
 
     /// The job of this deployment, if it is at work already or there are fewer than `most`.
@@ -234,13 +309,15 @@ mod tests {
     async fn turns_come_in_the_order_of_asking() {
         let desk = Desk::default();
         let place = desk.place(&"app".parse().unwrap());
-        let first = place.turn(holder("first"), |_| panic!("nobody is before it")).await;
+        let first = place.turn(Asker::Key, holder("first"), |_| panic!("nobody is before it")).await;
         let (say, mut said) = tokio::sync::mpsc::unbounded_channel();
         let mut waiting = Vec::new();
         for number in 0..5 {
             let (place, say) = (Arc::clone(&place), say.clone());
             waiting.push(tokio::spawn(async move {
-                let turn = place.turn(holder("later"), |before| say.send((number, before)).unwrap()).await;
+                let turn = place
+                    .turn(Asker::Key, holder("later"), |before| say.send((number, before)).unwrap())
+                    .await;
                 say.send((number, None)).unwrap();
                 drop(turn);
             }));
@@ -317,6 +394,42 @@ mod tests {
         let stopwatch = Stopwatch::start();
         desk.in_vain(&app);
         assert_eq!((desk.unfinished().await, stopwatch.elapsed().as_secs()), (app, 10));
+    }
+
+    // case X5; broken by: the owner's turn is taken as the others' is
+    #[tokio::test]
+    async fn the_owner_waits_for_what_is_at_work_and_for_nothing_that_waits() {
+        let desk = Desk::default();
+        let place = desk.place(&"app".parse().unwrap());
+        let first = place.turn(Asker::Key, holder("first"), |_| ()).await;
+        let (say, mut said) = tokio::sync::mpsc::unbounded_channel();
+        let wait = |asker, name: String| {
+            let (place, say) = (Arc::clone(&place), say.clone());
+            async move {
+                let turn = place.turn(asker, holder(&name), |_| ()).await;
+                say.send(name).expect("somebody listens");
+                drop(turn);
+            }
+        };
+        let keys = (0..5).map(|number| tokio::spawn(wait(Asker::Key, format!("key {number}"))));
+        let keys: Vec<_> = keys.collect();
+        // All of them have asked before the owner does.
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        let owner = tokio::spawn(wait(Asker::Owner, "owner".to_owned()));
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        drop(first);
+        for task in keys.into_iter().chain([owner]) {
+            task.await.expect("it had its turn");
+        }
+        let mut order = Vec::new();
+        while let Ok(name) = said.try_recv() {
+            order.push(name);
+        }
+        assert_eq!(order, ["owner", "key 0", "key 1", "key 2", "key 3", "key 4"]);
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ mod ask;
 mod change;
 mod desk;
 mod places;
+mod quota;
 mod session;
 pub mod watch;
 mod who;

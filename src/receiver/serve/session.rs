@@ -13,9 +13,13 @@ use super::places::Place;
 use super::who::{Caller, caller};
 use super::{CONNECTIONS, Server, ask};
 use crate::deploy::protocol::{
-    Answer, Because, Body, End, Lines, Outcome, REQUEST_BYTES, Refused, Request, Word,
+    Answer, AppName, Because, Body, DeploymentId, End, Lines, Outcome, REQUEST_BYTES, Refused, Request, Word,
 };
+use crate::receiver::admit::Asker;
 use crate::receiver::job::Job;
+use crate::receiver::masks::Masks;
+use crate::receiver::settings::{Settings, Snapshots, Variables};
+use crate::receiver::state::Store;
 use crate::world::engine::Engine;
 
 /// How long a caller may take to say what it wants.
@@ -38,9 +42,30 @@ pub(super) async fn serve<E: Engine>(
     user: u32,
     place: Place,
 ) {
-    match accept(&server, &mut stream, user, &place).await {
-        Ok(job) => pass_on(&job, &mut stream).await,
-        Err(refused) => refuse(&refused, &mut stream).await,
+    let caller = match who(&server, user) {
+        Ok(caller) => caller,
+        Err(refused) => {
+            tracing::warn!(because = ?refused.because, "refused: {}", refused.message);
+            return refuse(&refused, &mut stream).await;
+        }
+    };
+    match accept(&server, &mut stream, &caller, &place).await {
+        Ok(job) => pass_on(&job, caller.asker(), &mut stream).await,
+        Err(refused) => {
+            if is_told(&server, &caller, &refused) {
+                tracing::warn!(because = ?refused.because, "refused: {}", refused.message);
+            }
+            refuse(&refused, &mut stream).await;
+        }
+    }
+}
+
+/// Whether a refusal goes to the log by itself. Of a key's the first one of each kind does; a change that comes to
+/// its turn later says in the journal how many more there were.
+fn is_told<E: Engine>(server: &Server<E>, caller: &Caller, refused: &Refused) -> bool {
+    match caller {
+        Caller::Owner => true,
+        Caller::App(app) => server.desk.place(app).refused(refused.because, server.desk.now()),
     }
 }
 
@@ -53,14 +78,13 @@ pub(super) async fn turn_away(mut stream: UnixStream, user: u32, _place: Place) 
 }
 
 async fn refuse(refused: &Refused, stream: &mut UnixStream) {
-    tracing::warn!(because = ?refused.because, "refused: {}", refused.message);
     let job = Job::new(None);
     job.end(refusal(refused));
-    pass_on(&job, stream).await;
+    pass_on(&job, Asker::Key, stream).await;
 }
 
-async fn pass_on(job: &Job, stream: &mut UnixStream) {
-    match follow(job, stream).await {
+async fn pass_on(job: &Job, asker: Asker, stream: &mut UnixStream) {
+    match follow(job, asker, stream).await {
         Ok(()) => hear_out(stream).await,
         Err(error) => {
             tracing::info!(deployment = ?job.deployment, %error, "the caller went away; its request goes on");
@@ -82,20 +106,24 @@ fn refusal(refused: &Refused) -> Outcome {
     Outcome { end, running: None, deployment: None, milliseconds: 0 }
 }
 
+/// Who asks, by the kernel's word.
+fn who<E>(server: &Server<E>, user: u32) -> Result<Caller, Refused> {
+    let unread = |error: std::io::Error| {
+        Refused::new(Because::Host, format!("reading the users of this machine: {error}"))
+    };
+    caller(user, &server.layout.passwd()).map_err(unread)?.ok_or_else(|| {
+        let text = format!("the user {user} belongs to no application of this server");
+        Refused::new(Because::App, text)
+    })
+}
+
 /// Understands the request and sets it to work, or finds it at work already.
 async fn accept<E: Engine>(
     server: &Arc<Server<E>>,
     stream: &mut UnixStream,
-    user: u32,
+    caller: &Caller,
     place: &Place,
 ) -> Result<Arc<Job>, Refused> {
-    let unread = |error: std::io::Error| {
-        Refused::new(Because::Host, format!("reading the users of this machine: {error}"))
-    };
-    let Some(caller) = caller(user, &server.layout.passwd()).map_err(unread)? else {
-        let text = format!("the user {user} belongs to no application of this server");
-        return Err(Refused::new(Because::App, text));
-    };
     let reading = tokio::time::timeout(SAYING, read(stream));
     let (word, request) =
         reading.await.map_err(|_| malformed(format!("nothing came within {} s", SAYING.as_secs())))??;
@@ -146,7 +174,7 @@ async fn read(stream: &mut UnixStream) -> Result<(Word, Request), Refused> {
 
 fn set_to_work<E: Engine>(
     server: &Arc<Server<E>>,
-    caller: Caller,
+    caller: &Caller,
     request: Request,
     place: &Place,
 ) -> Result<Arc<Job>, Refused> {
@@ -156,6 +184,7 @@ fn set_to_work<E: Engine>(
         Body::Rollback(rollback) => Change::Rollback(rollback),
         question => {
             let job = Arc::new(Job::new(None));
+            job.mask(&kept_from_ci(server, &app));
             let (server, answering) = (Arc::clone(server), Arc::clone(&job));
             // It may take longer than its caller stays.
             let place = Arc::clone(place);
@@ -168,11 +197,16 @@ fn set_to_work<E: Engine>(
     };
     let id = change.deployment();
     // What the owner wants is never one too many.
-    let most = if caller == Caller::Owner { usize::MAX } else { CHANGES };
-    match server.desk.place(&app).job(id, &change.about(), most) {
+    let most = if *caller == Caller::Owner { usize::MAX } else { CHANGES };
+    let desk = server.desk.place(&app);
+    // Nor is it one too many to hear again what became of one.
+    let free = || *caller == Caller::Owner || is_recorded(server, &app, id);
+    let in_quota = desk.quota_left(server.desk.now()).or_else(|wait| if free() { Ok(()) } else { Err(wait) });
+    match desk.job(id, &change.about(), if in_quota.is_ok() { most } else { 0 }) {
         Asked::AtWork(job) => Ok(job),
         Asked::New(job) => {
-            let (server, at_work) = (Arc::clone(server), Arc::clone(&job));
+            job.mask(&kept_from_ci(server, &app));
+            let (server, at_work, caller) = (Arc::clone(server), Arc::clone(&job), caller.clone());
             // A task of its own: it does not end with the connection.
             tokio::spawn(async move { change::carry_out(&server, &caller, &app, change, &at_work).await });
             Ok(job)
@@ -182,17 +216,40 @@ fn set_to_work<E: Engine>(
                 format!("the deployment {id} is at work on something else: each needs an id of its own");
             Err(Refused::new(Because::IdTaken, text))
         }
-        Asked::TooMany => {
-            let text = format!(
-                "{CHANGES} changes of `{app}` are at work or wait for their turn, as many as may. Wait until some of them are over, and run it again; `autotag-receiver status {app}` on the server says what is at work"
-            );
-            Err(Refused::new(Because::Busy, text))
-        }
+        Asked::TooMany => Err(in_quota.map_or_else(|wait| too_often(&app, wait), |()| too_many(&app))),
     }
 }
 
-/// Passes on what the job tells, from its first line on, with heartbeats in its silences.
-async fn follow(job: &Job, stream: &mut UnixStream) -> std::io::Result<()> {
+fn too_many(app: &AppName) -> Refused {
+    let text = format!(
+        "{CHANGES} changes of `{app}` are at work or wait for their turn, as many as may. Wait until some of them are over, and run it again; `autotag-receiver status {app}` on the server says what is at work"
+    );
+    Refused::new(Because::Busy, text)
+}
+
+fn is_recorded<E>(server: &Server<E>, app: &AppName, deployment: &DeploymentId) -> bool {
+    let state = Store::new(&server.layout.state(app), app.clone()).load();
+    state.is_ok_and(|state| state.record_of(deployment).is_some())
+}
+
+fn too_often(app: &AppName, wait: Duration) -> Refused {
+    let text = format!(
+        "too many changes of `{app}` failed, were refused or came within a short time. The next one is taken in {} minutes; find out why they fail meanwhile. On the server `autotag-receiver deploy` and `rollback` are taken at any time",
+        wait.as_secs().div_ceil(60)
+    );
+    Refused::new(Because::Busy, text)
+}
+
+/// What the owner of an application has in its app file and environment files, now and in what may still run.
+fn kept_from_ci<E>(server: &Server<E>, app: &AppName) -> Masks {
+    let today = Settings::today(&server.layout, app, Variables::new());
+    let today = today.map(|settings| settings.masks()).unwrap_or_default();
+    today.and(&Snapshots::new(&server.layout.state(app)).masks())
+}
+
+/// Passes on what the job tells, from its first line on, with heartbeats in its silences. CI does not see the values
+/// of the owner's variables in it.
+async fn follow(job: &Job, asker: Asker, stream: &mut UnixStream) -> std::io::Result<()> {
     let mut number = 0;
     loop {
         let answer = match tokio::time::timeout(HEARTBEAT, job.answer(number)).await {
@@ -200,7 +257,7 @@ async fn follow(job: &Job, stream: &mut UnixStream) -> std::io::Result<()> {
             Ok(None) => return stream.shutdown().await,
             Ok(Some(answer)) => {
                 number += 1;
-                answer
+                if asker == Asker::Key { job.masked(answer) } else { answer }
             }
         };
         let line = answer.to_line().unwrap_or_else(|error| {
@@ -231,12 +288,12 @@ mod tests {
         job.end(Outcome { end: End::Told {}, running: None, deployment: None, milliseconds: 1 });
 
         let (mut ours, theirs) = UnixStream::pair().unwrap();
-        let left = tokio::time::timeout(10 * READING, follow(&job, &mut ours)).await;
+        let left = tokio::time::timeout(10 * READING, follow(&job, Asker::Key, &mut ours)).await;
         assert_eq!(left.expect("it does not wait for ever").unwrap_err().kind(), ErrorKind::TimedOut);
         drop(theirs);
 
         let (mut ours, mut theirs) = UnixStream::pair().unwrap();
-        let telling = async move { follow(&job, &mut ours).await };
+        let telling = async move { follow(&job, Asker::Key, &mut ours).await };
         let reading_slowly = async {
             let (mut heard, mut buffer) = (0, vec![0; 64 * 1024]);
             loop {

@@ -8,7 +8,7 @@ mod store;
 
 pub use store::{FORMAT, Store, Unreadable, read, written};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -247,7 +247,7 @@ pub struct State {
     pub highest: Option<Version>,
     /// Versions that were rolled back, or did not pass their verification.
     pub bad: BTreeMap<Version, Bad>,
-    /// The last [`REMEMBERED`] deployments, the oldest first.
+    /// [`REMEMBERED`] deployments, the oldest first: the last ones, and what a rollback needs before what failed.
     pub history: Vec<Record>,
     /// The last [`WITHDRAWN`] deployments that were to be taken back when they did not serve, the oldest first:
     /// none of them is done any more, and nothing goes back to them.
@@ -364,8 +364,25 @@ impl State {
     pub(super) fn remember(&mut self, release: &Release, failure: Option<Failure>) {
         let failure = failure.map(|failure| Failure { why: in_short(&failure.why), ..failure });
         self.history.push(Record { release: release.clone(), failure });
-        let surplus = self.history.len().saturating_sub(REMEMBERED);
-        self.history.drain(..surplus);
+        while self.history.len() > REMEMBERED {
+            self.history.remove(self.least_needed());
+        }
+    }
+
+    /// What is forgotten first, so that neither failures nor a to and fro between two versions erase what a rollback
+    /// needs: the oldest failure; then the oldest time that a version served which has served again since; then the
+    /// oldest of all. What was just added stays.
+    fn least_needed(&self) -> usize {
+        let older = &self.history[..self.history.len().saturating_sub(1)];
+        let failed = older.iter().position(|record| record.failure.is_some());
+        let again = || {
+            let mut later: BTreeSet<&Version> =
+                self.history.last().into_iter().map(|record| &record.release.version).collect();
+            let newest_first = older.iter().enumerate().rev();
+            let repeated = newest_first.filter(|(_, record)| !later.insert(&record.release.version));
+            repeated.last().map(|(place, _)| place)
+        };
+        failed.or_else(again).unwrap_or(0)
     }
 }
 
@@ -397,6 +414,36 @@ mod tests {
         let text = written(&state).unwrap();
         assert!(text.len() < 8 << 20, "{} bytes", text.len());
         assert_eq!(read(std::path::Path::new("state.json"), &text).unwrap(), state);
+    }
+
+    // case X5; broken by: `least_needed` is always 0
+    #[test]
+    fn neither_failures_nor_a_to_and_fro_erase_what_served() {
+        let versions = |state: &State| {
+            let served = state.history.iter().filter(|record| record.failure.is_none());
+            served.map(|record| record.release.version.to_string()).collect::<BTreeSet<_>>()
+        };
+        let mut state = steady("1.0.0");
+        state.remember(&release("1.1.0"), None);
+        let before = versions(&state);
+        for number in 0..2 * REMEMBERED {
+            let failure = Failure { step: Milestone::Health, why: String::new() };
+            state.remember(&release(&format!("2.0.{number}")), Some(failure));
+        }
+        assert_eq!((versions(&state), state.history.len()), (before.clone(), REMEMBERED));
+        let last = &state.history.last().unwrap().release.version;
+        assert_eq!(last.to_string(), format!("2.0.{}", 2 * REMEMBERED - 1), "the last one is known");
+        for number in 0..2 * REMEMBERED {
+            state.remember(&release(if number % 2 == 0 { "1.2.0" } else { "1.3.0" }), None);
+        }
+        let kept = versions(&state);
+        assert!(before.is_subset(&kept) && state.history.len() == REMEMBERED, "{kept:?}");
+        // As many versions as are remembered, and one more: the oldest goes.
+        for number in 0..REMEMBERED {
+            state.remember(&release(&format!("3.0.{number}")), None);
+        }
+        let first = &state.history[0].release.version;
+        assert_eq!(first.to_string(), "3.0.0", "all of them are different");
     }
 
     #[test]

@@ -393,3 +393,23 @@ fn s9_the_applications_name_always_leads_to_what_serves() {
 fn s9_a_name_that_is_another_containers_is_told_and_left() {
     names::a_name_that_is_another_containers_is_told_and_left();
 }
+
+#[test]
+fn x5_a_failed_deployment_leaves_neither_image_nor_settings() {
+    policy::a_failed_deployment_leaves_neither_image_nor_settings();
+}
+
+#[test]
+fn x5_requests_that_go_wrong_are_limited_and_summed_up() {
+    policy::requests_that_go_wrong_are_limited_and_summed_up();
+}
+
+#[test]
+fn x5_a_session_that_says_nothing_takes_a_place_and_ends() {
+    policy::a_session_that_says_nothing_takes_a_place_and_ends();
+}
+
+#[test]
+fn x9_the_owners_variables_are_masked_for_the_key() {
+    policy::the_owners_variables_are_masked_for_the_key();
+}

@@ -3,7 +3,7 @@
 use std::process::{Command, Output, Stdio};
 
 use autotag_deploy::deploy::protocol::{
-    Because, Body, Configuration, Deploy, End, Milestone, Outcome, Rollback,
+    Answer, Because, Body, Configuration, Deploy, End, Milestone, Outcome, Rollback,
 };
 use autotag_deploy::image::reference::Digest;
 use autotag_deploy::receiver::init::sshd::part;
@@ -12,7 +12,7 @@ use autotag_deploy::secret::Secret;
 
 use crate::server::action::Way;
 use crate::server::moments::refused;
-use crate::server::neighbours::{by_key, let_key_in};
+use crate::server::neighbours::{as_key, by_key, let_key_in};
 use crate::support::app_image::AppImage;
 use crate::support::server::{Images, Server, commit_of, deploy, docker, receiver, rollback, take_back};
 use crate::support::sshd::{ClientKey, Sshd, SystemUser};
@@ -194,6 +194,168 @@ pub fn the_key_brings_no_old_app_file_back() {
     site.server.roll_back(Some("1.0.1"), Configuration::Today).ended(&End::Deployed {});
     let first = site.server.history().last().expect("the first one").release.version.to_string();
     site.server.roll_back(Some(&first), Configuration::Then).ended(&End::RolledBack {});
+}
+
+/// What fails leaves nothing that fills the disk, and what served stays for a rollback.
+// case X5; broken by: `clean_up` is not called
+pub fn a_failed_deployment_leaves_neither_image_nor_settings() {
+    let site = Site::with("health: {path: /healthz, deadline: 1s, stable: 100ms}\n");
+    let one = site.release("1.0.0");
+    assert_eq!(site.deploy(one.clone()), End::Deployed {});
+    let settings = || {
+        let folder = site.server.layout.state(&site.server.app).join("settings");
+        let names = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let is_here = |deploy: &Deploy| {
+        let name = deploy.image.with_digest(&deploy.digest);
+        !docker(&["image", "inspect", "--format", "{{.Id}}", &name]).trim().is_empty()
+    };
+    let before = settings();
+    let unhealthy = site.images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
+    let unhealthy = deploy(site.images.name(), "1.0.1", &unhealthy);
+    let end = site.deploy(unhealthy.clone());
+    assert!(matches!(end, End::Failed { step: Milestone::Health, .. }), "{end:?}");
+    let foreign = site.foreign("1.0.2", &[]);
+    failed_at_pull(&site.deploy(foreign.clone()));
+    assert_eq!(settings(), before);
+    assert!(!is_here(&unhealthy) && !is_here(&foreign) && is_here(&one));
+    // What was there before stays: it is somebody's.
+    docker(&["pull", "--quiet", &foreign.image.with_digest(&foreign.digest)]);
+    let again = Deploy { deployment: rollback().deployment, ..foreign.clone() };
+    failed_at_pull(&site.deploy(again));
+    assert!(is_here(&foreign));
+    docker(&["image", "rm", &foreign.image.with_digest(&foreign.digest)]);
+    assert!(site.server.get("/").1.starts_with("1.0.0 "));
+}
+
+/// Whoever has the key asks for what is refused, without end.
+// case X5; broken by: `spend` spends nothing; refusals are journalled one by one
+pub fn requests_that_go_wrong_are_limited_and_summed_up() {
+    let site = Site::with("");
+    let one = site.release("1.0.0");
+    let elsewhere = || Deploy {
+        deployment: rollback().deployment,
+        image: "ghcr.io/org/other".parse().unwrap(),
+        ..one.clone()
+    };
+    let mut refusals = 0;
+    let busy = loop {
+        match site.deploy(elsewhere()) {
+            End::Refused { because: Because::Busy, message } => break message,
+            end => assert!(matches!(end, End::Refused { because: Because::Repository, .. }), "{end:?}"),
+        }
+        refusals += 1;
+        assert!(refusals < 500, "there is no end to it");
+    };
+    assert!(refusals >= 30 && busy.contains("minutes"), "{refusals}: {busy}");
+    refused(&site.deploy(one.clone()), Because::Busy);
+    let entries = site.server.journal();
+    assert!(entries.len() <= 4, "{refusals} refusals have {} entries", entries.len());
+    // Questions are answered, and the owner deploys at any time.
+    assert_eq!(site.by_key(Body::Status { deployment: None }).end, End::Told {});
+    site.server.deploy(one.clone()).ended(&End::Deployed {});
+    // What became of one is told at any time as well.
+    assert_eq!(site.deploy(one), End::Deployed {});
+}
+
+/// Sessions that sshd keeps open as long as their program runs.
+// case X5; broken by: the relay reads the request before it connects
+pub fn a_session_that_says_nothing_takes_a_place_and_ends() {
+    let site = Site::with("");
+    let silent: Vec<Silent> = (0..32).map(|_| Silent::begin(&site.server)).collect();
+    let status = || site.by_key(Body::Status { deployment: None }).end;
+    // Each takes its place as soon as it has started.
+    site.server
+        .until("all places are taken", || matches!(status(), End::Refused { because: Because::Busy, .. }));
+    assert!(site.server.status().running.is_none(), "the owner has places of its own");
+    let mut ended = 0;
+    for session in silent {
+        let said = session.to_its_end();
+        // One that came while the status was asked for found no place.
+        if !said.contains("\"busy\"") {
+            assert!(said.contains("malformed") && said.contains("nothing came within"), "{said}");
+            ended += 1;
+        }
+    }
+    assert!(ended >= 30, "{ended} had places");
+    site.server.until("the places are free again", || status() == End::Told {});
+}
+
+/// What a container says at its end may be what its owner keeps from CI.
+// case X9; broken by: `follow` masks nothing
+pub fn the_owners_variables_are_masked_for_the_key() {
+    const SECRET: &str = "s3cret/of the=owner";
+    const OTHER: &str = "another-Secret-2";
+    let site = Site::with("");
+    let env_file = site.server.layout.root().join("etc/autotag/app.env");
+    std::fs::write(&env_file, format!("OTHER={OTHER}\n")).expect("a file");
+    site.server.app_file(
+        site.images.name(),
+        &format!(
+            "environment: {{TOKEN: {SECRET:?}, LEVEL: info}}\nenv_file: /etc/autotag/app.env\n\
+             health: {{path: /healthz, deadline: 2s, stable: 100ms}}\nsmoke: [{{path: /, contains: {OTHER:?}}}]\n"
+        ),
+    );
+    let said = format!("{SECRET} at info, s3cret%2Fof%20the%3Downer, {OTHER}");
+    let heard_by_key = |request: Deploy| {
+        let mut relay = by_key(&site.server, Body::Deploy(Box::new(request)));
+        let mut heard = String::new();
+        loop {
+            let answer = relay.next();
+            heard += &format!("{answer:?}\n");
+            if let Answer::Result(outcome) = answer {
+                assert!(matches!(outcome.end, End::Failed { .. }), "{heard}");
+                return heard;
+            }
+        }
+    };
+    // At its health it says its last words; at its smoke test the body is told.
+    for (version, fails) in [("1.0.0", "always"), ("1.0.1", "")] {
+        let environment = [("FAIL_HEALTH", fails), ("SAY", said.as_str())];
+        let digest =
+            site.images.push_with(version, if fails.is_empty() { &environment[1..] } else { &environment });
+        let request = deploy(site.images.name(), version, &digest);
+        let heard = heard_by_key(request.clone());
+        assert!(heard.contains("*** at info, ***, ***"), "{heard}");
+        for secret in [SECRET, OTHER, "s3cret", "another-Secret"] {
+            assert!(!heard.contains(secret), "{secret}: {heard}");
+        }
+        // root sees what there is.
+        let told = site.server.deploy(Deploy { deployment: rollback().deployment, ..request });
+        assert!(told.text().contains(OTHER), "{}", told.text());
+    }
+    let mut relay = by_key(&site.server, Body::History { entries: 9 });
+    let mut history = String::new();
+    loop {
+        let answer = relay.next();
+        history += &format!("{answer:?}\n");
+        if let Answer::Result(_) = answer {
+            break;
+        }
+    }
+    assert!(!history.contains(OTHER) && history.contains("without the text \\\"***"), "{history}");
+}
+
+/// A session of which nothing comes.
+struct Silent {
+    child: std::process::Child,
+    input: std::process::ChildStdin,
+}
+
+impl Silent {
+    fn begin(server: &Server) -> Self {
+        let mut child = as_key(server).spawn().expect("setpriv (Debian package util-linux)");
+        let input = child.stdin.take().expect("piped");
+        Self { child, input }
+    }
+
+    /// What it was told, when its program ends by itself.
+    fn to_its_end(self) -> String {
+        let output = self.child.wait_with_output().expect("it ends");
+        drop(self.input);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
 }
 
 /// A machine that trusts an authority's certificates for its people does not so for CI's users.

@@ -82,7 +82,25 @@ fn number_of(server: &Server) -> u32 {
     GROUP_NUMBER + u32::from(server.port)
 }
 
-/// The relay, as sshd starts it for an application's user.
+/// The relay as a program, as sshd starts it for an application's user who asks for the status.
+pub fn as_key(server: &Server) -> Command {
+    let user = number_of(server).to_string();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", &user, "--regid", &GROUP_NUMBER.to_string(), "--clear-groups"])
+        .arg(server.layout.program())
+        .arg("receive")
+        .arg("--root")
+        .arg(server.layout.root())
+        .args(["--app", server.app.as_str()])
+        .env("SSH_ORIGINAL_COMMAND", "status")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command
+}
+
+/// The relay, at work.
 pub struct Relay {
     child: Child,
     lines: std::io::Lines<BufReader<ChildStdout>>,
@@ -90,18 +108,8 @@ pub struct Relay {
 
 impl Relay {
     fn start(server: &Server, request: &Request) -> Self {
-        let user = number_of(server).to_string();
-        let mut child = Command::new("setpriv")
-            .args(["--reuid", &user, "--regid", &GROUP_NUMBER.to_string(), "--clear-groups"])
-            .arg(server.layout.program())
-            .arg("receive")
-            .arg("--root")
-            .arg(server.layout.root())
-            .args(["--app", server.app.as_str()])
+        let mut child = as_key(server)
             .env("SSH_ORIGINAL_COMMAND", request.word().as_str())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .expect("setpriv (Debian package util-linux)");
         let line = request.to_line().expect("a request");

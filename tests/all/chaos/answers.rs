@@ -109,11 +109,11 @@ fn a_repository_that_was_renamed_is_found_by_githubs_own_redirect() {
     let commit = project.merge("one");
     // As GitHub does it: by the repository's number, on the same host.
     let target =
-        format!("{}/repositories/1296269/git/matching-refs/tags/v?per_page=100", project.github.url());
-    let moved = Fault::on("GET */git/matching-refs/tags/v").answer(301, serde_json::json!({ "url": target }));
+        format!("{}/repositories/1296269/git/matching-refs/tags/?per_page=100", project.github.url());
+    let moved = Fault::on("GET */git/matching-refs/tags/").answer(301, serde_json::json!({ "url": target }));
     project.github.inject(moved.header("location", &target));
     project.release(&commit).finish().ended("released");
-    assert_eq!(project.github.count("GET */git/matching-refs/tags/v"), 2, "it was followed");
+    assert_eq!(project.github.count("GET */git/matching-refs/tags/"), 2, "it was followed");
 }
 
 #[test]
@@ -164,7 +164,6 @@ fn what_github_says_in_no_json_is_an_error_and_never_nothing() {
         ("GET */compare/*", 1),
         ("POST */git/tags", 1),
         ("GET */git/ref/tags/v0.0.2", 2),
-        ("GET */releases", 2),
         ("GET */releases/latest", 2),
     ] {
         let mut behind = behind();

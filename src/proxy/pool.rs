@@ -12,9 +12,11 @@ use std::time::Duration;
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::app_stream::{AppStream, Heard};
@@ -40,6 +42,8 @@ struct Connection {
     heard: Heard,
     /// Its task, to be ended where it would not end by itself.
     task: AbortHandle,
+    /// Ends with its task.
+    over: oneshot::Receiver<()>,
 }
 
 #[derive(Debug, Default)]
@@ -133,47 +137,76 @@ pub async fn send(
     limits: &Limits,
 ) -> Result<Response<Incoming>, Unanswered> {
     let progress = request.body().progress();
-    while let Some(mut connection) = upstream.pool.take() {
+    while let Some(connection) = upstream.pool.take() {
         let copy = copy(&request);
         let before = connection.heard.bytes();
-        match connection.sender.try_send_request(request).await {
-            Ok(response) => return Ok(keep(upstream, connection, response, progress, limits)),
+        match exchange(connection, request).await {
+            Ok((response, connection)) => return Ok(keep(upstream, connection, response, progress, limits)),
             // The application closed it between two requests, before this one left.
-            Err(mut failed) => match (failed.take_message(), copy) {
+            Err((mut failed, heard)) => match (failed.take_message(), copy) {
                 (Some(unsent), _) => request = unsent,
-                (None, Some(parts)) if connection.heard.bytes() == before && !upstream.is_cut() => {
+                (None, Some(parts)) if heard.bytes() == before && !upstream.is_cut() => {
                     request = Request::from_parts(parts, Sending::empty());
                     // A new connection tells for sure: no third time.
                     break;
                 }
                 (None, _) => {
-                    let began = connection.heard.bytes() != before;
+                    let began = heard.bytes() != before;
                     return Err(Unanswered::Sent(failed.into_error(), began));
                 }
             },
         }
     }
-    let mut connection = match connect(upstream, limits).await {
+    let connection = match connect(upstream, limits).await {
         Ok(connection) => connection,
         Err(error) => return Err(Unanswered::NotSent(Box::new(request), error)),
     };
-    match connection.sender.try_send_request(request).await {
-        Ok(response) => Ok(keep(upstream, connection, response, progress, limits)),
-        Err(mut failed) => Err(match failed.take_message() {
+    match exchange(connection, request).await {
+        Ok((response, connection)) => Ok(keep(upstream, connection, response, progress, limits)),
+        Err((mut failed, heard)) => Err(match failed.take_message() {
             Some(unsent) => Unanswered::NotSent(Box::new(unsent), io::Error::other(failed.into_error())),
-            None => Unanswered::Sent(failed.into_error(), connection.heard.bytes() > 0),
+            None => Unanswered::Sent(failed.into_error(), heard.bytes() > 0),
         }),
+    }
+}
+
+/// A request over this connection. The connection comes back with the answer, if it is still there.
+///
+/// A request that is handed over at the very moment in which the connection's task ends may stay in the
+/// channel between the two, which is emptied for good only when its sender goes as well: so the sender goes
+/// when the task has ended, and the request comes back as one that was not sent.
+async fn exchange(
+    mut connection: Connection,
+    request: Request<Sending>,
+) -> Result<(Response<Incoming>, Option<Connection>), (TrySendError<Request<Sending>>, Heard)> {
+    let heard = connection.heard.clone();
+    let sending = connection.sender.try_send_request(request);
+    tokio::pin!(sending);
+    let answered = tokio::select! {
+        biased;
+        answered = sending.as_mut() => Some(answered),
+        _ = &mut connection.over => None,
+    };
+    match answered {
+        Some(answered) => {
+            answered.map(|response| (response, Some(connection))).map_err(|error| (error, heard))
+        }
+        None => {
+            drop(connection);
+            sending.await.map(|response| (response, None)).map_err(|error| (error, heard))
+        }
     }
 }
 
 /// Puts the connection back as soon as its answer has been read to the end, and its request was sent.
 fn keep(
     upstream: &Arc<Upstream>,
-    mut connection: Connection,
+    connection: Option<Connection>,
     response: Response<Incoming>,
     progress: Option<Arc<Progress>>,
     limits: &Limits,
 ) -> Response<Incoming> {
+    let Some(mut connection) = connection else { return response };
     if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
         return response;
     }
@@ -240,14 +273,16 @@ async fn connect(upstream: &Upstream, limits: &Limits) -> io::Result<Connection>
         .await
         .map_err(io::Error::other)?;
     let mut phase = upstream.phase();
+    let (end, over) = oneshot::channel::<()>();
     let task = tokio::spawn(async move {
+        let _end = end;
         tokio::select! {
             // Its errors reach whoever waits for the answer or reads the body.
             _ = connection.with_upgrades() => {}
             _ = phase.wait_for(|phase| *phase == Phase::Cut) => {}
         }
     });
-    Ok(Connection { sender, heard, task: task.abort_handle() })
+    Ok(Connection { sender, heard, task: task.abort_handle(), over })
 }
 
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {

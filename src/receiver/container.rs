@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::app_file::{Container, Healthcheck, Restart, Source};
+use super::container_options;
 use super::settings::Settings;
 use super::state::Release;
 use crate::deploy::protocol::{AppName, DeploymentId};
@@ -88,19 +89,25 @@ pub fn spec(app: &AppName, release: &Release, settings: &Settings) -> ContainerS
         working_dir: said.working_dir.clone(),
         read_only: said.read_only,
         init: said.init,
-        tmpfs: said.tmpfs.iter().cloned().collect(),
-        binds: said.volumes.iter().map(bind).collect(),
+        tmpfs: said.tmpfs.iter().map(|it| (it.target().display().to_string(), it.options())).collect(),
+        binds: said.volumes.iter().filter(|mount| !mount.must_exist).map(bind).collect(),
         networks,
+        aliases: said
+            .aliases
+            .iter()
+            .map(|(network, names)| (network.clone(), names.iter().cloned().collect()))
+            .collect(),
         healthcheck: said.healthcheck.as_ref().map(healthcheck),
         restart: restart(said.restart),
         cap_drop: said.cap_drop.iter().cloned().collect(),
         cap_add: said.cap_add.iter().cloned().collect(),
         memory: said.mem_limit,
         nano_cpus: said.cpus,
-        pids_limit: said.pids_limit,
+        pids_limit: Some(said.pids_limit.unwrap_or(container_options::PIDS)),
         shm_size: said.shm_size,
         stop_grace_period: said.stop_grace_period,
         stop_signal: said.stop_signal.clone(),
+        options: container_options::options(said),
     }
 }
 
@@ -109,8 +116,9 @@ fn bind(mount: &super::app_file::Mount) -> String {
         Source::Volume(name) => name.clone(),
         Source::Path(path) => path.display().to_string(),
     };
-    let mode = if mount.read_only { ":ro" } else { "" };
-    format!("{source}:{}{mode}", mount.target.display())
+    let modes = mount.modes().join(",");
+    let gap = if modes.is_empty() { "" } else { ":" };
+    format!("{source}:{}{gap}{modes}", mount.target.display())
 }
 
 fn healthcheck(said: &Healthcheck) -> HealthcheckSpec {

@@ -22,6 +22,7 @@ pub mod cli;
 pub mod client;
 pub mod config_hash;
 pub mod container;
+pub mod container_options;
 pub mod docker_config;
 pub mod drift;
 pub mod driver;

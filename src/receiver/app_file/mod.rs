@@ -8,16 +8,25 @@ mod elsewhere;
 pub mod env_file;
 mod expand;
 mod fault;
+mod gpus;
 mod health;
 mod keys;
+mod logging;
+mod mounts;
+mod names;
 mod network;
+mod options;
+mod ports;
 mod quantity;
 mod quotes;
 mod reader;
+mod resources;
+mod security;
 #[cfg(test)]
 mod spelling_tests;
 #[cfg(test)]
 mod tests;
+mod tmpfs;
 mod tree;
 mod variable;
 mod words;
@@ -29,11 +38,19 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use fault::{Fault, Faults};
+pub use gpus::Gpu;
 pub use health::{Client, Health, Healthcheck, HttpProbe, Proof, Smoke};
+pub use mounts::{Mount, Source};
+pub use names::Aliases;
 pub use network::{HeaderName, HostName, Listen, Network};
+pub use options::{Logging, Options};
+pub use ports::Published;
+pub use resources::Ulimit;
+pub use security::{Device, SecurityOpt};
+pub use tmpfs::Tmpfs;
 pub use tree::Place;
 pub use variable::{OwnVariables, VariableName};
-pub use words::{LABEL_PREFIX, Mount, Source};
+pub use words::LABEL_PREFIX;
 
 use super::state::Order;
 use crate::deploy::protocol::{EnvironmentKey, as_text};
@@ -161,21 +178,27 @@ pub struct Container {
     pub working_dir: Option<PathBuf>,
     pub read_only: bool,
     pub init: bool,
-    pub tmpfs: BTreeSet<PathBuf>,
+    pub tmpfs: BTreeSet<Tmpfs>,
     pub volumes: Vec<Mount>,
     /// Existing networks, the first one is the container's own; none: one that the receiver makes for the app.
     pub networks: Vec<String>,
+    /// The names that it has there besides its own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub aliases: Aliases,
     pub healthcheck: Option<Healthcheck>,
     pub restart: Restart,
     pub cap_drop: BTreeSet<String>,
     pub cap_add: BTreeSet<String>,
     pub mem_limit: Option<u64>,
     pub cpus: Option<u64>,
-    pub pids_limit: Option<u32>,
+    /// -1: no limit.
+    pub pids_limit: Option<i64>,
     pub shm_size: Option<u64>,
     pub stop_grace_period: Option<Duration>,
     pub stop_signal: Option<String>,
     pub labels: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub options: Options,
 }
 
 /// When Docker starts a container again.
@@ -248,7 +271,7 @@ impl AppFile {
     fn read(reader: &mut Reader, mut fields: Fields) -> Option<Self> {
         let image = required(reader, &mut fields, "image", str::parse::<ImageName>);
         let order = fields.one(reader, "order", order).unwrap_or(Order::StartFirst);
-        let container = container(reader, &mut fields);
+        let mut container = container(reader, &mut fields);
         let health_said = fields.get("health").cloned();
         let given = fields.take("health");
         let health = health::health(reader, given);
@@ -263,6 +286,7 @@ impl AppFile {
         let asks = matches!(health.proof, Proof::Http(_))
             || smoke.iter().any(|smoke| matches!(smoke, Smoke::Http { .. }));
         let traffic = traffic(reader, &mut fields, asks);
+        container.options.ports = ports::ports(reader, &mut fields, order, traffic.as_ref());
         let environment = match fields.take("environment") {
             Some((node, spec)) => reader.pairs(node, &spec, words::variable),
             None => BTreeMap::new(),
@@ -378,34 +402,42 @@ fn restart(text: &str) -> Result<Restart, Malformed> {
 }
 
 fn container(reader: &mut Reader, fields: &mut Fields) -> Container {
-    let mut command = |reader: &mut Reader, name| {
-        fields.take(name).and_then(|(node, spec)| health::words(reader, node, &spec))
-    };
-    let (entrypoint, command) = (command(reader, "entrypoint"), command(reader, "command"));
+    let entrypoint = fields.take("entrypoint").and_then(|(node, spec)| match &node.value {
+        // The image's is switched off.
+        Value::List(items) if items.is_empty() => Some(Vec::new()),
+        Value::Text(text) if text.is_empty() => Some(Vec::new()),
+        _ => health::words(reader, node, &spec),
+    });
+    let command = fields.take("command").and_then(|(node, spec)| health::words(reader, node, &spec));
     let given = fields.take("healthcheck");
     let healthcheck = health::healthcheck(reader, given);
     let labels = match fields.take("labels") {
         Some((node, spec)) => reader.pairs(node, &spec, words::label),
         None => BTreeMap::new(),
     };
+    let (volumes, tmpfs) = mounts::mounts(reader, fields);
+    let (networks, aliases) = names::networks(reader, fields);
+    let mem_limit = fields.one(reader, "mem_limit", quantity::memory);
     Container {
         command,
         entrypoint,
+        volumes,
+        tmpfs,
+        networks,
+        aliases,
+        mem_limit,
+        options: options::options(reader, fields, mem_limit),
         healthcheck,
         labels,
         user: fields.one(reader, "user", words::line),
         working_dir: fields.one(reader, "working_dir", network::path),
         read_only: fields.flag(reader, "read_only"),
         init: fields.flag(reader, "init"),
-        tmpfs: fields.many(reader, "tmpfs", network::path).into_iter().collect(),
-        volumes: fields.many(reader, "volumes", words::mount),
-        networks: fields.many(reader, "networks", words::network),
         restart: fields.one(reader, "restart", restart).unwrap_or_default(),
         cap_drop: fields.many(reader, "cap_drop", words::capability).into_iter().collect(),
         cap_add: fields.many(reader, "cap_add", words::capability).into_iter().collect(),
-        mem_limit: fields.one(reader, "mem_limit", quantity::memory),
         cpus: fields.one(reader, "cpus", quantity::cpus),
-        pids_limit: fields.one(reader, "pids_limit", quantity::number(1, 4_194_304)),
+        pids_limit: fields.one(reader, "pids_limit", resources::pids),
         shm_size: fields.one(reader, "shm_size", quantity::size),
         stop_grace_period: fields.one(reader, "stop_grace_period", quantity::wait),
         stop_signal: fields.one(reader, "stop_signal", words::name),

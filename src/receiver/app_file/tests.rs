@@ -231,6 +231,25 @@ shm_size: 64mb
 stop_grace_period: 20s
 stop_signal: SIGINT
 labels: {team: web}
+logging: {driver: json-file, options: {max-size: 5m}}
+security_opt: ["no-new-privileges:false", apparmor=shop]
+ulimits: {nofile: 1024, core: {soft: 0, hard: -1}}
+extra_hosts: {a: [10.0.0.1, "::1"], b: host-gateway}
+dns: [1.1.1.1]
+dns_search: [a.example, .]
+dns_opt: ["ndots:1"]
+group_add: [999]
+devices: [/dev/null, {source: /dev/zero, target: /dev/x, permissions: r}]
+sysctls: [net.core.somaxconn=1024]
+hostname: shop
+tty: true
+stdin_open: true
+mem_reservation: 6m
+memswap_limit: 1g
+cpu_shares: 2
+cpuset: 0-1,3
+oom_score_adj: -5
+ports: ["53:53/udp", "127.0.0.1:7000-7001:8000-8001", {target: 1, published: 2, host_ip: "::1", protocol: sctp, mode: host}]
 "#
     ));
 }
@@ -406,7 +425,13 @@ proptest! {
             LEAST.lines().filter(|line| !line.starts_with(&own)).collect()
         };
         let start = others.join("\n");
-        let text = format!("{start}\n{}: {}\n", spec.name, spec.example);
+        // What goes with another key alone.
+        let beside = match spec.name {
+            "ports" => "order: stop-first\n",
+            "memswap_limit" => "mem_limit: 64m\n",
+            _ => "",
+        };
+        let text = format!("{start}\n{beside}{}: {}\n", spec.name, spec.example);
         prop_assert!(AppFile::parse(&text).is_ok(), "{}", told(&text));
     }
 }

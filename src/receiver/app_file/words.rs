@@ -1,10 +1,5 @@
 //! Short texts with a grammar: commands, volumes, names, variables.
 
-use std::path::PathBuf;
-
-use serde::Serialize;
-
-use super::network::path;
 use super::variable::VariableName;
 use crate::image::reference::Malformed;
 use crate::secret::Secret;
@@ -14,55 +9,6 @@ pub const LABEL_PREFIX: &str = "autotag-deploy.";
 
 fn malformed<T>(expected: &str) -> Result<T, Malformed> {
     Err(Malformed(expected.to_owned()))
-}
-
-/// Something mounted into the container.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub struct Mount {
-    /// What.
-    pub source: Source,
-    /// Where.
-    pub target: PathBuf,
-    /// Whether the container may only read it.
-    pub read_only: bool,
-}
-
-/// What is mounted.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
-pub enum Source {
-    /// A volume that Docker keeps, by its name.
-    Volume(String),
-    /// A path of the host.
-    Path(PathBuf),
-}
-
-/// Compose's short syntax, `SOURCE:TARGET[:ro]`.
-pub(super) fn mount(text: &str) -> Result<Mount, Malformed> {
-    let expected = "`SOURCE:TARGET` or `SOURCE:TARGET:ro`";
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, mode) = match parts.as_slice() {
-        [source, target] => (*source, *target, "rw"),
-        [source, target, mode] => (*source, *target, *mode),
-        [target] if target.starts_with('/') => {
-            return malformed(
-                "a volume with a name, `NAME:TARGET`: one without is lost with its container at each deployment",
-            );
-        }
-        _ => return malformed(expected),
-    };
-    let source = if source.starts_with('/') {
-        Source::Path(path(source)?)
-    } else if source.starts_with(['.', '~']) {
-        return malformed("an absolute path: there is no folder that a relative one could start from");
-    } else {
-        Source::Volume(name(source)?)
-    };
-    let read_only = match mode {
-        "ro" => true,
-        "rw" => false,
-        _ => return malformed("`ro` or `rw` behind the target"),
-    };
-    Ok(Mount { source, target: path(target)?, read_only })
 }
 
 /// A name of Docker's: `[a-zA-Z0-9][a-zA-Z0-9_.-]*` (moby, `restrictedNameChars`).
@@ -90,6 +36,12 @@ pub(super) fn capability(text: &str) -> Result<String, Malformed> {
     } else {
         malformed("a capability such as `NET_RAW`, or `ALL`")
     }
+}
+
+/// One word of plain signs.
+pub(super) fn word(text: &str) -> Result<String, Malformed> {
+    let fits = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { malformed("a word without white space") }
 }
 
 /// One line of text that is not empty.
@@ -208,35 +160,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mounts() {
-        let named = Mount {
-            source: Source::Volume("data".to_owned()),
-            target: PathBuf::from("/var/lib/app"),
-            read_only: false,
-        };
-        assert_eq!(mount("data:/var/lib/app"), Ok(named.clone()));
-        assert_eq!(mount("data:/var/lib/app:rw"), Ok(named));
-        let read = mount("/etc/app:/etc/app:ro").unwrap();
-        assert_eq!((read.source, read.read_only), (Source::Path(PathBuf::from("/etc/app")), true));
-        for text in [
-            "",
-            "data",
-            "/data",
-            "./a:/b",
-            "~/a:/b",
-            "a:b",
-            "a:/b:x",
-            "a:/b:ro:z",
-            ":/b",
-            "a b:/c",
-            "/a/../b:/c",
-            "-a:/b",
-        ] {
-            assert!(mount(text).is_err(), "{text:?} was accepted");
-        }
-    }
-
-    #[test]
     fn commands_are_split_as_by_a_shell() {
         for (text, words) in [
             ("serve --port 80", vec!["serve", "--port", "80"]),
@@ -276,11 +199,7 @@ mod tests {
     #[test]
     fn what_is_refused_is_told_as_what_it_is() {
         for (refused, expected) in [
-            (mount("/data").map(drop), "lost with its container"),
-            (mount("./a:/b").map(drop), "an absolute path"),
-            (mount("~/a:/b").map(drop), "an absolute path"),
-            (mount("a:/b:x").map(drop), "`ro` or `rw`"),
-            (mount("a").map(drop), "`SOURCE:TARGET`"),
+            (super::super::mounts::mount("/data").map(drop), "lost with its container"),
             (network("host").map(drop), "are not offered"),
             (network("none").map(drop), "are not offered"),
             (command("a $HOME").map(drop), "[sh, -c"),

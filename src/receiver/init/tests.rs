@@ -170,7 +170,9 @@ fn the_app_file_parses_and_names_every_key() {
         );
         assert!(field.meaning.ends_with('.'), "{}", field.name);
         // Each comment does what it says when the `#` is taken away, except what goes with another key.
-        if field.name != "proxy" && text.contains(&format!("\n#{}: ", field.name)) {
+        if !["proxy", "ports", "memswap_limit"].contains(&field.name)
+            && text.contains(&format!("\n#{}: ", field.name))
+        {
             let with = text.replace(&format!("\n#{}: ", field.name), &format!("\n{}: ", field.name));
             AppFile::parse(&with).unwrap_or_else(|faults| panic!("{}: {faults}", field.name));
             seen += 1;

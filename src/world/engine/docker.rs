@@ -6,6 +6,7 @@ mod create;
 mod events;
 mod facts;
 mod images;
+mod options;
 mod output;
 mod platform;
 mod raw;

@@ -4,6 +4,7 @@
 //! that every step of a rollout can be repeated after a crash.
 
 mod docker;
+pub mod options;
 mod plain;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -96,11 +97,14 @@ pub struct ContainerSpec {
     pub working_dir: Option<PathBuf>,
     pub read_only: bool,
     pub init: bool,
-    pub tmpfs: Vec<PathBuf>,
-    /// `SOURCE:TARGET[:ro]` where the source is a path or a volume's name.
+    /// Paths, each with its options in the kernel's form.
+    pub tmpfs: BTreeMap<String, String>,
+    /// `SOURCE:TARGET[:MODE,...]` where the source is a path or a volume's name.
     pub binds: Vec<String>,
     /// At least one; the first is the container's own, the others are joined before it starts.
     pub networks: Vec<String>,
+    /// The names that it has in them besides its own.
+    pub aliases: BTreeMap<String, Vec<String>>,
     pub healthcheck: Option<HealthcheckSpec>,
     pub restart: RestartSpec,
     pub cap_drop: Vec<String>,
@@ -109,11 +113,13 @@ pub struct ContainerSpec {
     pub memory: Option<u64>,
     /// Billionths of a processor.
     pub nano_cpus: Option<u64>,
-    pub pids_limit: Option<u32>,
+    /// -1: no limit.
+    pub pids_limit: Option<i64>,
     /// Bytes.
     pub shm_size: Option<u64>,
     pub stop_grace_period: Option<Duration>,
     pub stop_signal: Option<String>,
+    pub options: options::Options,
 }
 
 /// Docker's health check. Without a test the image's own runs, with what is set here (moby, `merge`).

@@ -413,3 +413,35 @@ fn x5_a_session_that_says_nothing_takes_a_place_and_ends() {
 fn x9_the_owners_variables_are_masked_for_the_key() {
     policy::the_owners_variables_are_masked_for_the_key();
 }
+
+mod options;
+
+#[test]
+fn s4_tmpfs_and_volumes_have_their_options() {
+    options::mounts_have_their_options();
+}
+
+#[test]
+fn s7_adopt_takes_over_or_notes_everything() {
+    options::what_a_running_container_has_is_taken_over_or_noted();
+}
+
+#[test]
+fn x9_containers_are_bounded_by_default() {
+    options::a_container_is_bounded_where_the_owner_says_nothing();
+}
+
+#[test]
+fn keys_of_compose_reach_the_container() {
+    options::every_key_reaches_the_container();
+}
+
+#[test]
+fn keys_of_compose_are_explained() {
+    options::what_a_key_does_not_take_is_explained();
+}
+
+#[test]
+fn keys_an_empty_entrypoint_is_none() {
+    options::an_empty_entrypoint_is_none();
+}

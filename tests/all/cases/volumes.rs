@@ -78,7 +78,12 @@ impl Site {
         let settings =
             Snapshots::new(&folder).load(&active.release.deployment).expect("read").expect("there");
         let spec = container::spec(&self.server.app, &active.release, &settings);
-        let spec = ContainerSpec { image: image.to_owned(), binds: Vec::new(), tmpfs: Vec::new(), ..spec };
+        let spec = ContainerSpec {
+            image: image.to_owned(),
+            binds: Vec::new(),
+            tmpfs: std::collections::BTreeMap::new(),
+            ..spec
+        };
         docker(&["rm", "--force", active.container.as_str()]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let engine = DockerEngine::at(DockerEngine::SOCKET);

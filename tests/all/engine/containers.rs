@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use autotag_deploy::secret::Secret;
 use autotag_deploy::world::clock::Stopwatch;
+use autotag_deploy::world::engine::options::{Gpu, Options};
 use autotag_deploy::world::engine::{ContainerSpec, Engine as _, HealthcheckSpec, Healthy, RestartSpec};
 use autotag_deploy::world::{Effect, TroubleKind};
 use serde_json::json;
@@ -28,7 +29,7 @@ async fn every_field_reaches_the_engine() {
         working_dir: Some("/tmp".into()),
         read_only: true,
         init: true,
-        tmpfs: vec!["/scratch".into()],
+        tmpfs: BTreeMap::from([("/scratch".to_owned(), String::new())]),
         binds: vec![bind.clone()],
         networks: vec![first.clone(), second.clone()],
         healthcheck: Some(HealthcheckSpec::Test {
@@ -86,6 +87,23 @@ async fn every_field_reaches_the_engine() {
     assert_eq!(facts.addresses[&first].to_string(), it["NetworkSettings"]["Networks"][&first]["IPAddress"]);
     assert_eq!((&facts.id, &facts.name, facts.running), (&id, &spec.name, true));
     assert_eq!(stage.engine.inspect(&spec.name).await.expect("an answer").expect("by name").id, id);
+}
+
+/// No machine of the tests has one, so the container is made and not started.
+#[tokio::test]
+async fn gpus_are_asked_for() {
+    let stage = Stage::sleeping().await;
+    let gpu = |count: i64, ids: &[&str]| Gpu {
+        driver: None,
+        count,
+        ids: ids.iter().map(|id| (*id).to_owned()).collect(),
+        capabilities: vec!["gpu".to_owned()],
+    };
+    let options = Options { gpus: vec![gpu(-1, &[]), gpu(-1, &["0", "1"])], ..Options::default() };
+    let id = stage.create(&ContainerSpec { options, ..stage.spec().await }).await;
+    let requests = &described(&id)["HostConfig"]["DeviceRequests"];
+    assert_eq!((&requests[0]["Count"], &requests[0]["Capabilities"]), (&json!(-1), &json!([["gpu"]])));
+    assert_eq!((&requests[1]["Count"], &requests[1]["DeviceIDs"]), (&json!(0), &json!(["0", "1"])));
 }
 
 #[tokio::test]

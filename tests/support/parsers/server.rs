@@ -91,6 +91,12 @@ pub(super) const ENTRIES: &[Entry] = &[
             "A: b\n",
             "volumes: [",
             "data:/data",
+            "tmpfs: ",
+            "ports: ",
+            "security_opt: ",
+            "/tmp:size=1m",
+            "53:53/udp",
+            "{type: bind, source: /a, target: /b}",
             "]\n",
             ", ",
             "&a ",
@@ -376,11 +382,16 @@ fn app_file(bytes: &[u8]) {
         assert!(!shown.contains(char::is_control), "{shown:?}");
     };
     let container = &file.container;
-    container.tmpfs.iter().for_each(|path| absolute(path));
+    // Docker's forms take what is behind a colon for something else.
+    let place = |path: &Path| {
+        absolute(path);
+        assert!(!path.to_string_lossy().contains(':') && path != Path::new("/"), "{}", path.display());
+    };
+    container.tmpfs.iter().for_each(|tmpfs| place(tmpfs.target()));
     container.working_dir.iter().for_each(|path| absolute(path));
     file.env_files.iter().for_each(|path| absolute(path));
     for mount in &container.volumes {
-        absolute(&mount.target);
+        place(&mount.target);
         match &mount.source {
             Source::Path(path) => absolute(path),
             Source::Volume(name) => assert!(!name.contains(['/', ':'])),

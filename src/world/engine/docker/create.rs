@@ -11,7 +11,7 @@ use bollard::models::{
 use super::answers::{Identified, read};
 use super::containers::{remove, whole_seconds};
 use super::raw::{Call, encoded, without};
-use super::{DockerEngine, ORDINARY};
+use super::{DockerEngine, ORDINARY, options};
 use crate::world::engine::{ContainerSpec, HealthcheckSpec, Id, RestartSpec};
 use crate::world::{Outcome, Trouble, TroubleKind};
 
@@ -22,15 +22,14 @@ pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> Outco
     for network in &spec.networks {
         require_network(engine, network, &doing).await?;
     }
-    let body = serde_json::to_value(body(spec))
-        .map_err(|error| Trouble::new(TroubleKind::Rejected, doing.as_str(), error.to_string()))?;
-    let path = format!("/containers/create?name={}", encoded(&spec.name, b""));
-    let made = engine.ask(Call::post(&path, body), ORDINARY).await;
-    let made: Identified = read(&made.map_err(|error| engine.change_failed(&error, &doing))?);
-    let id = made.id.ok_or_else(|| without("id", &doing).perhaps_done())?;
+    let mut id = make(engine, spec, &doing).await?;
+    if let Some(options) = options::bound_log(engine, &spec.options, &id, &doing).await? {
+        id = make(engine, &ContainerSpec { options, ..spec.clone() }, &doing).await?;
+    }
     // Engines before 25 (API 1.44) take one network when they make a container.
     for network in spec.networks.iter().skip(1) {
-        let request = NetworkConnectRequest { container: id.clone(), endpoint_config: None };
+        let endpoint_config = Some(endpoint(spec, network));
+        let request = NetworkConnectRequest { container: id.clone(), endpoint_config };
         if let Err(error) = client.connect_network(network, request).await {
             let trouble = engine.change_failed(&error, &format!("{doing}: joining the network {network}"));
             return Err(match remove(engine, &id).await {
@@ -40,6 +39,19 @@ pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> Outco
         }
     }
     Ok(id)
+}
+
+fn endpoint(spec: &ContainerSpec, network: &str) -> EndpointSettings {
+    EndpointSettings { aliases: spec.aliases.get(network).cloned(), ..EndpointSettings::default() }
+}
+
+async fn make(engine: &DockerEngine, spec: &ContainerSpec, doing: &str) -> Outcome<Id> {
+    let body = serde_json::to_value(body(spec))
+        .map_err(|error| Trouble::new(TroubleKind::Rejected, doing, error.to_string()))?;
+    let path = format!("/containers/create?name={}", encoded(&spec.name, b""));
+    let made = engine.ask(Call::post(&path, body), ORDINARY).await;
+    let made: Identified = read(&made.map_err(|error| engine.change_failed(&error, doing))?);
+    made.id.ok_or_else(|| without("id", doing).perhaps_done())
 }
 
 /// The Engine lets a stopped container join a network that there is not, and refuses to start it later
@@ -54,7 +66,7 @@ async fn require_network(engine: &DockerEngine, network: &str, doing: &str) -> O
 
 fn body(spec: &ContainerSpec) -> ContainerCreateBody {
     let own = spec.networks.first();
-    ContainerCreateBody {
+    let body = ContainerCreateBody {
         image: Some(spec.image.clone()),
         labels: Some(spec.labels.clone().into_iter().collect()),
         env: Some(
@@ -69,18 +81,18 @@ fn body(spec: &ContainerSpec) -> ContainerCreateBody {
         stop_timeout: spec.stop_grace_period.map(|grace| clamped(whole_seconds(grace))),
         host_config: Some(host_config(spec)),
         networking_config: own.map(|network| NetworkingConfig {
-            endpoints_config: Some(HashMap::from([(network.clone(), EndpointSettings::default())])),
+            endpoints_config: Some(HashMap::from([(network.clone(), endpoint(spec, network))])),
         }),
         ..ContainerCreateBody::default()
-    }
+    };
+    options::body(&spec.options, body)
 }
 
 fn host_config(spec: &ContainerSpec) -> HostConfig {
-    let tmpfs = spec.tmpfs.iter().map(|path| (path.to_string_lossy().into_owned(), String::new()));
-    HostConfig {
+    let host = HostConfig {
         network_mode: spec.networks.first().cloned(),
         binds: Some(spec.binds.clone()),
-        tmpfs: Some(tmpfs.collect()),
+        tmpfs: Some(spec.tmpfs.clone().into_iter().collect()),
         readonly_rootfs: Some(spec.read_only),
         init: spec.init.then_some(true),
         restart_policy: Some(restart_policy(spec.restart)),
@@ -88,10 +100,11 @@ fn host_config(spec: &ContainerSpec) -> HostConfig {
         cap_add: Some(spec.cap_add.clone()),
         memory: spec.memory.map(clamped),
         nano_cpus: spec.nano_cpus.map(clamped),
-        pids_limit: spec.pids_limit.map(i64::from),
+        pids_limit: spec.pids_limit,
         shm_size: spec.shm_size.map(clamped),
         ..HostConfig::default()
-    }
+    };
+    options::host_config(&spec.options, host)
 }
 
 fn restart_policy(restart: RestartSpec) -> RestartPolicy {
@@ -127,6 +140,6 @@ fn nanoseconds(time: Duration) -> i64 {
 }
 
 /// The Engine's numbers are signed; what is more than they hold is no limit anyway.
-fn clamped(number: u64) -> i64 {
+pub(super) fn clamped(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

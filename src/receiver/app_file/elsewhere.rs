@@ -6,7 +6,6 @@ pub(super) type Elsewhere = (&'static str, &'static str);
 /// Compose's keys of a service and of a project (compose-spec, 04 to 09, 11 and 13), and one of our own that people
 /// guess. Where an app file has a key of the name, that comes first.
 pub(super) const ELSEWHERE: &[Elsewhere] = &[
-    ("ports", "set `port` and `listen`: clients come in through the proxy"),
     ("expose", "set `port`"),
     ("container_name", "leave it out: each deployment has a container of its own"),
     ("build", "leave it out: CI builds the image, and a deployment names its digest"),
@@ -35,18 +34,11 @@ pub(super) const ELSEWHERE: &[Elsewhere] = &[
     ("label_file", "set `labels`"),
     ("annotations", "set `labels`"),
     ("attach", "leave it out: `autotag-receiver logs` shows the output"),
-    ("logging", "set Docker's default in /etc/docker/daemon.json"),
-    ("ulimits", "set Docker's `default-ulimits` in /etc/docker/daemon.json"),
-    ("dns", "set Docker's default in /etc/docker/daemon.json"),
-    ("dns_opt", "set Docker's default in /etc/docker/daemon.json"),
-    ("dns_search", "set Docker's default in /etc/docker/daemon.json"),
     ("storage_opt", "set Docker's default in /etc/docker/daemon.json"),
     ("runtime", "set Docker's `default-runtime` in /etc/docker/daemon.json"),
     ("userns_mode", "set Docker's `userns-remap` in /etc/docker/daemon.json"),
     ("cgroup_parent", "set Docker's default in /etc/docker/daemon.json"),
-    ("extra_hosts", "use names that DNS or a network in `networks` knows"),
     ("domainname", "set `host` for the names that clients use"),
-    ("hostname", "set `host` for the names that clients use"),
     ("mac_address", "leave it out: two containers of one address disturb each other in a rollout"),
     ("cpu_count", "set `cpus`"),
     ("cpu_percent", "set `cpus`"),
@@ -54,22 +46,10 @@ pub(super) const ELSEWHERE: &[Elsewhere] = &[
     ("cpu_quota", "set `cpus`"),
     ("cpu_rt_period", "set `cpus`"),
     ("cpu_rt_runtime", "set `cpus`"),
-    ("cpu_shares", "set `cpus`"),
-    ("cpuset", "set `cpus`"),
-    ("mem_reservation", "set `mem_limit`"),
     ("mem_swappiness", "set `mem_limit`"),
-    ("memswap_limit", "set `mem_limit`"),
     ("oom_kill_disable", "set `mem_limit`"),
-    ("oom_score_adj", "set `mem_limit`"),
     ("blkio_config", "leave it out"),
-    ("group_add", "set `user` to `USER:GROUP`"),
-    ("stdin_open", "leave it out: nobody is there to type"),
-    ("tty", "leave it out: nobody is there to type"),
-    ("devices", "run it with Compose: a deployment hands no device of the machine over"),
     ("device_cgroup_rules", "run it with Compose: a deployment hands no device of the machine over"),
-    ("gpus", "run it with Compose: a deployment hands no device of the machine over"),
-    ("security_opt", "leave it out: Docker's defaults hold"),
-    ("sysctls", "set them on the machine, or run it with Compose"),
     ("cgroup", "leave it out: the container keeps its own namespaces"),
     ("ipc", "leave it out: the container keeps its own namespaces; `shm_size` is its shared memory"),
     ("pid", "leave it out: the container keeps its own namespaces"),
@@ -138,11 +118,9 @@ mod tests {
 
     #[test]
     fn a_key_of_compose_is_told_as_such() {
-        for (key, what) in [
-            ("pid", "its own namespaces"),
-            ("ports", "set `port` and `listen`"),
-            ("x-common", "no extensions"),
-        ] {
+        for (key, what) in
+            [("pid", "its own namespaces"), ("network_mode", "set `networks`"), ("x-common", "no extensions")]
+        {
             let text = format!("image: a/b\nport: 1\nlisten: 1\n{key}: {{a: b}}\n");
             let told = AppFile::parse(&text).expect_err("no key of an app file").to_string();
             let start = format!(

@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 use serde_json::Value;
 
 use super::app_file::Content;
-use crate::receiver::app_file::Listen;
+use crate::receiver::app_file::{Listen, VariableName};
 use crate::secret::Secret;
 use keys::Keys;
 use walk::{Fields, text};
@@ -154,7 +154,7 @@ fn environment(config: &mut Fields, image: &Value, content: &mut Content, keys: 
             Some((name, value)) => (name, value),
             None => continue,
         };
-        if name.parse::<crate::deploy::protocol::EnvironmentKey>().is_ok() {
+        if name.parse::<VariableName>().is_ok() {
             content.environment.insert(name.to_owned(), Secret::verbatim(value.to_owned()));
         } else {
             keys.note(format!("the variable `{name}` has no usual name and was left out"));

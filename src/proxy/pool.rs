@@ -187,15 +187,11 @@ async fn exchange(
         answered = sending.as_mut() => Some(answered),
         _ = &mut connection.over => None,
     };
-    match answered {
-        Some(answered) => {
-            answered.map(|response| (response, Some(connection))).map_err(|error| (error, heard))
-        }
-        None => {
-            drop(connection);
-            sending.await.map(|response| (response, None)).map_err(|error| (error, heard))
-        }
+    if let Some(answered) = answered {
+        return answered.map(|response| (response, Some(connection))).map_err(|error| (error, heard));
     }
+    drop(connection);
+    sending.await.map(|response| (response, None)).map_err(|error| (error, heard))
 }
 
 /// Puts the connection back as soon as its answer has been read to the end, and its request was sent.

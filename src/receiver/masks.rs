@@ -58,6 +58,7 @@ impl Masks {
     }
 
     /// These and those.
+    #[must_use]
     pub fn and(&self, more: &Self) -> Self {
         let all: BTreeSet<&String> = self.texts.iter().chain(&more.texts).collect();
         let mut texts: Vec<String> = all.into_iter().cloned().collect();

@@ -234,5 +234,6 @@ fn a_wrong_order_is_seen_by_the_clients() {
         proxy.swap(&next.id, next.address);
     });
     let lost = |kind| row.report.kinds[&kind].lost();
-    assert!(lost(Kind::Slow) > 0 && lost(Kind::WebSocket) > 0, "{}", row.report);
+    // What is read alone is sent again where no byte of its answer had come; what had begun is lost.
+    assert!(lost(Kind::Stream) > 0 && lost(Kind::WebSocket) > 0, "{}", row.report);
 }

@@ -116,9 +116,9 @@ pub(super) fn networks(reader: &mut Reader, fields: &mut Fields) -> (Vec<String>
             continue;
         }
         let mut fields = reader.fields(value, NETWORK, ABSENT);
-        let names: BTreeSet<String> = fields.many(reader, "aliases", words::name).into_iter().collect();
-        if !names.is_empty() {
-            aliases.insert(name, names);
+        let others: BTreeSet<String> = fields.many(reader, "aliases", words::name).into_iter().collect();
+        if !others.is_empty() {
+            aliases.insert(name, others);
         }
     }
     (networks, aliases)

@@ -1,6 +1,7 @@
 //! Limits: of memory beside `mem_limit`, of processors beside `cpus`, of processes, and of single processes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::Serialize;
 
@@ -54,10 +55,15 @@ pub(super) fn ulimits(reader: &mut Reader, fields: &mut Fields) -> BTreeMap<Stri
     for (key, node) in entries {
         if !ULIMITS.contains(&key.text.as_str()) {
             reader.fault(&node, &spec, format!("a limit that Linux has: `{}`", ULIMITS.join("`, `")));
-        } else if ulimits.contains_key(&key.text) {
-            reader.doubled(&key, &node.name);
-        } else if let Some(ulimit) = ulimit(reader, node, &spec) {
-            ulimits.insert(key.text, ulimit);
+            continue;
+        }
+        match ulimits.entry(key.text.clone()) {
+            Entry::Occupied(_) => reader.doubled(&key, &node.name),
+            Entry::Vacant(place) => {
+                if let Some(ulimit) = ulimit(reader, node, &spec) {
+                    place.insert(ulimit);
+                }
+            }
         }
     }
     ulimits

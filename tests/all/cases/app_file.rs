@@ -160,7 +160,7 @@ pub fn many_unknown_keys_are_told_briefly() {
     assert_eq!(code, Some(2), "{told}");
     assert!(told.len() < 4_000, "{} bytes: {told}", told.len());
     assert_eq!(told.matches("`stop_grace_period`").count(), 1, "{told}");
-    let (_, told) = check(&format!("{least}pid: host\nports: [80]\ndepends_on: [db]\n"));
+    let (_, told) = check(&format!("{least}pid: host\nipc: host\ndepends_on: [db]\n"));
     assert_eq!(told.matches("Compose has it, the app file does not: ").count(), 3, "{told}");
     assert!(!told.contains("did you mean"), "{told}");
 }

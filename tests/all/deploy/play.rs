@@ -297,6 +297,9 @@ impl Stage {
     }
 }
 
+/// Any server's: who connects in these plays, is played too.
+const FINGERPRINT: &str = "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs";
+
 /// A run in this process, which can be given another patience than the program's; `release` where no command is
 /// said.
 pub fn run(
@@ -314,7 +317,6 @@ pub fn run(
         ("github-token", Double::TOKEN),
         ("deploy-host", "web1"),
         ("deploy-key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
-        ("deploy-known-hosts", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs"),
     ];
     let url = project.workflow.github_url();
     let graphql = format!("{url}/graphql");
@@ -328,8 +330,14 @@ pub fn run(
         ("GITHUB_RUN_ID", "7"),
     ]);
     let mut said = Said::default();
+    let mut hosts = "";
     for (name, value) in usual.iter().chain(inputs) {
         said.set(name, (*value).to_owned());
+        hosts = if *name == "deploy-host" { value } else { hosts };
+    }
+    if inputs.iter().all(|(name, _)| *name != "deploy-known-hosts") {
+        let known = hosts.split(", ").map(|host| format!("{host} {FINGERPRINT}\n"));
+        said.set("deploy-known-hosts", known.collect());
     }
     let mut faults = Faults::default();
     let run = Run::read(&environment, &Overrides::default(), &mut faults).expect("a run");

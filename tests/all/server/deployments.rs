@@ -291,7 +291,9 @@ fn a_cut_connection_changes_nothing_and_the_result_can_be_asked_for() {
     assert_eq!(told.answers.first(), Some(&Answer::StepStarted { step: Milestone::Pull }));
     // And when it is over, it is told from the record.
     let told = server.ask(body()).told().ended(&End::Deployed {});
-    assert_eq!(told.answers.len(), 1, "{}", told.text());
+    // `serve` may be tidying up after it at this moment, and says that it waits for that.
+    let told_of_it = told.answers.iter().filter(|answer| !matches!(answer, Answer::Waiting { .. }));
+    assert_eq!(told_of_it.count(), 1, "{}", told.text());
     assert_eq!(server.history().len(), 1, "it was deployed once");
     // The id is taken for ever.
     let mut other = request;

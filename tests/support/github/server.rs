@@ -82,7 +82,9 @@ pub async fn answer(shared: Arc<Shared>, asked: Asked) -> Reply {
         _ => {}
     }
     let (prefix, path) = normalise(&shared, &asked.path);
-    let request = format!("{} {path}", asked.method);
+    // A query of GraphQL is a POST as a claim is, and is no claim to who holds those back.
+    let query = path == "/graphql" && String::from_utf8_lossy(&asked.body).contains("\"query\":\"query");
+    let request = format!("{} {path}{}", asked.method, if query { " (query)" } else { "" });
     let place = record(&shared, &asked, &path);
     let gates = lock(&shared.knobs).faults.gates(&request);
     for gate in gates {

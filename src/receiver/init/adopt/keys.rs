@@ -1,6 +1,7 @@
 //! The app file's keys as they are found, with their values in YAML. One that the app file does not take is told.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::super::app_file::quoted;
 use crate::receiver::app_file::AppFile;
@@ -58,7 +59,7 @@ impl Keys {
         let mut text = "image: a/b\nport: 1\nlisten: 1\nhealth: {path: /}\n".to_owned();
         for (key, value) in self.found.iter().map(|(key, value)| (*key, value.as_str())).chain([(key, value)])
         {
-            text.push_str(&format!("{key}: {value}\n"));
+            let _ = writeln!(text, "{key}: {value}");
         }
         let faults = AppFile::parse(&text).err()?;
         faults.as_slice().first().map(|fault| format!("expected {}", fault.expected))

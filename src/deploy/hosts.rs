@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use semver::Version;
 
-use super::advice;
 use super::caller::{DeployEvent, DeployLog, Persistence, converse};
-use super::protocol::{
+use super::tour::{HostReport, Step, Stop, Tour, stop_of, stop_of_rollback, stop_of_take_back};
+use crate::adapters::ssh::{Shell, SshHost};
+use crate::failure::{Failure, Kind};
+use crate::inputs::deploy::{HostName, OnFailure, Target};
+use autotag_base::clock::Stopwatch;
+use autotag_model::git::ObjectId;
+use autotag_model::reference::{Digest, ImageName};
+use autotag_protocol::advice;
+use autotag_protocol::words;
+use autotag_protocol::{
     Answer, Body, Configuration, Deploy, DeploymentId, Milestone, Request, Rollback, Status,
 };
-use super::tour::{HostReport, Step, Stop, Tour, stop_of, stop_of_rollback, stop_of_take_back};
-use super::words;
-use crate::failure::{Failure, Kind};
-use crate::image::reference::{Digest, ImageName};
-use crate::inputs::deploy::{HostName, OnFailure, Target};
-use crate::version::git::ObjectId;
-use crate::world::clock::Stopwatch;
-use crate::world::ssh::{Shell, SshHost};
 
 /// What is deployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub fn new_id(run: Option<(u64, u32)>) -> Result<DeploymentId, Failure> {
 }
 
 fn id(text: &str) -> Result<DeploymentId, Failure> {
-    let broken = |error: crate::image::reference::Malformed| {
+    let broken = |error: autotag_model::reference::Malformed| {
         Failure::new(Kind::Internal, "naming the deployment", error.to_string(), "report this as a defect")
     };
     text.parse().map_err(broken)

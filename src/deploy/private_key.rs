@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::image::reference::Malformed;
-use crate::secret::Secret;
+use autotag_model::reference::Malformed;
+use autotag_model::secret::Secret;
 
 /// How OpenSSH's own format begins, decoded; the cipher's name follows (PROTOCOL.key).
 const OPENSSH_MAGIC: &[u8] = b"openssh-key-v1\0";

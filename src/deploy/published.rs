@@ -6,13 +6,13 @@ use semver::Version;
 
 use super::hosts::Release;
 use crate::failure::{Failure, Kind};
-use crate::help::Topic;
-use crate::image::labels;
-use crate::image::reference::{Digest, ImageName};
+use crate::ports::{Forge, ManifestName, Registry, TagListing};
 use crate::release::survey;
-use crate::version::git::ObjectId;
-use crate::version::tag::{TagPrefix, highest_stable, image_tag_of, version_of};
-use crate::world::{Forge, ManifestName, Registry, TagListing};
+use crate::versioning::tag::{TagPrefix, highest_stable, image_tag_of, version_of};
+use autotag_model::git::ObjectId;
+use autotag_model::help::Topic;
+use autotag_model::labels;
+use autotag_model::reference::{Digest, ImageName};
 
 /// Which version is meant.
 #[derive(Debug, Clone, Copy)]

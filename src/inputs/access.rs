@@ -3,8 +3,8 @@
 use super::order::Reader;
 use super::run::{Cause, Run};
 use super::said::Said;
-use crate::image::reference::ImageName;
-use crate::secret::Credentials;
+use autotag_model::reference::ImageName;
+use autotag_model::secret::Credentials;
 
 impl<'a> Reader<'a> {
     /// A user name for Basic authentication, in which a colon ends it (RFC 7617, section 2).

@@ -1,6 +1,6 @@
 //! What Git writes into a clone, and how it names remotes: the texts alone.
 
-use crate::version::git::{ObjectId, RefName};
+use autotag_model::git::{ObjectId, RefName};
 
 /// What `.git/HEAD` says (gitrepository-layout(5)).
 #[derive(Debug, PartialEq, Eq)]

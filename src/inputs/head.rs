@@ -15,8 +15,8 @@
 use std::path::{Path, PathBuf};
 
 use super::clone::{self, Head, repository_of};
-use crate::image::workspace::{PathFault, Workspace};
-use crate::version::git::{ObjectId, RefName};
+use autotag_build_context::workspace::{PathFault, Workspace};
+use autotag_model::git::{ObjectId, RefName};
 
 /// What Git says about a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

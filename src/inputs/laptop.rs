@@ -6,9 +6,10 @@ use std::process::Stdio;
 
 use super::order::Order;
 use super::said::{Environment, Said};
-use crate::image::login::{self, Login};
-use crate::image::reference::ImageName;
-use crate::secret::{Credentials, Secret};
+use autotag_docker::login;
+use autotag_docker::login::Login;
+use autotag_model::reference::ImageName;
+use autotag_model::secret::{Credentials, Secret};
 
 /// The GitHub server's name.
 pub fn server_host(environment: &Environment) -> &str {

@@ -16,7 +16,7 @@
 use std::collections::BTreeMap;
 
 use super::order::{Reader, ReleaseBranches};
-use crate::version::git::RefName;
+use autotag_model::git::RefName;
 
 /// One entry, and the line on which it begins, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,7 +161,7 @@ impl Reader<'_> {
         self.pairs("labels", &|key| {
             if key.contains(['"', '\'', '`', '#', ',']) || key.contains(char::is_control) {
                 Some("a label's name without quotes, `#` and commas")
-            } else if crate::image::labels::is_reserved(key) {
+            } else if autotag_model::labels::is_reserved(key) {
                 Some("another label: this one is set from what is released")
             } else {
                 None

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::event;
 use super::fault::{Fault, Faults};
 use super::said::Environment;
-use crate::image::workspace::Workspace;
-use crate::version::git::ObjectId;
+use autotag_build_context::workspace::Workspace;
+use autotag_model::git::ObjectId;
 
 /// What started the run, as far as releasing depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]

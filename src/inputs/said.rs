@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::list;
 use super::spec::{self, INPUTS, InputSpec};
-use crate::secret::Secret;
+use autotag_model::secret::Secret;
 
 /// The process environment, taken once. Everything else gets it as a value, so that tests need no process.
 #[derive(Clone, Default)]

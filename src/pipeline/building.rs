@@ -7,15 +7,16 @@ use jiff::Timestamp;
 
 use super::{Job, World};
 use crate::failure::{Failure, Kind as FailureKind};
-use crate::help::Topic;
-use crate::image::labels::{self, Facts};
-use crate::image::workspace::Workspace;
 use crate::inputs::head::{self, CheckedOut, Whose};
 use crate::inputs::order::{BuildOrder, Source};
+use crate::ports::{BuildLog, BuildRequest, Builder, Forge, Registry};
 use crate::release::stage::{self, PushOrder, Staged};
 use crate::report::progress::Progress;
-use crate::version::plan::Next;
-use crate::world::{BuildLog, BuildRequest, Builder, Forge, Registry};
+use crate::versioning::plan::Next;
+use autotag_build_context::workspace::Workspace;
+use autotag_model::help::Topic;
+use autotag_model::labels;
+use autotag_model::labels::Facts;
 
 /// Build and push, or take what was built elsewhere. Either way the image is in the registry afterwards.
 pub(super) async fn build_and_stage<F: Forge, R: Registry, B: Builder, S>(

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use super::{Ending, Job, Logs, Released, World};
+use crate::adapters::ssh::Shell;
 use crate::deploy::hosts::{self, Errand, Release, Wanted};
-use crate::deploy::protocol::{DeploymentId, Status};
 use crate::deploy::tour::{self, HostReport, Tour};
 use crate::deploy::{github, published};
 use crate::failure::{Failure, Kind as FailureKind};
-use crate::help::Topic;
 use crate::inputs::deploy::{Deploy, Target};
 use crate::inputs::order::Command;
+use crate::ports::{Forge, Registry};
 use crate::report::progress::Progress;
-use crate::version::plan::Wanted as WantedVersion;
-use crate::world::clock::Stopwatch;
-use crate::world::ssh::Shell;
-use crate::world::{Forge, Registry};
+use crate::versioning::plan::Wanted as WantedVersion;
+use autotag_base::clock::Stopwatch;
+use autotag_model::help::Topic;
+use autotag_protocol::{DeploymentId, Status};
 
 /// What came of a deployment or rollback, also where it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,13 +8,14 @@ use semver::Version;
 
 use super::stage::Staged;
 use crate::failure::{Failure, Kind as FailureKind};
-use crate::help::{ALLOW_WRITING, Topic};
-use crate::image::reference::ImageName;
-use crate::version::claim::{Claim, Known, MAIN_LINE};
-use crate::version::git::{ObjectId, RefName};
-use crate::version::plan::Next;
-use crate::version::tag::TagPrefix;
-use crate::world::{Effect, Forge, RefUpdate, RefsAnswer};
+use crate::ports::{Forge, RefUpdate, RefsAnswer};
+use crate::versioning::claim::{Claim, Known, MAIN_LINE};
+use crate::versioning::plan::Next;
+use crate::versioning::tag::TagPrefix;
+use autotag_base::Effect;
+use autotag_model::git::{ObjectId, RefName};
+use autotag_model::help::{ALLOW_WRITING, Topic};
+use autotag_model::reference::ImageName;
 
 /// How a claim went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +117,7 @@ fn updates(order: &ClaimOrder<'_>, object: &ObjectId) -> Result<Vec<RefUpdate>, 
 /// Beside the head: `refs/autotag/v/claims/OBJECT`.
 fn kept_as(claim_ref: &RefName, object: &ObjectId) -> Result<RefName, Failure> {
     let folder = claim_ref.as_str().rsplit_once('/').map_or("refs/autotag", |(folder, _)| folder);
-    format!("{folder}/claims/{object}").parse().map_err(|error: crate::image::reference::Malformed| {
+    format!("{folder}/claims/{object}").parse().map_err(|error: autotag_model::reference::Malformed| {
         Failure::new(
             FailureKind::Internal,
             "naming the claim's ref",

@@ -6,10 +6,11 @@ use super::notes::{self, Block};
 use super::survey;
 use crate::failure::{Failure, Kind};
 use crate::inputs::order::ReleaseOrder;
-use crate::version::claim::{Claim, Kind as ClaimKind, Known};
-use crate::version::git::RefName;
-use crate::version::tag::{TagPrefix, is_stable};
-use crate::world::{Effect, Forge, NewRelease, Outcome, Release, ReleaseEdit, TroubleKind};
+use crate::ports::{Forge, NewRelease, Release, ReleaseEdit};
+use crate::versioning::claim::{Claim, Kind as ClaimKind, Known};
+use crate::versioning::tag::{TagPrefix, is_stable};
+use autotag_base::{Effect, Outcome, TroubleKind};
+use autotag_model::git::RefName;
 
 /// What the release is made from.
 #[derive(Debug, Clone, Copy)]

@@ -4,13 +4,14 @@ use semver::Version;
 
 use super::{stage, survey};
 use crate::failure::{Failure, Kind};
-use crate::help::Topic;
-use crate::image::reference::{Digest, ImageName, ImageTag};
-use crate::version::claim::{Kind as ClaimKind, Known};
-use crate::version::git::RefName;
-use crate::version::plan::RegistryVersions;
-use crate::version::tag::{highest_stable, image_tag_of};
-use crate::world::{Forge, Manifest, ManifestName, Registry, Trouble, TroubleKind};
+use crate::ports::{Forge, Manifest, ManifestName, Registry};
+use crate::versioning::claim::{Kind as ClaimKind, Known};
+use crate::versioning::plan::RegistryVersions;
+use crate::versioning::tag::{highest_stable, image_tag_of};
+use autotag_base::{Trouble, TroubleKind};
+use autotag_model::git::RefName;
+use autotag_model::help::Topic;
+use autotag_model::reference::{Digest, ImageName, ImageTag};
 
 /// Where `latest` ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

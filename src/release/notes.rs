@@ -5,7 +5,7 @@
 
 use semver::Version;
 
-use crate::image::reference::{Digest, ImageName};
+use autotag_model::reference::{Digest, ImageName};
 
 /// What the block says.
 #[derive(Debug, Clone)]

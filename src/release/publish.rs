@@ -1,12 +1,12 @@
 //! Publish: the claimed manifest gets the version's tag, byte for byte what was claimed.
 
 use crate::failure::{Failure, Kind};
-use crate::help::Topic;
-use crate::image::reference::{Digest, ImageName, ImageTag};
-use crate::version::claim::{Claim, Known};
-use crate::version::plan::RegistryVersions;
-use crate::version::tag::image_tag_of;
-use crate::world::{Manifest, ManifestName, Registry};
+use crate::ports::{Manifest, ManifestName, Registry};
+use crate::versioning::claim::{Claim, Known};
+use crate::versioning::plan::RegistryVersions;
+use crate::versioning::tag::image_tag_of;
+use autotag_model::help::Topic;
+use autotag_model::reference::{Digest, ImageName, ImageTag};
 
 /// What publishing did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

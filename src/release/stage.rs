@@ -2,12 +2,12 @@
 //! claimed for it. A claim can then always be fulfilled, by whoever finds it.
 
 use crate::failure::{Failure, Kind};
-use crate::help::Topic;
-use crate::image::reference::{Digest, ImageName, ImageTag};
-use crate::secret::Credentials;
-use crate::version::git::ObjectId;
-use crate::version::plan::RegistryVersions;
-use crate::world::{BuildLog, Builder, Manifest, ManifestName, Registry};
+use crate::ports::{BuildLog, Builder, Manifest, ManifestName, Registry};
+use crate::versioning::plan::RegistryVersions;
+use autotag_model::git::ObjectId;
+use autotag_model::help::Topic;
+use autotag_model::reference::{Digest, ImageName, ImageTag};
+use autotag_model::secret::Credentials;
 
 /// An image that is in the registry, all layers included: what a claim may name.
 ///

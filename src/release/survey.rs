@@ -10,14 +10,15 @@ use futures_util::StreamExt as _;
 use semver::Version;
 
 use crate::failure::{Failure, Kind as FailureKind};
-use crate::help::Topic;
-use crate::version::claim::{Claim, Kind, Known};
-use crate::version::conventional;
-use crate::version::form::Reading;
-use crate::version::git::{ObjectId, RefName};
-use crate::version::plan::{RegistryVersions, Standing, Survey, Wanted};
-use crate::version::tag::{TagPrefix, highest_stable, is_stable, version_of};
-use crate::world::{Ancestry, Forge, GitRef, Outcome, Registry, TagListing};
+use crate::ports::{Ancestry, Forge, GitRef, Registry, TagListing};
+use crate::versioning::claim::{Claim, Kind, Known};
+use crate::versioning::conventional;
+use crate::versioning::form::Reading;
+use crate::versioning::plan::{RegistryVersions, Standing, Survey, Wanted};
+use crate::versioning::tag::{TagPrefix, highest_stable, is_stable, version_of};
+use autotag_base::Outcome;
+use autotag_model::git::{ObjectId, RefName};
+use autotag_model::help::Topic;
 
 /// What to look for.
 #[derive(Debug, Clone, Copy)]

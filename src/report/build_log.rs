@@ -9,8 +9,9 @@ use std::io::Write;
 
 use super::commands::{END_GROUP, StopCommands, group};
 use crate::inputs::order::LogFormat;
-use crate::text::{self, Fit};
-use crate::world::{BuildEvent, BuildLog};
+use crate::ports::{BuildEvent, BuildLog};
+use autotag_model::text;
+use autotag_model::text::Fit;
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,8 @@
 
 use rand::Rng as _;
 
-use crate::text::{self, Fit};
+use autotag_model::text;
+use autotag_model::text::Fit;
 
 /// Levels of annotations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

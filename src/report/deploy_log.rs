@@ -7,8 +7,8 @@ use super::build_log::{Style, printable, title};
 use super::commands::{END_GROUP, StopCommands, group};
 use super::screen::{Busy, Screen};
 use crate::deploy::caller::{DeployEvent, DeployLog};
-use crate::deploy::protocol::{Answer, Source};
-use crate::deploy::words;
+use autotag_protocol::words;
+use autotag_protocol::{Answer, Source};
 
 /// Writes what servers tell.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl<W: Write> Drop for ServerLog<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deploy::protocol::Milestone;
+    use autotag_protocol::Milestone;
 
     fn log_of(style: Style, events: &[DeployEvent<'_>]) -> String {
         let mut out = Vec::new();

@@ -43,7 +43,7 @@ fn without_middle(text: &str, room: usize) -> String {
 mod tests {
     use super::*;
     use crate::failure::Kind;
-    use crate::help::Topic;
+    use autotag_model::help::Topic;
 
     #[test]
     fn the_remedy_is_one_sentence_and_the_link_comes_last() {

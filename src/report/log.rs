@@ -13,7 +13,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::commands::{defused, defused_json};
 use super::screen::{self, Screen};
 use crate::inputs::order::LogFormat;
-use crate::terminal::Tone;
+use autotag_base::terminal::Tone;
 
 /// Starts the log on standard output, where the runner reads commands too: one stream keeps their order.
 ///
@@ -22,7 +22,7 @@ use crate::terminal::Tone;
 pub fn start(format: LogFormat, verbose: bool, screen: &Screen) {
     let level = if verbose { Level::DEBUG } else { Level::INFO };
     let own = tracing_subscriber::filter::filter_fn(move |meta| {
-        meta.target().starts_with("autotag_deploy") && *meta.level() <= level
+        meta.target().starts_with("autotag_") && *meta.level() <= level
     });
     let registry = tracing_subscriber::registry();
     // Set once; a second start (tests in one process) keeps the first.

@@ -7,11 +7,11 @@ use std::path::Path;
 
 use rand::Rng as _;
 
-use crate::image::reference::{Digest, ImageName, ImageTag};
 use crate::inputs::order::Order;
 use crate::inputs::spec::OUTPUTS;
 use crate::pipeline::Ending;
-use crate::version::plan::Plan;
+use crate::versioning::plan::Plan;
+use autotag_model::reference::{Digest, ImageName, ImageTag};
 
 /// What later steps get. Empty texts are written too, so that an expression never sees an older value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::inputs::order::Order;
 use crate::pipeline::Planned;
-use crate::version::claim::Kind;
-use crate::version::plan::{Plan, RegistryVersions};
-use crate::version::tag::highest_stable;
+use crate::versioning::claim::Kind;
+use crate::versioning::plan::{Plan, RegistryVersions};
+use crate::versioning::tag::highest_stable;
 
 /// What the plan comes to, in one sentence.
 pub fn sentence(plan: &Plan) -> String {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::commands::{Level, annotation};
 use super::screen::Screen;
-use crate::world::clock::Stopwatch;
+use autotag_base::clock::Stopwatch;
 
 /// A stage, and whether this run was asked for it.
 pub type Intent = (&'static str, bool);

@@ -8,7 +8,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::inputs::Environment;
 use crate::inputs::order::LogFormat;
-use crate::terminal::{self, Tone};
+use autotag_base::terminal;
+use autotag_base::terminal::Tone;
 
 /// Where lines and progress go. Clones are the same screen.
 #[derive(Debug, Clone, Default)]

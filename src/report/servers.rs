@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::stages::seconds;
 use super::summary::{BAD, GOOD, escaped, excerpt, fenced};
-use crate::deploy::protocol::Running;
 use crate::deploy::tour::{self, HostReport, Stop};
-use crate::deploy::words;
 use crate::pipeline::deployment::{Deployment, HostStatus};
+use autotag_protocol::Running;
+use autotag_protocol::words;
 
 /// A line for each server, and where its time went: Markdown.
 pub fn section(deployment: &Deployment) -> String {

@@ -14,7 +14,8 @@ use crate::pipeline::deployment::Deployment;
 use crate::pipeline::{Planned, Released, Superseded};
 use crate::release::latest::Latest;
 use crate::release::publish::Help;
-use crate::text::{self, Fit};
+use autotag_model::text;
+use autotag_model::text::Fit;
 
 /// GitHub drops a summary of more than 1024 KiB, with an error.
 const LONGEST: usize = 1000 * 1024;

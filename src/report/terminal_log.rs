@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use super::build_log::{printable, title};
 use super::commands::defused;
 use super::screen::{Busy, Screen};
-use crate::terminal::Tone;
-use crate::world::{BuildEvent, BuildLog};
+use crate::ports::{BuildEvent, BuildLog};
+use autotag_base::terminal::Tone;
 
 /// Draws build and push.
 #[derive(Debug)]

@@ -5,9 +5,9 @@ mod layers;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use autotag_deploy::image::reference::Digest;
+use autotag_base::clock::Stopwatch;
 use autotag_deploy::inputs::spec;
-use autotag_deploy::world::clock::Stopwatch;
+use autotag_model::reference::Digest;
 use serde_json::Value;
 
 use crate::action::{Finished, Running, Workflow, forms_of};

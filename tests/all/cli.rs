@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 
 use crate::support::github::Double;
 

@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use autotag_deploy::image::context::{ContextError, ContextPlan, EntryKind};
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::image::workspace::Workspace;
+use autotag_build_context::context::{ContextError, ContextPlan, EntryKind};
+use autotag_build_context::workspace::Workspace;
+use autotag_model::reference::Digest;
 use futures_util::StreamExt as _;
 use tempfile::TempDir;
 

@@ -8,18 +8,18 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use autotag_deploy::image::labels;
-use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
-use autotag_deploy::secret::{Credentials, Secret};
-use autotag_deploy::version::git::{ObjectId, RefName};
-use autotag_deploy::world::github::{Access, GitHub};
-use autotag_deploy::world::registry::OciRegistry;
-use autotag_deploy::world::retry::Patience;
-use autotag_deploy::world::{
-    Ancestry, BuildRequest, Builder, DeploymentState, DeploymentStatus, Effect, Forge, Manifest,
-    ManifestName, NewDeployment, NewRelease, Outcome, RefUpdate, RefsAnswer, Registry, ReleaseEdit,
-    TagListing, TroubleKind,
+use autotag_base::{Effect, Outcome, TroubleKind};
+use autotag_deploy::adapters::github::{Access, GitHub};
+use autotag_deploy::adapters::registry::OciRegistry;
+use autotag_deploy::adapters::retry::Patience;
+use autotag_deploy::ports::{
+    Ancestry, BuildRequest, Builder, DeploymentState, DeploymentStatus, Forge, Manifest, ManifestName,
+    NewDeployment, NewRelease, RefUpdate, RefsAnswer, Registry, ReleaseEdit, TagListing,
 };
+use autotag_model::git::{ObjectId, RefName};
+use autotag_model::labels;
+use autotag_model::reference::{Digest, ImageName, ImageTag};
+use autotag_model::secret::{Credentials, Secret};
 
 use crate::docker_build;
 use crate::release::Project;
@@ -343,7 +343,7 @@ async fn github_over_http_and_a_registry_keep_it() {
     let apart = project.github.commit("apart", &[]);
     let commits = Commits { new: project.merge("new"), old, apart };
     let url = project.github.url();
-    let token = autotag_deploy::secret::Secret::new(Double::TOKEN);
+    let token = autotag_model::secret::Secret::new(Double::TOKEN);
     let access = Access {
         api_url: &url,
         graphql_url: &format!("{url}/graphql"),

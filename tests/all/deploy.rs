@@ -3,8 +3,8 @@
 
 pub mod play;
 
-use autotag_deploy::deploy::protocol::{Because, Body, Configuration, End, Milestone};
 use autotag_deploy::pipeline::Ending;
+use autotag_protocol::{Because, Body, Configuration, End, Milestone};
 
 use crate::support::github::{Access, Double, Permissions};
 

@@ -7,11 +7,12 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
-use autotag_deploy::image::workspace::Workspace;
-use autotag_deploy::secret::{Credentials, Secret};
-use autotag_deploy::world::docker::Docker;
-use autotag_deploy::world::{BuildEvent, BuildLog, BuildRequest, Builder as _, Effect, Trouble, TroubleKind};
+use autotag_base::{Effect, Trouble, TroubleKind};
+use autotag_build_context::workspace::Workspace;
+use autotag_deploy::adapters::docker::Docker;
+use autotag_deploy::ports::{BuildEvent, BuildLog, BuildRequest, Builder as _};
+use autotag_model::reference::{Digest, ImageName, ImageTag};
+use autotag_model::secret::{Credentials, Secret};
 use tempfile::TempDir;
 
 use crate::context::folder;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use autotag_deploy::failure::Kind;
-use autotag_deploy::help::Topic;
 use autotag_deploy::inputs::spec::{INPUTS, OUTPUTS};
-use autotag_deploy::receiver::{app_file, cli};
+use autotag_model::help::Topic;
+use autotag_receiver::cli;
+use autotag_receiver::config::app_file;
 use serde_yaml::Value;
 
 fn root() -> &'static Path {

@@ -4,7 +4,7 @@ mod registry;
 mod releases;
 mod repository;
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 use serde_json::{Value, json};
 
 use crate::support::faults::Fault;

@@ -9,10 +9,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use autotag_deploy::image::reference::{Digest, ImageName};
-use autotag_deploy::world::TroubleKind;
-use autotag_deploy::world::clock::{Stopwatch, sleep};
-use autotag_deploy::world::engine::{ContainerFacts, ContainerSpec, DockerEngine, Engine, Id};
+use autotag_base::TroubleKind;
+use autotag_base::clock::{Stopwatch, sleep};
+use autotag_model::reference::{Digest, ImageName};
+use autotag_receiver::engine::{ContainerFacts, ContainerSpec, DockerEngine, Engine, Id};
 use serde_json::{Value, json};
 
 use crate::support::busybox_image::busybox_image;

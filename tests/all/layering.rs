@@ -8,67 +8,46 @@ use std::process::Command;
 const IO_CRATES: [&str; 4] = ["tokio", "bollard", "octocrab", "reqwest"];
 
 /// Modules that only decide.
-const PURE: [&str; 20] = [
-    "help.rs",
-    "deploy/advice.rs",
-    "deploy/protocol",
-    "deploy/tour.rs",
-    "deploy/words.rs",
-    "deploy/known_hosts.rs",
-    "deploy/private_key.rs",
-    "receiver/admit.rs",
-    "receiver/app_file",
-    "receiver/config_hash.rs",
-    "receiver/layout.rs",
-    "receiver/rollout",
-    "version",
-    "image/reference.rs",
-    "image/labels.rs",
-    "image/login.rs",
-    "image/ignore.rs",
-    "image/dockerfile.rs",
-    "release/notes.rs",
-    "inputs",
+const PURE: [&str; 17] = [
+    "crates/model/src",
+    "crates/protocol/src",
+    "crates/docker/src/login.rs",
+    "crates/build-context/src/ignore",
+    "crates/build-context/src/dockerfile",
+    "crates/receiver/src/config/app_file",
+    "crates/receiver/src/config/config_hash.rs",
+    "crates/receiver/src/policy/admit",
+    "crates/receiver/src/policy/drift.rs",
+    "crates/receiver/src/policy/rollout",
+    "crates/receiver/src/state/layout.rs",
+    "src/deploy/tour",
+    "src/deploy/known_hosts",
+    "src/deploy/private_key.rs",
+    "src/inputs",
+    "src/release/notes.rs",
+    "src/versioning",
 ];
 
-/// A module, and those that it must not know: a stage knows earlier stages only.
-const LAYERS: [(&str, &[&str]); 17] = [
+/// A module of the action, and those that it must not know: a stage knows earlier stages only. What a crate may know
+/// stands in its Cargo.toml.
+const LAYERS: [(&str, &[&str]); 8] = [
     (
-        "help.rs",
-        &[
-            "app", "cli", "deploy", "failure", "image", "inputs", "pipeline", "proxy", "receiver", "release",
-            "report", "secret", "version", "world",
-        ],
+        "src/versioning",
+        &["app", "cli", "failure", "inputs", "pipeline", "release", "report", "adapters", "ports"],
     ),
     (
-        "deploy/protocol",
-        &["app", "cli", "failure", "inputs", "pipeline", "proxy", "receiver", "release", "report", "world"],
+        "src/ports.rs",
+        &["adapters", "app", "cli", "deploy", "failure", "inputs", "pipeline", "release", "report"],
     ),
+    ("src/adapters", &["app", "cli", "failure", "inputs", "pipeline", "release", "report"]),
     (
-        "deploy/known_hosts.rs",
-        &["app", "cli", "failure", "inputs", "pipeline", "proxy", "receiver", "release", "report", "world"],
+        "src/failure.rs",
+        &["adapters", "app", "cli", "deploy", "inputs", "pipeline", "ports", "release", "report"],
     ),
-    (
-        "deploy/private_key.rs",
-        &["app", "cli", "failure", "inputs", "pipeline", "proxy", "receiver", "release", "report", "world"],
-    ),
-    ("deploy", &["app", "cli", "pipeline", "proxy", "receiver", "report"]),
-    // It tells the proxy where to; the proxy knows nothing of it.
-    ("receiver", &["app", "cli", "failure", "inputs", "pipeline", "release", "report"]),
-    ("proxy", &["app", "cli", "deploy", "failure", "inputs", "pipeline", "receiver", "release", "report"]),
-    (
-        "secret.rs",
-        &["app", "cli", "failure", "image", "inputs", "pipeline", "release", "report", "version", "world"],
-    ),
-    ("version", &["app", "cli", "failure", "inputs", "pipeline", "release", "report", "world"]),
-    ("image", &["app", "cli", "failure", "inputs", "pipeline", "release", "report", "world"]),
-    ("world", &["app", "cli", "failure", "inputs", "pipeline", "release", "report"]),
-    ("failure.rs", &["app", "cli", "inputs", "pipeline", "release", "report"]),
-    ("inputs", &["app", "cli", "failure", "pipeline", "release", "report", "world"]),
-    ("release", &["app", "cli", "pipeline", "report"]),
-    ("pipeline.rs", &["app", "cli"]),
-    ("pipeline", &["app", "cli"]),
-    ("report", &["app", "cli"]),
+    ("src/inputs", &["adapters", "app", "cli", "failure", "pipeline", "ports", "release", "report"]),
+    ("src/deploy", &["app", "cli", "pipeline", "report"]),
+    ("src/release", &["adapters", "app", "cli", "pipeline", "report"]),
+    ("src/pipeline", &["app", "cli"]),
 ];
 
 #[test]
@@ -84,8 +63,15 @@ fn pure_modules_do_no_io() {
 
 /// Modules whose mutants say little, by their unit tests: they hold words and names, or start other programs, and
 /// tests of whole programs hold those.
-const NOT_MUTATED: [&str; 5] =
-    ["help.rs", "deploy/advice.rs", "receiver/layout.rs", "inputs/checkout.rs", "inputs/laptop.rs"];
+const NOT_MUTATED: [&str; 7] = [
+    "crates/model/src/help.rs",
+    "crates/model/src/secret.rs",
+    "crates/model/src/text.rs",
+    "crates/protocol/src/advice.rs",
+    "crates/receiver/src/state/layout.rs",
+    "src/inputs/checkout.rs",
+    "src/inputs/laptop.rs",
+];
 
 #[test]
 fn what_only_decides_is_tried_by_mutants() {
@@ -94,7 +80,6 @@ fn what_only_decides_is_tried_by_mutants() {
     let patterns: Vec<&str> = groups
         .iter()
         .flat_map(|line| line.trim_matches([' ', '"']).rsplit('|').next().unwrap_or_default().split(' '))
-        .map(|file| file.trim_start_matches("src/"))
         .collect();
     let fits = |file: &str| {
         patterns.iter().any(|pattern| match pattern.strip_suffix("*.rs") {
@@ -107,7 +92,8 @@ fn what_only_decides_is_tried_by_mutants() {
     let mut wrong: Vec<String> = Vec::new();
     for file in PURE.iter().flat_map(|part| sources(part)).map(|source| source.name) {
         // A module that only names its parts has nothing to change, except where it is the part.
-        let names_parts = ["version/mod.rs", "inputs/mod.rs"].contains(&file.as_str());
+        let names_parts = ["src/versioning/mod.rs", "src/inputs/mod.rs", "crates/model/src/lib.rs"]
+            .contains(&file.as_str());
         let left_out = NOT_MUTATED.contains(&file.as_str()) || names_parts;
         if !is_test(&file) && fits(&file) == left_out {
             wrong.push(file);
@@ -117,10 +103,11 @@ fn what_only_decides_is_tried_by_mutants() {
 }
 
 #[test]
-fn library_types_stop_at_the_world() {
-    for source in sources("").iter().filter(|source| !source.name.starts_with("world/")) {
+fn library_types_stop_at_the_adapters() {
+    let owners = ["src/adapters/", "crates/docker/", "crates/receiver/src/engine/"];
+    for source in all().iter().filter(|source| !owners.iter().any(|owner| source.name.starts_with(owner))) {
         for word in ["bollard", "octocrab", "reqwest"] {
-            assert_eq!(source.lines_with(word), [0; 0], "{}: {word} outside of src/world", source.name);
+            assert_eq!(source.lines_with(word), [0; 0], "{}: {word} outside of the adapters", source.name);
         }
     }
 }
@@ -128,19 +115,15 @@ fn library_types_stop_at_the_world() {
 /// Whatever the action starts gets no secret with its environment, which `Environment::command` sees to.
 #[test]
 fn the_action_starts_other_programs_in_one_place() {
-    let owner = "inputs/said.rs";
-    let all = sources("");
-    let of_action = |name: &str| !["receiver/", "proxy/", "bin/"].iter().any(|part| name.starts_with(part));
+    let owner = "src/inputs/said.rs";
+    let all = sources("src");
     let starts = |source: &Source| {
         let tokens: Vec<&str> = source.tokens.iter().map(|token| token.text.as_str()).collect();
         tokens.windows(3).any(|it| it[0] == "process" && it[1] == "::" && it[2] == "Command")
             || (tokens.contains(&"process") && tokens.windows(3).any(|it| it == ["Command", "::", "new"]))
     };
-    let starting: Vec<&str> = all
-        .iter()
-        .filter(|source| of_action(&source.name) && starts(source))
-        .map(|source| source.name.as_str())
-        .collect();
+    let starting: Vec<&str> =
+        all.iter().filter(|source| starts(source)).map(|source| source.name.as_str()).collect();
     assert_eq!(starting, [owner]);
 }
 
@@ -149,7 +132,7 @@ fn a_module_knows_earlier_ones_only() {
     for (part, forbidden) in LAYERS {
         for source in sources(part) {
             for (module, line) in source.modules_named() {
-                assert!(!forbidden.contains(&module.as_str()), "src/{}:{line} names {module}", source.name);
+                assert!(!forbidden.contains(&module.as_str()), "{}:{line} names {module}", source.name);
             }
         }
     }
@@ -160,23 +143,29 @@ fn a_module_knows_earlier_ones_only() {
 fn the_rules_see_what_they_forbid() {
     let text = "use crate::{image::reference::{Digest}, release::survey};\nuse super::super::report;\n\
                 // crate::pipeline\nfn f() -> &'static str { \"crate::app\" } fn g() { tokio::spawn(crate::cli::h) }";
-    let source = Source { name: "version/plan.rs".to_owned(), tokens: tokens(text) };
+    let source = Source { name: "src/versioning/plan.rs".to_owned(), tokens: tokens(text) };
     let names: Vec<(String, usize)> = source.modules_named();
     let names: Vec<(&str, usize)> = names.iter().map(|(name, line)| (name.as_str(), *line)).collect();
     assert_eq!(names, [("image", 1), ("release", 1), ("report", 2), ("cli", 4)]);
     assert_eq!(source.lines_with("tokio"), [4]);
-    assert!(sources("").len() > 40, "the sources are found");
+    assert!(all().len() > 200, "the sources are found");
 }
 
 #[test]
 fn unsafe_code_is_forbidden() {
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("Cargo.toml");
-    assert!(manifest.lines().any(|line| line == "unsafe_code = \"forbid\""), "Cargo.toml, [lints.rust]");
+    assert!(
+        manifest.lines().any(|line| line == "unsafe_code = \"forbid\""),
+        "Cargo.toml, [workspace.lints.rust]"
+    );
+    for (name, manifest) in manifests() {
+        assert!(manifest.contains("[lints]\nworkspace = true\n"), "{name}: [lints]");
+    }
 }
 
 #[test]
 fn the_action_has_one_tls_stack() {
-    let tree = cargo_tree(&[]);
+    let tree = cargo_tree(&["--package", "autotag-deploy"]);
     for wanted in ["octocrab", "bollard", "reqwest", "rustls", "ring"] {
         assert!(tree.contains(wanted), "{wanted} is missing: is this the tree? {tree:?}");
     }
@@ -184,18 +173,37 @@ fn the_action_has_one_tls_stack() {
         assert!(!tree.contains(banned), "{banned} is in the tree of the action");
     }
     // OpenSSL's library is there for SSH's ciphers alone: nobody but libssh2 asks for it.
-    let askers = cargo_tree(&["--invert", "openssl-sys", "--depth", "1"]);
+    let askers = cargo_tree(&["--package", "autotag-deploy", "--invert", "openssl-sys", "--depth", "1"]);
     assert_eq!(askers, ["libssh2-sys", "openssl-sys"].map(str::to_owned).into());
 }
 
 #[test]
 fn a_server_gets_nothing_of_the_action() {
-    let tree = cargo_tree(&["--no-default-features", "--features", "receiver"]);
-    for wanted in ["semver", "hyper", "yaml_serde", "bollard"] {
+    let tree = cargo_tree(&["--package", "autotag-receiver"]);
+    for wanted in ["semver", "hyper", "yaml_serde", "bollard", "autotag-proxy"] {
         assert!(tree.contains(wanted), "{wanted} is missing: is this the tree? {tree:?}");
     }
-    for banned in ["octocrab", "reqwest", "rustls", "tar", "tonic", "ssh2", "openssl-sys"] {
+    for banned in
+        ["octocrab", "reqwest", "rustls", "tar", "tonic", "ssh2", "openssl-sys", "autotag-build-context"]
+    {
         assert!(!tree.contains(banned), "{banned} is in the tree of the receiver");
+    }
+}
+
+/// What decides has no runtime to wait with, and the crates that both programs share have nothing of either.
+#[test]
+fn shared_crates_stay_small() {
+    for (package, banned) in [
+        ("autotag-model", ["tokio", "hyper", "bollard", "clap"]),
+        ("autotag-protocol", ["tokio", "hyper", "bollard", "clap"]),
+        ("autotag-build-context", ["hyper", "bollard", "octocrab", "autotag-docker"]),
+        ("autotag-proxy", ["bollard", "octocrab", "autotag-docker", "autotag-protocol"]),
+    ] {
+        let tree = cargo_tree(&["--package", package]);
+        assert!(tree.contains(package), "{package} is missing: is this the tree? {tree:?}");
+        for banned in banned {
+            assert!(!tree.contains(banned), "{banned} is in the tree of {package}");
+        }
     }
 }
 
@@ -216,7 +224,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// One file below src/, cut into words and signs; comments and literals are gone.
+/// One file of the sources, cut into words and signs; comments and literals are gone.
 struct Source {
     name: String,
     tokens: Vec<Token>,
@@ -239,7 +247,8 @@ impl Source {
 
     /// The crate's top-level modules that are named by `crate::` or by enough `super::`, with the line.
     fn modules_named(&self) -> Vec<(String, usize)> {
-        let depth = self.name.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count();
+        let inner = self.name.split_once("src/").map_or("", |(_, inner)| inner);
+        let depth = inner.trim_end_matches(".rs").trim_end_matches("/mod").split('/').count();
         let mut found = Vec::new();
         let mut index = 0;
         while index < self.tokens.len() {
@@ -281,27 +290,42 @@ impl Source {
     }
 }
 
-/// The files at or below a path of src/.
+/// All manifests of the workspace's members, by their path.
+fn manifests() -> Vec<(String, String)> {
+    let members = std::fs::read_dir(root().join("crates"))
+        .expect("crates")
+        .map(|entry| entry.expect("an entry").path());
+    let mut found: Vec<(String, String)> = members
+        .chain([root().to_owned()])
+        .map(|member| member.join("Cargo.toml"))
+        .map(|path| (path.display().to_string(), std::fs::read_to_string(&path).expect("a manifest")))
+        .collect();
+    found.sort();
+    found
+}
+
+/// The sources of all crates.
+fn all() -> Vec<Source> {
+    let crates = std::fs::read_dir(root().join("crates")).expect("crates");
+    let of_crates =
+        crates.map(|entry| format!("crates/{}/src", entry.expect("an entry").file_name().display()));
+    of_crates.chain(["src".to_owned()]).flat_map(|part| sources(&part)).collect()
+}
+
+/// The files at or below a path.
 fn sources(part: &str) -> Vec<Source> {
-    let source_root = root().join("src");
     let mut files = Vec::new();
-    let start = source_root.join(part);
+    let start = root().join(part);
     if start.is_dir() {
         collect(&start, &mut files);
-        // `world/docker.rs` stands beside the folder of its parts.
-        files.extend(Some(start.with_extension("rs")).filter(|file| file.is_file()));
     } else {
-        files.push(start.clone());
-        let folder = start.with_extension("");
-        if folder.is_dir() {
-            collect(&folder, &mut files);
-        }
+        let beside = start.with_extension("rs");
+        files.push(if start.is_file() { start } else { beside });
     }
-    assert!(!files.is_empty(), "nothing at src/{part}");
     let read = |file: &PathBuf| {
         let text =
             std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let name = file.strip_prefix(&source_root).expect("below src").to_string_lossy().into_owned();
+        let name = file.strip_prefix(root()).expect("below the root").to_string_lossy().into_owned();
         Source { name, tokens: tokens(&text) }
     };
     files.iter().map(read).collect()

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use autotag_deploy::deploy::protocol::{Answer, End};
+use autotag_protocol::{Answer, End};
 
 use crate::proxy::process::ProxyProcess;
 use crate::support::app_image::{AppImage, PORT, TEST_LABEL};

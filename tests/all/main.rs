@@ -25,7 +25,6 @@ mod parsers;
 mod pictures;
 mod proxy;
 mod receiver;
-mod receiver_program;
 mod registry;
 mod release;
 mod remedies;

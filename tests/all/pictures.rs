@@ -18,10 +18,10 @@ use crate::runner::leftovers::Leftovers;
 use crate::server::action::Way;
 use crate::support::app_image;
 use crate::support::github::{Access, Double, Permissions};
-use crate::support::server::receiver;
-use autotag_deploy::deploy::protocol::{End, Milestone};
+use crate::support::programs::receiver;
 use autotag_deploy::pipeline::Ending;
 use autotag_deploy::report::servers;
+use autotag_protocol::{End, Milestone};
 
 /// Set: the texts are written, all of them, so that those of one run stay together.
 const WRITE: &str = "AUTOTAG_DEPLOY_PICTURES_WRITE";

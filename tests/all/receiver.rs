@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 
-use autotag_deploy::deploy::protocol::Holder;
-use autotag_deploy::receiver::journal::{self, Entry, Journal, What};
-use autotag_deploy::receiver::lock::{Lock, Tried};
-use autotag_deploy::receiver::state::{State, Store};
+use autotag_protocol::Holder;
+use autotag_receiver::state::journal;
+use autotag_receiver::state::journal::{Entry, Journal, What};
+use autotag_receiver::state::lock::{Lock, Tried};
+use autotag_receiver::state::{State, Store};
 use semver::Version;
 
 const FOLDER: &str = "AUTOTAG_TEST_RECEIVER_FOLDER";

@@ -12,11 +12,11 @@ mod against_distribution;
 #[path = "registry/login.rs"]
 mod login;
 
-use autotag_deploy::image::reference::{Digest, ImageTag};
-use autotag_deploy::secret::{Credentials, Secret};
-use autotag_deploy::world::registry::OciRegistry;
-use autotag_deploy::world::retry::Patience;
-use autotag_deploy::world::{Manifest, ManifestName};
+use autotag_deploy::adapters::registry::OciRegistry;
+use autotag_deploy::adapters::retry::Patience;
+use autotag_deploy::ports::{Manifest, ManifestName};
+use autotag_model::reference::{Digest, ImageTag};
+use autotag_model::secret::{Credentials, Secret};
 
 /// The media type of an image's manifest.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

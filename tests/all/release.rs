@@ -10,9 +10,9 @@ mod races;
 mod resume;
 mod review;
 
-use autotag_deploy::image::reference::{Digest, ImageName};
-use autotag_deploy::version::claim::Claim;
-use autotag_deploy::version::git::ObjectId;
+use autotag_deploy::versioning::claim::Claim;
+use autotag_model::git::ObjectId;
+use autotag_model::reference::{Digest, ImageName};
 
 use crate::action::{Run, Workflow};
 use crate::support::github::Double;

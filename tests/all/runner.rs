@@ -12,7 +12,7 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use autotag_deploy::world::clock::Stopwatch;
+use autotag_base::clock::Stopwatch;
 
 use self::container::Step;
 pub use self::container::image;

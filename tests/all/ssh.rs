@@ -6,9 +6,9 @@ mod loss;
 
 use std::time::Duration;
 
-use autotag_deploy::secret::Secret;
-use autotag_deploy::world::ssh::{Deadlines, Finished, Libssh2, Shell as _, SshHost};
-use autotag_deploy::world::{Effect, Trouble};
+use autotag_base::{Effect, Trouble};
+use autotag_deploy::adapters::ssh::{Deadlines, Finished, Libssh2, Shell as _, SshHost};
+use autotag_model::secret::Secret;
 
 use super::support::sshd::{ClientKey, Sshd};
 

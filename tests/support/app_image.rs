@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-use autotag_deploy::image::reference::Digest;
+use autotag_model::reference::Digest;
 use serde_json::{Map, Value, json};
 
 use super::tiny_image::{ARCHITECTURE, MANIFEST, TinyImage, descriptor};

@@ -1,6 +1,6 @@
 //! An image with one static busybox, made without Docker: a registry takes it as it is.
 
-use autotag_deploy::image::reference::Digest;
+use autotag_model::reference::Digest;
 use serde_json::{Value, json};
 
 use super::tiny_image::{ARCHITECTURE, MANIFEST, TinyImage};

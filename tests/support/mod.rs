@@ -24,6 +24,7 @@ pub mod load;
 pub mod machine;
 pub mod pager;
 pub mod parsers;
+pub mod programs;
 pub mod registry;
 pub mod server;
 pub mod simulation;

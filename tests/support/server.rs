@@ -15,17 +15,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use autotag_deploy::deploy::protocol::{
+use autotag_model::reference::{Digest, ImageName};
+use autotag_protocol::{
     Answer, AppName, Body, Configuration, Deploy, DeploymentId, HistoryEntry, Request, Rollback, Status,
 };
-use autotag_deploy::image::reference::{Digest, ImageName};
-use autotag_deploy::receiver::journal;
-use autotag_deploy::receiver::layout::{GROUP, Layout, USER_PREFIX};
-use autotag_deploy::receiver::state::{State, Store};
+use autotag_receiver::state::journal;
+use autotag_receiver::state::layout::{GROUP, Layout, USER_PREFIX};
+use autotag_receiver::state::{State, Store};
 use semver::Version;
 
 use super::app_image::PORT as APP_PORT;
 use super::clock;
+pub use super::programs::receiver;
 use super::sshd::{ClientKey, SystemUser};
 use super::torture::variable;
 pub use images::Images;
@@ -444,12 +445,6 @@ pub fn deployment_id() -> DeploymentId {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     format!("test-{}-{number}", std::process::id()).parse().expect("an id")
-}
-
-/// The program under test. Only tests are told where it is; the programs that share this module are not,
-/// and have no use for it.
-pub fn receiver() -> &'static str {
-    option_env!("CARGO_BIN_EXE_autotag-receiver").unwrap_or("autotag-receiver")
 }
 
 /// Docker's own client.

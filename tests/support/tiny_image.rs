@@ -1,6 +1,6 @@
 //! The smallest images that a registry and Docker take: an empty layer, a configuration, a manifest.
 
-use autotag_deploy::image::reference::Digest;
+use autotag_model::reference::Digest;
 use serde_json::{Value, json};
 
 /// What images that are to run are for: the machine that tests run on.

@@ -1,6 +1,6 @@
 //! Answers to our own requests: for health and smoke tests.
 
-use autotag_deploy::deploy::protocol::{End, Milestone};
+use autotag_protocol::{End, Milestone};
 
 use crate::support::server::{Images, Server, Told, deploy};
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use autotag_deploy::deploy::protocol::End;
-use autotag_deploy::receiver::app_file::fields;
+use autotag_protocol::End;
+use autotag_receiver::config::app_file::fields;
 use serde_json::Value;
 
 use super::env_files::compose;
@@ -22,7 +22,7 @@ fn check(text: &str) -> (Option<i32>, String) {
 }
 
 fn receiver(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_autotag-receiver")).args(arguments).output().expect("the program starts")
+    Command::new(crate::support::programs::receiver()).args(arguments).output().expect("the program starts")
 }
 
 /// Whether Compose puts something else in the place of a value, or refuses it.

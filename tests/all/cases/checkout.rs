@@ -4,9 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use autotag_deploy::image::workspace::Workspace;
+use autotag_build_context::workspace::Workspace;
 use autotag_deploy::inputs::head::{CheckedOut, Whose, of};
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 
 const WHOSE: Whose<'static> = Whose { repository: "org/app", server_host: "github.com" };
 

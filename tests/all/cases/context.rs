@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 
-use autotag_deploy::image::workspace::open_as_planned;
+use autotag_build_context::workspace::open_as_planned;
 
 use crate::build::Built;
 

@@ -1,6 +1,6 @@
 //! Engines of every age and kind, as users have them. Each test runs on all that `scripts/torture engines` starts.
 
-use autotag_deploy::deploy::protocol::End;
+use autotag_protocol::End;
 
 use crate::support::app_image::AppImage;
 use crate::support::server::{Images, Server, deploy, docker};

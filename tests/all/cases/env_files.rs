@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use autotag_deploy::receiver::app_file::env_file;
+use autotag_receiver::config::app_file::values::env_file;
 use serde_json::Value;
 
 type Variables = BTreeMap<String, String>;

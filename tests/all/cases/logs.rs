@@ -2,9 +2,9 @@
 
 use std::process::Command;
 
-use autotag_deploy::deploy::protocol::{Because, Body, End};
-use autotag_deploy::receiver::container;
-use autotag_deploy::receiver::settings::Snapshots;
+use autotag_protocol::{Because, Body, End};
+use autotag_receiver::config::settings::Snapshots;
+use autotag_receiver::execute::container;
 
 use crate::support::server::{Images, Server, deploy, docker, receiver};
 

@@ -1,6 +1,6 @@
 //! One application finds another by its name, in a network of both.
 
-use autotag_deploy::deploy::protocol::{Configuration, End};
+use autotag_protocol::{Configuration, End};
 use serde_json::json;
 
 use crate::server::moments::one_of_the_right_version;

@@ -1,8 +1,8 @@
 //! What the app file's keys of a container come to in Docker, and what a container that runs comes to as keys.
 
-use autotag_deploy::deploy::protocol::End;
-use autotag_deploy::receiver::app_file::AppFile;
-use autotag_deploy::receiver::init::{adopt, app_file};
+use autotag_protocol::End;
+use autotag_receiver::config::app_file::AppFile;
+use autotag_receiver::host::init::{adopt, app_file};
 use serde_json::{Value, json};
 
 use crate::support::server::{Images, Server, deploy, docker, free_port};

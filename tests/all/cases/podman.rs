@@ -6,8 +6,8 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use autotag_deploy::world::docker::Docker;
-use autotag_deploy::world::engine::{DockerEngine, Engine as _, PlainEngine};
+use autotag_deploy::adapters::docker::Docker;
+use autotag_receiver::engine::{DockerEngine, Engine as _, PlainEngine};
 
 /// What Podman 5.4.2 of Debian 13 answers to `GET /version`, as far as it counts.
 const VERSION: &str = r#"{"Platform":{"Name":"linux/amd64/debian-13"},"Components":[{"Name":"Podman Engine","Version":"5.4.2","Details":{"APIVersion":"5.4.2","Arch":"amd64","Os":"linux"}},{"Name":"Conmon","Version":"conmon version 2.1.12"}],"Version":"5.4.2","ApiVersion":"1.41","MinAPIVersion":"1.24","Arch":"amd64","Os":"linux"}"#;

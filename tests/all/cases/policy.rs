@@ -3,13 +3,11 @@
 use std::fmt::Write as _;
 use std::process::{Command, Output, Stdio};
 
-use autotag_deploy::deploy::protocol::{
-    Answer, Because, Body, Configuration, Deploy, End, Milestone, Outcome, Rollback,
-};
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::receiver::init::sshd::part;
-use autotag_deploy::receiver::layout::GROUP;
-use autotag_deploy::secret::Secret;
+use autotag_model::reference::Digest;
+use autotag_model::secret::Secret;
+use autotag_protocol::{Answer, Because, Body, Configuration, Deploy, End, Milestone, Outcome, Rollback};
+use autotag_receiver::host::init::sshd::part;
+use autotag_receiver::state::layout::GROUP;
 
 use crate::server::action::Way;
 use crate::server::moments::refused;

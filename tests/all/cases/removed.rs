@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use autotag_deploy::deploy::protocol::{Body, End, Milestone};
+use autotag_protocol::{Body, End, Milestone};
 
 use crate::server::moments::{held_at, one_of_the_right_version, settled};
 use crate::support::server::{Images, Server, deploy, docker, receiver};

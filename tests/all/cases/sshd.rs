@@ -4,11 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use autotag_deploy::deploy::protocol::AppName;
-use autotag_deploy::receiver::init::sshd;
-use autotag_deploy::receiver::layout::Layout;
+use autotag_protocol::AppName;
+use autotag_receiver::host::init::sshd;
+use autotag_receiver::state::layout::Layout;
 
-use crate::support::server::receiver;
+use crate::support::programs::receiver;
 use crate::support::sshd::SystemUser;
 
 struct Machine {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use autotag_deploy::proxy::admin::{Answer, Command};
-use autotag_deploy::proxy::upstream::Target;
+use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::upstream::Target;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -219,7 +219,7 @@ pub async fn early_hints_are_passed_on() {
             let _ = stream.write_all(hint).await;
             if head.starts_with("GET /later") {
                 // Until the client has seen it: then it asks on another connection.
-                autotag_deploy::world::clock::sleep(Duration::from_millis(100)).await;
+                autotag_base::clock::sleep(Duration::from_millis(100)).await;
             }
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").await;
         }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use autotag_deploy::proxy::admin::{Answer, Command};
-use autotag_deploy::proxy::limits::Limits;
-use autotag_deploy::proxy::listen::Listen;
-use autotag_deploy::proxy::routes::Route;
-use autotag_deploy::proxy::upstream::Target;
-use autotag_deploy::world::clock;
+use autotag_base::clock;
+use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::bounds::limits::Limits;
+use autotag_proxy::listen::Listen;
+use autotag_proxy::routes::Route;
+use autotag_proxy::upstream::Target;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;

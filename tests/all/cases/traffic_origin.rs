@@ -1,6 +1,6 @@
 //! Whose words about the client reach the application.
 
-use autotag_deploy::proxy::admin::{Answer, Command};
+use autotag_proxy::admin::{Answer, Command};
 
 use crate::proxy::app::App;
 use crate::proxy::stage::{Stage, soon};
@@ -105,7 +105,7 @@ pub async fn trailers_say_nothing_of_the_client() {
     let stage = Stage::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let to = autotag_deploy::proxy::upstream::Target { id: "a".to_owned(), address };
+    let to = autotag_proxy::upstream::Target { id: "a".to_owned(), address };
     stage.point_at(Some(to)).await;
     let request =
         b"POST / HTTP/1.1\r\nHost: a\r\nTrailer: x-sum, x-forwarded-for, x_real_ip, authorization\r\n\

@@ -1,7 +1,7 @@
 //! Which version a run takes, from tags and commits that others made.
 
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
+use autotag_model::reference::Digest;
 
 use crate::action::Run;
 use crate::release::Project;

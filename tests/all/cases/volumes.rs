@@ -1,11 +1,11 @@
 //! Volumes that an image declares: no deployment may lose what is in them.
 
-use autotag_deploy::deploy::protocol::{Configuration, End, Milestone};
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::receiver::container;
-use autotag_deploy::receiver::init::adopt::adopt;
-use autotag_deploy::receiver::settings::Snapshots;
-use autotag_deploy::world::engine::{ContainerSpec, DockerEngine, Engine as _, PlainEngine};
+use autotag_model::reference::Digest;
+use autotag_protocol::{Configuration, End, Milestone};
+use autotag_receiver::config::settings::Snapshots;
+use autotag_receiver::engine::{ContainerSpec, DockerEngine, Engine as _, PlainEngine};
+use autotag_receiver::execute::container;
+use autotag_receiver::host::init::adopt::adopt;
 
 use crate::support::app_image::AppImage;
 use crate::support::server::{Images, Server, Told, commit_of, deploy, docker, lines};

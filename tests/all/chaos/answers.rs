@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use autotag_deploy::world::clock::Stopwatch;
+use autotag_base::clock::Stopwatch;
 
 use super::behind::Behind;
 use crate::action::Finished;

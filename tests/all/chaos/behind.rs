@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
+use autotag_model::reference::Digest;
 
 use crate::action::{Finished, Run, Workflow};
 use crate::release::Project;

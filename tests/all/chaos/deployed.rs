@@ -1,8 +1,8 @@
 //! Runs that deploy, to one real server by a real sshd: at once, in order, cut off, cancelled.
 
-use autotag_deploy::deploy::protocol::End;
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
+use autotag_model::reference::Digest;
+use autotag_protocol::End;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use autotag_deploy::deploy::protocol::End;
+use autotag_protocol::End;
 
 use crate::action::Run;
 use crate::server::action::Way;

@@ -1,6 +1,6 @@
 //! Faults in the middle of a push, which is Docker's own doing: its requests go through the proxy, too.
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 
 use super::behind::Behind;
 use super::signals::cancelled;

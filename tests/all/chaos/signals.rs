@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use autotag_deploy::world::clock::Stopwatch;
+use autotag_base::clock::Stopwatch;
 
 use crate::action::{Finished, Running};
 use crate::docker_build::becomes;

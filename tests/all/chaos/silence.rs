@@ -8,12 +8,13 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use autotag_deploy::secret::Secret;
-use autotag_deploy::version::git::{ObjectId, RefName};
-use autotag_deploy::world::github::{Access, GitHub};
-use autotag_deploy::world::registry::OciRegistry;
-use autotag_deploy::world::retry::{Deadlines, Patience};
-use autotag_deploy::world::{Effect, Forge as _, NewRelease, RefUpdate, Registry as _, TroubleKind};
+use autotag_base::{Effect, TroubleKind};
+use autotag_deploy::adapters::github::{Access, GitHub};
+use autotag_deploy::adapters::registry::OciRegistry;
+use autotag_deploy::adapters::retry::{Deadlines, Patience};
+use autotag_deploy::ports::{Forge as _, NewRelease, RefUpdate, Registry as _};
+use autotag_model::git::{ObjectId, RefName};
+use autotag_model::secret::Secret;
 
 use super::behind::{Behind, side_by_side};
 use crate::deploy::play::{self, Servers};

@@ -1,8 +1,8 @@
 //! `plan` in any clone: what the clone tells, whose logins are used, and what is said where something is
 //! missing.
 
-use autotag_deploy::image::reference::ImageName;
 use autotag_deploy::inputs::spec;
+use autotag_model::reference::ImageName;
 use serde_json::json;
 
 use super::{Laptop, Said};

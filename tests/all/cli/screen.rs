@@ -60,7 +60,7 @@ fn failures_and_help_have_colours_on_a_terminal_alone() {
         let said = laptop.on_terminal(line).out;
         assert!(!said.contains(ESCAPE), "{line}: {said:?}");
     }
-    let receiver = env!("CARGO_BIN_EXE_autotag-receiver");
+    let receiver = crate::support::programs::receiver();
     for (line, coloured) in [("$RECEIVER --help", true), ("NO_COLOR=1 $RECEIVER --help", false)] {
         let said = laptop.on_terminal(&line.replace("$RECEIVER", receiver)).ended(0);
         assert_eq!(said.contains(ESCAPE), coloured, "{line}: {said:?}");

@@ -1,10 +1,10 @@
 //! Completions in a real bash, man pages through a real groff.
 
+use crate::support::programs::receiver;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 const ACTION: &str = env!("CARGO_BIN_EXE_autotag-deploy");
-const RECEIVER: &str = env!("CARGO_BIN_EXE_autotag-receiver");
 
 fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).env_remove("CI").output().expect(program);
@@ -55,10 +55,10 @@ fn bash_completes_commands_flags_and_words() {
         (ACTION, "autotag-deploy deploy --deploy-k", &["--deploy-known-hosts"]),
         (ACTION, "autotag-deploy release --registry-p", &[]),
         (ACTION, "autotag-deploy completions f", &["fish"]),
-        (RECEIVER, "autotag-receiver hi", &["history"]),
-        (RECEIVER, "autotag-receiver rollback --configuration ", &["today", "then"]),
-        (RECEIVER, "autotag-receiver init --ad", &["--adopt"]),
-        (RECEIVER, "autotag-receiver status --ro", &[]),
+        (receiver(), "autotag-receiver hi", &["history"]),
+        (receiver(), "autotag-receiver rollback --configuration ", &["today", "then"]),
+        (receiver(), "autotag-receiver init --ad", &["--adopt"]),
+        (receiver(), "autotag-receiver status --ro", &[]),
     ] {
         assert_eq!(offered(program, line), expected, "{line}");
     }
@@ -66,7 +66,7 @@ fn bash_completes_commands_flags_and_words() {
 
 #[test]
 fn there_are_completions_for_other_shells() {
-    for program in [ACTION, RECEIVER] {
+    for program in [ACTION, receiver()] {
         for (shell, word) in [("zsh", "#compdef autotag-"), ("fish", "complete -c autotag-")] {
             assert!(output(program, &["completions", shell]).contains(word), "{shell}");
         }
@@ -97,7 +97,7 @@ fn man_pages_are_whole_and_right() {
             &["--tag-prefix <PREFIX>", "autotag-deploy-plan(1)", "130 Interrupted", "INPUT_DEPLOY_KEY"][..],
         ),
         (
-            RECEIVER,
+            receiver(),
             "autotag-receiver",
             &["status", "init", "serve"],
             &["autotag-receiver-init(1)", "3 Refused: nothing was touched"],

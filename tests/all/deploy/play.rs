@@ -3,26 +3,27 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
-use autotag_deploy::deploy::protocol::{
-    Answer, Because, Body, End, Milestone, Outcome as Told, Request, Running, Source, Status,
-};
+use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_deploy::adapters::github::{Access, GitHub};
+use autotag_deploy::adapters::registry::OciRegistry;
+use autotag_deploy::adapters::retry::Patience;
+use autotag_deploy::adapters::ssh::{Deadlines, Finished, Shell, SshHost};
 use autotag_deploy::failure::Failure;
-use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
 use autotag_deploy::inputs::run::Overrides;
 use autotag_deploy::inputs::{Environment, Faults, Order, Run, Said};
 use autotag_deploy::pipeline::{self, Ending, Job, Logs, World};
+use autotag_deploy::ports::{BuildEvent, BuildLog, BuildRequest, Builder};
 use autotag_deploy::report::build_log::Style;
 use autotag_deploy::report::deploy_log::ServerLog;
 use autotag_deploy::report::outputs::Outputs;
 use autotag_deploy::report::progress::Progress;
 use autotag_deploy::report::{stages, summary};
-use autotag_deploy::secret::{Credentials, Secret};
-use autotag_deploy::version::git::ObjectId;
-use autotag_deploy::world::github::{Access, GitHub};
-use autotag_deploy::world::registry::OciRegistry;
-use autotag_deploy::world::retry::Patience;
-use autotag_deploy::world::ssh::{Deadlines, Finished, Shell, SshHost};
-use autotag_deploy::world::{BuildEvent, BuildLog, BuildRequest, Builder, Outcome, Trouble, TroubleKind};
+use autotag_model::git::ObjectId;
+use autotag_model::reference::{Digest, ImageName, ImageTag};
+use autotag_model::secret::{Credentials, Secret};
+use autotag_protocol::{
+    Answer, Because, Body, End, Milestone, Outcome as Told, Request, Running, Source, Status,
+};
 
 use crate::release::Project;
 use crate::support::github::Double;

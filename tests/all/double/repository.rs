@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 use serde_json::{Value, json};
 
 use super::{Answered, Client, HEAD, mutation, update};

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use autotag_deploy::secret::Secret;
-use autotag_deploy::world::clock::Stopwatch;
-use autotag_deploy::world::engine::options::{Gpu, Options};
-use autotag_deploy::world::engine::{ContainerSpec, Engine as _, HealthcheckSpec, Healthy, RestartSpec};
-use autotag_deploy::world::{Effect, TroubleKind};
+use autotag_base::clock::Stopwatch;
+use autotag_base::{Effect, TroubleKind};
+use autotag_model::secret::Secret;
+use autotag_receiver::engine::options::{Gpu, Options};
+use autotag_receiver::engine::{ContainerSpec, Engine as _, HealthcheckSpec, Healthy, RestartSpec};
 use serde_json::json;
 
 use super::{LABEL, Stage, described, docker, labels, shell, unique};

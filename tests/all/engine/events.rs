@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use autotag_deploy::world::engine::{ContainerEvent, ContainerSpec, Engine as _, Events, HealthcheckSpec};
+use autotag_receiver::engine::{ContainerEvent, ContainerSpec, Engine as _, Events, HealthcheckSpec};
 
 use super::{Stage, docker, shell, unique};
 

@@ -1,9 +1,9 @@
 //! Pulling, finding and removing images.
 
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::secret::{Credentials, Secret};
-use autotag_deploy::world::TroubleKind;
-use autotag_deploy::world::engine::Engine as _;
+use autotag_base::TroubleKind;
+use autotag_model::reference::Digest;
+use autotag_model::secret::{Credentials, Secret};
+use autotag_receiver::engine::Engine as _;
 use serde_json::json;
 
 use super::{LABEL, Stage, docker, unique};

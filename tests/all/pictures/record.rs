@@ -1,6 +1,6 @@
 //! The pictures are of these very texts: `scripts/pictures` writes down what it has rendered.
 
-use autotag_deploy::image::reference::Digest;
+use autotag_model::reference::Digest;
 
 use super::folder;
 

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use autotag_deploy::proxy::admin::{Answer, Command, LONGEST_LINE};
-use autotag_deploy::proxy::listen::Listen;
+use autotag_proxy::admin::{Answer, Command, LONGEST_LINE};
+use autotag_proxy::listen::Listen;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -91,7 +91,7 @@ async fn routes_come_as_a_whole_or_not_at_all() {
     let free = stage.folder.path().join("free.sock");
     let mut third = stage.route("third");
     third.listen = Listen::Unix(free.clone());
-    let routes = |routes: &[&autotag_deploy::proxy::routes::Route]| Command::Routes {
+    let routes = |routes: &[&autotag_proxy::routes::Route]| Command::Routes {
         routes: routes.iter().copied().cloned().collect(),
     };
     match stage.call(&routes(&[&second, &third])).await {

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use autotag_deploy::proxy::admin::{Answer, Command};
-use autotag_deploy::proxy::listen::Listen;
+use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::listen::Listen;
 use bytes::Bytes;
 use http::{Request, StatusCode, Version, header};
 use http_body_util::{BodyExt as _, Full};
@@ -213,7 +213,7 @@ async fn a_client_may_read_slowly() {
         writer.write_all(head.as_bytes()).await.expect("sent");
         for piece in body.as_bytes().chunks(10_000) {
             writer.write_all(piece).await.expect("sent");
-            autotag_deploy::world::clock::sleep(Duration::from_millis(2)).await;
+            autotag_base::clock::sleep(Duration::from_millis(2)).await;
         }
     };
     let read = async {
@@ -224,7 +224,7 @@ async fn a_client_may_read_slowly() {
                 0 => return all,
                 read => all.extend_from_slice(&piece[..read]),
             }
-            autotag_deploy::world::clock::sleep(Duration::from_millis(2)).await;
+            autotag_base::clock::sleep(Duration::from_millis(2)).await;
         }
     };
     let ((), all) = soon(async { tokio::join!(send, read) }).await;
@@ -279,7 +279,7 @@ async fn hosts_and_listeners_lead_to_their_applications() {
     second.listen = Listen::Unix(socket.clone());
     assert_eq!(stage.call(&Command::Routes { routes: vec![first, second] }).await, Answer::Done {});
     stage.swap(&a).await;
-    let to = Some(autotag_deploy::proxy::upstream::Target { id: "b".to_owned(), address: b.address });
+    let to = Some(autotag_proxy::upstream::Target { id: "b".to_owned(), address: b.address });
     stage.call(&Command::Swap { app: "other".to_owned(), to }).await;
 
     assert_eq!(text(&stage.get("/").await), "a");

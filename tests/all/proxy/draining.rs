@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use autotag_deploy::proxy::limits::Limits;
-use autotag_deploy::proxy::upstream::Target;
+use autotag_proxy::bounds::limits::Limits;
+use autotag_proxy::upstream::Target;
 use http::{StatusCode, header};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -186,14 +186,14 @@ async fn who_serves_is_not_drained_and_the_unknown_has_nothing_to_drain() {
     let stage = Stage::serving(&app).await;
     let report = stage.drain("gone", 10_000, None).await;
     assert_eq!((report.requests_cut, report.tunnels_closed), (0, 0));
-    let command = autotag_deploy::proxy::admin::Command::Drain {
+    let command = autotag_proxy::admin::Command::Drain {
         app: "web".to_owned(),
         id: "a".to_owned(),
         deadline_ms: 1,
         tunnels_ms: None,
     };
     match stage.call(&command).await {
-        autotag_deploy::proxy::admin::Answer::Error(error) => {
+        autotag_proxy::admin::Answer::Error(error) => {
             assert!(error.contains("swap first"), "{error}");
         }
         other => panic!("{other:?}"),

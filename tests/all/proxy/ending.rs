@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use autotag_deploy::proxy::admin::{self, Answer, Command};
-use autotag_deploy::proxy::limits::Limits;
-use autotag_deploy::proxy::listen::Inherited;
-use autotag_deploy::proxy::upstream::Target;
-use autotag_deploy::proxy::{self, Options};
+use autotag_proxy as proxy;
+use autotag_proxy::Options;
+use autotag_proxy::admin;
+use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::bounds::limits::Limits;
+use autotag_proxy::listen::Inherited;
+use autotag_proxy::upstream::Target;
 use http::header;
 
 use super::app::App;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::time::Duration;
 
-use autotag_deploy::proxy::admin::{Answer, Command};
-use autotag_deploy::proxy::listen::Listen;
-use autotag_deploy::proxy::routes::Route;
-use autotag_deploy::proxy::upstream::{Drained, Target};
+use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::listen::Listen;
+use autotag_proxy::routes::Route;
+use autotag_proxy::upstream::{Drained, Target};
 
 /// Makes standard input the first passed socket and becomes the program, with its number in `LISTEN_PID`:
 /// sd_listen_fds(3).
@@ -44,7 +44,7 @@ impl ProxyProcess {
         let log = std::fs::File::options().append(true).create(true).open(folder.join("proxy.log"));
         let before = std::fs::symlink_metadata(&admin).ok().map(|file| inode(&file));
         let child = Process::new("sh")
-            .args(["-c", PASS_SOCKET, "sh", env!("CARGO_BIN_EXE_autotag-receiver"), "proxy", "--admin"])
+            .args(["-c", PASS_SOCKET, "sh", crate::support::programs::receiver(), "proxy", "--admin"])
             .arg(&admin)
             .envs(environment.iter().copied())
             .stdin(Stdio::from(passed))

@@ -5,7 +5,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::app::App;
 use super::stage::{Stage, read_out, read_until, soon};
-use autotag_deploy::proxy::upstream::Target;
+use autotag_proxy::upstream::Target;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ambiguous_requests_are_refused_and_end_the_connection() {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use autotag_deploy::world::clock::{self, Stopwatch};
+use autotag_base::clock;
+use autotag_base::clock::Stopwatch;
 
 use super::app::{App, Manner};
 use super::stage::{Stage, ask, client, get, post, soon, text};

@@ -110,7 +110,7 @@ async fn the_close_comes_between_two_frames() {
     let client = async {
         // Told to close by now; the rest of the frame goes through all the same, and the Close follows.
         stage.until(|app| app.leaving.first().is_some_and(|old| old.tunnels == 1)).await;
-        autotag_deploy::world::clock::sleep(std::time::Duration::from_millis(200)).await;
+        autotag_base::clock::sleep(std::time::Duration::from_millis(200)).await;
         socket.0.write_all(&frame[500..]).await.expect("sent");
         let mut rest = vec![0; frame.len() - 500];
         soon(socket.0.read_exact(&mut rest)).await.expect("the frame's other half");
@@ -125,7 +125,7 @@ async fn the_close_comes_between_two_frames() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_does_not_answer_the_close_holds_nothing_up() {
     let (old, new) = (App::start("old").await, App::start("new").await);
-    let bounds = autotag_deploy::proxy::limits::Limits {
+    let bounds = autotag_proxy::bounds::limits::Limits {
         close_grace: std::time::Duration::from_millis(200),
         ..super::stage::limits()
     };

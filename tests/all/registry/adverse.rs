@@ -1,6 +1,7 @@
 //! Answers that no registry should give, and some that many do.
 
-use autotag_deploy::world::{Effect, Outcome, Registry as _, TagListing, TroubleKind};
+use autotag_base::{Effect, Outcome, TroubleKind};
+use autotag_deploy::ports::{Registry as _, TagListing};
 
 use super::scripted::{Reply, Scripted};
 use super::{MANIFEST, by_tag, manifest, registry, tag};
@@ -197,7 +198,7 @@ async fn other_bytes_than_those_asked_for_are_refused() {
     .await;
     let registry = registry(&server.address, None);
     let asked = manifest(MANIFEST, "other").digest;
-    let name = autotag_deploy::world::ManifestName::Digest(asked.clone());
+    let name = autotag_deploy::ports::ManifestName::Digest(asked.clone());
     let error = registry.manifest(&name).await.expect_err("other bytes");
     assert_eq!(error.kind, TroubleKind::Garbled);
     assert!(error.why.contains(asked.as_str()), "{error}");

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::world::{Effect, ManifestName, Registry as _, TagListing, TroubleKind};
+use autotag_base::{Effect, TroubleKind};
+use autotag_deploy::ports::{ManifestName, Registry as _, TagListing};
+use autotag_model::reference::Digest;
 
 use super::real::Distribution;
 use super::{MANIFEST, by_tag, credentials, manifest, registry, tag};
@@ -12,7 +13,7 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 
 /// A manifest without layers, its configuration uploaded.
-async fn image(server: &Distribution, config: &str) -> autotag_deploy::world::Manifest {
+async fn image(server: &Distribution, config: &str) -> autotag_deploy::ports::Manifest {
     let digest = server.upload(config.as_bytes()).await;
     let text = format!(
         r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"{CONFIG}","digest":"{digest}","size":{}}},"layers":[]}}"#,
@@ -21,7 +22,7 @@ async fn image(server: &Distribution, config: &str) -> autotag_deploy::world::Ma
     manifest(MANIFEST, &text)
 }
 
-fn index_of(child: &Digest, size: usize) -> autotag_deploy::world::Manifest {
+fn index_of(child: &Digest, size: usize) -> autotag_deploy::ports::Manifest {
     let text = format!(
         r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{{"mediaType":"{MANIFEST}","digest":"{child}","size":{size}}}]}}"#
     );

@@ -1,6 +1,7 @@
 //! Where the password and the tokens go, and where they do not.
 
-use autotag_deploy::world::{Registry as _, TagListing, TroubleKind};
+use autotag_base::TroubleKind;
+use autotag_deploy::ports::{Registry as _, TagListing};
 
 use super::scripted::{Asked, Reply, Scripted};
 use super::{MANIFEST, by_tag, credentials, manifest, registry, tag};

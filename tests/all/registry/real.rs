@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use autotag_deploy::image::reference::Digest;
+use autotag_model::reference::Digest;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -55,7 +55,7 @@ impl Distribution {
 
     /// Uploads a blob to `org/app` (distribution specification, "Pushing a blob monolithically").
     pub async fn upload(&self, blob: &[u8]) -> Digest {
-        autotag_deploy::world::install_tls();
+        autotag_deploy::adapters::install_tls();
         let client = reqwest::Client::new();
         let begun = client
             .post(format!("http://{}/v2/org/app/blobs/uploads/", self.address))

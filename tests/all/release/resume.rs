@@ -81,11 +81,7 @@ fn through(project: &Project, pager: &Pager) -> crate::action::Run {
     again(project, pager, &commit)
 }
 
-fn again(
-    project: &Project,
-    pager: &Pager,
-    commit: &autotag_deploy::version::git::ObjectId,
-) -> crate::action::Run {
+fn again(project: &Project, pager: &Pager, commit: &autotag_model::git::ObjectId) -> crate::action::Run {
     project.release(commit).with("image", &format!("{}/org/app", pager.host()))
 }
 

@@ -1,6 +1,6 @@
 //! What goes wrong at and in the build.
 
-use autotag_deploy::help::Topic;
+use autotag_model::help::Topic;
 
 use super::annotated;
 use crate::build::Built;

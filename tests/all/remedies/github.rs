@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use autotag_deploy::help::Topic;
+use autotag_model::help::Topic;
 use serde_json::json;
 
 use super::annotated;

@@ -2,11 +2,12 @@
 
 use std::process::Command;
 
-use autotag_deploy::help::{self, Topic};
+use autotag_model::help;
+use autotag_model::help::Topic;
 
 use super::told::calm;
 use crate::support::server::{Images, Server, deploy, receiver};
-use autotag_deploy::deploy::protocol::End;
+use autotag_protocol::End;
 
 /// Standard output and error of the receiver's program, and its exit code.
 fn said(server: &Server, words: &[&str]) -> (i32, String) {

@@ -1,7 +1,7 @@
 //! What a registry refuses.
 
-use autotag_deploy::help::Topic;
-use autotag_deploy::image::reference::Digest;
+use autotag_model::help::Topic;
+use autotag_model::reference::Digest;
 use serde_json::{Value, json};
 
 use super::annotated;

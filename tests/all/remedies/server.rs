@@ -3,9 +3,9 @@
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use autotag_deploy::help::Topic;
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
+use autotag_model::help::Topic;
+use autotag_model::reference::Digest;
 
 use super::annotated;
 use crate::action::{Finished, Run, Workflow};

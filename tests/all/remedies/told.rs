@@ -1,6 +1,6 @@
 //! What a failed run tells, as people read it.
 
-use autotag_deploy::help::Topic;
+use autotag_model::help::Topic;
 
 use crate::action::Finished;
 use crate::support::engine_words::without_engine_words;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use autotag_deploy::deploy::protocol::{Answer, Because, End, Holder, Milestone, Outcome, Refused, Request};
-use autotag_deploy::help::Topic;
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
+use autotag_model::help::Topic;
+use autotag_protocol::{Answer, Because, End, Holder, Milestone, Outcome, Refused, Request};
 
 use super::annotated;
 use crate::action::Run;

@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 use serde_json::{Value, json};
 
 use super::leftovers::Leftovers;

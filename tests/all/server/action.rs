@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use autotag_deploy::deploy::protocol::End;
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
+use autotag_model::reference::Digest;
+use autotag_protocol::End;
 
 use crate::action::Run;
 use crate::release::Project;

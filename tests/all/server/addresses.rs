@@ -1,8 +1,8 @@
 //! Addresses that change hands: applications in one network, where a container that starts gets the address that
 //! another one has left.
 
-use autotag_deploy::deploy::protocol::{End, Milestone};
-use autotag_deploy::receiver::journal::What;
+use autotag_protocol::{End, Milestone};
+use autotag_receiver::state::journal::What;
 
 use super::docker_socket::DockerSocket;
 use crate::support::app_image::TEST_LABEL;

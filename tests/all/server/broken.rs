@@ -1,6 +1,6 @@
 //! Versions that do not work, and requests that must not be done: the old version serves on.
 
-use autotag_deploy::deploy::protocol::{Answer, Because, Deploy, End, Milestone, Source};
+use autotag_protocol::{Answer, Because, Deploy, End, Milestone, Source};
 
 use crate::support::load::{Load, Mix};
 use crate::support::server::{Images, Server, deploy, deployment_id, docker};
@@ -130,7 +130,7 @@ fn what_must_not_run_is_refused_and_nothing_is_begun() {
     let (images, server) = serving("");
     let two = images.push("1.0.1");
     let good = deploy(images.name(), "1.0.1", &two);
-    let strange = autotag_deploy::secret::Secret::verbatim("hunter2".to_owned());
+    let strange = autotag_model::secret::Secret::verbatim("hunter2".to_owned());
     for (request, because) in [
         (Deploy { image: "127.0.0.1:1/other".parse().unwrap(), ..good.clone() }, Because::Repository),
         (
@@ -156,7 +156,7 @@ fn what_must_not_run_is_refused_and_nothing_is_begun() {
         assert!(message.contains("org.opencontainers.image"), "{message}");
         still_serves(&server);
     }
-    let missing = autotag_deploy::image::reference::Digest::of(b"nobody pushed this");
+    let missing = autotag_model::reference::Digest::of(b"nobody pushed this");
     let told = server.deploy(deploy(images.name(), "1.0.3", &missing));
     let End::Failed { step: Milestone::Pull, message } = &told.outcome.end else { panic!("{}", told.text()) };
     assert!(message.contains("not found") || message.contains("unknown"), "{message}");

@@ -3,9 +3,9 @@
 //! `serve` is held (SIGSTOP) while it happens, so that it happens where it is said to. What was broken by hand
 //! may fail; it is named, and the next deployment ends with one container of the right version.
 
-use autotag_deploy::deploy::protocol::{Answer, Body, Deploy, End, Milestone};
-use autotag_deploy::receiver::journal::What;
-use autotag_deploy::receiver::lock::{Lock, holder};
+use autotag_protocol::{Answer, Body, Deploy, End, Milestone};
+use autotag_receiver::state::journal::What;
+use autotag_receiver::state::lock::{Lock, holder};
 
 use super::docker_socket::DockerSocket;
 use super::moments::{at_moment, one_of_the_right_version, settled};
@@ -123,7 +123,7 @@ fn a_network_or_an_image_that_is_taken_away_is_named_and_made_again() {
     // Either it is gone before Docker is asked for the container, or it was not needed any more.
     let told = site.meddle(Milestone::Create, |server, _, _| {
         let name = server.state();
-        let autotag_deploy::receiver::state::Phase::Pending { new, .. } = &name.change else { return };
+        let autotag_receiver::state::Phase::Pending { new, .. } = &name.change else { return };
         docker(&["image", "rm", "--force", &new.image.with_digest(&new.digest)]);
     });
     if told.outcome.end != (End::Deployed {}) {

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use autotag_deploy::deploy::protocol::{Answer, Because, Body, Configuration, End, Milestone};
+use autotag_protocol::{Answer, Because, Body, Configuration, End, Milestone};
 
 use super::moments::{one_of_the_right_version, refused};
 use crate::support::clock;

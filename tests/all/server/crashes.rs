@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use autotag_deploy::deploy::protocol::{Body, Deploy, End, Milestone};
-use autotag_deploy::receiver::journal::What;
-use autotag_deploy::receiver::state::{Phase, State};
+use autotag_protocol::{Body, Deploy, End, Milestone};
+use autotag_receiver::state::journal::What;
+use autotag_receiver::state::{Phase, State};
 
 use super::moments::{held_at, one_of_the_right_version, settled};
 use crate::support::clock;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use autotag_deploy::deploy::protocol::{Answer, Because, Configuration, End, Milestone};
+use autotag_protocol::{Answer, Because, Configuration, End, Milestone};
 
 use crate::support::server::{Images, Server, deploy, deployment_id, docker};
 
@@ -135,7 +135,7 @@ fn another_configuration_of_the_same_version_is_rolled_out() {
     let one = images.push("1.0.0");
     server.app_file(images.name(), "environment: {GREETING: hello}\nallow_environment: [FEATURE]\n");
     let mut with_feature = deploy(images.name(), "1.0.0", &one);
-    let feature = autotag_deploy::secret::Secret::verbatim("on".to_owned());
+    let feature = autotag_model::secret::Secret::verbatim("on".to_owned());
     with_feature.environment.insert("FEATURE".parse().unwrap(), feature);
     server.deploy(with_feature.clone()).ended(&End::Deployed {});
     let before = server.containers();
@@ -248,7 +248,7 @@ fn two_at_once_queue_and_the_older_one_is_refused() {
     server.app_file(images.name(), "health: {path: /healthz, deadline: 20s, stable: 1s}\n");
     let digests = ["1.0.0", "1.0.1", "1.0.2"].map(|version| images.push(version));
     let body = |version: &str, digest| {
-        autotag_deploy::deploy::protocol::Body::Deploy(Box::new(deploy(images.name(), version, digest)))
+        autotag_protocol::Body::Deploy(Box::new(deploy(images.name(), version, digest)))
     };
     let mut first = server.ask(body("1.0.0", &digests[0]));
     first.until(|answer| matches!(answer, Answer::StepStarted { step: Milestone::Health }));
@@ -280,7 +280,7 @@ fn a_cut_connection_changes_nothing_and_the_result_can_be_asked_for() {
     server.app_file(images.name(), "");
     let one = images.push("1.0.0");
     let request = deploy(images.name(), "1.0.0", &one);
-    let body = || autotag_deploy::deploy::protocol::Body::Deploy(Box::new(request.clone()));
+    let body = || autotag_protocol::Body::Deploy(Box::new(request.clone()));
     for step in [Milestone::Pull, Milestone::Start, Milestone::Health] {
         let mut cut = server.ask(body());
         cut.until(|answer| *answer == Answer::StepStarted { step });

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use autotag_deploy::deploy::protocol::{Because, Body, End, Milestone};
-use autotag_deploy::receiver::journal::What;
-use autotag_deploy::receiver::state::Phase;
+use autotag_protocol::{Because, Body, End, Milestone};
+use autotag_receiver::state::Phase;
+use autotag_receiver::state::journal::What;
 
 use super::moments::{at_moment, one_of_the_right_version, refused, settled};
 use super::tracer::Tracer;
@@ -234,7 +234,7 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
     let two = images.push("1.0.1");
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
     // It went back, so that what serves is not the highest: nobody could guess it.
-    server.roll_back(None, autotag_deploy::deploy::protocol::Configuration::Today).ended(&End::RolledBack {});
+    server.roll_back(None, autotag_protocol::Configuration::Today).ended(&End::RolledBack {});
     let folder = server.layout.state(&server.app);
     let (file, journal) = (folder.join("state.json"), folder.join("journal.jsonl"));
     let good = std::fs::read_to_string(&file).expect("the state");
@@ -256,7 +256,7 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
         // 1.0.1 was rolled back, and 1.0.0 is below it.
         for told in [
             server.deploy(deploy(images.name(), "1.0.1", &two)),
-            server.roll_back(Some("1.0.1"), autotag_deploy::deploy::protocol::Configuration::Today),
+            server.roll_back(Some("1.0.1"), autotag_protocol::Configuration::Today),
             server.ask(Body::Status { deployment: None }).told(),
         ] {
             let message = refused(&told.outcome.end, Because::Host);

@@ -1,7 +1,7 @@
 //! The host fails: Docker is away, the proxy is, the app file is broken. The old version serves on.
 
-use autotag_deploy::deploy::protocol::{Answer, Because, Body, End, Milestone};
-use autotag_deploy::receiver::journal::What;
+use autotag_protocol::{Answer, Because, Body, End, Milestone};
+use autotag_receiver::state::journal::What;
 
 use super::docker_socket::DockerSocket;
 use super::moments::{at_moment, refused, settled};

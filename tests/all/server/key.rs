@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use autotag_deploy::deploy::protocol::{Answer, Because, Body, End, Outcome, Request};
+use autotag_protocol::{Answer, Because, Body, End, Outcome, Request};
 
 use crate::support::server::{Images, Server, deploy};
 use crate::support::sshd::{ClientKey, Sshd, SystemUser};

@@ -9,13 +9,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use autotag_deploy::deploy::protocol::{Body, Deploy, DeploymentId, End, Milestone};
-use autotag_deploy::receiver::container;
-use autotag_deploy::receiver::journal::{self, Entry};
-use autotag_deploy::receiver::settings::Snapshots;
-use autotag_deploy::receiver::state::{FORMAT, Phase, Release, State, Store, written};
-use autotag_deploy::secret::Secret;
-use autotag_deploy::world::engine::{DockerEngine, Engine as _};
+use autotag_model::secret::Secret;
+use autotag_protocol::{Body, Deploy, DeploymentId, End, Milestone};
+use autotag_receiver::config::settings::Snapshots;
+use autotag_receiver::engine::{DockerEngine, Engine as _};
+use autotag_receiver::execute::container;
+use autotag_receiver::state::journal;
+use autotag_receiver::state::journal::Entry;
+use autotag_receiver::state::{FORMAT, Phase, Release, State, Store, written};
 
 use super::moments::{held_at, one_of_the_right_version, settled};
 use crate::support::server::{Images, Server, deploy, docker};

@@ -1,8 +1,8 @@
 //! Moments of a deployment, at which something is done to it, and what has to be so afterwards.
 
-use autotag_deploy::deploy::protocol::{Because, Body, End, Milestone};
-use autotag_deploy::receiver::journal::What;
-use autotag_deploy::receiver::state::{Phase, State};
+use autotag_protocol::{Because, Body, End, Milestone};
+use autotag_receiver::state::journal::What;
+use autotag_receiver::state::{Phase, State};
 
 use super::tracer::Tracer;
 use crate::support::clock;

@@ -3,9 +3,9 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use autotag_deploy::deploy::protocol::{Answer, Because, Body, Deploy, End, Outcome, Request};
-use autotag_deploy::receiver::layout::{GROUP, USER_PREFIX};
-use autotag_deploy::receiver::lock::{Lock, holder};
+use autotag_protocol::{Answer, Because, Body, Deploy, End, Outcome, Request};
+use autotag_receiver::state::layout::{GROUP, USER_PREFIX};
+use autotag_receiver::state::lock::{Lock, holder};
 
 use super::docker_socket::DockerSocket;
 use super::moments::{one_of_the_right_version, refused};

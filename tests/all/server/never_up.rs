@@ -1,9 +1,9 @@
 //! What served before does not stay up any more: that must not keep out what may be its remedy.
 
-use autotag_deploy::deploy::protocol::{Because, End, Milestone};
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::receiver::journal::What;
-use autotag_deploy::receiver::state::Phase;
+use autotag_model::reference::Digest;
+use autotag_protocol::{Because, End, Milestone};
+use autotag_receiver::state::Phase;
+use autotag_receiver::state::journal::What;
 
 use super::moments::{one_of_the_right_version, refused};
 use crate::support::server::{Images, Server, deploy, docker};

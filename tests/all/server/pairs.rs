@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Output, Stdio};
 
-use autotag_deploy::deploy::protocol::{Answer, Because, End};
-use autotag_deploy::receiver::layout::Layout;
+use autotag_protocol::{Answer, Because, End};
+use autotag_receiver::state::layout::Layout;
 
 use super::moments::{one_of_the_right_version, refused};
 use crate::support::server::{Conversation, Images, Server, deploy, receiver};

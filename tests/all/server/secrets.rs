@@ -4,8 +4,8 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use autotag_deploy::deploy::protocol::{Body, Deploy, End, Rollback};
-use autotag_deploy::secret::{Credentials, Secret};
+use autotag_model::secret::{Credentials, Secret};
+use autotag_protocol::{Body, Deploy, End, Rollback};
 
 use crate::support::clock;
 use crate::support::registry::Auth;

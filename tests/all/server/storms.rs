@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use autotag_deploy::deploy::protocol::{Body, Deploy, End, Request};
+use autotag_protocol::{Body, Deploy, End, Request};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use semver::Version;

@@ -1,8 +1,8 @@
 //! Taking one deployment back on the real server: a run that failed on another server goes back here, and only by
 //! what it deployed itself.
 
-use autotag_deploy::deploy::protocol::{Answer, Because, Body, Deploy, End, Milestone};
-use autotag_deploy::secret::Secret;
+use autotag_model::secret::Secret;
+use autotag_protocol::{Answer, Because, Body, Deploy, End, Milestone};
 
 use super::moments::refused;
 use crate::support::server::{Images, Server, Told, deploy, docker, rollback, take_back};

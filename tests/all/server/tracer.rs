@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use autotag_deploy::receiver::journal::What;
+use autotag_receiver::state::journal::What;
 
 use crate::support::server::{PATIENCE, Server};
 

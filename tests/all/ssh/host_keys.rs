@@ -1,6 +1,6 @@
 //! Only the known server is spoken to.
 
-use autotag_deploy::world::{Effect, TroubleKind};
+use autotag_base::{Effect, TroubleKind};
 
 use super::{ClientKey, PATIENT, Ran, host, run, run_within};
 use crate::support::sshd::{Builder, Sshd};

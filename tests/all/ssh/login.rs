@@ -4,8 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use autotag_deploy::secret::Secret;
-use autotag_deploy::world::{Effect, TroubleKind};
+use autotag_base::{Effect, TroubleKind};
+use autotag_model::secret::Secret;
 
 use super::{ClientKey, Deadlines, PATIENT, Server, Sshd, host, run, run_within};
 use crate::support::sshd::SystemUser;

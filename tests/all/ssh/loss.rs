@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use autotag_deploy::world::{Effect, TroubleKind};
+use autotag_base::{Effect, TroubleKind};
 
 use super::{Deadlines, Finished, Libssh2, PATIENT, Secret, Server, run, run_within};
-use autotag_deploy::world::ssh::Shell as _;
+use autotag_deploy::adapters::ssh::Shell as _;
 
 use crate::support::cutter::{Break, Cutter};
 
@@ -121,7 +121,7 @@ async fn a_dropped_future_closes_the_connection() {
     assert_eq!(first.as_deref(), Some(b"here".as_slice()));
     let gone = async {
         while server.sshd.open_connections() > 0 {
-            autotag_deploy::world::clock::sleep(Duration::from_millis(20)).await;
+            autotag_base::clock::sleep(Duration::from_millis(20)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), gone).await.expect("sshd notices the end");

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 
 use super::objects::Commit;
 

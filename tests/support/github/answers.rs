@@ -1,6 +1,6 @@
 //! GitHub's answers: every field that its description asks for, and its words for refusals.
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 use serde_json::Value;
 
 use super::answers::{Answer, Urls};

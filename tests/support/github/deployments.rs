@@ -1,6 +1,6 @@
 //! Deployments and their statuses.
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 use serde_json::{Value, json};
 
 use super::ancestry;

@@ -1,6 +1,6 @@
 //! Refs, tag objects, commits and comparisons, as GitHub's REST API has them.
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 use serde_json::{Value, json};
 
 use super::ancestry;

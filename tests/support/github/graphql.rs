@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

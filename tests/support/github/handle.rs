@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 use serde_json::Value;
 
 use super::deployments::Deployment;

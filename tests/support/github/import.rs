@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 
 use super::model::{Model, Written};
 use super::objects::{Commit, TagObject};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 
-use autotag_deploy::version::git::{ObjectId, RefName};
+use autotag_model::git::{ObjectId, RefName};
 
 use super::ancestry::{self, Graph};
 use super::deployments::Deployment;

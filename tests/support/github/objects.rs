@@ -1,6 +1,6 @@
 //! Git's objects, byte for byte, so that their names are the ones Git would give.
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 
 /// The tree without files, which every commit made here has.
 pub const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autotag_deploy::proxy::limits::Limits;
-use autotag_deploy::world::clock::{self, Stopwatch};
+use autotag_base::clock;
+use autotag_base::clock::Stopwatch;
+use autotag_proxy::bounds::limits::Limits;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
 
 async fn wait(time: Option<Duration>) {
     match time {
-        Some(time) => autotag_deploy::world::clock::sleep(time).await,
+        Some(time) => autotag_base::clock::sleep(time).await,
         None => std::future::pending().await,
     }
 }

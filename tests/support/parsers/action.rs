@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use autotag_deploy::image::dockerfile::Dockerfile;
-use autotag_deploy::image::ignore::Ignore;
-use autotag_deploy::image::login;
-use autotag_deploy::image::reference::Digest;
+use autotag_build_context::dockerfile::Dockerfile;
+use autotag_build_context::ignore::Ignore;
+use autotag_deploy::adapters::asked_wait;
+use autotag_deploy::adapters::github::Refusal;
 use autotag_deploy::inputs::clone::{Head, packed, repository_of};
 use autotag_deploy::inputs::run::{Cause, Overrides, cause};
 use autotag_deploy::inputs::{Environment, Faults, Order, Run, Said, spec};
 use autotag_deploy::release::notes::Block;
-use autotag_deploy::world::asked_wait;
-use autotag_deploy::world::github::Refusal;
+use autotag_docker::login;
+use autotag_model::reference::Digest;
 use semver::Version;
 
 use super::{Entry, SECRET, first_line, goes_round, headers, keeps_the_secret, large, text};

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use autotag_deploy::deploy::known_hosts::{KnownHosts, Verdict};
 use autotag_deploy::deploy::private_key::PrivateKey;
-use autotag_deploy::deploy::protocol::{ANSWER_BYTES, Answer, Lines};
-use autotag_deploy::secret::Secret;
+use autotag_model::secret::Secret;
+use autotag_protocol::{ANSWER_BYTES, Answer, Lines};
 
 use super::{Entry, first_line, keeps_the_secret, large, short, text};
 

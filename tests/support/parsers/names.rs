@@ -1,12 +1,12 @@
 //! Names, versions and claims.
 
-use autotag_deploy::deploy::protocol::{AppName, DeploymentId, EnvironmentKey, Word};
-use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
-use autotag_deploy::version::bump::Level;
-use autotag_deploy::version::claim::Claim;
-use autotag_deploy::version::conventional::level_of;
-use autotag_deploy::version::git::{ObjectId, RefName};
-use autotag_deploy::version::tag::{TagPrefix, highest_stable, version_of};
+use autotag_deploy::versioning::bump::Level;
+use autotag_deploy::versioning::claim::Claim;
+use autotag_deploy::versioning::conventional::level_of;
+use autotag_deploy::versioning::tag::{TagPrefix, highest_stable, version_of};
+use autotag_model::git::{ObjectId, RefName};
+use autotag_model::reference::{Digest, ImageName, ImageTag};
+use autotag_protocol::{AppName, DeploymentId, EnvironmentKey, Word};
 use semver::Version;
 
 use super::{Entry, first_line, goes_round, is_lower_hex, large, letters, text};

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
-use autotag_deploy::world::ManifestName;
-use autotag_deploy::world::registry::challenge::{self, Challenge};
-use autotag_deploy::world::registry::{
+use autotag_deploy::adapters::registry::challenge;
+use autotag_deploy::adapters::registry::challenge::Challenge;
+use autotag_deploy::adapters::registry::{
     Complaint, labels_in, link, manifest_in, part, read_token, tags_in, trusted_realm,
 };
+use autotag_deploy::ports::ManifestName;
+use autotag_model::reference::{Digest, ImageName, ImageTag};
 use http::HeaderMap;
 
 use super::{Entry, first_line, headers, keeps_the_secret, large, short, text};

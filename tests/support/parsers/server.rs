@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use autotag_deploy::deploy::protocol::{
+use autotag_protocol::{
     Body, ENVIRONMENT_ENTRIES, HISTORY_ENTRIES, LOG_LINES, REQUEST_BYTES, Request, TEXT_BYTES,
 };
-use autotag_deploy::receiver::app_file::{AppFile, FILE_BYTES, LABEL_PREFIX, Source, Traffic, env_file};
-use autotag_deploy::receiver::docker_config::credentials_in;
-use autotag_deploy::receiver::{journal, state};
+use autotag_receiver::config::app_file::values::env_file;
+use autotag_receiver::config::app_file::{AppFile, FILE_BYTES, LABEL_PREFIX, Source, Traffic};
+use autotag_receiver::config::docker_config::credentials_in;
+use autotag_receiver::state;
+use autotag_receiver::state::journal;
 use base64::Engine as _;
 
 use super::{Entry, SECRET, first_line, keeps_the_secret, large, short, text};

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use autotag_deploy::proxy::admin::Command;
-use autotag_deploy::proxy::headers::{Claims, Origin, to_app, to_client, visitor};
-use autotag_deploy::proxy::trust::{Peer, Trusted};
-use autotag_deploy::proxy::validity;
+use autotag_proxy::admin::Command;
+use autotag_proxy::messages::headers::{Claims, Origin, to_app, to_client, visitor};
+use autotag_proxy::messages::validity;
+use autotag_proxy::trust::{Peer, Trusted};
 use http::{HeaderMap, Request, Version, header};
 
 use super::{Entry, first_line, headers, large, short, text};

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use autotag_deploy::image::reference::{Digest, ImageName};
+use autotag_model::reference::{Digest, ImageName};
 use serde_json::{Value, json};
 
 use self::storage::Storage;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use autotag_deploy::image::reference::Digest;
+use autotag_model::reference::Digest;
 
 use crate::support::tiny_image::TinyImage;
 

@@ -1,6 +1,6 @@
 //! A registry with images of the test application.
 
-use autotag_deploy::image::reference::{Digest, ImageName};
+use autotag_model::reference::{Digest, ImageName};
 
 use super::super::app_image::AppImage;
 use super::super::registry::{Auth, Registry};

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use autotag_deploy::deploy::protocol::{Answer, End, Outcome};
+use autotag_protocol::{Answer, End, Outcome};
 
 use super::PATIENCE;
 

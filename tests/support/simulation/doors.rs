@@ -8,17 +8,18 @@ use std::fmt::Debug;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use autotag_deploy::deploy::protocol::{Body, Request};
-use autotag_deploy::image::labels;
-use autotag_deploy::image::reference::{Digest, ImageName, ImageTag};
-use autotag_deploy::secret::{Credentials, Secret};
-use autotag_deploy::version::git::{ObjectId, RefName};
-use autotag_deploy::world::ssh::{Deadlines, Finished, Shell, SshHost};
-use autotag_deploy::world::{
-    Ancestry, BuildLog, BuildRequest, Builder, Commit, DeploymentStatus, Effect, Forge, GitRef, Manifest,
-    ManifestName, NewDeployment, NewRelease, Outcome, RefUpdate, RefsAnswer, Registry, Release, ReleaseEdit,
-    Repository, TagListing, TagObject, Trouble, TroubleKind,
+use autotag_base::{Effect, Outcome, Trouble, TroubleKind};
+use autotag_deploy::adapters::ssh::{Deadlines, Finished, Shell, SshHost};
+use autotag_deploy::ports::{
+    Ancestry, BuildLog, BuildRequest, Builder, Commit, DeploymentStatus, Forge, GitRef, Manifest,
+    ManifestName, NewDeployment, NewRelease, RefUpdate, RefsAnswer, Registry, Release, ReleaseEdit,
+    Repository, TagListing, TagObject,
 };
+use autotag_model::git::{ObjectId, RefName};
+use autotag_model::labels;
+use autotag_model::reference::{Digest, ImageName, ImageTag};
+use autotag_model::secret::{Credentials, Secret};
+use autotag_protocol::{Body, Request};
 
 use super::Outside;
 
@@ -473,11 +474,11 @@ impl Debug for Named {
 
 /// Answers, shown without the names of deployments, which are drawn by chance.
 #[derive(Clone)]
-struct Unnamed(Vec<autotag_deploy::deploy::protocol::Answer>);
+struct Unnamed(Vec<autotag_protocol::Answer>);
 
 impl Debug for Unnamed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        use autotag_deploy::deploy::protocol::Answer;
+        use autotag_protocol::Answer;
         for answer in &self.0 {
             match answer {
                 Answer::Result(outcome) => write!(

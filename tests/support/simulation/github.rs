@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::version::git::{ObjectId, RefName};
-use autotag_deploy::world::{
-    Ancestry, Commit, DeploymentState, DeploymentStatus, GitRef, NewDeployment, NewRelease, Outcome,
-    RefUpdate, RefsAnswer, Release, ReleaseEdit, TagObject, Trouble, TroubleKind,
+use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_deploy::ports::{
+    Ancestry, Commit, DeploymentState, DeploymentStatus, GitRef, NewDeployment, NewRelease, RefUpdate,
+    RefsAnswer, Release, ReleaseEdit, TagObject,
 };
+use autotag_model::git::{ObjectId, RefName};
+use autotag_model::reference::Digest;
 
 use super::listing::Listing;
 

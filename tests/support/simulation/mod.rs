@@ -21,7 +21,7 @@ pub mod verdict;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use autotag_deploy::image::reference::Digest;
+use autotag_model::reference::Digest;
 
 /// Everything outside of a run. A copy shares what neither side changes.
 #[derive(Debug, Clone)]

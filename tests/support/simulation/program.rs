@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use autotag_deploy::failure::Failure;
 use autotag_deploy::pipeline::Ending;
-use autotag_deploy::version::git::ObjectId;
+use autotag_model::git::ObjectId;
 
 use super::doors::{Answer, Call, Doors, Kind, Script};
 use super::scenario::{Actor, Work, work};

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use autotag_deploy::image::reference::{Digest, ImageTag};
-use autotag_deploy::version::tag::version_of;
-use autotag_deploy::world::{Manifest, ManifestName, TagListing};
+use autotag_deploy::ports::{Manifest, ManifestName, TagListing};
+use autotag_deploy::versioning::tag::version_of;
+use autotag_model::reference::{Digest, ImageTag};
 
 use super::listing::Listing;
 

@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use autotag_deploy::deploy::protocol::{Body, Configuration, Request, Rollback};
+use autotag_deploy::adapters::ssh::{Deadlines, Shell as _, SshHost};
 use autotag_deploy::inputs::run::Cause;
 use autotag_deploy::inputs::{Faults, Order, Run, Said};
 use autotag_deploy::pipeline::{self, Job, Logs, World};
+use autotag_deploy::ports::{BuildEvent, BuildLog, Forge as _, RefUpdate};
 use autotag_deploy::report::progress::Progress;
-use autotag_deploy::version::git::{ObjectId, RefName};
-use autotag_deploy::world::ssh::{Deadlines, Shell as _, SshHost};
-use autotag_deploy::world::{BuildEvent, BuildLog, Forge as _, RefUpdate};
+use autotag_model::git::{ObjectId, RefName};
+use autotag_protocol::{Body, Configuration, Request, Rollback};
 
 use super::choice::Limits;
 use super::doors::Doors;
@@ -208,7 +208,7 @@ fn host() -> SshHost {
         host: "server.test".to_owned(),
         port: 22,
         user: "autotag-app".to_owned(),
-        key: autotag_deploy::secret::Secret::new("key").expect("a secret"),
+        key: autotag_model::secret::Secret::new("key").expect("a secret"),
         known_hosts: KNOWN_HOST.parse().expect("a host key"),
     }
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 
+use autotag_base::Effect;
 use autotag_deploy::failure::Kind as FailureKind;
 use autotag_deploy::pipeline::Ending;
-use autotag_deploy::version::git::ObjectId;
-use autotag_deploy::world::{DeploymentState, Effect};
+use autotag_deploy::ports::DeploymentState;
+use autotag_model::git::ObjectId;
 
 use super::Outside;
 use super::choice::{Budget, Choice, Fate, Injected, Limits};

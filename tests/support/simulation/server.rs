@@ -3,16 +3,15 @@
 
 use std::fmt::Write as _;
 
-use autotag_deploy::deploy::protocol::{
-    Answer, Because, Body, End, Outcome as Told, Refused, Request, Running, Status,
-};
-use autotag_deploy::image::reference::Digest;
-use autotag_deploy::receiver::admit::{self, Admitted, Asker};
-use autotag_deploy::receiver::app_file::AppFile;
-use autotag_deploy::receiver::config_hash::ConfigHash;
-use autotag_deploy::receiver::rollout::{Event, Rollout, Step, Verdict};
-use autotag_deploy::receiver::state::{Phase, Purpose, Record, Release, State};
-use autotag_deploy::world::clock;
+use autotag_base::clock;
+use autotag_model::reference::Digest;
+use autotag_protocol::{Answer, Because, Body, End, Outcome as Told, Refused, Request, Running, Status};
+use autotag_receiver::config::app_file::AppFile;
+use autotag_receiver::config::config_hash::ConfigHash;
+use autotag_receiver::policy::admit;
+use autotag_receiver::policy::admit::{Admitted, Asker};
+use autotag_receiver::policy::rollout::{Event, Rollout, Step, Verdict};
+use autotag_receiver::state::{Phase, Purpose, Record, Release, State};
 use semver::Version;
 
 /// The server of one application.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use autotag_deploy::help::Topic;
-use autotag_deploy::image::reference::Digest;
 use autotag_deploy::pipeline::Ending;
-use autotag_deploy::version::claim::{Claim, Kind, Known};
-use autotag_deploy::version::git::ObjectId;
-use autotag_deploy::world::DeploymentState;
+use autotag_deploy::ports::DeploymentState;
+use autotag_deploy::versioning::claim::{Claim, Kind, Known};
+use autotag_model::git::ObjectId;
+use autotag_model::help::Topic;
+use autotag_model::reference::Digest;
 use semver::Version;
 
 use super::Outside;

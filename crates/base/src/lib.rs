@@ -1,0 +1,17 @@
+//! What both programs stand on: time, terminal, manual pages, and how a failed call is described.
+
+/// What both programs call their version: that of the release they were built for, else the package's.
+pub const VERSION: &str = match option_env!("VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+/// What any call outside gives.
+pub type Outcome<T> = Result<T, Trouble>;
+
+pub use trouble::{Effect, Trouble, TroubleKind};
+
+pub mod clock;
+pub mod manual;
+pub mod terminal;
+mod trouble;

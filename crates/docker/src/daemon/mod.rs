@@ -1,0 +1,200 @@
+//! What the builder and the receiver's engine share of speaking to Docker's daemon: logging in to a registry,
+//! and what its words mean. It hands on what registries and networks said, as text.
+
+mod lines;
+
+use std::error::Error as _;
+
+use bollard::BollardRequest;
+use bollard::auth::DockerCredentials;
+use bollard::errors::Error;
+use http::HeaderValue;
+
+pub use self::lines::{Lines, broken, json, refused};
+use autotag_base::{Trouble, TroubleKind};
+use autotag_model::reference::ImageName;
+use autotag_model::secret::Credentials;
+
+/// Whether what answers as Docker is Podman, by the components that it names.
+///
+/// It speaks Docker's API, but not as the receiver needs it: it trusts no registry on loopback without TLS, keeps no
+/// restart policy over a boot by itself, and has no BuildKit.
+pub fn is_podman<'a>(mut components: impl Iterator<Item = &'a str>) -> bool {
+    components.any(|name| name.contains("Podman"))
+}
+
+/// The kind that a text about a registry belongs to; `None` where it says nothing known.
+///
+/// The order counts: `toomanyrequests` comes with status 429 and may mention authentication, and a
+/// refusal may come with a broken connection after it.
+pub fn kind_of(text: &str) -> Option<TroubleKind> {
+    const WORDS: &[(TroubleKind, &[&str])] = &[
+        (TroubleKind::Throttled, &["toomanyrequests", "too many requests", "rate limit", "429 "]),
+        (
+            TroubleKind::Denied,
+            &[
+                "unauthorized",
+                "denied",
+                "no basic auth credentials",
+                "authentication required",
+                "incorrect username or password",
+                "insufficient_scope",
+                "401 ",
+                "403 ",
+                "forbidden",
+            ],
+        ),
+        (
+            TroubleKind::Unreachable,
+            &[
+                "connection refused",
+                "connection reset",
+                "no such host",
+                "network is unreachable",
+                "no route to host",
+                "i/o timeout",
+                "handshake timeout",
+                "timeout exceeded",
+                "deadline exceeded",
+                "server misbehaving",
+                "temporary failure",
+                "broken pipe",
+                "eof",
+                "status: 5",
+                "500 internal",
+                "502 bad",
+                "503 service",
+                "504 gateway",
+                "service unavailable",
+            ],
+        ),
+    ];
+    let text = text.to_ascii_lowercase();
+    let known = WORDS.iter().find(|(_, words)| words.iter().any(|word| text.contains(word)));
+    known.map(|(kind, _)| *kind)
+}
+
+/// An error of the client itself, as opposed to what was said in a stream.
+pub fn of_client(error: &Error, doing: &str) -> Trouble {
+    let kind = match error {
+        Error::DockerResponseServerError { status_code: 429, .. } => TroubleKind::Throttled,
+        Error::DockerResponseServerError { status_code: 401 | 403, .. } => TroubleKind::Denied,
+        Error::DockerResponseServerError { status_code: 502..=504, .. } => TroubleKind::Unreachable,
+        Error::DockerResponseServerError { message, .. } | Error::DockerStreamError { error: message } => {
+            kind_of(message).unwrap_or(TroubleKind::Rejected)
+        }
+        Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
+            TroubleKind::Garbled
+        }
+        _ => TroubleKind::Unreachable,
+    };
+    Trouble::new(kind, doing, chain(error))
+}
+
+/// The error and all that caused it: hyper keeps "connection refused" two levels down.
+pub fn chain(error: &Error) -> String {
+    let mut text = match error {
+        Error::DockerResponseServerError { status_code, message } => {
+            format!("{message} (status {status_code})")
+        }
+        Error::DockerStreamError { error } => error.clone(),
+        error => error.to_string(),
+    };
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    // hyper's words for a connection that nobody takes.
+    text.replace("Error in the hyper legacy client: client error (Connect)", "no connection")
+}
+
+/// bollard 0.21.1 reports the end of a stream that was complete as this, now and then; harmless once
+/// what was waited for has been seen.
+pub fn is_leftover(error: &Error) -> bool {
+    chain(error).contains("bytes remaining on stream")
+}
+
+/// The name by which the Engine's own client keeps a registry's login.
+pub fn login_server(name: &ImageName) -> &str {
+    if name.registry() == "docker.io" { "https://index.docker.io/v1/" } else { name.registry() }
+}
+
+/// bollard 0.21.1 writes X-Registry-Auth in plain base64, and the Engine reads base64url: a `+` or `/`
+/// in it, which depends on the password, would make the push anonymous without a word.
+pub fn with_url_safe_auth(mut request: BollardRequest) -> BollardRequest {
+    if let Some(value) = request.headers_mut().get_mut("X-Registry-Auth") {
+        let safe: Vec<u8> = value
+            .as_bytes()
+            .iter()
+            .map(|byte| match byte {
+                b'+' => b'-',
+                b'/' => b'_',
+                other => *other,
+            })
+            .collect();
+        if let Ok(mut replaced) = HeaderValue::from_bytes(&safe) {
+            replaced.set_sensitive(true);
+            *value = replaced;
+        }
+    }
+    request
+}
+
+/// As the Engine takes them.
+pub fn engine_credentials(credentials: &Credentials, server: &str) -> DockerCredentials {
+    DockerCredentials {
+        username: Some(credentials.username.clone()),
+        password: Some(credentials.password.reveal().to_owned()),
+        serveraddress: Some(server.to_owned()),
+        ..DockerCredentials::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_registries_are_told_apart() {
+        use TroubleKind::{Denied, Throttled, Unreachable};
+        for (text, kind) in [
+            ("unauthorized: authentication required", Some(Denied)),
+            ("denied: permission_denied: write_package", Some(Denied)),
+            ("no basic auth credentials", Some(Denied)),
+            ("denied: requested access to the resource is denied", Some(Denied)),
+            ("unexpected status: 403 Forbidden", Some(Denied)),
+            (
+                "toomanyrequests: You have reached your pull rate limit. authentication required",
+                Some(Throttled),
+            ),
+            ("429 Too Many Requests", Some(Throttled)),
+            (
+                "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
+                Some(Unreachable),
+            ),
+            ("dial tcp: lookup registry.invalid: no such host", Some(Unreachable)),
+            ("received unexpected HTTP status: 503 Service Unavailable", Some(Unreachable)),
+            ("net/http: TLS handshake timeout", Some(Unreachable)),
+            ("Put \"https://r/v2/\": EOF", Some(Unreachable)),
+            ("x509: certificate signed by unknown authority", None),
+            ("manifest invalid: manifest invalid", None),
+        ] {
+            assert_eq!(kind_of(text), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_registry_header_is_url_safe() {
+        let request = http::Request::builder()
+            .header("X-Registry-Auth", "ab+/cd==")
+            .body(bollard::body_full(bytes::Bytes::new()))
+            .expect("a request");
+        let request = with_url_safe_auth(request);
+        let value = &request.headers()["X-Registry-Auth"];
+        assert_eq!((value.as_bytes(), value.is_sensitive()), (&b"ab-_cd=="[..], true));
+    }
+}

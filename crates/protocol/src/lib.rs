@@ -1,0 +1,108 @@
+//! The words between the action and the receiver: one request line, answer lines, a last line with the result.
+//!
+//! The SSH command is one word ([`Word`]); the request is one JSON line on stdin ([`Request`]); the answers
+//! are JSON lines ([`Answer`]), the last of which is [`Answer::Result`]. A connection that ends without it
+//! has told nothing about the deployment: ask again by `status` with the deployment's id.
+//!
+//! Nothing here grows without bound: [`Lines`] refuses a line that is too long before it is whole, and the
+//! parsers see whole lines only.
+
+pub mod advice;
+pub mod words;
+
+mod answer;
+mod lines;
+mod names;
+mod request;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{
+    ANSWER_BYTES, Answer, Because, End, HistoryEntry, Holder, LOG_BYTES, Milestone, NotAnAnswer, Outcome,
+    Running, Source, Status,
+};
+pub use lines::{Lines, TooLong};
+pub use names::{AppName, DeploymentId, EnvironmentKey, HOME};
+pub use request::{
+    Body, Configuration, Deploy, ENVIRONMENT_ENTRIES, ENVIRONMENT_VALUE_BYTES, HISTORY_ENTRIES, LOG_LINES,
+    REQUEST_BYTES, RUN_BYTES, Refused, Request, Rollback, TEXT_BYTES, VERSION_BYTES,
+};
+
+use autotag_model::reference::Malformed;
+
+/// The one version of the protocol so far. A side that is asked in another says which one has to be updated.
+pub const PROTOCOL: u32 = 1;
+
+/// What the SSH command may be: exactly one of these words, without arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// Roll a version out.
+    Deploy,
+    /// Go back to a recorded version.
+    Rollback,
+    /// What runs, and what became of a deployment.
+    Status,
+    /// The application's last lines.
+    Logs,
+    /// What was deployed when.
+    History,
+}
+
+impl Word {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Deploy, Self::Rollback, Self::Status, Self::Logs, Self::History];
+
+    /// As it is written in the SSH command.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Deploy => "deploy",
+            Self::Rollback => "rollback",
+            Self::Status => "status",
+            Self::Logs => "logs",
+            Self::History => "history",
+        }
+    }
+}
+
+impl std::str::FromStr for Word {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        Self::ALL.into_iter().find(|word| word.as_str() == text).ok_or_else(|| {
+            Malformed("one word: `deploy`, `rollback`, `status`, `logs` or `history`".to_owned())
+        })
+    }
+}
+
+impl std::fmt::Display for Word {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Types that are written as their own text: digests and image names, which know nothing of serde.
+pub mod as_text {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    use serde::de::Error as _;
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    /// Writes the value as its text.
+    pub fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    /// Reads it back; an error says what was expected.
+    pub fn deserialize<'de, T, D>(from: D) -> Result<T, D::Error>
+    where
+        T: FromStr,
+        T::Err: Display,
+        D: Deserializer<'de>,
+    {
+        String::deserialize(from)?
+            .parse()
+            .map_err(|expected| D::Error::custom(format!("expected {expected}")))
+    }
+}

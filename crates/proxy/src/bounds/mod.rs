@@ -1,0 +1,7 @@
+//! How much, how long and how slow: the bounds, and who watches over them.
+
+pub(crate) mod crowd;
+pub(crate) mod guard;
+pub mod limits;
+pub(crate) mod pace;
+pub mod shares;

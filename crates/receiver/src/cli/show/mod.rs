@@ -1,0 +1,190 @@
+//! What the owner's commands print: answers become text. Pure; the terminal is `cli`'s.
+
+mod progress;
+mod table;
+#[cfg(test)]
+mod tests;
+mod time;
+
+use jiff::Timestamp;
+
+pub use progress::Progress;
+pub use time::{ago, moment, took};
+
+use autotag_base::terminal;
+use autotag_base::terminal::Tone;
+use autotag_model::text;
+use autotag_protocol::{AppName, End, HistoryEntry, Milestone, Outcome, Status};
+use table::{Cell, Table};
+
+/// For whom it is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// A person at a terminal sees it as it grows.
+    pub terminal: bool,
+    /// With colours.
+    pub colour: bool,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+impl Look {
+    /// The text in its colour, where there are colours.
+    pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
+        terminal::paint(self.colour, tone, text)
+    }
+}
+
+/// A foreign text on one line, without anything that a terminal would obey.
+pub fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|letter| if text::misleads(letter) && letter != '\t' { '\u{fffd}' } else { letter })
+        .collect()
+}
+
+/// A text of several lines, each of them harmless.
+fn harmless_lines(text: &str) -> String {
+    text.lines().map(harmless).collect::<Vec<_>>().join("\n")
+}
+
+/// The step's name as people write it.
+pub fn name(step: Milestone) -> &'static str {
+    match step {
+        Milestone::Save => "save",
+        Milestone::Pull => "pull",
+        Milestone::Create => "create",
+        Milestone::Start => "start",
+        Milestone::Health => "health",
+        Milestone::Smoke => "smoke",
+        Milestone::Hold => "hold",
+        Milestone::Switch => "switch",
+        Milestone::Verify => "verify",
+        Milestone::Drain => "drain",
+        Milestone::Stop => "stop",
+        Milestone::Remove => "remove",
+        Milestone::Explain => "explain",
+        Milestone::Prune => "prune",
+    }
+}
+
+/// All applications: a table, and below it what should be looked at.
+pub fn status(apps: &[(AppName, Status)], look: &Look) -> String {
+    if apps.is_empty() {
+        return "no application is set up here; `autotag-receiver init APP --image REPOSITORY` does it\n"
+            .to_owned();
+    }
+    let mut table = Table::new(&["APP", "STATE", "VERSION", "COMMIT", "DEPLOYMENT"]);
+    let mut remarks = String::new();
+    for (app, status) in apps {
+        let (tone, state) = state(status);
+        let running = status.running.as_ref();
+        table.row(vec![
+            Cell::plain(app.as_str()),
+            Cell { tone, text: state.to_owned() },
+            Cell::plain(running.map_or("-".to_owned(), |running| running.version.to_string())),
+            Cell::plain(running.map_or("-".to_owned(), |running| short(running.commit.as_str()))),
+            Cell { tone: Tone::Faint, text: running.map_or("-".to_owned(), |it| it.deployment.to_string()) },
+        ]);
+        remarks.push_str(&remarks_on(app, status, look));
+    }
+    let gap = if remarks.is_empty() { "" } else { "\n" };
+    format!("{}{gap}{remarks}", table.draw(look))
+}
+
+fn state(status: &Status) -> (Tone, &'static str) {
+    match status {
+        Status { busy: Some(_), .. } => (Tone::Warning, "changing"),
+        Status { drift, .. } if !drift.is_empty() => (Tone::Bad, "DRIFT"),
+        Status { running: Some(_), .. } => (Tone::Good, "serves"),
+        Status { .. } => (Tone::Plain, "empty"),
+    }
+}
+
+fn remarks_on(app: &AppName, status: &Status, look: &Look) -> String {
+    let mut lines = String::new();
+    let mut line = |tone, text: String| {
+        lines.push_str(&look.paint(tone, &text));
+        lines.push('\n');
+    };
+    for difference in &status.drift {
+        line(Tone::Bad, format!("! {app}: {}", harmless(difference)));
+    }
+    if let Some(holder) = &status.busy {
+        let since = ago(holder.since, look.now);
+        line(Tone::Warning, format!("~ {app}: {} is at work, begun {since}", harmless(&holder.purpose)));
+    }
+    if !status.bad.is_empty() {
+        let bad: Vec<String> = status.bad.iter().map(ToString::to_string).collect();
+        line(
+            Tone::Plain,
+            format!("  {app}: rolled back, and blocked without --allow-downgrade: {}", bad.join(", ")),
+        );
+    }
+    if let (Some(highest), Some(running)) = (&status.highest, &status.running)
+        && *highest != running.version
+    {
+        line(Tone::Plain, format!("  {app}: the highest version that ever served is {highest}"));
+    }
+    lines
+}
+
+/// The first twelve digits of a commit.
+fn short(commit: &str) -> String {
+    commit.chars().take(12).collect()
+}
+
+/// What was deployed when, the newest first.
+pub fn history(entries: &[HistoryEntry], look: &Look) -> String {
+    if entries.is_empty() {
+        return "nothing was deployed yet\n".to_owned();
+    }
+    let mut table = Table::new(&["WHEN (UTC)", "AGE", "VERSION", "COMMIT", "END", "DEPLOYMENT"]);
+    for entry in entries {
+        let (tone, end) = end(&entry.end);
+        table.row(vec![
+            Cell::plain(moment(entry.at)),
+            Cell { tone: Tone::Faint, text: ago(entry.at, look.now) },
+            Cell::plain(entry.release.version.to_string()),
+            Cell::plain(short(entry.release.commit.as_str())),
+            Cell { tone, text: end },
+            Cell { tone: Tone::Faint, text: entry.release.deployment.to_string() },
+        ]);
+    }
+    table.draw(look)
+}
+
+fn end(end: &End) -> (Tone, String) {
+    match end {
+        End::Deployed {} => (Tone::Good, "deployed".to_owned()),
+        End::Unchanged {} => (Tone::Plain, "unchanged".to_owned()),
+        End::RolledBack {} => (Tone::Warning, "rolled back to".to_owned()),
+        End::Refused { .. } => (Tone::Warning, "refused".to_owned()),
+        End::Failed { step, .. } => (Tone::Bad, format!("failed at {}", name(*step))),
+        End::Told {} => (Tone::Plain, "told".to_owned()),
+    }
+}
+
+/// The last lines of a deployment or rollback.
+pub fn outcome(app: &AppName, outcome: &Outcome, look: &Look) -> String {
+    let version = outcome.running.as_ref().map_or("nothing".to_owned(), |it| it.version.to_string());
+    let time = took(outcome.milliseconds);
+    let (tone, first) = match &outcome.end {
+        End::Deployed {} => (Tone::Good, format!("{app}: {version} serves ({time})")),
+        End::Unchanged {} => (Tone::Good, format!("{app}: {version} serves already, nothing was touched")),
+        End::RolledBack {} => (Tone::Good, format!("{app}: back at {version} ({time})")),
+        End::Refused { message, .. } => {
+            (Tone::Warning, format!("{app}: refused: {}", harmless_lines(message)))
+        }
+        End::Failed { step, message } => {
+            (Tone::Bad, format!("{app}: failed at {}: {}", name(*step), harmless_lines(message)))
+        }
+        End::Told {} => return String::new(),
+    };
+    let mut text = format!("{}\n", look.paint(tone, &first));
+    if matches!(outcome.end, End::Refused { .. } | End::Failed { .. }) {
+        let serves = if outcome.running.is_some() { version.as_str() } else { "nothing" };
+        text.push_str(serves);
+        text.push_str(" serves\n");
+    }
+    text
+}

@@ -1,0 +1,71 @@
+//! A deployment as it goes on: one line a step.
+
+use super::{Look, ago, harmless, name, took};
+use autotag_base::terminal::Tone;
+use autotag_protocol::{Answer, Source};
+
+/// Draws the answers of one deployment, in order.
+#[derive(Debug)]
+pub struct Progress {
+    look: Look,
+    /// A line on the terminal that is to be written over.
+    open: bool,
+}
+
+impl Progress {
+    /// Nothing is drawn yet.
+    pub fn new(look: Look) -> Self {
+        Self { look, open: false }
+    }
+
+    /// What is to be printed for this answer, line breaks included.
+    pub fn draw(&mut self, answer: &Answer) -> String {
+        let line = match answer {
+            Answer::StepStarted { step } if self.look.terminal => {
+                let over = self.clear();
+                self.open = true;
+                return format!(
+                    "{over}{}",
+                    self.look.paint(Tone::Faint, &format!("\u{2026} {}", name(*step)))
+                );
+            }
+            // The last two are asked for by other commands.
+            Answer::StepStarted { .. }
+            | Answer::Heartbeat {}
+            | Answer::Result(_)
+            | Answer::Status(_)
+            | Answer::History(_) => return String::new(),
+            Answer::StepEnded { step, milliseconds, failed: None } => {
+                let sign = self.look.paint(Tone::Good, if self.look.terminal { "\u{2713}" } else { "done" });
+                format!("{sign} {} {}", name(*step), took(*milliseconds))
+            }
+            Answer::StepEnded { step, milliseconds, failed: Some(why) } => {
+                let sign = self.look.paint(Tone::Bad, if self.look.terminal { "\u{2717}" } else { "failed" });
+                format!("{sign} {} {}: {}", name(*step), took(*milliseconds), harmless(why))
+            }
+            Answer::Log { from, line } => {
+                let whose = match from {
+                    Source::Application => "app",
+                    Source::Health => "health",
+                    Source::Smoke => "smoke",
+                };
+                self.look.paint(Tone::Faint, &format!("  {whose} | {}", harmless(line)))
+            }
+            Answer::Note { text } => self.look.paint(Tone::Warning, &format!("note: {}", harmless(text))),
+            Answer::Waiting { holder: Some(holder) } => {
+                let since = ago(holder.since, self.look.now);
+                let purpose = harmless(&holder.purpose);
+                self.look.paint(Tone::Warning, &format!("waiting for {purpose}, begun {since}"))
+            }
+            Answer::Waiting { holder: None } => {
+                self.look.paint(Tone::Warning, "waiting for another deployment")
+            }
+        };
+        format!("{}{line}\n", self.clear())
+    }
+
+    /// Before anything else is printed.
+    pub fn clear(&mut self) -> &'static str {
+        if std::mem::take(&mut self.open) { "\r\u{1b}[K" } else { "" }
+    }
+}

@@ -1,0 +1,164 @@
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
+use super::*;
+use autotag_model::secret::Secret;
+
+fn value(text: &str) -> String {
+    let read = parse(text).unwrap_or_else(|faults| panic!("{text:?}: {faults:?}"));
+    assert_eq!(read.len(), 1, "{text:?}");
+    read.values().next().unwrap().reveal().to_owned()
+}
+
+fn told(text: &str) -> Vec<String> {
+    match parse(text) {
+        Ok(read) => panic!("{text:?} was accepted: {:?}", read.keys()),
+        Err(faults) => faults.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn values_are_read_as_compose_reads_them() {
+    for (text, expected) in [
+        ("A=1", "1"),
+        ("\u{feff}A=1", "1"),
+        ("export A=1", "1"),
+        ("  A = 1  ", "1"),
+        ("A: 1", "1"),
+        ("A=", ""),
+        ("A=#ff0000", "#ff0000"),
+        ("A=a b # c", "a b"),
+        ("A=a#b", "a#b"),
+        ("A=b=c", "b=c"),
+        ("A=a\\n", "a\\n"),
+        ("A=a\t#b", "a\t#b"),
+        ("A=a$$b", "a$b"),
+        ("A=5$", "5$"),
+        ("A='a # \"b\" \\n $B ${B}'", "a # \"b\" \\n $B ${B}"),
+        ("A='it\\'s'", "it's"),
+        ("A=\"a\\nb\\\"\\\\ \\d\" # c", "a\nb\"\\ \\d"),
+        ("A=\"a\\$b\"", "a$b"),
+        ("A=\"\\\\\"", "\\"),
+        ("A=it's", "it's"),
+        ("A=1\r\n", "1"),
+        ("A=\"1\n2\n\n3\"", "1\n2\n\n3"),
+        ("A='1\n# 2\n3'#", "1\n# 2\n3"),
+        ("A=${B:-b}", "b"),
+        ("A=${B-}", ""),
+        ("A=x${B:+b}y", "xy"),
+        ("A=${B:-${C:-{c}}}d", "{c}d"),
+    ] {
+        assert_eq!(value(text), expected, "{text:?}");
+    }
+    assert_eq!(parse("\n# a\n \nA=1\nB=2\n").map(|read| read.len()), Ok(2));
+}
+
+#[test]
+fn variables_are_the_app_files_then_those_above_then_those_of_files_before() {
+    let own = parse("OWN=own").unwrap();
+    let before = parse("BEFORE=before\nABOVE=no\nOWN=no").unwrap();
+    let read = parse_after(
+        "ABOVE=above\nA=$OWN-${ABOVE}-\"x\"-$BEFORE\nB=\"${A:?}\"\nC=${OWN:+c}\nD=${OWN+${ABOVE}}",
+        &own,
+        &before,
+    )
+    .unwrap_or_else(|faults| panic!("{faults:?}"));
+    let values: Vec<&str> = read.values().map(Secret::reveal).collect();
+    assert_eq!(values, ["own-above-\"x\"-before", "above", "own-above-\"x\"-before", "c", "above"]);
+}
+
+#[test]
+fn names_may_have_dots() {
+    let read = parse("discovery.type=single-node\na-b=1\nlist[0]=x\n").unwrap();
+    assert_eq!(read[&"discovery.type".parse().unwrap()].reveal(), "single-node");
+}
+
+#[test]
+fn what_compose_guesses_or_loses_is_a_fault_with_its_cause() {
+    for (text, expected) in [
+        ("A", "`KEY=VALUE`: Compose takes a name alone from the shell"),
+        ("export A", "`KEY=VALUE`: Compose takes a name alone from the shell"),
+        ("some words", "several lines stands in quotes"),
+        ("=1", "the name is missing"),
+        ("export =1", "the name is missing"),
+        ("A B=1", "a name without white space"),
+        ("set A=1", "without a shell's command"),
+        ("A\tB=1", "a name without white space"),
+        ("1A=1", "a letter or `_` first"),
+        ("\u{e4}=1", "a variable's name"),
+        ("A:B=1", "a name cannot hold a `:`"),
+        ("A= # b", "a comment on a line of its own"),
+        ("A=\"${B:-x\ny}\"", "a variable as `${NAME}`"),
+        ("A=1\nA=2", "each variable once"),
+        ("A=1\rB=2", "carriage return"),
+        ("A='1' 2", "behind the closing quote"),
+        ("A='1", "a closing `'`"),
+        ("A=\"1\\\"", "a closing `\"`"),
+        ("A=\"\\0101\"", "no `\\0`"),
+        ("A=\0", "without NUL"),
+        ("A=$B", "the variable behind `$` to be set"),
+        ("A=${B}", "`${B}` to be set"),
+        ("A=${B:?x}", "`${B}` to be set"),
+        ("A=${b}", "the variable behind `$` to be set"),
+        ("A=${}", "a variable as `${NAME}`"),
+        ("A=${B:-c", "a variable as `${NAME}`"),
+        ("A=${B*}", "a variable as `${NAME}`"),
+    ] {
+        let told = told(text);
+        assert!(told.len() == 1 && told[0].contains(expected), "{text:?}: {told:?}");
+    }
+}
+
+#[test]
+fn all_faults_are_told_with_their_lines_and_no_value() {
+    let faults = parse(
+        "A=1\nhunter2\nA=hunter2\nB='\nhunter2'\nC=\"x\" hunter2\n1D=hunter2\nE=pa$hunter2\nF='hunter2\nhunter2\nG=$hunter2",
+    )
+    .expect_err("faults");
+    let lines: Vec<usize> = faults.iter().map(|fault| fault.place.line).collect();
+    assert_eq!(lines, [2, 3, 6, 7, 8, 9, 11]);
+    let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(told.contains("line 3, column 1: `A`: expected each variable once"), "{told}");
+}
+
+#[test]
+fn a_file_that_is_no_text_names_the_line() {
+    assert_eq!(text_of(b"A=1\n".to_vec()).as_deref(), Ok("A=1\n"));
+    let told = |bytes: &[u8]| text_of(bytes.to_vec()).expect_err("no text").to_string();
+    assert!(told(b"A=1\nB=\xff").starts_with("line 2, column 1: expected a file in UTF-8: save it"));
+    assert!(told(b"\xff\xfeA\0").contains("this one is in UTF-16"));
+}
+
+/// Each line is twice as long as the one before.
+#[test]
+fn values_that_double_come_to_an_end() {
+    let mut text = "A0=0123456789\n".to_owned();
+    for number in 1..40 {
+        writeln!(text, "A{number}=$A{0}$A{0}", number - 1).unwrap();
+    }
+    assert!(told(&text)[0].contains("128 KiB"));
+    let many: String = (0..100)
+        .fold(format!("A={}\n", "x".repeat(100_000)), |text, number| text + &format!("B{number}=$A\n"));
+    assert!(told(&many)[0].contains("at most 1048576 bytes"));
+    let deep = format!("A={}x{}", "${B:-".repeat(20), "}".repeat(20));
+    assert_eq!(told(&deep).len(), 1);
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics(text in "(A|B|=|:| |\"|'|\\\\|\\$|\\{|\\}|:-|#|\n|\r|export |\\PC){0,40}") {
+        let _ = parse(&text);
+    }
+
+    /// Single quotes keep everything but quotes and backslashes.
+    #[test]
+    fn what_is_quoted_comes_back(value in "([ -~]|\n|\\$|\u{e9}){0,40}") {
+        let double = value.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$");
+        prop_assert_eq!(&self::value(&format!("A=\"{double}\"")), &value);
+        if !value.contains(['\'', '\\']) {
+            prop_assert_eq!(&self::value(&format!("A='{value}'")), &value);
+        }
+    }
+}

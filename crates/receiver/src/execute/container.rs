@@ -1,0 +1,185 @@
+//! From a release and its settings to the container that is made. Pure.
+
+use std::collections::BTreeMap;
+
+use super::container_options;
+use crate::config::app_file::{Container, Healthcheck, Restart, Source};
+use crate::config::settings::Settings;
+use crate::engine::{ContainerSpec, HealthcheckSpec, RestartSpec};
+use crate::state::Release;
+use autotag_protocol::{AppName, DeploymentId};
+
+/// Whose a container, a network or an image is.
+pub const APP: &str = "autotag-deploy.app";
+/// Which deployment made a container.
+pub const DEPLOYMENT: &str = "autotag-deploy.deployment";
+/// Which version a container has.
+pub const VERSION: &str = "autotag-deploy.version";
+/// Which image a container runs, by its manifest: Docker itself names the image's configuration only.
+pub const DIGEST: &str = "autotag-deploy.digest";
+const COMMIT: &str = "autotag-deploy.commit";
+const CONFIG: &str = "autotag-deploy.config";
+
+/// The network that an application has for itself, unless its file names others.
+pub fn own_network(app: &AppName) -> String {
+    format!("autotag-{app}")
+}
+
+/// The name that a container is made with.
+///
+/// A deployment's id is unique in its application, and no application's name has `--` in it: so no id of `shop`
+/// takes the name of a container of `shop-api`.
+pub fn made_name(app: &AppName, deployment: &DeploymentId) -> String {
+    format!("autotag-{app}--{deployment}")
+}
+
+/// The names of the container that serves: two, and one to Docker's DNS, which compares them without case.
+pub fn names(app: &AppName) -> [String; 2] {
+    let (first, rest) = app.as_str().split_at(1);
+    [app.to_string(), format!("{}{rest}", first.to_ascii_uppercase())]
+}
+
+/// The network in which the proxy, health requests and smoke tests reach a container.
+pub fn network(app: &AppName, settings: &Settings) -> String {
+    settings.file.container.networks.first().cloned().unwrap_or_else(|| own_network(app))
+}
+
+/// The labels of what belongs to an application.
+pub fn app_labels(app: &AppName) -> BTreeMap<String, String> {
+    BTreeMap::from([(APP.to_owned(), app.to_string())])
+}
+
+/// The labels of what belongs to one release. They are no part of the configuration's hash: a receiver that
+/// sets more of them than the last one did finds nothing changed.
+fn release_labels(release: &Release) -> [(&'static str, String); 5] {
+    [
+        (DEPLOYMENT, release.deployment.to_string()),
+        (VERSION, release.version.to_string()),
+        (DIGEST, release.digest.to_string()),
+        (COMMIT, release.commit.to_string()),
+        (CONFIG, release.config.to_string()),
+    ]
+}
+
+/// The labels by which a container says that it is of another release than this one, each with what it should
+/// say. One that is missing says nothing: earlier receivers set fewer.
+pub fn contradictions(release: &Release, labels: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
+    let otherwise =
+        |(label, expected): &(&str, String)| labels.get(*label).is_some_and(|said| said != expected);
+    release_labels(release).into_iter().filter(otherwise).collect()
+}
+
+/// What is made.
+pub fn spec(app: &AppName, release: &Release, settings: &Settings) -> ContainerSpec {
+    let said: &Container = &settings.file.container;
+    let mut labels = said.labels.clone();
+    labels.extend(app_labels(app));
+    labels.extend(release_labels(release).map(|(label, value)| (label.to_owned(), value)));
+    let networks = if said.networks.is_empty() { vec![own_network(app)] } else { said.networks.clone() };
+    let environment =
+        settings.environment.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
+    ContainerSpec {
+        name: made_name(app, &release.deployment),
+        image: release.image.with_digest(&release.digest),
+        labels,
+        environment,
+        entrypoint: said.entrypoint.clone(),
+        command: said.command.clone(),
+        user: said.user.clone(),
+        working_dir: said.working_dir.clone(),
+        read_only: said.read_only,
+        init: said.init,
+        tmpfs: said.tmpfs.iter().map(|it| (it.target().display().to_string(), it.options())).collect(),
+        binds: said.volumes.iter().filter(|mount| !mount.must_exist).map(bind).collect(),
+        networks,
+        aliases: said
+            .aliases
+            .iter()
+            .map(|(network, names)| (network.clone(), names.iter().cloned().collect()))
+            .collect(),
+        healthcheck: said.healthcheck.as_ref().map(healthcheck),
+        restart: restart(said.restart),
+        cap_drop: said.cap_drop.iter().cloned().collect(),
+        cap_add: said.cap_add.iter().cloned().collect(),
+        memory: said.mem_limit,
+        nano_cpus: said.cpus,
+        pids_limit: Some(said.pids_limit.unwrap_or(container_options::PIDS)),
+        shm_size: said.shm_size,
+        stop_grace_period: said.stop_grace_period,
+        stop_signal: said.stop_signal.clone(),
+        options: container_options::options(said),
+    }
+}
+
+fn bind(mount: &crate::config::app_file::Mount) -> String {
+    let source = match &mount.source {
+        Source::Volume(name) => name.clone(),
+        Source::Path(path) => path.display().to_string(),
+    };
+    let modes = mount.modes().join(",");
+    let gap = if modes.is_empty() { "" } else { ":" };
+    format!("{source}:{}{gap}{modes}", mount.target.display())
+}
+
+fn healthcheck(said: &Healthcheck) -> HealthcheckSpec {
+    match said {
+        Healthcheck::Disabled => HealthcheckSpec::Disabled,
+        Healthcheck::Test { test, interval, timeout, retries, start_period, start_interval } => {
+            HealthcheckSpec::Test {
+                test: test.clone(),
+                interval: *interval,
+                timeout: *timeout,
+                retries: *retries,
+                start_period: *start_period,
+                start_interval: *start_interval,
+            }
+        }
+    }
+}
+
+fn restart(said: Restart) -> RestartSpec {
+    match said {
+        Restart::No => RestartSpec::No,
+        Restart::Always => RestartSpec::Always,
+        Restart::UnlessStopped => RestartSpec::UnlessStopped,
+        Restart::OnFailure(times) => RestartSpec::OnFailure(times),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::app_file::LABEL_PREFIX;
+    use crate::testing;
+    use autotag_model::reference::Digest;
+
+    #[test]
+    fn the_labels_say_what_it_is_whatever_the_owner_says() {
+        let app: AppName = "app".parse().unwrap();
+        let settings =
+            testing::settings("image: ghcr.io/org/app\nport: 80\nlisten: 8080\nlabels: {team: web}\n");
+        let digest = format!("sha256:{}", "d".repeat(64));
+        let release = Release { digest: digest.parse().unwrap(), ..testing::release("1.2.3") };
+        let made = spec(&app, &release, &settings);
+        let config = Digest::of(b"config").to_string();
+        let said = [
+            ("autotag-deploy.app", "app"),
+            ("autotag-deploy.commit", &"c".repeat(40)),
+            ("autotag-deploy.config", &config),
+            ("autotag-deploy.deployment", "deployment-1-2-3"),
+            ("autotag-deploy.digest", &digest),
+            ("autotag-deploy.version", "1.2.3"),
+            ("team", "web"),
+        ];
+        let said = said.map(|(label, value)| (label.to_owned(), value.to_owned()));
+        assert_eq!(made.labels, said.into());
+        for label in made.labels.keys().filter(|label| *label != "team") {
+            assert!(label.starts_with(LABEL_PREFIX), "{label} could be set by an app file");
+        }
+        assert_eq!(made.name, "autotag-app--deployment-1-2-3");
+        assert_eq!(names(&app), ["app", "App"]);
+        assert_eq!(made.networks, ["autotag-app"]);
+        assert_eq!(made.image, format!("ghcr.io/org/app@{digest}"));
+        assert_eq!(contradictions(&release, &made.labels), []);
+    }
+}

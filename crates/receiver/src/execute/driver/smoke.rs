@@ -1,0 +1,122 @@
+//! Smoke tests: on the new container itself before the switch, through the front door after it.
+
+use super::{Driver, REQUEST, address};
+use crate::config::app_file::{Client, HttpProbe, Listen, Proof, Smoke, Traffic};
+use crate::config::settings::Settings;
+use crate::engine::Engine;
+use crate::execute::front::entrance;
+use crate::execute::probe;
+use crate::execute::probe::{Question, Target};
+use crate::state::Instance;
+use autotag_protocol::{Answer, Source};
+
+impl<E: Engine> Driver<'_, E> {
+    pub(super) async fn smoke(&self, instance: &Instance) -> Result<(), String> {
+        let settings = self.settings(&instance.release.deployment)?;
+        for smoke in &settings.file.smoke {
+            match smoke {
+                Smoke::Command(command) => self.run_in(instance, command, &settings).await?,
+                Smoke::Http { path, status, contains, client } => {
+                    let facts = self.facts(instance).await?;
+                    let Some(port) = settings.file.traffic.port() else {
+                        return Err("the app file has no `port` to ask".to_owned());
+                    };
+                    let door = Target::Tcp((address(self.app, &settings, &facts)?, port).into());
+                    let test = Test { client, path, status: *status, contains: contains.as_deref() };
+                    test.ask(&door, &settings).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_in(
+        &self,
+        instance: &Instance,
+        command: &[String],
+        settings: &Settings,
+    ) -> Result<(), String> {
+        let deadline = settings.file.health.deadline;
+        let shown = command.join(" ");
+        let executed = self
+            .engine
+            .execute(instance.container.as_str(), command, deadline)
+            .await
+            .map_err(|trouble| format!("`{shown}`: {trouble}"))?;
+        if executed.exit_code == 0 {
+            return Ok(());
+        }
+        for line in executed.output.lines() {
+            self.job.say(Answer::log(Source::Smoke, line));
+        }
+        Err(format!("`{shown}` ended with {}", executed.exit_code))
+    }
+
+    /// Through the front door. Where there is no smoke test by HTTP, the health request stands in for one;
+    /// where there is none either, that the proxy has the container is all that can be seen.
+    pub(super) async fn verify(&self, instance: &Instance) -> Result<(), String> {
+        let settings = self.settings(&instance.release.deployment)?;
+        let Traffic::Proxied { listen, .. } = &settings.file.traffic else { return Ok(()) };
+        let known = self.front.status(self.app).await?;
+        let current = known.and_then(|known| known.current).map(|current| current.id);
+        if current.as_deref() != Some(instance.container.as_str()) {
+            return Err("the proxy does not send requests to the new container".to_owned());
+        }
+        let door = match entrance(listen) {
+            Listen::Tcp(address) => Target::Tcp(address),
+            Listen::Unix(path) => Target::Unix(path),
+        };
+        let asked = settings.file.smoke.iter().filter_map(|smoke| match smoke {
+            Smoke::Http { path, status, contains, client } => {
+                Some(Test { client, path, status: *status, contains: contains.as_deref() })
+            }
+            Smoke::Command(_) => None,
+        });
+        let mut asked: Vec<_> = asked.collect();
+        if let (true, Proof::Http(request)) = (asked.is_empty(), &settings.file.health.proof) {
+            let HttpProbe { path, status, client } = request;
+            asked.push(Test { client, path, status: *status, contains: None });
+        }
+        for test in asked {
+            test.ask(&door, &settings)
+                .await
+                .map_err(|why| format!("through the front door, {listen}: {why}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// The name that requests of our own ask for.
+pub(super) fn host_of(settings: &Settings) -> String {
+    match &settings.file.traffic {
+        Traffic::Proxied { hosts, .. } => hosts.first().map(|host| host.as_str().to_owned()),
+        Traffic::Unproxied { .. } => None,
+    }
+    .unwrap_or_else(|| "localhost".to_owned())
+}
+
+/// A test by a request.
+struct Test<'a> {
+    client: &'a Client,
+    path: &'a str,
+    status: u16,
+    contains: Option<&'a str>,
+}
+
+impl Test<'_> {
+    async fn ask(&self, door: &Target, settings: &Settings) -> Result<(), String> {
+        let host = self.client.host.clone().unwrap_or_else(|| host_of(settings));
+        let question = Question { host: &host, path: self.path, headers: &self.client.headers };
+        let answer =
+            probe::get(door, &question, REQUEST).await.map_err(|why| question.unanswered(door, &why))?;
+        if answer.status != self.status {
+            return Err(question.unexpected(door, &answer, self.status, settings.environment.values()));
+        }
+        match self.contains {
+            Some(text) if !answer.body.contains(text) => {
+                Err(format!("GET {} gave {}, without the text {text:?}", self.path, self.status))
+            }
+            _ => Ok(()),
+        }
+    }
+}

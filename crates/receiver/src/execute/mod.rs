@@ -1,0 +1,8 @@
+//! How each step of a rollout is done.
+
+pub mod container;
+pub mod container_options;
+pub mod driver;
+pub mod front;
+pub mod image_volumes;
+pub mod probe;

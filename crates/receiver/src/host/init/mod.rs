@@ -1,0 +1,190 @@
+//! `init`: sets a server up for an application, and can be run again.
+//!
+//! 1. [`wish`]: what the owner said;
+//! 2. [`facts`]: what is there;
+//! 3. [`adopt`], [`app_file`]: the app file that is written, if there is none;
+//! 4. [`plan`]: the steps from the one to the other: pure, and what `--dry-run` shows;
+//! 5. [`units`], [`sshd`]: what the files say: pure;
+//! 6. [`apply`]: the steps are done, the key last: a run that stops before can be repeated;
+//! 7. [`farewell`]: what is to be copied to the repository: pure.
+
+pub mod adopt;
+pub mod app_file;
+pub mod apply;
+pub mod facts;
+pub mod farewell;
+pub mod plan;
+pub mod sshd;
+#[cfg(test)]
+mod tests;
+pub mod units;
+pub mod wish;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+
+use crate::config::app_file::{AppFile, Listen, Traffic};
+use crate::engine::PlainEngine;
+use crate::state::layout::Layout;
+use autotag_protocol::AppName;
+use facts::Facts;
+use plan::{Keys, Setup, Step};
+use wish::Wish;
+
+/// What `init` would do, or has done.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The steps; none: nothing is to be done.
+    pub steps: Vec<Step>,
+    /// What the owner should know.
+    pub notes: Vec<String>,
+    /// Whether systemd runs this machine.
+    pub systemd: bool,
+    /// Whether the application is set up for the first time.
+    pub first: bool,
+    /// Where the application is served; nothing without the proxy.
+    pub listen: Option<Listen>,
+}
+
+/// The applications that have an app file, by name.
+pub fn apps(layout: &Layout) -> anyhow::Result<Vec<AppName>> {
+    let folder = layout.app_files();
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", folder.display())),
+    };
+    let mut apps: Vec<AppName> = entries
+        .filter_map(Result::ok)
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".yaml")?.parse().ok())
+        .collect();
+    apps.sort();
+    Ok(apps)
+}
+
+/// Where the proxy has to listen for these applications. An app file with faults is an error: its address
+/// would be closed.
+pub fn listens(layout: &Layout, apps: &[AppName]) -> anyhow::Result<BTreeMap<Listen, BTreeSet<AppName>>> {
+    let mut listens: BTreeMap<Listen, BTreeSet<AppName>> = BTreeMap::new();
+    for app in apps {
+        let file = layout.app_file(app);
+        let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        let parsed = AppFile::parse(&text).with_context(|| format!("{} is not usable", file.display()))?;
+        if let Traffic::Proxied { listen, .. } = parsed.traffic {
+            listens.entry(listen).or_default().insert(app.clone());
+        }
+    }
+    Ok(listens)
+}
+
+/// Looks at the host, and decides what is to be done.
+pub fn prepare(layout: &Layout, wish: &Wish) -> anyhow::Result<Prepared> {
+    let mut notes = Vec::new();
+    let file = layout.app_file(&wish.app);
+    let new_file = match existing(&file)? {
+        Some(_) => {
+            if let Some(options) = wish.ignored_where_a_file_exists() {
+                notes.push(format!(
+                    "{} is there and stays as it is; {options} changed nothing",
+                    file.display()
+                ));
+            }
+            None
+        }
+        None => Some(write_app_file(layout, wish, &mut notes)?),
+    };
+    let others: Vec<AppName> = apps(layout)?.into_iter().filter(|app| *app != wish.app).collect();
+    let mut listens = listens(layout, &others)?;
+    let text = match &new_file {
+        Some(app_file) => app_file.text.clone(),
+        None => existing(&file)?.unwrap_or_default(),
+    };
+    let parsed = AppFile::parse(&text).with_context(|| format!("{} is not usable", file.display()))?;
+    let listen = match parsed.traffic {
+        Traffic::Proxied { listen, .. } => Some(listen),
+        Traffic::Unproxied { .. } => None,
+    };
+    if let Some(listen) = &listen {
+        listens.entry(listen.clone()).or_default().insert(wish.app.clone());
+    }
+    let first = existing(&layout.authorized_keys(&wish.app))?.is_none();
+    let keys = keys(layout, wish)?;
+    let setup = Setup {
+        layout: layout.clone(),
+        app: wish.app.clone(),
+        app_file: new_file,
+        keys,
+        listens: listens.into_keys().collect(),
+    };
+    let facts = Facts::gather(&setup)?;
+    if !facts.systemd {
+        notes.push("systemd does not run this machine: no units are written".to_owned());
+    }
+    for listen in facts.held.intersection(&setup.listens) {
+        notes.push(format!(
+            "{listen} is held by another program: its socket is not opened. Stop that program, then run `autotag-receiver init {}` again",
+            wish.app
+        ));
+    }
+    let steps = plan::plan(&setup, &facts);
+    Ok(Prepared { steps, notes, systemd: facts.systemd, first, listen })
+}
+
+/// The text of a file; `None` where there is none.
+fn existing(file: &Path) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", file.display())),
+    }
+}
+
+/// The text, and the text to show, in which no variable has its value.
+fn write_app_file(
+    layout: &Layout,
+    wish: &Wish,
+    notes: &mut Vec<String>,
+) -> anyhow::Result<app_file::Written> {
+    let mut content = app_file::Content::default();
+    if let Some(name) = &wish.adopt {
+        let engine = PlainEngine::at(layout.docker());
+        let container = engine.container(name)?.with_context(|| format!("there is no container `{name}`"))?;
+        let image = adopt::image_of(&container).and_then(|id| engine.image(&id).transpose());
+        let adopted = adopt::adopt(name, &container, image.transpose()?.as_deref())?;
+        content = adopted.content;
+        notes.extend(adopted.notes);
+    }
+    content.overlay(wish);
+    if content.image.is_none() {
+        bail!("there is no app file yet: say which repository may run here by `--image ghcr.io/org/app`");
+    }
+    let text = app_file::render(&wish.app, &content, false);
+    // What we write must be what we read; a value that is no app file's comes from the container adopted.
+    AppFile::parse(&text).context("the app file that would be written is not usable; write it by hand")?;
+    Ok(app_file::Written { shown: app_file::render(&wish.app, &content, true), text })
+}
+
+/// What becomes of the key file.
+fn keys(layout: &Layout, wish: &Wish) -> anyhow::Result<Keys> {
+    let file = layout.authorized_keys(&wish.app);
+    let there = existing(&file)?;
+    let command = sshd::line_start(layout, &wish.app);
+    Ok(match (&wish.key, there) {
+        _ if wish.new_key => Keys::Generate,
+        (None, None) => Keys::Generate,
+        (None, Some(_)) => Keys::Leave,
+        (Some(key), None) => Keys::Write(format!("{command} {key}\n")),
+        (Some(key), Some(there)) if there.contains(key.blob()) => Keys::Leave,
+        (Some(key), Some(there)) => {
+            let gap = if there.is_empty() || there.ends_with('\n') { "" } else { "\n" };
+            Keys::Write(format!("{there}{gap}{command} {key}\n"))
+        }
+    })
+}
+
+/// Where this program lies.
+fn program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("finding this program's own file")
+}

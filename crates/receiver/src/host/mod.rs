@@ -1,0 +1,5 @@
+//! What prepares, checks and clears a server.
+
+pub mod check;
+pub mod init;
+pub mod remove;

@@ -1,0 +1,6 @@
+//! What decides and does nothing: admission, the rollout machine, drift, retention. Pure.
+
+pub mod admit;
+pub mod drift;
+pub mod rollout;
+pub mod tidy;

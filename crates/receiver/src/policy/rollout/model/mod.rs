@@ -1,0 +1,460 @@
+//! Every sequence of successes, failures, crashes and reboots, against a small world.
+//!
+//! The world has at most two containers, a proxy that points at one or at none, and a disk. At each step
+//! the model tries: success; failure without effect; failure although it had its effect; the receiver killed
+//! before the effect and after it; the whole machine gone before and after, coming back with no container,
+//! with those that ran, or with all; a container that ends by itself and does not stay up any more; a container
+//! that somebody removes, and that can be made again or cannot. The graph
+//! of all that can be reached is finite and explored whole, so the number of crashes and failures is not
+//! bounded; the number of sequences is counted for up to [`graph::FAULTS`] of them.
+//!
+//! From each end, tidy or not, a third version that works is rolled out, and has to come to serve.
+
+mod graph;
+mod world;
+
+use std::collections::HashSet;
+
+use super::*;
+use crate::state::{Order, Record};
+use crate::testing;
+use graph::{Edge, Explored, FAULTS, Graph, Node};
+use world::{
+    Container, NEXT, Passed, REBOOTS, World, check_alone, failed, id_for, is_new, is_old, new_id, next_id,
+    old_id, release,
+};
+
+type Tamper = fn(&mut VecDeque<Act>);
+
+struct Scenario {
+    order: Order,
+    with_old: bool,
+    tamper: Tamper,
+}
+
+impl Scenario {
+    fn first(&self) -> Node {
+        let mut disk =
+            if self.with_old { testing::steady("1.0.0") } else { State::new("app".parse().unwrap()) };
+        if let Phase::Steady { active: Some(old) } = &mut disk.change {
+            *old = Instance { container: old_id(), release: release("1.0.0", self.order) };
+        }
+        let world = World {
+            old: if self.with_old { Container::Running } else { Container::Absent },
+            new: Container::Absent,
+            next: Container::Absent,
+            ids: [old_id(), new_id()],
+            proxy: self.with_old.then(old_id),
+            committed: false,
+            passed: Passed::default(),
+            rebooted: false,
+            removed: false,
+            awaited: false,
+            disk: disk.clone(),
+        };
+        let new = release("1.1.0", self.order);
+        self.node(world, Rollout::begin(disk, new).expect("steady"))
+    }
+
+    fn node(&self, world: World, mut rollout: Rollout) -> Node {
+        (self.tamper)(&mut rollout.script);
+        // They are told, and decide nothing.
+        rollout.notes.clear();
+        Node { world, rollout }
+    }
+
+    fn recovered(&self, world: World) -> Node {
+        let rollout = Rollout::recover(world.disk.clone());
+        self.node(world, rollout)
+    }
+
+    fn awaited(&self, world: World) -> Node {
+        let rollout = Rollout::make_way(world.disk.clone());
+        self.node(World { awaited: true, ..world }, rollout)
+    }
+
+    /// What can happen next. The first edge is what happens when nothing goes wrong any more.
+    fn edges(&self, node: &Node) -> Vec<(Edge, Node)> {
+        let step = node.rollout.step();
+        if let Step::End(ending) = &step {
+            return match ending.unfinished {
+                Some(_) => vec![
+                    (Edge::Ok, self.recovered(node.world.clone())),
+                    (Edge::Fault("another deployment comes"), self.awaited(node.world.clone())),
+                ],
+                // `serve` hears of it from Docker.
+                None if node.world.serves_nothing() => vec![(Edge::Ok, self.recovered(node.world.clone()))],
+                None => Vec::new(),
+            };
+        }
+        let before = node.world.clone();
+        let mut after = before.clone();
+        after.apply(&step);
+        let next = |world: &World, event: Event| self.node(world.clone(), node.rollout.clone().next(event));
+        let mut edges = vec![(Edge::Ok, self.goes_well(node))];
+        if before.clone().allows(&step) {
+            edges.push((Edge::Fault("failed, without effect"), next(&before, failed())));
+            // Where a step changes nothing, after it is as before it.
+            if after != before {
+                edges.push((Edge::Fault("failed, with its effect"), next(&after, failed())));
+                edges.push((Edge::Fault("killed after"), self.recovered(after.clone())));
+                edges.extend(REBOOTS.map(|how| (Edge::Fault(how), self.recovered(after.reboot(how)))));
+            }
+        }
+        edges.push((Edge::Fault("killed before"), self.recovered(before.clone())));
+        edges.extend(REBOOTS.map(|how| (Edge::Fault(how), self.recovered(before.reboot(how)))));
+        for (what, broken) in before.breaks() {
+            edges.push((Edge::Fault(what), Node { world: broken, rollout: node.rollout.clone() }));
+        }
+        edges
+    }
+
+    /// The step at hand is done, where it can be done at all.
+    fn goes_well(&self, node: &Node) -> Node {
+        let (step, mut world) = (node.rollout.step(), node.world.clone());
+        let event = if world.allows(&step) {
+            world.apply(&step);
+            world.pass(&step);
+            match &step {
+                Step::Create(release) => Event::Created(id_for(release)),
+                Step::Remake(it) if world.current(&it.container) != it.container => {
+                    Event::Created(world.current(&it.container))
+                }
+                _ => Event::Done,
+            }
+        } else {
+            failed()
+        };
+        self.node(world, node.rollout.clone().next(event))
+    }
+
+    /// A version that works is deployed, as [`crate::serve`] does it: first what is not finished is
+    /// recovered. Nothing else goes wrong any more; but what does not stay up still does not.
+    fn can_be_left(&self, world: &World) -> Result<(), String> {
+        let mut world = world.clone();
+        let through = |mut node: Node| {
+            while !matches!(node.rollout.step(), Step::End(_)) {
+                node = self.goes_well(&node);
+            }
+            node
+        };
+        if !matches!(world.disk.change, Phase::Steady { .. }) {
+            world = through(self.awaited(world)).world;
+        }
+        let good = release(NEXT, self.order);
+        let begun = Rollout::begin(world.disk.clone(), good.clone());
+        let begun = begun.map_err(|_| "a later deployment is not refused for ever".to_owned())?;
+        let Node { world, rollout } = through(self.node(world, begun));
+        let serves = Instance { container: next_id(), release: good.clone() };
+        let one = (world.old, world.new, world.next);
+        if matches!(rollout.step(), Step::End(Ending { verdict: Verdict::Serves(it), unfinished: None, .. }) if it == good)
+            && world.disk.change == (Phase::Steady { active: Some(serves) })
+            && one == (Container::Absent, Container::Absent, Container::Running)
+            && world.proxy == Some(next_id())
+        {
+            return Ok(());
+        }
+        Err(format!("a later deployment that works comes to serve, alone: {:?} {one:?}", rollout.step()))
+    }
+
+    /// What must hold at every moment.
+    fn check(&self, node: &Node) -> Result<(), String> {
+        let World { disk, old, new, next: _, ids: _, proxy, committed, passed, rebooted, removed, awaited } =
+            &node.world;
+        let ensure = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
+        let at_new = proxy.as_ref().is_some_and(is_new);
+        let target = match proxy {
+            Some(_) if at_new => Some(new),
+            Some(_) => Some(old),
+            None => None,
+        };
+        // One that ends by itself takes the traffic along; that is for `front` to see.
+        let runs = |it: &Container| matches!(it, Container::Running | Container::Broken);
+        ensure(target.is_none_or(runs), "traffic goes to a container that runs")?;
+        ensure(!at_new || *committed, "traffic goes to the new one only after the commit is durable")?;
+        ensure(!committed || (passed.health && passed.smoke), "only what passed its tests is committed to")?;
+        let proven = match &disk.change {
+            Phase::Leaving { turned_back, .. } => !turned_back,
+            Phase::Steady { active } => active.as_ref().is_some_and(|it| is_new(&it.container)),
+            Phase::Pending { .. } | Phase::Unverified { .. } => false,
+        };
+        ensure(!proven || passed.front_door, "only what was seen through the front door stays")?;
+        if self.with_old && !proven {
+            ensure(*removed || old.is_there(), "the old one is kept until the new one is proven")?;
+        }
+        if self.with_old && !rebooted {
+            match self.order {
+                Order::StartFirst if *removed => {}
+                Order::StartFirst => {
+                    ensure(proven || runs(old), "start-first: the old one runs on")?;
+                    ensure(proxy.is_some() || *awaited, "start-first: no request waits")?;
+                }
+                Order::StopFirst => ensure(
+                    !(*old == Container::Running && *new == Container::Running),
+                    "stop-first: never both run",
+                )?,
+            }
+        }
+        match node.rollout.step() {
+            Step::End(Ending { unfinished: None, .. }) if node.world.serves_nothing() => {
+                check_alone(&node.world, false)?;
+            }
+            Step::End(Ending { unfinished: None, verdict, .. }) => self.check_rest(&node.world, &verdict)?,
+            Step::End(_) if matches!(disk.change, Phase::Steady { .. }) => check_alone(&node.world, false)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What must hold when all is over.
+    fn check_rest(&self, world: &World, verdict: &Verdict) -> Result<(), String> {
+        let ensure = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
+        let Phase::Steady { active } = &world.disk.change else {
+            return Err("at rest the state is steady".to_owned());
+        };
+        let serving = active.as_ref().map(|active| active.container.clone());
+        ensure(world.proxy == serving, "at rest the traffic is at what serves")?;
+        check_alone(world, true)?;
+        ensure(serving.is_some() || !self.with_old, "at rest something serves")?;
+        let records =
+            |failed: bool| world.disk.history.iter().filter(|it| it.failure.is_some() == failed).count();
+        let new = release("1.1.0", self.order).version;
+        let was_switched = world.disk.highest.as_ref() == Some(&new);
+        let at_new = serving.as_ref().is_some_and(is_new);
+        let is_bad = was_switched && !at_new;
+        ensure(
+            world.disk.bad.keys().eq(is_bad.then_some(&new)),
+            "bad is what was switched to and does not serve, and nothing else",
+        )?;
+        match verdict {
+            Verdict::Serves(it) => {
+                ensure(
+                    active.as_ref().map(|active| &active.release) == Some(it),
+                    "the verdict tells the truth",
+                )?;
+                ensure(world.disk.highest.as_ref() == Some(&it.version), "what serves is the highest")
+            }
+            Verdict::Failed(it, _) => {
+                ensure(
+                    active.as_ref().map(|active| &active.release) != Some(it),
+                    "the verdict tells the truth",
+                )?;
+                ensure(records(true) == 1, "a failure is remembered once")
+            }
+            Verdict::Settled => ensure(
+                world.disk.history.len() == usize::from(self.with_old) + records(true) || at_new,
+                "what is settled was remembered",
+            ),
+        }
+    }
+
+    fn explore(&self) -> Result<Explored, String> {
+        let mut graph = Graph::default();
+        graph.add(self.first(), None);
+        let mut at = 0;
+        while at < graph.nodes.len() {
+            let node = graph.nodes[at].clone();
+            self.check(&node).map_err(|rule| graph.story(at, &rule))?;
+            for (edge, next) in self.edges(&node) {
+                let to = graph.add(next, Some((at, edge)));
+                graph.edges[at].push((edge, to));
+            }
+            at += 1;
+        }
+        let mut left = HashSet::new();
+        for from in 0..graph.nodes.len() {
+            graph.converges(from).map_err(|rule| graph.story(from, &rule))?;
+            let node = &graph.nodes[from];
+            if matches!(node.rollout.step(), Step::End(_)) && left.insert(node.world.bare()) {
+                self.can_be_left(&node.world).map_err(|rule| graph.story(from, &rule))?;
+            }
+        }
+        Ok(graph.explored())
+    }
+}
+
+const ORDERS: [Order; 2] = [Order::StartFirst, Order::StopFirst];
+
+#[test]
+fn whatever_happens_one_container_serves_and_it_is_the_right_one() {
+    for order in ORDERS {
+        for with_old in [true, false] {
+            let explored = Scenario { order, with_old, tamper: |_| {} }
+                .explore()
+                .unwrap_or_else(|story| panic!("{order:?}, with old: {with_old}: {story}"));
+            println!(
+                "{order:?}, {}: {} situations, {} transitions, any number of faults; {} sequences with up to {FAULTS}",
+                if with_old { "over an old one" } else { "the first one" },
+                explored.nodes,
+                explored.edges,
+                explored.sequences,
+            );
+            assert!(explored.sequences > 100_000, "{explored:?}");
+        }
+    }
+}
+
+fn is_commit(act: &Act) -> bool {
+    matches!(&act.step, Step::Save(state) if matches!(state.change, Phase::Unverified { .. }))
+}
+
+fn of_old(act: &Act) -> bool {
+    matches!(&act.step, Step::Switch(it) | Step::Start(it) if is_old(&it.container))
+}
+
+fn exchange(script: &mut VecDeque<Act>, from: IfFails, to: IfFails) {
+    for act in script.iter_mut().filter(|act| act.if_fails == from) {
+        act.if_fails = to;
+    }
+}
+
+/// A model that accepts everything proves nothing: each of these machines is broken, and found out.
+#[test]
+fn broken_machines_are_found_out() {
+    let stop_before_commit: Tamper = |script| {
+        if script.front().is_some_and(is_commit) {
+            let stops = script.iter().position(|act| matches!(act.step, Step::Stop(_)));
+            if let Some(stop) = stops.and_then(|at| script.remove(at)) {
+                script.push_front(stop);
+            }
+        }
+    };
+    let commit_not_saved: Tamper = |script| script.retain(|act| !is_commit(act));
+    let switch_before_commit: Tamper = |script| {
+        if script.front().is_some_and(is_commit) && script.len() > 1 {
+            script.swap(0, 1);
+        }
+    };
+    let failed_verification_ignored: Tamper = |script| {
+        for act in script.iter_mut().filter(|act| matches!(act.step, Step::Verify(_))) {
+            act.if_fails = IfFails::Note;
+        }
+    };
+    let never_switched_back: Tamper =
+        |script| script.retain(|act| !(of_old(act) && matches!(act.step, Step::Switch(_))));
+    let old_not_restarted: Tamper =
+        |script| script.retain(|act| !(of_old(act) && matches!(act.step, Step::Start(_))));
+    let leftover_kept: Tamper = |script| script.retain(|act| !matches!(act.step, Step::Discard(_)));
+    let old_kept: Tamper = |script| script.retain(|act| !matches!(act.step, Step::Remove(_)));
+    let stop_without_hold: Tamper = |script| script.retain(|act| act.step != Step::Hold);
+    let failed_stop_ignored: Tamper = |script| {
+        for act in script.iter_mut().filter(|act| matches!(act.step, Step::Stop(_))) {
+            act.if_fails = IfFails::Note;
+        }
+    };
+    let failed_switch_back_ignored: Tamper = |script| {
+        for act in script.iter_mut().filter(|act| of_old(act)) {
+            act.if_fails = IfFails::Note;
+        }
+    };
+    found_out(&[
+        (
+            "stops the old one before the commit",
+            stop_before_commit,
+            Order::StartFirst,
+            "traffic goes to a container that runs",
+        ),
+        ("does not save the commit", commit_not_saved, Order::StartFirst, "only after the commit is durable"),
+        (
+            "switches before the commit",
+            switch_before_commit,
+            Order::StartFirst,
+            "only after the commit is durable",
+        ),
+        ("ignores a failed verification", failed_verification_ignored, Order::StartFirst, "front door"),
+        ("does not switch back", never_switched_back, Order::StartFirst, "traffic"),
+        ("does not start the old one again", old_not_restarted, Order::StopFirst, "rest"),
+        ("does not remove what failed", leftover_kept, Order::StartFirst, "the new one runs, or is gone"),
+        ("does not remove the old one", old_kept, Order::StartFirst, "the old one runs, or is gone"),
+        (
+            "stops the old one under its traffic",
+            stop_without_hold,
+            Order::StopFirst,
+            "traffic goes to a container that runs",
+        ),
+        (
+            "starts the new one though the old one runs",
+            failed_stop_ignored,
+            Order::StopFirst,
+            "never both run",
+        ),
+        (
+            "stops the new one though the proxy may still point at it",
+            failed_switch_back_ignored,
+            Order::StartFirst,
+            "traffic",
+        ),
+    ]);
+}
+
+/// The same, where somebody removes a container.
+#[test]
+fn machines_that_do_not_bring_back_what_was_removed_are_found_out() {
+    let not_made_again: Tamper = |script| script.retain(|act| !matches!(act.step, Step::Remake(_)));
+    let waits_for_what_is_lost: Tamper = |script| exchange(script, IfFails::Later, IfFails::Halt);
+    found_out(&[
+        ("does not make it again", not_made_again, Order::StopFirst, "it does not come to rest"),
+        (
+            "does not make it again after a crash",
+            not_made_again,
+            Order::StartFirst,
+            "it does not come to rest",
+        ),
+        (
+            "waits for one that cannot be made again",
+            waits_for_what_is_lost,
+            Order::StopFirst,
+            "a later deployment is not refused for ever",
+        ),
+    ]);
+}
+
+/// The same, where something does not stay up.
+#[test]
+fn machines_that_wait_for_what_does_not_stay_up_are_found_out() {
+    let waits_for_the_old_one: Tamper = |script| exchange(script, IfFails::Later, IfFails::Halt);
+    let does_not_make_way: Tamper = |script| exchange(script, IfFails::MakeWay, IfFails::Halt);
+    let makes_way_at_once: Tamper = |script| {
+        for act in script.iter_mut().filter(|act| of_old(act) && act.if_fails == IfFails::Halt) {
+            act.if_fails = IfFails::MakeWay;
+        }
+    };
+    found_out(&[
+        (
+            "waits for an old one that does not stay up",
+            waits_for_the_old_one,
+            Order::StopFirst,
+            "a later deployment is not refused for ever",
+        ),
+        (
+            "waits for an old one that does not stay up, after a crash",
+            waits_for_the_old_one,
+            Order::StartFirst,
+            "a later deployment is not refused for ever",
+        ),
+        (
+            "keeps what did not pass though a deployment waits",
+            does_not_make_way,
+            Order::StartFirst,
+            "a later deployment is not refused for ever",
+        ),
+        (
+            "lets what did not pass make way though nothing better comes",
+            makes_way_at_once,
+            Order::StartFirst,
+            "start-first: no request waits",
+        ),
+    ]);
+}
+
+/// Each is broken as its words say, and the rule that it breaks has these words.
+fn found_out(machines: &[(&str, Tamper, Order, &str)]) {
+    for &(what, tamper, order, rule) in machines {
+        match (Scenario { order, with_old: true, tamper }).explore() {
+            Ok(explored) => panic!("a machine that {what} passed: {explored:?}"),
+            Err(story) => {
+                assert!(story.lines().next().is_some_and(|first| first.contains(rule)), "{what}: {story}");
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The scripts: what is done in which order. The order is the safety; change it with `model` at hand.
+
+use std::collections::VecDeque;
+
+use super::{Act, Begun, IfFails, Step, Verdict};
+use crate::state::{Bad, ContainerId, Failure, Instance, Order, Phase, Purpose, Release, State, in_short};
+use autotag_protocol::Milestone;
+
+type Script = VecDeque<Act>;
+
+fn act(step: Step, if_fails: IfFails) -> Act {
+    Act { step, if_fails }
+}
+
+fn save(state: State, if_fails: IfFails) -> Act {
+    act(Step::Save(Box::new(state)), if_fails)
+}
+
+/// Up to the container's creation; the rest is [`prove`], which needs the container's id.
+pub(super) fn try_new(state: &State, active: Option<&Instance>, new: &Release) -> Script {
+    let pending = Phase::Pending { active: active.cloned(), new: new.clone() };
+    Script::from([
+        save(state.in_phase(pending), IfFails::BackOut),
+        act(Step::Pull(new.clone()), IfFails::BackOut),
+        act(Step::Create(new.clone()), IfFails::BackOut),
+    ])
+}
+
+/// From a created container to the end of a rollout.
+pub(super) fn prove(state: &State, new: Instance) -> Script {
+    let old = state.active().cloned();
+    let mut script = Script::new();
+    if let (Order::StopFirst, Some(old)) = (new.release.order, &old) {
+        script.extend([
+            act(Step::Hold, IfFails::BackOut),
+            act(Step::Drain(old.clone()), IfFails::Note),
+            act(Step::Stop(old.clone()), IfFails::BackOut),
+        ]);
+    }
+    let committed = commit(state, new.clone(), old);
+    script.extend([
+        act(Step::Start(new.clone()), IfFails::BackOut),
+        act(Step::AwaitHealthy(new.clone()), IfFails::BackOut),
+        act(Step::Smoke(new), IfFails::BackOut),
+        save(committed.clone(), IfFails::BackOut),
+    ]);
+    script.extend(switch_and_verify(&committed));
+    script
+}
+
+/// THE commit: from here on the new one is what shall serve.
+fn commit(state: &State, new: Instance, old: Option<Instance>) -> State {
+    let version = &new.release.version;
+    let higher = state.highest.as_ref().is_none_or(|highest| version.cmp_precedence(highest).is_gt());
+    let highest = if higher { Some(version.clone()) } else { state.highest.clone() };
+    State { highest, ..state.in_phase(Phase::Unverified { new, old }) }
+}
+
+/// From the commit to the end. The old one is not touched before the verification is durable.
+fn switch_and_verify(committed: &State) -> Script {
+    let Phase::Unverified { new, old } = &committed.change else { return Script::new() };
+    let verified = verified(committed, new, old.as_ref());
+    let mut script = Script::from([
+        act(Step::Switch(new.clone()), IfFails::TurnBack),
+        act(Step::Verify(new.clone()), IfFails::TurnBack),
+        save(verified.clone(), IfFails::Halt),
+    ]);
+    if let Phase::Leaving { leaving, .. } = &verified.change {
+        script.extend(retire(&verified, leaving));
+    }
+    script.push_back(act(Step::Prune, IfFails::Note));
+    script
+}
+
+/// The new one has passed: it is in the history, and what a rollback left is bad.
+fn verified(committed: &State, new: &Instance, old: Option<&Instance>) -> State {
+    let active = Some(new.clone());
+    let phase = match old {
+        Some(old) => {
+            Phase::Leaving { active, leaving: old.clone(), turned_back: false, order: new.release.order }
+        }
+        None => Phase::Steady { active },
+    };
+    let mut state = committed.in_phase(phase);
+    state.bad.remove(&new.release.version);
+    if let Some(old) = old
+        && new.release.purpose == Purpose::Rollback
+        && old.release.version != new.release.version
+    {
+        let why = format!("rolled back to {}", new.release.version);
+        state.bad.insert(old.release.version.clone(), Bad { since: new.release.at, why });
+    }
+    state.remember(&new.release, None);
+    state
+}
+
+/// Another container has taken the place of one that was removed.
+pub(super) fn rename(script: &mut Script, gone: &ContainerId, made: &ContainerId) {
+    for act in script {
+        match &mut act.step {
+            Step::Save(state) => **state = state.renamed(gone, made),
+            Step::Remake(it)
+            | Step::Start(it)
+            | Step::AwaitHealthy(it)
+            | Step::Smoke(it)
+            | Step::Switch(it)
+            | Step::Verify(it)
+            | Step::Drain(it)
+            | Step::Stop(it)
+            | Step::Remove(it) => {
+                if it.container == *gone {
+                    it.container = made.clone();
+                }
+            }
+            Step::Pull(_)
+            | Step::Create(_)
+            | Step::Hold
+            | Step::Explain(_)
+            | Step::Discard(_)
+            | Step::Prune
+            | Step::End(_) => {}
+        }
+    }
+}
+
+/// Takes a container out that has no traffic any more.
+fn retire(state: &State, leaving: &Instance) -> Script {
+    Script::from([
+        act(Step::Drain(leaving.clone()), IfFails::Note),
+        act(Step::Stop(leaving.clone()), IfFails::Halt),
+        act(Step::Remove(leaving.clone()), IfFails::Halt),
+        save(state.in_phase(Phase::Steady { active: state.active().cloned() }), IfFails::Halt),
+    ])
+}
+
+/// Makes sure that a container serves of which nothing is known, as after a reboot; it may have been removed.
+///
+/// It gets the traffic even where it is not healthy: there is nothing better, and requests that wait for
+/// ever help nobody. It may not stay up any more, because the data has changed under it for example; so where
+/// nobody else can have the traffic, what comes after must not wait for it ([`IfFails::Later`]).
+fn restore(active: Option<&Instance>, if_fails: IfFails) -> Script {
+    match active {
+        None => Script::from([act(Step::Hold, if_fails)]),
+        Some(active) => Script::from([
+            act(Step::Remake(active.clone()), if_fails),
+            act(Step::Start(active.clone()), if_fails),
+            act(Step::AwaitHealthy(active.clone()), IfFails::Note),
+            act(Step::Switch(active.clone()), if_fails),
+        ]),
+    }
+}
+
+/// Before the commit: the new one goes. The old one is touched only where it was stopped for the new one.
+pub(super) fn back_out(state: &State, active: Option<Instance>, new: &Release, failure: &Failure) -> Script {
+    let mut script = Script::new();
+    if matches!(failure.step, Milestone::Start | Milestone::Health | Milestone::Smoke) {
+        script.push_back(act(Step::Explain(new.clone()), IfFails::Note));
+    }
+    let untouched = matches!(failure.step, Milestone::Pull | Milestone::Create);
+    let restored = new.order == Order::StopFirst && active.is_some() && !untouched;
+    script.extend(abandon(state, active, new, failure, restored));
+    script
+}
+
+/// Removes the new one, which comes first: stop-first never lets both run.
+fn abandon(
+    state: &State,
+    active: Option<Instance>,
+    new: &Release,
+    failure: &Failure,
+    restored: bool,
+) -> Script {
+    let mut script = Script::from([act(Step::Discard(new.clone()), IfFails::Halt)]);
+    if restored {
+        script.extend(restore(active.as_ref(), IfFails::Later));
+    }
+    let mut steady = state.in_phase(Phase::Steady { active });
+    steady.remember(new, Some(failure.clone()));
+    script.push_back(save(steady, IfFails::Halt));
+    script
+}
+
+/// After the commit: the decision is made durable first, so that a crash on the way does not try again.
+pub(super) fn turn_back(
+    state: &State,
+    new: &Instance,
+    old: Option<&Instance>,
+    failure: &Failure,
+    begun: Begun,
+) -> Script {
+    let mut back = state.in_phase(Phase::Leaving {
+        active: old.cloned(),
+        leaving: new.clone(),
+        turned_back: true,
+        order: new.release.order,
+    });
+    // A new configuration of the version that goes on serving says nothing against the version.
+    if old.is_none_or(|old| old.release.version != new.release.version) {
+        let why = in_short(&format!("did not pass: {}", failure.why));
+        back.bad.insert(new.release.version.clone(), Bad { since: new.release.at, why });
+    }
+    back.remember(&new.release, Some(failure.clone()));
+    let mut script = Script::from([
+        act(Step::Explain(new.release.clone()), IfFails::Note),
+        save(back.clone(), IfFails::GiveBack),
+    ]);
+    script.extend(go_back(&back, old, new, begun));
+    script
+}
+
+/// The durable state still says that the new one is to be verified; a recovery will, and will come back.
+/// Until then the old one serves, where it runs: nothing is stopped.
+pub(super) fn give_back(state: &State, begun: Begun) -> Script {
+    match &state.change {
+        Phase::Unverified { new, old: Some(old) } if new.release.order == Order::StartFirst => {
+            let mut script = Script::new();
+            if begun != Begun::Warm {
+                script.push_back(act(Step::Start(old.clone()), IfFails::Note));
+            }
+            script.push_back(act(Step::Switch(old.clone()), IfFails::Note));
+            script
+        }
+        _ => Script::new(),
+    }
+}
+
+/// From the new one, which is on its way out, back to the old one. Start-first the new one has the traffic, and
+/// keeps it until the old one has; stop-first nobody has.
+fn go_back(back: &State, old: Option<&Instance>, new: &Instance, begun: Begun) -> Script {
+    let mut script = Script::new();
+    let Some(old) = old else {
+        script.push_back(act(Step::Hold, IfFails::Halt));
+        script.extend(retire(back, new));
+        return script;
+    };
+    match new.release.order {
+        Order::StartFirst => {
+            match begun {
+                Begun::Warm => script.push_back(act(Step::Switch(old.clone()), IfFails::Halt)),
+                Begun::Cold => script.extend(restore(Some(old), IfFails::Halt)),
+                // A start that fails is no proof: it may run all the same. That it cannot be switched to is.
+                Begun::Awaited => script.extend([
+                    act(Step::Remake(old.clone()), IfFails::Note),
+                    act(Step::Start(old.clone()), IfFails::Note),
+                    act(Step::AwaitHealthy(old.clone()), IfFails::Note),
+                    act(Step::Switch(old.clone()), IfFails::MakeWay),
+                ]),
+            }
+            script.extend(retire(back, new));
+        }
+        Order::StopFirst => {
+            script.extend([
+                act(Step::Hold, IfFails::Halt),
+                act(Step::Drain(new.clone()), IfFails::Note),
+                act(Step::Stop(new.clone()), IfFails::Halt),
+            ]);
+            script.extend(restore(Some(old), IfFails::Later));
+            script.extend(retire(back, new));
+        }
+    }
+    script
+}
+
+/// The old one does not stay up, and another one is to be deployed: the new one, which did not pass, leaves all
+/// the same.
+pub(super) fn make_way(state: &State) -> Script {
+    let Phase::Leaving { leaving, .. } = &state.change else { return Script::new() };
+    let mut script = Script::from([act(Step::Hold, IfFails::Halt)]);
+    script.extend(retire(state, leaving));
+    script
+}
+
+/// From any durable state to a steady one.
+pub(super) fn recover(state: &State, begun: Begun) -> (Script, Verdict) {
+    match &state.change {
+        Phase::Steady { active } => (restore(active.as_ref(), IfFails::Later), Verdict::Settled),
+        Phase::Pending { active, new } => {
+            let failure = Failure {
+                step: Milestone::Save,
+                why: "the receiver was interrupted before the new version was proven".to_owned(),
+            };
+            let script = abandon(state, active.clone(), new, &failure, true);
+            (script, Verdict::Failed(new.clone(), failure))
+        }
+        Phase::Unverified { new, old } => {
+            (verify_again(state, new, old.as_ref()), Verdict::Serves(new.release.clone()))
+        }
+        Phase::Leaving { active, leaving, turned_back: true, .. } => {
+            let failure = state
+                .record_of(&leaving.release.deployment)
+                .and_then(|record| record.failure.clone())
+                .unwrap_or(Failure { step: Milestone::Verify, why: "it did not pass".to_owned() });
+            let script = go_back(state, active.as_ref(), leaving, begun);
+            (script, Verdict::Failed(leaving.release.clone(), failure))
+        }
+        Phase::Leaving { active, leaving, turned_back: false, order } => {
+            let mut script = Script::new();
+            // A daemon that starts may start the old one too (`restart: always`).
+            if *order == Order::StopFirst {
+                script.push_back(act(Step::Stop(leaving.clone()), IfFails::Halt));
+            }
+            // The one that leaves has had no traffic since the verification of the other.
+            script.extend(restore(active.as_ref(), IfFails::Later));
+            script.extend(retire(state, leaving));
+            script.push_back(act(Step::Prune, IfFails::Note));
+            let verdict =
+                active.as_ref().map_or(Verdict::Settled, |active| Verdict::Serves(active.release.clone()));
+            (script, verdict)
+        }
+    }
+}
+
+/// Traffic may be at either; what is committed gets one more chance to show that it works.
+fn verify_again(state: &State, new: &Instance, old: Option<&Instance>) -> Script {
+    let mut script = Script::new();
+    if let (Order::StopFirst, Some(old)) = (new.release.order, old) {
+        // The old one is stopped already, unless the commit was taken back in memory before the crash.
+        script.extend([act(Step::Hold, IfFails::TurnBack), act(Step::Stop(old.clone()), IfFails::TurnBack)]);
+    }
+    script.extend([
+        act(Step::Start(new.clone()), IfFails::TurnBack),
+        act(Step::AwaitHealthy(new.clone()), IfFails::TurnBack),
+    ]);
+    script.extend(switch_and_verify(state));
+    script
+}

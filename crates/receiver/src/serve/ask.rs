@@ -1,0 +1,151 @@
+//! Questions: status, history, logs. They take no lock; the state's file is always whole.
+
+use super::Server;
+use crate::config::app_file::Traffic;
+use crate::config::settings::{Settings, Snapshots};
+use crate::engine::Engine;
+use crate::execute::container;
+use crate::execute::driver::address;
+use crate::policy::drift;
+use crate::policy::drift::Facts;
+use crate::serve::job::Job;
+use crate::state::lost;
+use crate::state::{Record, State, Store};
+use autotag_base::clock::Stopwatch;
+use autotag_protocol::{
+    Answer, AppName, Because, Body, DeploymentId, End, HistoryEntry, Outcome, Refused, Running, Source,
+    Status,
+};
+
+/// Answers a question, and ends the job.
+pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, question: Body, job: &Job) {
+    let stopwatch = Stopwatch::start();
+    let (answered, current) = match Store::new(&server.layout.state(app), app.clone()).load() {
+        Err(error) => (Err(Refused::new(Because::Host, error.to_string())), None),
+        Ok(state) => match not_lost(server, app, &state).await {
+            Ok(()) => (tell(server, app, question, &state, job).await, running(&state)),
+            Err(why) => (Err(Refused::new(Because::Host, why)), None),
+        },
+    };
+    let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let end = match answered {
+        Ok(()) => End::Told {},
+        Err(Refused { because, message }) => End::Refused { because, message: Answer::within_line(&message) },
+    };
+    // A question that cannot be answered says nothing against what serves.
+    job.end(Outcome { end, running: current, deployment: None, milliseconds });
+}
+
+/// While Docker is away the journal alone is asked.
+async fn not_lost<E: Engine>(server: &Server<E>, app: &AppName, state: &State) -> Result<(), String> {
+    if !state.is_new() {
+        return Ok(());
+    }
+    let containers = server.engine.labelled(&[(container::APP, app.as_str())]).await.unwrap_or_default();
+    lost::check(&server.layout, app, state, &containers)
+}
+
+fn running(state: &State) -> Option<Running> {
+    state.active().map(|active| active.release.running())
+}
+
+async fn tell<E: Engine>(
+    server: &Server<E>,
+    app: &AppName,
+    question: Body,
+    state: &State,
+    job: &Job,
+) -> Result<(), Refused> {
+    match question {
+        Body::Status { deployment } => {
+            let status = status(server, app, state, deployment.as_ref()).await;
+            job.say(Answer::Status(Box::new(status)));
+        }
+        Body::History { entries } => {
+            for record in state.history.iter().rev().take(entries as usize) {
+                job.say(Answer::History(Box::new(entry(record))));
+            }
+        }
+        Body::Logs { lines } => {
+            let Some(active) = state.active() else {
+                let why = state.last_served().map_or("nothing was deployed yet".to_owned(), |last| {
+                    format!(
+                        "nothing serves: the container of {} was removed, and its log with it",
+                        last.version
+                    )
+                });
+                return Err(Refused::new(Because::NotRecorded, why));
+            };
+            let lines = server.engine.logs(active.container.as_str(), lines).await;
+            for line in lines.map_err(|trouble| Refused::new(Because::Host, with_remedy(&trouble)))? {
+                job.say(Answer::log(Source::Application, &line));
+            }
+        }
+        // Changes do not come here.
+        Body::Deploy(_) | Body::Rollback(_) => {}
+    }
+    Ok(())
+}
+
+fn with_remedy(trouble: &autotag_base::Trouble) -> String {
+    match &trouble.remedy {
+        Some(remedy) => format!("{trouble}; {remedy}"),
+        None => trouble.to_string(),
+    }
+}
+
+fn entry(record: &Record) -> HistoryEntry {
+    HistoryEntry { release: record.release.running(), at: record.release.at, end: record.end() }
+}
+
+async fn status<E: Engine>(
+    server: &Server<E>,
+    app: &AppName,
+    state: &State,
+    asked: Option<&DeploymentId>,
+) -> Status {
+    let facts = facts(server, app, state).await;
+    Status {
+        running: running(state),
+        drift: drift::drift(&facts).iter().map(|text| Answer::within_line(text)).collect(),
+        bad: state.bad.keys().cloned().collect(),
+        busy: server.desk.place(app).holder(),
+        highest: state.highest.clone(),
+        asked: asked.and_then(|id| state.record_of(id)).map(entry),
+    }
+}
+
+async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a State) -> Facts<'a> {
+    let snapshots = Snapshots::new(&server.layout.state(app));
+    let labelled = server.engine.labelled(&[(container::APP, app.as_str())]).await;
+    let mut facts = Facts {
+        container: Ok(None),
+        labelled: labelled.map_err(|trouble| trouble.to_string()),
+        image: Ok(None),
+        made_as: None,
+        proxy: None,
+        address: None,
+        today: Err("nothing was deployed yet".to_owned()),
+        state,
+    };
+    let Some(active) = state.active() else { return facts };
+    let (release, words) = (&active.release, |trouble: autotag_base::Trouble| trouble.to_string());
+    facts.container = server.engine.inspect(active.container.as_str()).await.map_err(words);
+    facts.image = server.engine.image(&release.image, &release.digest).await.map_err(words);
+    facts.made_as = snapshots.made_as(&release.deployment);
+    let snapshot = snapshots.load(&release.deployment).ok().flatten();
+    let given = snapshot.as_ref().map(|snapshot| snapshot.given.clone()).unwrap_or_default();
+    facts.today = Settings::today(&server.layout, app, given)
+        .map(|settings| settings.hash())
+        .map_err(|refused| refused.message);
+    if let Some(snapshot) = snapshot
+        && let Traffic::Proxied { .. } = snapshot.file.traffic
+    {
+        facts.proxy = Some(server.front.status(app).await);
+        facts.address = match &facts.container {
+            Ok(Some(container)) => address(app, &snapshot, container).ok(),
+            _ => None,
+        };
+    }
+    facts
+}

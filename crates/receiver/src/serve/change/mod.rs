@@ -1,0 +1,491 @@
+//! Deploy, rollback and recovery: one at a time, under the lock.
+
+mod account;
+mod decide;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+
+use super::who::Caller;
+use super::{JOURNAL, Server};
+use crate::config::app_file::Traffic;
+use crate::config::settings::{Settings, Snapshots};
+use crate::engine::{ContainerFacts, Engine};
+use crate::execute::container;
+use crate::execute::driver::{Driver, address, serves_at_once, take_name};
+use crate::execute::image_volumes;
+use crate::policy::admit;
+use crate::policy::admit::{Admitted, Asker, LabelRule};
+use crate::policy::rollout::{Ending, Rollout, Verdict};
+use crate::serve::job::Job;
+use crate::state::journal::{Journal, What};
+use crate::state::lock::{Lock, Tried, holder};
+use crate::state::lost;
+use crate::state::{ContainerId, Failure, Instance, Phase, Purpose, Record, Release, State, Store};
+use autotag_base::clock::Stopwatch;
+use autotag_model::secret::Credentials;
+use autotag_protocol::{
+    Answer, AppName, Because, Deploy, DeploymentId, End, Holder, Outcome, Refused, Rollback,
+};
+
+/// What is to be changed.
+#[derive(Debug)]
+pub(super) enum Change {
+    Deploy(Box<Deploy>),
+    Rollback(Box<Rollback>),
+}
+
+impl Change {
+    pub(super) fn deployment(&self) -> &DeploymentId {
+        match self {
+            Self::Deploy(deploy) => &deploy.deployment,
+            Self::Rollback(rollback) => &rollback.deployment,
+        }
+    }
+
+    /// In a few words, by which two requests of one id are told apart.
+    pub(super) fn about(&self) -> String {
+        match self {
+            Self::Deploy(deploy) => format!("deploy {} {}", deploy.version, deploy.digest),
+            Self::Rollback(rollback) => match (&rollback.instead_of, &rollback.to) {
+                (Some(deployment), _) => format!("take back {deployment}"),
+                (None, Some(version)) => format!("rollback to {version}"),
+                (None, None) => "rollback".to_owned(),
+            },
+        }
+    }
+
+    fn purpose(&self) -> String {
+        match self {
+            Self::Deploy(deploy) => format!("deploy {}", deploy.version),
+            Self::Rollback(_) => self.about(),
+        }
+    }
+
+    fn run(&self) -> &str {
+        match self {
+            Self::Deploy(deploy) => &deploy.run,
+            Self::Rollback(rollback) => &rollback.run,
+        }
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        match self {
+            Self::Deploy(deploy) => deploy.credential.clone(),
+            Self::Rollback(rollback) => rollback.credential.clone(),
+        }
+    }
+}
+
+/// Does it, and tells the job everything up to the result.
+pub(super) async fn carry_out<E: Engine>(
+    server: &Server<E>,
+    caller: &Caller,
+    app: &AppName,
+    change: Change,
+    job: &Job,
+) {
+    let _at_work = server.desk.count_in();
+    let place = server.desk.place(app);
+    let stopwatch = Stopwatch::start();
+    let holder = holder(&change.purpose(), Some(change.deployment().clone()));
+    let turn = place
+        .turn(caller.asker(), holder.clone(), |before| job.say(Answer::Waiting { holder: before }))
+        .await;
+    let (end, state, unfinished) = match lock(server, app, &holder, job).await {
+        Err(refused) => (refusal(&refused), None, false),
+        Ok(lock) => {
+            let mut locked = Locked::new(server, app, &lock, job, change.credentials());
+            place
+                .refusals(server.desk.now())
+                .into_iter()
+                .for_each(|text| locked.driver.note(What::Noted { text }));
+            locked.asked = Some(What::Asked {
+                request: change.purpose(),
+                user: caller.name(),
+                run: change.run().to_owned(),
+            });
+            let end = locked.change(caller, &change).await.unwrap_or_else(|refused| refusal(&refused));
+            locked.answered(caller, &place, &end);
+            let state = locked.store.load().ok();
+            // It was removed while this went on, or before, and what was to take its place failed.
+            let missing = match &state {
+                Some(state) => locked.is_missing(state).await,
+                None => false,
+            };
+            (end, state, locked.unfinished || missing)
+        }
+    };
+    drop(turn);
+    tracing::info!(%app, deployment = %change.deployment(), ?end, "answered {}", change.purpose());
+    let steady = state.as_ref().is_none_or(is_steady);
+    if unfinished || !steady {
+        server.desk.again(app);
+    }
+    // Nothing is under way, and what should serve does not: it did not come up again.
+    let down = unfinished && steady;
+    let active = state.as_ref().and_then(State::active).filter(|_| !down);
+    let running = active.map(|active| active.release.running());
+    let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
+    place.over(change.deployment());
+    job.end(Outcome { end, running, deployment: Some(change.deployment().clone()), milliseconds });
+}
+
+/// Makes sure that what should serve does, and goes on with what was under way. `Err` where it could not be
+/// brought to its end; it may be tried again.
+pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
+    let _at_work = server.desk.count_in();
+    let job = Job::new(None);
+    let holder = holder("recovery", None);
+    let place = server.desk.place(app);
+    let turn = place.turn(Asker::Owner, holder.clone(), |_| ()).await;
+    let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
+    let mut locked = Locked::new(server, app, &lock, &job, None);
+    let state = locked.load().map_err(|refused| refused.message)?;
+    locked.not_lost(&state).await.map_err(|refused| refused.message)?;
+    if locked.serves_already(&state).await? {
+        return Ok(());
+    }
+    let (_, unfinished) = locked.go_on(Rollout::recover(state)).await;
+    drop(turn);
+    unfinished.map_or(Ok(()), |failure| Err(not_finished(&failure).message))
+}
+
+/// Removes what no deployment knows any more, where this container is one such.
+pub(super) async fn sweep<E: Engine>(
+    server: &Server<E>,
+    app: &AppName,
+    container: &str,
+) -> Result<(), String> {
+    let _at_work = server.desk.count_in();
+    let job = Job::new(None);
+    let holder = holder("sweep", None);
+    let _turn = server.desk.place(app).turn(Asker::Owner, holder.clone(), |_| ()).await;
+    let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
+    let mut locked = Locked::new(server, app, &lock, &job, None);
+    locked.sweep(container).await.map_err(|refused| refused.message)
+}
+
+fn refusal(refused: &Refused) -> End {
+    End::Refused { because: refused.because, message: Answer::within_line(&refused.message) }
+}
+
+fn is_steady(state: &State) -> bool {
+    matches!(state.change, Phase::Steady { .. })
+}
+
+fn host(why: impl Into<String>) -> Refused {
+    Refused::new(Because::Host, format!("{}. Nothing was begun; what runs goes on", why.into()))
+}
+
+fn not_finished(failure: &Failure) -> Refused {
+    let text = format!("an earlier deployment could not be finished ({})", failure.why);
+    Refused::new(Because::Unfinished, text)
+}
+
+/// The kernel's lock. Within this process it is free, since the turn is ours; another process may have it:
+/// a `serve` that is about to end, while its successor starts.
+async fn lock<E>(server: &Server<E>, app: &AppName, holder: &Holder, job: &Job) -> Result<Lock, Refused> {
+    let folder = server.layout.state(app);
+    let unusable = |error: io::Error| host(format!("{} cannot be used: {error}", folder.display()));
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable)?;
+    let path = server.layout.lock(app);
+    match Lock::try_take(&path, holder).map_err(unusable)? {
+        Tried::Taken(lock) => Ok(lock),
+        Tried::Held(by) => {
+            job.say(Answer::Waiting { holder: by });
+            let holder = holder.clone();
+            let waiting = tokio::task::spawn_blocking(move || Lock::take(&path, &holder, |_| ()));
+            waiting.await.map_err(|error| host(error.to_string()))?.map_err(unusable)
+        }
+    }
+}
+
+/// What is to be done about a change.
+enum Decision<'a> {
+    /// It goes on, with these settings.
+    Go(Box<(Settings, Admitted)>),
+    /// This deployment does not serve, and never will; then this is the answer.
+    Withdraw(&'a DeploymentId, End),
+}
+
+/// One application, locked, with everything at hand.
+struct Locked<'a, E> {
+    server: &'a Server<E>,
+    app: &'a AppName,
+    store: Store,
+    snapshots: Snapshots,
+    lock: &'a Lock,
+    driver: Driver<'a, E>,
+    /// What it did last could not be brought to its end.
+    unfinished: bool,
+    /// What was asked for, until the journal has it: of what is refused at once it has the number alone.
+    asked: Option<What>,
+    /// It was done before, and asked for again after a lost connection.
+    repeated: bool,
+}
+
+impl<'a, E: Engine> Locked<'a, E> {
+    fn new(
+        server: &'a Server<E>,
+        app: &'a AppName,
+        lock: &'a Lock,
+        job: &'a Job,
+        credentials: Option<Credentials>,
+    ) -> Self {
+        let folder = server.layout.state(app);
+        let (limit, kept) = JOURNAL;
+        let journal = Journal::open(&server.layout.journal(app), limit, kept);
+        if let Err(error) = &journal {
+            job.say(Answer::Note { text: format!("the journal cannot be opened: {error}") });
+        }
+        let driver = Driver {
+            engine: &server.engine,
+            front: &server.front,
+            layout: &server.layout,
+            app,
+            lock,
+            job,
+            journal: journal.ok(),
+            credentials,
+            // Whoever asks for a deployment sets it; what has served is brought back in any case.
+            labels: LabelRule::Optional,
+            pulled: None,
+            restarts: BTreeMap::new(),
+        };
+        let store = Store::new(&folder, app.clone());
+        let snapshots = Snapshots::new(&folder);
+        Self { server, app, store, snapshots, lock, driver, unfinished: false, asked: None, repeated: false }
+    }
+
+    fn load(&self) -> Result<State, Refused> {
+        self.store.load().map_err(|error| host(error.to_string()))
+    }
+
+    fn save(&self, state: &State) -> Result<(), Refused> {
+        self.store.save(self.lock, state).map_err(|error| host(error.to_string()))
+    }
+
+    /// The whole of a change, from a look at the host to the ending.
+    async fn change(&mut self, caller: &Caller, change: &Change) -> Result<End, Refused> {
+        let mut state = self.load()?;
+        if let Some(known) = known(change, &state)? {
+            self.repeated = true;
+            return Ok(known.end());
+        }
+        if let Err(trouble) = self.server.engine.version().await {
+            return Err(host(trouble.to_string()));
+        }
+        self.not_lost(&state).await?;
+        if !is_steady(&state) {
+            state = self.finish(caller, change, state).await?;
+            // It may have been this very one; a rollback without a target would go back once more.
+            if let Some(known) = known(change, &state)? {
+                return Ok(known.end());
+            }
+        }
+        let (settings, admitted) = match self.admit(caller, change, &state)? {
+            Decision::Withdraw(deployment, end) => return self.withdraw(deployment, &state, end),
+            Decision::Go(go) => *go,
+        };
+        match admitted {
+            Admitted::Known(record) => Ok(record.end()),
+            Admitted::Unchanged(active) => self.unchanged(&active, state).await,
+            Admitted::RollOut(release) => {
+                self.driver.labels = match change {
+                    Change::Deploy(_) => LabelRule::of(caller.asker(), &settings.file, &state),
+                    // It has served here.
+                    Change::Rollback(_) => LabelRule::Optional,
+                };
+                self.roll_out(state, release, &settings).await
+            }
+        }
+    }
+
+    /// What is asked for serves already, unless somebody has stopped it.
+    async fn unchanged(&mut self, active: &Instance, mut state: State) -> Result<End, Refused> {
+        if state.shared.as_ref() != Some(&active.release.deployment) {
+            state.shared = Some(active.release.deployment.clone());
+            self.save(&state)?;
+        }
+        let facts = self.server.engine.inspect(active.container.as_str()).await;
+        match facts.map_err(|trouble| host(trouble.to_string()))? {
+            Some(facts) if facts.running && !facts.paused => Ok(End::Unchanged {}),
+            _ => {
+                self.note_asked();
+                self.say("its container does not run: starting it again");
+                let (_, unfinished) = self.go_on(Rollout::recover(state)).await;
+                unfinished.map_or(Ok(End::Unchanged {}), |failure| Err(not_finished(&failure)))
+            }
+        }
+    }
+
+    /// A missing state is one of nothing, unless there was one; see [`lost`].
+    async fn not_lost(&self, state: &State) -> Result<(), Refused> {
+        if !state.is_new() {
+            return Ok(());
+        }
+        let containers = self.labelled().await?;
+        lost::check(&self.server.layout, self.app, state, &containers)
+            .map_err(|why| Refused::new(Because::Host, why))
+    }
+
+    async fn labelled(&self) -> Result<Vec<ContainerFacts>, Refused> {
+        let labels = [(container::APP, self.app.as_str())];
+        self.server.engine.labelled(&labels).await.map_err(|trouble| host(trouble.to_string()))
+    }
+
+    /// Removes containers of earlier deployments that the state does not know. Docker makes a container
+    /// although whoever asked for it was killed meanwhile, and it may be there only after the recovery.
+    async fn sweep(&mut self, made: &str) -> Result<(), Refused> {
+        let state = self.load()?;
+        let known: Vec<&str> = state.containers().into_iter().map(ContainerId::as_str).collect();
+        // One that was made and is known is what usually comes of a deployment: Docker need not be asked.
+        if !is_steady(&state) || known.contains(&made) {
+            return Ok(());
+        }
+        for container in self.labelled().await? {
+            let deployment = container.labels.get(container::DEPLOYMENT).map(|text| text.parse());
+            let Some(Ok(deployment)) = deployment else { continue };
+            // One of what serves was made in the place of one that was removed, and is not named yet.
+            let serves = state.active().is_some_and(|active| active.release.deployment == deployment);
+            if known.contains(&container.id.as_str()) || serves || state.record_of(&deployment).is_none() {
+                continue;
+            }
+            let text = format!("removing {}, which came to be after its deployment was over", container.name);
+            tracing::warn!(app = %self.app, "{text}");
+            self.driver.note(What::Noted { text });
+            let trouble = |trouble: autotag_base::Trouble| host(trouble.to_string());
+            self.server.engine.stop(&container.id, None).await.map_err(trouble)?;
+            for volume in self.server.engine.remove(&container.id).await.map_err(trouble)? {
+                self.driver.note(What::Noted { text: image_volumes::kept(&volume, &container.name) });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether somebody removed the container that should serve.
+    async fn is_missing(&self, state: &State) -> bool {
+        let Some(active) = state.active() else { return false };
+        // Without an answer nothing is known to be missing; Docker's return brings a recovery anyway.
+        matches!(self.server.engine.inspect(active.container.as_str()).await, Ok(None))
+    }
+
+    fn say(&self, text: &str) {
+        self.driver.job.say(Answer::Note { text: text.to_owned() });
+    }
+
+    async fn roll_out(
+        &mut self,
+        state: State,
+        release: Release,
+        settings: &Settings,
+    ) -> Result<End, Refused> {
+        if let Traffic::Proxied { .. } = settings.file.traffic {
+            self.server.front.status(self.app).await.map_err(host)?;
+        }
+        self.note_asked();
+        self.driver.job.mask(&settings.masks());
+        self.snapshots.save(self.lock, &release.deployment, settings).map_err(|error| {
+            host(format!("{} cannot be written: {error}", self.server.layout.state(self.app).display()))
+        })?;
+        let rollout = Rollout::begin(state, release)
+            .map_err(|unfinished| Refused::new(Because::Unfinished, unfinished.to_string()))?;
+        let (ending, _) = self.run(rollout).await;
+        Ok(self.end_of(&ending).unwrap_or(End::Told {}))
+    }
+
+    /// Brings what is under way to its end, before this change. Gives the state, which is steady then; what
+    /// should serve may be down all the same, which is no reason to refuse what may be its remedy.
+    async fn finish(&mut self, caller: &Caller, change: &Change, state: State) -> Result<State, Refused> {
+        self.note_asked();
+        self.say("an earlier deployment was interrupted: finishing it first");
+        // What would be refused afterwards is not worth what a recovery may take away for it.
+        let over = State { change: Phase::Steady { active: state.active().cloned() }, ..state.clone() };
+        let rollout = match self.admit(caller, change, &over) {
+            Ok(Decision::Go(go)) if matches!(go.1, Admitted::RollOut(_)) => Rollout::make_way(state),
+            _ => Rollout::recover(state),
+        };
+        let (state, unfinished) = self.go_on(rollout).await;
+        match unfinished {
+            Some(failure) if !is_steady(&state) => Err(not_finished(&failure)),
+            Some(failure) => {
+                self.say(&Answer::within_line(&format!("what served before does not: {}", failure.why)));
+                Ok(state)
+            }
+            None => Ok(state),
+        }
+    }
+
+    /// Goes through a recovery. Gives the state, and what could not be done, if anything.
+    async fn go_on(&mut self, recovery: Rollout) -> (State, Option<Failure>) {
+        let phase = match &recovery.state().change {
+            Phase::Steady { .. } => "steady",
+            Phase::Pending { .. } => "pending",
+            Phase::Unverified { .. } => "unverified",
+            Phase::Leaving { .. } => "leaving",
+        };
+        self.driver.note(What::Recovers { phase: phase.to_owned() });
+        let (ending, state) = self.run(recovery).await;
+        (state, ending.unfinished)
+    }
+
+    async fn run(&mut self, rollout: Rollout) -> (Ending, State) {
+        let (ending, state) = self.driver.run(rollout).await;
+        self.unfinished = ending.unfinished.is_some();
+        if let Verdict::Failed(failed, _) = &ending.verdict
+            && is_steady(&state)
+        {
+            self.driver.clean_up(&state, failed).await;
+        }
+        (ending, state)
+    }
+
+    /// A rollout's or a recovery's ending in the protocol's words; what failed on the way is told as notes.
+    fn end_of(&self, ending: &Ending) -> Option<End> {
+        for note in ending.notes.iter().chain(&ending.unfinished) {
+            self.say(&Answer::within_line(&format!("{:?}: {}", note.step, note.why)));
+        }
+        match &ending.verdict {
+            Verdict::Serves(release) if release.purpose == Purpose::Rollback => Some(End::RolledBack {}),
+            Verdict::Serves(_) => Some(End::Deployed {}),
+            Verdict::Failed(_, failure) => {
+                Some(End::Failed { step: failure.step, message: Answer::within_line(&failure.why) })
+            }
+            Verdict::Settled => None,
+        }
+    }
+
+    /// Whether what should serve does, as far as Docker and its health check say; then the proxy is pointed
+    /// at it at once. Anything else is for a recovery, which waits for health.
+    async fn serves_already(&self, state: &State) -> Result<bool, String> {
+        let Phase::Steady { active } = &state.change else { return Ok(false) };
+        let Some(active) = active else { return Ok(true) };
+        let facts = self.server.engine.inspect(active.container.as_str()).await;
+        let Some(facts) = facts.map_err(|trouble| trouble.to_string())?.filter(serves_at_once) else {
+            return Ok(false);
+        };
+        let Some(settings) = self.snapshots.load(&active.release.deployment)? else { return Ok(false) };
+        if let Traffic::Proxied { .. } = settings.file.traffic {
+            // Without one somebody took its network away; a start gives it back.
+            if address(self.app, &settings, &facts).is_err() {
+                return Ok(false);
+            }
+            let Server { engine, front, .. } = self.server;
+            front.point(engine, self.app, &settings, &active.container).await?;
+        }
+        if let Err(why) = take_name(&self.server.engine, self.app, active.container.as_str()).await {
+            tracing::warn!(app = %self.app, "{why}");
+        }
+        Ok(true)
+    }
+}
+
+/// The same deployment, asked for before: the caller lost its connection.
+fn known(change: &Change, state: &State) -> Result<Option<Record>, Refused> {
+    match change {
+        Change::Rollback(rollback) => admit::known_rollback(rollback, state),
+        Change::Deploy(deploy) => admit::known_deploy(deploy, state),
+    }
+}

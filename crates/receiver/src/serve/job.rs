@@ -1,0 +1,116 @@
+//! What a deployment tells, from its first line on: whoever comes late hears all of it.
+//!
+//! A caller that lost its connection comes back with the same deployment id and follows on; the job itself
+//! does not notice who listens.
+
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::masks::Masks;
+use autotag_protocol::{Answer, DeploymentId, Outcome};
+
+/// The most lines that are kept. A deployment tells some dozens, and its application's last lines.
+const MOST: usize = 10_000;
+
+/// One request at work.
+#[derive(Debug)]
+pub struct Job {
+    /// Which deployment, if it is about one.
+    pub deployment: Option<DeploymentId>,
+    told: Mutex<Vec<Answer>>,
+    masks: Mutex<Masks>,
+    count: watch::Sender<usize>,
+}
+
+impl Job {
+    /// One that has told nothing yet.
+    pub fn new(deployment: Option<DeploymentId>) -> Self {
+        Self { deployment, told: Mutex::default(), masks: Mutex::default(), count: watch::Sender::new(0) }
+    }
+
+    /// What its owner keeps from CI, from now on.
+    pub fn mask(&self, more: &Masks) {
+        let mut masks = self.masks.lock().unwrap_or_else(PoisonError::into_inner);
+        *masks = masks.and(more);
+    }
+
+    /// An answer as CI gets to see it.
+    pub fn masked(&self, answer: Answer) -> Answer {
+        self.masks.lock().unwrap_or_else(PoisonError::into_inner).answer(answer)
+    }
+
+    /// Tells something. After the result nothing is told any more.
+    pub fn say(&self, answer: Answer) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = matches!(told.last(), Some(Answer::Result(_)));
+        let last = matches!(answer, Answer::Result(_));
+        if over || (told.len() >= MOST && !last) {
+            return;
+        }
+        told.push(answer);
+        self.count.send_replace(told.len());
+    }
+
+    /// Tells the result.
+    pub fn end(&self, outcome: Outcome) {
+        self.say(Answer::Result(Box::new(outcome)));
+    }
+
+    /// The answer of this number, as soon as there is one; `None` after the result.
+    pub async fn answer(&self, number: usize) -> Option<Answer> {
+        let mut count = self.count.subscribe();
+        {
+            let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if number >= told.len() && matches!(told.last(), Some(Answer::Result(_))) {
+                return None;
+            }
+        }
+        // The sender lives in `self`, so this cannot fail.
+        let _ = count.wait_for(|count| *count > number).await;
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(number).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use autotag_protocol::End;
+
+    fn outcome() -> Outcome {
+        Outcome { end: End::Told {}, running: None, deployment: None, milliseconds: 1 }
+    }
+
+    #[tokio::test]
+    async fn who_comes_late_hears_all_and_the_end_ends() {
+        let job = Job::new(None);
+        job.say(Answer::Heartbeat {});
+        job.end(outcome());
+        job.say(Answer::Note { text: "too late".to_owned() });
+        assert_eq!(job.answer(0).await, Some(Answer::Heartbeat {}));
+        assert_eq!(job.answer(1).await, Some(Answer::Result(Box::new(outcome()))));
+        assert_eq!(job.answer(2).await, None);
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_woken() {
+        let job = std::sync::Arc::new(Job::new(None));
+        let waiting = tokio::spawn({
+            let job = std::sync::Arc::clone(&job);
+            async move { job.answer(0).await }
+        });
+        tokio::task::yield_now().await;
+        job.say(Answer::Heartbeat {});
+        assert_eq!(waiting.await.unwrap(), Some(Answer::Heartbeat {}));
+    }
+
+    #[tokio::test]
+    async fn it_is_bounded_and_the_result_comes_through() {
+        let job = Job::new(None);
+        for _ in 0..MOST + 5 {
+            job.say(Answer::Heartbeat {});
+        }
+        job.end(outcome());
+        assert_eq!(job.answer(MOST).await, Some(Answer::Result(Box::new(outcome()))));
+    }
+}

@@ -1,0 +1,202 @@
+//! `serve`: root's part. It owns Docker, app files, state, lock and journal, and answers on a Unix socket.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | `who` | whose request it is, as the kernel says |
+//! | `places` | how many connections each user may have |
+//! | `session` | one connection: reads the request, passes the answers on |
+//! | `desk` | each application's turn, and the job that is at work |
+//! | `change` | deploy, rollback, recovery: under the lock |
+//! | `ask` | status, history, logs |
+//! | `watch` | Docker's events and the proxy's restarts: keeps the proxy pointed at what serves |
+//!
+//! A job does not depend on the connection that asked for it: it goes on when SSH drops, and when this
+//! process is killed its successor recovers from the state.
+
+pub mod job;
+pub mod masks;
+pub mod relay;
+
+mod ask;
+mod change;
+mod desk;
+mod places;
+mod quota;
+mod session;
+pub mod watch;
+mod who;
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::engine::{DockerEngine, Engine};
+use crate::execute::front::Front;
+use crate::state::layout::{GROUP, Layout};
+use crate::state::lock;
+use crate::state::lock::{Lock, Tried};
+use autotag_base::clock;
+use autotag_protocol::AppName;
+use autotag_proxy::listen::bind_unix;
+use desk::Desk;
+use places::Places;
+
+/// Connections that one user may have at a time. Twice the changes that may wait ([`desk::CHANGES`]), each of
+/// which may have a caller that follows it: so there is always room for a question.
+const CONNECTIONS: usize = 2 * desk::CHANGES;
+
+/// So many more of one user's are told at a time that they are too many. What comes beyond them is closed
+/// without a word.
+const TURNED_AWAY: usize = CONNECTIONS;
+
+/// A journal is put aside at this size; so many that were put aside are kept.
+pub(crate) const JOURNAL: (u64, u32) = (8 * 1024 * 1024, 4);
+
+/// How long a deployment at work may go on after SIGTERM. What is not finished then is recovered by the
+/// next start. systemd's default before SIGKILL is 90 s.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(75);
+
+/// Everything that a request needs.
+#[derive(Debug)]
+pub(crate) struct Server<E> {
+    pub(crate) layout: Layout,
+    pub(crate) engine: E,
+    pub(crate) front: Front,
+    pub(crate) desk: Desk,
+}
+
+/// Runs until SIGTERM or SIGINT, with Docker behind this socket.
+pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let engine = DockerEngine::at(docker);
+    let alone = alone(&layout)?;
+    let listener = open(&layout)?;
+    let server = Arc::new(Server { front: Front::new(&layout), layout, engine, desk: Desk::default() });
+    tracing::info!(socket = %server.layout.socket().display(), "serving");
+    let watching = tokio::spawn(watch::watch(Arc::clone(&server)));
+    let accepting = tokio::spawn(accept(Arc::clone(&server), listener));
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    accepting.abort();
+    watching.abort();
+    // A successor may begin. What is at work here holds its application's lock, for which it waits.
+    drop(alone);
+    tracing::info!("stopping when what is at work is done");
+    if tokio::time::timeout(GRACE, server.desk.idle()).await.is_err() {
+        tracing::warn!("a deployment is still at work; the next start goes on from its state");
+    }
+    Ok(())
+}
+
+/// The right to be the one `serve`, held until the end. A second one would take the socket's path, and the
+/// first would go on pointing the proxy at what it last knew.
+fn alone(layout: &Layout) -> anyhow::Result<Lock> {
+    let path = layout.serve_lock();
+    std::fs::create_dir_all(layout.all_state())
+        .with_context(|| format!("making {}", layout.all_state().display()))?;
+    match Lock::try_take(&path, &lock::holder("serve", None))
+        .with_context(|| format!("locking {}", path.display()))?
+    {
+        Tried::Taken(lock) => Ok(lock),
+        Tried::Held(by) => {
+            let which = by.map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default();
+            bail!(
+                "another `autotag-receiver serve` is running{which}, and has {}: stop it first, for example by `systemctl stop autotag`",
+                path.display()
+            )
+        }
+    }
+}
+
+/// The socket, for root and the group of the applications' users. The folder's rights say the same again.
+fn open(layout: &Layout) -> anyhow::Result<UnixListener> {
+    let (folder, socket) = (layout.run(), layout.socket());
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let listener =
+        bind_unix(&socket, Some(0o600)).with_context(|| format!("opening {}", socket.display()))?;
+    match group(&layout.group())? {
+        None => {
+            tracing::warn!("there is no group {GROUP}: only root can ask. `autotag-receiver init` makes it");
+        }
+        Some(group) => {
+            for (path, mode) in [(&folder, 0o750), (&socket, 0o660)] {
+                std::os::unix::fs::chown(path, None, Some(group))
+                    .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)))
+                    .with_context(|| format!("giving {} to the group {GROUP}", path.display()))?;
+            }
+        }
+    }
+    Ok(listener)
+}
+
+/// The number of the applications' group, group(5).
+fn group(file: &Path) -> anyhow::Result<Option<u32>> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    Ok(text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(GROUP)).then(|| fields.nth(1)?.parse().ok()).flatten()
+    }))
+}
+
+async fn accept<E: Engine>(server: Arc<Server<E>>, listener: UnixListener) {
+    let mut places = Places::for_each_user(CONNECTIONS);
+    let mut doorstep = Places::for_each_user(TURNED_AWAY);
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => take_in(&server, stream, &mut places, &mut doorstep),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept");
+                clock::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// It never waits: whoever has too many connections keeps nobody from being accepted.
+fn take_in<E: Engine>(
+    server: &Arc<Server<E>>,
+    stream: UnixStream,
+    places: &mut Places,
+    doorstep: &mut Places,
+) {
+    let user = match stream.peer_cred() {
+        Ok(peer) => peer.uid(),
+        Err(error) => {
+            tracing::warn!(%error, "the kernel does not say who asks");
+            return;
+        }
+    };
+    if let Some(place) = places.take(user) {
+        tokio::spawn(session::serve(Arc::clone(server), stream, user, place));
+    } else if let Some(place) = doorstep.take(user) {
+        tokio::spawn(session::turn_away(stream, user, place));
+    }
+}
+
+/// The applications that have an app file, by name.
+pub(crate) fn apps(layout: &Layout) -> std::io::Result<Vec<AppName>> {
+    let entries = match std::fs::read_dir(layout.app_files()) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut apps = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let app = name.to_str().and_then(|name| name.strip_suffix(".yaml")).map(str::parse::<AppName>);
+        match app {
+            Some(Ok(app)) => apps.push(app),
+            Some(Err(_)) => tracing::warn!(?name, "not the name of an application: left alone"),
+            None => {}
+        }
+    }
+    apps.sort();
+    Ok(apps)
+}

@@ -1,0 +1,241 @@
+//! The state's file: replaced as a whole or not at all, and never taken for empty because it is broken.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::State;
+use crate::state::lock::Lock;
+use autotag_protocol::AppName;
+
+/// The format's number. A receiver that meets a higher one refuses: it cannot know what it would lose.
+pub const FORMAT: u32 = 1;
+
+/// The largest file that is read, in bytes. A thousand deployments need less than one MiB.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Why the state could not be read. Nothing is deployed on top of such a file.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// The file system's words.
+    #[error("{0} cannot be read: {1}")]
+    Io(PathBuf, io::Error),
+    /// It was written by a newer receiver.
+    #[error(
+        "{0} has format {1}, this autotag-receiver knows {FORMAT}: install the receiver that wrote it, or a newer one"
+    )]
+    Newer(PathBuf, u64),
+    /// It is no state.
+    #[error(
+        "{0} is damaged ({1}), so nothing is deployed or rolled back; what runs goes on. Restore it from a backup, or move it away: the next request says how to begin anew"
+    )]
+    Damaged(PathBuf, String),
+    /// It is another application's.
+    #[error("{0} belongs to the application `{1}`: it was copied or moved here by mistake")]
+    OtherApp(PathBuf, AppName),
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    format: u32,
+    #[serde(flatten)]
+    state: &'a State,
+}
+
+/// Read first, and leniently: a newer format may have any shape.
+#[derive(Deserialize)]
+struct AnyFormat {
+    format: u64,
+}
+
+/// The folder of one application's state.
+#[derive(Debug, Clone)]
+pub struct Store {
+    folder: PathBuf,
+    app: AppName,
+}
+
+impl Store {
+    /// The state of an application in this folder, which exists and is root's.
+    pub fn new(folder: &Path, app: AppName) -> Self {
+        Self { folder: folder.to_owned(), app }
+    }
+
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("state.json")
+    }
+
+    /// Reads it. Only a file that does not exist means an application that was never deployed.
+    pub fn load(&self) -> Result<State, Unreadable> {
+        let path = self.path();
+        let mut bytes = Vec::new();
+        match File::open(&path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes)) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(State::new(self.app.clone())),
+            Err(error) => return Err(Unreadable::Io(path, error)),
+        }
+        if bytes.len() as u64 > LARGEST {
+            return Err(Unreadable::Damaged(path, format!("more than {LARGEST} bytes")));
+        }
+        let state = read(&path, &bytes)?;
+        if state.app != self.app {
+            return Err(Unreadable::OtherApp(path, state.app));
+        }
+        Ok(state)
+    }
+
+    /// Makes a state durable: temporary file, fsync, rename, fsync of the folder. Mode 0600.
+    ///
+    /// After an error the file is the old one or, where only the last step failed, the new one; never a
+    /// part. The lock is demanded as proof that nobody else writes.
+    pub fn save(&self, _lock: &Lock, state: &State) -> io::Result<()> {
+        let text = written(state)?;
+        let temporary = self.folder.join("state.json.new");
+        // One that a crash left may have any mode, or be a link that somebody put there.
+        match std::fs::remove_file(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        drop(file);
+        std::fs::rename(&temporary, self.path())?;
+        File::open(&self.folder)?.sync_all()
+    }
+}
+
+/// A state as its file has it.
+pub fn written(state: &State) -> io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(&Written { format: FORMAT, state })?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Reads what a file holds; the path is for the error.
+pub fn read(path: &Path, bytes: &[u8]) -> Result<State, Unreadable> {
+    let damaged = |why: String| Unreadable::Damaged(path.to_owned(), why);
+    let mut value: serde_json::Value =
+        serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+    let any = AnyFormat::deserialize(&value).map_err(|error| damaged(error.to_string()))?;
+    if any.format > u64::from(FORMAT) {
+        return Err(Unreadable::Newer(path.to_owned(), any.format));
+    }
+    if any.format != u64::from(FORMAT) {
+        return Err(damaged(format!("format {}", any.format)));
+    }
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("format");
+    }
+    serde_json::from_value(value).map_err(|error| damaged(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::policy::rollout::{Event, Rollout, Step};
+    use crate::testing;
+
+    struct Here {
+        folder: tempfile::TempDir,
+        store: Store,
+        lock: Lock,
+    }
+
+    fn here() -> Here {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::new(folder.path(), "app".parse().unwrap());
+        let lock = testing::lock(folder.path());
+        Here { folder, store, lock }
+    }
+
+    /// Every state that a rollout over an old one, and one that is turned back, writes.
+    fn states() -> Vec<State> {
+        let mut states = Vec::new();
+        for fails in [false, true] {
+            let begun = Rollout::begin(testing::steady("1.0.0"), testing::release("1.1.0"));
+            let mut rollout = begun.expect("steady");
+            loop {
+                let event = match rollout.step() {
+                    Step::End(_) => break,
+                    Step::Save(state) => {
+                        states.push(*state);
+                        Event::Done
+                    }
+                    Step::Create(_) => Event::Created("b".repeat(64).parse().unwrap()),
+                    Step::Verify(_) if fails => Event::Failed("404".to_owned()),
+                    _ => Event::Done,
+                };
+                rollout = rollout.next(event);
+            }
+        }
+        assert_eq!(states.len(), 8, "pending, unverified, leaving, steady; twice");
+        states
+    }
+
+    #[test]
+    fn every_state_goes_round_and_is_roots_alone() {
+        let Here { folder, store, lock } = here();
+        assert_eq!(store.load().expect("no file"), State::new("app".parse().unwrap()));
+        // Left by a crash, readable by all.
+        std::fs::write(folder.path().join("state.json.new"), "half").unwrap();
+        for state in states() {
+            store.save(&lock, &state).expect("written");
+            assert_eq!(store.load().expect("read"), state);
+        }
+        let mode = std::fs::metadata(store.path()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(!folder.path().join("state.json.new").exists());
+    }
+
+    #[test]
+    fn a_broken_file_is_an_error_and_never_an_empty_state() {
+        let Here { folder: _folder, store, lock } = here();
+        let state = states().swap_remove(1);
+        store.save(&lock, &state).unwrap();
+        let good = std::fs::read_to_string(store.path()).unwrap();
+        let cases = [
+            (String::new(), "damaged"),
+            ("{}".to_owned(), "damaged"),
+            ("null".to_owned(), "damaged"),
+            ("\0".repeat(good.len()), "damaged"),
+            (good.replace("unverified", "verified"), "damaged"),
+            (good.replace("sha256:", "sha256;"), "damaged"),
+            (good.replace("\"highest\"", "\"hihgest\""), "damaged"),
+            (good.replace("\"highest\": \"1.1.0\",", ""), "damaged"),
+            (good.replace("\"format\": 1", "\"format\": 0"), "format 0"),
+            (good.replace("\"format\": 1", "\"format\": 2"), "install the receiver that wrote it"),
+            (r#"{"format": 7, "entirely": "new"}"#.to_owned(), "has format 7"),
+            (good.replace("\"app\": \"app\"", "\"app\": \"shop\""), "belongs to the application `shop`"),
+        ];
+        for (text, expected) in cases {
+            assert_ne!(text, good, "{expected}");
+            std::fs::write(store.path(), &text).unwrap();
+            let error = store.load().expect_err(&text).to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+        // Cut at any byte.
+        for length in 0..good.trim_end().len() {
+            std::fs::write(store.path(), &good[..length]).unwrap();
+            assert!(matches!(store.load(), Err(Unreadable::Damaged(..))), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_state() {
+        let Here { folder, store, lock } = here();
+        let state = states().swap_remove(0);
+        store.save(&lock, &state).unwrap();
+        // A folder in the temporary file's place: neither removed nor written, for root either.
+        std::fs::create_dir(folder.path().join("state.json.new")).unwrap();
+        let other = testing::steady("9.9.9");
+        store.save(&lock, &other).expect_err("it cannot be written");
+        assert_eq!(store.load().expect("the old one"), state);
+    }
+}

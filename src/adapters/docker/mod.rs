@@ -1,0 +1,180 @@
+//! Docker Engine, by bollard: builds with BuildKit and pushes.
+
+mod build;
+mod explain;
+mod messages;
+mod progress;
+mod push;
+mod session;
+mod wire;
+
+use std::time::Duration;
+
+use crate::ports::{BuildLog, BuildRequest, Builder};
+use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_docker::daemon;
+use autotag_docker::daemon::with_url_safe_auth;
+use autotag_model::help::Topic;
+use autotag_model::reference::{Digest, ImageName, ImageTag};
+use autotag_model::secret::Credentials;
+
+/// For the first question: an Engine that is there answers at once.
+const GREETING: Duration = Duration::from_secs(30);
+/// bollard's one timeout also covers the upload of the whole build context.
+const BUILDING: Duration = Duration::from_hours(1);
+
+/// A connection to a Docker Engine that has BuildKit.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    client: bollard::Docker,
+    /// Set where BuildKit has to fetch the context from a session of ours.
+    way: Option<wire::Way>,
+}
+
+impl Docker {
+    /// Connects to the Engine that `DOCKER_HOST` names (`unix://`, `tcp://`), or else to
+    /// /var/run/docker.sock, and checks that it can build.
+    ///
+    /// Errors: [`TroubleKind::Unreachable`] where nothing answers, [`TroubleKind::Rejected`] where what
+    /// answers has no BuildKit.
+    pub async fn connect() -> Outcome<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "as bollard reads them, which takes no address but these"
+        )]
+        let (host, tls) = (std::env::var("DOCKER_HOST").ok(), std::env::var("DOCKER_TLS_VERIFY").is_ok());
+        let address = host.as_deref().unwrap_or("unix:///var/run/docker.sock");
+        let client = bollard::Docker::connect_with_defaults().map_err(|error| no_engine(&error))?;
+        Self::greet(client, wire::Way::to(address).filter(|_| !tls || address.starts_with("unix:"))).await
+    }
+
+    /// The same, to an Engine at a certain address.
+    pub async fn connect_to(address: &str) -> Outcome<Self> {
+        let client = bollard::Docker::connect_with_host(address).map_err(|error| no_engine(&error))?;
+        Self::greet(client, wire::Way::to(address)).await
+    }
+
+    async fn greet(client: bollard::Docker, way: Option<wire::Way>) -> Outcome<Self> {
+        let client = client.with_timeout(GREETING);
+        let client = client.negotiate_version().await.map_err(|error| no_engine(&error))?;
+        let version = client.version().await.map_err(|error| no_engine(&error))?;
+        let components = version.components.unwrap_or_default();
+        let names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
+        require_buildkit(version.api_version.as_deref().unwrap_or_default(), &names)?;
+        let client = client.with_timeout(BUILDING).with_request_modifier(with_url_safe_auth);
+        let way = match way {
+            Some(way) => way.has_containerd_store().await.map_err(|error| no_engine(&error))?.then_some(way),
+            None => None,
+        };
+        Ok(Self { client, way })
+    }
+}
+
+impl Builder for Docker {
+    async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> Outcome<Digest> {
+        build::build((&self.client, self.way.as_ref()), request, log).await
+    }
+
+    async fn push(
+        &self,
+        image: &Digest,
+        name: &ImageName,
+        tag: &ImageTag,
+        credentials: Option<&Credentials>,
+        log: &mut dyn BuildLog,
+    ) -> Outcome<Digest> {
+        push::push(&self.client, image, (name, tag), credentials, log).await
+    }
+}
+
+/// BuildKit came into the Engine with 18.09, API 1.39 (Engine API version history). What else speaks
+/// the API, such as Podman, may lack it at any version.
+fn require_buildkit(api_version: &str, components: &[&str]) -> Outcome<()> {
+    let number = api_version
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
+    let refusal = if daemon::is_podman(components.iter().copied()) {
+        "this is Podman, which has no BuildKit".to_owned()
+    } else if number.is_none_or(|number| number < (1, 39)) {
+        format!("its API version is `{api_version}`, and BuildKit needs 1.39 (Docker Engine 18.09)")
+    } else {
+        return Ok(());
+    };
+    Err(Trouble::new(TroubleKind::Rejected, "asking the Docker Engine for BuildKit", refusal)
+        .with_remedy("use `runs-on: ubuntu-latest`, or install a current Docker Engine on the runner")
+        .about(Topic::NoDocker))
+}
+
+fn no_engine(error: &bollard::errors::Error) -> Trouble {
+    use bollard::errors::Error;
+    let (kind, why) = match error {
+        Error::SocketNotFoundError(path) => {
+            (TroubleKind::Unreachable, format!("there is no socket at {path}"))
+        }
+        Error::UnsupportedURISchemeError { uri } => {
+            (TroubleKind::Rejected, format!("DOCKER_HOST is `{uri}`; expected unix://... or tcp://..."))
+        }
+        error => (TroubleKind::Unreachable, daemon::chain(error)),
+    };
+    let remedy = remedy_for(&why);
+    Trouble::new(kind, "connecting to the Docker Engine", why).with_remedy(remedy).about(Topic::NoDocker)
+}
+
+fn remedy_for(why: &str) -> &'static str {
+    if why.to_ascii_lowercase().contains("permission denied") {
+        "let the runner's user reach Docker's socket: `sudo usermod --append --groups docker USER` on the runner's \
+         machine, and start the runner again"
+    } else {
+        "use `runs-on: ubuntu-latest`, which has Docker; on a self-hosted runner start it (`sudo systemctl start \
+         docker`), or let DOCKER_HOST name where it listens"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buildkit_is_required() {
+        for (version, components, fits) in [
+            ("1.39", &["Engine"][..], true),
+            ("1.41", &["Engine", "containerd"], true),
+            ("2.0", &["Engine"], true),
+            ("1.38", &["Engine"], false),
+            ("1.9", &["Engine"], false),
+            ("", &[], false),
+            ("1.41", &["Podman Engine", "Conmon"], false),
+        ] {
+            let outcome = require_buildkit(version, components);
+            assert_eq!(outcome.is_ok(), fits, "{version}");
+            if let Err(trouble) = outcome {
+                assert_eq!(trouble.kind, TroubleKind::Rejected);
+                assert!(trouble.remedy.is_some());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_is_not_there_is_explained() {
+        for (address, kind, words) in [
+            (
+                "unix:///nowhere/docker.sock",
+                TroubleKind::Unreachable,
+                "there is no socket at /nowhere/docker.sock",
+            ),
+            ("tcp://127.0.0.1:1", TroubleKind::Unreachable, "onnection refused"),
+            ("ssh://me@host", TroubleKind::Rejected, "DOCKER_HOST is `ssh://me@host`"),
+        ] {
+            let trouble = Docker::connect_to(address).await.expect_err("nothing is there");
+            assert_eq!(trouble.kind, kind, "{trouble}");
+            assert!(trouble.why.contains(words), "{trouble}");
+            let remedy = trouble.remedy.expect("a remedy");
+            for word in ["runs-on: ubuntu-latest", "DOCKER_HOST", "self-hosted"] {
+                assert!(remedy.contains(word), "{remedy}");
+            }
+            assert_eq!(trouble.topic, Some(Topic::NoDocker));
+        }
+        // Who runs the tests may open any socket.
+        assert!(remedy_for("no connection: Permission denied (os error 13)").contains("--groups docker"));
+    }
+}

@@ -1,0 +1,65 @@
+//! Whether a push would be let in, by the first step of one.
+
+use ::http::{Method, StatusCode, header};
+use reqwest::Url;
+
+use super::auth::Access;
+use super::connection::{Answer, Ask, Connection};
+use crate::adapters::retry::Repeat;
+use autotag_base::{Outcome, TroubleKind};
+use autotag_model::reference::ImageName;
+
+/// Answers to uploads that begin or end have no body that matters.
+const ANSWER_BYTES: usize = 64 << 10;
+
+/// Begins an upload, which is where registries refuse who may not push, and cancels it. The token alone would
+/// not tell: it is given to anybody, with fewer rights than were asked for. (Distribution specification, "Pushing a
+/// blob in chunks".)
+pub async fn may_push(connection: &Connection, image: &ImageName) -> Outcome<()> {
+    let doing = format!("asking whether the login may push to {image}");
+    let begin = Ask {
+        method: Method::POST,
+        // Some registries want to be told that nothing comes.
+        body: Some((b"", "application/octet-stream")),
+        ..ask(&doing, connection.url(&format!("{}/blobs/uploads/", image.repository())))
+    };
+    let trouble = match connection.ask_once(&begin).await {
+        Ok(answer) if answer.status.is_success() => {
+            cancel(connection, &begin, &answer).await;
+            return Ok(());
+        }
+        Ok(answer) => connection.refusal(&begin, &answer),
+        Err(trouble) => trouble,
+    };
+    // An outage or an answer of another kind says nothing about rights; the push itself will tell.
+    if trouble.kind == TroubleKind::Denied { Err(trouble) } else { Ok(()) }
+}
+
+/// One that cannot be cancelled (GitHub's registry knows no DELETE here) ends by itself, at the registry's own
+/// deadline for uploads.
+async fn cancel(connection: &Connection, begun: &Ask<'_>, answer: &Answer) {
+    if answer.status != StatusCode::ACCEPTED {
+        return;
+    }
+    let location = answer.headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let Some(upload) = location.and_then(|location| connection.next_url(&answer.url, location)) else {
+        return;
+    };
+    let cancelled = connection.ask_once(&Ask { method: Method::DELETE, ..ask(begun.doing, upload) }).await;
+    if let Err(trouble) = cancelled {
+        tracing::debug!("the upload is left to the registry: {trouble}");
+    }
+}
+
+fn ask(doing: &str, url: Url) -> Ask<'_> {
+    Ask {
+        doing,
+        method: Method::GET,
+        url,
+        access: Access::Push,
+        accept: "application/json",
+        body: None,
+        limit: ANSWER_BYTES,
+        repeat: Repeat::Read,
+    }
+}

@@ -1,0 +1,273 @@
+//! What can go wrong on the way to a server, in words, each with what the user can do.
+
+use std::time::Duration;
+
+use ssh2::{Error, ErrorCode};
+
+use super::SshHost;
+use crate::adapters::wire::excerpt;
+use crate::deploy::known_hosts::Verdict;
+use autotag_base::{Trouble, TroubleKind};
+use autotag_model::help::Topic;
+
+// libssh2.h; the crate ssh2 does not hand the names on.
+const BANNER_RECV: ErrorCode = ErrorCode::Session(-2);
+const KEX_FAILURE: ErrorCode = ErrorCode::Session(-5);
+const KEY_EXCHANGE_FAILURE: ErrorCode = ErrorCode::Session(-8);
+const FILE: ErrorCode = ErrorCode::Session(-16);
+const AUTHENTICATION_FAILED: ErrorCode = ErrorCode::Session(-18);
+const PUBLICKEY_UNVERIFIED: ErrorCode = ErrorCode::Session(-19);
+const CHANNEL_FAILURE: ErrorCode = ErrorCode::Session(-21);
+const CHANNEL_REQUEST_DENIED: ErrorCode = ErrorCode::Session(-22);
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The name becomes addresses.
+    Name,
+    /// TCP.
+    Connection,
+    /// SSH's version lines and keys.
+    KeyExchange,
+    /// Public key authentication.
+    Login,
+}
+
+fn connecting(host: &SshHost) -> String {
+    format!("connecting to {} port {} as {}", host.host, host.port, host.user)
+}
+
+fn check_address(host: &SshHost) -> String {
+    format!(
+        "check the inputs `deploy-host` (now {}) and `deploy-port` (now {}), that the server runs, and that its \
+         firewall lets the machine in on which this runs",
+        host.host, host.port
+    )
+}
+
+/// A private key that cannot be used; `why` says what was expected.
+pub(super) fn bad_key(host: &SshHost, why: &str) -> Trouble {
+    Trouble::new(TroubleKind::Rejected, connecting(host), format!("the key cannot be used: expected {why}"))
+        .with_remedy(
+            "put the whole private key that `autotag-receiver init` printed into the secret of the input \
+             `deploy-key`, with its first and last line (`-----BEGIN ...`, `-----END ...`) and no passphrase; \
+             `autotag-receiver init APP --new-key` makes a new one",
+        )
+        .about(Topic::Inputs)
+}
+
+pub(super) fn no_such_name(host: &SshHost, why: &str) -> Trouble {
+    Trouble::new(TroubleKind::Unreachable, connecting(host), format!("the name has no address: {why}"))
+        .with_remedy(format!(
+            "check the input `deploy-host` (now {}): a host name or an address, without user, port or path",
+            host.host
+        ))
+        .about(Topic::NoConnection)
+}
+
+/// `refusals` has a line for each address.
+pub(super) fn no_connection(host: &SshHost, refusals: &[String]) -> Trouble {
+    let why = format!("no connection: {}", refusals.join("; "));
+    Trouble::new(TroubleKind::Unreachable, connecting(host), why)
+        .with_remedy(check_address(host))
+        .about(Topic::NoConnection)
+}
+
+/// This machine itself could not go on.
+pub(super) fn local(host: &SshHost, why: impl std::fmt::Display) -> Trouble {
+    Trouble::new(TroubleKind::Unreachable, connecting(host), format!("no connection: {why}"))
+}
+
+/// `heard` is what the other side said in place of an SSH version, or before it.
+pub(super) fn too_slow(host: &SshHost, step: Step, heard: Option<&str>, limit: Duration) -> Trouble {
+    let why = match step {
+        Step::Name => "the name was not resolved",
+        Step::Connection => "nobody answered",
+        Step::KeyExchange if heard.is_none() => "the connection is open, and no SSH server spoke",
+        Step::KeyExchange => "the SSH server did not finish the key exchange",
+        Step::Login => "the SSH server did not finish the login",
+    };
+    let why = format!("{why} within {} s", limit.as_secs_f32());
+    Trouble::new(TroubleKind::Unreachable, connecting(host), why)
+        .with_remedy(check_address(host))
+        .about(Topic::NoConnection)
+}
+
+/// The key exchange failed. `heard` as in [`too_slow`].
+pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> Trouble {
+    let doing = connecting(host);
+    let trouble = match heard {
+        Some(heard) if !heard.starts_with("SSH-") => {
+            let why = format!("what answers there is no SSH server; it says: {}", excerpt(heard));
+            Trouble::new(TroubleKind::Garbled, doing, why).with_remedy(check_address(host))
+        }
+        // libssh2 says the same of both; so it is asked again, which ends the one and costs seconds with the other.
+        _ if is_disagreement(error) => Trouble::new(
+            TroubleKind::Unreachable,
+            doing,
+            format!(
+                "the connection broke during the key exchange, or no way of encrypting is known to both sides: {}",
+                error.message()
+            ),
+        )
+        .with_remedy(
+            "if it happens again, look at the server's log of sshd; where that finds no method in common, let sshd \
+             offer a key exchange, a cipher and a host key type of today (OpenSSH 7.4 and later do by default)",
+        ),
+        Some(_) => Trouble::new(
+            TroubleKind::Unreachable,
+            doing,
+            format!("the connection broke during the key exchange: {}", error.message()),
+        )
+        .with_remedy("if it happens again, look at the server's log of sshd"),
+        None if error.code() == BANNER_RECV => {
+            Trouble::new(TroubleKind::Garbled, doing, "what answers there is no SSH server")
+                .with_remedy(check_address(host))
+        }
+        None => Trouble::new(
+            TroubleKind::Unreachable,
+            doing,
+            format!("the connection was ended before an SSH server spoke: {}", error.message()),
+        )
+        .with_remedy(
+            "check that sshd listens there, and that neither its MaxStartups, nor fail2ban, nor a firewall sends \
+             this machine away",
+        ),
+    };
+    trouble.about(Topic::NoConnection)
+}
+
+/// Both sides spoke SSH, and found nothing in common; or the connection was lost while they looked.
+pub(super) fn is_disagreement(error: &Error) -> bool {
+    matches!(error.code(), KEX_FAILURE | KEY_EXCHANGE_FAILURE)
+}
+
+/// The host key is not among the accepted ones. `presented` are fingerprints with types.
+pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) -> Trouble {
+    let shown = presented.join(" and ");
+    let name = if host.port == 22 { host.host.clone() } else { format!("[{}]:{}", host.host, host.port) };
+    let compare = "on the server itself, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows the right one \
+                   (each type has a file)";
+    let (why, remedy, topic) = match verdict {
+        Verdict::Changed { known } => (
+            format!(
+                "the server's host key is not the known one: it shows {shown}, known are {}; it was set up \
+                 anew, or somebody else answers in its place",
+                known.join(", ")
+            ),
+            format!(
+                "do not just take the new key over: {compare}; only where it is the same, put the new line into \
+                 the input `deploy-known-hosts`"
+            ),
+            Topic::HostKeyChanged,
+        ),
+        Verdict::Unknown | Verdict::Known => (
+            format!("no host key is known for {name}; the server shows {shown}"),
+            format!(
+                "{compare}; where it is the same, put it, or the lines that `ssh-keyscan -p {} {}` prints, into \
+                 the input `deploy-known-hosts`",
+                host.port, host.host
+            ),
+            Topic::HostKeyUnknown,
+        ),
+    };
+    Trouble::new(TroubleKind::Denied, connecting(host), why).with_remedy(remedy).about(topic)
+}
+
+pub(super) fn login(host: &SshHost, error: &Error) -> Trouble {
+    let app = host.user.strip_prefix("autotag-").unwrap_or("APP");
+    match error.code() {
+        AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED if !is_unanswered(error) => Trouble::new(
+            TroubleKind::Denied,
+            connecting(host),
+            format!("the server does not let the user {} in with this key", host.user),
+        )
+        .with_remedy(format!(
+            "let the input `deploy-user` name the application's user, and `deploy-key` hold the key that `init` printed; \
+             on the server `autotag-receiver init {app} --key '<the public key>'` lets in one that you have, `--new-key` \
+             in its place makes another, and sshd's log (`journalctl -u ssh`) says why it refuses this one"
+        ))
+        .about(Topic::KeyRefused),
+        FILE => bad_key(host, "an ED25519, ECDSA or RSA key that OpenSSL can read, without a passphrase"),
+        _ => Trouble::new(
+            TroubleKind::Unreachable,
+            connecting(host),
+            format!("the connection broke during the login: {}", error.message()),
+        )
+        .with_remedy("if it happens again, look at the server's log of sshd"),
+    }
+}
+
+/// libssh2 gives an answer that was lost the number of a refusal, and other words.
+fn is_unanswered(error: &Error) -> bool {
+    error.message().starts_with("Waiting for")
+}
+
+/// Where a command runs, and which.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Running<'a> {
+    pub(super) host: &'a SshHost,
+    pub(super) command: &'a str,
+}
+
+impl Running<'_> {
+    fn doing(&self) -> String {
+        format!("running `{}` on {} as {}", self.command, self.host.host, self.host.user)
+    }
+
+    /// Whether the command runs is known only where it was refused; where the answer got lost, it may.
+    pub(super) fn not_started(&self, error: &Error) -> Trouble {
+        match error.code() {
+            CHANNEL_FAILURE | CHANNEL_REQUEST_DENIED => Trouble::new(
+                TroubleKind::Denied,
+                self.doing(),
+                "the server lets the key in, and runs no command for it",
+            )
+            .with_remedy(format!(
+                "on the server, run `autotag-receiver init {}` again: the key's line must have \
+                         `restrict,command=\"...\"`, and sshd's log says what is wrong",
+                self.host.user.strip_prefix("autotag-").unwrap_or("APP")
+            ))
+            .about(Topic::NoReceiver),
+            _ => self.lost(error.message()),
+        }
+    }
+
+    /// The connection is gone; the command may go on.
+    pub(super) fn lost(&self, why: &str) -> Trouble {
+        Trouble::new(TroubleKind::Unreachable, self.doing(), format!("the connection was lost: {why}"))
+            .perhaps_done()
+    }
+
+    pub(super) fn silent(&self, idle: Duration) -> Trouble {
+        let why = format!("the server has said nothing for {} s", idle.as_secs_f32());
+        Trouble::new(TroubleKind::Unreachable, self.doing(), why).perhaps_done()
+    }
+
+    pub(super) fn too_long(&self, whole: Duration) -> Trouble {
+        let why = format!("it did not end within {} s", whole.as_secs_f32());
+        Trouble::new(TroubleKind::Unreachable, self.doing(), why)
+            .perhaps_done()
+            .with_remedy(
+                "the server goes on by itself: see what runs by `command: status`; where so long is normal, give more \
+                 time by the input `deploy-timeout`",
+            )
+            .about(Topic::ResultUnknown)
+    }
+
+    pub(super) fn killed(&self, signal: &str, stderr: &str) -> Trouble {
+        let mut why = format!("the command was ended by the signal {signal}");
+        if !stderr.trim().is_empty() {
+            why = format!("{why}; it said: {}", excerpt(stderr));
+        }
+        Trouble::new(TroubleKind::Unreachable, self.doing(), why).perhaps_done()
+    }
+
+    pub(super) fn line_too_long(&self, limit: usize) -> Trouble {
+        let why = format!("the answer has a line of more than {limit} bytes");
+        Trouble::new(TroubleKind::Garbled, self.doing(), why)
+            .perhaps_done()
+            .with_remedy("check that the key's line on the server runs `autotag-receiver receive`")
+            .about(Topic::NoReceiver)
+    }
+}

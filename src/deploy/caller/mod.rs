@@ -1,0 +1,286 @@
+//! One conversation with one server: a request goes in, answers come out, and a lost connection is taken up
+//! again until the result is known.
+//!
+//! Success is only what the last line says, and only where the connection ended in order. Everything else is
+//! asked for again with the same request and the same deployment's id: the receiver answers with the result it
+//! recorded, or lets us follow the deployment that still runs. It never deploys twice for one id.
+
+use std::time::Duration;
+
+use crate::adapters::ssh::{Deadlines, Finished, Shell, SshHost};
+use crate::failure::{Failure, Kind};
+use autotag_base::Outcome as CallOutcome;
+use autotag_base::clock;
+use autotag_base::clock::Stopwatch;
+use autotag_base::{Trouble, TroubleKind};
+use autotag_model::help::Topic;
+use autotag_model::secret::Secret;
+use autotag_protocol::words;
+use autotag_protocol::{ANSWER_BYTES, Answer, NotAnAnswer, Outcome, Request, Word};
+
+/// Takes what the servers tell, as they tell it.
+pub trait DeployLog {
+    /// Something happened on this host.
+    fn event(&mut self, host: &str, event: DeployEvent<'_>);
+}
+
+/// What happens while a server is spoken to.
+#[derive(Debug, Clone, Copy)]
+pub enum DeployEvent<'a> {
+    /// It begins; for people.
+    Started(&'a str),
+    /// The server says something.
+    Answer(&'a Answer),
+    /// The connection was lost or made no sense.
+    Lost {
+        /// Why.
+        why: &'a str,
+        /// When it is tried again.
+        pause: Duration,
+    },
+    /// It ended; for people.
+    Ended(&'a str),
+}
+
+/// How long to go on asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Persistence {
+    /// At most so many connections.
+    pub attempts: u32,
+    /// At most so many without a word from the receiver: a wrong address is no lost connection.
+    pub unheard: u32,
+    /// The pause before the second one; it doubles.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+    /// For all of it.
+    pub whole: Duration,
+}
+
+impl Persistence {
+    /// For a deployment that may take this long.
+    pub fn within(whole: Duration) -> Self {
+        Self {
+            attempts: 12,
+            unheard: 4,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(15),
+            whole,
+        }
+    }
+}
+
+/// For the connection, the key exchange and the login.
+const CONNECT: Duration = Duration::from_secs(20);
+/// Three of the receiver's heartbeats, and a little.
+const IDLE: Duration = Duration::from_secs(35);
+
+/// What one connection brought.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Any answer at all.
+    something: bool,
+    /// Whom it waits for, where that was the last word of it.
+    waits_for: Option<String>,
+    /// The last answer, if it is a result.
+    result: Option<Outcome>,
+    /// The first line that is none; what comes after it is not looked at.
+    garbage: Option<NotAnAnswer>,
+}
+
+impl Heard {
+    /// Takes a line, and gives the answer in it.
+    fn take(&mut self, line: &[u8]) -> Option<Answer> {
+        if self.garbage.is_some() {
+            return None;
+        }
+        match Answer::parse(line) {
+            Ok(answer) => {
+                self.something = true;
+                match &answer {
+                    Answer::Waiting { holder } => self.waits_for = Some(words::holder(holder.as_ref())),
+                    Answer::Heartbeat {} => {}
+                    _ => self.waits_for = None,
+                }
+                self.result = match &answer {
+                    Answer::Result(outcome) => Some((**outcome).clone()),
+                    _ => None,
+                };
+                Some(answer)
+            }
+            Err(error) => {
+                self.result = None;
+                self.garbage = Some(error);
+                None
+            }
+        }
+    }
+}
+
+/// What follows from one connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The result is known.
+    Told(Box<Outcome>),
+    /// Ask again.
+    Again(Missed),
+    /// Asking again gives the same.
+    Final(Box<Trouble>),
+}
+
+/// Why a connection brought no result.
+#[derive(Debug, PartialEq, Eq)]
+struct Missed {
+    /// In words.
+    why: String,
+    /// Where there was no orderly connection: what it was.
+    trouble: Option<Box<Trouble>>,
+}
+
+impl From<String> for Missed {
+    fn from(why: String) -> Self {
+        Self { why, trouble: None }
+    }
+}
+
+/// Pure: what to make of what was heard, and of how the connection ended.
+fn judge(heard: Heard, ended: CallOutcome<Finished>) -> Verdict {
+    let finished = match ended {
+        Ok(finished) => finished,
+        // Somebody who refuses us, or cannot be trusted, does so the next time too.
+        Err(trouble) if matches!(trouble.kind, TroubleKind::Denied | TroubleKind::Rejected) => {
+            return Verdict::Final(Box::new(trouble));
+        }
+        Err(trouble) => {
+            let why = trouble.why.clone();
+            return Verdict::Again(Missed { why, trouble: Some(Box::new(trouble)) });
+        }
+    };
+    if let Some(garbage) = heard.garbage {
+        return Verdict::Again(garbage.to_string().into());
+    }
+    match heard.result {
+        Some(outcome) if finished.status == 0 || !outcome.end.is_good() => Verdict::Told(Box::new(outcome)),
+        Some(_) => Verdict::Again(
+            format!("it told of success, and ended with the status {}", finished.status).into(),
+        ),
+        None => Verdict::Again(without_result(&finished).into()),
+    }
+}
+
+fn without_result(finished: &Finished) -> String {
+    let words = finished.stderr.trim();
+    let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+    format!("it ended with the status {} and no result{words}", finished.status)
+}
+
+/// Asks until the result is known. Answers go to the log as they come.
+///
+/// The failure means that it is not known: the deployment may have happened, or may still go on.
+pub async fn converse(
+    shell: &impl Shell,
+    host: &SshHost,
+    (name, request): (&str, &Request),
+    persistence: Persistence,
+    log: &mut dyn DeployLog,
+) -> Result<Outcome, Failure> {
+    let unsendable = |refused: autotag_protocol::Refused| {
+        Failure::new(Kind::Input, format!("asking {name}"), refused.message, "correct the inputs")
+    };
+    let line = request.to_line().map_err(unsendable)?;
+    let stopwatch = Stopwatch::start();
+    let (mut pause, mut ever_heard, mut waits_for) = (persistence.first_pause, false, None);
+    for attempt in 1..=persistence.attempts {
+        let left = persistence.whole.saturating_sub(stopwatch.elapsed());
+        let deadlines = Deadlines { connect: CONNECT.min(left), idle: IDLE, whole: left };
+        let mut heard = Heard::default();
+        let ended = ask(shell, (host, name), (request.word(), &line), deadlines, (&mut heard, log)).await;
+        ever_heard |= heard.something;
+        if heard.something {
+            waits_for = heard.waits_for.take();
+        }
+        let missed = match judge(heard, ended) {
+            Verdict::Told(outcome) => return Ok(*outcome),
+            Verdict::Final(trouble) => return Err(refused_at(name, &trouble)),
+            Verdict::Again(missed) => missed,
+        };
+        let spent = stopwatch.elapsed().saturating_add(pause) >= persistence.whole;
+        let tries = if ever_heard { persistence.attempts } else { persistence.unheard };
+        if spent || attempt >= tries {
+            return Err(match waits_for {
+                Some(holder) if spent => at_work(name, request, &holder),
+                _ if ever_heard => unknown(name, request, &missed.why),
+                _ => unheard(name, request, missed),
+            });
+        }
+        log.event(name, DeployEvent::Lost { why: &missed.why, pause });
+        clock::sleep(pause).await;
+        pause = pause.saturating_mul(2).min(persistence.longest_pause);
+    }
+    // Only where no attempt at all is allowed.
+    Err(unknown(name, request, "it was not asked"))
+}
+
+async fn ask(
+    shell: &impl Shell,
+    (host, name): (&SshHost, &str),
+    (word, line): (Word, &Secret),
+    deadlines: Deadlines,
+    (heard, log): (&mut Heard, &mut dyn DeployLog),
+) -> CallOutcome<Finished> {
+    let mut take = |line: &[u8]| {
+        if let Some(answer) = heard.take(line) {
+            log.event(name, DeployEvent::Answer(&answer));
+        }
+    };
+    shell.run(host, word.as_str(), line, ANSWER_BYTES, deadlines, &mut take).await
+}
+
+fn refused_at(name: &str, trouble: &Trouble) -> Failure {
+    let failure = Failure::from(trouble.clone());
+    Failure { what: format!("{name}: {}", failure.what), ..failure }
+}
+
+/// There is no receiver, or no way to it.
+fn unheard(name: &str, request: &Request, missed: Missed) -> Failure {
+    if let Some(trouble) = missed.trouble.filter(|trouble| trouble.topic.is_some()) {
+        return refused_at(name, &trouble);
+    }
+    Failure::new(
+        Kind::Unavailable,
+        format!("{} on {name}", request.word()),
+        format!("no receiver answered: {}", missed.why),
+        format!(
+            "on the server install the receiver, run `autotag-receiver init {0}`, and see what `autotag-receiver check \
+             {0}` finds; where all is right there, update receiver and action (`uses:`), which have to speak the same \
+             protocol",
+            request.app
+        ),
+    )
+    .about(Topic::NoReceiver)
+}
+
+/// Nobody knows what became of it.
+fn unknown(name: &str, request: &Request, why: &str) -> Failure {
+    Failure::new(
+        Kind::Unavailable,
+        format!("{} on {name}", request.word()),
+        format!("the result is not known: {why}"),
+        "the server goes on by itself: see what runs by `command: status`, and run the job again; it touches nothing that is done",
+    )
+    .about(Topic::ResultUnknown)
+}
+
+/// Its turn did not come in time.
+fn at_work(name: &str, request: &Request, holder: &str) -> Failure {
+    Failure::new(
+        Kind::Unavailable,
+        format!("{} on {name}", request.word()),
+        format!("its turn did not come within `deploy-timeout`: {holder}"),
+        "wait until that one is over, and run the job again; the server takes its turn by itself all the same, and `command: status` says what runs then",
+    )
+    .about(Topic::AtWork)
+}
+
+#[cfg(test)]
+mod tests;

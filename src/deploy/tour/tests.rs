@@ -1,0 +1,254 @@
+//! Who is next, and who goes back.
+
+use super::*;
+use autotag_model::reference::Digest;
+
+fn running(version: &str) -> Running {
+    Running {
+        version: version.parse().unwrap(),
+        digest: Digest::of(version.as_bytes()),
+        commit: "a".repeat(40).parse().unwrap(),
+        deployment: "run-1-1-00000000".parse().unwrap(),
+    }
+}
+
+fn tour(on_failure: OnFailure, stops: &[Stop]) -> Tour {
+    let mut tour = Tour::new(["web1", "web2", "web3"].map(str::to_owned), on_failure);
+    for (report, stop) in tour.reports.iter_mut().zip(stops) {
+        report.stop = stop.clone();
+    }
+    tour
+}
+
+fn done(end: End) -> Stop {
+    Stop::Done(end)
+}
+
+fn failed() -> Stop {
+    Stop::Failed(Box::new(Failure::new(Kind::Deployment, "deploying", "no", "mend it")))
+}
+
+#[test]
+fn one_after_another_and_the_first_failure_stops_the_rest() {
+    let next = |stops: &[Stop]| tour(OnFailure::Keep, stops).next();
+    assert_eq!(next(&[]), Step::Go(0));
+    assert_eq!(next(&[done(End::Deployed {})]), Step::Go(1));
+    assert_eq!(next(&[done(End::Deployed {}), done(End::Unchanged {})]), Step::Go(2));
+    assert_eq!(next(&[done(End::Deployed {}), failed()]), Step::Home);
+    assert_eq!(next(&[Stop::Superseded("newer".to_owned())]), Step::Home);
+    let all = [done(End::Deployed {}), done(End::Deployed {}), done(End::Deployed {})];
+    assert_eq!(next(&all), Step::Home);
+    assert!(tour(OnFailure::Keep, &all).complete());
+    assert!(!tour(OnFailure::Keep, &all[..2]).complete(), "one was not touched");
+}
+
+#[test]
+fn why_it_stopped_is_found_wherever_it_was() {
+    let good = || done(End::Deployed {});
+    let of = |stop: Stop| tour(OnFailure::Keep, &[good(), stop]);
+    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    for (stop, fails, unknown, superseded) in [
+        (good(), false, false, None),
+        (failed(), true, false, None),
+        (Stop::Unheard(failure), true, true, None),
+        (Stop::Superseded("newer".to_owned()), false, false, Some("newer")),
+    ] {
+        let tour = of(stop);
+        assert_eq!((tour.failure().is_some(), tour.is_unknown()), (fails, unknown), "{tour:?}");
+        assert_eq!(tour.superseded(), superseded, "{tour:?}");
+    }
+}
+
+#[test]
+fn each_server_is_described_by_what_it_has() {
+    let mut report = tour(OnFailure::Keep, &[]).reports.remove(0);
+    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    report.running = Some(running("1.0.0"));
+    for (stop, words) in [
+        (Stop::Untouched, "web1: not touched"),
+        (done(End::Unchanged {}), "web1: runs 1.0.0 already"),
+        (done(End::Deployed {}), "web1: runs 1.0.0"),
+        (Stop::Superseded("newer".to_owned()), "web1: still runs 1.0.0 (newer)"),
+        (Stop::Failed(failure.clone()), "web1: failed; still runs 1.0.0"),
+        (Stop::Unheard(failure), "web1: no result; runs 1.0.0"),
+        (Stop::TakenBack, "web1: taken back; runs 1.0.0"),
+        (Stop::Overtaken("newer".to_owned()), "web1: not taken back (newer); runs 1.0.0"),
+        (Stop::Stuck("lost".to_owned()), "web1: was not taken back (lost); runs 1.0.0"),
+    ] {
+        report.stop = stop;
+        assert_eq!(describe(&report), words);
+    }
+    (report.running, report.stop) = (None, done(End::Deployed {}));
+    assert_eq!(describe(&report), "web1: what runs there is not known");
+}
+
+#[test]
+fn those_that_changed_are_taken_back_the_last_one_first() {
+    let next = |stops: &[Stop]| tour(OnFailure::Rollback, stops).next();
+    assert_eq!(next(&[done(End::Deployed {}), done(End::Deployed {}), failed()]), Step::TakeBack(1));
+    assert_eq!(next(&[done(End::Deployed {}), Stop::TakenBack, failed()]), Step::TakeBack(0));
+    // What had the version before keeps it.
+    assert_eq!(next(&[done(End::Unchanged {}), failed()]), Step::Home);
+    assert_eq!(
+        next(&[done(End::Deployed {}), Stop::Overtaken("newer".to_owned()), failed()]),
+        Step::TakeBack(0)
+    );
+    // One that cannot go back is not asked for ever.
+    assert_eq!(next(&[Stop::Stuck("lost".to_owned()), failed()]), Step::Home);
+    assert_eq!(next(&[Stop::TakenBack, failed()]), Step::Home, "and nobody new is asked");
+}
+
+/// Whether it has it, nobody knows; and it may get it when the others have gone back.
+#[test]
+fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
+    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    let unheard = Stop::Unheard(failure);
+    let mut tour = tour(OnFailure::Rollback, &[done(End::Deployed {}), unheard.clone()]);
+    assert_eq!(tour.next(), Step::TakeBack(1));
+    tour.reports[1].asked_back = true;
+    assert_eq!(tour.next(), Step::TakeBack(0), "whatever it said");
+    tour.reports[0].stop = Stop::TakenBack;
+    assert_eq!(tour.next(), Step::Home);
+    tour.on_failure = OnFailure::Keep;
+    tour.reports[1].asked_back = false;
+    assert_eq!(tour.next(), Step::Home);
+    let mut alone = Tour::new(["web1".to_owned()], OnFailure::Rollback);
+    alone.reports[0].stop = unheard;
+    assert_eq!(alone.next(), Step::Home, "there is no other to be like");
+}
+
+#[test]
+fn what_was_taken_back_is_only_what_the_server_says_went_back() {
+    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    let refused = |because| End::Refused { because, message: "3.0.0 serves".to_owned() };
+    let unhealthy = End::Failed { step: Milestone::Health, message: "503".to_owned() };
+    let back = |stop: &Stop, end: &End| stop_of_take_back(stop.clone(), Ok(&outcome(end.clone())));
+    let (had, unheard) = (done(End::Deployed {}), Stop::Unheard(failure.clone()));
+    let newer = refused(Because::NewerIsLive);
+    for (end, expected) in [
+        (End::RolledBack {}, Stop::TakenBack),
+        // Forward to a higher version, or to another configuration of the same one.
+        (End::Deployed {}, Stop::TakenBack),
+        (newer.clone(), Stop::Overtaken("3.0.0 serves".to_owned())),
+    ] {
+        assert_eq!(back(&had, &end), expected);
+    }
+    for end in [End::Unchanged {}, refused(Because::NotRecorded), unhealthy.clone()] {
+        assert!(matches!(back(&had, &end), Stop::Stuck(_)), "{end:?}");
+    }
+    assert!(matches!(stop_of_take_back(had, Err(&failure)), Stop::Stuck(_)));
+    // Of the other one it is enough that it does not have it, and will not get it.
+    for end in [End::RolledBack {}, End::Deployed {}, End::Unchanged {}, newer] {
+        let Stop::Failed(told) = back(&unheard, &end) else { panic!("{end:?}") };
+        assert!(told.why.starts_with("no\nAsked to take it back: "), "{told:?}");
+        assert!(told.remedy.contains("deploy-allow-downgrade"), "{told:?}");
+    }
+    for end in [refused(Because::Unfinished), unhealthy] {
+        assert!(matches!(back(&unheard, &end), Stop::Unheard(_)), "{end:?}");
+    }
+    assert!(matches!(stop_of_take_back(unheard, Err(&failure)), Stop::Unheard(_)));
+}
+
+/// A server that could not bring it to its end says that it shall serve, and tries again by itself.
+#[test]
+fn a_failure_that_may_still_serve_is_no_result() {
+    let end = End::Refused { because: Because::Unfinished, message: "the disk is full".to_owned() };
+    let outcome =
+        |deployment: &str| Outcome { deployment: Some(deployment.parse().unwrap()), ..outcome(end.clone()) };
+    let stop_of = |deployment| stop_of("web1", &Version::new(1, 9, 0), &outcome(deployment));
+    assert!(matches!(stop_of("run-1-1-00000000"), Stop::Unheard(_)));
+    assert!(matches!(stop_of("run-2-1-00000000"), Stop::Failed(_)));
+}
+
+fn outcome(end: End) -> Outcome {
+    Outcome { end, running: Some(running("2.0.0")), deployment: None, milliseconds: 1 }
+}
+
+/// A green job says that its version serves, or a newer one.
+// case X3; broken by: `serves_above` is always true
+#[test]
+fn no_job_is_green_where_what_serves_is_lower_than_what_was_asked_for() {
+    for because in [Because::NewerIsLive, Because::RolledBack] {
+        for (asked, serves, green) in [
+            ("1.4.1", Some("1.4.2"), true),
+            ("1.4.1-rc.1", Some("1.4.1"), true),
+            // Something higher was live and was rolled back, or was never a real one.
+            ("1.4.1", Some("1.4.0"), false),
+            // Another image under the same version.
+            ("1.4.1", Some("1.4.1"), false),
+            ("1.4.1", None, false),
+        ] {
+            let end = End::Refused { because, message: "999.0.0 was live".to_owned() };
+            let outcome = Outcome { running: serves.map(running), ..outcome(end) };
+            match stop_of("web1", &asked.parse().unwrap(), &outcome) {
+                Stop::Superseded(_) if green => {}
+                Stop::Failed(failure) if !green => {
+                    assert!(failure.remedy.contains("reset-highest"), "{failure:?}");
+                }
+                other => panic!("{asked} asked for, {serves:?} serves, {because:?}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
+    let asked = Version::new(1, 9, 0);
+    let refused = |because| {
+        let end = End::Refused { because, message: "2.0.0 is live".to_owned() };
+        stop_of("web1", &asked, &outcome(end))
+    };
+    for because in [Because::NewerIsLive, Because::RolledBack] {
+        assert_eq!(refused(because), Stop::Superseded("2.0.0 is live".to_owned()));
+    }
+    for because in [
+        Because::IdTaken,
+        Because::Malformed,
+        Because::Protocol,
+        Because::App,
+        Because::Repository,
+        Because::Labels,
+        Because::Environment,
+        Because::AppFile,
+        Because::NotRecorded,
+        Because::Unfinished,
+        Because::Busy,
+        Because::Downgrade,
+    ] {
+        let Stop::Failed(failure) = refused(because) else { panic!("{because:?} is no success") };
+        assert_eq!(failure.kind, Kind::Deployment);
+        assert!(failure.why.contains("web1 serves 2.0.0") && !failure.remedy.is_empty(), "{failure:?}");
+    }
+    let remedy = |because| match refused(because) {
+        Stop::Failed(failure) => failure.remedy,
+        other => panic!("{because:?} is no failure: {other:?}"),
+    };
+    assert!(remedy(Because::Environment).contains("allow_environment"));
+    assert!(remedy(Because::App).contains("deploy-app"));
+    assert!(remedy(Because::Busy).contains("run the job again"));
+    for end in [End::Deployed {}, End::Unchanged {}] {
+        assert_eq!(stop_of("web1", &asked, &outcome(end.clone())), done(end.clone()));
+        assert_eq!(stop_of_rollback("web1", &outcome(end.clone())), done(end));
+    }
+    // A server that will not go back has failed to.
+    let end = End::Refused { because: Because::RolledBack, message: "1.0.0 was rolled back".to_owned() };
+    assert!(matches!(stop_of_rollback("web1", &outcome(end)), Stop::Failed(_)));
+    let end = End::Failed { step: Milestone::Health, message: "503".to_owned() };
+    assert!(matches!(stop_of("web1", &asked, &outcome(end)), Stop::Failed(_)));
+}
+
+#[test]
+fn what_runs_is_said_only_where_it_is_one_and_the_same() {
+    let mut tour = tour(OnFailure::Keep, &[]);
+    for report in &mut tour.reports {
+        report.running = Some(running("1.0.0"));
+    }
+    assert_eq!(tour.running().map(|running| running.version.to_string()), Some("1.0.0".to_owned()));
+    let other = Running { digest: Digest::of(b"rebuilt"), ..running("1.0.0") };
+    tour.reports[2].running = Some(other);
+    assert_eq!(tour.running(), None, "one version, and another image");
+    tour.reports[2].running = Some(running("1.0.1"));
+    assert_eq!(tour.running(), None);
+    tour.reports[2].running = None;
+    assert_eq!(tour.running(), None);
+}

@@ -1,0 +1,485 @@
+//! The whole transaction: plan, build, stage, claim, publish, latest, release, deploy.
+//!
+//! [`run`] is the story. Each step may be the last one that a killed run took; what the next run does then
+//! follows from what it reads, never from what this one meant to do.
+
+mod building;
+pub mod deployment;
+mod intents;
+
+use std::time::Duration;
+
+use self::building::{build_and_stage, request};
+use self::deployment::{Deployment, HostStatus};
+use crate::adapters::ssh::Shell;
+use crate::deploy::caller::DeployLog;
+use crate::failure::{Failure, Kind as FailureKind};
+use crate::inputs::order::{Command, LatestPolicy, Order, Purpose, Source};
+use crate::inputs::run::Run;
+use crate::ports::{BuildLog, Builder, Forge, Registry, Release};
+use crate::release::claim::{self, ClaimOrder, Claimed};
+use crate::release::github::{self, ReleaseFacts};
+use crate::release::latest::{self, Latest};
+use crate::release::publish::{self, Help, Published};
+use crate::release::stage;
+use crate::release::survey::{self, Question};
+use crate::report::commands::Level;
+use crate::report::progress::Progress;
+use crate::versioning::claim::{Claim, Known};
+use crate::versioning::plan::{Next, Plan, RegistryVersions, Survey, decide};
+use autotag_base::clock;
+use autotag_base::{Trouble, TroubleKind};
+use autotag_model::reference::{Digest, ImageTag};
+
+/// The doors outside that a run needs.
+#[derive(Debug)]
+pub struct World<F, R, B, S> {
+    /// GitHub.
+    pub forge: F,
+    /// The image's repository.
+    pub registry: R,
+    /// Docker.
+    pub builder: B,
+    /// The servers.
+    pub shell: S,
+}
+
+/// Where the texts of others go as they come.
+pub struct Logs<'a> {
+    /// The build's.
+    pub build: &'a mut dyn BuildLog,
+    /// The servers'.
+    pub deploy: &'a mut dyn DeployLog,
+}
+
+/// What a run is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// What was asked for.
+    pub order: &'a Order,
+    /// What GitHub says about the run.
+    pub run: &'a Run,
+    /// Release or preview.
+    pub purpose: &'a Purpose,
+}
+
+/// How a run ended, if nothing failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ending {
+    /// The version is out.
+    Released(Box<Released>),
+    /// A newer commit is out; this one is not, and will not be.
+    Superseded(Box<Superseded>),
+    /// Nothing was to be published.
+    Planned(Box<Planned>),
+    /// A version that was published before was taken to the servers.
+    Deployed(Box<Deployment>),
+    /// The servers were told to go back.
+    RolledBack(Box<Deployment>),
+    /// What the servers said.
+    Told(Vec<HostStatus>),
+}
+
+impl Ending {
+    /// The deployment, where there was one.
+    pub fn deployment(&self) -> Option<&Deployment> {
+        match self {
+            Self::Released(released) => released.deployment.as_ref(),
+            Self::Deployed(deployment) | Self::RolledBack(deployment) => Some(deployment),
+            Self::Superseded(_) | Self::Planned(_) | Self::Told(_) => None,
+        }
+    }
+}
+
+/// A version that is out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// The claim was there before this run.
+    pub resumed: bool,
+    /// The claim.
+    pub known: Known,
+    /// The tag that holds the image by commit and digest, where there is one.
+    pub sha_tag: Option<ImageTag>,
+    /// The GitHub release, where one was wanted.
+    pub release: Option<Release>,
+    /// Where `latest` ended; `None`: not to be touched.
+    pub latest: Option<Latest>,
+    /// Why this version.
+    pub reason: String,
+    /// What came of taking it to the servers, where there are any.
+    pub deployment: Option<Deployment>,
+}
+
+/// A commit that came too late.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Superseded {
+    /// The newest claim.
+    pub by: Known,
+    /// What was done for newer versions.
+    pub helped: Vec<Help>,
+    /// Where `latest` ended; `None`: not to be touched.
+    pub latest: Option<Latest>,
+}
+
+/// A plan that was not to be carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// What it rests on.
+    pub survey: Survey,
+    /// Why nothing is published.
+    pub why: String,
+    /// The image id, where something was built.
+    pub built: Option<Digest>,
+}
+
+/// A lost race costs a rebuild from cache. So many in a row are no race.
+const CLAIMS: u32 = 12;
+
+/// Refusals of a claim although nothing had moved: a lock or a timeout at GitHub passes, a rule does not.
+const REFUSALS: u32 = 3;
+
+/// What was asked for: the transaction and the deployment, or one of the servers' commands.
+///
+/// A deployment that failed is part of the ending: the release stands, and what each server has is told.
+pub async fn run<F: Forge, R: Registry, B: Builder, S: Shell>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    progress: &Progress,
+    logs: &mut Logs<'_>,
+) -> Result<Ending, Failure> {
+    progress.intends(intents::of(job));
+    if job.order.command.reaches_servers() {
+        return deployment::command(world, job, progress, logs).await;
+    }
+    let mut ending = release(world, job, progress, logs.build).await?;
+    // A superseded run deploys nothing, and nor does a plan.
+    if let Ending::Released(released) = &mut ending {
+        released.deployment = deployment::after(world, job, released, progress, logs).await?;
+    }
+    Ok(ending)
+}
+
+/// The transaction. See the module's head, and ARCHITECTURE.md for why the steps stand in this order.
+async fn release<F: Forge, R: Registry, B: Builder, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    progress: &Progress,
+    log: &mut dyn BuildLog,
+) -> Result<Ending, Failure> {
+    let (mut own, mut unmoved_refusals) = (Vec::new(), 0);
+    for attempt in 1..=CLAIMS {
+        let survey =
+            progress.stage("plan", survey::read(&world.forge, &world.registry, question(job))).await?;
+        if attempt == 1 {
+            remark_unread(&survey, progress);
+        }
+        let plan = match decide(&survey, &job.purpose.wish) {
+            Ok(plan) => plan,
+            // The lists were read after the head: what speaks against a version may be what another run has
+            // claimed and published since.
+            Err(refusal) if moved_since(world, job, &survey).await? => {
+                tracing::info!("{}: planning again (try {attempt} of {CLAIMS})", refusal.why);
+                continue;
+            }
+            Err(refusal) => return Err(refusal.into()),
+        };
+        if let Some(why) = &job.purpose.preview {
+            return preview(world, job, Prepared { plan, survey, why }, progress, log).await;
+        }
+        let next = match plan {
+            Plan::Superseded { by, newer } => {
+                return superseded(world, job, (*by, &newer), &survey.registry, progress).await;
+            }
+            Plan::Resume { known } => {
+                let resumed = !own.contains(&known.id);
+                let reason = format!("{}: this commit's version", known.claim.version);
+                tracing::info!("{reason}; going on from its claim");
+                if let Source::Digest(given) = &job.order.source
+                    && *given != known.claim.digest
+                {
+                    tracing::warn!(
+                        "`image-digest` is {given}, but {} was claimed with {}, and that stays",
+                        known.claim.version,
+                        known.claim.digest
+                    );
+                }
+                let sha_tag = held_by(&survey, &known);
+                let claimed = Settled { resumed, known, sha_tag, reason };
+                return finish(world, job, claimed, &survey, progress).await;
+            }
+            Plan::Claim(next) => next,
+        };
+        tracing::info!("{}", next.reason);
+        let staged = build_and_stage(world, job, &next, progress, log).await?;
+        let settled = progress.stage("stage", stage::settle(&world.registry, &survey.registry)).await?;
+        if settled.is_some_and(|listed| listed.versions().iter().any(|version| *version >= next.version)) {
+            tracing::info!("the registry's list, now readable, has higher versions: planning again");
+            continue;
+        }
+        let image = &job.order.wish.image;
+        let asking = publish::free(&world.registry, image, &next.version, staged.digest());
+        match progress.stage("claim", asking).await {
+            // Whoever claimed it since may have published it already: that is a lost race and no conflict.
+            Err(taken) if taken.kind == FailureKind::Conflict && moved_since(world, job, &survey).await? => {
+                tracing::info!("{}: planning again (try {attempt} of {CLAIMS})", taken.why);
+                continue;
+            }
+            free => free?,
+        }
+        match progress.stage("claim", claim::claim(&world.forge, claim_order(job, &next), &staged)).await? {
+            Claimed::Won(known) => {
+                progress.done(format!(
+                    "claimed {} for commit {}",
+                    job.order.wish.prefix.tag_of(&next.version),
+                    job.run.commit.short()
+                ));
+                let claimed = Settled {
+                    resumed: false,
+                    known: *known,
+                    sha_tag: staged.tag().cloned(),
+                    reason: next.reason,
+                };
+                return finish(world, job, claimed, &survey, progress).await;
+            }
+            Claimed::LookAgain { object, why, unmoved } => {
+                if let Some(failure) = unmoved {
+                    unmoved_refusals += 1;
+                    if unmoved_refusals == REFUSALS {
+                        return Err(*failure);
+                    }
+                }
+                tracing::info!("{why}: planning again (try {attempt} of {CLAIMS})");
+                own.push(object);
+                clock::sleep(pause_after(attempt)).await;
+            }
+        }
+    }
+    Err(Failure::new(
+        FailureKind::Unavailable,
+        "claiming a version",
+        format!("others were faster {CLAIMS} times in a row"),
+        "run the job again; if this is usual, let runs queue by `concurrency:`",
+    ))
+}
+
+/// A title counts whatever follows it; that the rest says nothing is said once, since its author may have meant
+/// something by it.
+fn remark_unread(survey: &Survey, progress: &Progress) {
+    let Some(first) = survey.unread.first() else { return };
+    let others = match survey.unread.len() - 1 {
+        0 => String::new(),
+        others => format!(" and of {others} more"),
+    };
+    let text = format!(
+        "the text below the title does not follow Conventional Commits in the message of \u{201c}{first}\u{201d}{others}; the title counts all the same, and so does a line that begins with `BREAKING CHANGE:`."
+    );
+    progress.remark(Level::Notice, "Commit messages", &text);
+}
+
+/// Whether another run has claimed since this one looked.
+async fn moved_since<F: Forge, R, B, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    survey: &Survey,
+) -> Result<bool, Failure> {
+    let seen = survey.head.as_ref().map(|head| &head.id);
+    claim::has_moved(&world.forge, &job.order.claim_ref, seen).await
+}
+
+/// Runs that lost together do not come back together; lists that lag get a moment to catch up.
+fn pause_after(attempt: u32) -> Duration {
+    Duration::from_millis(100 << attempt.min(5)).mul_f64(rand::random_range(0.5..1.0))
+}
+
+fn question(job: Job<'_>) -> Question<'_> {
+    let wish = &job.purpose.wish;
+    Question {
+        commit: &job.run.commit,
+        prefix: &wish.prefix,
+        claim_ref: &job.order.claim_ref,
+        wanted: &wish.wanted,
+    }
+}
+
+fn claim_order<'a>(job: Job<'a>, next: &'a Next) -> ClaimOrder<'a> {
+    ClaimOrder {
+        next,
+        commit: &job.run.commit,
+        image: &job.order.wish.image,
+        prefix: &job.order.wish.prefix,
+        claim_ref: &job.order.claim_ref,
+        run: &job.run.url,
+    }
+}
+
+/// The tag that holds a claimed image, if the registry's list shows that there is one.
+fn held_by(survey: &Survey, known: &Known) -> Option<ImageTag> {
+    let tag = stage::tag_for(&known.claim.commit, &known.claim.digest).ok()?;
+    survey.registry.holds(&tag).then_some(tag)
+}
+
+/// A claim that stands, whoever made it.
+struct Settled {
+    resumed: bool,
+    known: Known,
+    sha_tag: Option<ImageTag>,
+    reason: String,
+}
+
+/// Everything after the claim. Each step looks first and does only what is missing.
+async fn finish<F: Forge, R: Registry, B, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    settled: Settled,
+    survey: &Survey,
+    progress: &Progress,
+) -> Result<Ending, Failure> {
+    let claim = &settled.known.claim;
+    let holding = claim::hold_tag(&world.forge, &job.order.wish.prefix, &settled.known);
+    progress.stage("publish", holding).await?;
+    let published = progress.stage("publish", publish::publish(&world.registry, claim)).await?;
+    let since = if published == Published::Now { "published" } else { "is published already" };
+    progress.done(format!("{}:{} {since}, {}", claim.image, claim.version, claim.digest));
+    let latest = settle_latest(world, job, &survey.registry, progress).await?;
+    let release = release_page(world, job, claim, survey, progress).await?;
+    Ok(Ending::Released(Box::new(Released {
+        resumed: settled.resumed,
+        sha_tag: settled.sha_tag,
+        reason: settled.reason,
+        known: settled.known,
+        release,
+        latest,
+        deployment: None,
+    })))
+}
+
+/// The page on GitHub, and which one GitHub shows as Latest.
+async fn release_page<F: Forge, R, B, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    claim: &Claim,
+    survey: &Survey,
+    progress: &Progress,
+) -> Result<Option<Release>, Failure> {
+    let Some(order) = &job.order.release else { return Ok(None) };
+    let mut tagged = survey.git.clone();
+    tagged.push(claim.version.clone());
+    let (prefix, claim_ref) = (&job.order.wish.prefix, &job.order.claim_ref);
+    let repository_url = &format!("{}/{}", job.run.server_url, job.run.repository);
+    let facts = ReleaseFacts { claim, prefix, order, tagged: &tagged, claim_ref, repository_url };
+    let made = progress.stage("release", github::release(&world.forge, facts)).await;
+    let Some(release) = forgiven(made, "There is no GitHub release", progress)? else { return Ok(None) };
+    progress.done(format!("release {}: {}", release.tag, release.html_url));
+    if !release.draft && !release.prerelease && job.order.latest != LatestPolicy::Never {
+        let shown = github::show_highest(&world.forge, &release, prefix, claim_ref);
+        let shown = progress.stage("release", shown).await;
+        forgiven(shown, "GitHub's Latest was not moved", progress)?;
+    }
+    Ok(Some(release))
+}
+
+/// The version is out. What a further run would meet again keeps nobody from deploying it, and is said; only what
+/// running again can change fails the run.
+fn forgiven<T>(result: Result<T, Failure>, title: &str, progress: &Progress) -> Result<Option<T>, Failure> {
+    match result {
+        Err(failure) if failure.is_for_good() => {
+            let Failure { what, why, remedy, .. } = &failure;
+            let text = format!(
+                "{what}: {why}\nThe version is published all the same, and deployed where that was asked for.\nWhat to do: {remedy}. Then run the job again: it does only what is missing.\nMore: {}",
+                failure.link()
+            );
+            progress.remark(Level::Warning, title, &text);
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
+}
+
+/// `latest`, as the input says. Only a refusal by the registry is forgiven, and only under `auto`.
+async fn settle_latest<F: Forge, R: Registry, B, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    listed: &RegistryVersions,
+    progress: &Progress,
+) -> Result<Option<Latest>, Failure> {
+    if job.order.latest == LatestPolicy::Never {
+        return Ok(None);
+    }
+    let image = &job.order.wish.image;
+    let settling = latest::settle(&world.forge, &world.registry, image, &job.order.claim_ref, listed);
+    match progress.stage("latest", settling).await {
+        Ok(latest) => {
+            match &latest {
+                Latest::Refused(trouble) if job.order.latest == LatestPolicy::Must => {
+                    return Err((**trouble).clone().into());
+                }
+                Latest::Refused(trouble) => tracing::warn!("latest was not moved: {trouble}"),
+                Latest::Moved(version) => progress.done(format!("latest is {version} now")),
+                Latest::Already(version) => progress.done(format!("latest was {version} already")),
+                Latest::Foreign(version) => {
+                    tracing::warn!("latest is {version}, which this action did not make: left alone");
+                }
+                Latest::Nothing => tracing::warn!("no claimed version is published: latest was left alone"),
+            }
+            Ok(Some(latest))
+        }
+        Err(failure) if failure.is_for_good() && job.order.latest != LatestPolicy::Must => {
+            let why = format!("{}: {}", failure.what, failure.why);
+            forgiven::<()>(Err(failure), "`latest` was not moved", progress)?;
+            Ok(Some(Latest::Refused(Box::new(Trouble::new(TroubleKind::Denied, "moving `latest`", why)))))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A newer commit is out. Its run may have died after the claim, so this one helps before it leaves.
+async fn superseded<F: Forge, R: Registry, B, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    (by, newer): (Known, &[Known]),
+    listed: &RegistryVersions,
+    progress: &Progress,
+) -> Result<Ending, Failure> {
+    let helping = publish::help(&world.registry, &job.order.wish.image, newer, listed);
+    let helped = progress.stage("publish", helping).await?;
+    for help in &helped {
+        match help {
+            Help::Published(version) => {
+                progress.done(format!("published {version}, which its own run had left"));
+            }
+            Help::Left(why) => tracing::warn!("{why}"),
+        }
+    }
+    let latest = settle_latest(world, job, listed, progress).await?;
+    Ok(Ending::Superseded(Box::new(Superseded { by, helped, latest })))
+}
+
+struct Prepared<'a> {
+    plan: Plan,
+    survey: Survey,
+    why: &'a str,
+}
+
+/// Plan and build, and publish nothing.
+async fn preview<F: Forge, R: Registry, B: Builder, S>(
+    world: &World<F, R, B, S>,
+    job: Job<'_>,
+    prepared: Prepared<'_>,
+    progress: &Progress,
+    log: &mut dyn BuildLog,
+) -> Result<Ending, Failure> {
+    let Prepared { plan, survey, why } = prepared;
+    let mut built = None;
+    if job.order.command == Command::Release
+        && let (Plan::Claim(next), Source::Build(order)) = (&plan, &job.order.source)
+    {
+        tracing::info!("{}", next.reason);
+        let request = progress.stage("build", request(world, job, order, next)).await?;
+        let image = progress.stage("build", world.builder.build(&request, log)).await?;
+        progress.done(format!("built {} as {image}, published nothing", next.version));
+        built = Some(image);
+    }
+    Ok(Ending::Planned(Box::new(Planned { plan, survey, why: why.to_owned(), built })))
+}

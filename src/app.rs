@@ -312,7 +312,7 @@ impl Console<'_> {
             Ending::Deployed(deployment) | Ending::RolledBack(deployment) => {
                 summary::deployed(deployment, &stages)
             }
-            Ending::Told(answers) => servers::status_summary(answers),
+            Ending::Reported(answers) => servers::status_summary(answers),
         };
         let outputs = Outputs::of(ending, order);
         match ending {
@@ -322,7 +322,7 @@ impl Console<'_> {
                 let (outcome, seconds) = (outputs.outcome, &outputs.deploy_seconds);
                 tracing::info!(outcome, "{outcome} {} in {seconds} s", outputs.deployed_version);
             }
-            Ending::Told(answers) => self.print_status(answers),
+            Ending::Reported(answers) => self.print_status(answers),
             Ending::Released(released) => {
                 let word = if released.resumed { "resumed" } else { "released" };
                 let seconds = progress.elapsed().as_secs_f64();
@@ -342,7 +342,7 @@ impl Console<'_> {
         }
         let written = self.write_files(&outputs, &text);
         let silent = match ending {
-            Ending::Told(answers) => answers.iter().find_map(|answer| answer.status.as_ref().err()),
+            Ending::Reported(answers) => answers.iter().find_map(|answer| answer.status.as_ref().err()),
             _ => None,
         };
         match silent {

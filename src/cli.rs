@@ -304,7 +304,7 @@ fn sections() -> [Section; 4] {
 }
 
 /// What exit code 0 means.
-pub const DONE: &str = "Released, resumed, superseded, planned, deployed, rolled back or told";
+pub const DONE: &str = "Released, resumed, superseded, planned, deployed, rolled back or reported";
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use semver::Version;
 
 use super::caller::{DeployEvent, DeployLog, Persistence, converse};
-use super::tour::{HostReport, Step, Stop, Tour, stop_of, stop_of_rollback, stop_of_take_back};
+use super::tour::{HostReport, Step, Stop, Tour, stop_of, stop_of_revert, stop_of_rollback};
 use crate::adapters::ssh::{Shell, SshHost};
 use crate::failure::{Failure, Kind};
 use crate::inputs::deploy::{HostName, OnFailure, Target};
@@ -16,7 +16,7 @@ use autotag_model::reference::{Digest, ImageName};
 use autotag_protocol::advice;
 use autotag_protocol::words;
 use autotag_protocol::{
-    Answer, Body, Configuration, Deploy, DeploymentId, Milestone, Request, Rollback, Status,
+    Body, Configuration, Deploy, DeploymentId, Event, Request, Rollback, RolloutStep, Status,
 };
 
 /// What is deployed.
@@ -100,7 +100,7 @@ impl Errand<'_> {
             Wanted::Back(to) => Body::Rollback(Box::new(Rollback {
                 deployment: self.id.clone(),
                 to: to.cloned(),
-                instead_of: None,
+                reverts: None,
                 configuration: Configuration::Today,
                 credential: self.target.credential.clone(),
                 run: self.run.to_owned(),
@@ -109,12 +109,12 @@ impl Errand<'_> {
         Request { app: self.target.app.clone(), body }
     }
 
-    /// To take back what this errand brought. Where to, and with which configuration, the server knows.
-    fn take_back(&self) -> Result<Request, Failure> {
+    /// To revert what this errand brought. Where to, and with which configuration, the server knows.
+    fn revert(&self) -> Result<Request, Failure> {
         let body = Body::Rollback(Box::new(Rollback {
             deployment: id(&format!("{}-back", self.id))?,
             to: None,
-            instead_of: Some(self.id.clone()),
+            reverts: Some(self.id.clone()),
             configuration: Configuration::Then,
             credential: self.target.credential.clone(),
             run: self.run.to_owned(),
@@ -145,9 +145,9 @@ pub async fn run(shell: &impl Shell, errand: Errand<'_>, log: &mut dyn DeployLog
             Step::Go(place) => {
                 tour.reports[place] = go(shell, errand, &hosts[place], log).await;
             }
-            Step::TakeBack(place) => {
+            Step::Revert(place) => {
                 let report = tour.reports[place].clone();
-                tour.reports[place] = take_back(shell, errand, (&hosts[place], report), log).await;
+                tour.reports[place] = revert(shell, errand, (&hosts[place], report), log).await;
             }
             Step::Home => return tour,
         }
@@ -192,22 +192,22 @@ fn end(report: &HostReport, log: &mut dyn DeployLog) {
 
 /// Lets a server go back to what it had before this errand. The request waits for its turn behind the errand's own,
 /// so what is answered holds, whatever became of that one.
-async fn take_back(
+async fn revert(
     shell: &impl Shell,
     errand: Errand<'_>,
     (host, mut report): (&HostName, HostReport),
     log: &mut dyn DeployLog,
 ) -> HostReport {
     let stopwatch = Stopwatch::start();
-    log.event(&report.host, DeployEvent::Started(&format!("Take back what {host} got ({})", errand.id)));
-    let told = match errand.take_back() {
+    log.event(&report.host, DeployEvent::Started(&format!("Revert what {host} got ({})", errand.id)));
+    let told = match errand.revert() {
         Ok(request) => {
             let persistence = Persistence::within(errand.target.timeout);
             converse(shell, &ssh_host(errand.target, host), (&report.host, &request), persistence, log).await
         }
         Err(failure) => Err(failure),
     };
-    report.stop = stop_of_take_back(report.stop, told.as_ref());
+    report.stop = stop_of_revert(report.stop, told.as_ref());
     report.running = told.ok().and_then(|outcome| outcome.running);
     report.asked_back = true;
     report.took += stopwatch.elapsed();
@@ -244,18 +244,18 @@ const LAST_WORDS: usize = 10;
 /// Notes the times of steps on their way to the log, and what a container said last.
 struct Timed<'a> {
     log: &'a mut dyn DeployLog,
-    steps: Vec<(Milestone, Duration)>,
+    steps: Vec<(RolloutStep, Duration)>,
     last_words: VecDeque<String>,
 }
 
 impl DeployLog for Timed<'_> {
     fn event(&mut self, host: &str, event: DeployEvent<'_>) {
-        if let DeployEvent::Answer(Answer::StepEnded { step, milliseconds, .. }) = event {
+        if let DeployEvent::Received(Event::StepEnded { step, milliseconds, .. }) = event {
             // A deployment that is followed again may tell its steps again.
-            self.steps.retain(|(known, _)| known != step || matches!(step, Milestone::Save));
+            self.steps.retain(|(known, _)| known != step || matches!(step, RolloutStep::Save));
             self.steps.push((*step, Duration::from_millis(*milliseconds)));
         }
-        if let DeployEvent::Answer(Answer::Log { from, line }) = event {
+        if let DeployEvent::Received(Event::Log { from, line }) = event {
             self.last_words.push_back(format!("{} | {line}", from.word()));
             if self.last_words.len() > LAST_WORDS {
                 self.last_words.pop_front();
@@ -274,8 +274,8 @@ struct CatchStatus<'a> {
 impl DeployLog for CatchStatus<'_> {
     fn event(&mut self, host: &str, event: DeployEvent<'_>) {
         match event {
-            DeployEvent::Answer(Answer::Status(status)) => self.status = Some((**status).clone()),
-            DeployEvent::Answer(Answer::Result(_)) => {}
+            DeployEvent::Received(Event::Status(status)) => self.status = Some((**status).clone()),
+            DeployEvent::Received(Event::Result(_)) => {}
             other => self.log.event(host, other),
         }
     }

@@ -82,7 +82,7 @@ pub(super) async fn command<F: Forge, R: Registry, B, S: Shell>(
         _ => None,
     };
     match job.order.command {
-        Command::Status => Ok(Ending::Told(status(world, target, progress, logs).await)),
+        Command::Status => Ok(Ending::Reported(status(world, target, progress, logs).await)),
         Command::Rollback => {
             let deployment = roll_back(world, job, (target, version), progress, logs).await?;
             Ok(Ending::RolledBack(Box::new(deployment)))
@@ -157,7 +157,7 @@ async fn travel<F, R, B, S: Shell>(
     let stopwatch = Stopwatch::start();
     let tour = progress.stage("deploy", hosts::run(&world.shell, errand, logs.deploy)).await;
     for report in &tour.reports {
-        if let tour::Stop::Done(_) | tour::Stop::TakenBack = &report.stop {
+        if let tour::Stop::Done(_) | tour::Stop::Reverted = &report.stop {
             progress.done_as_logged(format!("server {}", tour::describe(report)));
         }
     }

@@ -77,7 +77,7 @@ pub enum Ending {
     /// The servers were told to go back.
     RolledBack(Box<Deployment>),
     /// What the servers said.
-    Told(Vec<HostStatus>),
+    Reported(Vec<HostStatus>),
 }
 
 impl Ending {
@@ -86,7 +86,7 @@ impl Ending {
         match self {
             Self::Released(released) => released.deployment.as_ref(),
             Self::Deployed(deployment) | Self::RolledBack(deployment) => Some(deployment),
-            Self::Superseded(_) | Self::Planned(_) | Self::Told(_) => None,
+            Self::Superseded(_) | Self::Planned(_) | Self::Reported(_) => None,
         }
     }
 }

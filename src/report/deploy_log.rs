@@ -8,7 +8,7 @@ use super::commands::{END_GROUP, StopCommands, group};
 use super::screen::{Busy, Screen};
 use crate::deploy::caller::{DeployEvent, DeployLog};
 use autotag_protocol::words;
-use autotag_protocol::{Answer, Source};
+use autotag_protocol::{Event, Source};
 
 /// Writes what servers tell.
 #[derive(Debug)]
@@ -68,16 +68,16 @@ impl<W: Write> ServerLog<W> {
         self.put(&text);
     }
 
-    fn answer(&mut self, answer: &Answer) {
+    fn answer(&mut self, answer: &Event) {
         match answer {
-            Answer::StepStarted { step } if self.screen.is_watched() => {
+            Event::StepStarted { step } if self.screen.is_watched() => {
                 self.step = Some(self.screen.busy(step.words()));
                 return;
             }
-            Answer::StepEnded { .. } | Answer::Result(_) => self.step = None,
+            Event::StepEnded { .. } | Event::Result(_) => self.step = None,
             _ => {}
         }
-        if let Answer::Waiting { holder } = answer {
+        if let Event::Waiting { holder } = answer {
             let line = format!("waiting: {}", words::holder(holder.as_ref()));
             if line != self.waiting {
                 self.line(&line);
@@ -90,22 +90,22 @@ impl<W: Write> ServerLog<W> {
 }
 
 /// What an answer is in the log; nothing for those that only keep the connection alive.
-fn words_of(answer: &Answer) -> Option<String> {
+fn words_of(answer: &Event) -> Option<String> {
     Some(match answer {
-        Answer::StepStarted { step } => format!("{:<8}{} ...", step.word(), step.words()),
-        Answer::StepEnded { step, milliseconds, failed } => {
+        Event::StepStarted { step } => format!("{:<8}{} ...", step.word(), step.words()),
+        Event::StepEnded { step, milliseconds, failed } => {
             let seconds = Duration::from_millis(*milliseconds).as_secs_f64();
             match failed {
                 None => format!("{:<8}done in {seconds:.1} s", step.word()),
                 Some(why) => format!("{:<8}failed after {seconds:.1} s: {why}", step.word()),
             }
         }
-        Answer::Log { from, line } => format!("  {} | {line}", from.word()),
-        Answer::Note { text } => format!("note: {text}"),
-        Answer::Status(status) => words::status(status),
-        Answer::History(entry) => words::history(entry),
-        Answer::Result(outcome) => format!("{} ({:.1} s)", outcome.end.words(), outcome.took().as_secs_f64()),
-        Answer::Heartbeat {} | Answer::Waiting { .. } => return None,
+        Event::Log { from, line } => format!("  {} | {line}", from.word()),
+        Event::Note { text } => format!("note: {text}"),
+        Event::Status(status) => words::status(status),
+        Event::History(entry) => words::history(entry),
+        Event::Result(outcome) => format!("{} ({:.1} s)", outcome.end.words(), outcome.took().as_secs_f64()),
+        Event::Heartbeat {} | Event::Waiting { .. } => return None,
     })
 }
 
@@ -116,7 +116,7 @@ impl<W: Write> DeployLog for ServerLog<W> {
         }
         match event {
             DeployEvent::Started(title) => self.open(title),
-            DeployEvent::Answer(answer) => self.answer(answer),
+            DeployEvent::Received(answer) => self.answer(answer),
             DeployEvent::Lost { why, pause } => {
                 let seconds = pause.as_secs_f64();
                 self.line(&format!("{host}: {why}; asking again in {seconds:.0} s"));
@@ -132,11 +132,11 @@ impl<W: Write> DeployLog for ServerLog<W> {
 fn as_json(host: &str, event: DeployEvent<'_>) {
     match event {
         DeployEvent::Started(title) => tracing::info!(host, title, "server asked"),
-        DeployEvent::Answer(Answer::Log { from, line }) => {
+        DeployEvent::Received(Event::Log { from, line }) => {
             tracing::info!(host, from = source(*from), line, "application output");
         }
-        DeployEvent::Answer(Answer::Heartbeat {}) => {}
-        DeployEvent::Answer(answer) => {
+        DeployEvent::Received(Event::Heartbeat {}) => {}
+        DeployEvent::Received(answer) => {
             let answer = serde_json::to_string(answer).unwrap_or_default();
             tracing::info!(host, answer, "server answered");
         }
@@ -161,7 +161,7 @@ impl<W: Write> Drop for ServerLog<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use autotag_protocol::Milestone;
+    use autotag_protocol::RolloutStep;
 
     fn log_of(style: Style, events: &[DeployEvent<'_>]) -> String {
         let mut out = Vec::new();
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn what_an_application_writes_stands_between_guards() {
-        let nasty = Answer::log(Source::Application, "::set-output name=x::y\r::error::z");
-        let events = [DeployEvent::Started("Deploy ##[error] to web1"), DeployEvent::Answer(&nasty)];
+        let nasty = Event::log(Source::Application, "::set-output name=x::y\r::error::z");
+        let events = [DeployEvent::Started("Deploy ##[error] to web1"), DeployEvent::Received(&nasty)];
         // Cut off in the middle, as by a signal.
         let text = log_of(Style::Actions, &events);
         let lines: Vec<&str> = text.lines().collect();
@@ -188,22 +188,22 @@ mod tests {
 
     #[test]
     fn outside_of_a_group_every_line_is_harmless() {
-        let note = Answer::Note { text: "x\n::error::y".to_owned() };
-        let text = log_of(Style::Actions, &[DeployEvent::Answer(&note), DeployEvent::Ended("::debug::a")]);
+        let note = Event::Note { text: "x\n::error::y".to_owned() };
+        let text = log_of(Style::Actions, &[DeployEvent::Received(&note), DeployEvent::Ended("::debug::a")]);
         assert!(text.lines().all(|line| !line.starts_with("::")), "{text}");
     }
 
     #[test]
     fn steps_are_told_with_their_times_and_waiting_once() {
         let answers = [
-            Answer::Waiting { holder: None },
-            Answer::Heartbeat {},
-            Answer::Waiting { holder: None },
-            Answer::StepStarted { step: Milestone::Pull },
-            Answer::StepEnded { step: Milestone::Pull, milliseconds: 2150, failed: None },
-            Answer::StepEnded { step: Milestone::Health, milliseconds: 900, failed: Some("503".to_owned()) },
+            Event::Waiting { holder: None },
+            Event::Heartbeat {},
+            Event::Waiting { holder: None },
+            Event::StepStarted { step: RolloutStep::Pull },
+            Event::StepEnded { step: RolloutStep::Pull, milliseconds: 2150, failed: None },
+            Event::StepEnded { step: RolloutStep::Health, milliseconds: 900, failed: Some("503".to_owned()) },
         ];
-        let events: Vec<DeployEvent<'_>> = answers.iter().map(DeployEvent::Answer).collect();
+        let events: Vec<DeployEvent<'_>> = answers.iter().map(DeployEvent::Received).collect();
         assert_eq!(
             log_of(Style::Plain, &events),
             "waiting: another deployment is at work\npull    pull the image ...\npull    done in 2.1 s\n\

@@ -16,7 +16,7 @@ use autotag_model::reference::{Digest, ImageName, ImageTag};
 /// What later steps get. Empty texts are written too, so that an expression never sees an older value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outputs {
-    /// `released`, `resumed`, `superseded`, `planned`, `deployed`, `rolled-back`, `told` or `failed`.
+    /// `released`, `resumed`, `superseded`, `planned`, `deployed`, `rolled-back`, `reported` or `failed`.
     pub outcome: &'static str,
     /// The version.
     pub version: String,
@@ -106,7 +106,7 @@ impl Outputs {
                 }
             }
             Ending::RolledBack(_) => Self { outcome: "rolled-back", image, ..Self::default() },
-            Ending::Told(_) => Self { outcome: "told", image, ..Self::default() },
+            Ending::Reported(_) => Self { outcome: "reported", image, ..Self::default() },
             Ending::Planned(planned) => {
                 let mut outputs = Self { outcome: "planned", image, ..Self::default() };
                 let (version, previous) = match &planned.plan {

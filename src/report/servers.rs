@@ -38,7 +38,7 @@ fn mark(stop: &Stop) -> &'static str {
     match stop {
         Stop::Done(_) => GOOD,
         Stop::Failed(_) | Stop::Unheard(_) | Stop::Stuck(_) => BAD,
-        Stop::Untouched | Stop::Superseded(_) | Stop::TakenBack | Stop::Overtaken(_) => "",
+        Stop::Untouched | Stop::Superseded(_) | Stop::Reverted | Stop::Overtaken(_) => "",
     }
 }
 
@@ -57,9 +57,9 @@ pub fn status_rows(answers: &[HostStatus]) -> Vec<[String; 5]> {
                 if let Some(busy) = &status.busy {
                     notes.push(words::holder(Some(busy)));
                 }
-                if !status.bad.is_empty() {
-                    let bad: Vec<String> = status.bad.iter().map(ToString::to_string).collect();
-                    notes.push(format!("rolled back: {}", bad.join(", ")));
+                if !status.blocked.is_empty() {
+                    let blocked: Vec<String> = status.blocked.iter().map(ToString::to_string).collect();
+                    notes.push(format!("rolled back: {}", blocked.join(", ")));
                 }
                 let notes = if notes.is_empty() { "as it should be".to_owned() } else { notes.join("; ") };
                 [

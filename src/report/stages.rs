@@ -16,7 +16,7 @@ enum State {
     NotReached,
     /// What it would do was done before, or by a newer run.
     NotNeeded,
-    NotWanted,
+    Skipped,
 }
 
 impl State {
@@ -26,7 +26,7 @@ impl State {
             Self::Failed => ":x: **failed**",
             Self::NotReached => "not reached",
             Self::NotNeeded => "not needed",
-            Self::NotWanted => "not wanted",
+            Self::Skipped => "skipped",
         }
     }
 }
@@ -62,7 +62,7 @@ fn state(intents: &[Intent], index: usize, timings: &[Timing], failed: Option<&s
     } else if timings.iter().any(|timing| timing.stage == name) {
         State::Done
     } else if !wanted {
-        State::NotWanted
+        State::Skipped
     } else if end.is_some_and(|end| index > end) {
         State::NotReached
     } else {
@@ -101,7 +101,7 @@ mod tests {
             table(&intents, &timings, Some("publish")),
             "| | plan | build | stage | claim | publish | latest | release | deploy | all |\n\
              |---|---|---|---|---|---|---|---|---|---|\n\
-             | | done | done | done | not needed | :x: **failed** | not reached | not wanted | not reached | |\n\
+             | | done | done | done | not needed | :x: **failed** | not reached | skipped | not reached | |\n\
              | Time | 0.3&nbsp;s | 12.3&nbsp;s |  |  | 0.2&nbsp;s |  |  |  | **12.9&nbsp;s** |\n\n"
         );
     }

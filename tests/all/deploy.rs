@@ -4,14 +4,14 @@
 pub mod play;
 
 use autotag_deploy::pipeline::Ending;
-use autotag_protocol::{Because, Body, Configuration, End, Milestone};
+use autotag_protocol::{Body, Configuration, End, RefusalCode, RolloutStep};
 
 use crate::support::github::{Access, Double, Permissions};
 
 use self::play::{Servers, Stage, Turn};
 
-fn refused(because: Because, message: &str) -> End {
-    End::Refused { because, message: message.to_owned() }
+fn refused(code: RefusalCode, message: &str) -> End {
+    End::Refused { code, message: message.to_owned() }
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn the_first_failure_stops_the_rest_and_everything_is_said() {
     let servers = Servers::new().serving("web2", "0.0.0");
     servers.next(
         "web2",
-        Turn::Ends(End::Failed { step: Milestone::Health, message: "503 from /healthz".to_owned() }),
+        Turn::Ends(End::Failed { step: RolloutStep::Health, message: "503 from /healthz".to_owned() }),
     );
     let stage = Stage::new(servers);
     let commit = stage.project.merge("feat: begin");
@@ -87,8 +87,10 @@ fn failed_at_the_second(turns: impl IntoIterator<Item = Turn>) -> (Stage, String
     for turn in turns {
         servers.next("web1", turn);
     }
-    servers
-        .next("web2", Turn::Ends(End::Failed { step: Milestone::Start, message: "exit code 1".to_owned() }));
+    servers.next(
+        "web2",
+        Turn::Ends(End::Failed { step: RolloutStep::Start, message: "exit code 1".to_owned() }),
+    );
     let stage = Stage::new(servers);
     let commit = stage.project.merge("feat: begin");
     let run = stage.release(&commit, &[("deploy-host", "web1, web2"), ("deploy-on-failure", "rollback")]);
@@ -98,23 +100,23 @@ fn failed_at_the_second(turns: impl IntoIterator<Item = Turn>) -> (Stage, String
 }
 
 #[test]
-fn those_that_are_done_are_taken_back_where_that_is_wanted() {
+fn those_that_are_done_are_reverted_where_that_is_wanted() {
     let (stage, why) = failed_at_the_second([]);
-    assert!(why.contains("web1: taken back; runs 0.0.0"), "{why}");
+    assert!(why.contains("web1: reverted; runs 0.0.0"), "{why}");
     let requests = stage.servers.requests();
     let [_, (_, Body::Deploy(deploy)), (host, Body::Rollback(back))] = requests.as_slice() else {
         panic!("{requests:?}")
     };
     // What this run deployed, whatever serves by then; where to, the server says.
-    assert_eq!((host.as_str(), &back.instead_of), ("web1", &Some(deploy.deployment.clone())));
+    assert_eq!((host.as_str(), &back.reverts), ("web1", &Some(deploy.deployment.clone())));
     assert_eq!((&back.to, back.configuration), (&None, Configuration::Then));
 }
 
 #[test]
 fn what_another_run_deployed_meanwhile_is_left_alone_and_said() {
-    let overtaken = refused(Because::NewerIsLive, "9.0.0 took its place, and stays");
+    let overtaken = refused(RefusalCode::NewerIsLive, "9.0.0 took its place, and stays");
     let (stage, why) = failed_at_the_second([Turn::GoesWell, Turn::Ends(overtaken)]);
-    let words = "web1: not taken back (9.0.0 took its place, and stays)";
+    let words = "web1: not reverted (9.0.0 took its place, and stays)";
     assert!(why.contains(words) && why.contains("exit code 1"), "{why}");
     assert_eq!(stage.servers.requests().len(), 3, "it is not asked again");
 }
@@ -150,7 +152,7 @@ fn the_server_that_told_no_result_is_asked_to_go_back_before_the_others() {
         } else {
             (["web2: no result", "Asked to take it back: no such key"], "error")
         };
-        for words in words.iter().chain(&["web1: taken back; runs 0.0.0", "web3: not touched"]) {
+        for words in words.iter().chain(&["web1: reverted; runs 0.0.0", "web3: not touched"]) {
             assert!(failure.why.contains(words), "{words}: {failure:?}");
         }
         assert_eq!(stage.project.github.deployments()[0].state(), Some(recorded));
@@ -159,9 +161,9 @@ fn the_server_that_told_no_result_is_asked_to_go_back_before_the_others() {
 
 #[test]
 fn a_newer_version_on_the_server_is_an_outcome_and_no_failure() {
-    for because in [Because::NewerIsLive, Because::RolledBack] {
+    for code in [RefusalCode::NewerIsLive, RefusalCode::RolledBack] {
         let servers = Servers::new().serving("web1", "9.0.0");
-        servers.next("web1", Turn::Ends(refused(because, "9.0.0 is live")));
+        servers.next("web1", Turn::Ends(refused(code, "9.0.0 is live")));
         let stage = Stage::new(servers);
         let commit = stage.project.merge("feat: begin");
         let run = stage.release(&commit, &[("environment", "production")]);
@@ -174,7 +176,7 @@ fn a_newer_version_on_the_server_is_an_outcome_and_no_failure() {
         assert_eq!(run.output("deployed-version"), "9.0.0");
         assert_eq!(stage.project.github.deployments()[0].state(), Some("inactive"));
         // The same by the command: there is nothing else that it could have done.
-        stage.servers.next("web1", Turn::Ends(refused(because, "9.0.0 is live")));
+        stage.servers.next("web1", Turn::Ends(refused(code, "9.0.0 is live")));
         let run = stage.command("deploy", &commit, &[]);
         assert_eq!((run.output("outcome"), run.output("version")), ("superseded".to_owned(), String::new()));
     }
@@ -263,7 +265,7 @@ fn a_rollback_is_one_command_and_is_recorded_by_the_commit_it_went_to() {
         ("rolled-back".to_owned(), "0.0.0".to_owned())
     );
     assert_eq!(stage.project.github.deployments()[0].state(), Some("success"));
-    stage.servers.next("web1", Turn::Ends(refused(Because::NotRecorded, "nothing before 0.0.0")));
+    stage.servers.next("web1", Turn::Ends(refused(RefusalCode::NotRecorded, "nothing before 0.0.0")));
     let failure =
         stage.command("rollback", &commit, &[]).ending().deployment().and_then(|it| it.failure.clone());
     assert!(failure.expect("it failed").why.contains("nothing before 0.0.0"));
@@ -276,7 +278,7 @@ fn the_status_of_all_servers_is_told_also_where_one_is_silent() {
     let stage = Stage::new(servers);
     let commit = stage.project.merge("feat: begin");
     let run = stage.command("status", &commit, &[("deploy-host", "web1, web2, web3")]);
-    let Ending::Told(answers) = run.ending() else { panic!("{run:?}") };
+    let Ending::Reported(answers) = run.ending() else { panic!("{run:?}") };
     let known: Vec<bool> = answers.iter().map(|answer| answer.status.is_ok()).collect();
     assert_eq!(known, [true, false, true]);
     let table = autotag_deploy::report::servers::status_table(answers);

@@ -11,7 +11,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use autotag_protocol::{Answer, End};
+use autotag_protocol::{End, Event};
 
 use crate::proxy::process::ProxyProcess;
 use crate::support::app_image::{AppImage, PORT, TEST_LABEL};
@@ -188,7 +188,7 @@ fn through_serve(manner: &'static str) -> Row {
         let version = format!("1.0.{number}");
         let digest = images.push_with(&version, &[("MANNER", manner)]);
         let told = server.deploy(server::deploy(images.name(), &version, &digest)).ended(&End::Deployed {});
-        let notes = told.answers.iter().filter(|answer| matches!(answer, Answer::Note { .. })).count();
+        let notes = told.answers.iter().filter(|answer| matches!(answer, Event::Note { .. })).count();
         assert_eq!(notes, 0, "nothing was cut off: {}", told.text());
     };
     deploy_number(0);

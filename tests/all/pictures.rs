@@ -21,7 +21,7 @@ use crate::support::github::{Access, Double, Permissions};
 use crate::support::programs::receiver;
 use autotag_deploy::pipeline::Ending;
 use autotag_deploy::report::servers;
-use autotag_protocol::{End, Milestone};
+use autotag_protocol::{End, RolloutStep};
 
 /// Set: the texts are written, all of them, so that those of one run stay together.
 const WRITE: &str = "AUTOTAG_DEPLOY_PICTURES_WRITE";
@@ -137,7 +137,7 @@ fn a_release_that_serves_one_that_fails_and_the_way_back() {
 
     let run = way.run(&third, port).with("command", "rollback").finish().ended("rolled-back");
     names.summary("rolled-back.md", &run);
-    let run = way.run(&third, port).with("command", "status").finish().ended("told");
+    let run = way.run(&third, port).with("command", "status").finish().ended("reported");
     names.summary("status.md", &run);
     let deploy = way.run(&second, port).with("command", "deploy").with("version", "1.4.0");
     names.summary("downgraded.md", &deploy.with("deploy-allow-downgrade", "true").finish().ended("deployed"));
@@ -197,11 +197,11 @@ fn several_servers() {
     let run = stage.release(&commit, &[("deploy-host", "web1, web2")]);
     names.show("two-servers.md", &run.summary);
     let run = stage.command("status", &commit, &[("deploy-host", "web1, web2")]);
-    let Ending::Told(answers) = run.ending() else { panic!("{run:?}") };
+    let Ending::Reported(answers) = run.ending() else { panic!("{run:?}") };
     names.show("drift.md", &servers::status_summary(answers));
     let commit = stage.project.merge("feat: sell books too (#12)");
     let message = "/healthz gave 503 for 60 s".to_owned();
-    stage.servers.next("web2", Turn::Ends(End::Failed { step: Milestone::Health, message }));
+    stage.servers.next("web2", Turn::Ends(End::Failed { step: RolloutStep::Health, message }));
     let run = stage.release(&commit, &[("deploy-host", "web1, web2, web3")]);
     names.show("one-of-three-failed.md", &run.summary);
 }

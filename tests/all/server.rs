@@ -16,7 +16,7 @@ pub mod moments;
 pub mod neighbours;
 mod never_up;
 mod pairs;
+mod revert;
 mod secrets;
 mod storms;
-mod take_back;
 mod tracer;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use autotag_model::reference::{Digest, ImageName};
 use autotag_protocol::{
-    Answer, AppName, Body, Configuration, Deploy, DeploymentId, HistoryEntry, Request, Rollback, Status,
+    AppName, Body, Configuration, Deploy, DeploymentId, Event, HistoryEntry, Request, Rollback, Status,
 };
 use autotag_receiver::state::journal;
 use autotag_receiver::state::layout::{GROUP, Layout, USER_PREFIX};
@@ -316,7 +316,7 @@ impl Server {
     pub fn status(&self) -> Status {
         let told = self.ask(Body::Status { deployment: None }).told();
         let status = told.answers.into_iter().find_map(|answer| match answer {
-            Answer::Status(status) => Some(*status),
+            Event::Status(status) => Some(*status),
             _ => None,
         });
         status.expect("a status")
@@ -326,7 +326,7 @@ impl Server {
     pub fn history(&self) -> Vec<HistoryEntry> {
         let told = self.ask(Body::History { entries: 100 }).told();
         let entries = told.answers.into_iter().filter_map(|answer| match answer {
-            Answer::History(entry) => Some(*entry),
+            Event::History(entry) => Some(*entry),
             _ => None,
         });
         entries.collect()
@@ -414,7 +414,7 @@ pub fn rollback() -> Rollback {
     Rollback {
         deployment: deployment_id(),
         to: None,
-        instead_of: None,
+        reverts: None,
         configuration: Configuration::Today,
         credential: None,
         run: String::new(),
@@ -422,8 +422,8 @@ pub fn rollback() -> Rollback {
 }
 
 /// A request to take this deployment back.
-pub fn take_back(deployment: &DeploymentId) -> Rollback {
-    Rollback { instead_of: Some(deployment.clone()), configuration: Configuration::Then, ..rollback() }
+pub fn revert(deployment: &DeploymentId) -> Rollback {
+    Rollback { reverts: Some(deployment.clone()), configuration: Configuration::Then, ..rollback() }
 }
 
 /// The commit that a version's image says it was made from.

@@ -4,47 +4,49 @@
 //! the receiver's words only, which are read here for the topic and for nothing else: whoever acts on an end acts
 //! on its kind.
 
-use crate::{Because, End, Milestone};
+use crate::{End, RefusalCode, RolloutStep};
 use autotag_model::help::Topic;
 
 /// The README's section about an end, where there is one.
 pub fn topic(end: &End) -> Option<Topic> {
     match end {
-        End::Refused { because, message } => of_refusal(*because, &message.to_ascii_lowercase()),
+        End::Refused { code, message } => of_refusal(*code, &message.to_ascii_lowercase()),
         End::Failed { step, message } => of_failure(*step, &message.to_ascii_lowercase()),
-        End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Told {} => None,
+        End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {} => None,
     }
 }
 
-fn of_refusal(because: Because, words: &str) -> Option<Topic> {
-    match because {
-        Because::NewerIsLive | Because::RolledBack | Because::Downgrade => Some(Topic::NewerIsLive),
-        Because::Protocol => Some(Topic::Protocol),
-        Because::App => Some(Topic::NoApplication),
-        Because::Repository => Some(Topic::OtherImage),
-        Because::Environment => Some(Topic::Variable),
-        Because::AppFile => Some(Topic::AppFile),
-        Because::NotRecorded => Some(Topic::NotRecorded),
-        Because::Unfinished => Some(Topic::Unfinished),
-        Because::Host => {
+fn of_refusal(code: RefusalCode, words: &str) -> Option<Topic> {
+    match code {
+        RefusalCode::NewerIsLive | RefusalCode::RolledBack | RefusalCode::Downgrade => {
+            Some(Topic::NewerIsLive)
+        }
+        RefusalCode::Protocol => Some(Topic::Protocol),
+        RefusalCode::App => Some(Topic::NoApplication),
+        RefusalCode::Repository => Some(Topic::OtherImage),
+        RefusalCode::Environment => Some(Topic::Variable),
+        RefusalCode::AppFile => Some(Topic::AppFile),
+        RefusalCode::NotRecorded => Some(Topic::NotRecorded),
+        RefusalCode::Unfinished => Some(Topic::Unfinished),
+        RefusalCode::Host => {
             of_host(words).or_else(|| words.contains("does not answer").then_some(Topic::NoReceiver))
         }
         // An action older than its receiver is told so by a word that it does not know.
-        Because::Malformed if words.contains("update autotag-receiver") => Some(Topic::Protocol),
-        Because::IdTaken | Because::Malformed | Because::Labels | Because::Busy => None,
+        RefusalCode::Malformed if words.contains("update autotag-receiver") => Some(Topic::Protocol),
+        RefusalCode::IdTaken | RefusalCode::Malformed | RefusalCode::Labels | RefusalCode::Busy => None,
     }
 }
 
-fn of_failure(step: Milestone, words: &str) -> Option<Topic> {
+fn of_failure(step: RolloutStep, words: &str) -> Option<Topic> {
     let special = match step {
-        Milestone::Pull if words.contains("no image of this digest") => Some(Topic::NoImage),
-        Milestone::Pull if words.contains("`deploy-registry-username`") => Some(Topic::PullRefused),
-        Milestone::Pull if words.contains("healthcheck") => Some(Topic::AppFile),
-        Milestone::Health => Some(Topic::Unhealthy),
-        Milestone::Smoke | Milestone::Verify => Some(Topic::SmokeTest),
+        RolloutStep::Pull if words.contains("no image of this digest") => Some(Topic::NoImage),
+        RolloutStep::Pull if words.contains("`deploy-registry-username`") => Some(Topic::PullRefused),
+        RolloutStep::Pull if words.contains("healthcheck") => Some(Topic::AppFile),
+        RolloutStep::Health => Some(Topic::Unhealthy),
+        RolloutStep::Smoke | RolloutStep::Verify => Some(Topic::SmokeTest),
         _ if is_port_in_use(words) => Some(Topic::PortInUse),
         // What cannot even be started is as broken as what ends at once.
-        Milestone::Start => Some(Topic::Unhealthy),
+        RolloutStep::Start => Some(Topic::Unhealthy),
         _ => None,
     };
     of_host(words).or(special)
@@ -135,7 +137,7 @@ pub fn remedy(end: &End) -> &'static str {
 /// About a version that does not rise, where nothing newer serves.
 fn not_rising(end: &End) -> &'static str {
     match end {
-        End::Refused { because: Because::Downgrade, .. } => {
+        End::Refused { code: RefusalCode::Downgrade, .. } => {
             "release a new version; or have the server's owner deploy this one (`autotag-receiver deploy APP VERSION \
              --allow-downgrade`) or set `allow_downgrade: true` in /etc/autotag/APP.yaml"
         }
@@ -149,14 +151,14 @@ fn not_rising(end: &End) -> &'static str {
 
 fn otherwise(end: &End) -> &'static str {
     match end {
-        End::Refused { because: Because::Labels, .. } => {
+        End::Refused { code: RefusalCode::Labels, .. } => {
             "deploy an image that this action built, under its own version and commit"
         }
-        End::Refused { because: Because::IdTaken, .. } => "run the job again: it takes a new id",
-        End::Refused { because: Because::Busy, .. } => {
+        End::Refused { code: RefusalCode::IdTaken, .. } => "run the job again: it takes a new id",
+        End::Refused { code: RefusalCode::Busy, .. } => {
             "wait until what is at work on the server is over, and run the job again"
         }
-        End::Refused { because: Because::Host, .. } => {
+        End::Refused { code: RefusalCode::Host, .. } => {
             "look at the server, as the message says, and run the job again"
         }
         End::Refused { .. } => "see the message; if it makes no sense, report it as a defect",
@@ -172,25 +174,25 @@ mod tests {
 
     #[test]
     fn ends_have_their_sections() {
-        let refused = |because, message: &str| End::Refused { because, message: message.to_owned() };
+        let refused = |code, message: &str| End::Refused { code, message: message.to_owned() };
         let failed = |step, message: &str| End::Failed { step, message: message.to_owned() };
         for (end, expected) in [
             (
-                refused(Because::Host, "/x cannot be used: No space left on device (os error 28)"),
+                refused(RefusalCode::Host, "/x cannot be used: No space left on device (os error 28)"),
                 Some(Topic::DiskFull),
             ),
-            (refused(Because::Host, "No Docker Engine answers at /x"), Some(Topic::ServerDocker)),
-            (refused(Because::Host, "the proxy does not answer at /x: y"), Some(Topic::NoReceiver)),
-            (refused(Because::Host, "state.json is missing"), None),
-            (refused(Because::Labels, "x"), None),
-            (failed(Milestone::Save, "No space left on device"), Some(Topic::DiskFull)),
-            (failed(Milestone::Pull, "pulling x: unknown label"), None),
+            (refused(RefusalCode::Host, "No Docker Engine answers at /x"), Some(Topic::ServerDocker)),
+            (refused(RefusalCode::Host, "the proxy does not answer at /x: y"), Some(Topic::NoReceiver)),
+            (refused(RefusalCode::Host, "state.json is missing"), None),
+            (refused(RefusalCode::Labels, "x"), None),
+            (failed(RolloutStep::Save, "No space left on device"), Some(Topic::DiskFull)),
+            (failed(RolloutStep::Pull, "pulling x: unknown label"), None),
             (
-                failed(Milestone::Switch, "cannot listen at [::]:80: Address already in use (os error 98)"),
+                failed(RolloutStep::Switch, "cannot listen at [::]:80: Address already in use (os error 98)"),
                 Some(Topic::PortInUse),
             ),
-            (failed(Milestone::Start, "exec: \"/app\": no such file"), Some(Topic::Unhealthy)),
-            (failed(Milestone::Drain, "x"), None),
+            (failed(RolloutStep::Start, "exec: \"/app\": no such file"), Some(Topic::Unhealthy)),
+            (failed(RolloutStep::Drain, "x"), None),
             (End::Deployed {}, None),
         ] {
             assert_eq!(topic(&end), expected, "{end:?}");

@@ -10,23 +10,23 @@ use autotag_model::git::ObjectId;
 use autotag_model::reference::Digest;
 
 /// The longest answer line, in bytes. A caller that meets a longer one has not reached a receiver.
-pub const ANSWER_BYTES: usize = 64 * 1024;
+pub const EVENT_BYTES: usize = 64 * 1024;
 /// The longest line of an application's log that is passed on, in bytes; longer ones are cut.
 pub const LOG_BYTES: usize = 8 * 1024;
 
 /// One line from the receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Answer {
+pub enum Event {
     /// A step begins.
     StepStarted {
         /// Which.
-        step: Milestone,
+        step: RolloutStep,
     },
     /// A step ended.
     StepEnded {
         /// Which.
-        step: Milestone,
+        step: RolloutStep,
         /// How long it took.
         milliseconds: u64,
         /// Why it failed; nothing where it worked.
@@ -80,7 +80,7 @@ pub struct Holder {
 /// The steps of a rollout as people see them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Milestone {
+pub enum RolloutStep {
     /// Write the state down.
     Save,
     /// Pull the image by digest and compare its labels.
@@ -148,7 +148,7 @@ pub struct Status {
     /// Each difference, in words.
     pub drift: Vec<String>,
     /// Versions that were rolled back.
-    pub bad: Vec<Version>,
+    pub blocked: Vec<Version>,
     /// Who is changing it at this moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub busy: Option<Holder>,
@@ -185,27 +185,27 @@ pub enum End {
     /// Nothing was begun.
     Refused {
         /// The kind of reason.
-        because: Because,
+        code: RefusalCode,
         /// The reason.
         message: String,
     },
     /// It was begun and did not end well; what ran before runs on, unless `running` says otherwise.
     Failed {
         /// Where.
-        step: Milestone,
+        step: RolloutStep,
         /// Why, and what to do.
         message: String,
     },
     /// A question was answered.
-    Told {},
+    Reported {},
 }
 
 /// Kinds of refusals. The first two are outcomes that a caller may take for success, where something newer than
 /// what it asked for serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Because {
-    /// A version at least as high was switched to before; or what shall be taken back has given way to something
+pub enum RefusalCode {
+    /// A version at least as high was switched to before; or what shall be reverted has given way to something
     /// else since, or serves for another deployment too.
     NewerIsLive,
     /// The version was rolled back.
@@ -264,25 +264,25 @@ impl Outcome {
 /// Why a line is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no answer of a receiver that speaks protocol {protocol}: {why}", protocol = super::PROTOCOL)]
-pub struct NotAnAnswer {
+pub struct NotAnEvent {
     why: String,
 }
 
-impl NotAnAnswer {
+impl NotAnEvent {
     fn new(why: &impl ToString) -> Self {
         // serde quotes what it met, which may be all of the line.
-        Self { why: Answer::within_line(&why.to_string()) }
+        Self { why: Event::within_line(&why.to_string()) }
     }
 }
 
-impl Answer {
+impl Event {
     /// A log line, cut at [`LOG_BYTES`].
     pub fn log(from: Source, line: &str) -> Self {
         Self::Log { from, line: Self::within_line(line.trim_end_matches(['\n', '\r'])) }
     }
 
     /// A text that certainly fits into an answer: cut at [`LOG_BYTES`], between two characters. The worst
-    /// that JSON makes of a byte is six (`\u0000`), so it stays below [`ANSWER_BYTES`].
+    /// that JSON makes of a byte is six (`\u0000`), so it stays below [`EVENT_BYTES`].
     pub fn within_line(text: &str) -> String {
         if text.len() <= LOG_BYTES {
             return text.to_owned();
@@ -291,21 +291,21 @@ impl Answer {
         format!("{}\u{2026}", &text[..end])
     }
 
-    /// The line, with its line break. An error means that a text was not kept [`Answer::within_line`].
-    pub fn to_line(&self) -> Result<String, NotAnAnswer> {
-        let mut line = serde_json::to_string(self).map_err(|error| NotAnAnswer::new(&error))?;
-        if line.len() > ANSWER_BYTES {
-            return Err(NotAnAnswer::new(&format!("a line of {} bytes", line.len())));
+    /// The line, with its line break. An error means that a text was not kept [`Event::within_line`].
+    pub fn to_line(&self) -> Result<String, NotAnEvent> {
+        let mut line = serde_json::to_string(self).map_err(|error| NotAnEvent::new(&error))?;
+        if line.len() > EVENT_BYTES {
+            return Err(NotAnEvent::new(&format!("a line of {} bytes", line.len())));
         }
         line.push('\n');
         Ok(line)
     }
 
     /// Reads a line, given without its line break.
-    pub fn parse(line: &[u8]) -> Result<Self, NotAnAnswer> {
-        if line.len() > ANSWER_BYTES {
-            return Err(NotAnAnswer::new(&format!("a line of {} bytes", line.len())));
+    pub fn parse(line: &[u8]) -> Result<Self, NotAnEvent> {
+        if line.len() > EVENT_BYTES {
+            return Err(NotAnEvent::new(&format!("a line of {} bytes", line.len())));
         }
-        serde_json::from_slice(line).map_err(|error| NotAnAnswer::new(&error))
+        serde_json::from_slice(line).map_err(|error| NotAnEvent::new(&error))
     }
 }

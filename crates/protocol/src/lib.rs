@@ -1,7 +1,7 @@
 //! The words between the action and the receiver: one request line, answer lines, a last line with the result.
 //!
 //! The SSH command is one word ([`Word`]); the request is one JSON line on stdin ([`Request`]); the answers
-//! are JSON lines ([`Answer`]), the last of which is [`Answer::Result`]. A connection that ends without it
+//! are JSON lines ([`Event`]), the last of which is [`Event::Result`]. A connection that ends without it
 //! has told nothing about the deployment: ask again by `status` with the deployment's id.
 //!
 //! Nothing here grows without bound: [`Lines`] refuses a line that is too long before it is whole, and the
@@ -18,7 +18,7 @@ mod request;
 mod tests;
 
 pub use answer::{
-    ANSWER_BYTES, Answer, Because, End, HistoryEntry, Holder, LOG_BYTES, Milestone, NotAnAnswer, Outcome,
+    EVENT_BYTES, End, Event, HistoryEntry, Holder, LOG_BYTES, NotAnEvent, Outcome, RefusalCode, RolloutStep,
     Running, Source, Status,
 };
 pub use lines::{Lines, TooLong};

@@ -7,7 +7,7 @@ use semver::Version;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::answer::Because;
+use super::answer::RefusalCode;
 use super::names::{AppName, DeploymentId, EnvironmentKey};
 use super::{PROTOCOL, Word, as_text};
 use autotag_model::git::ObjectId;
@@ -36,15 +36,15 @@ pub const HISTORY_ENTRIES: u32 = 500;
 #[error("{message}")]
 pub struct Refused {
     /// The kind, for programs.
-    pub because: Because,
+    pub code: RefusalCode,
     /// What is wrong and what to do, for people. Never a secret's value.
     pub message: String,
 }
 
 impl Refused {
     /// A refusal.
-    pub fn new(because: Because, message: impl Into<String>) -> Self {
-        Self { because, message: message.into() }
+    pub fn new(code: RefusalCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
     }
 }
 
@@ -122,12 +122,12 @@ pub struct Rollback {
     /// Where to; the previous good one if not said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Version>,
-    /// Take back exactly this deployment: what served before it serves again, with the variables that it had then.
+    /// Revert exactly this deployment: what served before it serves again, with the variables that it had then.
     /// Where it does not serve, nothing that does is touched, and it never will: neither it nor anything that goes
     /// back to it.
     /// Without `to`, and with [`Configuration::Then`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub instead_of: Option<DeploymentId>,
+    pub reverts: Option<DeploymentId>,
     /// With which configuration.
     #[serde(default)]
     pub configuration: Configuration,
@@ -181,7 +181,7 @@ impl Request {
         self.check()?;
         let envelope = Envelope { protocol: PROTOCOL, app: self.app.clone(), request: self.body.clone() };
         let mut line = serde_json::to_string(&envelope)
-            .map_err(|error| Refused::new(Because::Malformed, error.to_string()))?;
+            .map_err(|error| Refused::new(RefusalCode::Malformed, error.to_string()))?;
         if line.len() > REQUEST_BYTES {
             return Err(too_long(line.len()));
         }
@@ -221,7 +221,7 @@ impl Request {
             Body::Rollback(rollback) => {
                 check_text("run", &rollback.run, RUN_BYTES)?;
                 rollback.to.as_ref().map_or(Ok(()), check_version)?;
-                check_take_back(rollback)?;
+                check_revert(rollback)?;
                 check_credential(rollback.credential.as_ref())
             }
             Body::Status { .. } => Ok(()),
@@ -234,7 +234,7 @@ impl Request {
 }
 
 fn limit(rule: &str) -> Refused {
-    Refused::new(Because::Malformed, format!("the request breaks a limit: {rule}"))
+    Refused::new(RefusalCode::Malformed, format!("the request breaks a limit: {rule}"))
 }
 
 fn too_long(length: usize) -> Refused {
@@ -249,7 +249,7 @@ fn malformed(error: &serde_json::Error) -> Refused {
         Category::Data => "a field is missing, doubled, unknown or not what it should be",
     };
     Refused::new(
-        Because::Malformed,
+        RefusalCode::Malformed,
         format!("the request cannot be read: {what} (column {})", error.column()),
     )
 }
@@ -261,7 +261,7 @@ fn other_protocol(theirs: u64) -> Refused {
         "update the action (`uses:`) to the newest release"
     };
     Refused::new(
-        Because::Protocol,
+        RefusalCode::Protocol,
         format!("the request speaks protocol {theirs}, this receiver {PROTOCOL}: {update}"),
     )
 }
@@ -280,16 +280,16 @@ fn check_version(version: &Version) -> Result<(), Refused> {
     Ok(())
 }
 
-/// What a deployment is taken back to is the server's to say.
-fn check_take_back(rollback: &Rollback) -> Result<(), Refused> {
-    let Some(deployment) = &rollback.instead_of else { return Ok(()) };
+/// What a deployment is reverted to is the server's to say.
+fn check_revert(rollback: &Rollback) -> Result<(), Refused> {
+    let Some(deployment) = &rollback.reverts else { return Ok(()) };
     if rollback.to.is_none()
         && rollback.configuration == Configuration::Then
         && *deployment != rollback.deployment
     {
         return Ok(());
     }
-    Err(limit("`instead-of` names another deployment, has no `to`, and takes the configuration of `then`"))
+    Err(limit("`reverts` names another deployment, has no `to`, and takes the configuration of `then`"))
 }
 
 fn check_credential(credential: Option<&Credentials>) -> Result<(), Refused> {

@@ -35,19 +35,19 @@ fn requests_go_round() {
         Body::Rollback(Box::new(Rollback {
             deployment: "run-12345-2".parse().unwrap(),
             to: to.map(|to| to.parse().unwrap()),
-            instead_of: None,
+            reverts: None,
             configuration,
             credential: None,
             run: String::new(),
         }))
     };
     let Body::Rollback(back) = rollback(None, Configuration::Then) else { panic!("a rollback") };
-    let take_back = Rollback { instead_of: Some("run-12345-1".parse().unwrap()), ..*back };
+    let revert = Rollback { reverts: Some("run-12345-1".parse().unwrap()), ..*back };
     let bodies = [
         request().body,
         rollback(None, Configuration::Today),
         rollback(Some("1.0.0"), Configuration::Then),
-        Body::Rollback(Box::new(take_back)),
+        Body::Rollback(Box::new(revert)),
         Body::Status { deployment: None },
         Body::Status { deployment: Some("run-12345-1".parse().unwrap()) },
         Body::Logs { lines: LOG_LINES },
@@ -61,27 +61,27 @@ fn requests_go_round() {
     }
 }
 
-/// Where a deployment is taken back to, and as what, is not the caller's to say.
+/// Where a deployment is reverted to, and as what, is not the caller's to say.
 #[test]
-fn a_deployment_is_taken_back_to_what_the_server_says() {
+fn a_deployment_is_reverted_to_what_the_server_says() {
     let read = |fields: &str| {
         let line = format!(
             r#"{{"protocol":1,"app":"shop-api","request":{{"rollback":{{"deployment":"run-12345-2",{fields}}}}}}}"#
         );
         Request::parse(line.as_bytes())
     };
-    let good = read(r#""instead-of":"run-12345-1","configuration":"then""#).expect("a request");
+    let good = read(r#""reverts":"run-12345-1","configuration":"then""#).expect("a request");
     let Body::Rollback(rollback) = &good.body else { panic!("{good:?}") };
-    assert_eq!(rollback.instead_of.as_ref().map(DeploymentId::as_str), Some("run-12345-1"));
+    assert_eq!(rollback.reverts.as_ref().map(DeploymentId::as_str), Some("run-12345-1"));
     for fields in [
-        r#""instead-of":"run-12345-1""#,
-        r#""instead-of":"run-12345-1","configuration":"today""#,
-        r#""instead-of":"run-12345-1","configuration":"then","to":"1.0.0""#,
-        r#""instead-of":"run-12345-2","configuration":"then""#,
+        r#""reverts":"run-12345-1""#,
+        r#""reverts":"run-12345-1","configuration":"today""#,
+        r#""reverts":"run-12345-1","configuration":"then","to":"1.0.0""#,
+        r#""reverts":"run-12345-2","configuration":"then""#,
     ] {
         let refused = read(fields).expect_err(fields);
-        assert_eq!(refused.because, Because::Malformed, "{fields}");
-        assert!(refused.message.contains("`instead-of`"), "{fields}: {refused}");
+        assert_eq!(refused.code, RefusalCode::Malformed, "{fields}");
+        assert!(refused.message.contains("`reverts`"), "{fields}: {refused}");
     }
     // A rollback of any other kind looks as it did before there was such a thing.
     let Body::Rollback(rollback) = read(r#""to":"1.0.0""#).expect("a request").body else {
@@ -159,7 +159,7 @@ fn reading_is_strict_and_discreet() {
     for (line, expected) in cases {
         let shown: String = line.chars().take(200).collect();
         let refused = Request::parse(line.as_bytes()).expect_err(&shown);
-        assert_eq!(refused.because, Because::Malformed, "{shown}");
+        assert_eq!(refused.code, RefusalCode::Malformed, "{shown}");
         assert!(refused.message.contains(expected), "{shown}: {}", refused.message);
         assert!(!refused.message.contains("hunter2"), "{shown}: {}", refused.message);
     }
@@ -208,7 +208,7 @@ fn what_is_as_long_as_the_limit_goes_through_and_one_more_does_not() {
         assert_eq!(Request::parse(line_of(&longest).as_bytes()), Ok(longest), "case {at}");
         for more in [1, 77] {
             let refused = request(limit + more).to_line().expect_err(&format!("case {at}, {more} more"));
-            assert_eq!(refused.because, Because::Malformed);
+            assert_eq!(refused.code, RefusalCode::Malformed);
         }
     }
     // The receiver does not trust that a caller looked: the same two by hand.
@@ -226,7 +226,7 @@ fn another_protocol_says_which_side_to_update() {
     {
         let line = format!(r#"{{"protocol":{protocol},"anything":["it","likes"]}}"#);
         let refused = Request::parse(line.as_bytes()).expect_err(&line);
-        assert_eq!(refused.because, Because::Protocol, "{line}");
+        assert_eq!(refused.code, RefusalCode::Protocol, "{line}");
         assert!(refused.message.contains(expected), "{}", refused.message);
     }
 }
@@ -275,38 +275,38 @@ fn answers_go_round() {
         End::Deployed {},
         End::Unchanged {},
         End::RolledBack {},
-        End::Refused { because: Because::NewerIsLive, message: "1.3.0 is live".to_owned() },
-        End::Failed { step: Milestone::Health, message: "unhealthy".to_owned() },
-        End::Told {},
+        End::Refused { code: RefusalCode::NewerIsLive, message: "1.3.0 is live".to_owned() },
+        End::Failed { step: RolloutStep::Health, message: "unhealthy".to_owned() },
+        End::Reported {},
     ];
     let entry = |end: &End| HistoryEntry { release: running.clone(), at, end: end.clone() };
     let mut answers = vec![
-        Answer::StepStarted { step: Milestone::Pull },
-        Answer::StepEnded { step: Milestone::Pull, milliseconds: 12, failed: None },
-        Answer::StepEnded {
-            step: Milestone::Pull,
+        Event::StepStarted { step: RolloutStep::Pull },
+        Event::StepEnded { step: RolloutStep::Pull, milliseconds: 12, failed: None },
+        Event::StepEnded {
+            step: RolloutStep::Pull,
             milliseconds: 12,
             failed: Some("no such image".to_owned()),
         },
-        Answer::log(Source::Application, "::error::not a command"),
-        Answer::Note { text: "a note".to_owned() },
-        Answer::Heartbeat {},
-        Answer::Waiting { holder: None },
-        Answer::Waiting {
+        Event::log(Source::Application, "::error::not a command"),
+        Event::Note { text: "a note".to_owned() },
+        Event::Heartbeat {},
+        Event::Waiting { holder: None },
+        Event::Waiting {
             holder: Some(Holder { pid: 7, purpose: "deploy 1.2.2".to_owned(), deployment: None, since: at }),
         },
-        Answer::Status(Box::new(Status {
+        Event::Status(Box::new(Status {
             running: Some(running.clone()),
             drift: vec!["the container was stopped".to_owned()],
-            bad: vec!["1.2.2".parse().unwrap()],
+            blocked: vec!["1.2.2".parse().unwrap()],
             busy: None,
             highest: None,
             asked: Some(entry(&ends[0])),
         })),
     ];
     for end in &ends {
-        answers.push(Answer::History(Box::new(entry(end))));
-        answers.push(Answer::Result(Box::new(Outcome {
+        answers.push(Event::History(Box::new(entry(end))));
+        answers.push(Event::Result(Box::new(Outcome {
             end: end.clone(),
             running: Some(running.clone()),
             deployment: None,
@@ -316,21 +316,21 @@ fn answers_go_round() {
     for answer in answers {
         let line = answer.to_line().expect("short");
         assert_eq!(line.matches('\n').count(), 1, "{line}");
-        assert_eq!(Answer::parse(line.trim_end().as_bytes()), Ok(answer), "{line}");
+        assert_eq!(Event::parse(line.trim_end().as_bytes()), Ok(answer), "{line}");
     }
     for line in
         ["", "{}", r#"{"heartbeat":{"x":1}}"#, r#"{"result":{"end":{"deployed":{}}}}"#, "Linux host 6.1"]
     {
-        assert!(Answer::parse(line.as_bytes()).is_err(), "{line:?} was accepted");
+        assert!(Event::parse(line.as_bytes()).is_err(), "{line:?} was accepted");
     }
 }
 
 #[test]
 fn the_longest_log_line_fits_into_an_answer() {
     let worst = "\u{1}".repeat(LOG_BYTES * 2);
-    let line = Answer::log(Source::Application, &worst).to_line().expect("cut");
-    assert!(line.len() <= ANSWER_BYTES, "{}", line.len());
-    let Answer::Log { line, .. } = Answer::log(Source::Application, &"\u{e4}".repeat(LOG_BYTES)) else {
+    let line = Event::log(Source::Application, &worst).to_line().expect("cut");
+    assert!(line.len() <= EVENT_BYTES, "{}", line.len());
+    let Event::Log { line, .. } = Event::log(Source::Application, &"\u{e4}".repeat(LOG_BYTES)) else {
         panic!("a log line")
     };
     assert_eq!(line.len(), LOG_BYTES + '\u{2026}'.len_utf8());
@@ -339,17 +339,17 @@ fn the_longest_log_line_fits_into_an_answer() {
 /// The numbers are part of the protocol: a caller and a receiver of different versions must agree on them.
 #[test]
 fn an_answer_has_at_most_65536_bytes_before_its_line_break() {
-    let note = |bytes: usize| Answer::Note { text: "x".repeat(bytes - r#"{"note":{"text":""}}"#.len()) };
+    let note = |bytes: usize| Event::Note { text: "x".repeat(bytes - r#"{"note":{"text":""}}"#.len()) };
     let longest = note(65_536).to_line().expect("not too long");
     assert_eq!(longest.len(), 65_536 + "\n".len());
-    assert_eq!(Answer::parse(longest.trim_end().as_bytes()), Ok(note(65_536)));
+    assert_eq!(Event::parse(longest.trim_end().as_bytes()), Ok(note(65_536)));
 
     let why = note(65_537).to_line().expect_err("too long").to_string();
     assert!(why.ends_with("a line of 65537 bytes"), "{why}");
     // Twice: one byte more, and many more.
     for padding in [1, 1000] {
         let line = format!("{}{}", longest.trim_end(), " ".repeat(padding));
-        let why = Answer::parse(line.as_bytes()).expect_err("too long").to_string();
+        let why = Event::parse(line.as_bytes()).expect_err("too long").to_string();
         assert!(why.ends_with(&format!("a line of {} bytes", 65_536 + padding)), "{why}");
     }
 }
@@ -388,7 +388,7 @@ proptest! {
         if let Err(refused) = Request::parse(&bytes) {
             prop_assert!(refused.message.len() < 300);
         }
-        let _ = Answer::parse(&bytes);
+        let _ = Event::parse(&bytes);
     }
 
     /// A good line with one byte changed is refused, or means something that goes round itself.

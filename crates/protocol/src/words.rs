@@ -1,8 +1,8 @@
 //! What the protocol's values are called where people read them.
 
-use crate::{End, HistoryEntry, Holder, Milestone, Running, Source, Status};
+use crate::{End, HistoryEntry, Holder, RolloutStep, Running, Source, Status};
 
-impl Milestone {
+impl RolloutStep {
     /// What is done in this step.
     pub fn words(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ impl Source {
 impl End {
     /// Whether what was asked for is so.
     pub fn is_good(&self) -> bool {
-        matches!(self, Self::Deployed {} | Self::Unchanged {} | Self::RolledBack {} | Self::Told {})
+        matches!(self, Self::Deployed {} | Self::Unchanged {} | Self::RolledBack {} | Self::Reported {})
     }
 
     /// In a sentence's rest.
@@ -69,7 +69,7 @@ impl End {
             Self::RolledBack {} => "went back".to_owned(),
             Self::Refused { message, .. } => format!("refused: {message}"),
             Self::Failed { step, message } => format!("failed at the step {}: {message}", step.word()),
-            Self::Told {} => "told".to_owned(),
+            Self::Reported {} => "reported".to_owned(),
         }
     }
 }
@@ -106,24 +106,24 @@ pub fn history(entry: &HistoryEntry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Because;
+    use crate::RefusalCode;
     use autotag_model::reference::Digest;
 
-    const STEPS: [Milestone; 14] = [
-        Milestone::Save,
-        Milestone::Pull,
-        Milestone::Create,
-        Milestone::Start,
-        Milestone::Health,
-        Milestone::Smoke,
-        Milestone::Hold,
-        Milestone::Switch,
-        Milestone::Verify,
-        Milestone::Drain,
-        Milestone::Stop,
-        Milestone::Remove,
-        Milestone::Explain,
-        Milestone::Prune,
+    const STEPS: [RolloutStep; 14] = [
+        RolloutStep::Save,
+        RolloutStep::Pull,
+        RolloutStep::Create,
+        RolloutStep::Start,
+        RolloutStep::Health,
+        RolloutStep::Smoke,
+        RolloutStep::Hold,
+        RolloutStep::Switch,
+        RolloutStep::Verify,
+        RolloutStep::Drain,
+        RolloutStep::Stop,
+        RolloutStep::Remove,
+        RolloutStep::Explain,
+        RolloutStep::Prune,
     ];
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
             assert_eq!(serde_json::to_value(step).unwrap(), step.word());
             assert!(step.words().contains(' '), "a few words: {}", step.words());
         }
-        let different: std::collections::BTreeSet<_> = STEPS.map(Milestone::words).into();
+        let different: std::collections::BTreeSet<_> = STEPS.map(RolloutStep::words).into();
         assert_eq!(different.len(), STEPS.len());
         let sources = [Source::Application, Source::Health, Source::Smoke];
         assert_eq!(sources.map(Source::word), ["app", "health", "smoke"]);
@@ -155,7 +155,7 @@ mod tests {
         let now = Status {
             running: Some(release.clone()),
             drift: vec!["it was stopped".to_owned(), "it was edited".to_owned()],
-            bad: Vec::new(),
+            blocked: Vec::new(),
             busy: None,
             highest: None,
             asked: None,
@@ -167,14 +167,14 @@ mod tests {
             (End::Unchanged {}, "ran already, nothing was touched"),
             (End::RolledBack {}, "went back"),
             (
-                End::Refused { because: Because::NewerIsLive, message: "1.3.0 is live".to_owned() },
+                End::Refused { code: RefusalCode::NewerIsLive, message: "1.3.0 is live".to_owned() },
                 "refused: 1.3.0 is live",
             ),
             (
-                End::Failed { step: Milestone::Health, message: "503".to_owned() },
+                End::Failed { step: RolloutStep::Health, message: "503".to_owned() },
                 "failed at the step health: 503",
             ),
-            (End::Told {}, "told"),
+            (End::Reported {}, "reported"),
         ] {
             assert_eq!(history(&entry(end)), format!("2026-01-02T03:04:05Z {what}: {words}"));
         }

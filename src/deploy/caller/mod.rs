@@ -16,7 +16,7 @@ use autotag_base::{Trouble, TroubleKind};
 use autotag_model::help::Topic;
 use autotag_model::secret::Secret;
 use autotag_protocol::words;
-use autotag_protocol::{ANSWER_BYTES, Answer, NotAnAnswer, Outcome, Request, Word};
+use autotag_protocol::{EVENT_BYTES, Event, NotAnEvent, Outcome, Request, Word};
 
 /// Takes what the servers tell, as they tell it.
 pub trait DeployLog {
@@ -30,7 +30,7 @@ pub enum DeployEvent<'a> {
     /// It begins; for people.
     Started(&'a str),
     /// The server says something.
-    Answer(&'a Answer),
+    Received(&'a Event),
     /// The connection was lost or made no sense.
     Lost {
         /// Why.
@@ -85,25 +85,25 @@ struct Heard {
     /// The last answer, if it is a result.
     result: Option<Outcome>,
     /// The first line that is none; what comes after it is not looked at.
-    garbage: Option<NotAnAnswer>,
+    garbage: Option<NotAnEvent>,
 }
 
 impl Heard {
     /// Takes a line, and gives the answer in it.
-    fn take(&mut self, line: &[u8]) -> Option<Answer> {
+    fn take(&mut self, line: &[u8]) -> Option<Event> {
         if self.garbage.is_some() {
             return None;
         }
-        match Answer::parse(line) {
+        match Event::parse(line) {
             Ok(answer) => {
                 self.something = true;
                 match &answer {
-                    Answer::Waiting { holder } => self.waits_for = Some(words::holder(holder.as_ref())),
-                    Answer::Heartbeat {} => {}
+                    Event::Waiting { holder } => self.waits_for = Some(words::holder(holder.as_ref())),
+                    Event::Heartbeat {} => {}
                     _ => self.waits_for = None,
                 }
                 self.result = match &answer {
-                    Answer::Result(outcome) => Some((**outcome).clone()),
+                    Event::Result(outcome) => Some((**outcome).clone()),
                     _ => None,
                 };
                 Some(answer)
@@ -121,7 +121,7 @@ impl Heard {
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     /// The result is known.
-    Told(Box<Outcome>),
+    Reported(Box<Outcome>),
     /// Ask again.
     Again(Missed),
     /// Asking again gives the same.
@@ -160,7 +160,9 @@ fn judge(heard: Heard, ended: CallOutcome<Finished>) -> Verdict {
         return Verdict::Again(garbage.to_string().into());
     }
     match heard.result {
-        Some(outcome) if finished.status == 0 || !outcome.end.is_good() => Verdict::Told(Box::new(outcome)),
+        Some(outcome) if finished.status == 0 || !outcome.end.is_good() => {
+            Verdict::Reported(Box::new(outcome))
+        }
         Some(_) => Verdict::Again(
             format!("it told of success, and ended with the status {}", finished.status).into(),
         ),
@@ -200,7 +202,7 @@ pub async fn converse(
             waits_for = heard.waits_for.take();
         }
         let missed = match judge(heard, ended) {
-            Verdict::Told(outcome) => return Ok(*outcome),
+            Verdict::Reported(outcome) => return Ok(*outcome),
             Verdict::Final(trouble) => return Err(refused_at(name, &trouble)),
             Verdict::Again(missed) => missed,
         };
@@ -230,10 +232,10 @@ async fn ask(
 ) -> CallOutcome<Finished> {
     let mut take = |line: &[u8]| {
         if let Some(answer) = heard.take(line) {
-            log.event(name, DeployEvent::Answer(&answer));
+            log.event(name, DeployEvent::Received(&answer));
         }
     };
-    shell.run(host, word.as_str(), line, ANSWER_BYTES, deadlines, &mut take).await
+    shell.run(host, word.as_str(), line, EVENT_BYTES, deadlines, &mut take).await
 }
 
 fn refused_at(name: &str, trouble: &Trouble) -> Failure {

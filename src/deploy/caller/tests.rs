@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::deploy::known_hosts::KnownHosts;
-use autotag_protocol::{Because, Body, End, Milestone};
+use autotag_protocol::{Body, End, RefusalCode, RolloutStep};
 
 /// One connection: the lines that arrive, and how it ends.
 struct Connection(Vec<Vec<u8>>, CallOutcome<Finished>);
@@ -26,7 +26,7 @@ impl Shell for Script {
         deadlines: Deadlines,
         line: &mut dyn FnMut(&[u8]),
     ) -> CallOutcome<Finished> {
-        assert_eq!(limit, ANSWER_BYTES);
+        assert_eq!(limit, EVENT_BYTES);
         assert!(deadlines.connect <= deadlines.whole, "{deadlines:?}");
         let request = Request::parse(input.reveal().trim_end().as_bytes()).expect("a request");
         assert_eq!(command, request.word().as_str());
@@ -47,7 +47,7 @@ impl DeployLog for Noted {
     fn event(&mut self, _host: &str, event: DeployEvent<'_>) {
         self.0.push(match event {
             DeployEvent::Started(_) | DeployEvent::Ended(_) => return,
-            DeployEvent::Answer(answer) => answer.to_line().unwrap().trim_end().to_owned(),
+            DeployEvent::Received(answer) => answer.to_line().unwrap().trim_end().to_owned(),
             DeployEvent::Lost { why, .. } => format!("lost: {why}"),
         });
     }
@@ -63,17 +63,17 @@ fn host() -> SshHost {
     }
 }
 
-fn line(answer: &Answer) -> Vec<u8> {
+fn line(answer: &Event) -> Vec<u8> {
     answer.to_line().unwrap().trim_end().as_bytes().to_vec()
 }
 
 fn result(end: End) -> Vec<u8> {
     let outcome = Outcome { end, running: None, deployment: None, milliseconds: 5 };
-    line(&Answer::Result(Box::new(outcome)))
+    line(&Event::Result(Box::new(outcome)))
 }
 
 fn step() -> Vec<u8> {
-    line(&Answer::StepStarted { step: Milestone::Pull })
+    line(&Event::StepStarted { step: RolloutStep::Pull })
 }
 
 fn finished(status: i32) -> Finished {
@@ -90,7 +90,7 @@ async fn played(connections: Vec<Connection>) -> (Result<Outcome, Failure>, Vec<
     let body = Body::Rollback(Box::new(autotag_protocol::Rollback {
         deployment: "run-1-1-0000abcd".parse().unwrap(),
         to: None,
-        instead_of: None,
+        reverts: None,
         configuration: autotag_protocol::Configuration::Today,
         credential: None,
         run: String::new(),
@@ -139,7 +139,7 @@ async fn nothing_but_a_last_result_and_an_orderly_end_is_success() {
         ("no result", Connection(vec![step()], Ok(finished(0)))),
         ("nothing at all", Connection(vec![], Ok(finished(0)))),
     ] {
-        let refusal = End::Refused { because: Because::App, message: "no".to_owned() };
+        let refusal = End::Refused { code: RefusalCode::App, message: "no".to_owned() };
         let (outcome, _, requests) =
             played(vec![connection, Connection(vec![result(refusal.clone())], Ok(finished(1)))]).await;
         assert_eq!((outcome.unwrap().end, requests.len()), (refusal, 2), "{what}");
@@ -148,7 +148,7 @@ async fn nothing_but_a_last_result_and_an_orderly_end_is_success() {
 
 #[tokio::test(start_paused = true)]
 async fn refusals_are_final() {
-    let end = End::Refused { because: Because::IdTaken, message: "taken".to_owned() };
+    let end = End::Refused { code: RefusalCode::IdTaken, message: "taken".to_owned() };
     let (outcome, _, requests) = played(vec![Connection(vec![result(end.clone())], Ok(finished(1)))]).await;
     assert_eq!((outcome.unwrap().end, requests.len()), (end, 1));
     let denied = Trouble::new(TroubleKind::Denied, "connecting to web1", "the host key is another one");
@@ -171,7 +171,7 @@ async fn patience_ends_and_says_whether_anybody_was_there() {
 /// Who waits for its turn and is then lost does not know that it only waited.
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_did_not_come_is_told_only_where_the_time_is_over() {
-    let waiting = || vec![line(&Answer::Waiting { holder: None })];
+    let waiting = || vec![line(&Event::Waiting { holder: None })];
     let mut connections = vec![Connection(waiting(), lost())];
     connections.extend((0..11).map(|_| Connection(vec![], lost())));
     let failure = played(connections).await.0.unwrap_err();

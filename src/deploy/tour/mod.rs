@@ -7,7 +7,7 @@ use semver::Version;
 use crate::failure::{Failure, Kind};
 use crate::inputs::deploy::OnFailure;
 use autotag_protocol::advice;
-use autotag_protocol::{Because, End, Milestone, Outcome, Running};
+use autotag_protocol::{End, Outcome, RefusalCode, RolloutStep, Running};
 
 /// What became of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Stop {
     /// It told no result, or none that is final: nobody knows.
     Unheard(Box<Failure>),
     /// It got it, and went back to what it had.
-    TakenBack,
+    Reverted,
     /// It got it, and something else has taken its place before it could go back, or another run relies on it.
     Overtaken(String),
     /// It got it, and keeps it although it should go back.
@@ -44,7 +44,7 @@ pub struct HostReport {
     /// How long it took.
     pub took: Duration,
     /// Its steps and their times.
-    pub steps: Vec<(Milestone, Duration)>,
+    pub steps: Vec<(RolloutStep, Duration)>,
     /// The last lines of the container that failed, and of its health check.
     pub last_words: Vec<String>,
 }
@@ -55,7 +55,7 @@ pub enum Step {
     /// Ask this one.
     Go(usize),
     /// Let this one go back.
-    TakeBack(usize),
+    Revert(usize),
     /// Nothing is left to do.
     Home,
 }
@@ -92,7 +92,7 @@ impl Tour {
                 !report.asked_back && matches!(report.stop, Stop::Done(End::Deployed {}) | Stop::Unheard(_))
             };
             return match self.reports.iter().rposition(may_have_it) {
-                Some(place) if self.takes_back() => Step::TakeBack(place),
+                Some(place) if self.reverts() => Step::Revert(place),
                 _ => Step::Home,
             };
         }
@@ -104,7 +104,7 @@ impl Tour {
     }
 
     /// A single server has nobody to be of one version with.
-    fn takes_back(&self) -> bool {
+    fn reverts(&self) -> bool {
         self.on_failure == OnFailure::Rollback && self.reports.len() > 1
     }
 
@@ -163,7 +163,7 @@ pub fn stop_of(host: &str, asked: &Version, outcome: &Outcome) -> Stop {
         end if end.is_good() => Stop::Done(end.clone()),
         // That something newer was live once is no reason for a green job: it may have been rolled back since, and
         // perhaps it never was a real one.
-        End::Refused { because: Because::NewerIsLive | Because::RolledBack, message }
+        End::Refused { code: RefusalCode::NewerIsLive | RefusalCode::RolledBack, message }
             if serves_above(asked, outcome) =>
         {
             Stop::Superseded(message.clone())
@@ -179,13 +179,13 @@ fn serves_above(asked: &Version, outcome: &Outcome) -> bool {
 }
 
 /// What the answer to a request to take the deployment back means for a server, or that there was none.
-pub fn stop_of_take_back(stop: Stop, told: Result<&Outcome, &Failure>) -> Stop {
+pub fn stop_of_revert(stop: Stop, told: Result<&Outcome, &Failure>) -> Stop {
     let Stop::Unheard(failure) = stop else { return back_from_it(told) };
     let (is_without, words) = match told {
         Ok(outcome) => match &outcome.end {
             End::Deployed {} | End::RolledBack {} => (true, "it had it, and went back".to_owned()),
             End::Unchanged {} => (true, "it does not have it, and will not get it".to_owned()),
-            End::Refused { because: Because::NewerIsLive, message } => (true, message.clone()),
+            End::Refused { code: RefusalCode::NewerIsLive, message } => (true, message.clone()),
             end => (false, end.words()),
         },
         Err(failure) => (false, failure.why.clone()),
@@ -202,8 +202,8 @@ pub fn stop_of_take_back(stop: Stop, told: Result<&Outcome, &Failure>) -> Stop {
 /// Likewise for a server that has it.
 fn back_from_it(told: Result<&Outcome, &Failure>) -> Stop {
     match told.map(|outcome| &outcome.end) {
-        Ok(End::Deployed {} | End::RolledBack {}) => Stop::TakenBack,
-        Ok(End::Refused { because: Because::NewerIsLive, message }) => Stop::Overtaken(message.clone()),
+        Ok(End::Deployed {} | End::RolledBack {}) => Stop::Reverted,
+        Ok(End::Refused { code: RefusalCode::NewerIsLive, message }) => Stop::Overtaken(message.clone()),
         // It was told of success, and knows nothing of it.
         Ok(End::Unchanged {}) => Stop::Stuck("the server does not know of this deployment".to_owned()),
         Ok(end) => Stop::Stuck(end.words()),
@@ -236,9 +236,9 @@ pub fn describe(report: &HostReport) -> String {
         Stop::Superseded(why) => format!("{} ({why})", runs("still runs")),
         Stop::Failed(_) => format!("failed; {}", runs("still runs")),
         Stop::Unheard(_) => format!("no result; {}", runs("runs")),
-        Stop::TakenBack => format!("taken back; {}", runs("runs")),
-        Stop::Overtaken(why) => format!("not taken back ({why}); {}", runs("runs")),
-        Stop::Stuck(why) => format!("was not taken back ({why}); {}", runs("runs")),
+        Stop::Reverted => format!("reverted; {}", runs("runs")),
+        Stop::Overtaken(why) => format!("not reverted ({why}); {}", runs("runs")),
+        Stop::Stuck(why) => format!("was not reverted ({why}); {}", runs("runs")),
     };
     format!("{}: {words}", report.host)
 }

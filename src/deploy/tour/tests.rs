@@ -71,9 +71,9 @@ fn each_server_is_described_by_what_it_has() {
         (Stop::Superseded("newer".to_owned()), "web1: still runs 1.0.0 (newer)"),
         (Stop::Failed(failure.clone()), "web1: failed; still runs 1.0.0"),
         (Stop::Unheard(failure), "web1: no result; runs 1.0.0"),
-        (Stop::TakenBack, "web1: taken back; runs 1.0.0"),
-        (Stop::Overtaken("newer".to_owned()), "web1: not taken back (newer); runs 1.0.0"),
-        (Stop::Stuck("lost".to_owned()), "web1: was not taken back (lost); runs 1.0.0"),
+        (Stop::Reverted, "web1: reverted; runs 1.0.0"),
+        (Stop::Overtaken("newer".to_owned()), "web1: not reverted (newer); runs 1.0.0"),
+        (Stop::Stuck("lost".to_owned()), "web1: was not reverted (lost); runs 1.0.0"),
     ] {
         report.stop = stop;
         assert_eq!(describe(&report), words);
@@ -83,19 +83,19 @@ fn each_server_is_described_by_what_it_has() {
 }
 
 #[test]
-fn those_that_changed_are_taken_back_the_last_one_first() {
+fn those_that_changed_are_reverted_the_last_one_first() {
     let next = |stops: &[Stop]| tour(OnFailure::Rollback, stops).next();
-    assert_eq!(next(&[done(End::Deployed {}), done(End::Deployed {}), failed()]), Step::TakeBack(1));
-    assert_eq!(next(&[done(End::Deployed {}), Stop::TakenBack, failed()]), Step::TakeBack(0));
+    assert_eq!(next(&[done(End::Deployed {}), done(End::Deployed {}), failed()]), Step::Revert(1));
+    assert_eq!(next(&[done(End::Deployed {}), Stop::Reverted, failed()]), Step::Revert(0));
     // What had the version before keeps it.
     assert_eq!(next(&[done(End::Unchanged {}), failed()]), Step::Home);
     assert_eq!(
         next(&[done(End::Deployed {}), Stop::Overtaken("newer".to_owned()), failed()]),
-        Step::TakeBack(0)
+        Step::Revert(0)
     );
     // One that cannot go back is not asked for ever.
     assert_eq!(next(&[Stop::Stuck("lost".to_owned()), failed()]), Step::Home);
-    assert_eq!(next(&[Stop::TakenBack, failed()]), Step::Home, "and nobody new is asked");
+    assert_eq!(next(&[Stop::Reverted, failed()]), Step::Home, "and nobody new is asked");
 }
 
 /// Whether it has it, nobody knows; and it may get it when the others have gone back.
@@ -104,10 +104,10 @@ fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
     let Stop::Failed(failure) = failed() else { panic!("a failure") };
     let unheard = Stop::Unheard(failure);
     let mut tour = tour(OnFailure::Rollback, &[done(End::Deployed {}), unheard.clone()]);
-    assert_eq!(tour.next(), Step::TakeBack(1));
+    assert_eq!(tour.next(), Step::Revert(1));
     tour.reports[1].asked_back = true;
-    assert_eq!(tour.next(), Step::TakeBack(0), "whatever it said");
-    tour.reports[0].stop = Stop::TakenBack;
+    assert_eq!(tour.next(), Step::Revert(0), "whatever it said");
+    tour.reports[0].stop = Stop::Reverted;
     assert_eq!(tour.next(), Step::Home);
     tour.on_failure = OnFailure::Keep;
     tour.reports[1].asked_back = false;
@@ -118,41 +118,41 @@ fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
 }
 
 #[test]
-fn what_was_taken_back_is_only_what_the_server_says_went_back() {
+fn what_was_reverted_is_only_what_the_server_says_went_back() {
     let Stop::Failed(failure) = failed() else { panic!("a failure") };
-    let refused = |because| End::Refused { because, message: "3.0.0 serves".to_owned() };
-    let unhealthy = End::Failed { step: Milestone::Health, message: "503".to_owned() };
-    let back = |stop: &Stop, end: &End| stop_of_take_back(stop.clone(), Ok(&outcome(end.clone())));
+    let refused = |code| End::Refused { code, message: "3.0.0 serves".to_owned() };
+    let unhealthy = End::Failed { step: RolloutStep::Health, message: "503".to_owned() };
+    let back = |stop: &Stop, end: &End| stop_of_revert(stop.clone(), Ok(&outcome(end.clone())));
     let (had, unheard) = (done(End::Deployed {}), Stop::Unheard(failure.clone()));
-    let newer = refused(Because::NewerIsLive);
+    let newer = refused(RefusalCode::NewerIsLive);
     for (end, expected) in [
-        (End::RolledBack {}, Stop::TakenBack),
+        (End::RolledBack {}, Stop::Reverted),
         // Forward to a higher version, or to another configuration of the same one.
-        (End::Deployed {}, Stop::TakenBack),
+        (End::Deployed {}, Stop::Reverted),
         (newer.clone(), Stop::Overtaken("3.0.0 serves".to_owned())),
     ] {
         assert_eq!(back(&had, &end), expected);
     }
-    for end in [End::Unchanged {}, refused(Because::NotRecorded), unhealthy.clone()] {
+    for end in [End::Unchanged {}, refused(RefusalCode::NotRecorded), unhealthy.clone()] {
         assert!(matches!(back(&had, &end), Stop::Stuck(_)), "{end:?}");
     }
-    assert!(matches!(stop_of_take_back(had, Err(&failure)), Stop::Stuck(_)));
+    assert!(matches!(stop_of_revert(had, Err(&failure)), Stop::Stuck(_)));
     // Of the other one it is enough that it does not have it, and will not get it.
     for end in [End::RolledBack {}, End::Deployed {}, End::Unchanged {}, newer] {
         let Stop::Failed(told) = back(&unheard, &end) else { panic!("{end:?}") };
         assert!(told.why.starts_with("no\nAsked to take it back: "), "{told:?}");
         assert!(told.remedy.contains("deploy-allow-downgrade"), "{told:?}");
     }
-    for end in [refused(Because::Unfinished), unhealthy] {
+    for end in [refused(RefusalCode::Unfinished), unhealthy] {
         assert!(matches!(back(&unheard, &end), Stop::Unheard(_)), "{end:?}");
     }
-    assert!(matches!(stop_of_take_back(unheard, Err(&failure)), Stop::Unheard(_)));
+    assert!(matches!(stop_of_revert(unheard, Err(&failure)), Stop::Unheard(_)));
 }
 
 /// A server that could not bring it to its end says that it shall serve, and tries again by itself.
 #[test]
 fn a_failure_that_may_still_serve_is_no_result() {
-    let end = End::Refused { because: Because::Unfinished, message: "the disk is full".to_owned() };
+    let end = End::Refused { code: RefusalCode::Unfinished, message: "the disk is full".to_owned() };
     let outcome =
         |deployment: &str| Outcome { deployment: Some(deployment.parse().unwrap()), ..outcome(end.clone()) };
     let stop_of = |deployment| stop_of("web1", &Version::new(1, 9, 0), &outcome(deployment));
@@ -168,7 +168,7 @@ fn outcome(end: End) -> Outcome {
 // case X3; broken by: `serves_above` is always true
 #[test]
 fn no_job_is_green_where_what_serves_is_lower_than_what_was_asked_for() {
-    for because in [Because::NewerIsLive, Because::RolledBack] {
+    for code in [RefusalCode::NewerIsLive, RefusalCode::RolledBack] {
         for (asked, serves, green) in [
             ("1.4.1", Some("1.4.2"), true),
             ("1.4.1-rc.1", Some("1.4.1"), true),
@@ -178,14 +178,14 @@ fn no_job_is_green_where_what_serves_is_lower_than_what_was_asked_for() {
             ("1.4.1", Some("1.4.1"), false),
             ("1.4.1", None, false),
         ] {
-            let end = End::Refused { because, message: "999.0.0 was live".to_owned() };
+            let end = End::Refused { code, message: "999.0.0 was live".to_owned() };
             let outcome = Outcome { running: serves.map(running), ..outcome(end) };
             match stop_of("web1", &asked.parse().unwrap(), &outcome) {
                 Stop::Superseded(_) if green => {}
                 Stop::Failed(failure) if !green => {
                     assert!(failure.remedy.contains("reset-highest"), "{failure:?}");
                 }
-                other => panic!("{asked} asked for, {serves:?} serves, {because:?}: {other:?}"),
+                other => panic!("{asked} asked for, {serves:?} serves, {code:?}: {other:?}"),
             }
         }
     }
@@ -194,46 +194,46 @@ fn no_job_is_green_where_what_serves_is_lower_than_what_was_asked_for() {
 #[test]
 fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
     let asked = Version::new(1, 9, 0);
-    let refused = |because| {
-        let end = End::Refused { because, message: "2.0.0 is live".to_owned() };
+    let refused = |code| {
+        let end = End::Refused { code, message: "2.0.0 is live".to_owned() };
         stop_of("web1", &asked, &outcome(end))
     };
-    for because in [Because::NewerIsLive, Because::RolledBack] {
-        assert_eq!(refused(because), Stop::Superseded("2.0.0 is live".to_owned()));
+    for code in [RefusalCode::NewerIsLive, RefusalCode::RolledBack] {
+        assert_eq!(refused(code), Stop::Superseded("2.0.0 is live".to_owned()));
     }
-    for because in [
-        Because::IdTaken,
-        Because::Malformed,
-        Because::Protocol,
-        Because::App,
-        Because::Repository,
-        Because::Labels,
-        Because::Environment,
-        Because::AppFile,
-        Because::NotRecorded,
-        Because::Unfinished,
-        Because::Busy,
-        Because::Downgrade,
+    for code in [
+        RefusalCode::IdTaken,
+        RefusalCode::Malformed,
+        RefusalCode::Protocol,
+        RefusalCode::App,
+        RefusalCode::Repository,
+        RefusalCode::Labels,
+        RefusalCode::Environment,
+        RefusalCode::AppFile,
+        RefusalCode::NotRecorded,
+        RefusalCode::Unfinished,
+        RefusalCode::Busy,
+        RefusalCode::Downgrade,
     ] {
-        let Stop::Failed(failure) = refused(because) else { panic!("{because:?} is no success") };
+        let Stop::Failed(failure) = refused(code) else { panic!("{code:?} is no success") };
         assert_eq!(failure.kind, Kind::Deployment);
         assert!(failure.why.contains("web1 serves 2.0.0") && !failure.remedy.is_empty(), "{failure:?}");
     }
-    let remedy = |because| match refused(because) {
+    let remedy = |code| match refused(code) {
         Stop::Failed(failure) => failure.remedy,
-        other => panic!("{because:?} is no failure: {other:?}"),
+        other => panic!("{code:?} is no failure: {other:?}"),
     };
-    assert!(remedy(Because::Environment).contains("allow_environment"));
-    assert!(remedy(Because::App).contains("deploy-app"));
-    assert!(remedy(Because::Busy).contains("run the job again"));
+    assert!(remedy(RefusalCode::Environment).contains("allow_environment"));
+    assert!(remedy(RefusalCode::App).contains("deploy-app"));
+    assert!(remedy(RefusalCode::Busy).contains("run the job again"));
     for end in [End::Deployed {}, End::Unchanged {}] {
         assert_eq!(stop_of("web1", &asked, &outcome(end.clone())), done(end.clone()));
         assert_eq!(stop_of_rollback("web1", &outcome(end.clone())), done(end));
     }
     // A server that will not go back has failed to.
-    let end = End::Refused { because: Because::RolledBack, message: "1.0.0 was rolled back".to_owned() };
+    let end = End::Refused { code: RefusalCode::RolledBack, message: "1.0.0 was rolled back".to_owned() };
     assert!(matches!(stop_of_rollback("web1", &outcome(end)), Stop::Failed(_)));
-    let end = End::Failed { step: Milestone::Health, message: "503".to_owned() };
+    let end = End::Failed { step: RolloutStep::Health, message: "503".to_owned() };
     assert!(matches!(stop_of("web1", &asked, &outcome(end)), Stop::Failed(_)));
 }
 

@@ -1,11 +1,11 @@
 //! Answers to our own requests: for health and smoke tests.
 
-use autotag_protocol::{End, Milestone};
+use autotag_protocol::{End, RolloutStep};
 
 use crate::support::server::{Images, Server, Told, deploy};
 
 #[track_caller]
-fn failed(told: &Told, at: Milestone) -> String {
+fn failed(told: &Told, at: RolloutStep) -> String {
     let End::Failed { step, message } = &told.outcome.end else { panic!("{}", told.text()) };
     assert_eq!(*step, at, "{}", told.text());
     message.clone()
@@ -20,7 +20,7 @@ pub fn an_unexpected_health_answer_is_told_with_address_host_and_body() {
         images.name(),
         "health: {path: /, status: 403, deadline: 1s, stable: 100ms}\nenvironment: {VERSION: 'hunter2-as-a-version'}\n",
     );
-    let message = failed(&server.deploy(deploy(images.name(), "1.0.0", &one)), Milestone::Health);
+    let message = failed(&server.deploy(deploy(images.name(), "1.0.0", &one)), RolloutStep::Health);
     for part in
         ["GET / gave 200, expected 403", ":3000 with `Host: localhost`", "the body begins with \"*** "]
     {
@@ -42,7 +42,7 @@ pub fn health_and_smoke_ask_with_the_host_and_headers_that_are_set() {
         images.name(),
         &format!("{health}{}", smoke.replace("contains: 'x-probe: yes'", "status: 418")),
     );
-    let message = failed(&server.deploy(deploy(images.name(), "1.0.1", &two)), Milestone::Smoke);
+    let message = failed(&server.deploy(deploy(images.name(), "1.0.1", &two)), RolloutStep::Smoke);
     assert!(
         message.contains("gave 200, expected 418") && message.contains("`Host: shop.example`"),
         "{message}"

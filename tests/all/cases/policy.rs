@@ -5,7 +5,9 @@ use std::process::{Command, Output, Stdio};
 
 use autotag_model::reference::Digest;
 use autotag_model::secret::Secret;
-use autotag_protocol::{Answer, Because, Body, Configuration, Deploy, End, Milestone, Outcome, Rollback};
+use autotag_protocol::{
+    Body, Configuration, Deploy, End, Event, Outcome, RefusalCode, Rollback, RolloutStep,
+};
 use autotag_receiver::host::init::sshd::part;
 use autotag_receiver::state::layout::GROUP;
 
@@ -13,7 +15,7 @@ use crate::server::action::Way;
 use crate::server::moments::refused;
 use crate::server::neighbours::{as_key, by_key, let_key_in};
 use crate::support::app_image::AppImage;
-use crate::support::server::{Images, Server, commit_of, deploy, docker, receiver, rollback, take_back};
+use crate::support::server::{Images, Server, commit_of, deploy, docker, receiver, revert, rollback};
 use crate::support::sshd::{ClientKey, Sshd, SystemUser};
 
 /// A server with one application, whose key may ask.
@@ -54,7 +56,7 @@ impl Site {
 #[track_caller]
 fn failed_at_pull(end: &End) -> &str {
     match end {
-        End::Failed { step: Milestone::Pull, message } => message,
+        End::Failed { step: RolloutStep::Pull, message } => message,
         other => panic!("expected a failure of the pull: {other:?}"),
     }
 }
@@ -78,7 +80,7 @@ pub fn the_key_downgrades_only_where_the_app_file_says_so() {
         ..deploy.clone()
     };
     let end = site.deploy(again(&one));
-    let words = refused(&end, Because::Downgrade);
+    let words = refused(&end, RefusalCode::Downgrade);
     assert!(words.contains("allow_downgrade: true") && words.contains("1.0.1"), "{words}");
     assert!(site.server.get("/").1.starts_with("1.0.1 "));
     // root may, and CI where the owner says so.
@@ -184,10 +186,10 @@ pub fn the_key_brings_no_old_app_file_back() {
     let told: Vec<String> = told.take_while(|answer| !answer.contains("RolledBack")).collect();
     assert!(told.iter().any(|line| line.contains("GONE") && line.contains("left out")), "{told:?}");
     is_todays("1.0.0-FEATURE");
-    // Likewise where a deployment is taken back by itself.
+    // Likewise where a deployment is reverted by itself.
     let next = with("1.0.2", &["FEATURE"]);
     assert_eq!(site.deploy(next.clone()), End::Deployed {});
-    assert_eq!(site.by_key(Body::Rollback(Box::new(take_back(&next.deployment)))).end, End::RolledBack {});
+    assert_eq!(site.by_key(Body::Rollback(Box::new(revert(&next.deployment)))).end, End::RolledBack {});
     is_todays("1.0.0-FEATURE");
     // root may have what was.
     site.server.roll_back(Some("1.0.1"), Configuration::Today).ended(&End::Deployed {});
@@ -214,7 +216,7 @@ pub fn a_failed_deployment_leaves_neither_image_nor_settings() {
     let unhealthy = site.images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let unhealthy = deploy(site.images.name(), "1.0.1", &unhealthy);
     let end = site.deploy(unhealthy.clone());
-    assert!(matches!(end, End::Failed { step: Milestone::Health, .. }), "{end:?}");
+    assert!(matches!(end, End::Failed { step: RolloutStep::Health, .. }), "{end:?}");
     let foreign = site.foreign("1.0.2", &[]);
     failed_at_pull(&site.deploy(foreign.clone()));
     assert_eq!(settings(), before);
@@ -241,18 +243,18 @@ pub fn requests_that_go_wrong_are_limited_and_summed_up() {
     let mut refusals = 0;
     let busy = loop {
         match site.deploy(elsewhere()) {
-            End::Refused { because: Because::Busy, message } => break message,
-            end => assert!(matches!(end, End::Refused { because: Because::Repository, .. }), "{end:?}"),
+            End::Refused { code: RefusalCode::Busy, message } => break message,
+            end => assert!(matches!(end, End::Refused { code: RefusalCode::Repository, .. }), "{end:?}"),
         }
         refusals += 1;
         assert!(refusals < 500, "there is no end to it");
     };
     assert!(refusals >= 30 && busy.contains("minutes"), "{refusals}: {busy}");
-    refused(&site.deploy(one.clone()), Because::Busy);
+    refused(&site.deploy(one.clone()), RefusalCode::Busy);
     let entries = site.server.journal();
     assert!(entries.len() <= 4, "{refusals} refusals have {} entries", entries.len());
     // Questions are answered, and the owner deploys at any time.
-    assert_eq!(site.by_key(Body::Status { deployment: None }).end, End::Told {});
+    assert_eq!(site.by_key(Body::Status { deployment: None }).end, End::Reported {});
     site.server.deploy(one.clone()).ended(&End::Deployed {});
     // What became of one is told at any time as well.
     assert_eq!(site.deploy(one), End::Deployed {});
@@ -267,7 +269,7 @@ pub fn a_session_that_says_nothing_takes_a_place_and_ends() {
     let status = || site.by_key(Body::Status { deployment: None }).end;
     // Each takes its place as soon as it has started.
     site.server
-        .until("all places are taken", || matches!(status(), End::Refused { because: Because::Busy, .. }));
+        .until("all places are taken", || matches!(status(), End::Refused { code: RefusalCode::Busy, .. }));
     assert!(site.server.status().running.is_none(), "the owner has places of its own");
     let mut ended = 0;
     for session in silent {
@@ -279,7 +281,7 @@ pub fn a_session_that_says_nothing_takes_a_place_and_ends() {
         }
     }
     assert!(ended >= 30, "{ended} had places");
-    site.server.until("the places are free again", || status() == End::Told {});
+    site.server.until("the places are free again", || status() == End::Reported {});
 }
 
 /// What a container says at its end may be what its owner keeps from CI.
@@ -304,7 +306,7 @@ pub fn the_owners_variables_are_masked_for_the_key() {
         loop {
             let answer = relay.next();
             let _ = writeln!(heard, "{answer:?}");
-            if let Answer::Result(outcome) = answer {
+            if let Event::Result(outcome) = answer {
                 assert!(matches!(outcome.end, End::Failed { .. }), "{heard}");
                 return heard;
             }
@@ -330,7 +332,7 @@ pub fn the_owners_variables_are_masked_for_the_key() {
     loop {
         let answer = relay.next();
         let _ = writeln!(history, "{answer:?}");
-        if let Answer::Result(_) = answer {
+        if let Event::Result(_) = answer {
             break;
         }
     }

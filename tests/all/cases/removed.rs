@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use autotag_protocol::{Body, End, Milestone};
+use autotag_protocol::{Body, End, RolloutStep};
 
 use crate::server::moments::{held_at, one_of_the_right_version, settled};
 use crate::support::server::{Images, Server, deploy, docker, receiver};
@@ -39,7 +39,7 @@ pub fn what_was_pruned_during_a_failed_stop_first_is_made_again() {
     let old = container(&server);
     let two = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let request = deploy(images.name(), "1.0.1", &two);
-    let held = held_at(&server, Body::Deploy(Box::new(request)), |step| step == Milestone::Health);
+    let held = held_at(&server, Body::Deploy(Box::new(request)), |step| step == RolloutStep::Health);
     let filter = format!("label=autotag-deploy.app={}", server.app);
     docker(&["container", "prune", "--force", "--filter", &filter]);
     assert_eq!(
@@ -48,7 +48,7 @@ pub fn what_was_pruned_during_a_failed_stop_first_is_made_again() {
         "pruned"
     );
     let told = held.expect("it comes to its health").go_on(&server).told();
-    assert!(matches!(told.outcome.end, End::Failed { step: Milestone::Health, .. }), "{}", told.text());
+    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Health, .. }), "{}", told.text());
     let running = told.outcome.running.map(|running| running.version.to_string());
     assert_eq!(running.as_deref(), Some("1.0.0"), "it serves again when the failure is told");
     serves_again(&server, &old, "pruned");

@@ -49,7 +49,7 @@ impl Line {
         assert_eq!(run.output("deployed"), "true", "{run}");
         let short = Cutter::start(line.way.sshd.port(), Break::Never, 0);
         let commit = line.way.project.merge("a question");
-        line.way.run(&commit, short.port()).with("command", "status").finish().ended("told");
+        line.way.run(&commit, short.port()).with("command", "status").finish().ended("reported");
         (line.deployment, line.question) = (whole.passed(), short.passed());
         assert!(line.deployment > line.question + 2 * RESULT_BYTES, "{} {}", line.deployment, line.question);
         line

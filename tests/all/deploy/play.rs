@@ -22,7 +22,7 @@ use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName, ImageTag};
 use autotag_model::secret::{Credentials, Secret};
 use autotag_protocol::{
-    Answer, Because, Body, End, Milestone, Outcome as Told, Request, Running, Source, Status,
+    Body, End, Event, Outcome as Told, RefusalCode, Request, RolloutStep, Running, Source, Status,
 };
 
 use crate::release::Project;
@@ -111,8 +111,8 @@ impl Servers {
                 }
                 if same { End::Unchanged {} } else { End::Deployed {} }
             }
-            Body::Rollback(rollback) if rollback.instead_of.is_some() => {
-                let has_it = all.get(host).map(|now| &now.deployment) == rollback.instead_of.as_ref();
+            Body::Rollback(rollback) if rollback.reverts.is_some() => {
+                let has_it = all.get(host).map(|now| &now.deployment) == rollback.reverts.as_ref();
                 let before = self.before.lock().expect("not poisoned").get(host).cloned();
                 match (has_it, before) {
                     (false, _) => End::Unchanged {},
@@ -121,7 +121,7 @@ impl Servers {
                         End::RolledBack {}
                     }
                     (true, None) => End::Refused {
-                        because: Because::NotRecorded,
+                        code: RefusalCode::NotRecorded,
                         message: "nothing that is recorded served before".to_owned(),
                     },
                 }
@@ -134,17 +134,17 @@ impl Servers {
                 all.insert(host.to_owned(), next);
                 End::RolledBack {}
             }
-            _ => End::Told {},
+            _ => End::Reported {},
         }
     }
 
-    fn status(&self, host: &str) -> Answer {
+    fn status(&self, host: &str) -> Event {
         let running = self.running.lock().expect("not poisoned").get(host).cloned();
         let drift = vec!["edited by hand".to_owned()];
-        Answer::Status(Box::new(Status {
+        Event::Status(Box::new(Status {
             running,
             drift,
-            bad: Vec::new(),
+            blocked: Vec::new(),
             busy: None,
             highest: None,
             asked: None,
@@ -166,7 +166,7 @@ impl Shell for &Servers {
         let request = Request::parse(text.as_bytes()).expect("a request by the protocol");
         assert_eq!((command, request.app.as_str()), (request.word().as_str(), "app"));
         assert_eq!((host.user.as_str(), host.port), ("autotag-app", 22));
-        let mut say = |answer: &Answer| {
+        let mut say = |answer: &Event| {
             let text = answer.to_line().expect("an answer");
             assert!(text.len() <= limit);
             line(text.trim_end().as_bytes());
@@ -189,9 +189,9 @@ impl Shell for &Servers {
             Some(Turn::Ends(end)) => end,
             other => {
                 if !asks {
-                    say(&Answer::StepStarted { step: Milestone::Pull });
-                    say(&Answer::StepEnded { step: Milestone::Pull, milliseconds: 1500, failed: None });
-                    say(&Answer::log(Source::Application, "listening"));
+                    say(&Event::StepStarted { step: RolloutStep::Pull });
+                    say(&Event::StepEnded { step: RolloutStep::Pull, milliseconds: 1500, failed: None });
+                    say(&Event::log(Source::Application, "listening"));
                 }
                 if let Some(Turn::IsCut) = other {
                     let trouble = Trouble::new(TroubleKind::Unreachable, "deploy", "the connection was lost");
@@ -202,7 +202,7 @@ impl Shell for &Servers {
         };
         let status = i32::from(matches!(end, End::Refused { .. } | End::Failed { .. }));
         let running = self.running.lock().expect("not poisoned").get(name).cloned();
-        say(&Answer::Result(Box::new(Told { end, running, deployment: None, milliseconds: 7 })));
+        say(&Event::Result(Box::new(Told { end, running, deployment: None, milliseconds: 7 })));
         Ok(Finished { status, stderr: String::new() })
     }
 }

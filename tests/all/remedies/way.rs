@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use autotag_model::git::ObjectId;
 use autotag_model::help::Topic;
-use autotag_protocol::{Answer, Because, End, Holder, Milestone, Outcome, Refused, Request};
+use autotag_protocol::{End, Event, Holder, Outcome, RefusalCode, Refused, Request, RolloutStep};
 
 use super::annotated;
 use crate::action::Run;
@@ -38,7 +38,7 @@ impl Door {
     }
 
     /// A receiver that answers with these lines, whatever it is asked, and then does this.
-    fn answering(answers: &[Answer], then: &str) -> Self {
+    fn answering(answers: &[Event], then: &str) -> Self {
         let text: String = answers.iter().map(|answer| answer.to_line().expect("a line")).collect();
         Self::to(|folder| {
             let file: PathBuf = folder.join("answers");
@@ -82,8 +82,8 @@ impl Door {
     }
 }
 
-fn result(end: End) -> Answer {
-    Answer::Result(Box::new(Outcome { end, running: None, deployment: None, milliseconds: 0 }))
+fn result(end: End) -> Event {
+    Event::Result(Box::new(Outcome { end, running: None, deployment: None, milliseconds: 0 }))
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn a_server_without_receiver() {
 #[test]
 fn a_receiver_that_is_too_old() {
     let request = Request::parse(br#"{"protocol":2,"app":"app","request":{}}"#);
-    let Refused { because, message } = request.expect_err("protocol 2 is not known yet");
-    assert_eq!(because, Because::Protocol);
-    let door = Door::answering(&[result(End::Refused { because, message })], "");
+    let Refused { code, message } = request.expect_err("protocol 2 is not known yet");
+    assert_eq!(code, RefusalCode::Protocol);
+    let door = Door::answering(&[result(End::Refused { code, message })], "");
     door.told(door.run(), Topic::Protocol, "receiver_too_old");
 }
 
@@ -146,13 +146,13 @@ fn a_receiver_that_is_too_old() {
 fn an_earlier_deployment_that_is_not_finished() {
     let message =
         "an earlier deployment could not be finished (Docker does not start 0123456789ab)".to_owned();
-    let door = Door::answering(&[result(End::Refused { because: Because::Unfinished, message })], "");
+    let door = Door::answering(&[result(End::Refused { code: RefusalCode::Unfinished, message })], "");
     door.told(door.run(), Topic::Unfinished, "unfinished");
 }
 
 #[test]
 fn a_connection_that_ends_without_a_result() {
-    let door = Door::answering(&[Answer::StepStarted { step: Milestone::Pull }], "");
+    let door = Door::answering(&[Event::StepStarted { step: RolloutStep::Pull }], "");
     door.told(door.run().with("deploy-timeout", "10s"), Topic::ResultUnknown, "result_unknown");
 }
 
@@ -160,7 +160,7 @@ fn a_connection_that_ends_without_a_result() {
 fn a_turn_that_does_not_come() {
     let since = "2026-01-02T03:04:05Z".parse().expect("a moment");
     let holder = Holder { pid: 12, purpose: "deploy 9.8.7".to_owned(), deployment: None, since };
-    let waiting = Answer::Waiting { holder: Some(holder) };
+    let waiting = Event::Waiting { holder: Some(holder) };
     let door = Door::answering(&[waiting], "; exec sleep 30");
     door.told(door.run().with("deploy-timeout", "10s"), Topic::AtWork, "at_work");
 }

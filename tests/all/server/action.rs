@@ -137,7 +137,7 @@ fn a_merge_serves_a_broken_one_does_not_and_back_is_one_command() {
     let errors = run.annotations("error");
     assert!(errors.len() == 1 && errors[0].contains("rolled back to 0.0.1"), "{errors:?}");
     assert!(way.server.get("/").1.starts_with("0.0.1 "));
-    let run = way.run(&three, port).with("command", "status").finish().ended("told");
+    let run = way.run(&three, port).with("command", "status").finish().ended("reported");
     assert!(run.raw.contains("0.0.1"), "{run}");
 }
 

@@ -1,7 +1,7 @@
 //! Addresses that change hands: applications in one network, where a container that starts gets the address that
 //! another one has left.
 
-use autotag_protocol::{End, Milestone};
+use autotag_protocol::{End, RolloutStep};
 use autotag_receiver::state::journal::What;
 
 use super::docker_socket::DockerSocket;
@@ -74,7 +74,7 @@ fn when_docker_is_back_nobody_waits_for_health_to_be_sent_to_the_right_container
         [network.deploy(&one, &images, "1.0.0", health), network.deploy(&two, &others, "2.0.0", health)];
     let before = [0, 1].map(|at| network.address(&containers[at]));
     let switches = |server: &Server| {
-        let is_switch = |what: &What| matches!(what, What::Ended { step: Milestone::Switch, .. });
+        let is_switch = |what: &What| matches!(what, What::Ended { step: RolloutStep::Switch, .. });
         server.journal().iter().filter(|entry| is_switch(&entry.what)).count()
     };
     let at_first = switches(&one);

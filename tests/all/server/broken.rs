@@ -1,6 +1,6 @@
 //! Versions that do not work, and requests that must not be done: the old version serves on.
 
-use autotag_protocol::{Answer, Because, Deploy, End, Milestone, Source};
+use autotag_protocol::{Deploy, End, Event, RefusalCode, RolloutStep, Source};
 
 use crate::support::load::{Load, Mix};
 use crate::support::server::{Images, Server, deploy, deployment_id, docker};
@@ -27,7 +27,7 @@ fn an_unhealthy_version_is_removed_and_its_last_words_are_told() {
     let (images, server) = serving("health: {path: /healthz, deadline: 2s, stable: 300ms}\n");
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let told = server.deploy(deploy(images.name(), "1.0.1", &broken));
-    let End::Failed { step: Milestone::Health, message } = &told.outcome.end else {
+    let End::Failed { step: RolloutStep::Health, message } = &told.outcome.end else {
         panic!("{}", told.text())
     };
     assert!(message.contains("/healthz gave 503"), "{message}");
@@ -36,7 +36,7 @@ fn an_unhealthy_version_is_removed_and_its_last_words_are_told() {
         Some("1.0.0".into())
     );
     let heard =
-        told.answers.iter().any(|answer| matches!(answer, Answer::Log { from: Source::Application, .. }));
+        told.answers.iter().any(|answer| matches!(answer, Event::Log { from: Source::Application, .. }));
     assert!(heard, "its log is told: {}", told.text());
     still_serves(&server);
     assert_eq!(server.status().highest.map(|highest| highest.to_string()), Some("1.0.0".to_owned()));
@@ -48,7 +48,7 @@ fn a_version_that_crashes_is_noticed_before_and_within_its_stability_window() {
     for (version, after) in [("1.0.1", "1"), ("1.0.2", "1200")] {
         let broken = images.push_with(version, &[("CRASH_AFTER_MS", after)]);
         let told = server.deploy(deploy(images.name(), version, &broken));
-        let End::Failed { step: Milestone::Health, message } = &told.outcome.end else {
+        let End::Failed { step: RolloutStep::Health, message } = &told.outcome.end else {
             panic!("{}", told.text())
         };
         assert!(message.contains("ended"), "{message}");
@@ -79,11 +79,11 @@ fn whatever_fails_the_old_container_is_not_touched() {
     // Asked at the container itself there is a field in the request that a proxy takes out.
     let at_the_door = "smoke: [{path: /head, contains: 'connection: close'}]\n";
     for (patch, (fails, more, environment)) in [
-        (Milestone::Pull, "", &[][..]),
-        (Milestone::Health, "environment: {GREETING: hello}\n", &[("CRASH_AFTER_MS", "1")]),
-        (Milestone::Health, "", &[("FAIL_HEALTH", "always")]),
-        (Milestone::Smoke, "smoke: [{path: /, contains: no such text}]\n", &[]),
-        (Milestone::Verify, at_the_door, &[]),
+        (RolloutStep::Pull, "", &[][..]),
+        (RolloutStep::Health, "environment: {GREETING: hello}\n", &[("CRASH_AFTER_MS", "1")]),
+        (RolloutStep::Health, "", &[("FAIL_HEALTH", "always")]),
+        (RolloutStep::Smoke, "smoke: [{path: /, contains: no such text}]\n", &[]),
+        (RolloutStep::Verify, at_the_door, &[]),
     ]
     .into_iter()
     .enumerate()
@@ -92,7 +92,7 @@ fn whatever_fails_the_old_container_is_not_touched() {
         let version = format!("1.1.{patch}");
         let digest = images.push_with(&version, environment);
         let mut request = deploy(images.name(), &version, &digest);
-        if fails == Milestone::Pull {
+        if fails == RolloutStep::Pull {
             // The image says itself that it is of another commit.
             request.commit = "f".repeat(40).parse().expect("a commit");
         }
@@ -114,13 +114,13 @@ fn a_smoke_test_before_the_switch_and_one_through_the_front_door() {
     server.app_file(images.name(), "smoke: [{path: /, contains: no such text}]\n");
     let two = images.push("1.0.1");
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    let End::Failed { step: Milestone::Smoke, message } = &told.outcome.end else {
+    let End::Failed { step: RolloutStep::Smoke, message } = &told.outcome.end else {
         panic!("{}", told.text())
     };
     assert!(message.contains("no such text"), "{message}");
     server.app_file(images.name(), "smoke: [{command: [/test-app, no-such-command]}]\n");
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    assert!(matches!(told.outcome.end, End::Failed { step: Milestone::Smoke, .. }), "{}", told.text());
+    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Smoke, .. }), "{}", told.text());
     server.app_file(images.name(), "");
     still_serves(&server);
 }
@@ -131,16 +131,16 @@ fn what_must_not_run_is_refused_and_nothing_is_begun() {
     let two = images.push("1.0.1");
     let good = deploy(images.name(), "1.0.1", &two);
     let strange = autotag_model::secret::Secret::verbatim("hunter2".to_owned());
-    for (request, because) in [
-        (Deploy { image: "127.0.0.1:1/other".parse().unwrap(), ..good.clone() }, Because::Repository),
+    for (request, code) in [
+        (Deploy { image: "127.0.0.1:1/other".parse().unwrap(), ..good.clone() }, RefusalCode::Repository),
         (
             Deploy { environment: [("STRANGE".parse().unwrap(), strange)].into(), ..good.clone() },
-            Because::Environment,
+            RefusalCode::Environment,
         ),
     ] {
         let told = server.deploy(Deploy { deployment: deployment_id(), ..request });
-        let End::Refused { because: found, message } = &told.outcome.end else { panic!("{}", told.text()) };
-        assert_eq!(*found, because, "{message}");
+        let End::Refused { code: found, message } = &told.outcome.end else { panic!("{}", told.text()) };
+        assert_eq!(*found, code, "{message}");
         assert!(!message.contains("hunter2"), "{message}");
         still_serves(&server);
     }
@@ -150,7 +150,7 @@ fn what_must_not_run_is_refused_and_nothing_is_begun() {
         Deploy { commit: "f".repeat(40).parse().unwrap(), ..good.clone() },
     ] {
         let told = server.deploy(Deploy { deployment: deployment_id(), ..request });
-        let End::Failed { step: Milestone::Pull, message } = &told.outcome.end else {
+        let End::Failed { step: RolloutStep::Pull, message } = &told.outcome.end else {
             panic!("{}", told.text())
         };
         assert!(message.contains("org.opencontainers.image"), "{message}");
@@ -158,7 +158,9 @@ fn what_must_not_run_is_refused_and_nothing_is_begun() {
     }
     let missing = autotag_model::reference::Digest::of(b"nobody pushed this");
     let told = server.deploy(deploy(images.name(), "1.0.3", &missing));
-    let End::Failed { step: Milestone::Pull, message } = &told.outcome.end else { panic!("{}", told.text()) };
+    let End::Failed { step: RolloutStep::Pull, message } = &told.outcome.end else {
+        panic!("{}", told.text())
+    };
     assert!(message.contains("not found") || message.contains("unknown"), "{message}");
     still_serves(&server);
 }
@@ -175,7 +177,9 @@ fn without_anything_that_shows_health_it_is_refused_unless_said_so() {
     };
     file("");
     let told = server.deploy(deploy(images.name(), "1.0.0", &one));
-    let End::Failed { step: Milestone::Pull, message } = &told.outcome.end else { panic!("{}", told.text()) };
+    let End::Failed { step: RolloutStep::Pull, message } = &told.outcome.end else {
+        panic!("{}", told.text())
+    };
     assert!(message.contains("HEALTHCHECK") && message.contains("health: none"), "{message}");
     assert!(server.containers().is_empty());
     file("health: none\n");

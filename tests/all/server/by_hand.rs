@@ -3,7 +3,7 @@
 //! `serve` is held (SIGSTOP) while it happens, so that it happens where it is said to. What was broken by hand
 //! may fail; it is named, and the next deployment ends with one container of the right version.
 
-use autotag_protocol::{Answer, Body, Deploy, End, Milestone};
+use autotag_protocol::{Body, Deploy, End, Event, RolloutStep};
 use autotag_receiver::state::journal::What;
 use autotag_receiver::state::lock::{Lock, holder};
 
@@ -46,7 +46,7 @@ impl Site {
     }
 
     /// Deploys, and does this where that step begins: to the old container, and the new one if there is one.
-    fn meddle(&mut self, step: Milestone, deed: impl FnOnce(&Server, &str, &str)) -> Told {
+    fn meddle(&mut self, step: RolloutStep, deed: impl FnOnce(&Server, &str, &str)) -> Told {
         let request = self.request();
         let old = self.server.containers().concat();
         let begins = |what: &What| matches!(what, What::Began { step: begun } if *begun == step);
@@ -82,7 +82,7 @@ fn what_is_done_to_the_new_container_fails_it_and_the_old_one_serves() {
     let mut site = Site::serving(QUICK);
     for (deed, named) in [("rm --force", "somebody removed it"), ("kill", "it ended"), ("pause", "paused")] {
         let serving = site.server.state().active().expect("it serves").release.version.to_string();
-        let told = site.meddle(Milestone::Health, |_, _, new| {
+        let told = site.meddle(RolloutStep::Health, |_, _, new| {
             let words: Vec<&str> = deed.split(' ').chain([new]).collect();
             assert_eq!(docker(&words).trim(), new, "{deed}");
         });
@@ -97,11 +97,11 @@ fn what_is_done_to_the_new_container_fails_it_and_the_old_one_serves() {
 fn what_is_done_to_the_old_container_is_no_concern_of_the_new_one() {
     let mut site = Site::serving(QUICK);
     for (step, deed) in [
-        (Milestone::Health, "rm --force"),
-        (Milestone::Health, "pause"),
-        (Milestone::Health, "stop --time 1"),
-        (Milestone::Drain, "rm --force"),
-        (Milestone::Stop, "pause"),
+        (RolloutStep::Health, "rm --force"),
+        (RolloutStep::Health, "pause"),
+        (RolloutStep::Health, "stop --time 1"),
+        (RolloutStep::Drain, "rm --force"),
+        (RolloutStep::Stop, "pause"),
     ] {
         let when = format!("{deed} at {step:?}");
         let told = site.meddle(step, |_, old, _| {
@@ -116,12 +116,12 @@ fn what_is_done_to_the_old_container_is_no_concern_of_the_new_one() {
 #[test]
 fn a_network_or_an_image_that_is_taken_away_is_named_and_made_again() {
     let mut site = Site::serving(QUICK);
-    let told = site.meddle(Milestone::Health, |server, _, _| Site::take_network(server));
+    let told = site.meddle(RolloutStep::Health, |server, _, _| Site::take_network(server));
     failed(&told, "network");
     site.next_one_works("without its network");
 
     // Either it is gone before Docker is asked for the container, or it was not needed any more.
-    let told = site.meddle(Milestone::Create, |server, _, _| {
+    let told = site.meddle(RolloutStep::Create, |server, _, _| {
         let name = server.state();
         let autotag_receiver::state::Phase::Pending { new, .. } = &name.change else { return };
         docker(&["image", "rm", "--force", &new.image.with_digest(&new.digest)]);
@@ -139,7 +139,7 @@ fn a_recovery_brings_back_what_was_paused_or_has_lost_its_network() {
     let mut site = Site::serving(QUICK);
     for deed in ["pause", "network"] {
         let request = site.request();
-        let begins = |what: &What| matches!(what, What::Began { step: Milestone::Health });
+        let begins = |what: &What| matches!(what, What::Began { step: RolloutStep::Health });
         let (conversation, _) = at_moment(&site.server, Body::Deploy(Box::new(request)), begins);
         let serving = site.server.state().active().expect("it serves").clone();
         site.server.kill_serve();
@@ -227,7 +227,7 @@ fn a_container_that_comes_while_its_deployment_is_asked_for_again_is_removed() {
     let server = &late.server;
     let lock = Lock::take(&server.layout.lock(&server.app), &holder("test", None), |_| ()).expect("its lock");
     let mut again = server.ask(late.change.clone());
-    again.until(|answer| matches!(answer, Answer::Waiting { .. }));
+    again.until(|answer| matches!(answer, Event::Waiting { .. }));
     late.socket.hold_creations(false);
     server.until("it is made", || server.container_versions().contains(&"1.0.1".to_owned()));
     // Docker's events come in their order: when `serve` has seen these, it has seen that one.

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use autotag_protocol::{Answer, Because, Body, Configuration, End, Milestone};
+use autotag_protocol::{Body, Configuration, End, Event, RefusalCode, RolloutStep};
 
 use super::moments::{one_of_the_right_version, refused};
 use crate::support::clock;
@@ -65,10 +65,10 @@ fn order_and_deadlines_do_not_depend_on_it() {
     {
         clock.jump(before);
         let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), version, digest))));
-        conversation.until(|answer| *answer == Answer::StepStarted { step: Milestone::Health });
+        conversation.until(|answer| *answer == Event::StepStarted { step: RolloutStep::Health });
         clock.jump(during);
         let told = conversation.told().ended(&End::Deployed {});
-        let cut = told.answers.iter().any(|answer| matches!(answer, Answer::Note { .. }));
+        let cut = told.answers.iter().any(|answer| matches!(answer, Event::Note { .. }));
         assert!(!cut && told.outcome.milliseconds < 60_000, "{}", told.text());
         one_of_the_right_version(&server, &format!("{before}, then {during}"));
     }
@@ -84,12 +84,12 @@ fn order_and_deadlines_do_not_depend_on_it() {
 
     // A delayed run is told so, and the version before is the one that was before.
     let told = server.deploy(deploy(images.name(), "1.0.2", &digests[2].1));
-    refused(&told.outcome.end, Because::NewerIsLive);
+    refused(&told.outcome.end, RefusalCode::NewerIsLive);
     server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
     let state = one_of_the_right_version(&server, "rolled back");
     assert_eq!(state.active().expect("it serves").release.version.to_string(), "1.0.2");
     let told = server.deploy(deploy(images.name(), "1.0.3", &digests[3].1));
-    refused(&told.outcome.end, Because::RolledBack);
+    refused(&told.outcome.end, RefusalCode::RolledBack);
 }
 
 #[test]
@@ -101,14 +101,14 @@ fn a_health_deadline_is_as_long_as_it_says_and_heartbeats_come() {
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &broken))));
-    conversation.until(|answer| *answer == Answer::StepStarted { step: Milestone::Health });
+    conversation.until(|answer| *answer == Event::StepStarted { step: RolloutStep::Health });
     let since = clock::start();
     // Far ahead: a deadline by the clock would be over at once. Then back: it would never come.
     clock.jump("+3650d");
     conversation.heartbeat();
     clock.jump("-3650d");
     let told = conversation.told();
-    assert!(matches!(told.outcome.end, End::Failed { step: Milestone::Health, .. }), "{}", told.text());
+    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Health, .. }), "{}", told.text());
     let took = since.elapsed();
     assert!(took > Duration::from_secs(5) && took < Duration::from_mins(1), "{took:?}");
     one_of_the_right_version(&server, "after the failure");

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use autotag_protocol::{Body, Deploy, End, Milestone};
+use autotag_protocol::{Body, Deploy, End, RolloutStep};
 use autotag_receiver::state::journal::What;
 use autotag_receiver::state::{Phase, State};
 
@@ -207,7 +207,7 @@ fn a_rollback_that_was_killed_behind_its_commit_goes_back_once() {
         server.deploy(deploy(images.name(), version, &digest)).ended(&End::Deployed {});
     }
     let body = Body::Rollback(Box::new(rollback()));
-    let held = held_at(&server, body.clone(), |step| step == Milestone::Verify).expect("it comes to it");
+    let held = held_at(&server, body.clone(), |step| step == RolloutStep::Verify).expect("it comes to it");
     assert_eq!(phase(&server.state()), "unverified");
     server.kill_serve();
     drop(held);

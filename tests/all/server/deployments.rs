@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use autotag_protocol::{Answer, Because, Configuration, End, Milestone};
+use autotag_protocol::{Configuration, End, Event, RefusalCode, RolloutStep};
 
 use crate::support::server::{Images, Server, deploy, deployment_id, docker};
 
-/// The milestones that a conversation told, in order.
-fn milestones(answers: &[Answer]) -> Vec<Milestone> {
+/// The steps_ended that a conversation told, in order.
+fn steps_ended(answers: &[Event]) -> Vec<RolloutStep> {
     let steps = answers.iter().filter_map(|answer| match answer {
-        Answer::StepEnded { step, .. } => Some(*step),
+        Event::StepEnded { step, .. } => Some(*step),
         _ => None,
     });
     steps.collect()
@@ -37,16 +37,16 @@ fn from_the_first_deployment_to_a_rollback() {
     let first = deploy(images.name(), "1.0.0", &one);
     let told = server.deploy(first.clone()).ended(&End::Deployed {});
     assert_eq!(
-        milestones(&told.answers),
+        steps_ended(&told.answers),
         [
-            Milestone::Pull,
-            Milestone::Create,
-            Milestone::Start,
-            Milestone::Health,
-            Milestone::Smoke,
-            Milestone::Switch,
-            Milestone::Verify,
-            Milestone::Prune
+            RolloutStep::Pull,
+            RolloutStep::Create,
+            RolloutStep::Start,
+            RolloutStep::Health,
+            RolloutStep::Smoke,
+            RolloutStep::Switch,
+            RolloutStep::Verify,
+            RolloutStep::Prune
         ]
     );
     assert!(server.get("/").1.contains("1.0.0"));
@@ -59,8 +59,8 @@ fn from_the_first_deployment_to_a_rollback() {
     assert_eq!(server.containers(), before);
 
     let told = server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
-    let steps = milestones(&told.answers);
-    for step in [Milestone::Drain, Milestone::Stop, Milestone::Remove] {
+    let steps = steps_ended(&told.answers);
+    for step in [RolloutStep::Drain, RolloutStep::Stop, RolloutStep::Remove] {
         assert!(steps.contains(&step), "{step:?} is missing in {steps:?}");
     }
     assert!(server.get("/").1.contains("1.0.1"));
@@ -73,7 +73,7 @@ fn from_the_first_deployment_to_a_rollback() {
     // A delayed run does not bring an older one back.
     let told = server.deploy(deploy(images.name(), "1.0.0", &one));
     assert!(
-        matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }),
+        matches!(told.outcome.end, End::Refused { code: RefusalCode::NewerIsLive, .. }),
         "{}",
         told.text()
     );
@@ -82,12 +82,16 @@ fn from_the_first_deployment_to_a_rollback() {
     server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
     assert!(server.get("/").1.contains("1.0.0"));
     let status = server.status();
-    assert_eq!(status.bad.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1.0.1"]);
+    assert_eq!(status.blocked.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1.0.1"]);
     assert_eq!(status.highest.expect("it was live").to_string(), "1.0.1");
 
     // What was rolled back stays out, unless somebody asks for it by name.
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    assert!(matches!(told.outcome.end, End::Refused { because: Because::RolledBack, .. }), "{}", told.text());
+    assert!(
+        matches!(told.outcome.end, End::Refused { code: RefusalCode::RolledBack, .. }),
+        "{}",
+        told.text()
+    );
     let mut allow_downgrade = deploy(images.name(), "1.0.1", &two);
     allow_downgrade.allow_downgrade = true;
     server.deploy(allow_downgrade).ended(&End::Deployed {});
@@ -118,7 +122,7 @@ fn a_delayed_version_between_a_rollback_and_its_target_stays_out() {
     server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
     let told = server.deploy(deploy(images.name(), delayed.0, &delayed.1));
     assert!(
-        matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }),
+        matches!(told.outcome.end, End::Refused { code: RefusalCode::NewerIsLive, .. }),
         "{}",
         told.text()
     );
@@ -202,9 +206,9 @@ fn stop_first_never_runs_two() {
     let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     let told = server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
-    let steps = milestones(&told.answers);
+    let steps = steps_ended(&told.answers);
     let place = |wanted| steps.iter().position(|step| *step == wanted).expect("it was done");
-    assert!(place(Milestone::Stop) < place(Milestone::Start), "{steps:?}");
+    assert!(place(RolloutStep::Stop) < place(RolloutStep::Start), "{steps:?}");
     assert!(server.get("/").1.contains("1.0.1"));
     assert_eq!(server.container_versions(), ["1.0.1"]);
     // A broken one: the old one serves again.
@@ -214,7 +218,7 @@ fn stop_first_never_runs_two() {
         "order: stop-first\nhealth: {path: /healthz, deadline: 2s, stable: 300ms}\n",
     );
     let told = server.deploy(deploy(images.name(), "1.0.2", &broken));
-    assert!(matches!(told.outcome.end, End::Failed { step: Milestone::Health, .. }), "{}", told.text());
+    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Health, .. }), "{}", told.text());
     assert!(server.get("/").1.contains("1.0.1"));
     assert_eq!(server.container_versions(), ["1.0.1"]);
 }
@@ -251,22 +255,22 @@ fn two_at_once_queue_and_the_older_one_is_refused() {
         autotag_protocol::Body::Deploy(Box::new(deploy(images.name(), version, digest)))
     };
     let mut first = server.ask(body("1.0.0", &digests[0]));
-    first.until(|answer| matches!(answer, Answer::StepStarted { step: Milestone::Health }));
+    first.until(|answer| matches!(answer, Event::StepStarted { step: RolloutStep::Health }));
     let mut second = server.ask(body("1.0.2", &digests[2]));
-    let Answer::Waiting { holder: Some(holder) } =
-        second.until(|answer| matches!(answer, Answer::Waiting { .. }))
+    let Event::Waiting { holder: Some(holder) } =
+        second.until(|answer| matches!(answer, Event::Waiting { .. }))
     else {
         panic!("it says for whom it waits")
     };
     assert_eq!(holder.purpose, "deploy 1.0.0");
     assert_eq!(server.status().busy.map(|holder| holder.purpose), Some("deploy 1.0.0".to_owned()));
     let mut third = server.ask(body("1.0.1", &digests[1]));
-    third.until(|answer| matches!(answer, Answer::Waiting { .. }));
+    third.until(|answer| matches!(answer, Event::Waiting { .. }));
     first.told().ended(&End::Deployed {});
     second.told().ended(&End::Deployed {});
     let told = third.told();
     assert!(
-        matches!(told.outcome.end, End::Refused { because: Because::NewerIsLive, .. }),
+        matches!(told.outcome.end, End::Refused { code: RefusalCode::NewerIsLive, .. }),
         "{}",
         told.text()
     );
@@ -281,23 +285,23 @@ fn a_cut_connection_changes_nothing_and_the_result_can_be_asked_for() {
     let one = images.push("1.0.0");
     let request = deploy(images.name(), "1.0.0", &one);
     let body = || autotag_protocol::Body::Deploy(Box::new(request.clone()));
-    for step in [Milestone::Pull, Milestone::Start, Milestone::Health] {
+    for step in [RolloutStep::Pull, RolloutStep::Start, RolloutStep::Health] {
         let mut cut = server.ask(body());
-        cut.until(|answer| *answer == Answer::StepStarted { step });
+        cut.until(|answer| *answer == Event::StepStarted { step });
         drop(cut);
     }
     // It is at work still: who comes back hears it from its first word on.
     let told = server.ask(body()).told().ended(&End::Deployed {});
-    assert_eq!(told.answers.first(), Some(&Answer::StepStarted { step: Milestone::Pull }));
+    assert_eq!(told.answers.first(), Some(&Event::StepStarted { step: RolloutStep::Pull }));
     // And when it is over, it is told from the record.
     let told = server.ask(body()).told().ended(&End::Deployed {});
     // `serve` may be tidying up after it at this moment, and says that it waits for that.
-    let told_of_it = told.answers.iter().filter(|answer| !matches!(answer, Answer::Waiting { .. }));
+    let told_of_it = told.answers.iter().filter(|answer| !matches!(answer, Event::Waiting { .. }));
     assert_eq!(told_of_it.count(), 1, "{}", told.text());
     assert_eq!(server.history().len(), 1, "it was deployed once");
     // The id is taken for ever.
     let mut other = request;
     other.version = "2.0.0".parse().unwrap();
     let told = server.deploy(other);
-    assert!(matches!(told.outcome.end, End::Refused { because: Because::IdTaken, .. }), "{}", told.text());
+    assert!(matches!(told.outcome.end, End::Refused { code: RefusalCode::IdTaken, .. }), "{}", told.text());
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use autotag_protocol::{Because, Body, End, Milestone};
+use autotag_protocol::{Body, End, RefusalCode, RolloutStep};
 use autotag_receiver::state::Phase;
 use autotag_receiver::state::journal::What;
 
@@ -122,8 +122,13 @@ fn a_disk_that_becomes_full_in_the_middle_leaves_one_version_that_serves() {
     let (images, server, _disk) = on_a_small_disk();
     let folder = server.layout.state(&server.app);
     let mut patch = 0;
-    for step in [Milestone::Health, Milestone::Switch, Milestone::Verify, Milestone::Drain, Milestone::Remove]
-    {
+    for step in [
+        RolloutStep::Health,
+        RolloutStep::Switch,
+        RolloutStep::Verify,
+        RolloutStep::Drain,
+        RolloutStep::Remove,
+    ] {
         // On a busy machine the deployment may be over before it is held: then the next one.
         let held = (0..20).any(|_| {
             patch += 2;
@@ -134,7 +139,7 @@ fn a_disk_that_becomes_full_in_the_middle_leaves_one_version_that_serves() {
 }
 
 /// Whether the deployment was held at this step, or one after it, before it was over.
-fn full_at(server: &Server, images: &Images, folder: &Path, step: Milestone, patch: u64) -> bool {
+fn full_at(server: &Server, images: &Images, folder: &Path, step: RolloutStep, patch: u64) -> bool {
     let [first, second] = [patch - 1, patch].map(|patch| format!("1.0.{patch}"));
     let digests = [&first, &second].map(|version| images.push(version));
     let begins = |what: &What| matches!(what, What::Began { step: begun } if *begun == step);
@@ -152,7 +157,7 @@ fn full_at(server: &Server, images: &Images, folder: &Path, step: Milestone, pat
     let told = conversation.told();
     says(&told, "No space left");
     let expected = match step {
-        Milestone::Health => before.active().expect("the old one").release.version.to_string(),
+        RolloutStep::Health => before.active().expect("the old one").release.version.to_string(),
         _ => first,
     };
     assert!(server.get("/").1.starts_with(&expected), "{step:?}: {}", told.text());
@@ -183,12 +188,12 @@ fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
     let (images, server) = serving();
     let file = server.layout.state(&server.app).join("state.json");
     let mut patch = 0;
-    for step in [Milestone::Save, Milestone::Health, Milestone::Verify] {
+    for step in [RolloutStep::Save, RolloutStep::Health, RolloutStep::Verify] {
         let [first, second] = [patch + 1, patch + 2].map(|patch| format!("1.0.{patch}"));
         patch += 2;
         let digests = [&first, &second].map(|version| images.push(version));
         let change = Body::Deploy(Box::new(deploy(images.name(), &first, &digests[0])));
-        let (told, pinned) = if step == Milestone::Save {
+        let (told, pinned) = if step == RolloutStep::Save {
             let pinned = Mounted::pinned(&file);
             (server.ask(change).told(), pinned)
         } else {
@@ -259,7 +264,7 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
             server.roll_back(Some("1.0.1"), autotag_protocol::Configuration::Today),
             server.ask(Body::Status { deployment: None }).told(),
         ] {
-            let message = refused(&told.outcome.end, Because::Host);
+            let message = refused(&told.outcome.end, RefusalCode::Host);
             assert!(message.contains(words) && message.contains("state.json"), "{what}: {message}");
             assert!(message.to_lowercase().contains("restore") || *what == "newer", "{what}: {message}");
         }
@@ -270,7 +275,8 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
     }
     // Without its container the journal tells that there was one, too.
     docker(&["rm", "--force", &containers.concat()]);
-    let message = refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, Because::Host);
+    let message =
+        refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, RefusalCode::Host);
     assert!(message.contains("is missing") && message.contains("journal.jsonl"), "{message}");
     // To begin anew, as the message says.
     std::fs::rename(&journal, folder.join("old-journal")).expect("moved away");
@@ -287,7 +293,7 @@ fn a_restored_state_goes_on_where_it_was() {
     std::fs::remove_file(&file).expect("removed");
     server.start_serve();
     let two = images.push("1.0.1");
-    refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, Because::Host);
+    refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, RefusalCode::Host);
     std::fs::write(&file, good).expect("restored");
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
     one_of_the_right_version(&server, "restored");

@@ -1,6 +1,6 @@
 //! The host fails: Docker is away, the proxy is, the app file is broken. The old version serves on.
 
-use autotag_protocol::{Answer, Because, Body, End, Milestone};
+use autotag_protocol::{Body, End, Event, RefusalCode, RolloutStep};
 use autotag_receiver::state::journal::What;
 
 use super::docker_socket::DockerSocket;
@@ -17,7 +17,7 @@ fn while_docker_is_away_nothing_is_begun() {
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     docker.take_away(true);
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    let message = refused(&told.outcome.end, Because::Host);
+    let message = refused(&told.outcome.end, RefusalCode::Host);
     assert!(message.contains("Docker") && message.contains("what runs goes on"), "{message}");
     assert!(server.get("/").1.contains("1.0.0"));
     assert!(server.status().drift.iter().any(|text| text.contains("Docker")), "{:?}", server.status().drift);
@@ -34,10 +34,10 @@ fn where_docker_goes_away_in_the_middle_the_old_one_serves_and_the_rest_is_done_
     let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &two))));
-    conversation.until(|answer| *answer == Answer::StepStarted { step: Milestone::Health });
+    conversation.until(|answer| *answer == Event::StepStarted { step: RolloutStep::Health });
     docker.take_away(true);
     let told = conversation.told();
-    assert!(matches!(told.outcome.end, End::Failed { step: Milestone::Health, .. }), "{}", told.text());
+    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Health, .. }), "{}", told.text());
     assert!(server.get("/").1.contains("1.0.0"), "the old one serves");
     docker.take_away(false);
     server.until("the new one is removed", || server.container_versions() == ["1.0.0"]);
@@ -54,7 +54,7 @@ fn a_broken_app_file_is_told_with_all_its_faults() {
     let text = std::fs::read_to_string(server.layout.app_file(&server.app)).expect("the app file");
     std::fs::write(server.layout.app_file(&server.app), format!("{text}prot: 1\nkeep: many\n")).expect("it");
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    let message = refused(&told.outcome.end, Because::AppFile);
+    let message = refused(&told.outcome.end, RefusalCode::AppFile);
     assert!(message.contains("`prot`") && message.contains("`keep`"), "{message}");
     assert!(server.get("/").1.contains("1.0.0"));
 }
@@ -68,7 +68,7 @@ fn without_its_proxy_nothing_is_begun_and_a_new_proxy_is_told_everything() {
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     server.kill_proxy();
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    let message = refused(&told.outcome.end, Because::Host);
+    let message = refused(&told.outcome.end, RefusalCode::Host);
     assert!(message.contains("proxy") && message.contains("autotag-proxy"), "{message}");
     assert_eq!(server.container_versions(), ["1.0.0"]);
     server.start_proxy();
@@ -91,7 +91,7 @@ fn what_is_not_behind_the_proxy_needs_none() {
     );
     std::fs::write(server.layout.app_file(&server.app), text).expect("the app file");
     let first = deploy(images.name(), "1.0.0", &images.push("1.0.0"));
-    let begins = |what: &What| matches!(what, What::Began { step: Milestone::Health });
+    let begins = |what: &What| matches!(what, What::Began { step: RolloutStep::Health });
     let (conversation, _) = at_moment(&server, Body::Deploy(Box::new(first)), begins);
     server.kill_serve();
     drop(conversation);
@@ -110,21 +110,25 @@ fn requests_that_are_none_are_refused_without_an_echo() {
     std::fs::write(server.layout.app_file(&server.app), "image: x.io/app\n").expect("an app file");
     let socket = server.layout.socket();
     let long = "x".repeat(300_000);
-    for (word, request, because) in [
-        ("deploy", "{\"secret\": \"hunter2\"}\n", Because::Malformed),
-        ("sh", "{}\n", Because::Malformed),
-        ("deploy", "\n", Because::Malformed),
-        ("status", &format!("{long}\n"), Because::Malformed),
-        ("deploy", "{\"protocol\": 99, \"app\": \"x\"}\n", Because::Protocol),
+    for (word, request, code) in [
+        ("deploy", "{\"secret\": \"hunter2\"}\n", RefusalCode::Malformed),
+        ("sh", "{}\n", RefusalCode::Malformed),
+        ("deploy", "\n", RefusalCode::Malformed),
+        ("status", &format!("{long}\n"), RefusalCode::Malformed),
+        ("deploy", "{\"protocol\": 99, \"app\": \"x\"}\n", RefusalCode::Protocol),
         (
             "deploy",
             "{\"protocol\": 1, \"app\": \"nobody\", \"request\": {\"status\": {}}}\n",
-            Because::Malformed,
+            RefusalCode::Malformed,
         ),
-        ("status", "{\"protocol\": 1, \"app\": \"nobody\", \"request\": {\"status\": {}}}\n", Because::App),
+        (
+            "status",
+            "{\"protocol\": 1, \"app\": \"nobody\", \"request\": {\"status\": {}}}\n",
+            RefusalCode::App,
+        ),
     ] {
         let told = Conversation::begin(&socket, word, request).told();
-        let message = refused(&told.outcome.end, because);
+        let message = refused(&told.outcome.end, code);
         assert!(!message.contains("hunter2") && message.len() < 1000, "{message}");
     }
     // And it answers on.

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use autotag_protocol::{Answer, Because, Body, End, Outcome, Request};
+use autotag_protocol::{Body, End, Event, Outcome, RefusalCode, Request};
 
 use crate::support::server::{Images, Server, deploy};
 use crate::support::sshd::{ClientKey, Sshd, SystemUser};
@@ -96,17 +96,17 @@ fn result(output: &Output) -> Outcome {
     let last = text.lines().last().unwrap_or_else(|| {
         panic!("nothing was told: {}", String::from_utf8_lossy(&output.stderr));
     });
-    match Answer::parse(last.as_bytes()) {
-        Ok(Answer::Result(outcome)) => *outcome,
+    match Event::parse(last.as_bytes()) {
+        Ok(Event::Result(outcome)) => *outcome,
         other => panic!("the last line is no result: {other:?} in {text}"),
     }
 }
 
 #[track_caller]
-fn is_refused(output: &Output, expected: Because) {
+fn is_refused(output: &Output, expected: RefusalCode) {
     let outcome = result(output);
-    let End::Refused { because, message } = outcome.end else { panic!("it was done: {:?}", outcome.end) };
-    assert_eq!(because, expected, "{message}");
+    let End::Refused { code, message } = outcome.end else { panic!("it was done: {:?}", outcome.end) };
+    assert_eq!(code, expected, "{message}");
     assert!(!message.contains("uid="), "{message}");
 }
 
@@ -116,7 +116,7 @@ fn it_opens_one_door_and_no_other() {
     let status = door.status();
 
     // The five words work.
-    assert_eq!(result(&door.ssh(&[], &["status"], &status)).end, End::Told {});
+    assert_eq!(result(&door.ssh(&[], &["status"], &status)).end, End::Reported {});
     let one = door.images.push("1.0.0");
     let request = door.request(Body::Deploy(Box::new(deploy(door.images.name(), "1.0.0", &one))));
     assert_eq!(result(&door.ssh(&[], &["deploy"], &request)).end, End::Deployed {});
@@ -136,26 +136,26 @@ fn it_opens_one_door_and_no_other() {
         &["DEPLOY"],
         &["--help"],
     ] {
-        is_refused(&door.ssh(&[], command, &status), Because::Malformed);
+        is_refused(&door.ssh(&[], command, &status), RefusalCode::Malformed);
     }
 
     // Not another application, nor a word for another request, nor what is none.
     let other = Request { app: "another".parse().unwrap(), body: Body::Status { deployment: None } };
     let layout = &door.server.layout;
     std::fs::copy(layout.app_file(&door.server.app), layout.app_file(&other.app)).expect("it is there, too");
-    is_refused(&door.ssh(&[], &["status"], other.to_line().unwrap().reveal()), Because::App);
-    is_refused(&door.ssh(&[], &["logs"], &status), Because::Malformed);
-    is_refused(&door.ssh(&[], &["deploy"], &"x".repeat(300_000)), Because::Malformed);
-    is_refused(&door.ssh(&[], &["deploy"], "{\"protocol\":1}\n"), Because::Malformed);
-    is_refused(&door.ssh(&[], &["status"], ""), Because::Malformed);
+    is_refused(&door.ssh(&[], &["status"], other.to_line().unwrap().reveal()), RefusalCode::App);
+    is_refused(&door.ssh(&[], &["logs"], &status), RefusalCode::Malformed);
+    is_refused(&door.ssh(&[], &["deploy"], &"x".repeat(300_000)), RefusalCode::Malformed);
+    is_refused(&door.ssh(&[], &["deploy"], "{\"protocol\":1}\n"), RefusalCode::Malformed);
+    is_refused(&door.ssh(&[], &["status"], ""), RefusalCode::Malformed);
     let mut elsewhere = deploy(door.images.name(), "1.0.1", &one);
     elsewhere.image = "127.0.0.1:1/other/app".parse().unwrap();
     let request = door.request(Body::Deploy(Box::new(elsewhere)));
-    is_refused(&door.ssh(&[], &["deploy"], &request), Because::Repository);
+    is_refused(&door.ssh(&[], &["deploy"], &request), RefusalCode::Repository);
 
     // The environment does not come along.
     let environment = ["-o", "SetEnv=SSH_ORIGINAL_COMMAND=status LC_ALL=status LANG=status"];
-    is_refused(&door.ssh(&environment, &["id"], &status), Because::Malformed);
+    is_refused(&door.ssh(&environment, &["id"], &status), RefusalCode::Malformed);
 }
 
 #[test]

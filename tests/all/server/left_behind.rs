@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use autotag_model::secret::Secret;
-use autotag_protocol::{Body, Deploy, DeploymentId, End, Milestone};
+use autotag_protocol::{Body, Deploy, DeploymentId, End, RolloutStep};
 use autotag_receiver::config::settings::Snapshots;
 use autotag_receiver::engine::{DockerEngine, Engine as _};
 use autotag_receiver::execute::container;
@@ -23,12 +23,12 @@ use crate::support::server::{Images, Server, deploy, docker};
 use crate::support::torture::variable;
 
 /// Where each recording was made: while this step of 1.0.1 was under way, over 1.0.0.
-const PHASES: [(&str, Option<Milestone>); 5] = [
+const PHASES: [(&str, Option<RolloutStep>); 5] = [
     ("steady", None),
-    ("pending", Some(Milestone::Health)),
-    ("unverified", Some(Milestone::Verify)),
-    ("leaving", Some(Milestone::Drain)),
-    ("turned-back", Some(Milestone::Drain)),
+    ("pending", Some(RolloutStep::Health)),
+    ("unverified", Some(RolloutStep::Verify)),
+    ("leaving", Some(RolloutStep::Drain)),
+    ("turned-back", Some(RolloutStep::Drain)),
 ];
 
 /// Our labels on the containers that the first receivers of format 1 made. None can be added to a container.
@@ -53,7 +53,7 @@ struct Killed {
 }
 
 impl Killed {
-    fn within(phase: &str, step: Option<Milestone>) -> Self {
+    fn within(phase: &str, step: Option<RolloutStep>) -> Self {
         let images = Images::start();
         let mut server = Server::start();
         std::fs::write(server.folder.path().join("etc/autotag/app.env"), "OF_A_FILE=1\n").expect("a file");

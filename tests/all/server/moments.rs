@@ -1,6 +1,6 @@
 //! Moments of a deployment, at which something is done to it, and what has to be so afterwards.
 
-use autotag_protocol::{Because, Body, End, Milestone};
+use autotag_protocol::{Body, End, RefusalCode, RolloutStep};
 use autotag_receiver::state::journal::What;
 use autotag_receiver::state::{Phase, State};
 
@@ -11,7 +11,7 @@ use crate::support::server::{Conversation, PATIENCE, Server};
 /// A change under way, whose `serve` is held where it has just noted that a step begins.
 pub struct Held {
     pub conversation: Conversation,
-    pub step: Milestone,
+    pub step: RolloutStep,
     tracer: Tracer,
 }
 
@@ -26,7 +26,7 @@ impl Held {
 
 /// Begins a change, and holds `serve` right at the first step that fits, before anything of it is done; `None`
 /// where the change ends before.
-pub fn held_at(server: &Server, change: Body, mut fits: impl FnMut(Milestone) -> bool) -> Option<Held> {
+pub fn held_at(server: &Server, change: Body, mut fits: impl FnMut(RolloutStep) -> bool) -> Option<Held> {
     let tracer = Tracer::of_entries(server);
     let conversation = server.ask(change);
     loop {
@@ -94,9 +94,9 @@ pub fn one_of_the_right_version(server: &Server, when: &str) -> State {
 
 /// A refusal's words.
 #[track_caller]
-pub fn refused(end: &End, expected: Because) -> String {
+pub fn refused(end: &End, expected: RefusalCode) -> String {
     match end {
-        End::Refused { because, message } if *because == expected => message.clone(),
+        End::Refused { code, message } if *code == expected => message.clone(),
         other => panic!("expected a refusal for {expected:?}: {other:?}"),
     }
 }

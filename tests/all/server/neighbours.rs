@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use autotag_protocol::{Answer, Because, Body, Deploy, End, Outcome, Request};
+use autotag_protocol::{Body, Deploy, End, Event, Outcome, RefusalCode, Request};
 use autotag_receiver::state::layout::{GROUP, USER_PREFIX};
 use autotag_receiver::state::lock::{Lock, holder};
 
@@ -121,11 +121,11 @@ impl Relay {
 
     /// The next answer that is no heartbeat.
     #[track_caller]
-    pub fn next(&mut self) -> Answer {
+    pub fn next(&mut self) -> Event {
         loop {
             let line = self.lines.next().expect("it ended without a result").expect("a line");
-            match Answer::parse(line.as_bytes()).expect("an answer") {
-                Answer::Heartbeat {} => {}
+            match Event::parse(line.as_bytes()).expect("an answer") {
+                Event::Heartbeat {} => {}
                 answer => return answer,
             }
         }
@@ -135,7 +135,7 @@ impl Relay {
     #[track_caller]
     pub fn told(&mut self) -> Outcome {
         loop {
-            if let Answer::Result(outcome) = self.next() {
+            if let Event::Result(outcome) = self.next() {
                 return *outcome;
             }
         }
@@ -151,9 +151,9 @@ impl Drop for Relay {
 }
 
 /// The end that an answer tells of, if it is the last one.
-fn end_of(answer: &Answer) -> Option<&End> {
+fn end_of(answer: &Event) -> Option<&End> {
     match answer {
-        Answer::Result(outcome) => Some(&outcome.end),
+        Event::Result(outcome) => Some(&outcome.end),
         _ => None,
     }
 }
@@ -163,30 +163,30 @@ fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
     let site = Site::held();
     let request = Body::Deploy(Box::new(site.deploy()));
     // They read one line each, and then no more.
-    let mut crowd: Vec<(Relay, Answer)> = Vec::new();
+    let mut crowd: Vec<(Relay, Event)> = Vec::new();
     for _ in 0..70 {
         let mut relay = by_key(&site.server, request.clone());
         let first = relay.next();
         crowd.push((relay, first));
     }
     assert_eq!(site.server.status().busy.map(|holder| holder.purpose).as_deref(), Some("deploy 1.0.0"));
-    assert_eq!(by_key(&site.other, STATUS).told().end, End::Told {});
+    assert_eq!(by_key(&site.other, STATUS).told().end, End::Reported {});
 
     let (follow, too_many): (Vec<_>, Vec<_>) =
         crowd.into_iter().partition(|(_, first)| end_of(first).is_none());
     assert_eq!((follow.len(), too_many.len()), (32, 38));
     for (_, first) in &too_many {
-        let message = refused(end_of(first).expect("a result"), Because::Busy);
+        let message = refused(end_of(first).expect("a result"), RefusalCode::Busy);
         assert!(message.contains("32 requests open") && message.contains("run it again"), "{message}");
     }
-    refused(end_of(&by_key(&site.server, STATUS).next()).expect("a result"), Because::Busy);
+    refused(end_of(&by_key(&site.server, STATUS).next()).expect("a result"), RefusalCode::Busy);
 
     site.docker.hold_creations(false);
     for (mut relay, _) in follow {
         assert_eq!(relay.told().end, End::Deployed {});
     }
     site.server
-        .until("its places are free again", || by_key(&site.server, STATUS).told().end == End::Told {});
+        .until("its places are free again", || by_key(&site.server, STATUS).told().end == End::Reported {});
 }
 
 #[test]
@@ -199,10 +199,10 @@ fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
     // Their callers go away, and they wait on.
     for _ in 1..16 {
         let told = by_key(&site.server, Body::Deploy(Box::new(anew()))).next();
-        assert!(matches!(told, Answer::Waiting { .. }), "{told:?}");
+        assert!(matches!(told, Event::Waiting { .. }), "{told:?}");
     }
     let one_more = by_key(&site.server, Body::Deploy(Box::new(anew()))).next();
-    let message = refused(end_of(&one_more).expect("it is not taken"), Because::Busy);
+    let message = refused(end_of(&one_more).expect("it is not taken"), RefusalCode::Busy);
     assert!(message.contains("16 changes") && message.contains("run it again"), "{message}");
     // What is at work is found again, another application has its own, and the owner is never too many.
     let mut again = by_key(&site.server, Body::Deploy(Box::new(request.clone())));
@@ -210,7 +210,7 @@ fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
     let mut others = by_key(&site.other, Body::Deploy(Box::new(anew())));
     assert_eq!(end_of(&others.next()), None);
     let mut roots = site.server.ask(Body::Deploy(Box::new(anew())));
-    roots.until(|answer| matches!(answer, Answer::Waiting { .. }));
+    roots.until(|answer| matches!(answer, Event::Waiting { .. }));
 
     site.docker.hold_creations(false);
     assert_eq!(first.told().end, End::Deployed {});

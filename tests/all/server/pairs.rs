@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Output, Stdio};
 
-use autotag_protocol::{Answer, Because, End};
+use autotag_protocol::{End, Event, RefusalCode};
 use autotag_receiver::state::layout::Layout;
 
 use super::moments::{one_of_the_right_version, refused};
@@ -130,9 +130,9 @@ fn another_protocol_is_refused_with_the_side_to_update() {
         let direct = Conversation::begin(&server.layout.socket(), "status", &format!("{request}\n")).told();
         let relayed = relay(&server.layout, app, "status", &request).stdout;
         let last = relayed.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).expect("a line");
-        let Ok(Answer::Result(relayed)) = Answer::parse(last) else { panic!("{last:?}") };
+        let Ok(Event::Result(relayed)) = Event::parse(last) else { panic!("{last:?}") };
         for end in [&direct.outcome.end, &relayed.end] {
-            let message = refused(end, Because::Protocol);
+            let message = refused(end, RefusalCode::Protocol);
             assert!(message.contains(update), "{message}");
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use autotag_deploy::deploy::known_hosts::{KnownHosts, Verdict};
 use autotag_deploy::deploy::private_key::PrivateKey;
 use autotag_model::secret::Secret;
-use autotag_protocol::{ANSWER_BYTES, Answer, Lines};
+use autotag_protocol::{EVENT_BYTES, Event, Lines};
 
 use super::{Entry, first_line, keeps_the_secret, large, short, text};
 
@@ -40,8 +40,8 @@ pub(super) const ENTRIES: &[Entry] = &[
         ],
         large: |size| {
             let mut all = large::json(size);
-            all.push(large::framed("{\"note\":{\"text\":\"", "\\\"", "\"}}", size.min(ANSWER_BYTES / 2)));
-            all.push(large::framed("{\"", "x", "\":1}", size.min(ANSWER_BYTES / 2)));
+            all.push(large::framed("{\"note\":{\"text\":\"", "\\\"", "\"}}", size.min(EVENT_BYTES / 2)));
+            all.push(large::framed("{\"", "x", "\":1}", size.min(EVENT_BYTES / 2)));
             all
         },
     },
@@ -127,12 +127,12 @@ pub(super) const ENTRIES: &[Entry] = &[
 ];
 
 fn answer(bytes: &[u8]) {
-    match Answer::parse(bytes) {
+    match Event::parse(bytes) {
         Ok(answer) => {
             // Written by us it may have more fields than it came with, none of them long.
-            if bytes.len() < ANSWER_BYTES / 2 {
+            if bytes.len() < EVENT_BYTES / 2 {
                 let line = answer.to_line().expect("what fitted once fits again");
-                assert_eq!(Answer::parse(line.trim_end_matches('\n').as_bytes()).as_ref(), Ok(&answer));
+                assert_eq!(Event::parse(line.trim_end_matches('\n').as_bytes()).as_ref(), Ok(&answer));
                 assert_eq!(line.matches('\n').count(), 1, "an answer is one line");
             }
         }

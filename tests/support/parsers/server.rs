@@ -59,7 +59,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             "to",
             "configuration",
             "then",
-            "instead-of",
+            "reverts",
             "deployment-2",
         ],
         large: |size| {
@@ -253,7 +253,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             "active",
             "null",
             "highest",
-            "bad",
+            "blocked",
             "history",
             "1.2.3",
             "pending",
@@ -350,7 +350,7 @@ fn request(bytes: &[u8]) {
         Body::Rollback(rollback) => {
             assert!(rollback.to.as_ref().is_none_or(|version| version.to_string().len() <= 128));
             assert!(rollback.run.len() <= 2048 && !rollback.run.contains(char::is_control));
-            if let Some(deployment) = &rollback.instead_of {
+            if let Some(deployment) = &rollback.reverts {
                 assert!(rollback.to.is_none() && *deployment != rollback.deployment);
             }
         }

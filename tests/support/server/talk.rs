@@ -4,21 +4,21 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use autotag_protocol::{Answer, End, Outcome};
+use autotag_protocol::{End, Event, Outcome};
 
 use super::PATIENCE;
 
 /// A conversation with `serve`.
 pub struct Conversation {
     lines: std::io::Lines<BufReader<UnixStream>>,
-    answers: Vec<Answer>,
+    answers: Vec<Event>,
 }
 
 /// What was told, and how it ended.
 #[derive(Debug)]
 pub struct Told {
     /// Everything, heartbeats left out.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<Event>,
     /// The result.
     pub outcome: Outcome,
 }
@@ -48,11 +48,11 @@ impl Conversation {
     }
 
     /// The next answer that is no heartbeat; `None` at the end.
-    pub fn next(&mut self) -> Option<Answer> {
+    pub fn next(&mut self) -> Option<Event> {
         loop {
             let line = self.lines.next()?.expect("a line");
-            let answer = Answer::parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
-            if answer == (Answer::Heartbeat {}) {
+            let answer = Event::parse(line.as_bytes()).unwrap_or_else(|error| panic!("{line}: {error}"));
+            if answer == (Event::Heartbeat {}) {
                 continue;
             }
             self.answers.push(answer.clone());
@@ -65,8 +65,8 @@ impl Conversation {
     pub fn heartbeat(&mut self) {
         loop {
             let line = self.lines.next().expect("it goes on").expect("a line");
-            match Answer::parse(line.as_bytes()) {
-                Ok(Answer::Heartbeat {}) => return,
+            match Event::parse(line.as_bytes()) {
+                Ok(Event::Heartbeat {}) => return,
                 Ok(answer) => self.answers.push(answer),
                 Err(error) => panic!("{line}: {error}"),
             }
@@ -75,7 +75,7 @@ impl Conversation {
 
     /// Waits for an answer of a kind.
     #[track_caller]
-    pub fn until(&mut self, mut found: impl FnMut(&Answer) -> bool) -> Answer {
+    pub fn until(&mut self, mut found: impl FnMut(&Event) -> bool) -> Event {
         while let Some(answer) = self.next() {
             if found(&answer) {
                 return answer;
@@ -89,7 +89,7 @@ impl Conversation {
     pub fn told(mut self) -> Told {
         while self.next().is_some() {}
         match self.answers.last() {
-            Some(Answer::Result(outcome)) => {
+            Some(Event::Result(outcome)) => {
                 let outcome = (**outcome).clone();
                 Told { answers: self.answers, outcome }
             }

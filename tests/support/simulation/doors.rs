@@ -474,20 +474,20 @@ impl Debug for Named {
 
 /// Answers, shown without the names of deployments, which are drawn by chance.
 #[derive(Clone)]
-struct Unnamed(Vec<autotag_protocol::Answer>);
+struct Unnamed(Vec<autotag_protocol::Event>);
 
 impl Debug for Unnamed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        use autotag_protocol::Answer;
+        use autotag_protocol::Event;
         for answer in &self.0 {
             match answer {
-                Answer::Result(outcome) => write!(
+                Event::Result(outcome) => write!(
                     f,
                     "{:?}, {:?} runs",
                     outcome.end,
                     outcome.running.as_ref().map(|running| running.version.to_string())
                 )?,
-                Answer::Status(status) => write!(
+                Event::Status(status) => write!(
                     f,
                     "{:?} runs, ",
                     status.running.as_ref().map(|running| running.version.to_string())

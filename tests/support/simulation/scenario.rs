@@ -187,7 +187,7 @@ pub fn work(actor: &Actor, commits: &[ObjectId], doors: Doors) -> Work {
                 let body = Body::Rollback(Box::new(Rollback {
                     deployment: "by-a-person".parse().expect("an id"),
                     to: Some(version.parse().expect("a version")),
-                    instead_of: None,
+                    reverts: None,
                     configuration: Configuration::Today,
                     credential: None,
                     run: String::new(),

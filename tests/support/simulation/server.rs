@@ -5,12 +5,12 @@ use std::fmt::Write as _;
 
 use autotag_base::clock;
 use autotag_model::reference::Digest;
-use autotag_protocol::{Answer, Because, Body, End, Outcome as Told, Refused, Request, Running, Status};
+use autotag_protocol::{Body, End, Event, Outcome as Told, RefusalCode, Refused, Request, Running, Status};
 use autotag_receiver::config::app_file::AppFile;
 use autotag_receiver::config::config_hash::ConfigHash;
 use autotag_receiver::policy::admit;
 use autotag_receiver::policy::admit::{Admitted, Asker};
-use autotag_receiver::policy::rollout::{Event, Rollout, Step, Verdict};
+use autotag_receiver::policy::rollout::{Rollout, Step, StepResult, Verdict};
 use autotag_receiver::state::{Phase, Purpose, Record, Release, State};
 use semver::Version;
 
@@ -43,13 +43,13 @@ impl Server {
     }
 
     /// Versions that were rolled back.
-    pub fn is_bad(&self, version: &Version) -> bool {
-        self.state.bad.contains_key(version)
+    pub fn is_blocked(&self, version: &Version) -> bool {
+        self.state.blocked.contains_key(version)
     }
 
     /// Everything that decides how things go on, but for the names of deployments, which are drawn by chance.
     pub fn fingerprint(&self) -> String {
-        let mut text = format!("{:?}{:?}", self.state.highest, self.state.bad.keys());
+        let mut text = format!("{:?}{:?}", self.state.highest, self.state.blocked.keys());
         let release = |release: &Release| format!("{}@{}", release.version, release.digest.short());
         if let Some(active) = self.state.active() {
             let _ = write!(text, "{}", release(&active.release));
@@ -62,7 +62,7 @@ impl Server {
     }
 
     /// One request, as `serve` treats it under its lock.
-    pub fn ask(&mut self, request: &Request) -> Vec<Answer> {
+    pub fn ask(&mut self, request: &Request) -> Vec<Event> {
         let mut answers = Vec::new();
         let (end, deployment) = match &request.body {
             Body::Deploy(deploy) => {
@@ -88,19 +88,19 @@ impl Server {
                 (self.carry_out(admitted, true), Some(rollback.deployment.clone()))
             }
             Body::Status { .. } => {
-                answers.push(Answer::Status(Box::new(Status {
+                answers.push(Event::Status(Box::new(Status {
                     running: self.serving(),
                     drift: Vec::new(),
-                    bad: self.state.bad.keys().cloned().collect(),
+                    blocked: self.state.blocked.keys().cloned().collect(),
                     busy: None,
                     highest: self.state.highest.clone(),
                     asked: None,
                 })));
-                (End::Told {}, None)
+                (End::Reported {}, None)
             }
             other => panic!("nobody asks a simulated server for this: {other:?}"),
         };
-        answers.push(Answer::Result(Box::new(Told {
+        answers.push(Event::Result(Box::new(Told {
             end,
             running: self.serving(),
             deployment,
@@ -111,7 +111,7 @@ impl Server {
 
     fn carry_out(&mut self, admitted: Result<Admitted, Refused>, allow_downgrade: bool) -> End {
         match admitted {
-            Err(refused) => End::Refused { because: refused.because, message: refused.message },
+            Err(refused) => End::Refused { code: refused.code, message: refused.message },
             Ok(Admitted::Unchanged(_)) => End::Unchanged {},
             Ok(Admitted::Known(record)) => record.end(),
             Ok(Admitted::RollOut(release)) => self.roll_out(release, allow_downgrade),
@@ -122,7 +122,7 @@ impl Server {
         let mut rollout = match Rollout::begin(self.state.clone(), release) {
             Ok(rollout) => rollout,
             Err(unfinished) => {
-                return End::Refused { because: Because::Unfinished, message: unfinished.to_string() };
+                return End::Refused { code: RefusalCode::Unfinished, message: unfinished.to_string() };
             }
         };
         loop {
@@ -140,13 +140,13 @@ impl Server {
                 Step::Create(release) => {
                     let name = Digest::of(format!("{} {}", release.deployment, release.digest).as_bytes());
                     let id = name.as_str()["sha256:".len()..].parse().expect("64 digits");
-                    Event::Created(id)
+                    StepResult::Created(id)
                 }
                 Step::Switch(to) => {
                     self.note_switch(&to.release.version, allow_downgrade);
-                    Event::Done
+                    StepResult::Done
                 }
-                _ => Event::Done,
+                _ => StepResult::Done,
             };
             rollout = rollout.next(event);
         }
@@ -156,7 +156,7 @@ impl Server {
         let above = self
             .switched
             .iter()
-            .all(|before| before < version || (before == version && !self.is_bad(version)));
+            .all(|before| before < version || (before == version && !self.is_blocked(version)));
         if !above && !allow_downgrade {
             self.violations.push(format!(
                 "11 (rises): {version} was switched to after {:?}, and nobody allowed a downgrade",

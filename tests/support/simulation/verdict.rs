@@ -228,7 +228,7 @@ fn highest_serves(simulation: &Simulation, outside: &Outside) -> Vec<String> {
         Actor::RollsBack(version) => version.parse().ok(),
         _ => None,
     });
-    let left = highest.as_ref().is_some_and(|highest| outside.server.is_bad(highest));
+    let left = highest.as_ref().is_some_and(|highest| outside.server.is_blocked(highest));
     let expected: Option<Version> = if left { back } else { highest };
     let claim = all.iter().find(|claim| Some(&claim.version) == expected.as_ref());
     let serving = outside.server.serving();

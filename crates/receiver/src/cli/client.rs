@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::state::layout::Layout;
-use autotag_protocol::{ANSWER_BYTES, Answer, Lines, Outcome, Refused, Request};
+use autotag_protocol::{EVENT_BYTES, Event, Lines, Outcome, Refused, Request};
 
 /// `serve` sends a heartbeat at least every ten seconds; so much silence means that it hangs.
 const SILENCE: Duration = Duration::from_mins(1);
@@ -42,7 +42,7 @@ pub enum NoResult {
 }
 
 /// Asks, hands on every answer but the last, and gives that.
-pub fn ask(layout: &Layout, request: &Request, mut hear: impl FnMut(&Answer)) -> Result<Outcome, NoResult> {
+pub fn ask(layout: &Layout, request: &Request, mut hear: impl FnMut(&Event)) -> Result<Outcome, NoResult> {
     let line = request.to_line()?;
     let socket = layout.socket();
     let mut stream = match UnixStream::connect(&socket) {
@@ -56,7 +56,7 @@ pub fn ask(layout: &Layout, request: &Request, mut hear: impl FnMut(&Answer)) ->
     stream.set_read_timeout(Some(SILENCE)).map_err(|error| lost(&error))?;
     let text = format!("{}\n{}", request.word(), line.reveal());
     stream.write_all(text.as_bytes()).map_err(|error| lost(&error))?;
-    let mut lines = Lines::new(ANSWER_BYTES);
+    let mut lines = Lines::new(EVENT_BYTES);
     let mut buffer = [0; 8192];
     loop {
         let count = match stream.read(&mut buffer) {
@@ -70,8 +70,8 @@ pub fn ask(layout: &Layout, request: &Request, mut hear: impl FnMut(&Answer)) ->
         };
         let mut bytes = &buffer[..count];
         while let Some(line) = lines.next(&mut bytes).map_err(|error| lost(&error))? {
-            match Answer::parse(&line).map_err(|error| lost(&error))? {
-                Answer::Result(outcome) => return Ok(*outcome),
+            match Event::parse(&line).map_err(|error| lost(&error))? {
+                Event::Result(outcome) => return Ok(*outcome),
                 other => hear(&other),
             }
         }
@@ -112,12 +112,12 @@ mod tests {
     fn the_word_and_the_request_go_out_and_the_result_comes_last() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::below(folder.path());
-        let outcome = Outcome { end: End::Told {}, running: None, deployment: None, milliseconds: 3 };
-        let answers = [Answer::Heartbeat {}, Answer::Result(Box::new(outcome.clone()))];
+        let outcome = Outcome { end: End::Reported {}, running: None, deployment: None, milliseconds: 3 };
+        let answers = [Event::Heartbeat {}, Event::Result(Box::new(outcome.clone()))];
         let asked = answering(&layout, answers.iter().map(|answer| answer.to_line().unwrap()).collect());
         let mut heard = Vec::new();
         let got = ask(&layout, &status(), |answer| heard.push(answer.clone())).unwrap();
-        assert_eq!((got, heard), (outcome, vec![Answer::Heartbeat {}]));
+        assert_eq!((got, heard), (outcome, vec![Event::Heartbeat {}]));
         let asked = asked.join().unwrap();
         let (word, request) = asked.split_once('\n').unwrap();
         assert_eq!(word, "status");
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_end_without_result_tells_nothing() {
-        for answers in [String::new(), Answer::Heartbeat {}.to_line().unwrap(), "no JSON\n".to_owned()] {
+        for answers in [String::new(), Event::Heartbeat {}.to_line().unwrap(), "no JSON\n".to_owned()] {
             let folder = tempfile::tempdir().unwrap();
             let layout = Layout::below(folder.path());
             let asked = answering(&layout, answers.clone());

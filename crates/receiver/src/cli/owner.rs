@@ -21,8 +21,8 @@ use autotag_model::git::ObjectId;
 use autotag_model::reference::Digest;
 use autotag_protocol::advice;
 use autotag_protocol::{
-    Answer, AppName, Because, Body, Configuration, Deploy, DeploymentId, End, HISTORY_ENTRIES, HistoryEntry,
-    Outcome, Request, Rollback, Running, Status,
+    AppName, Body, Configuration, Deploy, DeploymentId, End, Event, HISTORY_ENTRIES, HistoryEntry, Outcome,
+    RefusalCode, Request, Rollback, Running, Status,
 };
 
 /// Who deploys, in history and journal.
@@ -57,7 +57,7 @@ pub(super) fn run(
             let rollback = Rollback {
                 deployment: new_id()?,
                 to: arguments.get_one::<Version>("VERSION").cloned(),
-                instead_of: None,
+                reverts: None,
                 configuration: if then { Configuration::Then } else { Configuration::Today },
                 credential: None,
                 run: BY_HAND.to_owned(),
@@ -79,14 +79,14 @@ fn new_id() -> anyhow::Result<DeploymentId> {
 }
 
 impl Owner<'_> {
-    fn ask(&self, app: &AppName, body: Body, hear: impl FnMut(&Answer)) -> Result<Outcome, NoResult> {
+    fn ask(&self, app: &AppName, body: Body, hear: impl FnMut(&Event)) -> Result<Outcome, NoResult> {
         client::ask(self.layout, &Request { app: app.clone(), body }, hear)
     }
 
     fn status_of(&self, app: &AppName) -> anyhow::Result<Status> {
         let mut status = None;
         let outcome = self.ask(app, Body::Status { deployment: None }, |answer| {
-            if let Answer::Status(told) = answer {
+            if let Event::Status(told) = answer {
                 status = Some((**told).clone());
             }
         })?;
@@ -125,12 +125,12 @@ impl Owner<'_> {
     fn entries_of(&self, app: &AppName, entries: u32) -> anyhow::Result<Vec<HistoryEntry>> {
         let mut told = Vec::new();
         let outcome = self.ask(app, Body::History { entries }, |answer| {
-            if let Answer::History(entry) = answer {
+            if let Event::History(entry) = answer {
                 told.push((**entry).clone());
             }
         })?;
         match outcome.end {
-            End::Told {} => Ok(told),
+            End::Reported {} => Ok(told),
             _ => Err(not_told(app, &outcome).into()),
         }
     }
@@ -150,7 +150,7 @@ impl Owner<'_> {
     fn logs(&self, app: &AppName, lines: u32) -> anyhow::Result<ExitCode> {
         let mut printed = Ok(());
         let outcome = self.ask(app, Body::Logs { lines }, |answer| {
-            if let (Answer::Log { line, .. }, Ok(())) = (answer, &printed) {
+            if let (Event::Log { line, .. }, Ok(())) = (answer, &printed) {
                 let text =
                     if self.json { serde_json::json!({ "line": line }).to_string() } else { harmless(line) };
                 printed = print(&format!("{text}\n"));
@@ -220,7 +220,7 @@ impl Owner<'_> {
         let mut printed = Ok(());
         let outcome = self.ask(app, body, |answer| {
             let text = match answer {
-                Answer::Heartbeat {} => return,
+                Event::Heartbeat {} => return,
                 other if self.json => other.to_line().unwrap_or_default(),
                 other => progress.draw(other),
             };
@@ -231,10 +231,11 @@ impl Owner<'_> {
         print(progress.clear())?;
         let outcome = outcome?;
         if self.json {
-            print(&Answer::Result(Box::new(outcome.clone())).to_line()?)?;
+            print(&Event::Result(Box::new(outcome.clone())).to_line()?)?;
         } else {
             print(&show::outcome(app, &outcome, &self.look))?;
-            if let End::Refused { because: Because::NewerIsLive | Because::RolledBack, .. } = outcome.end {
+            if let End::Refused { code: RefusalCode::NewerIsLive | RefusalCode::RolledBack, .. } = outcome.end
+            {
                 print("Add --allow-downgrade to deploy it anyway.\n")?;
             }
             more_about(&outcome.end);
@@ -244,9 +245,9 @@ impl Owner<'_> {
 
     /// For questions, which print their answers themselves.
     fn exit_code(&self, app: &AppName, outcome: &Outcome) -> anyhow::Result<ExitCode> {
-        if self.json && !matches!(outcome.end, End::Told {}) {
-            print(&Answer::Result(Box::new(outcome.clone())).to_line()?)?;
-        } else if !matches!(outcome.end, End::Told {}) {
+        if self.json && !matches!(outcome.end, End::Reported {}) {
+            print(&Event::Result(Box::new(outcome.clone())).to_line()?)?;
+        } else if !matches!(outcome.end, End::Reported {}) {
             print(&show::outcome(app, outcome, &self.look))?;
             more_about(&outcome.end);
         }
@@ -264,7 +265,7 @@ fn exit_code(end: &End) -> ExitCode {
     match end {
         End::Refused { .. } => Exit::Refused.into(),
         End::Failed { .. } => Exit::Failed.into(),
-        End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Told {} => ExitCode::SUCCESS,
+        End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {} => ExitCode::SUCCESS,
     }
 }
 

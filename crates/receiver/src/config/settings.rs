@@ -19,7 +19,7 @@ use crate::serve::masks::Masks;
 use crate::state::layout::Layout;
 use crate::state::lock::Lock;
 use autotag_model::secret::Secret;
-use autotag_protocol::{AppName, Because, DeploymentId, EnvironmentKey, Refused};
+use autotag_protocol::{AppName, DeploymentId, EnvironmentKey, RefusalCode, Refused};
 
 /// Variables that CI gave.
 pub type Variables = BTreeMap<EnvironmentKey, Secret>;
@@ -48,13 +48,13 @@ impl Settings {
         let path = layout.app_file(app);
         let bytes = read(&path, FILE_BYTES as u64 + 1).map_err(|error| {
             let why = format!("{} cannot be read: {error}", path.display());
-            Refused::new(Because::AppFile, format!("{why}. `autotag-receiver init {app}` makes one"))
+            Refused::new(RefusalCode::AppFile, format!("{why}. `autotag-receiver init {app}` makes one"))
         })?;
         let text = env_file::text_of(bytes)
-            .map_err(|fault| Refused::new(Because::AppFile, format!("{}: {fault}", path.display())))?;
+            .map_err(|fault| Refused::new(RefusalCode::AppFile, format!("{}: {fault}", path.display())))?;
         let file = AppFile::parse(&text).map_err(|faults| {
             let shown = path.display();
-            Refused::new(Because::AppFile, format!("{shown} has faults, so nothing was begun:\n{faults}"))
+            Refused::new(RefusalCode::AppFile, format!("{shown} has faults, so nothing was begun:\n{faults}"))
         })?;
         let mut files: Vec<OwnVariables> = Vec::new();
         for path in &file.env_files {
@@ -109,7 +109,7 @@ fn variables(
     before: &OwnVariables,
 ) -> Result<OwnVariables, Refused> {
     let refused =
-        |why: String| Refused::new(Because::AppFile, format!("`env_file` {}: {why}", path.display()));
+        |why: String| Refused::new(RefusalCode::AppFile, format!("`env_file` {}: {why}", path.display()));
     // Below the layout's root, as everything else; `join` would put an absolute path in its place.
     let real = layout.root().join(path.strip_prefix("/").unwrap_or(path));
     env_file(&real, own, before).map_err(|faults| refused(faults.join("\n")))
@@ -310,7 +310,7 @@ mod tests {
         for (file, env, named) in cases {
             let (_folder, layout, app) = host(file, &[("etc/autotag/app.env", env)]);
             let refused = Settings::today(&layout, &app, Variables::new()).unwrap_err();
-            assert_eq!(refused.because, Because::AppFile, "{file}");
+            assert_eq!(refused.code, RefusalCode::AppFile, "{file}");
             assert!(refused.message.contains(named), "{}", refused.message);
             let secret = env.contains("hunter2") && refused.message.contains("hunter2");
             assert!(!secret, "{}", refused.message);
@@ -330,6 +330,6 @@ mod tests {
     fn what_the_app_file_does_not_allow_is_refused() {
         let (_folder, layout, app) = host(FILE, &[("etc/autotag/app.env", "")]);
         let refused = Settings::today(&layout, &app, given(&[("D", "x")])).unwrap_err();
-        assert_eq!(refused.because, Because::Environment);
+        assert_eq!(refused.code, RefusalCode::Environment);
     }
 }

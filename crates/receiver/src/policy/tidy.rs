@@ -45,7 +45,7 @@ pub fn needed(state: &State, keep: u32) -> Needed {
             needed.add(&record.release);
         }
     }
-    // What serves may be taken back at once, whatever `keep` says. The image can be pulled again.
+    // What serves may be reverted at once, whatever `keep` says. The image can be pulled again.
     let before = state.active().and_then(|active| state.to_go_back_to(&active.release.deployment));
     needed.deployments.extend(before.map(|record| record.release.deployment.clone()));
     needed
@@ -79,7 +79,7 @@ mod tests {
         for version in ["1.0.0", "1.0.1", "1.0.2", "1.0.3"] {
             served(&mut state, version);
         }
-        let failure = Failure { step: autotag_protocol::Milestone::Health, why: String::new() };
+        let failure = Failure { step: autotag_protocol::RolloutStep::Health, why: String::new() };
         state.history.push(Record { release: release("1.0.4"), failure: Some(failure) });
         let found = needed(&state, 2);
         for (version, expected) in

@@ -13,7 +13,7 @@ use crate::state::lost;
 use crate::state::{Record, State, Store};
 use autotag_base::clock::Stopwatch;
 use autotag_protocol::{
-    Answer, AppName, Because, Body, DeploymentId, End, HistoryEntry, Outcome, Refused, Running, Source,
+    AppName, Body, DeploymentId, End, Event, HistoryEntry, Outcome, RefusalCode, Refused, Running, Source,
     Status,
 };
 
@@ -21,16 +21,16 @@ use autotag_protocol::{
 pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, question: Body, job: &Job) {
     let stopwatch = Stopwatch::start();
     let (answered, current) = match Store::new(&server.layout.state(app), app.clone()).load() {
-        Err(error) => (Err(Refused::new(Because::Host, error.to_string())), None),
+        Err(error) => (Err(Refused::new(RefusalCode::Host, error.to_string())), None),
         Ok(state) => match not_lost(server, app, &state).await {
             Ok(()) => (tell(server, app, question, &state, job).await, running(&state)),
-            Err(why) => (Err(Refused::new(Because::Host, why)), None),
+            Err(why) => (Err(Refused::new(RefusalCode::Host, why)), None),
         },
     };
     let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
     let end = match answered {
-        Ok(()) => End::Told {},
-        Err(Refused { because, message }) => End::Refused { because, message: Answer::within_line(&message) },
+        Ok(()) => End::Reported {},
+        Err(Refused { code, message }) => End::Refused { code, message: Event::within_line(&message) },
     };
     // A question that cannot be answered says nothing against what serves.
     job.end(Outcome { end, running: current, deployment: None, milliseconds });
@@ -59,11 +59,11 @@ async fn tell<E: Engine>(
     match question {
         Body::Status { deployment } => {
             let status = status(server, app, state, deployment.as_ref()).await;
-            job.say(Answer::Status(Box::new(status)));
+            job.say(Event::Status(Box::new(status)));
         }
         Body::History { entries } => {
             for record in state.history.iter().rev().take(entries as usize) {
-                job.say(Answer::History(Box::new(entry(record))));
+                job.say(Event::History(Box::new(entry(record))));
             }
         }
         Body::Logs { lines } => {
@@ -74,11 +74,11 @@ async fn tell<E: Engine>(
                         last.version
                     )
                 });
-                return Err(Refused::new(Because::NotRecorded, why));
+                return Err(Refused::new(RefusalCode::NotRecorded, why));
             };
             let lines = server.engine.logs(active.container.as_str(), lines).await;
-            for line in lines.map_err(|trouble| Refused::new(Because::Host, with_remedy(&trouble)))? {
-                job.say(Answer::log(Source::Application, &line));
+            for line in lines.map_err(|trouble| Refused::new(RefusalCode::Host, with_remedy(&trouble)))? {
+                job.say(Event::log(Source::Application, &line));
             }
         }
         // Changes do not come here.
@@ -107,8 +107,8 @@ async fn status<E: Engine>(
     let facts = facts(server, app, state).await;
     Status {
         running: running(state),
-        drift: drift::drift(&facts).iter().map(|text| Answer::within_line(text)).collect(),
-        bad: state.bad.keys().cloned().collect(),
+        drift: drift::drift(&facts).iter().map(|text| Event::within_line(text)).collect(),
+        blocked: state.blocked.keys().cloned().collect(),
         busy: server.desk.place(app).holder(),
         highest: state.highest.clone(),
         asked: asked.and_then(|id| state.record_of(id)).map(entry),

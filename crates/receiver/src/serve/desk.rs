@@ -11,7 +11,7 @@ use crate::policy::admit::Asker;
 use crate::serve::job::Job;
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
-use autotag_protocol::{AppName, Because, DeploymentId, Holder};
+use autotag_protocol::{AppName, DeploymentId, Holder, RefusalCode};
 
 /// Changes of one application that may be at work or wait, at its key's wish. Each goes on without its caller
 /// and holds its request (256 KiB at most), so without a bound a key could fill the server's memory. Sixteen
@@ -258,8 +258,8 @@ impl Place {
     }
 
     /// Counts a refusal of its key's. Whether it is to be told by itself.
-    pub(crate) fn refused(&self, because: Because, now: Duration) -> bool {
-        lock(&self.key).1.count(because, now)
+    pub(crate) fn refused(&self, code: RefusalCode, now: Duration) -> bool {
+        lock(&self.key).1.count(code, now)
     }
 
     /// A line for each kind of refusals that were not told by themselves.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::masks::Masks;
-use autotag_protocol::{Answer, DeploymentId, Outcome};
+use autotag_protocol::{DeploymentId, Event, Outcome};
 
 /// The most lines that are kept. A deployment tells some dozens, and its application's last lines.
 const MOST: usize = 10_000;
@@ -18,7 +18,7 @@ const MOST: usize = 10_000;
 pub struct Job {
     /// Which deployment, if it is about one.
     pub deployment: Option<DeploymentId>,
-    told: Mutex<Vec<Answer>>,
+    told: Mutex<Vec<Event>>,
     masks: Mutex<Masks>,
     count: watch::Sender<usize>,
 }
@@ -36,15 +36,15 @@ impl Job {
     }
 
     /// An answer as CI gets to see it.
-    pub fn masked(&self, answer: Answer) -> Answer {
+    pub fn masked(&self, answer: Event) -> Event {
         self.masks.lock().unwrap_or_else(PoisonError::into_inner).answer(answer)
     }
 
     /// Tells something. After the result nothing is told any more.
-    pub fn say(&self, answer: Answer) {
+    pub fn say(&self, answer: Event) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = matches!(told.last(), Some(Answer::Result(_)));
-        let last = matches!(answer, Answer::Result(_));
+        let over = matches!(told.last(), Some(Event::Result(_)));
+        let last = matches!(answer, Event::Result(_));
         if over || (told.len() >= MOST && !last) {
             return;
         }
@@ -54,15 +54,15 @@ impl Job {
 
     /// Tells the result.
     pub fn end(&self, outcome: Outcome) {
-        self.say(Answer::Result(Box::new(outcome)));
+        self.say(Event::Result(Box::new(outcome)));
     }
 
     /// The answer of this number, as soon as there is one; `None` after the result.
-    pub async fn answer(&self, number: usize) -> Option<Answer> {
+    pub async fn answer(&self, number: usize) -> Option<Event> {
         let mut count = self.count.subscribe();
         {
             let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if number >= told.len() && matches!(told.last(), Some(Answer::Result(_))) {
+            if number >= told.len() && matches!(told.last(), Some(Event::Result(_))) {
                 return None;
             }
         }
@@ -78,17 +78,17 @@ mod tests {
     use autotag_protocol::End;
 
     fn outcome() -> Outcome {
-        Outcome { end: End::Told {}, running: None, deployment: None, milliseconds: 1 }
+        Outcome { end: End::Reported {}, running: None, deployment: None, milliseconds: 1 }
     }
 
     #[tokio::test]
     async fn who_comes_late_hears_all_and_the_end_ends() {
         let job = Job::new(None);
-        job.say(Answer::Heartbeat {});
+        job.say(Event::Heartbeat {});
         job.end(outcome());
-        job.say(Answer::Note { text: "too late".to_owned() });
-        assert_eq!(job.answer(0).await, Some(Answer::Heartbeat {}));
-        assert_eq!(job.answer(1).await, Some(Answer::Result(Box::new(outcome()))));
+        job.say(Event::Note { text: "too late".to_owned() });
+        assert_eq!(job.answer(0).await, Some(Event::Heartbeat {}));
+        assert_eq!(job.answer(1).await, Some(Event::Result(Box::new(outcome()))));
         assert_eq!(job.answer(2).await, None);
     }
 
@@ -100,17 +100,17 @@ mod tests {
             async move { job.answer(0).await }
         });
         tokio::task::yield_now().await;
-        job.say(Answer::Heartbeat {});
-        assert_eq!(waiting.await.unwrap(), Some(Answer::Heartbeat {}));
+        job.say(Event::Heartbeat {});
+        assert_eq!(waiting.await.unwrap(), Some(Event::Heartbeat {}));
     }
 
     #[tokio::test]
     async fn it_is_bounded_and_the_result_comes_through() {
         let job = Job::new(None);
         for _ in 0..MOST + 5 {
-            job.say(Answer::Heartbeat {});
+            job.say(Event::Heartbeat {});
         }
         job.end(outcome());
-        assert_eq!(job.answer(MOST).await, Some(Answer::Result(Box::new(outcome()))));
+        assert_eq!(job.answer(MOST).await, Some(Event::Result(Box::new(outcome()))));
     }
 }

@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use autotag_model::secret::Secret;
-use autotag_protocol::{Answer, End, HistoryEntry};
+use autotag_protocol::{End, Event, HistoryEntry};
 
 /// The shortest value that is masked, in bytes.
 const LEAST: usize = 6;
@@ -91,27 +91,27 @@ impl Masks {
     }
 
     /// An answer without them; what programs read in it stays.
-    pub fn answer(&self, answer: Answer) -> Answer {
+    pub fn answer(&self, answer: Event) -> Event {
         if self.texts.is_empty() {
             return answer;
         }
         match answer {
-            Answer::Log { from, line } => Answer::Log { from, line: self.text(&line) },
-            Answer::Note { text } => Answer::Note { text: self.text(&text) },
-            Answer::StepEnded { step, milliseconds, failed } => {
-                Answer::StepEnded { step, milliseconds, failed: failed.map(|why| self.text(&why)) }
+            Event::Log { from, line } => Event::Log { from, line: self.text(&line) },
+            Event::Note { text } => Event::Note { text: self.text(&text) },
+            Event::StepEnded { step, milliseconds, failed } => {
+                Event::StepEnded { step, milliseconds, failed: failed.map(|why| self.text(&why)) }
             }
-            Answer::Status(mut status) => {
+            Event::Status(mut status) => {
                 status.drift = status.drift.iter().map(|text| self.text(text)).collect();
                 status.asked = status.asked.map(|entry| self.entry(entry));
-                Answer::Status(status)
+                Event::Status(status)
             }
-            Answer::History(entry) => Answer::History(Box::new(self.entry(*entry))),
-            Answer::Result(mut outcome) => {
+            Event::History(entry) => Event::History(Box::new(self.entry(*entry))),
+            Event::Result(mut outcome) => {
                 outcome.end = self.end(outcome.end);
-                Answer::Result(outcome)
+                Event::Result(outcome)
             }
-            other @ (Answer::Heartbeat {} | Answer::Waiting { .. } | Answer::StepStarted { .. }) => other,
+            other @ (Event::Heartbeat {} | Event::Waiting { .. } | Event::StepStarted { .. }) => other,
         }
     }
 
@@ -121,9 +121,9 @@ impl Masks {
 
     fn end(&self, end: End) -> End {
         match end {
-            End::Refused { because, message } => End::Refused { because, message: self.text(&message) },
+            End::Refused { code, message } => End::Refused { code, message: self.text(&message) },
             End::Failed { step, message } => End::Failed { step, message: self.text(&message) },
-            other @ (End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Told {}) => other,
+            other @ (End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {}) => other,
         }
     }
 }
@@ -183,7 +183,7 @@ fn base64(value: &[u8]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use autotag_protocol::{Milestone, Outcome, Source};
+    use autotag_protocol::{Outcome, RolloutStep, Source};
 
     fn masks(values: &[&str]) -> Masks {
         let values: Vec<Secret> = values.iter().map(|value| Secret::verbatim((*value).to_owned())).collect();
@@ -256,18 +256,18 @@ mod tests {
     fn every_text_of_an_answer_is_masked_and_what_programs_read_stays() {
         let masks = masks(&["hunter22"]);
         let text = || "it is hunter22".to_owned();
-        let failed = End::Failed { step: Milestone::Health, message: text() };
+        let failed = End::Failed { step: RolloutStep::Health, message: text() };
         let outcome = Outcome { end: failed.clone(), running: None, deployment: None, milliseconds: 1 };
         for answer in [
-            Answer::log(Source::Application, "it is hunter22"),
-            Answer::Note { text: text() },
-            Answer::StepEnded { step: Milestone::Smoke, milliseconds: 1, failed: Some(text()) },
-            Answer::Result(Box::new(outcome.clone())),
+            Event::log(Source::Application, "it is hunter22"),
+            Event::Note { text: text() },
+            Event::StepEnded { step: RolloutStep::Smoke, milliseconds: 1, failed: Some(text()) },
+            Event::Result(Box::new(outcome.clone())),
         ] {
             let shown = format!("{:?}", masks.answer(answer.clone()));
             assert_eq!(shown, format!("{answer:?}").replace("hunter22", MASK));
         }
-        assert_eq!(Masks::default().answer(Answer::Note { text: text() }), Answer::Note { text: text() });
+        assert_eq!(Masks::default().answer(Event::Note { text: text() }), Event::Note { text: text() });
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use autotag_protocol::Because;
+use autotag_protocol::RefusalCode;
 
 /// The unit that an application has again after this time.
 const EACH: Duration = Duration::from_mins(1);
@@ -59,8 +59,8 @@ struct Count {
 
 impl Refusals {
     /// Counts one. Whether it is to be told by itself.
-    pub(crate) fn count(&mut self, because: Because, now: Duration) -> bool {
-        match self.kinds.entry(name(because)) {
+    pub(crate) fn count(&mut self, code: RefusalCode, now: Duration) -> bool {
+        match self.kinds.entry(name(code)) {
             Entry::Vacant(kind) => {
                 kind.insert(Count { since: now, untold: 0 });
                 true
@@ -86,8 +86,8 @@ impl Refusals {
 }
 
 /// As the protocol names it.
-fn name(because: Because) -> String {
-    serde_json::to_value(because).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+fn name(code: RefusalCode) -> String {
+    serde_json::to_value(code).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -141,15 +141,15 @@ mod tests {
     #[test]
     fn refusals_of_a_kind_are_told_once_and_then_summed() {
         let mut refusals = Refusals::default();
-        assert!(refusals.count(Because::Repository, START));
+        assert!(refusals.count(RefusalCode::Repository, START));
         for second in 0..30 {
-            assert!(!refusals.count(Because::Repository, START + Duration::from_secs(second)));
+            assert!(!refusals.count(RefusalCode::Repository, START + Duration::from_secs(second)));
         }
-        assert!(refusals.count(Because::NewerIsLive, START), "another kind");
+        assert!(refusals.count(RefusalCode::NewerIsLive, START), "another kind");
         assert!(refusals.summed(START + HOUR / 2).is_empty());
         let lines = refusals.summed(START + HOUR);
         assert_eq!(lines, ["30 more requests of CI's key were refused since (repository)"]);
         assert!(refusals.summed(START + HOUR * 9).is_empty(), "once");
-        assert!(refusals.count(Because::Repository, START + HOUR), "a new hour");
+        assert!(refusals.count(RefusalCode::Repository, START + HOUR), "a new hour");
     }
 }

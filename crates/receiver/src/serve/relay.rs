@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::state::layout::Layout;
-use autotag_protocol::{Answer, AppName, Because, End, Outcome, REQUEST_BYTES, Refused, Word};
+use autotag_protocol::{AppName, End, Event, Outcome, REQUEST_BYTES, RefusalCode, Refused, Word};
 
 /// How long `serve` may say nothing (it promises a sign within ten seconds, once it knows what is asked for, which it
 /// waits for half a minute), and how long a client may leave an answer untaken.
@@ -24,9 +24,9 @@ pub fn run(layout: &Layout, app: &AppName, word: Option<&str>) -> anyhow::Result
     match relay(layout, app, word) {
         Ok(()) => Ok(()),
         Err(Ended::Refused(refused)) => {
-            let end = End::Refused { because: refused.because, message: refused.message };
+            let end = End::Refused { code: refused.code, message: refused.message };
             let outcome = Outcome { end, running: None, deployment: None, milliseconds: 0 };
-            let line = Answer::Result(Box::new(outcome)).to_line()?;
+            let line = Event::Result(Box::new(outcome)).to_line()?;
             io::stdout().lock().write_all(line.as_bytes())?;
             Ok(())
         }
@@ -42,25 +42,25 @@ enum Ended {
     Lost(io::Error),
 }
 
-fn refused(because: Because, message: impl Into<String>) -> Ended {
-    Ended::Refused(Refused::new(because, message))
+fn refused(code: RefusalCode, message: impl Into<String>) -> Ended {
+    Ended::Refused(Refused::new(code, message))
 }
 
 fn relay(layout: &Layout, app: &AppName, word: Option<&str>) -> Result<(), Ended> {
     let Some(word) = word else {
         let text = format!("this key opens no shell: it deploys `{app}`, by autotag-deploy");
-        return Err(refused(Because::Malformed, text));
+        return Err(refused(RefusalCode::Malformed, text));
     };
     // What it was is not repeated: it may be anything, and stand in a terminal.
     let word: Word = word
         .parse()
-        .map_err(|expected| refused(Because::Malformed, format!("this key's command is {expected}; for a word of a newer action, update autotag-receiver on the server")))?;
+        .map_err(|expected| refused(RefusalCode::Malformed, format!("this key's command is {expected}; for a word of a newer action, update autotag-receiver on the server")))?;
     let socket = layout.socket();
     // A place first: whoever has too many is told so at once, and a client that says nothing takes one of its
     // user's, for as long as `serve` gives it.
     let mut stream = UnixStream::connect(&socket).map_err(|error| {
         refused(
-            Because::Host,
+            RefusalCode::Host,
             format!(
                 "the receiver does not answer on the server ({}: {error}). Its owner starts it: systemctl start autotag",
                 socket.display()

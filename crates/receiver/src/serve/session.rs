@@ -19,7 +19,8 @@ use crate::serve::job::Job;
 use crate::serve::masks::Masks;
 use crate::state::Store;
 use autotag_protocol::{
-    Answer, AppName, Because, Body, DeploymentId, End, Lines, Outcome, REQUEST_BYTES, Refused, Request, Word,
+    AppName, Body, DeploymentId, End, Event, Lines, Outcome, REQUEST_BYTES, RefusalCode, Refused, Request,
+    Word,
 };
 
 /// How long a caller may take to say what it wants.
@@ -45,7 +46,7 @@ pub(super) async fn serve<E: Engine>(
     let caller = match who(&server, user) {
         Ok(caller) => caller,
         Err(refused) => {
-            tracing::warn!(because = ?refused.because, "refused: {}", refused.message);
+            tracing::warn!(code = ?refused.code, "refused: {}", refused.message);
             return refuse(&refused, &mut stream).await;
         }
     };
@@ -53,7 +54,7 @@ pub(super) async fn serve<E: Engine>(
         Ok(job) => pass_on(&job, caller.asker(), &mut stream).await,
         Err(refused) => {
             if is_told(&server, &caller, &refused) {
-                tracing::warn!(because = ?refused.because, "refused: {}", refused.message);
+                tracing::warn!(code = ?refused.code, "refused: {}", refused.message);
             }
             refuse(&refused, &mut stream).await;
         }
@@ -65,7 +66,7 @@ pub(super) async fn serve<E: Engine>(
 fn is_told<E: Engine>(server: &Server<E>, caller: &Caller, refused: &Refused) -> bool {
     match caller {
         Caller::Owner => true,
-        Caller::App(app) => server.desk.place(app).refused(refused.because, server.desk.now()),
+        Caller::App(app) => server.desk.place(app).refused(refused.code, server.desk.now()),
     }
 }
 
@@ -74,7 +75,7 @@ pub(super) async fn turn_away(mut stream: UnixStream, user: u32, _place: Place) 
     let text = format!(
         "the user {user} has {CONNECTIONS} requests open on this server, as many as one may have at a time. Wait until some of them have ended, and run it again"
     );
-    refuse(&Refused::new(Because::Busy, text), &mut stream).await;
+    refuse(&Refused::new(RefusalCode::Busy, text), &mut stream).await;
 }
 
 async fn refuse(refused: &Refused, stream: &mut UnixStream) {
@@ -102,18 +103,18 @@ async fn hear_out(stream: &mut UnixStream) {
 
 /// A refusal as a result.
 fn refusal(refused: &Refused) -> Outcome {
-    let end = End::Refused { because: refused.because, message: Answer::within_line(&refused.message) };
+    let end = End::Refused { code: refused.code, message: Event::within_line(&refused.message) };
     Outcome { end, running: None, deployment: None, milliseconds: 0 }
 }
 
 /// Who asks, by the kernel's word.
 fn who<E>(server: &Server<E>, user: u32) -> Result<Caller, Refused> {
     let unread = |error: std::io::Error| {
-        Refused::new(Because::Host, format!("reading the users of this machine: {error}"))
+        Refused::new(RefusalCode::Host, format!("reading the users of this machine: {error}"))
     };
     caller(user, &server.layout.passwd()).map_err(unread)?.ok_or_else(|| {
         let text = format!("the user {user} belongs to no application of this server");
-        Refused::new(Because::App, text)
+        Refused::new(RefusalCode::App, text)
     })
 }
 
@@ -133,20 +134,20 @@ async fn accept<E: Engine>(
     }
     if !caller.may_reach(&request.app) {
         let text = format!("{} may not reach the application `{}`", caller.name(), request.app);
-        return Err(Refused::new(Because::App, text));
+        return Err(Refused::new(RefusalCode::App, text));
     }
     if !server.layout.app_file(&request.app).exists() {
         let text = format!(
             "there is no application `{0}` on this server; its owner makes it by `autotag-receiver init {0}`",
             request.app
         );
-        return Err(Refused::new(Because::App, text));
+        return Err(Refused::new(RefusalCode::App, text));
     }
     set_to_work(server, caller, request, place)
 }
 
 fn malformed(text: String) -> Refused {
-    Refused::new(Because::Malformed, text)
+    Refused::new(RefusalCode::Malformed, text)
 }
 
 /// The word, then the request: two lines, and nothing behind them is read.
@@ -214,7 +215,7 @@ fn set_to_work<E: Engine>(
         Asked::Another => {
             let text =
                 format!("the deployment {id} is at work on something else: each needs an id of its own");
-            Err(Refused::new(Because::IdTaken, text))
+            Err(Refused::new(RefusalCode::IdTaken, text))
         }
         Asked::TooMany => Err(in_quota.map_or_else(|wait| too_often(&app, wait), |()| too_many(&app))),
     }
@@ -224,7 +225,7 @@ fn too_many(app: &AppName) -> Refused {
     let text = format!(
         "{CHANGES} changes of `{app}` are at work or wait for their turn, as many as may. Wait until some of them are over, and run it again; `autotag-receiver status {app}` on the server says what is at work"
     );
-    Refused::new(Because::Busy, text)
+    Refused::new(RefusalCode::Busy, text)
 }
 
 fn is_recorded<E>(server: &Server<E>, app: &AppName, deployment: &DeploymentId) -> bool {
@@ -237,7 +238,7 @@ fn too_often(app: &AppName, wait: Duration) -> Refused {
         "too many changes of `{app}` failed, were refused or came within a short time. The next one is taken in {} minutes; find out why they fail meanwhile. On the server `autotag-receiver deploy` and `rollback` are taken at any time",
         wait.as_secs().div_ceil(60)
     );
-    Refused::new(Because::Busy, text)
+    Refused::new(RefusalCode::Busy, text)
 }
 
 /// What the owner of an application has in its app file and environment files, now and in what may still run.
@@ -253,7 +254,7 @@ async fn follow(job: &Job, asker: Asker, stream: &mut UnixStream) -> std::io::Re
     let mut number = 0;
     loop {
         let answer = match tokio::time::timeout(HEARTBEAT, job.answer(number)).await {
-            Err(_) => Answer::Heartbeat {},
+            Err(_) => Event::Heartbeat {},
             Ok(None) => return stream.shutdown().await,
             Ok(Some(answer)) => {
                 number += 1;
@@ -284,8 +285,8 @@ mod tests {
         let long = "x".repeat(8 * 1024);
         let lines = 200;
         let job = Job::new(None);
-        (0..lines).for_each(|_| job.say(Answer::log(Source::Application, &long)));
-        job.end(Outcome { end: End::Told {}, running: None, deployment: None, milliseconds: 1 });
+        (0..lines).for_each(|_| job.say(Event::log(Source::Application, &long)));
+        job.end(Outcome { end: End::Reported {}, running: None, deployment: None, milliseconds: 1 });
 
         let (mut ours, theirs) = UnixStream::pair().unwrap();
         let left = tokio::time::timeout(10 * READING, follow(&job, Asker::Key, &mut ours)).await;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use autotag_protocol::{DeploymentId, End, Milestone};
+use autotag_protocol::{DeploymentId, End, RolloutStep};
 
 /// The longest entry that is read back, in bytes; what is longer was not written by this program.
 const LONGEST: u64 = 256 * 1024;
@@ -44,12 +44,12 @@ pub enum What {
     /// A step begins.
     Began {
         /// Which.
-        step: Milestone,
+        step: RolloutStep,
     },
     /// A step ended.
     Ended {
         /// Which.
-        step: Milestone,
+        step: RolloutStep,
         /// How long it took.
         milliseconds: u64,
         /// Why it failed, if it did.
@@ -218,10 +218,10 @@ mod tests {
                 user: "autotag-app".to_owned(),
                 run: String::new(),
             },
-            What::Began { step: Milestone::Pull },
-            What::Ended { step: Milestone::Pull, milliseconds: 7, failed: Some("no".to_owned()) },
+            What::Began { step: RolloutStep::Pull },
+            What::Ended { step: RolloutStep::Pull, milliseconds: 7, failed: Some("no".to_owned()) },
             What::Recovers { phase: "pending".to_owned() },
-            What::Answered { end: End::Failed { step: Milestone::Pull, message: "a\nb".to_owned() } },
+            What::Answered { end: End::Failed { step: RolloutStep::Pull, message: "a\nb".to_owned() } },
             What::Noted { text: String::new() },
         ];
         let entries = kinds.map(|what| Entry { what, ..entry("") });

@@ -8,7 +8,7 @@ use super::layout::Layout;
 use crate::engine::ContainerFacts;
 use crate::execute::container::VERSION;
 use crate::state::{State, Store};
-use autotag_protocol::{AppName, Milestone};
+use autotag_protocol::{AppName, RolloutStep};
 
 /// `Err` says what to do, where this state is that of a missing file, and containers or the journal tell
 /// that there was one. A container is only ever made when a state is durable.
@@ -48,7 +48,7 @@ pub fn check(
 /// Whether a state was ever durable, as far as the journal goes back.
 fn was_saved(layout: &Layout, app: &AppName) -> bool {
     let tells = |entry: &journal::Entry| {
-        matches!(entry.what, What::Ended { step: Milestone::Save, failed: None, .. })
+        matches!(entry.what, What::Ended { step: RolloutStep::Save, failed: None, .. })
     };
     journal::files(&layout.journal(app))
         .iter()

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::config_hash::ConfigHash;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName, Malformed};
-use autotag_protocol::{Answer, AppName, DeploymentId, End, Milestone, Running, as_text};
+use autotag_protocol::{AppName, DeploymentId, End, Event, RolloutStep, Running, as_text};
 
 /// The most deployments that are remembered. At ten a day that is three months.
 pub const REMEMBERED: usize = 1_000;
@@ -196,7 +196,7 @@ pub enum Phase {
 /// A version that nobody gets unless they ask for it by name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Bad {
+pub struct Blocked {
     /// Since when: the time of the deployment that left it.
     pub since: Timestamp,
     /// Why.
@@ -208,7 +208,7 @@ pub struct Bad {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Failure {
     /// Which step.
-    pub step: Milestone,
+    pub step: RolloutStep,
     /// Why, in the driver's words.
     pub why: String,
 }
@@ -229,7 +229,7 @@ impl Record {
     pub fn end(&self) -> End {
         match (&self.failure, self.release.purpose) {
             (Some(failure), _) => {
-                End::Failed { step: failure.step, message: Answer::within_line(&failure.why) }
+                End::Failed { step: failure.step, message: Event::within_line(&failure.why) }
             }
             (None, Purpose::Rollback) => End::RolledBack {},
             (None, Purpose::Deploy) => End::Deployed {},
@@ -252,15 +252,15 @@ pub struct State {
     #[serde(deserialize_with = "Option::deserialize")]
     pub highest: Option<Version>,
     /// Versions that were rolled back, or did not pass their verification.
-    pub bad: BTreeMap<Version, Bad>,
+    pub blocked: BTreeMap<Version, Blocked>,
     /// [`REMEMBERED`] deployments, the oldest first: the last ones, and what a rollback needs before what failed.
     pub history: Vec<Record>,
-    /// The last [`WITHDRAWN`] deployments that were to be taken back when they did not serve, the oldest first:
+    /// The last [`WITHDRAWN`] deployments that were to be reverted when they did not serve, the oldest first:
     /// none of them is done any more, and nothing goes back to them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub withdrawn: Vec<DeploymentId>,
     /// The last deployment that another one found serving what it was to bring, and left alone: it serves for both
-    /// and is not taken back for one.
+    /// and is not reverted for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shared: Option<DeploymentId>,
 }
@@ -272,7 +272,7 @@ impl State {
             app,
             change: Phase::Steady { active: None },
             highest: None,
-            bad: BTreeMap::new(),
+            blocked: BTreeMap::new(),
             history: Vec::new(),
             withdrawn: Vec::new(),
             shared: None,
@@ -345,7 +345,7 @@ impl State {
         self.history.iter().rev().skip_while(later).skip(1).filter(|record| record.failure.is_none())
     }
 
-    /// What serves again where this deployment is taken back.
+    /// What serves again where this deployment is reverted.
     pub fn to_go_back_to(&self, deployment: &DeploymentId) -> Option<&Record> {
         self.served_before(deployment).find(|record| !self.withdrawn.contains(&record.release.deployment))
     }
@@ -415,7 +415,7 @@ mod tests {
         let release = Release { run: "\"".repeat(RUN_BYTES), ..release("2.0.0") };
         for number in 0..REMEMBERED {
             let why = format!("{number}: {}", "\u{1}é".repeat(5_000));
-            state.remember(&release, Some(Failure { step: Milestone::Health, why }));
+            state.remember(&release, Some(Failure { step: RolloutStep::Health, why }));
         }
         let text = written(&state).unwrap();
         assert!(text.len() < 8 << 20, "{} bytes", text.len());
@@ -433,7 +433,7 @@ mod tests {
         state.remember(&release("1.1.0"), None);
         let before = versions(&state);
         for number in 0..2 * REMEMBERED {
-            let failure = Failure { step: Milestone::Health, why: String::new() };
+            let failure = Failure { step: RolloutStep::Health, why: String::new() };
             state.remember(&release(&format!("2.0.{number}")), Some(failure));
         }
         assert_eq!((versions(&state), state.history.len()), (before.clone(), REMEMBERED));

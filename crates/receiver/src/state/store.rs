@@ -139,7 +139,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::policy::rollout::{Event, Rollout, Step};
+    use crate::policy::rollout::{Rollout, Step, StepResult};
     use crate::testing;
 
     struct Here {
@@ -166,11 +166,11 @@ mod tests {
                     Step::End(_) => break,
                     Step::Save(state) => {
                         states.push(*state);
-                        Event::Done
+                        StepResult::Done
                     }
-                    Step::Create(_) => Event::Created("b".repeat(64).parse().unwrap()),
-                    Step::Verify(_) if fails => Event::Failed("404".to_owned()),
-                    _ => Event::Done,
+                    Step::Create(_) => StepResult::Created("b".repeat(64).parse().unwrap()),
+                    Step::Verify(_) if fails => StepResult::Failed("404".to_owned()),
+                    _ => StepResult::Done,
                 };
                 rollout = rollout.next(event);
             }

@@ -14,7 +14,7 @@ pub use time::{ago, moment, took};
 use autotag_base::terminal;
 use autotag_base::terminal::Tone;
 use autotag_model::text;
-use autotag_protocol::{AppName, End, HistoryEntry, Milestone, Outcome, Status};
+use autotag_protocol::{AppName, End, HistoryEntry, Outcome, RolloutStep, Status};
 use table::{Cell, Table};
 
 /// For whom it is drawn.
@@ -48,22 +48,22 @@ fn harmless_lines(text: &str) -> String {
 }
 
 /// The step's name as people write it.
-pub fn name(step: Milestone) -> &'static str {
+pub fn name(step: RolloutStep) -> &'static str {
     match step {
-        Milestone::Save => "save",
-        Milestone::Pull => "pull",
-        Milestone::Create => "create",
-        Milestone::Start => "start",
-        Milestone::Health => "health",
-        Milestone::Smoke => "smoke",
-        Milestone::Hold => "hold",
-        Milestone::Switch => "switch",
-        Milestone::Verify => "verify",
-        Milestone::Drain => "drain",
-        Milestone::Stop => "stop",
-        Milestone::Remove => "remove",
-        Milestone::Explain => "explain",
-        Milestone::Prune => "prune",
+        RolloutStep::Save => "save",
+        RolloutStep::Pull => "pull",
+        RolloutStep::Create => "create",
+        RolloutStep::Start => "start",
+        RolloutStep::Health => "health",
+        RolloutStep::Smoke => "smoke",
+        RolloutStep::Hold => "hold",
+        RolloutStep::Switch => "switch",
+        RolloutStep::Verify => "verify",
+        RolloutStep::Drain => "drain",
+        RolloutStep::Stop => "stop",
+        RolloutStep::Remove => "remove",
+        RolloutStep::Explain => "explain",
+        RolloutStep::Prune => "prune",
     }
 }
 
@@ -113,11 +113,11 @@ fn remarks_on(app: &AppName, status: &Status, look: &Look) -> String {
         let since = ago(holder.since, look.now);
         line(Tone::Warning, format!("~ {app}: {} is at work, begun {since}", harmless(&holder.purpose)));
     }
-    if !status.bad.is_empty() {
-        let bad: Vec<String> = status.bad.iter().map(ToString::to_string).collect();
+    if !status.blocked.is_empty() {
+        let blocked: Vec<String> = status.blocked.iter().map(ToString::to_string).collect();
         line(
             Tone::Plain,
-            format!("  {app}: rolled back, and blocked without --allow-downgrade: {}", bad.join(", ")),
+            format!("  {app}: rolled back, and blocked without --allow-downgrade: {}", blocked.join(", ")),
         );
     }
     if let (Some(highest), Some(running)) = (&status.highest, &status.running)
@@ -160,7 +160,7 @@ fn end(end: &End) -> (Tone, String) {
         End::RolledBack {} => (Tone::Warning, "rolled back to".to_owned()),
         End::Refused { .. } => (Tone::Warning, "refused".to_owned()),
         End::Failed { step, .. } => (Tone::Bad, format!("failed at {}", name(*step))),
-        End::Told {} => (Tone::Plain, "told".to_owned()),
+        End::Reported {} => (Tone::Plain, "reported".to_owned()),
     }
 }
 
@@ -178,7 +178,7 @@ pub fn outcome(app: &AppName, outcome: &Outcome, look: &Look) -> String {
         End::Failed { step, message } => {
             (Tone::Bad, format!("{app}: failed at {}: {}", name(*step), harmless_lines(message)))
         }
-        End::Told {} => return String::new(),
+        End::Reported {} => return String::new(),
     };
     let mut text = format!("{}\n", look.paint(tone, &first));
     if matches!(outcome.end, End::Refused { .. } | End::Failed { .. }) {

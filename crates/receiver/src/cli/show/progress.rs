@@ -2,7 +2,7 @@
 
 use super::{Look, ago, harmless, name, took};
 use autotag_base::terminal::Tone;
-use autotag_protocol::{Answer, Source};
+use autotag_protocol::{Event, Source};
 
 /// Draws the answers of one deployment, in order.
 #[derive(Debug)]
@@ -19,9 +19,9 @@ impl Progress {
     }
 
     /// What is to be printed for this answer, line breaks included.
-    pub fn draw(&mut self, answer: &Answer) -> String {
+    pub fn draw(&mut self, answer: &Event) -> String {
         let line = match answer {
-            Answer::StepStarted { step } if self.look.terminal => {
+            Event::StepStarted { step } if self.look.terminal => {
                 let over = self.clear();
                 self.open = true;
                 return format!(
@@ -30,20 +30,20 @@ impl Progress {
                 );
             }
             // The last two are asked for by other commands.
-            Answer::StepStarted { .. }
-            | Answer::Heartbeat {}
-            | Answer::Result(_)
-            | Answer::Status(_)
-            | Answer::History(_) => return String::new(),
-            Answer::StepEnded { step, milliseconds, failed: None } => {
+            Event::StepStarted { .. }
+            | Event::Heartbeat {}
+            | Event::Result(_)
+            | Event::Status(_)
+            | Event::History(_) => return String::new(),
+            Event::StepEnded { step, milliseconds, failed: None } => {
                 let sign = self.look.paint(Tone::Good, if self.look.terminal { "\u{2713}" } else { "done" });
                 format!("{sign} {} {}", name(*step), took(*milliseconds))
             }
-            Answer::StepEnded { step, milliseconds, failed: Some(why) } => {
+            Event::StepEnded { step, milliseconds, failed: Some(why) } => {
                 let sign = self.look.paint(Tone::Bad, if self.look.terminal { "\u{2717}" } else { "failed" });
                 format!("{sign} {} {}: {}", name(*step), took(*milliseconds), harmless(why))
             }
-            Answer::Log { from, line } => {
+            Event::Log { from, line } => {
                 let whose = match from {
                     Source::Application => "app",
                     Source::Health => "health",
@@ -51,13 +51,13 @@ impl Progress {
                 };
                 self.look.paint(Tone::Faint, &format!("  {whose} | {}", harmless(line)))
             }
-            Answer::Note { text } => self.look.paint(Tone::Warning, &format!("note: {}", harmless(text))),
-            Answer::Waiting { holder: Some(holder) } => {
+            Event::Note { text } => self.look.paint(Tone::Warning, &format!("note: {}", harmless(text))),
+            Event::Waiting { holder: Some(holder) } => {
                 let since = ago(holder.since, self.look.now);
                 let purpose = harmless(&holder.purpose);
                 self.look.paint(Tone::Warning, &format!("waiting for {purpose}, begun {since}"))
             }
-            Answer::Waiting { holder: None } => {
+            Event::Waiting { holder: None } => {
                 self.look.paint(Tone::Warning, "waiting for another deployment")
             }
         };

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use autotag_model::reference::Digest;
-use autotag_protocol::{Answer, Because, Holder, Running, Source};
+use autotag_protocol::{Event, Holder, RefusalCode, Running, Source};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -29,7 +29,7 @@ fn holder() -> Holder {
 
 fn told(running: Option<Running>) -> Status {
     let highest = running.as_ref().map(|it| it.version.clone());
-    Status { running, drift: Vec::new(), bad: Vec::new(), busy: None, highest, asked: None }
+    Status { running, drift: Vec::new(), blocked: Vec::new(), busy: None, highest, asked: None }
 }
 
 #[test]
@@ -39,7 +39,7 @@ fn status_shows_what_is_wrong_first() {
         ..told(Some(running("2.0.10")))
     };
     let back = Status {
-        bad: vec!["1.5.0".parse().unwrap()],
+        blocked: vec!["1.5.0".parse().unwrap()],
         highest: Some("1.5.0".parse().unwrap()),
         busy: Some(holder()),
         ..told(Some(running("1.4.2")))
@@ -58,8 +58,8 @@ fn status_shows_what_is_wrong_first() {
 
 #[test]
 fn history_is_a_table() {
-    let failed = End::Failed { step: Milestone::Health, message: "never healthy".to_owned() };
-    let refused = End::Refused { because: Because::NewerIsLive, message: String::new() };
+    let failed = End::Failed { step: RolloutStep::Health, message: "never healthy".to_owned() };
+    let refused = End::Refused { code: RefusalCode::NewerIsLive, message: String::new() };
     let entries: Vec<HistoryEntry> = [
         ("1.10.0", "2026-01-02T11:59:58Z", End::Deployed {}),
         ("1.9.0", "2026-01-02T11:57:00Z", failed),
@@ -72,21 +72,21 @@ fn history_is_a_table() {
     insta::assert_snapshot!(history(&entries, &look(false)));
 }
 
-fn story() -> Vec<Answer> {
-    let ended = |step, milliseconds, failed: Option<&str>| Answer::StepEnded {
+fn story() -> Vec<Event> {
+    let ended = |step, milliseconds, failed: Option<&str>| Event::StepEnded {
         step,
         milliseconds,
         failed: failed.map(str::to_owned),
     };
     vec![
-        Answer::Waiting { holder: Some(holder()) },
-        Answer::StepStarted { step: Milestone::Pull },
-        Answer::Heartbeat {},
-        ended(Milestone::Pull, 1_234, None),
-        Answer::Note { text: "no credentials came along".to_owned() },
-        Answer::StepStarted { step: Milestone::Health },
-        ended(Milestone::Health, 61_500, Some("never healthy")),
-        Answer::log(Source::Application, "panic\u{7}: \u{1b}]0;title"),
+        Event::Waiting { holder: Some(holder()) },
+        Event::StepStarted { step: RolloutStep::Pull },
+        Event::Heartbeat {},
+        ended(RolloutStep::Pull, 1_234, None),
+        Event::Note { text: "no credentials came along".to_owned() },
+        Event::StepStarted { step: RolloutStep::Health },
+        ended(RolloutStep::Health, 61_500, Some("never healthy")),
+        Event::log(Source::Application, "panic\u{7}: \u{1b}]0;title"),
     ]
 }
 
@@ -106,8 +106,8 @@ fn progress_writes_over_itself_on_a_terminal() {
 
 #[test]
 fn outcomes_say_what_serves() {
-    let failed = End::Failed { step: Milestone::Health, message: "never healthy\nsee above".to_owned() };
-    let refused = End::Refused { because: Because::RolledBack, message: "1.5.0 was rolled back".to_owned() };
+    let failed = End::Failed { step: RolloutStep::Health, message: "never healthy\nsee above".to_owned() };
+    let refused = End::Refused { code: RefusalCode::RolledBack, message: "1.5.0 was rolled back".to_owned() };
     let app: AppName = "web".parse().unwrap();
     let drawn: String = [
         (End::Deployed {}, Some(running("1.5.0"))),

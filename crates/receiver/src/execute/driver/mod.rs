@@ -22,7 +22,7 @@ use crate::config::settings::{Settings, Snapshots};
 use crate::engine::{ContainerFacts, Engine, Healthy, LocalImage};
 use crate::policy::admit;
 use crate::policy::admit::LabelRule;
-use crate::policy::rollout::{Ending, Event, Rollout, Step};
+use crate::policy::rollout::{Ending, Rollout, Step, StepResult};
 use crate::policy::tidy;
 use crate::serve::job::Job;
 use crate::state::journal::{Entry, Journal, What};
@@ -34,7 +34,7 @@ use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
 use autotag_model::reference::{Digest, ImageName};
 use autotag_model::secret::Credentials;
-use autotag_protocol::{Answer, AppName, DeploymentId, Milestone, Source};
+use autotag_protocol::{AppName, DeploymentId, Event, RolloutStep, Source};
 
 /// How many of its last lines are shown of a container that failed.
 const EXPLAINED: u32 = 60;
@@ -74,26 +74,26 @@ impl<E: Engine> Driver<'_, E> {
     pub async fn run(&mut self, mut rollout: Rollout) -> (Ending, State) {
         loop {
             let step = rollout.step();
-            let milestone = match &step {
+            let name = match &step {
                 Step::End(ending) => return (ending.clone(), rollout.state().clone()),
-                step => step.milestone().unwrap_or(Milestone::Save),
+                step => step.rollout_step().unwrap_or(RolloutStep::Save),
             };
-            self.note(What::Began { step: milestone });
+            self.note(What::Began { step: name });
             // People do not wait for a file to be written.
             let told = !matches!(step, Step::Save(_) | Step::Remake(_));
             if told {
-                self.job.say(Answer::StepStarted { step: milestone });
+                self.job.say(Event::StepStarted { step: name });
             }
             let stopwatch = Stopwatch::start();
             let event = self.perform(&step, &rollout).await;
             let failed = match &event {
-                Event::Failed(why) => Some(Answer::within_line(why)),
+                StepResult::Failed(why) => Some(Event::within_line(why)),
                 _ => None,
             };
             let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.note(What::Ended { step: milestone, milliseconds, failed: failed.clone() });
+            self.note(What::Ended { step: name, milliseconds, failed: failed.clone() });
             if told || failed.is_some() {
-                self.job.say(Answer::StepEnded { step: milestone, milliseconds, failed });
+                self.job.say(Event::StepEnded { step: name, milliseconds, failed });
             }
             rollout = rollout.next(event);
         }
@@ -107,21 +107,21 @@ impl<E: Engine> Driver<'_, E> {
         if let Err(error) = journal.append(&entry) {
             let text = format!("the journal cannot be written: {error}");
             tracing::error!(app = %self.app, "{text}");
-            self.job.say(Answer::Note { text });
+            self.job.say(Event::Note { text });
             self.journal = None;
         }
     }
 
-    async fn perform(&mut self, step: &Step, rollout: &Rollout) -> Event {
+    async fn perform(&mut self, step: &Step, rollout: &Rollout) -> StepResult {
         let done = match step {
             Step::Save(state) => self.save(state),
             Step::Pull(release) => self.pull(release, rollout.state()).await,
             Step::Create(release) => match self.create(release).await {
-                Ok(container) => return Event::Created(container),
+                Ok(container) => return StepResult::Created(container),
                 Err(why) => Err(why),
             },
             Step::Remake(instance) => match self.remake(instance, rollout.state()).await {
-                Ok(Some(container)) => return Event::Created(container),
+                Ok(Some(container)) => return StepResult::Created(container),
                 Ok(None) => Ok(()),
                 Err(why) => Err(why),
             },
@@ -139,7 +139,7 @@ impl<E: Engine> Driver<'_, E> {
             Step::Prune => self.prune(rollout.state()).await,
             Step::End(_) => Ok(()),
         };
-        done.map_or_else(Event::Failed, |()| Event::Done)
+        done.map_or_else(StepResult::Failed, |()| StepResult::Done)
     }
 
     fn save(&self, state: &State) -> Done {
@@ -225,7 +225,7 @@ impl<E: Engine> Driver<'_, E> {
         let used = active.map(|facts| facts.volumes).unwrap_or_default();
         for volume in kept.iter().filter(|kept| used.iter().all(|used| used.name != kept.name)) {
             let text = image_volumes::kept(volume, container.get(..12).unwrap_or(container));
-            self.job.say(Answer::Note { text: Answer::within_line(&text) });
+            self.job.say(Event::Note { text: Event::within_line(&text) });
             self.note(What::Noted { text });
         }
         Ok(())
@@ -277,8 +277,7 @@ impl<E: Engine> Driver<'_, E> {
         let name = container::own_network(self.app);
         self.engine.ensure_network(&name, &container::app_labels(self.app)).await.map_err(words)?;
         if facts.running && !facts.addresses.contains_key(&name) {
-            self.job
-                .say(Answer::Note { text: format!("{} was taken out of its network {name}", facts.name) });
+            self.job.say(Event::Note { text: format!("{} was taken out of its network {name}", facts.name) });
             self.engine.connect(&facts.id, &name).await.map_err(words)?;
         }
         Ok(())
@@ -327,7 +326,7 @@ impl<E: Engine> Driver<'_, E> {
         }
         // Nobody's request depends on it: a name that cannot be had is told, and fails nothing.
         if let Err(why) = take_name(self.engine, self.app, instance.container.as_str()).await {
-            self.job.say(Answer::Note { text: Answer::within_line(&why) });
+            self.job.say(Event::Note { text: Event::within_line(&why) });
         }
         Ok(())
     }
@@ -361,16 +360,16 @@ impl<E: Engine> Driver<'_, E> {
     async fn explain(&self, release: &Release) -> Done {
         for container in self.of_deployment(release).await? {
             if let Some(trouble) = &container.trouble {
-                self.job.say(Answer::Note { text: Answer::within_line(&format!("Docker says: {trouble}")) });
+                self.job.say(Event::Note { text: Event::within_line(&format!("Docker says: {trouble}")) });
             }
             for (code, output) in &container.health_log {
                 for line in output.lines() {
-                    self.job.say(Answer::log(Source::Health, &format!("[exit {code}] {line}")));
+                    self.job.say(Event::log(Source::Health, &format!("[exit {code}] {line}")));
                 }
             }
             let lines = self.engine.logs(&container.id, EXPLAINED).await;
             for line in lines.map_err(words)? {
-                self.job.say(Answer::log(Source::Application, &line));
+                self.job.say(Event::log(Source::Application, &line));
             }
         }
         Ok(())

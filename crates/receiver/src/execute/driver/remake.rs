@@ -5,7 +5,7 @@ use crate::engine::Engine;
 use crate::execute::container;
 use crate::state::journal::What;
 use crate::state::{ContainerId, Instance, State};
-use autotag_protocol::Answer;
+use autotag_protocol::Event;
 
 impl<E: Engine> Driver<'_, E> {
     /// Makes a container again that is gone; gives the new one's id. One that a killed receiver made already
@@ -28,7 +28,7 @@ impl<E: Engine> Driver<'_, E> {
             instance.container.short(),
             release.version
         );
-        self.job.say(Answer::Note { text: text.clone() });
+        self.job.say(Event::Note { text: text.clone() });
         self.note(What::Noted { text });
         let again = |why: String| {
             format!("the container of {} is gone and cannot be made again: {why}", release.version)

@@ -8,7 +8,7 @@ use crate::execute::front::entrance;
 use crate::execute::probe;
 use crate::execute::probe::{Question, Target};
 use crate::state::Instance;
-use autotag_protocol::{Answer, Source};
+use autotag_protocol::{Event, Source};
 
 impl<E: Engine> Driver<'_, E> {
     pub(super) async fn smoke(&self, instance: &Instance) -> Result<(), String> {
@@ -47,7 +47,7 @@ impl<E: Engine> Driver<'_, E> {
             return Ok(());
         }
         for line in executed.output.lines() {
-            self.job.say(Answer::log(Source::Smoke, line));
+            self.job.say(Event::log(Source::Smoke, line));
         }
         Err(format!("`{shown}` ended with {}", executed.exit_code))
     }

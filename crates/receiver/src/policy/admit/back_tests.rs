@@ -1,11 +1,11 @@
 //! Taking one deployment back: only that one, to what served before it, and once.
 
 use super::*;
-use crate::policy::rollout::{Event, Rollout, Step};
+use crate::policy::rollout::{Rollout, Step, StepResult};
 use crate::state::WITHDRAWN;
 use crate::testing;
 use autotag_model::reference::Digest;
-use autotag_protocol::{Configuration, Milestone};
+use autotag_protocol::{Configuration, RolloutStep};
 
 fn file() -> AppFile {
     AppFile::parse("image: ghcr.io/org/app\nport: 1\nlisten: 1\n").expect("an app file")
@@ -40,34 +40,34 @@ fn deployed(versions: &[&str]) -> State {
 }
 
 fn rolled_out(state: State, release: Release) -> State {
-    tried(state, release, |_| Event::Done)
+    tried(state, release, |_| StepResult::Done)
 }
 
 fn failing(state: State, release: Release) -> State {
     let fails = |step: &Step| match step {
-        Step::AwaitHealthy(_) => Event::Failed("503".to_owned()),
-        _ => Event::Done,
+        Step::AwaitHealthy(_) => StepResult::Failed("503".to_owned()),
+        _ => StepResult::Done,
     };
     tried(state, release, fails)
 }
 
-fn tried(state: State, release: Release, becomes: impl Fn(&Step) -> Event) -> State {
+fn tried(state: State, release: Release, becomes: impl Fn(&Step) -> StepResult) -> State {
     let mut rollout = Rollout::begin(state, release).expect("steady");
     loop {
         let event = match rollout.step() {
             Step::End(_) => return rollout.state().clone(),
-            Step::Create(_) => Event::Created("b".repeat(64).parse().unwrap()),
+            Step::Create(_) => StepResult::Created("b".repeat(64).parse().unwrap()),
             step => becomes(&step),
         };
         rollout = rollout.next(event);
     }
 }
 
-fn take_back(deployment: &DeploymentId) -> Rollback {
+fn revert(deployment: &DeploymentId) -> Rollback {
     Rollback {
         deployment: id(&format!("{deployment}-back")),
         to: None,
-        instead_of: Some(deployment.clone()),
+        reverts: Some(deployment.clone()),
         configuration: Configuration::Then,
         credential: None,
         run: String::new(),
@@ -75,9 +75,9 @@ fn take_back(deployment: &DeploymentId) -> Rollback {
 }
 
 /// What becomes of it: the state afterwards, and the answer.
-fn taken_back(state: &State, deployment: &DeploymentId) -> (State, End) {
-    let request = take_back(deployment);
-    let refusal = |refused: Refused| End::Refused { because: refused.because, message: refused.message };
+fn reverted(state: &State, deployment: &DeploymentId) -> (State, End) {
+    let request = revert(deployment);
+    let refusal = |refused: Refused| End::Refused { code: refused.code, message: refused.message };
     match known_rollback(&request, state) {
         Ok(Some(known)) => return (state.clone(), known.end()),
         Ok(None) => {}
@@ -102,9 +102,9 @@ fn serves(state: &State) -> String {
     state.active().map_or("nothing".to_owned(), |active| active.release.version.to_string())
 }
 
-fn because(end: &End) -> Option<Because> {
+fn code(end: &End) -> Option<RefusalCode> {
     match end {
-        End::Refused { because, .. } => Some(*because),
+        End::Refused { code, .. } => Some(*code),
         _ => None,
     }
 }
@@ -126,43 +126,43 @@ fn request(version: &str, deployment: &DeploymentId) -> Deploy {
 
 /// The run of 2.0.0 fails on another server when 3.0.0 serves here already.
 #[test]
-fn what_came_over_a_deployment_stays_and_is_not_bad() {
+fn what_came_over_a_deployment_stays_and_is_not_blocked() {
     let state = deployed(&["1.0.0", "2.0.0", "3.0.0"]);
-    let (after, end) = taken_back(&state, &of("2.0.0"));
-    assert_eq!(because(&end), Some(Because::NewerIsLive), "{end:?}");
+    let (after, end) = reverted(&state, &of("2.0.0"));
+    assert_eq!(code(&end), Some(RefusalCode::NewerIsLive), "{end:?}");
     let End::Refused { message, .. } = end else { panic!("refused") };
     assert!(message.contains("2.0.0 (deployment-2-0-0)") && message.contains("3.0.0 (deployment-3-0-0)"));
     assert_eq!((after.active(), &after.history), (state.active(), &state.history));
-    assert!(after.bad.is_empty() && after.highest == Some(version("3.0.0")));
+    assert!(after.blocked.is_empty() && after.highest == Some(version("3.0.0")));
     // A rollback by hand is as good a reason.
-    let (back, end) = taken_back(&deployed(&["1.0.0", "2.0.0"]), &of("2.0.0"));
+    let (back, end) = reverted(&deployed(&["1.0.0", "2.0.0"]), &of("2.0.0"));
     assert_eq!((serves(&back), end), ("1.0.0".to_owned(), End::RolledBack {}));
-    let again = Rollback { deployment: id("another-back"), ..take_back(&of("2.0.0")) };
+    let again = Rollback { deployment: id("another-back"), ..revert(&of("2.0.0")) };
     let Ok(WayBack::Withdraw(_, end)) = way_back(&again, Asker::Key, &back) else {
         panic!("it does not serve any more")
     };
-    assert_eq!(because(&end), Some(Because::NewerIsLive));
+    assert_eq!(code(&end), Some(RefusalCode::NewerIsLive));
 }
 
 /// Both runs fail on another server: neither's version may be left here.
 #[test]
-fn nothing_goes_back_to_what_was_to_be_taken_back_itself() {
+fn nothing_goes_back_to_what_was_to_be_reverted_itself() {
     let state = deployed(&["1.0.0", "2.0.0", "3.0.0"]);
-    let (state, _) = taken_back(&state, &of("2.0.0"));
-    let (state, end) = taken_back(&state, &of("3.0.0"));
+    let (state, _) = reverted(&state, &of("2.0.0"));
+    let (state, end) = reverted(&state, &of("3.0.0"));
     assert_eq!((serves(&state), end), ("1.0.0".to_owned(), End::RolledBack {}));
 }
 
 /// Another run was to deploy the very same, touched nothing, and has told its people that it serves.
 #[test]
-fn what_another_run_found_serving_is_not_taken_back_for_one() {
+fn what_another_run_found_serving_is_not_reverted_for_one() {
     let state = deployed(&["1.0.0", "2.0.0"]);
     let shared = State { shared: Some(of("2.0.0")), ..state };
-    let (after, end) = taken_back(&shared, &of("2.0.0"));
-    assert_eq!((because(&end), &after), (Some(Because::NewerIsLive), &shared));
+    let (after, end) = reverted(&shared, &of("2.0.0"));
+    assert_eq!((code(&end), &after), (Some(RefusalCode::NewerIsLive), &shared));
     // That says nothing of what is deployed later.
     let later = rolled_out(shared, testing::release("3.0.0"));
-    let (later, end) = taken_back(&later, &of("3.0.0"));
+    let (later, end) = reverted(&later, &of("3.0.0"));
     assert_eq!((serves(&later), end), ("2.0.0".to_owned(), End::RolledBack {}));
 }
 
@@ -170,107 +170,107 @@ fn what_another_run_found_serving_is_not_taken_back_for_one() {
 fn it_goes_back_to_what_served_directly_before_whatever_is_higher_or_failed() {
     // After a rollback, and a version that failed, 1.0.0 was what 3.0.0 replaced.
     let state = deployed(&["1.0.0", "2.0.0"]);
-    let (state, _) = taken_back(&state, &of("2.0.0"));
+    let (state, _) = reverted(&state, &of("2.0.0"));
     let state = failing(state, testing::release("2.5.0"));
     let state = rolled_out(state, testing::release("3.0.0"));
-    let (state, end) = taken_back(&state, &of("3.0.0"));
+    let (state, end) = reverted(&state, &of("3.0.0"));
     assert_eq!((serves(&state), end), ("1.0.0".to_owned(), End::RolledBack {}));
-    assert!(state.bad.contains_key(&version("3.0.0")), "it is as any version that was rolled back");
+    assert!(state.blocked.contains_key(&version("3.0.0")), "it is as any version that was rolled back");
 }
 
 #[test]
-fn what_was_deployed_as_a_downgrade_goes_forward_again_and_is_not_bad() {
+fn what_was_deployed_as_a_downgrade_goes_forward_again_and_is_not_blocked() {
     let lower = Release { deployment: id("downgrade-1"), ..testing::release("1.0.0") };
     let state = rolled_out(deployed(&["1.0.0", "2.0.0"]), lower);
-    let (state, end) = taken_back(&state, &id("downgrade-1"));
+    let (state, end) = reverted(&state, &id("downgrade-1"));
     assert_eq!((serves(&state), end), ("2.0.0".to_owned(), End::Deployed {}));
-    assert!(state.bad.is_empty(), "{:?}", state.bad);
+    assert!(state.blocked.is_empty(), "{:?}", state.blocked);
 }
 
 /// The deployment brought variables, not a version.
 #[test]
-fn another_configuration_of_one_version_is_taken_back_too() {
+fn another_configuration_of_one_version_is_reverted_too() {
     let given = Release { deployment: id("variables"), config: config("other"), ..testing::release("1.0.0") };
     let state = rolled_out(deployed(&["1.0.0"]), given);
-    let (state, end) = taken_back(&state, &id("variables"));
+    let (state, end) = reverted(&state, &id("variables"));
     assert_eq!(end, End::Deployed {});
     let release = &state.active().expect("it serves").release;
     assert_eq!((&release.config, release.version.to_string().as_str()), (&config("config"), "1.0.0"));
-    assert!(state.bad.is_empty(), "{:?}", state.bad);
+    assert!(state.blocked.is_empty(), "{:?}", state.blocked);
     // Where even that is the same, it is done: an answer that nothing was touched means something else.
     let same = Release { deployment: id("the-same"), ..testing::release("1.0.0") };
-    let (state, end) = taken_back(&rolled_out(state, same), &id("the-same"));
+    let (state, end) = reverted(&rolled_out(state, same), &id("the-same"));
     assert_eq!((end, state.history.len()), (End::Deployed {}, 5));
 }
 
 #[test]
 fn the_first_deployment_has_nothing_to_go_back_to_and_stays() {
-    let (state, end) = taken_back(&deployed(&["1.0.0"]), &of("1.0.0"));
-    assert_eq!((because(&end), serves(&state)), (Some(Because::NotRecorded), "1.0.0".to_owned()));
+    let (state, end) = reverted(&deployed(&["1.0.0"]), &of("1.0.0"));
+    assert_eq!((code(&end), serves(&state)), (Some(RefusalCode::NotRecorded), "1.0.0".to_owned()));
     assert!(state.withdrawn.is_empty(), "what serves is not withdrawn");
-    // Nor has the second one, where the first was to be taken back.
+    // Nor has the second one, where the first was to be reverted.
     let state = deployed(&["1.0.0", "2.0.0"]).with_withdrawn(&of("1.0.0")).expect("new");
-    assert_eq!(because(&taken_back(&state, &of("2.0.0")).1), Some(Because::NotRecorded));
+    assert_eq!(code(&reverted(&state, &of("2.0.0")).1), Some(RefusalCode::NotRecorded));
 }
 
 #[test]
 fn what_did_not_come_or_failed_is_not_there_and_never_will_be() {
     let state = failing(deployed(&["1.0.0"]), testing::release("2.0.0"));
-    let (state, end) = taken_back(&state, &of("2.0.0"));
+    let (state, end) = reverted(&state, &of("2.0.0"));
     assert_eq!((end, serves(&state)), (End::Unchanged {}, "1.0.0".to_owned()));
     // Its request is still on its way.
     let late = id("late-deployment");
-    let (state, end) = taken_back(&state, &late);
+    let (state, end) = reverted(&state, &late);
     assert_eq!((end, serves(&state)), (End::Unchanged {}, "1.0.0".to_owned()));
     let refused = deploy(&request("3.0.0", &late), Asker::Owner, &file(), &state, &config("config"), at())
         .expect_err("late");
-    assert_eq!(refused.because, Because::IdTaken);
-    assert!(refused.message.contains("taken back before it came"), "{refused}");
+    assert_eq!(refused.code, RefusalCode::IdTaken);
+    assert!(refused.message.contains("reverted before it arrived"), "{refused}");
     let other =
         deploy(&request("3.0.0", &id("in-time-1")), Asker::Owner, &file(), &state, &config("config"), at());
     assert!(matches!(other, Ok(Admitted::RollOut(_))), "{other:?}");
     // The same on a server that has nothing yet.
-    let (state, end) = taken_back(&State::new("app".parse().unwrap()), &late);
+    let (state, end) = reverted(&State::new("app".parse().unwrap()), &late);
     assert_eq!((end, serves(&state)), (End::Unchanged {}, "nothing".to_owned()));
     assert!(known_deploy(&request("3.0.0", &late), &state).is_err());
 }
 
 /// Its answer was lost, or its request came twice.
 #[test]
-fn a_repeated_request_to_take_back_does_nothing_more() {
+fn a_repeated_request_to_revert_does_nothing_more() {
     let before = deployed(&["1.0.0", "2.0.0"]);
-    let (state, first) = taken_back(&before, &of("2.0.0"));
-    let (again, second) = taken_back(&state, &of("2.0.0"));
+    let (state, first) = reverted(&before, &of("2.0.0"));
+    let (again, second) = reverted(&state, &of("2.0.0"));
     assert_eq!((&again, second), (&state, first));
     // Also where something came over it meanwhile.
     let later = rolled_out(state, testing::release("3.0.0"));
-    assert_eq!(taken_back(&later, &of("2.0.0")), (later.clone(), End::RolledBack {}));
+    assert_eq!(reverted(&later, &of("2.0.0")), (later.clone(), End::RolledBack {}));
     // An id that was something else tells nothing of this.
-    for (deployment, instead_of) in
+    for (deployment, reverts) in
         [("deployment-3-0-0", "deployment-2-0-0"), ("deployment-2-0-0-back", "other-one")]
     {
-        let request = Rollback { deployment: id(deployment), ..take_back(&id(instead_of)) };
+        let request = Rollback { deployment: id(deployment), ..revert(&id(reverts)) };
         let refused = known_rollback(&request, &later).expect_err("another");
-        assert_eq!(refused.because, Because::IdTaken, "{deployment} for {instead_of}");
+        assert_eq!(refused.code, RefusalCode::IdTaken, "{deployment} for {reverts}");
     }
     // What did not serve is not withdrawn twice, and a later one changes nothing of the answer.
-    let (state, _) = taken_back(&before, &id("late-deployment"));
+    let (state, _) = reverted(&before, &id("late-deployment"));
     let later = rolled_out(state, testing::release("3.0.0"));
-    assert_eq!(taken_back(&later, &id("late-deployment")), (later.clone(), End::Unchanged {}));
+    assert_eq!(reverted(&later, &id("late-deployment")), (later.clone(), End::Unchanged {}));
 }
 
-/// It serves again after a take-back that failed, and that one may be tried again under another id.
+/// It serves again after a revert that failed, and that one may be tried again under another id.
 #[test]
-fn a_take_back_that_failed_is_told_as_such() {
+fn a_revert_that_failed_is_told_as_such() {
     let state = deployed(&["1.0.0", "2.0.0"]);
-    let request = take_back(&of("2.0.0"));
+    let request = revert(&of("2.0.0"));
     let Ok(WayBack::To(target)) = way_back(&request, Asker::Key, &state) else { panic!("it serves") };
     let admitted = rollback(&request, target, &file(), &state, &target.release.config, at());
     let Ok(Admitted::RollOut(release)) = admitted else { panic!("{admitted:?}") };
     let state = failing(state, release);
     assert_eq!(serves(&state), "2.0.0");
-    let (state, end) = taken_back(&state, &of("2.0.0"));
-    assert!(matches!(end, End::Failed { step: Milestone::Health, .. }), "{end:?}");
+    let (state, end) = reverted(&state, &of("2.0.0"));
+    assert!(matches!(end, End::Failed { step: RolloutStep::Health, .. }), "{end:?}");
     let another = Rollback { deployment: id("another-back"), ..request };
     let Ok(WayBack::To(target)) = way_back(&another, Asker::Key, &state) else { panic!("it serves still") };
     assert_eq!(target.release.version, version("1.0.0"));
@@ -279,18 +279,18 @@ fn a_take_back_that_failed_is_told_as_such() {
 #[test]
 fn it_comes_back_also_where_its_container_was_removed_by_hand() {
     let lost = deployed(&["1.0.0", "2.0.0"]).in_phase(Phase::Steady { active: None });
-    let (state, end) = taken_back(&lost, &of("2.0.0"));
+    let (state, end) = reverted(&lost, &of("2.0.0"));
     assert_eq!((serves(&state), end), ("1.0.0".to_owned(), End::Deployed {}));
 }
 
 #[test]
-fn nothing_is_taken_back_on_top_of_what_is_not_finished() {
+fn nothing_is_reverted_on_top_of_what_is_not_finished() {
     let state = deployed(&["1.0.0", "2.0.0"]);
     let active = state.active().cloned();
     let pending = State { change: Phase::Pending { active, new: testing::release("3.0.0") }, ..state };
     for deployment in ["2.0.0", "3.0.0", "9.9.9"].map(of) {
-        let refused = way_back(&take_back(&deployment), Asker::Key, &pending).expect_err("not finished");
-        assert_eq!(refused.because, Because::Unfinished, "{deployment}");
+        let refused = way_back(&revert(&deployment), Asker::Key, &pending).expect_err("not finished");
+        assert_eq!(refused.code, RefusalCode::Unfinished, "{deployment}");
     }
 }
 

@@ -15,7 +15,7 @@ use crate::state::{Instance, Phase, Purpose, Record, Release, State};
 use autotag_model::labels;
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Secret;
-use autotag_protocol::{Answer, Because, Deploy, DeploymentId, End, EnvironmentKey, Refused, Rollback};
+use autotag_protocol::{Deploy, DeploymentId, End, EnvironmentKey, Event, RefusalCode, Refused, Rollback};
 
 /// Who asks, as far as it decides what may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub enum Admitted {
 pub enum WayBack<'a> {
     /// To this, if [`rollback`] admits it.
     To(&'a Record),
-    /// Nowhere: what shall be taken back does not serve. It is to be withdrawn for good
+    /// Nowhere: what shall be reverted does not serve. It is to be withdrawn for good
     /// ([`State::with_withdrawn`]); then this is the answer.
     Withdraw(&'a DeploymentId, End),
 }
@@ -87,7 +87,7 @@ pub fn environment(
         .collect();
     if !strange.is_empty() {
         return Err(Refused::new(
-            Because::Environment,
+            RefusalCode::Environment,
             format!(
                 "the app file does not allow these variables: {}. Its owner can add them to `allow_environment`",
                 strange.join(", ")
@@ -136,7 +136,8 @@ pub fn deploy(
     let served_last = state.last_served().filter(|last| active.is_none() && is_same_image(last, &release));
     if same_image.is_none()
         && served_last.is_none()
-        && let Err(refused) = not_bad(&release.version, state).and(higher(&release.version, active, state))
+        && let Err(refused) =
+            not_blocked(&release.version, state).and(higher(&release.version, active, state))
     {
         downgrade(request, asker, file, refused)?;
     }
@@ -148,7 +149,7 @@ fn downgrade(request: &Deploy, asker: Asker, file: &AppFile, refused: Refused) -
     match asker {
         _ if !request.allow_downgrade => Err(refused),
         Asker::Key if !file.allow_downgrade => Err(Refused::new(
-            Because::Downgrade,
+            RefusalCode::Downgrade,
             format!(
                 "{}, and this server's app file does not let CI deploy it anyway. Its owner can: by `autotag-receiver deploy` with `--allow-downgrade`, or by `allow_downgrade: true` in the app file",
                 refused.message
@@ -160,15 +161,15 @@ fn downgrade(request: &Deploy, asker: Asker, file: &AppFile, refused: Refused) -
 
 /// Which way a rollback goes.
 pub fn way_back<'a>(request: &'a Rollback, asker: Asker, state: &'a State) -> Result<WayBack<'a>, Refused> {
-    match &request.instead_of {
-        Some(deployment) => take_back(deployment, state),
+    match &request.reverts {
+        Some(deployment) => revert(deployment, state),
         None => rollback_target(request.to.as_ref(), asker, state).map(WayBack::To),
     }
 }
 
-/// Only what this deployment brought is taken back, never what came after it: not even where that is lower, or
+/// Only what this deployment brought is reverted, never what came after it: not even where that is lower, or
 /// has the same version. Whoever asks may not know how it ended, or whether it was ever begun.
-fn take_back<'a>(deployment: &'a DeploymentId, state: &'a State) -> Result<WayBack<'a>, Refused> {
+fn revert<'a>(deployment: &'a DeploymentId, state: &'a State) -> Result<WayBack<'a>, Refused> {
     // Where the container was removed by hand, what served last is what would come again.
     let serves = settled(state)?.map(|active| &active.release).or_else(|| state.last_served());
     if let Some(serves) = serves.filter(|serves| serves.deployment == *deployment) {
@@ -177,12 +178,12 @@ fn take_back<'a>(deployment: &'a DeploymentId, state: &'a State) -> Result<WayBa
                 "another run found that {} ({deployment}) serves; it stays for that one",
                 serves.version
             );
-            return Err(Refused::new(Because::NewerIsLive, text));
+            return Err(Refused::new(RefusalCode::NewerIsLive, text));
         }
         return state.to_go_back_to(deployment).map(WayBack::To).ok_or_else(|| {
             let text =
                 format!("nothing that is recorded served before {} ({deployment}); it stays", serves.version);
-            Refused::new(Because::NotRecorded, text)
+            Refused::new(RefusalCode::NotRecorded, text)
         });
     }
     let end = match (state.record_of(deployment), serves) {
@@ -191,7 +192,7 @@ fn take_back<'a>(deployment: &'a DeploymentId, state: &'a State) -> Result<WayBa
                 "{} ({deployment}) does not serve any more: {} ({}) took its place, and stays",
                 release.version, serves.version, serves.deployment
             );
-            End::Refused { because: Because::NewerIsLive, message: Answer::within_line(&text) }
+            End::Refused { code: RefusalCode::NewerIsLive, message: Event::within_line(&text) }
         }
         // It failed, or did not come here so far.
         _ => End::Unchanged {},
@@ -219,7 +220,7 @@ pub fn rollback_target<'a>(
         (Some(version), _) => served().find(|record| record.release.version == *version),
         (None, Some(active)) => served().find(|record| {
             let version = &record.release.version;
-            version.cmp_precedence(&active.release.version).is_lt() && !state.bad.contains_key(version)
+            version.cmp_precedence(&active.release.version).is_lt() && !state.blocked.contains_key(version)
         }),
         (None, None) => None,
     };
@@ -234,7 +235,7 @@ pub fn rollback_target<'a>(
         );
         let recorded = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
         Refused::new(
-            Because::NotRecorded,
+            RefusalCode::NotRecorded,
             format!(
                 "{wanted}; recorded are: {recorded}. Name one of them, or deploy a version by its digest"
             ),
@@ -269,8 +270,8 @@ pub fn rollback(
     let is_same = |active: &&Instance| {
         is_same_image(&active.release, &release) && active.release.config == release.config
     };
-    // What is taken back goes, also where it is the same again.
-    match active.filter(is_same).filter(|_| request.instead_of.is_none()) {
+    // What is reverted goes, also where it is the same again.
+    match active.filter(is_same).filter(|_| request.reverts.is_none()) {
         Some(active) => Ok(Admitted::Unchanged(active.clone())),
         None => Ok(Admitted::RollOut(release)),
     }
@@ -281,7 +282,7 @@ pub fn known_rollback(request: &Rollback, state: &State) -> Result<Option<Record
     let Some(record) = state.record_of(&request.deployment) else { return Ok(None) };
     let same_target = request.to.as_ref().is_none_or(|to| *to == record.release.version);
     let left = || state.served_before(&request.deployment).next().map(|left| &left.release.deployment);
-    let same_left = request.instead_of.as_ref().is_none_or(|deployment| left() == Some(deployment));
+    let same_left = request.reverts.as_ref().is_none_or(|deployment| left() == Some(deployment));
     if same_target && same_left { Ok(Some(record.clone())) } else { Err(id_taken(&request.deployment)) }
 }
 
@@ -297,8 +298,8 @@ pub fn known_deploy(request: &Deploy, state: &State) -> Result<Option<Record>, R
             if same { Ok(Some(record.clone())) } else { Err(id_taken(&request.deployment)) }
         }
         None if state.withdrawn.contains(&request.deployment) => Err(Refused::new(
-            Because::IdTaken,
-            format!("the deployment {} was taken back before it came here", request.deployment),
+            RefusalCode::IdTaken,
+            format!("the deployment {} was reverted before it arrived", request.deployment),
         )),
         None => Ok(None),
     }
@@ -316,7 +317,7 @@ pub fn labels(release: &Release, labels: &BTreeMap<String, String>, rule: &Label
             Some(found) => {
                 let found: String = found.chars().filter(|letter| !letter.is_control()).take(80).collect();
                 return Err(Refused::new(
-                    Because::Labels,
+                    RefusalCode::Labels,
                     format!(
                         "the image {} says `{label}={found}`, the request {expected}: it is not the image that was released under this version",
                         release.digest
@@ -334,7 +335,7 @@ fn unlabelled(release: &Release, missing: &[&str], rule: &LabelRule) -> Result<(
     let Release { version, digest, .. } = release;
     let refused = |text: String| {
         let lacks = missing.iter().map(|label| format!("`{label}`")).collect::<Vec<_>>().join(" and ");
-        Err(Refused::new(Because::Labels, format!("the image {digest} has no label {lacks}{text}")))
+        Err(Refused::new(RefusalCode::Labels, format!("the image {digest} has no label {lacks}{text}")))
     };
     match rule {
         LabelRule::Required => refused(format!(
@@ -364,7 +365,7 @@ fn settled(state: &State) -> Result<Option<&Instance>, Refused> {
 
 fn unfinished(release: &Release) -> Refused {
     Refused::new(
-        Because::Unfinished,
+        RefusalCode::Unfinished,
         format!(
             "an earlier deployment could not be finished yet; it is about {} ({}). See `status` on the server",
             release.version, release.deployment
@@ -374,7 +375,7 @@ fn unfinished(release: &Release) -> Refused {
 
 fn id_taken(deployment: &DeploymentId) -> Refused {
     Refused::new(
-        Because::IdTaken,
+        RefusalCode::IdTaken,
         format!("the deployment {deployment} was something else: each needs an id of its own"),
     )
 }
@@ -388,7 +389,7 @@ fn own_repository(image: &ImageName, file: &AppFile) -> Result<(), Refused> {
         return Ok(());
     }
     Err(Refused::new(
-        Because::Repository,
+        RefusalCode::Repository,
         format!(
             "only {} may run here, not {image}. The app file's owner decides that by `image`",
             file.image
@@ -396,9 +397,12 @@ fn own_repository(image: &ImageName, file: &AppFile) -> Result<(), Refused> {
     ))
 }
 
-fn not_bad(version: &Version, state: &State) -> Result<(), Refused> {
-    let Some(bad) = state.bad.get(version) else { return Ok(()) };
-    Err(Refused::new(Because::RolledBack, format!("{version} is blocked since {} ({})", bad.since, bad.why)))
+fn not_blocked(version: &Version, state: &State) -> Result<(), Refused> {
+    let Some(blocked) = state.blocked.get(version) else { return Ok(()) };
+    Err(Refused::new(
+        RefusalCode::RolledBack,
+        format!("{version} is blocked since {} ({})", blocked.since, blocked.why),
+    ))
 }
 
 fn higher(version: &Version, active: Option<&Instance>, state: &State) -> Result<(), Refused> {
@@ -408,7 +412,7 @@ fn higher(version: &Version, active: Option<&Instance>, state: &State) -> Result
     }
     let serves = active.map_or("nothing".to_owned(), |active| active.release.version.to_string());
     Err(Refused::new(
-        Because::NewerIsLive,
+        RefusalCode::NewerIsLive,
         format!("{version} is not above {highest}, the highest that was live here; {serves} serves"),
     ))
 }

@@ -1,9 +1,9 @@
 use super::*;
-use crate::policy::rollout::{Event, Rollout, Step};
-use crate::state::{Bad, Failure};
+use crate::policy::rollout::{Rollout, Step, StepResult};
+use crate::state::{Blocked, Failure};
 use crate::testing;
 use autotag_model::reference::Digest;
-use autotag_protocol::{Configuration, Milestone};
+use autotag_protocol::{Configuration, RolloutStep};
 
 const FILE: &str =
     "image: ghcr.io/org/app\nport: 1\nlisten: 1\nenvironment: {A: owner}\nallow_environment: [A, B, C, D]\n";
@@ -39,8 +39,8 @@ fn ask(request: &Deploy, state: &State) -> Result<Admitted, Refused> {
     deploy(request, Asker::Owner, &file(), state, &config("config"), at())
 }
 
-fn because(result: Result<Admitted, Refused>) -> Because {
-    result.expect_err("refused").because
+fn code(result: Result<Admitted, Refused>) -> RefusalCode {
+    result.expect_err("refused").code
 }
 
 /// 1.0.0, 1.1.0 and 1.3.0 were deployed; 1.3.0 serves.
@@ -57,8 +57,8 @@ fn rolled_out(state: State, release: Release) -> State {
     loop {
         let event = match rollout.step() {
             Step::End(_) => return rollout.state().clone(),
-            Step::Create(_) => Event::Created("b".repeat(64).parse().unwrap()),
-            _ => Event::Done,
+            Step::Create(_) => StepResult::Created("b".repeat(64).parse().unwrap()),
+            _ => StepResult::Done,
         };
         rollout = rollout.next(event);
     }
@@ -75,7 +75,7 @@ fn only_higher_versions_unless_a_downgrade_is_allowed() {
             Ok(Admitted::RollOut(release)) if admitted => {
                 assert_eq!(release.version.to_string(), version);
             }
-            Err(refused) if !admitted => assert_eq!(refused.because, Because::NewerIsLive, "{version}"),
+            Err(refused) if !admitted => assert_eq!(refused.code, RefusalCode::NewerIsLive, "{version}"),
             other => panic!("{version}: {other:?}"),
         }
         let anyway = Deploy { allow_downgrade: true, ..request };
@@ -83,10 +83,10 @@ fn only_higher_versions_unless_a_downgrade_is_allowed() {
     }
     // The same version with another image is not higher either.
     let other = Deploy { digest: Digest::of(b"other"), ..request("1.3.0") };
-    assert_eq!(because(ask(&other, &state)), Because::NewerIsLive);
+    assert_eq!(code(ask(&other, &state)), RefusalCode::NewerIsLive);
     // The highest counts although something lower serves now.
     let lower = State { highest: Some("3.0.0".parse().unwrap()), ..state };
-    assert_eq!(because(ask(&request("2.0.0"), &lower)), Because::NewerIsLive);
+    assert_eq!(code(ask(&request("2.0.0"), &lower)), RefusalCode::NewerIsLive);
     assert!(matches!(ask(&request("0.0.1"), &State::new("app".parse().unwrap())), Ok(Admitted::RollOut(_))));
 }
 
@@ -105,13 +105,13 @@ fn only_the_app_files_repository_downgrade_or_not() {
     for allow_downgrade in [false, true] {
         let request =
             Deploy { image: "ghcr.io/org/other".parse().unwrap(), allow_downgrade, ..request("9.0.0") };
-        assert_eq!(because(ask(&request, &state())), Because::Repository);
+        assert_eq!(code(ask(&request, &state())), RefusalCode::Repository);
     }
     let mut state = state();
     state.history[1].release.image = "ghcr.io/org/before".parse().unwrap();
     let target = rollback_target(None, Asker::Key, &state).expect("1.1.0").clone();
     let back = rollback(&going_back(None), &target, &file(), &state, &config("config"), at());
-    assert_eq!(because(back), Because::Repository);
+    assert_eq!(code(back), RefusalCode::Repository);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_deployments_id_means_one_thing() {
     let Ok(Admitted::Known(record)) = ask(&again, &state) else { panic!("known") };
     assert_eq!(record.release, testing::release("1.1.0"));
     let other = Deploy { deployment: again.deployment, ..request("4.0.0") };
-    assert_eq!(because(ask(&other, &state)), Because::IdTaken);
+    assert_eq!(code(ask(&other, &state)), RefusalCode::IdTaken);
 }
 
 /// A change of a request, by the name of what it changes.
@@ -140,20 +140,20 @@ fn each_part_of_an_image_counts() {
     for (what, change) in CHANGES {
         let mut serving = request("1.3.0");
         change(&mut serving);
-        assert_eq!(because(ask(&serving, &state)), Because::NewerIsLive, "another {what} than what serves");
+        assert_eq!(code(ask(&serving, &state)), RefusalCode::NewerIsLive, "another {what} than what serves");
         let mut known = Deploy { deployment: testing::release("1.3.0").deployment, ..request("1.3.0") };
         change(&mut known);
-        assert_eq!(because(ask(&known, &state)), Because::IdTaken, "another {what} under a known id");
+        assert_eq!(code(ask(&known, &state)), RefusalCode::IdTaken, "another {what} under a known id");
     }
     let elsewhere: ImageName = "ghcr.io/org/other".parse().unwrap();
     let deployment = testing::release("1.3.0").deployment;
     let known = Deploy { deployment, image: elsewhere.clone(), ..request("1.3.0") };
-    assert_eq!(because(ask(&known, &state)), Because::IdTaken);
+    assert_eq!(code(ask(&known, &state)), RefusalCode::IdTaken);
     // The owner has changed the app file's image since.
     let mut moved = testing::steady("1.3.0");
     let Phase::Steady { active: Some(active) } = &mut moved.change else { panic!("something serves") };
     active.release.image = elsewhere;
-    assert_eq!(because(ask(&request("1.3.0"), &moved)), Because::NewerIsLive);
+    assert_eq!(code(ask(&request("1.3.0"), &moved)), RefusalCode::NewerIsLive);
 }
 
 #[test]
@@ -194,8 +194,8 @@ fn nothing_is_begun_on_top_of_what_is_not_finished() {
     let active = state().active().cloned();
     let new = testing::release("1.4.0");
     let state = State { change: Phase::Pending { active, new }, ..state() };
-    assert_eq!(because(ask(&request("2.0.0"), &state)), Because::Unfinished);
-    assert_eq!(rollback_target(None, Asker::Key, &state).expect_err("refused").because, Because::Unfinished);
+    assert_eq!(code(ask(&request("2.0.0"), &state)), RefusalCode::Unfinished);
+    assert_eq!(rollback_target(None, Asker::Key, &state).expect_err("refused").code, RefusalCode::Unfinished);
 }
 
 fn variables<K: std::str::FromStr<Err: std::fmt::Debug> + Ord>(
@@ -212,7 +212,7 @@ fn the_owners_environment_wins() {
     assert_eq!(merged, variables(&[("A", "owner"), ("B", "file"), ("C", "second"), ("D", "ci")]));
     let refused = environment(&file(), &[], &variables(&[("D", "x"), ("E", "hunter2"), ("PATH", "hunter2")]))
         .expect_err("not allowed");
-    assert_eq!(refused.because, Because::Environment);
+    assert_eq!(refused.code, RefusalCode::Environment);
     assert!(refused.message.contains("E, PATH") && !refused.message.contains("hunter2"), "{refused}");
 }
 
@@ -220,21 +220,21 @@ fn the_owners_environment_wins() {
 // case X2; broken by: `downgrade` does not look at who asks
 #[test]
 fn the_key_goes_down_where_the_app_file_says_so_and_root_always() {
-    let rolled_back = Bad { since: at(), why: "rolled back to 1.3.0".to_owned() };
-    let state = State { bad: BTreeMap::from([("1.4.0".parse().unwrap(), rolled_back)]), ..state() };
+    let rolled_back = Blocked { since: at(), why: "rolled back to 1.3.0".to_owned() };
+    let state = State { blocked: BTreeMap::from([("1.4.0".parse().unwrap(), rolled_back)]), ..state() };
     let allowing = AppFile::parse(&format!("{FILE}allow_downgrade: true\n")).expect("an app file");
     let refusing = AppFile::parse(&format!("{FILE}allow_downgrade: false\n")).expect("an app file");
     for (asker, file, wanted, expected) in [
         (Asker::Owner, &file(), true, None),
         (Asker::Owner, &allowing, true, None),
         (Asker::Key, &allowing, true, None),
-        (Asker::Key, &refusing, true, Some(Because::Downgrade)),
-        (Asker::Key, &file(), true, Some(Because::Downgrade)),
+        (Asker::Key, &refusing, true, Some(RefusalCode::Downgrade)),
+        (Asker::Key, &file(), true, Some(RefusalCode::Downgrade)),
     ] {
         let ask = |version: &str| {
             let request = Deploy { allow_downgrade: wanted, ..request(version) };
             let found = deploy(&request, asker, file, &state, &config("config"), at());
-            found.map(|admitted| matches!(admitted, Admitted::RollOut(_))).map_err(|refused| refused.because)
+            found.map(|admitted| matches!(admitted, Admitted::RollOut(_))).map_err(|refused| refused.code)
         };
         for version in ["1.2.9", "1.0.0", "1.4.0"] {
             assert_eq!(ask(version).err(), expected, "{version}: {asker:?}, {file:?}");
@@ -245,9 +245,9 @@ fn the_key_goes_down_where_the_app_file_says_so_and_root_always() {
     // Whoever does not ask for it does not get it, whoever may.
     for asker in [Asker::Owner, Asker::Key] {
         let found = deploy(&request("1.0.0"), asker, &allowing, &state, &config("config"), at());
-        assert_eq!(because(found), Because::NewerIsLive);
+        assert_eq!(code(found), RefusalCode::NewerIsLive);
         let found = deploy(&request("1.4.0"), asker, &allowing, &state, &config("config"), at());
-        assert_eq!(because(found), Because::RolledBack);
+        assert_eq!(code(found), RefusalCode::RolledBack);
     }
 }
 
@@ -261,7 +261,7 @@ fn the_key_does_not_roll_back_to_what_is_above_the_highest() {
     let target = |asker| rollback_target(Some(&named), asker, &state).map(|record| &record.release.version);
     assert_eq!(target(Asker::Owner), Ok(&named));
     let refused = target(Asker::Key).expect_err("above the highest");
-    assert!(refused.because == Because::NotRecorded && !refused.message.contains("are: 999"), "{refused}");
+    assert!(refused.code == RefusalCode::NotRecorded && !refused.message.contains("are: 999"), "{refused}");
     let highest = State { highest: Some(named.clone()), ..state.clone() };
     assert!(rollback_target(Some(&named), Asker::Key, &highest).is_ok(), "it was live by a real deployment");
     assert_eq!(rollback_target(None, Asker::Key, &state).unwrap().release.version.to_string(), "1.1.0");
@@ -272,7 +272,7 @@ fn labels_must_not_contradict() {
     let release = testing::release("1.2.3");
     let with = |pairs: &[(&str, &str)], rule: &LabelRule| {
         let map = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        labels(&release, &map, rule).map_err(|refused| refused.because)
+        labels(&release, &map, rule).map_err(|refused| refused.code)
     };
     let commit = release.commit.to_string();
     let bounded = LabelRule::Bounded { highest: None };
@@ -280,10 +280,10 @@ fn labels_must_not_contradict() {
     for rule in [LabelRule::Optional, LabelRule::Required, bounded.clone()] {
         assert_eq!(with(&[version, revision, ("x", "y")], &rule), Ok(()), "{rule:?}");
         for pair in [(labels::VERSION, "1.2.4"), (labels::VERSION, ""), (labels::REVISION, "\u{1b}[0m")] {
-            assert_eq!(with(&[pair], &rule), Err(Because::Labels), "{pair:?}, {rule:?}");
+            assert_eq!(with(&[pair], &rule), Err(RefusalCode::Labels), "{pair:?}, {rule:?}");
         }
         // A label that is missing is no agreement.
-        let lacking = if rule == LabelRule::Required { Err(Because::Labels) } else { Ok(()) };
+        let lacking = if rule == LabelRule::Required { Err(RefusalCode::Labels) } else { Ok(()) };
         for pairs in [&[][..], &[version], &[revision], &[("x", "y")]] {
             assert_eq!(with(pairs, &rule), lacking, "{pairs:?}, {rule:?}");
         }
@@ -329,18 +329,18 @@ fn going_back(to: Option<&str>) -> Rollback {
     Rollback {
         deployment: "rollback-1".parse().unwrap(),
         to: to.map(|to| to.parse().unwrap()),
-        instead_of: None,
+        reverts: None,
         configuration: Configuration::Today,
         credential: None,
         run: String::new(),
     }
 }
 
-fn target(to: Option<&str>, state: &State) -> Result<String, Because> {
+fn target(to: Option<&str>, state: &State) -> Result<String, RefusalCode> {
     let to = to.map(|to| to.parse().unwrap());
     rollback_target(to.as_ref(), Asker::Key, state)
         .map(|record| record.release.version.to_string())
-        .map_err(|refused| refused.because)
+        .map_err(|refused| refused.code)
 }
 
 #[test]
@@ -348,16 +348,16 @@ fn a_rollback_finds_the_previous_good_one() {
     let mut state = state();
     assert_eq!(target(None, &state), Ok("1.1.0".to_owned()));
     assert_eq!(target(Some("1.0.0"), &state), Ok("1.0.0".to_owned()));
-    assert_eq!(target(Some("1.2.0"), &state), Err(Because::NotRecorded));
+    assert_eq!(target(Some("1.2.0"), &state), Err(RefusalCode::NotRecorded));
     // What failed is nowhere to go, nor is what was rolled back; where it is named, the latter is.
-    state.bad.insert("1.1.0".parse().unwrap(), Bad { since: at(), why: "slow".to_owned() });
-    let failure = Failure { step: Milestone::Health, why: "unhealthy".to_owned() };
+    state.blocked.insert("1.1.0".parse().unwrap(), Blocked { since: at(), why: "slow".to_owned() });
+    let failure = Failure { step: RolloutStep::Health, why: "unhealthy".to_owned() };
     state.history.push(Record { release: testing::release("1.2.0"), failure: Some(failure) });
     assert_eq!(target(None, &state), Ok("1.0.0".to_owned()));
-    assert_eq!(target(Some("1.2.0"), &state), Err(Because::NotRecorded));
+    assert_eq!(target(Some("1.2.0"), &state), Err(RefusalCode::NotRecorded));
     assert_eq!(target(Some("1.1.0"), &state), Ok("1.1.0".to_owned()));
-    assert_eq!(target(None, &testing::steady("1.0.0")), Err(Because::NotRecorded));
-    assert_eq!(target(None, &State::new("app".parse().unwrap())), Err(Because::NotRecorded));
+    assert_eq!(target(None, &testing::steady("1.0.0")), Err(RefusalCode::NotRecorded));
+    assert_eq!(target(None, &State::new("app".parse().unwrap())), Err(RefusalCode::NotRecorded));
 }
 
 /// The whole story: back, a delayed one, forward again, back to back.
@@ -372,31 +372,31 @@ fn what_was_rolled_back_is_blocked_until_a_downgrade_is_allowed() {
         }
     };
     let serves = |state: &State| state.active().unwrap().release.version.to_string();
-    let bad = |state: &State| state.bad.keys().map(ToString::to_string).collect::<Vec<_>>();
+    let blocked = |state: &State| state.blocked.keys().map(ToString::to_string).collect::<Vec<_>>();
 
     let state = back(&state(), "rollback-1", None);
-    assert_eq!((serves(&state), bad(&state)), ("1.1.0".to_owned(), vec!["1.3.0".to_owned()]));
+    assert_eq!((serves(&state), blocked(&state)), ("1.1.0".to_owned(), vec!["1.3.0".to_owned()]));
     assert_eq!(state.highest, Some("1.3.0".parse().unwrap()), "it never falls");
     assert!(known_rollback(&going_back(None), &state).unwrap().is_some(), "its result can be asked for");
     assert_eq!(
-        known_rollback(&going_back(Some("1.0.0")), &state).expect_err("another").because,
-        Because::IdTaken
+        known_rollback(&going_back(Some("1.0.0")), &state).expect_err("another").code,
+        RefusalCode::IdTaken
     );
-    assert_eq!(because(ask(&request("1.3.0"), &state)), Because::RolledBack);
-    assert_eq!(because(ask(&request("1.2.0"), &state)), Because::NewerIsLive, "a delayed one in between");
+    assert_eq!(code(ask(&request("1.3.0"), &state)), RefusalCode::RolledBack);
+    assert_eq!(code(ask(&request("1.2.0"), &state)), RefusalCode::NewerIsLive, "a delayed one in between");
 
     let further = back(&state, "rollback-2", None);
     assert_eq!(serves(&further), "1.0.0");
-    assert_eq!(bad(&further), ["1.1.0", "1.3.0"]);
+    assert_eq!(blocked(&further), ["1.1.0", "1.3.0"]);
 
     // Forward by the rollback's word: the version that is left is as good as before.
     let forward = back(&state, "rollback-3", Some("1.3.0"));
-    assert_eq!((serves(&forward), bad(&forward).len()), ("1.3.0".to_owned(), 0));
+    assert_eq!((serves(&forward), blocked(&forward).len()), ("1.3.0".to_owned(), 0));
 
     let anyway = Deploy { allow_downgrade: true, ..request("1.3.0") };
     let Ok(Admitted::RollOut(release)) = ask(&anyway, &state) else { panic!("anyway") };
     let again = rolled_out(state, release);
-    assert_eq!((serves(&again), bad(&again).len()), ("1.3.0".to_owned(), 0));
+    assert_eq!((serves(&again), blocked(&again).len()), ("1.3.0".to_owned(), 0));
     let Ok(Admitted::RollOut(release)) = ask(&request("1.4.0"), &again) else { panic!("higher than any") };
     assert_eq!(serves(&rolled_out(again, release)), "1.4.0");
 }
@@ -405,7 +405,7 @@ fn what_was_rolled_back_is_blocked_until_a_downgrade_is_allowed() {
 fn what_served_last_may_come_again_where_nothing_serves() {
     let lost = state().in_phase(Phase::Steady { active: None });
     assert!(matches!(ask(&request("1.3.0"), &lost), Ok(Admitted::RollOut(_))));
-    assert_eq!(because(ask(&request("1.1.0"), &lost)), Because::NewerIsLive, "an earlier one may not");
+    assert_eq!(code(ask(&request("1.1.0"), &lost)), RefusalCode::NewerIsLive, "an earlier one may not");
     let other = Deploy { digest: Digest::of(b"other"), ..request("1.3.0") };
-    assert_eq!(because(ask(&other, &lost)), Because::NewerIsLive, "nor another image");
+    assert_eq!(code(ask(&other, &lost)), RefusalCode::NewerIsLive, "nor another image");
 }

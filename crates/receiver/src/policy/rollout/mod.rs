@@ -25,7 +25,7 @@ mod tests;
 use std::collections::VecDeque;
 
 use crate::state::{ContainerId, Failure, Instance, Phase, Release, State};
-use autotag_protocol::Milestone;
+use autotag_protocol::RolloutStep;
 
 /// What the driver is to do.
 ///
@@ -37,10 +37,10 @@ pub enum Step {
     Save(Box<State>),
     /// Pull by digest, and compare the image's labels (`admit::labels`).
     Pull(Release),
-    /// Create its container, not started; the answer is [`Event::Created`].
+    /// Create its container, not started; the answer is [`StepResult::Created`].
     Create(Release),
     /// Make sure that a container that served is there: one that somebody removed is made again, from its
-    /// release and the settings of then, not started. The answer is [`Event::Created`] where its id is another.
+    /// release and the settings of then, not started. The answer is [`StepResult::Created`] where its id is another.
     Remake(Instance),
     /// Start a container; one that runs is left alone.
     Start(Instance),
@@ -72,22 +72,22 @@ pub enum Step {
 
 impl Step {
     /// The step as people see it; `None` for the end.
-    pub fn milestone(&self) -> Option<Milestone> {
+    pub fn rollout_step(&self) -> Option<RolloutStep> {
         Some(match self {
-            Self::Save(_) => Milestone::Save,
-            Self::Pull(_) => Milestone::Pull,
-            Self::Create(_) | Self::Remake(_) => Milestone::Create,
-            Self::Start(_) => Milestone::Start,
-            Self::AwaitHealthy(_) => Milestone::Health,
-            Self::Smoke(_) => Milestone::Smoke,
-            Self::Hold => Milestone::Hold,
-            Self::Switch(_) => Milestone::Switch,
-            Self::Verify(_) => Milestone::Verify,
-            Self::Drain(_) => Milestone::Drain,
-            Self::Stop(_) => Milestone::Stop,
-            Self::Remove(_) | Self::Discard(_) => Milestone::Remove,
-            Self::Explain(_) => Milestone::Explain,
-            Self::Prune => Milestone::Prune,
+            Self::Save(_) => RolloutStep::Save,
+            Self::Pull(_) => RolloutStep::Pull,
+            Self::Create(_) | Self::Remake(_) => RolloutStep::Create,
+            Self::Start(_) => RolloutStep::Start,
+            Self::AwaitHealthy(_) => RolloutStep::Health,
+            Self::Smoke(_) => RolloutStep::Smoke,
+            Self::Hold => RolloutStep::Hold,
+            Self::Switch(_) => RolloutStep::Switch,
+            Self::Verify(_) => RolloutStep::Verify,
+            Self::Drain(_) => RolloutStep::Drain,
+            Self::Stop(_) => RolloutStep::Stop,
+            Self::Remove(_) | Self::Discard(_) => RolloutStep::Remove,
+            Self::Explain(_) => RolloutStep::Explain,
+            Self::Prune => RolloutStep::Prune,
             Self::End(_) => return None,
         })
     }
@@ -95,7 +95,7 @@ impl Step {
 
 /// What became of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum StepResult {
     /// It is done.
     Done,
     /// [`Step::Create`] or [`Step::Remake`] is done; this is the container.
@@ -234,22 +234,22 @@ impl Rollout {
 
     /// Goes on from the step at hand. After the end it stays there.
     #[must_use]
-    pub fn next(mut self, event: Event) -> Self {
+    pub fn next(mut self, event: StepResult) -> Self {
         let Some(act) = self.script.pop_front() else { return self };
         match (act.step, event) {
-            (Step::Create(release), Event::Created(container)) => {
+            (Step::Create(release), StepResult::Created(container)) => {
                 self.script = script::prove(&self.state, Instance { container, release });
             }
             // Durable before it is started: the state names what runs, whatever happens next.
-            (Step::Remake(gone), Event::Created(container)) => {
+            (Step::Remake(gone), StepResult::Created(container)) => {
                 script::rename(&mut self.script, &gone.container, &container);
                 let state = self.state.renamed(&gone.container, &container);
                 self.script.push_front(Act { step: Step::Save(Box::new(state)), if_fails: act.if_fails });
             }
-            (step @ Step::Create(_), Event::Done) => {
+            (step @ Step::Create(_), StepResult::Done) => {
                 self.failed(&step, act.if_fails, "the container's id is not known".to_owned());
             }
-            (step, Event::Failed(why)) => self.failed(&step, act.if_fails, why),
+            (step, StepResult::Failed(why)) => self.failed(&step, act.if_fails, why),
             (Step::Save(state), _) => self.state = *state,
             _ => {}
         }
@@ -257,8 +257,8 @@ impl Rollout {
     }
 
     fn failed(&mut self, step: &Step, if_fails: IfFails, why: String) {
-        let Some(milestone) = step.milestone() else { return };
-        let failure = Failure { step: milestone, why };
+        let Some(name) = step.rollout_step() else { return };
+        let failure = Failure { step: name, why };
         match if_fails {
             IfFails::Note => self.notes.push(failure),
             // What comes after the first one follows from it.

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 
 use super::{Act, Begun, IfFails, Step, Verdict};
-use crate::state::{Bad, ContainerId, Failure, Instance, Order, Phase, Purpose, Release, State, in_short};
-use autotag_protocol::Milestone;
+use crate::state::{
+    Blocked, ContainerId, Failure, Instance, Order, Phase, Purpose, Release, State, in_short,
+};
+use autotag_protocol::RolloutStep;
 
 type Script = VecDeque<Act>;
 
@@ -82,13 +84,13 @@ fn verified(committed: &State, new: &Instance, old: Option<&Instance>) -> State 
         None => Phase::Steady { active },
     };
     let mut state = committed.in_phase(phase);
-    state.bad.remove(&new.release.version);
+    state.blocked.remove(&new.release.version);
     if let Some(old) = old
         && new.release.purpose == Purpose::Rollback
         && old.release.version != new.release.version
     {
         let why = format!("rolled back to {}", new.release.version);
-        state.bad.insert(old.release.version.clone(), Bad { since: new.release.at, why });
+        state.blocked.insert(old.release.version.clone(), Blocked { since: new.release.at, why });
     }
     state.remember(&new.release, None);
     state
@@ -153,10 +155,10 @@ fn restore(active: Option<&Instance>, if_fails: IfFails) -> Script {
 /// Before the commit: the new one goes. The old one is touched only where it was stopped for the new one.
 pub(super) fn back_out(state: &State, active: Option<Instance>, new: &Release, failure: &Failure) -> Script {
     let mut script = Script::new();
-    if matches!(failure.step, Milestone::Start | Milestone::Health | Milestone::Smoke) {
+    if matches!(failure.step, RolloutStep::Start | RolloutStep::Health | RolloutStep::Smoke) {
         script.push_back(act(Step::Explain(new.clone()), IfFails::Note));
     }
-    let untouched = matches!(failure.step, Milestone::Pull | Milestone::Create);
+    let untouched = matches!(failure.step, RolloutStep::Pull | RolloutStep::Create);
     let restored = new.order == Order::StopFirst && active.is_some() && !untouched;
     script.extend(abandon(state, active, new, failure, restored));
     script
@@ -197,7 +199,7 @@ pub(super) fn turn_back(
     // A new configuration of the version that goes on serving says nothing against the version.
     if old.is_none_or(|old| old.release.version != new.release.version) {
         let why = in_short(&format!("did not pass: {}", failure.why));
-        back.bad.insert(new.release.version.clone(), Bad { since: new.release.at, why });
+        back.blocked.insert(new.release.version.clone(), Blocked { since: new.release.at, why });
     }
     back.remember(&new.release, Some(failure.clone()));
     let mut script = Script::from([
@@ -276,7 +278,7 @@ pub(super) fn recover(state: &State, begun: Begun) -> (Script, Verdict) {
         Phase::Steady { active } => (restore(active.as_ref(), IfFails::Later), Verdict::Settled),
         Phase::Pending { active, new } => {
             let failure = Failure {
-                step: Milestone::Save,
+                step: RolloutStep::Save,
                 why: "the receiver was interrupted before the new version was proven".to_owned(),
             };
             let script = abandon(state, active.clone(), new, &failure, true);
@@ -289,7 +291,7 @@ pub(super) fn recover(state: &State, begun: Begun) -> (Script, Verdict) {
             let failure = state
                 .record_of(&leaving.release.deployment)
                 .and_then(|record| record.failure.clone())
-                .unwrap_or(Failure { step: Milestone::Verify, why: "it did not pass".to_owned() });
+                .unwrap_or(Failure { step: RolloutStep::Verify, why: "it did not pass".to_owned() });
             let script = go_back(state, active.as_ref(), leaving, begun);
             (script, Verdict::Failed(leaving.release.clone(), failure))
         }

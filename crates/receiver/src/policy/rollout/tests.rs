@@ -13,24 +13,27 @@ fn begun(order: Order) -> Rollout {
 fn a_container_whose_id_nobody_knows_was_not_made() {
     let mut rollout = begun(Order::StartFirst);
     while !matches!(rollout.step(), Step::Create(_)) {
-        rollout = rollout.next(Event::Done);
+        rollout = rollout.next(StepResult::Done);
     }
-    let mut rollout = rollout.next(Event::Done);
+    let mut rollout = rollout.next(StepResult::Done);
     assert!(matches!(rollout.step(), Step::Discard(_)), "{:?}", rollout.step());
     let ending = loop {
         match rollout.step() {
             Step::End(ending) => break ending,
-            _ => rollout = rollout.next(Event::Done),
+            _ => rollout = rollout.next(StepResult::Done),
         }
     };
     let Verdict::Failed(_, failure) = ending.verdict else { panic!("{ending:?}") };
-    assert_eq!((failure.step, failure.why.as_str()), (Milestone::Create, "the container's id is not known"));
+    assert_eq!(
+        (failure.step, failure.why.as_str()),
+        (RolloutStep::Create, "the container's id is not known")
+    );
 }
 
 /// A container that was never stopped is not started and not switched to: that would touch what serves.
 #[test]
 fn backing_out_starts_the_old_one_only_where_it_was_stopped() {
-    use Milestone::{Create, Health, Pull, Start};
+    use RolloutStep::{Create, Health, Pull, Start};
     let state = testing::steady("1.0.0");
     for (order, with_old, step, restored) in [
         (Order::StopFirst, true, Health, true),
@@ -87,8 +90,8 @@ fn of_what_is_left_for_later_the_first_is_the_reason() {
         match rollout.step() {
             Step::End(ending) => break ending,
             step => {
-                tried.push(step.milestone().expect("a step"));
-                rollout = rollout.next(Event::Failed(format!("{} of them failed", tried.len())));
+                tried.push(step.rollout_step().expect("a step"));
+                rollout = rollout.next(StepResult::Failed(format!("{} of them failed", tried.len())));
             }
         }
     };

@@ -26,9 +26,9 @@ impl<E: Engine> Locked<'_, E> {
             }
             let failed = matches!(end, End::Failed { .. }) && !nothing_done;
             place.spend(if failed { quota::FAILED } else { quota::CHEAP }, now);
-            if let End::Refused { because, .. } = end
+            if let End::Refused { code, .. } = end
                 && nothing_done
-                && !place.refused(*because, now)
+                && !place.refused(*code, now)
             {
                 return;
             }

@@ -10,7 +10,7 @@ use crate::state::journal::What;
 use crate::state::{Record, Release, State};
 use autotag_base::clock;
 use autotag_protocol::{
-    Answer, Because, Configuration, Deploy, DeploymentId, End, EnvironmentKey, Refused, Rollback,
+    Configuration, Deploy, DeploymentId, End, EnvironmentKey, Event, RefusalCode, Refused, Rollback,
 };
 
 impl<E: Engine> Locked<'_, E> {
@@ -50,7 +50,7 @@ impl<E: Engine> Locked<'_, E> {
     /// With which configuration: what is the owner's comes from the app file as it is now, unless root itself asks
     /// for that of then. An old app file may have had mounts, capabilities or secrets that were taken away for a
     /// reason, and CI's key must not bring them back. Of then it gets CI's own variables, also where a deployment is
-    /// taken back by itself: what the version needs beside them its owner has in today's file, and if it does not
+    /// reverted by itself: what the version needs beside them its owner has in today's file, and if it does not
     /// work with that, it does not pass, and what serves goes on.
     fn admit_rollback(
         &self,
@@ -92,7 +92,7 @@ impl<E: Engine> Locked<'_, E> {
         if !left_out.is_empty() {
             let names: Vec<&str> = left_out.iter().map(EnvironmentKey::as_str).collect();
             let names = names.join(", ");
-            self.say(&Answer::within_line(&format!(
+            self.say(&Event::within_line(&format!(
                 "the app file does not allow these variables any more, so they are left out: {names}"
             )));
         }
@@ -114,7 +114,7 @@ impl<E: Engine> Locked<'_, E> {
                 "the configuration that {} had is not kept any more (`keep` in the app file); roll back with today's",
                 release.version
             );
-            Refused::new(Because::NotRecorded, text)
+            Refused::new(RefusalCode::NotRecorded, text)
         })
     }
 }

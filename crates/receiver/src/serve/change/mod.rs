@@ -26,7 +26,7 @@ use crate::state::{ContainerId, Failure, Instance, Phase, Purpose, Record, Relea
 use autotag_base::clock::Stopwatch;
 use autotag_model::secret::Credentials;
 use autotag_protocol::{
-    Answer, AppName, Because, Deploy, DeploymentId, End, Holder, Outcome, Refused, Rollback,
+    AppName, Deploy, DeploymentId, End, Event, Holder, Outcome, RefusalCode, Refused, Rollback,
 };
 
 /// What is to be changed.
@@ -48,8 +48,8 @@ impl Change {
     pub(super) fn about(&self) -> String {
         match self {
             Self::Deploy(deploy) => format!("deploy {} {}", deploy.version, deploy.digest),
-            Self::Rollback(rollback) => match (&rollback.instead_of, &rollback.to) {
-                (Some(deployment), _) => format!("take back {deployment}"),
+            Self::Rollback(rollback) => match (&rollback.reverts, &rollback.to) {
+                (Some(deployment), _) => format!("revert {deployment}"),
                 (None, Some(version)) => format!("rollback to {version}"),
                 (None, None) => "rollback".to_owned(),
             },
@@ -90,9 +90,8 @@ pub(super) async fn carry_out<E: Engine>(
     let place = server.desk.place(app);
     let stopwatch = Stopwatch::start();
     let holder = holder(&change.purpose(), Some(change.deployment().clone()));
-    let turn = place
-        .turn(caller.asker(), holder.clone(), |before| job.say(Answer::Waiting { holder: before }))
-        .await;
+    let turn =
+        place.turn(caller.asker(), holder.clone(), |before| job.say(Event::Waiting { holder: before })).await;
     let (end, state, unfinished) = match lock(server, app, &holder, job).await {
         Err(refused) => (refusal(&refused), None, false),
         Ok(lock) => {
@@ -168,7 +167,7 @@ pub(super) async fn sweep<E: Engine>(
 }
 
 fn refusal(refused: &Refused) -> End {
-    End::Refused { because: refused.because, message: Answer::within_line(&refused.message) }
+    End::Refused { code: refused.code, message: Event::within_line(&refused.message) }
 }
 
 fn is_steady(state: &State) -> bool {
@@ -176,12 +175,12 @@ fn is_steady(state: &State) -> bool {
 }
 
 fn host(why: impl Into<String>) -> Refused {
-    Refused::new(Because::Host, format!("{}. Nothing was begun; what runs goes on", why.into()))
+    Refused::new(RefusalCode::Host, format!("{}. Nothing was begun; what runs goes on", why.into()))
 }
 
 fn not_finished(failure: &Failure) -> Refused {
     let text = format!("an earlier deployment could not be finished ({})", failure.why);
-    Refused::new(Because::Unfinished, text)
+    Refused::new(RefusalCode::Unfinished, text)
 }
 
 /// The kernel's lock. Within this process it is free, since the turn is ours; another process may have it:
@@ -194,7 +193,7 @@ async fn lock<E>(server: &Server<E>, app: &AppName, holder: &Holder, job: &Job) 
     match Lock::try_take(&path, holder).map_err(unusable)? {
         Tried::Taken(lock) => Ok(lock),
         Tried::Held(by) => {
-            job.say(Answer::Waiting { holder: by });
+            job.say(Event::Waiting { holder: by });
             let holder = holder.clone();
             let waiting = tokio::task::spawn_blocking(move || Lock::take(&path, &holder, |_| ()));
             waiting.await.map_err(|error| host(error.to_string()))?.map_err(unusable)
@@ -238,7 +237,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         let (limit, kept) = JOURNAL;
         let journal = Journal::open(&server.layout.journal(app), limit, kept);
         if let Err(error) = &journal {
-            job.say(Answer::Note { text: format!("the journal cannot be opened: {error}") });
+            job.say(Event::Note { text: format!("the journal cannot be opened: {error}") });
         }
         let driver = Driver {
             engine: &server.engine,
@@ -328,7 +327,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         }
         let containers = self.labelled().await?;
         lost::check(&self.server.layout, self.app, state, &containers)
-            .map_err(|why| Refused::new(Because::Host, why))
+            .map_err(|why| Refused::new(RefusalCode::Host, why))
     }
 
     async fn labelled(&self) -> Result<Vec<ContainerFacts>, Refused> {
@@ -373,7 +372,7 @@ impl<'a, E: Engine> Locked<'a, E> {
     }
 
     fn say(&self, text: &str) {
-        self.driver.job.say(Answer::Note { text: text.to_owned() });
+        self.driver.job.say(Event::Note { text: text.to_owned() });
     }
 
     async fn roll_out(
@@ -391,9 +390,9 @@ impl<'a, E: Engine> Locked<'a, E> {
             host(format!("{} cannot be written: {error}", self.server.layout.state(self.app).display()))
         })?;
         let rollout = Rollout::begin(state, release)
-            .map_err(|unfinished| Refused::new(Because::Unfinished, unfinished.to_string()))?;
+            .map_err(|unfinished| Refused::new(RefusalCode::Unfinished, unfinished.to_string()))?;
         let (ending, _) = self.run(rollout).await;
-        Ok(self.end_of(&ending).unwrap_or(End::Told {}))
+        Ok(self.end_of(&ending).unwrap_or(End::Reported {}))
     }
 
     /// Brings what is under way to its end, before this change. Gives the state, which is steady then; what
@@ -411,7 +410,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         match unfinished {
             Some(failure) if !is_steady(&state) => Err(not_finished(&failure)),
             Some(failure) => {
-                self.say(&Answer::within_line(&format!("what served before does not: {}", failure.why)));
+                self.say(&Event::within_line(&format!("what served before does not: {}", failure.why)));
                 Ok(state)
             }
             None => Ok(state),
@@ -445,13 +444,13 @@ impl<'a, E: Engine> Locked<'a, E> {
     /// A rollout's or a recovery's ending in the protocol's words; what failed on the way is told as notes.
     fn end_of(&self, ending: &Ending) -> Option<End> {
         for note in ending.notes.iter().chain(&ending.unfinished) {
-            self.say(&Answer::within_line(&format!("{:?}: {}", note.step, note.why)));
+            self.say(&Event::within_line(&format!("{:?}: {}", note.step, note.why)));
         }
         match &ending.verdict {
             Verdict::Serves(release) if release.purpose == Purpose::Rollback => Some(End::RolledBack {}),
             Verdict::Serves(_) => Some(End::Deployed {}),
             Verdict::Failed(_, failure) => {
-                Some(End::Failed { step: failure.step, message: Answer::within_line(&failure.why) })
+                Some(End::Failed { step: failure.step, message: Event::within_line(&failure.why) })
             }
             Verdict::Settled => None,
         }

@@ -114,7 +114,7 @@ impl Graph {
         let mut here = at;
         while let Some((before, edge)) = self.from[here] {
             let step = self.nodes[before].rollout.step();
-            let what = step.milestone().map_or("end".to_owned(), |step| format!("{step:?}"));
+            let what = step.rollout_step().map_or("end".to_owned(), |step| format!("{step:?}"));
             lines.push(format!("{what}: {edge:?}"));
             here = before;
         }

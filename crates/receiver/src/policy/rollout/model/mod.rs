@@ -90,7 +90,8 @@ impl Scenario {
         let before = node.world.clone();
         let mut after = before.clone();
         after.apply(&step);
-        let next = |world: &World, event: Event| self.node(world.clone(), node.rollout.clone().next(event));
+        let next =
+            |world: &World, event: StepResult| self.node(world.clone(), node.rollout.clone().next(event));
         let mut edges = vec![(Edge::Ok, self.goes_well(node))];
         if before.clone().allows(&step) {
             edges.push((Edge::Fault("failed, without effect"), next(&before, failed())));
@@ -116,11 +117,11 @@ impl Scenario {
             world.apply(&step);
             world.pass(&step);
             match &step {
-                Step::Create(release) => Event::Created(id_for(release)),
+                Step::Create(release) => StepResult::Created(id_for(release)),
                 Step::Remake(it) if world.current(&it.container) != it.container => {
-                    Event::Created(world.current(&it.container))
+                    StepResult::Created(world.current(&it.container))
                 }
-                _ => Event::Done,
+                _ => StepResult::Done,
             }
         } else {
             failed()
@@ -221,9 +222,9 @@ impl Scenario {
         let new = release("1.1.0", self.order).version;
         let was_switched = world.disk.highest.as_ref() == Some(&new);
         let at_new = serving.as_ref().is_some_and(is_new);
-        let is_bad = was_switched && !at_new;
+        let is_blocked = was_switched && !at_new;
         ensure(
-            world.disk.bad.keys().eq(is_bad.then_some(&new)),
+            world.disk.blocked.keys().eq(is_blocked.then_some(&new)),
             "bad is what was switched to and does not serve, and nothing else",
         )?;
         match verdict {

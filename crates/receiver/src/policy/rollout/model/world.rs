@@ -112,8 +112,8 @@ pub(super) fn release(version: &str, order: Order) -> Release {
     Release { order, ..testing::release(version) }
 }
 
-pub(super) fn failed() -> Event {
-    Event::Failed("as the model wanted".to_owned())
+pub(super) fn failed() -> StepResult {
+    StepResult::Failed("as the model wanted".to_owned())
 }
 
 impl World {

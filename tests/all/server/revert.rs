@@ -2,10 +2,10 @@
 //! what it deployed itself.
 
 use autotag_model::secret::Secret;
-use autotag_protocol::{Answer, Because, Body, Deploy, End, Milestone};
+use autotag_protocol::{Body, Deploy, End, Event, RefusalCode, RolloutStep};
 
 use super::moments::refused;
-use crate::support::server::{Images, Server, Told, deploy, docker, rollback, take_back};
+use crate::support::server::{Images, Server, Told, deploy, docker, revert, rollback};
 
 const FEATURE: &str = "allow_environment: [FEATURE]\n";
 /// One version alone is kept, so that nothing is there by chance.
@@ -27,13 +27,13 @@ fn serves(server: &Server, version: &str, feature: &str) {
 }
 
 fn back(server: &Server, deploy: &Deploy) -> Told {
-    server.ask(Body::Rollback(Box::new(take_back(&deploy.deployment)))).told()
+    server.ask(Body::Rollback(Box::new(revert(&deploy.deployment)))).told()
 }
 
 /// Two runs, both of which fail on another server. The first one's request to go back comes when the second one's
 /// version serves.
 #[test]
-fn a_late_take_back_leaves_the_newer_one_and_each_goes_back_to_what_was_there() {
+fn a_late_revert_leaves_the_newer_one_and_each_goes_back_to_what_was_there() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), FEATURE);
@@ -44,13 +44,13 @@ fn a_late_take_back_leaves_the_newer_one_and_each_goes_back_to_what_was_there() 
     server.deploy(three.clone()).ended(&End::Deployed {});
     let before = server.containers();
 
-    let message = refused(&back(&server, &two).outcome.end, Because::NewerIsLive);
+    let message = refused(&back(&server, &two).outcome.end, RefusalCode::NewerIsLive);
     assert!(message.contains(three.deployment.as_str()), "{message}");
-    assert_eq!((server.containers(), server.status().bad), (before, Vec::new()), "nothing was touched");
+    assert_eq!((server.containers(), server.status().blocked), (before, Vec::new()), "nothing was touched");
     serves(&server, "1.0.2", "1.0.2");
 
     // What the first one would not leave here is nothing to go back to.
-    let request = Body::Rollback(Box::new(take_back(&three.deployment)));
+    let request = Body::Rollback(Box::new(revert(&three.deployment)));
     let told = server.ask(request.clone()).told();
     assert_eq!(told.outcome.end, End::RolledBack {}, "{}", told.text());
     serves(&server, "1.0.0", "1.0.0");
@@ -62,7 +62,7 @@ fn a_late_take_back_leaves_the_newer_one_and_each_goes_back_to_what_was_there() 
 
 /// The settings are those of then, whatever the version left had; and a version is not bad for its variables.
 #[test]
-fn variables_are_taken_back_as_a_version_is() {
+fn variables_are_reverted_as_a_version_is() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), FILE);
@@ -74,7 +74,7 @@ fn variables_are_taken_back_as_a_version_is() {
     serves(&server, "1.0.0", "two");
     back(&server, &second).ended(&End::Deployed {});
     serves(&server, "1.0.0", "one");
-    assert!(server.status().bad.is_empty());
+    assert!(server.status().blocked.is_empty());
 
     let next = with_feature(deploy(images.name(), "1.0.1", &images.push("1.0.1")), "three");
     server.deploy(next.clone()).ended(&End::Deployed {});
@@ -100,7 +100,7 @@ fn what_another_run_found_serving_stays_for_that_one() {
     server.deploy(same).ended(&End::Unchanged {});
     server.kill_serve();
     server.start_serve();
-    refused(&back(&server, &two).outcome.end, Because::NewerIsLive);
+    refused(&back(&server, &two).outcome.end, RefusalCode::NewerIsLive);
     serves(&server, "1.0.1", "1.0.1");
 }
 
@@ -111,25 +111,25 @@ fn the_first_deployment_of_a_server_stays() {
     server.app_file(images.name(), FILE);
     let first = with_feature(deploy(images.name(), "1.0.0", &images.push("1.0.0")), "one");
     server.deploy(first.clone()).ended(&End::Deployed {});
-    refused(&back(&server, &first).outcome.end, Because::NotRecorded);
+    refused(&back(&server, &first).outcome.end, RefusalCode::NotRecorded);
     serves(&server, "1.0.0", "one");
 }
 
 /// Its caller's time was up while it waited for its turn: the caller lets it go, and asks for it back.
 #[test]
-fn what_still_waits_for_its_turn_is_taken_back_when_it_had_it() {
+fn what_still_waits_for_its_turn_is_reverted_when_it_had_it() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), &format!("{FILE}health: {{path: /healthz, deadline: 20s, stable: 1s}}\n"));
     let [one, two] = ["1.0.0", "1.0.1"]
         .map(|version| with_feature(deploy(images.name(), version, &images.push(version)), version));
     let mut first = server.ask(Body::Deploy(Box::new(one)));
-    first.until(|answer| matches!(answer, Answer::StepStarted { step: Milestone::Health }));
+    first.until(|answer| matches!(answer, Event::StepStarted { step: RolloutStep::Health }));
     let mut waits = server.ask(Body::Deploy(Box::new(two.clone())));
-    waits.until(|answer| matches!(answer, Answer::Waiting { .. }));
+    waits.until(|answer| matches!(answer, Event::Waiting { .. }));
     drop(waits);
-    let mut take = server.ask(Body::Rollback(Box::new(take_back(&two.deployment))));
-    take.until(|answer| matches!(answer, Answer::Waiting { .. }));
+    let mut take = server.ask(Body::Rollback(Box::new(revert(&two.deployment))));
+    take.until(|answer| matches!(answer, Event::Waiting { .. }));
     first.told().ended(&End::Deployed {});
     take.told().ended(&End::RolledBack {});
     serves(&server, "1.0.0", "1.0.0");
@@ -139,7 +139,7 @@ fn what_still_waits_for_its_turn_is_taken_back_when_it_had_it() {
 
 /// The network delivered it after the request to take it back, and after a restart.
 #[test]
-fn what_comes_only_after_it_was_taken_back_is_refused() {
+fn what_comes_only_after_it_was_reverted_is_refused() {
     let images = Images::start();
     let mut server = Server::start();
     server.app_file(images.name(), FILE);
@@ -150,7 +150,7 @@ fn what_comes_only_after_it_was_taken_back_is_refused() {
     server.kill_serve();
     server.start_serve();
     let told = server.deploy(Deploy { allow_downgrade: true, ..two.clone() });
-    refused(&told.outcome.end, Because::IdTaken);
+    refused(&told.outcome.end, RefusalCode::IdTaken);
     serves(&server, "1.0.0", "1.0.0");
     // Another deployment of the same version is none of its business.
     let again = Deploy { deployment: rollback().deployment, ..two };

@@ -13,7 +13,7 @@ use crate::inputs::deploy::{HostName, OnFailure, Target};
 use autotag_base::clock::Stopwatch;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName};
-use autotag_protocol::advice;
+use autotag_protocol::remedies;
 use autotag_protocol::words;
 use autotag_protocol::{
     Body, Configuration, Deploy, DeploymentId, Event, Request, Rollback, RolloutStep, Status,
@@ -229,8 +229,13 @@ pub async fn status(
     let whole = QUESTION.min(target.timeout);
     let outcome = converse(shell, &ssh, (&name, &request), Persistence::within(whole), &mut catch).await?;
     let refused = |why: String| {
-        Failure::new(Kind::Deployment, format!("asking {name} what runs"), why, advice::remedy(&outcome.end))
-            .about(advice::topic(&outcome.end))
+        Failure::new(
+            Kind::Deployment,
+            format!("asking {name} what runs"),
+            why,
+            remedies::remedy(&outcome.end),
+        )
+        .about(remedies::topic(&outcome.end))
     };
     if !outcome.end.is_good() {
         return Err(refused(outcome.end.words()));

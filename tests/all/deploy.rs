@@ -4,7 +4,7 @@
 pub mod play;
 
 use autotag_deploy::pipeline::Ending;
-use autotag_protocol::{Body, Configuration, End, RefusalCode, RolloutStep};
+use autotag_protocol::{Body, Configuration, End, FailureCode, RefusalCode, RolloutStep};
 
 use crate::support::github::{Access, Double, Permissions};
 
@@ -55,7 +55,11 @@ fn the_first_failure_stops_the_rest_and_everything_is_said() {
     let servers = Servers::new().serving("web2", "0.0.0");
     servers.next(
         "web2",
-        Turn::Ends(End::Failed { step: RolloutStep::Health, message: "503 from /healthz".to_owned() }),
+        Turn::Ends(End::Failed {
+            step: RolloutStep::Health,
+            code: FailureCode::Unhealthy,
+            message: "503 from /healthz".to_owned(),
+        }),
     );
     let stage = Stage::new(servers);
     let commit = stage.project.merge("feat: begin");
@@ -89,7 +93,11 @@ fn failed_at_the_second(turns: impl IntoIterator<Item = Turn>) -> (Stage, String
     }
     servers.next(
         "web2",
-        Turn::Ends(End::Failed { step: RolloutStep::Start, message: "exit code 1".to_owned() }),
+        Turn::Ends(End::Failed {
+            step: RolloutStep::Start,
+            code: FailureCode::DoesNotStart,
+            message: "exit code 1".to_owned(),
+        }),
     );
     let stage = Stage::new(servers);
     let commit = stage.project.merge("feat: begin");

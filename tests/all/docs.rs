@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use autotag_deploy::failure::Kind;
 use autotag_deploy::inputs::spec::{INPUTS, OUTPUTS};
 use autotag_model::help::Topic;
+use autotag_protocol::{FailureCode, RefusalCode};
 use autotag_receiver::cli;
 use autotag_receiver::config::app_file;
 use serde_yaml::Value;
@@ -89,6 +90,19 @@ fn the_readme_lists_the_receivers_exit_codes() {
     let expected: Vec<String> =
         cli::Exit::ALL.iter().map(|exit| format!("| {} | {} |", exit.code(), exit.meaning())).collect();
     assert_eq!(expected, rows);
+}
+
+/// What programs act on is documented as the code has it.
+#[test]
+fn the_protocol_page_lists_every_code() {
+    let page = read("docs/protocol.md");
+    let row = |code: &str, meaning: &str| format!("| `{code}` | {meaning} |");
+    let refusals: Vec<String> =
+        RefusalCode::ALL.iter().map(|code| row(code.as_str(), code.meaning())).collect();
+    assert_eq!(refusals.join("\n"), table(&page, "### Refusals").join("\n"));
+    let failures: Vec<String> =
+        FailureCode::ALL.iter().map(|code| row(code.as_str(), code.meaning())).collect();
+    assert_eq!(failures.join("\n"), table(&page, "### Failures").join("\n"));
 }
 
 /// The rows of the first table below a heading, without its head.

@@ -67,7 +67,7 @@ const NOT_MUTATED: [&str; 7] = [
     "crates/model/src/help.rs",
     "crates/model/src/secret.rs",
     "crates/model/src/text.rs",
-    "crates/protocol/src/advice.rs",
+    "crates/protocol/src/remedies.rs",
     "crates/receiver/src/state/layout.rs",
     "src/inputs/checkout.rs",
     "src/inputs/laptop.rs",

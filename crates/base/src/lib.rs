@@ -9,7 +9,7 @@ pub const VERSION: &str = match option_env!("VERSION") {
 /// What any call outside gives.
 pub type Outcome<T> = Result<T, Trouble>;
 
-pub use trouble::{Effect, Trouble, TroubleKind};
+pub use trouble::{Cause, Effect, Trouble, TroubleKind};
 
 pub mod clock;
 pub mod manual;

@@ -33,6 +33,22 @@ pub enum TroubleKind {
     Input,
 }
 
+/// What exactly went wrong, where somebody branches on it. It is read where the other side's words are: later on
+/// nobody looks into a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// No Docker Engine answers, or what answers is none.
+    NoEngine,
+    /// A disk is full.
+    DiskFull,
+    /// A port belongs to another program.
+    PortInUse,
+    /// The registry has no such image.
+    NoImage,
+    /// An image has nothing for this machine.
+    Platform,
+}
+
 /// One failed call outside.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Trouble {
@@ -48,6 +64,8 @@ pub struct Trouble {
     pub remedy: Option<String>,
     /// The README's section about it, where there is one.
     pub topic: Option<Topic>,
+    /// What it was exactly, where that is known here.
+    pub cause: Option<Cause>,
     /// How long the other side asked to be left alone.
     pub retry_after: Option<Duration>,
     /// The login was not known (any more): a further run has one of its own.
@@ -64,6 +82,7 @@ impl Trouble {
             why: why.into(),
             remedy: None,
             topic: None,
+            cause: None,
             retry_after: None,
             login_ran_out: false,
         }
@@ -80,6 +99,13 @@ impl Trouble {
     #[must_use]
     pub fn about(mut self, topic: Topic) -> Self {
         self.topic = Some(topic);
+        self
+    }
+
+    /// The same, with what it was exactly.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl Into<Option<Cause>>) -> Self {
+        self.cause = cause.into();
         self
     }
 

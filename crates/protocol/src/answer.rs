@@ -5,6 +5,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::as_text;
+use super::codes::{FailureCode, RefusalCode};
 use super::names::DeploymentId;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::Digest;
@@ -193,49 +194,13 @@ pub enum End {
     Failed {
         /// Where.
         step: RolloutStep,
+        /// The kind of reason.
+        code: FailureCode,
         /// Why, and what to do.
         message: String,
     },
     /// A question was answered.
     Reported {},
-}
-
-/// Kinds of refusals. The first two are outcomes that a caller may take for success, where something newer than
-/// what it asked for serves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RefusalCode {
-    /// A version at least as high was switched to before; or what shall be reverted has given way to something
-    /// else since, or serves for another deployment too.
-    NewerIsLive,
-    /// The version was rolled back.
-    RolledBack,
-    /// A downgrade was asked for, and the app file does not let the key ask.
-    Downgrade,
-    /// The deployment's id was used for something else.
-    IdTaken,
-    /// The request cannot be read or breaks a limit.
-    Malformed,
-    /// It speaks another version of the protocol.
-    Protocol,
-    /// The key's user may not reach this application.
-    App,
-    /// The image is of another repository than the app file's.
-    Repository,
-    /// The image's labels contradict the request.
-    Labels,
-    /// A variable that the app file does not allow.
-    Environment,
-    /// The app file has faults.
-    AppFile,
-    /// Nothing recorded fits: a rollback has nowhere to go.
-    NotRecorded,
-    /// An earlier deployment is not finished, and could not be.
-    Unfinished,
-    /// As many requests of this user, or changes of this application, are open as may be; nothing was begun.
-    Busy,
-    /// Docker, the proxy, the disk or the receiver itself does not work on the server; nothing was begun.
-    Host,
 }
 
 /// The result: the last line, and the only one that tells of success.

@@ -7,10 +7,11 @@
 //! Nothing here grows without bound: [`Lines`] refuses a line that is too long before it is whole, and the
 //! parsers see whole lines only.
 
-pub mod advice;
+pub mod remedies;
 pub mod words;
 
 mod answer;
+mod codes;
 mod lines;
 mod names;
 mod request;
@@ -18,9 +19,10 @@ mod request;
 mod tests;
 
 pub use answer::{
-    EVENT_BYTES, End, Event, HistoryEntry, Holder, LOG_BYTES, NotAnEvent, Outcome, RefusalCode, RolloutStep,
-    Running, Source, Status,
+    EVENT_BYTES, End, Event, HistoryEntry, Holder, LOG_BYTES, NotAnEvent, Outcome, RolloutStep, Running,
+    Source, Status,
 };
+pub use codes::{FailureCode, RefusalCode};
 pub use lines::{Lines, TooLong};
 pub use names::{AppName, DeploymentId, EnvironmentKey, HOME};
 pub use request::{

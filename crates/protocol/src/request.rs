@@ -7,7 +7,7 @@ use semver::Version;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::answer::RefusalCode;
+use super::codes::RefusalCode;
 use super::names::{AppName, DeploymentId, EnvironmentKey};
 use super::{PROTOCOL, Word, as_text};
 use autotag_model::git::ObjectId;
@@ -30,6 +30,9 @@ pub const VERSION_BYTES: usize = 128;
 pub const LOG_LINES: u32 = 5_000;
 /// The most entries that `history` hands out.
 pub const HISTORY_ENTRIES: u32 = 500;
+
+/// What to do where the action is newer than the receiver.
+const UPDATE_RECEIVER: &str = "update autotag-receiver on the server; if that was done, `serve` still runs the old one: systemctl restart autotag";
 
 /// Why a request was not understood or not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -244,9 +247,18 @@ fn too_long(length: usize) -> Refused {
 /// Only where it went wrong: serde's own words can quote the value that it met.
 fn malformed(error: &serde_json::Error) -> Refused {
     use serde_json::error::Category;
+    // The one place that reads serde's words, which have no type: what it does not know comes from a newer action.
+    let words = error.to_string();
+    if words.starts_with("unknown field ") || words.starts_with("unknown variant ") {
+        let text = format!(
+            "the request has a field or a value that this receiver does not know (column {}): {UPDATE_RECEIVER}",
+            error.column()
+        );
+        return Refused::new(RefusalCode::NewerRequest, text);
+    }
     let what = match error.classify() {
         Category::Syntax | Category::Eof | Category::Io => "it is not JSON",
-        Category::Data => "a field is missing, doubled, unknown or not what it should be",
+        Category::Data => "a field is missing, doubled or not what it should be",
     };
     Refused::new(
         RefusalCode::Malformed,
@@ -256,7 +268,7 @@ fn malformed(error: &serde_json::Error) -> Refused {
 
 fn other_protocol(theirs: u64) -> Refused {
     let update = if theirs > u64::from(PROTOCOL) {
-        "update autotag-receiver on the server; if that was done, `serve` still runs the old one: systemctl restart autotag"
+        UPDATE_RECEIVER
     } else {
         "update the action (`uses:`) to the newest release"
     };

@@ -113,6 +113,9 @@ fn no_secret_prints() {
     assert!(printed.contains("FEATURE_X") && printed.contains("***"), "{printed}");
 }
 
+/// What is said to an action that is newer than the receiver.
+const NEWER: &str = "update autotag-receiver";
+
 /// What each broken line is refused for; and that no refusal quotes what it met.
 #[test]
 fn reading_is_strict_and_discreet() {
@@ -127,14 +130,14 @@ fn reading_is_strict_and_discreet() {
         ("null".to_owned(), "a field"),
         (good[..good.len() - 1].to_owned(), "not JSON"),
         (format!("{good} {{}}"), "not JSON"),
-        (change(r#""allow-downgrade":false"#, r#""allow-downgrade":false,"secret-hunter2":1"#), "a field"),
+        (change(r#""allow-downgrade":false"#, r#""allow-downgrade":false,"secret-hunter2":1"#), NEWER),
         (change(r#""allow-downgrade":false"#, r#""allow-downgrade":"hunter2""#), "a field"),
         (
             change(r#""allow-downgrade":false"#, r#""allow-downgrade":false,"allow-downgrade":true"#),
             "a field",
         ),
-        (change(r#""app":"#, r#""hunter2":1,"app":"#), "a field"),
-        (change(r#""username":"bot""#, r#""username":"bot","more":1"#), "a field"),
+        (change(r#""app":"#, r#""hunter2":1,"app":"#), NEWER),
+        (change(r#""username":"bot""#, r#""username":"bot","more":1"#), NEWER),
         (change("pass-word", ""), "a field"),
         (change("sha256:", "sha512:"), "a field"),
         (change("1.2.3", "v1.2.3"), "a field"),
@@ -147,8 +150,13 @@ fn reading_is_strict_and_discreet() {
         (change(r#""environment":{"#, &format!(r#""environment":{{{many},"#)), "at most 100"),
         (change("actions/runs", "actions\\nruns"), "one line"),
         (change("bot", "bot\\u001b[0m"), "one line"),
-        (change("deploy", "Deploy"), "a field"),
-        (r#"{"protocol":1,"app":"a","request":{"shell":{}}}"#.to_owned(), "a field"),
+        (change("deploy", "Deploy"), NEWER),
+        (r#"{"protocol":1,"app":"a","request":{"shell":{}}}"#.to_owned(), NEWER),
+        (
+            r#"{"protocol":1,"app":"a","request":{"rollback":{"deployment":"run-12345-2","configuration":"hunter2"}}}"#
+                .to_owned(),
+            NEWER,
+        ),
         (r#"{"protocol":1,"app":"a","request":{"logs":{"lines":0}}}"#.to_owned(), "`lines`"),
         (r#"{"protocol":1,"app":"a","request":{"logs":{"lines":5001}}}"#.to_owned(), "`lines`"),
         (r#"{"protocol":1,"app":"a","request":{"history":{"entries":501}}}"#.to_owned(), "`entries`"),
@@ -159,7 +167,8 @@ fn reading_is_strict_and_discreet() {
     for (line, expected) in cases {
         let shown: String = line.chars().take(200).collect();
         let refused = Request::parse(line.as_bytes()).expect_err(&shown);
-        assert_eq!(refused.code, RefusalCode::Malformed, "{shown}");
+        let code = if expected == NEWER { RefusalCode::NewerRequest } else { RefusalCode::Malformed };
+        assert_eq!(refused.code, code, "{shown}");
         assert!(refused.message.contains(expected), "{shown}: {}", refused.message);
         assert!(!refused.message.contains("hunter2"), "{shown}: {}", refused.message);
     }
@@ -276,7 +285,11 @@ fn answers_go_round() {
         End::Unchanged {},
         End::RolledBack {},
         End::Refused { code: RefusalCode::NewerIsLive, message: "1.3.0 is live".to_owned() },
-        End::Failed { step: RolloutStep::Health, message: "unhealthy".to_owned() },
+        End::Failed {
+            step: RolloutStep::Health,
+            code: FailureCode::Unhealthy,
+            message: "unhealthy".to_owned(),
+        },
         End::Reported {},
     ];
     let entry = |end: &End| HistoryEntry { release: running.clone(), at, end: end.clone() };

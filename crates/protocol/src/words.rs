@@ -68,7 +68,7 @@ impl End {
             Self::Unchanged {} => "ran already, nothing was touched".to_owned(),
             Self::RolledBack {} => "went back".to_owned(),
             Self::Refused { message, .. } => format!("refused: {message}"),
-            Self::Failed { step, message } => format!("failed at the step {}: {message}", step.word()),
+            Self::Failed { step, message, .. } => format!("failed at the step {}: {message}", step.word()),
             Self::Reported {} => "reported".to_owned(),
         }
     }
@@ -106,7 +106,7 @@ pub fn history(entry: &HistoryEntry) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::RefusalCode;
+    use crate::{FailureCode, RefusalCode};
     use autotag_model::reference::Digest;
 
     const STEPS: [RolloutStep; 14] = [
@@ -171,7 +171,11 @@ mod tests {
                 "refused: 1.3.0 is live",
             ),
             (
-                End::Failed { step: RolloutStep::Health, message: "503".to_owned() },
+                End::Failed {
+                    step: RolloutStep::Health,
+                    code: FailureCode::Unhealthy,
+                    message: "503".to_owned(),
+                },
                 "failed at the step health: 503",
             ),
             (End::Reported {}, "reported"),

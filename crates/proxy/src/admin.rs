@@ -93,7 +93,33 @@ pub enum Answer {
     /// To `status`.
     Status(Status),
     /// The command was not understood or could not be done, and changed nothing.
-    Error(String),
+    Error(Error),
+}
+
+/// Why a command was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    /// The kind of reason, for programs.
+    pub code: ErrorCode,
+    /// The reason, for people.
+    pub message: String,
+}
+
+/// The kinds of reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// Another program listens there.
+    PortInUse,
+    /// Whatever else the message says. So is a kind that this version does not know.
+    #[serde(other)]
+    Refused,
+}
+
+impl From<String> for Error {
+    fn from(message: String) -> Self {
+        Self { code: ErrorCode::Refused, message }
+    }
 }
 
 /// What is.
@@ -209,8 +235,10 @@ async fn converse(state: &Arc<State>, stream: UnixStream) -> io::Result<()> {
         }
         let whole = line.last() == Some(&b'\n');
         let answer = match serde_json::from_slice(&line) {
-            _ if !whole => Answer::Error(format!("a line has at most {LONGEST_LINE} bytes and a line break")),
-            Err(error) => Answer::Error(format!("not a command: {error}")),
+            _ if !whole => {
+                Answer::Error(format!("a line has at most {LONGEST_LINE} bytes and a line break").into())
+            }
+            Err(error) => Answer::Error(format!("not a command: {error}").into()),
             Ok(command) => {
                 // A task of its own: the one who asked may leave, what it asked for goes on.
                 let state = Arc::clone(state);
@@ -251,7 +279,9 @@ async fn show_metrics(state: &State, mut stream: BufReader<UnixStream>, found: b
 }
 
 async fn carry_out(state: &Arc<State>, command: Command) -> Answer {
-    let app = |name: &str| state.app(name).ok_or_else(|| format!("no route has an application `{name}`"));
+    let app = |name: &str| {
+        state.app(name).ok_or_else(|| Error::from(format!("no route has an application `{name}`")))
+    };
     let answer = match command {
         Command::Routes { routes } => {
             let count = routes.len();
@@ -281,7 +311,7 @@ async fn carry_out(state: &Arc<State>, command: Command) -> Answer {
             Ok(app) => {
                 let requests = Duration::from_millis(deadline_ms);
                 let tunnels = tunnels_ms.map_or(requests, Duration::from_millis);
-                let drained = app.drain(&id, requests, tunnels).await;
+                let drained = app.drain(&id, requests, tunnels).await.map_err(Error::from);
                 drained.map(|report| {
                     tracing::info!(app = name, id, ?report, "drained");
                     Answer::Drained(report)
@@ -292,7 +322,7 @@ async fn carry_out(state: &Arc<State>, command: Command) -> Answer {
         Command::Status {} => Ok(Answer::Status(status(state))),
     };
     answer.unwrap_or_else(|error| {
-        tracing::warn!(error, "command refused");
+        tracing::warn!(error = error.message, "command refused");
         Answer::Error(error)
     })
 }

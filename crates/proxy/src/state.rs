@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::admin::{Error, ErrorCode};
 use super::counters::{self, Counter, Shown};
 use super::front;
 use super::listen::{Inherited, Listen, Listener};
@@ -110,12 +111,12 @@ impl State {
 
     /// Puts these routes in the place of all others: opens what they need, exchanges the table, closes
     /// what they no longer need. If anything is wrong nothing changes.
-    pub fn set_routes(self: &Arc<Self>, routes: Vec<Route>) -> Result<(), String> {
+    pub fn set_routes(self: &Arc<Self>, routes: Vec<Route>) -> Result<(), Error> {
         self.change_routes(|kept| *kept = routes)
     }
 
     /// Puts this route in the place of its application's, and leaves all others alone.
-    pub fn set_route(self: &Arc<Self>, route: Route) -> Result<(), String> {
+    pub fn set_route(self: &Arc<Self>, route: Route) -> Result<(), Error> {
         self.change_routes(|routes| {
             routes.retain(|other| other.app != route.app);
             routes.push(route);
@@ -123,11 +124,11 @@ impl State {
     }
 
     /// Takes an application's routes away; one that has none has none.
-    pub fn forget(self: &Arc<Self>, app: &str) -> Result<(), String> {
+    pub fn forget(self: &Arc<Self>, app: &str) -> Result<(), Error> {
         self.change_routes(|routes| routes.retain(|other| other.app != app))
     }
 
-    fn change_routes(self: &Arc<Self>, change: impl FnOnce(&mut Vec<Route>)) -> Result<(), String> {
+    fn change_routes(self: &Arc<Self>, change: impl FnOnce(&mut Vec<Route>)) -> Result<(), Error> {
         let mut kept = lock(&self.routes);
         let mut routes = kept.clone();
         change(&mut routes);
@@ -139,7 +140,7 @@ impl State {
     }
 
     /// For whoever holds the routes.
-    fn exchange(self: &Arc<Self>, routes: &[Route]) -> Result<(), String> {
+    fn exchange(self: &Arc<Self>, routes: &[Route]) -> Result<(), Error> {
         let mut listeners = lock(&self.listeners);
         let mut apps = HashMap::new();
         let table = {
@@ -260,11 +261,15 @@ impl State {
     }
 }
 
-fn cannot_listen(listen: &Listen, error: &io::Error) -> String {
+fn cannot_listen(listen: &Listen, error: &io::Error) -> Error {
+    let code = match error.kind() {
+        io::ErrorKind::AddrInUse => ErrorCode::PortInUse,
+        _ => ErrorCode::Refused,
+    };
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied => "; ports below 1024 come from a systemd .socket unit",
         io::ErrorKind::AddrInUse => "; another program has it",
         _ => "",
     };
-    format!("cannot listen at {listen}: {error}{hint}")
+    Error { code, message: format!("cannot listen at {listen}: {error}{hint}") }
 }

@@ -6,7 +6,7 @@ use semver::Version;
 
 use crate::failure::{Failure, Kind};
 use crate::inputs::deploy::OnFailure;
-use autotag_protocol::advice;
+use autotag_protocol::remedies;
 use autotag_protocol::{End, Outcome, RefusalCode, RolloutStep, Running};
 
 /// What became of one server.
@@ -220,7 +220,7 @@ fn failure_of(what: String, host: &str, outcome: &Outcome) -> Failure {
     };
     let end = &outcome.end;
     let why = format!("{}{serves}", end.words());
-    Failure::new(Kind::Deployment, what, why, advice::remedy(end)).about(advice::topic(end))
+    Failure::new(Kind::Deployment, what, why, remedies::remedy(end)).about(remedies::topic(end))
 }
 
 /// What each server has, a line each: in the log, the annotation and the summary.

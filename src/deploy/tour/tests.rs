@@ -121,7 +121,11 @@ fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
 fn what_was_reverted_is_only_what_the_server_says_went_back() {
     let Stop::Failed(failure) = failed() else { panic!("a failure") };
     let refused = |code| End::Refused { code, message: "3.0.0 serves".to_owned() };
-    let unhealthy = End::Failed { step: RolloutStep::Health, message: "503".to_owned() };
+    let unhealthy = End::Failed {
+        step: RolloutStep::Health,
+        code: autotag_protocol::FailureCode::Unhealthy,
+        message: "503".to_owned(),
+    };
     let back = |stop: &Stop, end: &End| stop_of_revert(stop.clone(), Ok(&outcome(end.clone())));
     let (had, unheard) = (done(End::Deployed {}), Stop::Unheard(failure.clone()));
     let newer = refused(RefusalCode::NewerIsLive);
@@ -233,7 +237,11 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
     // A server that will not go back has failed to.
     let end = End::Refused { code: RefusalCode::RolledBack, message: "1.0.0 was rolled back".to_owned() };
     assert!(matches!(stop_of_rollback("web1", &outcome(end)), Stop::Failed(_)));
-    let end = End::Failed { step: RolloutStep::Health, message: "503".to_owned() };
+    let end = End::Failed {
+        step: RolloutStep::Health,
+        code: autotag_protocol::FailureCode::Unhealthy,
+        message: "503".to_owned(),
+    };
     assert!(matches!(stop_of("web1", &asked, &outcome(end)), Stop::Failed(_)));
 }
 

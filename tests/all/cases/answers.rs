@@ -6,7 +6,7 @@ use crate::support::server::{Images, Server, Told, deploy};
 
 #[track_caller]
 fn failed(told: &Told, at: RolloutStep) -> String {
-    let End::Failed { step, message } = &told.outcome.end else { panic!("{}", told.text()) };
+    let End::Failed { step, message, .. } = &told.outcome.end else { panic!("{}", told.text()) };
     assert_eq!(*step, at, "{}", told.text());
     message.clone()
 }

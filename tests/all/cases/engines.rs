@@ -1,6 +1,6 @@
 //! Engines of every age and kind, as users have them. Each test runs on all that `scripts/torture engines` starts.
 
-use autotag_protocol::End;
+use autotag_protocol::{End, FailureCode};
 
 use crate::support::app_image::AppImage;
 use crate::support::server::{Images, Server, deploy, docker};
@@ -16,8 +16,9 @@ fn serving() -> (Images, Server) {
 }
 
 #[track_caller]
-fn failed(told: &crate::support::server::Told) -> String {
-    let End::Failed { message, .. } = &told.outcome.end else { panic!("{}", told.text()) };
+fn failed(told: &crate::support::server::Told, expected: FailureCode) -> String {
+    let End::Failed { message, code, .. } = &told.outcome.end else { panic!("{}", told.text()) };
+    assert_eq!(*code, expected, "{}", told.text());
     message.clone()
 }
 
@@ -34,7 +35,7 @@ pub fn an_image_for_another_architecture_is_refused() {
         (TinyImage::index(vec![("s390x", of("s390x")), ("riscv64", of("riscv64"))]), &[]),
     ] {
         let digest = images.registry.put("org/app", "1.0.1", &image);
-        let message = failed(&server.deploy(deploy(images.name(), "1.0.1", &digest)));
+        let message = failed(&server.deploy(deploy(images.name(), "1.0.1", &digest)), FailureCode::Platform);
         for words in [&[machine, "platforms: "], has].concat() {
             assert!(message.contains(words), "`{words}` is missing in {message}");
         }
@@ -61,7 +62,7 @@ pub fn an_image_that_the_engine_describes_in_part_is_deployed_by_its_labels() {
     assert!(server.get("/").1.contains("1.0.1"));
     assert_eq!(server.status().drift, [""; 0]);
     let wrong = image("1.0.2", "7.7.7");
-    let message = failed(&server.deploy(deploy(images.name(), "1.0.2", &wrong)));
+    let message = failed(&server.deploy(deploy(images.name(), "1.0.2", &wrong)), FailureCode::ImageLabels);
     assert!(message.contains("7.7.7"), "{message}");
     assert_eq!(server.container_versions(), ["1.0.1"]);
     let _ = docker(&["image", "rm", "--force", &imported]);

@@ -114,7 +114,7 @@ fn exists(volume: &str) -> bool {
 
 #[track_caller]
 fn refused(told: &Told) -> String {
-    let End::Failed { step: RolloutStep::Pull, message } = &told.outcome.end else {
+    let End::Failed { step: RolloutStep::Pull, message, .. } = &told.outcome.end else {
         panic!("{}", told.text())
     };
     message.clone()

@@ -194,7 +194,7 @@ async fn who_serves_is_not_drained_and_the_unknown_has_nothing_to_drain() {
     };
     match stage.call(&command).await {
         autotag_proxy::admin::Answer::Error(error) => {
-            assert!(error.contains("swap first"), "{error}");
+            assert!(error.message.contains("swap first"), "{error:?}");
         }
         other => panic!("{other:?}"),
     }

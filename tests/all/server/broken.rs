@@ -1,9 +1,9 @@
 //! Versions that do not work, and requests that must not be done: the old version serves on.
 
-use autotag_protocol::{Deploy, End, Event, RefusalCode, RolloutStep, Source};
+use autotag_protocol::{Deploy, End, Event, FailureCode, RefusalCode, RolloutStep, Source};
 
 use crate::support::load::{Load, Mix};
-use crate::support::server::{Images, Server, deploy, deployment_id, docker};
+use crate::support::server::{Images, Server, Told, deploy, deployment_id, docker};
 
 /// A server on which 1.0.0 serves.
 fn serving(more: &str) -> (Images, Server) {
@@ -22,12 +22,19 @@ fn still_serves(server: &Server) {
     assert_eq!(server.status().drift, [""; 0]);
 }
 
+/// It failed at this step, for this kind of reason.
+#[track_caller]
+fn failed(told: &Told, at: RolloutStep, expected: FailureCode) {
+    let End::Failed { step, code, .. } = &told.outcome.end else { panic!("{}", told.text()) };
+    assert_eq!((*step, *code), (at, expected), "{}", told.text());
+}
+
 #[test]
 fn an_unhealthy_version_is_removed_and_its_last_words_are_told() {
     let (images, server) = serving("health: {path: /healthz, deadline: 2s, stable: 300ms}\n");
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let told = server.deploy(deploy(images.name(), "1.0.1", &broken));
-    let End::Failed { step: RolloutStep::Health, message } = &told.outcome.end else {
+    let End::Failed { step: RolloutStep::Health, message, .. } = &told.outcome.end else {
         panic!("{}", told.text())
     };
     assert!(message.contains("/healthz gave 503"), "{message}");
@@ -48,7 +55,7 @@ fn a_version_that_crashes_is_noticed_before_and_within_its_stability_window() {
     for (version, after) in [("1.0.1", "1"), ("1.0.2", "1200")] {
         let broken = images.push_with(version, &[("CRASH_AFTER_MS", after)]);
         let told = server.deploy(deploy(images.name(), version, &broken));
-        let End::Failed { step: RolloutStep::Health, message } = &told.outcome.end else {
+        let End::Failed { step: RolloutStep::Health, message, .. } = &told.outcome.end else {
             panic!("{}", told.text())
         };
         assert!(message.contains("ended"), "{message}");
@@ -78,12 +85,17 @@ fn whatever_fails_the_old_container_is_not_touched() {
     load.warm_up(1);
     // Asked at the container itself there is a field in the request that a proxy takes out.
     let at_the_door = "smoke: [{path: /head, contains: 'connection: close'}]\n";
-    for (patch, (fails, more, environment)) in [
-        (RolloutStep::Pull, "", &[][..]),
-        (RolloutStep::Health, "environment: {GREETING: hello}\n", &[("CRASH_AFTER_MS", "1")]),
-        (RolloutStep::Health, "", &[("FAIL_HEALTH", "always")]),
-        (RolloutStep::Smoke, "smoke: [{path: /, contains: no such text}]\n", &[]),
-        (RolloutStep::Verify, at_the_door, &[]),
+    for (patch, (fails, code, more, environment)) in [
+        (RolloutStep::Pull, FailureCode::ImageLabels, "", &[][..]),
+        (
+            RolloutStep::Health,
+            FailureCode::Exited,
+            "environment: {GREETING: hello}\n",
+            &[("CRASH_AFTER_MS", "1")],
+        ),
+        (RolloutStep::Health, FailureCode::Unhealthy, "", &[("FAIL_HEALTH", "always")]),
+        (RolloutStep::Smoke, FailureCode::SmokeTest, "smoke: [{path: /, contains: no such text}]\n", &[]),
+        (RolloutStep::Verify, FailureCode::SmokeTest, at_the_door, &[]),
     ]
     .into_iter()
     .enumerate()
@@ -97,8 +109,7 @@ fn whatever_fails_the_old_container_is_not_touched() {
             request.commit = "f".repeat(40).parse().expect("a commit");
         }
         let told = server.deploy(request);
-        let End::Failed { step, .. } = &told.outcome.end else { panic!("{version}: {}", told.text()) };
-        assert_eq!(*step, fails, "{version}: {}", told.text());
+        failed(&told, fails, code);
         assert_eq!(look(), before, "failed at {fails:?}: {}", told.text());
         assert_eq!(server.state().active().cloned(), active, "failed at {fails:?}");
         assert_eq!(server.containers(), [container.as_str()], "failed at {fails:?}");
@@ -114,7 +125,7 @@ fn a_smoke_test_before_the_switch_and_one_through_the_front_door() {
     server.app_file(images.name(), "smoke: [{path: /, contains: no such text}]\n");
     let two = images.push("1.0.1");
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    let End::Failed { step: RolloutStep::Smoke, message } = &told.outcome.end else {
+    let End::Failed { step: RolloutStep::Smoke, message, .. } = &told.outcome.end else {
         panic!("{}", told.text())
     };
     assert!(message.contains("no such text"), "{message}");
@@ -150,18 +161,12 @@ fn what_must_not_run_is_refused_and_nothing_is_begun() {
         Deploy { commit: "f".repeat(40).parse().unwrap(), ..good.clone() },
     ] {
         let told = server.deploy(Deploy { deployment: deployment_id(), ..request });
-        let End::Failed { step: RolloutStep::Pull, message } = &told.outcome.end else {
-            panic!("{}", told.text())
-        };
-        assert!(message.contains("org.opencontainers.image"), "{message}");
+        failed(&told, RolloutStep::Pull, FailureCode::ImageLabels);
         still_serves(&server);
     }
     let missing = autotag_model::reference::Digest::of(b"nobody pushed this");
     let told = server.deploy(deploy(images.name(), "1.0.3", &missing));
-    let End::Failed { step: RolloutStep::Pull, message } = &told.outcome.end else {
-        panic!("{}", told.text())
-    };
-    assert!(message.contains("not found") || message.contains("unknown"), "{message}");
+    failed(&told, RolloutStep::Pull, FailureCode::NoImage);
     still_serves(&server);
 }
 
@@ -177,10 +182,7 @@ fn without_anything_that_shows_health_it_is_refused_unless_said_so() {
     };
     file("");
     let told = server.deploy(deploy(images.name(), "1.0.0", &one));
-    let End::Failed { step: RolloutStep::Pull, message } = &told.outcome.end else {
-        panic!("{}", told.text())
-    };
-    assert!(message.contains("HEALTHCHECK") && message.contains("health: none"), "{message}");
+    failed(&told, RolloutStep::Pull, FailureCode::ImageHealthCheck);
     assert!(server.containers().is_empty());
     file("health: none\n");
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});

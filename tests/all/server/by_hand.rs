@@ -3,7 +3,7 @@
 //! `serve` is held (SIGSTOP) while it happens, so that it happens where it is said to. What was broken by hand
 //! may fail; it is named, and the next deployment ends with one container of the right version.
 
-use autotag_protocol::{Body, Deploy, End, Event, RolloutStep};
+use autotag_protocol::{Body, Deploy, End, Event, FailureCode, RolloutStep};
 use autotag_receiver::state::journal::What;
 use autotag_receiver::state::lock::{Lock, holder};
 
@@ -72,21 +72,25 @@ impl Site {
 }
 
 #[track_caller]
-fn failed(told: &Told, named: &str) {
-    let End::Failed { message, .. } = &told.outcome.end else { panic!("{}", told.text()) };
-    assert!(message.contains(named), "`{named}` is missing in {message}");
+fn failed(told: &Told, expected: FailureCode) {
+    let End::Failed { code, .. } = &told.outcome.end else { panic!("{}", told.text()) };
+    assert_eq!(*code, expected, "{}", told.text());
 }
 
 #[test]
 fn what_is_done_to_the_new_container_fails_it_and_the_old_one_serves() {
     let mut site = Site::serving(QUICK);
-    for (deed, named) in [("rm --force", "somebody removed it"), ("kill", "it ended"), ("pause", "paused")] {
+    for (deed, code) in [
+        ("rm --force", FailureCode::ContainerGone),
+        ("kill", FailureCode::Exited),
+        ("pause", FailureCode::Unhealthy),
+    ] {
         let serving = site.server.state().active().expect("it serves").release.version.to_string();
         let told = site.meddle(RolloutStep::Health, |_, _, new| {
             let words: Vec<&str> = deed.split(' ').chain([new]).collect();
             assert_eq!(docker(&words).trim(), new, "{deed}");
         });
-        failed(&told, named);
+        failed(&told, code);
         let state = one_of_the_right_version(&site.server, deed);
         assert_eq!(state.active().expect("it serves").release.version.to_string(), serving, "{deed}");
         site.next_one_works(deed);
@@ -117,7 +121,7 @@ fn what_is_done_to_the_old_container_is_no_concern_of_the_new_one() {
 fn a_network_or_an_image_that_is_taken_away_is_named_and_made_again() {
     let mut site = Site::serving(QUICK);
     let told = site.meddle(RolloutStep::Health, |server, _, _| Site::take_network(server));
-    failed(&told, "network");
+    failed(&told, FailureCode::Unhealthy);
     site.next_one_works("without its network");
 
     // Either it is gone before Docker is asked for the container, or it was not needed any more.
@@ -127,7 +131,7 @@ fn a_network_or_an_image_that_is_taken_away_is_named_and_made_again() {
         docker(&["image", "rm", "--force", &new.image.with_digest(&new.digest)]);
     });
     if told.outcome.end != (End::Deployed {}) {
-        failed(&told, "image");
+        failed(&told, FailureCode::Docker);
     }
     one_of_the_right_version(&site.server, "without its image");
     site.next_one_works("without its image");

@@ -264,7 +264,7 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
             server.roll_back(Some("1.0.1"), autotag_protocol::Configuration::Today),
             server.ask(Body::Status { deployment: None }).told(),
         ] {
-            let message = refused(&told.outcome.end, RefusalCode::Host);
+            let message = refused(&told.outcome.end, RefusalCode::HostState);
             assert!(message.contains(words) && message.contains("state.json"), "{what}: {message}");
             assert!(message.to_lowercase().contains("restore") || *what == "newer", "{what}: {message}");
         }
@@ -276,7 +276,7 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
     // Without its container the journal tells that there was one, too.
     docker(&["rm", "--force", &containers.concat()]);
     let message =
-        refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, RefusalCode::Host);
+        refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, RefusalCode::HostState);
     assert!(message.contains("is missing") && message.contains("journal.jsonl"), "{message}");
     // To begin anew, as the message says.
     std::fs::rename(&journal, folder.join("old-journal")).expect("moved away");
@@ -293,7 +293,7 @@ fn a_restored_state_goes_on_where_it_was() {
     std::fs::remove_file(&file).expect("removed");
     server.start_serve();
     let two = images.push("1.0.1");
-    refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, RefusalCode::Host);
+    refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, RefusalCode::HostState);
     std::fs::write(&file, good).expect("restored");
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
     one_of_the_right_version(&server, "restored");

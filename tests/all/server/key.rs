@@ -123,9 +123,9 @@ fn it_opens_one_door_and_no_other() {
     assert!(door.server.get("/").1.contains("1.0.0"));
 
     // No shell, no other command, no word with anything behind it.
+    is_refused(&door.ssh(&[], &[], &status), RefusalCode::Malformed);
     for command in [
-        &[][..],
-        &["sh"],
+        &["sh"][..],
         &["sh", "-c", "id"],
         &["id"],
         &["status;id"],
@@ -136,7 +136,7 @@ fn it_opens_one_door_and_no_other() {
         &["DEPLOY"],
         &["--help"],
     ] {
-        is_refused(&door.ssh(&[], command, &status), RefusalCode::Malformed);
+        is_refused(&door.ssh(&[], command, &status), RefusalCode::NewerRequest);
     }
 
     // Not another application, nor a word for another request, nor what is none.
@@ -155,7 +155,7 @@ fn it_opens_one_door_and_no_other() {
 
     // The environment does not come along.
     let environment = ["-o", "SetEnv=SSH_ORIGINAL_COMMAND=status LC_ALL=status LANG=status"];
-    is_refused(&door.ssh(&environment, &["id"], &status), RefusalCode::Malformed);
+    is_refused(&door.ssh(&environment, &["id"], &status), RefusalCode::NewerRequest);
 }
 
 #[test]

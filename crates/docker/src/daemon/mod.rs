@@ -11,7 +11,7 @@ use bollard::errors::Error;
 use http::HeaderValue;
 
 pub use self::lines::{Lines, broken, json, refused};
-use autotag_base::{Trouble, TroubleKind};
+use autotag_base::{Cause, Trouble, TroubleKind};
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
 
@@ -74,6 +74,17 @@ pub fn kind_of(text: &str) -> Option<TroubleKind> {
     known.map(|(kind, _)| *kind)
 }
 
+/// What a text of the daemon says exactly: in the words of the kernel, which it hands on, and its own.
+pub fn cause_of(text: &str) -> Option<Cause> {
+    const WORDS: &[(Cause, &[&str])] = &[
+        (Cause::DiskFull, &["no space left on device", "disk quota exceeded"]),
+        (Cause::PortInUse, &["address already in use", "port is already allocated"]),
+    ];
+    let text = text.to_ascii_lowercase();
+    let known = WORDS.iter().find(|(_, words)| words.iter().any(|word| text.contains(word)));
+    known.map(|(cause, _)| *cause)
+}
+
 /// An error of the client itself, as opposed to what was said in a stream.
 pub fn of_client(error: &Error, doing: &str) -> Trouble {
     let kind = match error {
@@ -88,7 +99,9 @@ pub fn of_client(error: &Error, doing: &str) -> Trouble {
         }
         _ => TroubleKind::Unreachable,
     };
-    Trouble::new(kind, doing, chain(error))
+    let why = chain(error);
+    let cause = cause_of(&why);
+    Trouble::new(kind, doing, why).caused_by(cause)
 }
 
 /// The error and all that caused it: hyper keeps "connection refused" two levels down.
@@ -184,6 +197,22 @@ mod tests {
             ("manifest invalid: manifest invalid", None),
         ] {
             assert_eq!(kind_of(text), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_kernel_says_is_known_in_the_daemons_words() {
+        for (text, cause) in [
+            ("write /var/lib/docker/tmp/x: no space left on device", Some(Cause::DiskFull)),
+            ("mkdir /x: No space left on device (status 500)", Some(Cause::DiskFull)),
+            (
+                "driver failed programming external connectivity: Bind for 0.0.0.0:80 failed: port is already allocated",
+                Some(Cause::PortInUse),
+            ),
+            ("listen tcp4 0.0.0.0:80: bind: address already in use", Some(Cause::PortInUse)),
+            ("exec: \"/app\": no such file or directory", None),
+        ] {
+            assert_eq!(cause_of(text), cause, "{text}");
         }
     }
 

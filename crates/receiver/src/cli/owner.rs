@@ -19,7 +19,7 @@ use crate::state::layout::Layout;
 use autotag_base::clock;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::Digest;
-use autotag_protocol::advice;
+use autotag_protocol::remedies;
 use autotag_protocol::{
     AppName, Body, Configuration, Deploy, DeploymentId, End, Event, HISTORY_ENTRIES, HistoryEntry, Outcome,
     RefusalCode, Request, Rollback, Running, Status,
@@ -257,7 +257,7 @@ impl Owner<'_> {
 
 fn more_about(end: &End) {
     if matches!(end, End::Refused { .. } | End::Failed { .. }) {
-        super::more(advice::topic(end));
+        super::more(remedies::topic(end));
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use docker::DockerEngine;
 pub use plain::PlainEngine;
 
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Cause, Outcome, Trouble, TroubleKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::{Digest, ImageName};
 use autotag_model::secret::{Credentials, Secret};
@@ -30,6 +30,7 @@ fn podman(doing: &str, version: &str) -> Trouble {
     )
     .with_remedy("Install Docker Engine (`apt-get install docker.io`), or let DOCKER_HOST name its socket.")
     .about(Topic::ServerDocker)
+    .caused_by(Cause::NoEngine)
 }
 
 /// A container's full id, as the Engine writes it.

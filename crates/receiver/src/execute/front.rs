@@ -14,12 +14,14 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 
 use super::container;
+use super::errors::code_of;
 use crate::config::app_file::{Listen, Traffic};
 use crate::config::settings::Settings;
 use crate::engine::{ContainerFacts, Engine};
-use crate::state::ContainerId;
 use crate::state::layout::Layout;
-use autotag_protocol::AppName;
+use crate::state::{ContainerId, StepError};
+use autotag_base::Trouble;
+use autotag_protocol::{AppName, FailureCode};
 use autotag_proxy::admin;
 use autotag_proxy::admin::{Answer, AppStatus, Command, UpstreamStatus};
 use autotag_proxy::listen::Listen as ProxyListen;
@@ -61,7 +63,7 @@ impl Front {
     }
 
     /// What the proxy knows of an application; `None` where it knows nothing.
-    pub async fn status(&self, app: &AppName) -> Result<Option<AppStatus>, String> {
+    pub async fn status(&self, app: &AppName) -> Result<Option<AppStatus>, StepError> {
         match self.call(&Command::Status {}).await? {
             Answer::Status(status) => Ok(status.apps.into_iter().find(|found| found.app == app.as_str())),
             other => Err(unexpected(&other)),
@@ -76,7 +78,7 @@ impl Front {
         app: &AppName,
         settings: &Settings,
         container: &ContainerId,
-    ) -> Result<(), String> {
+    ) -> Result<(), StepError> {
         let (Some(route), Some(port)) = (route(app, &settings.file.traffic), settings.file.traffic.port())
         else {
             return self.forget(app).await;
@@ -85,7 +87,8 @@ impl Front {
         let mut told = self.told.lock().await;
         // Asked under the lock: an end that comes after this is heard of after it, see `ended`.
         let Some(address) = address(engine, container, &network).await? else {
-            return Err(format!("the container {} has ended", container.short()));
+            let why = format!("the container {} has ended", container.short());
+            return Err(StepError::new(FailureCode::Exited, why));
         };
         self.tell_route(&route).await?;
         self.swap(app, Some(target(container, address, port))).await?;
@@ -96,7 +99,7 @@ impl Front {
 
     /// Opens an application's address before its first deployment, with nobody behind it: requests wait up to
     /// the proxy's limit, where they would wait for ever in the queue of a socket that systemd opened.
-    pub async fn open(&self, app: &AppName, traffic: &Traffic) -> Result<(), String> {
+    pub async fn open(&self, app: &AppName, traffic: &Traffic) -> Result<(), StepError> {
         let told = self.told.lock().await;
         match route(app, traffic) {
             Some(route) if !told.contains_key(app) => self.tell_route(&route).await,
@@ -105,7 +108,7 @@ impl Front {
     }
 
     /// Lets requests wait, up to the proxy's limit.
-    pub async fn hold(&self, app: &AppName) -> Result<(), String> {
+    pub async fn hold(&self, app: &AppName) -> Result<(), StepError> {
         let mut told = self.told.lock().await;
         if self.status(app).await?.is_none() {
             return Ok(());
@@ -118,7 +121,7 @@ impl Front {
     }
 
     /// Takes an application's route away: it is gone, or needs the proxy no more.
-    pub async fn forget(&self, app: &AppName) -> Result<(), String> {
+    pub async fn forget(&self, app: &AppName) -> Result<(), StepError> {
         let mut told = self.told.lock().await;
         let known = told.remove(app).is_some();
         match self.tell_to_forget(app).await {
@@ -130,7 +133,7 @@ impl Front {
 
     /// A container has ended: nobody is sent to its address any more, and requests wait. Without a look at it,
     /// which would take as long as it takes to give the address away; if it is started again, that is told next.
-    pub async fn ended(&self, app: &AppName, container: &str) -> Result<(), String> {
+    pub async fn ended(&self, app: &AppName, container: &str) -> Result<(), StepError> {
         let told = self.told.lock().await;
         match self.current(app, &told).await? {
             Some(current) if current.id == container => self.swap(app, None).await,
@@ -140,7 +143,7 @@ impl Front {
 
     /// Tells the proxy again where a container listens now: it may have been started again by Docker, and
     /// have another address. One that does not run has none.
-    pub async fn refresh<E: Engine>(&self, engine: &E, app: &AppName) -> Result<(), String> {
+    pub async fn refresh<E: Engine>(&self, engine: &E, app: &AppName) -> Result<(), StepError> {
         let told = self.told.lock().await;
         if let Some(one) = told.get(app) {
             return self.refresh_one(engine, app, one).await;
@@ -148,7 +151,7 @@ impl Front {
         // A predecessor has told it. Which network it meant is not known here, and the recovery will tell anew;
         // until then nobody may be sent to what is not the container's address any more.
         let Some(current) = self.current(app, &told).await? else { return Ok(()) };
-        let facts = engine.inspect(&current.id).await.map_err(|trouble| trouble.to_string())?;
+        let facts = engine.inspect(&current.id).await.map_err(|trouble| of_engine(&trouble))?;
         let has = |facts: &ContainerFacts| facts.addresses.values().any(|it| *it == current.address.ip());
         if facts.is_some_and(|facts| facts.running && has(&facts)) {
             return Ok(());
@@ -162,11 +165,11 @@ impl Front {
         &self,
         app: &AppName,
         told: &BTreeMap<AppName, Told>,
-    ) -> Result<Option<UpstreamStatus>, String> {
+    ) -> Result<Option<UpstreamStatus>, StepError> {
         match self.status(app).await {
             Ok(known) => Ok(known.and_then(|known| known.current)),
             Err(_) if !told.contains_key(app) => Ok(None),
-            Err(why) => Err(why),
+            Err(error) => Err(error),
         }
     }
 
@@ -188,7 +191,7 @@ impl Front {
         if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) }
     }
 
-    async fn refresh_one<E: Engine>(&self, engine: &E, app: &AppName, told: &Told) -> Result<(), String> {
+    async fn refresh_one<E: Engine>(&self, engine: &E, app: &AppName, told: &Told) -> Result<(), StepError> {
         let Some(container) = &told.container else { return Ok(()) };
         let address = address(engine, container, &told.network).await?;
         self.swap(app, address.map(|address| target(container, address, told.port))).await
@@ -200,7 +203,7 @@ impl Front {
         app: &AppName,
         container: &ContainerId,
         deadline: Duration,
-    ) -> Result<Drained, String> {
+    ) -> Result<Drained, StepError> {
         if self.status(app).await?.is_none() {
             return Ok(Drained::default());
         }
@@ -216,15 +219,15 @@ impl Front {
         }
     }
 
-    async fn tell_route(&self, route: &Route) -> Result<(), String> {
+    async fn tell_route(&self, route: &Route) -> Result<(), StepError> {
         let mut route = route.clone();
         loop {
             match self.tell(&Command::Route { route: route.clone() }).await {
                 // A proxy that was started before this program was updated, and goes on until it is restarted.
-                Err(why) if forget_unknown(&mut route, &why) => {
+                Err(error) if forget_unknown(&mut route, &error.why) => {
                     tracing::warn!(
                         app = route.app,
-                        why,
+                        %error,
                         "the running proxy is older: systemctl restart autotag-proxy"
                     );
                 }
@@ -233,37 +236,38 @@ impl Front {
         }
     }
 
-    async fn tell_to_forget(&self, app: &AppName) -> Result<(), String> {
+    async fn tell_to_forget(&self, app: &AppName) -> Result<(), StepError> {
         self.tell(&Command::Forget { app: app.to_string() }).await
     }
 
-    async fn tell(&self, command: &Command) -> Result<(), String> {
+    async fn tell(&self, command: &Command) -> Result<(), StepError> {
         match self.call(command).await? {
             Answer::Done {} => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
-    async fn swap(&self, app: &AppName, to: Option<Target>) -> Result<(), String> {
+    async fn swap(&self, app: &AppName, to: Option<Target>) -> Result<(), StepError> {
         match self.call(&Command::Swap { app: app.to_string(), to }).await? {
             Answer::Swapped { .. } => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
-    async fn call(&self, command: &Command) -> Result<Answer, String> {
+    async fn call(&self, command: &Command) -> Result<Answer, StepError> {
         self.ask(command, PATIENCE).await
     }
 
-    async fn ask(&self, command: &Command, patience: Duration) -> Result<Answer, String> {
+    async fn ask(&self, command: &Command, patience: Duration) -> Result<Answer, StepError> {
         let unreachable = |why: String| {
-            format!(
+            let why = format!(
                 "the proxy does not answer at {}: {why}. Start it: systemctl start autotag-proxy",
                 self.admin.display()
-            )
+            );
+            StepError::new(FailureCode::ProxyUnavailable, why)
         };
         match tokio::time::timeout(patience, admin::call(&self.admin, command)).await {
-            Ok(Ok(Answer::Error(why))) => Err(format!("the proxy refuses: {why}")),
+            Ok(Ok(Answer::Error(error))) => Err(refused(&error)),
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(unreachable(error.to_string())),
             Err(_) => Err(unreachable(format!("nothing came within {} s", patience.as_secs()))),
@@ -286,8 +290,8 @@ async fn address<E: Engine>(
     engine: &E,
     container: &ContainerId,
     network: &str,
-) -> Result<Option<IpAddr>, String> {
-    let facts = engine.inspect(container.as_str()).await.map_err(|trouble| trouble.to_string())?;
+) -> Result<Option<IpAddr>, StepError> {
+    let facts = engine.inspect(container.as_str()).await.map_err(|trouble| of_engine(&trouble))?;
     let running = facts.filter(|facts| facts.running);
     Ok(running.and_then(|facts| facts.addresses.get(network).copied()))
 }
@@ -296,8 +300,21 @@ fn target(container: &ContainerId, address: IpAddr, port: u16) -> Target {
     Target { id: container.to_string(), address: SocketAddr::new(address, port) }
 }
 
-fn unexpected(answer: &Answer) -> String {
-    format!("the proxy gave an answer to something else: {answer:?}")
+fn unexpected(answer: &Answer) -> StepError {
+    let why = format!("the proxy gave an answer to something else: {answer:?}");
+    StepError::new(FailureCode::Proxy, why)
+}
+
+fn refused(error: &admin::Error) -> StepError {
+    let code = match error.code {
+        admin::ErrorCode::PortInUse => FailureCode::PortInUse,
+        admin::ErrorCode::Refused => FailureCode::Proxy,
+    };
+    StepError::new(code, format!("the proxy refuses: {}", error.message))
+}
+
+fn of_engine(trouble: &Trouble) -> StepError {
+    StepError::new(code_of(trouble).unwrap_or(FailureCode::Docker), trouble.to_string())
 }
 
 fn milliseconds(duration: Duration) -> u64 {

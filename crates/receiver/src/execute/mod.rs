@@ -3,6 +3,7 @@
 pub mod container;
 pub mod container_options;
 pub mod driver;
+pub(crate) mod errors;
 pub mod front;
 pub mod image_volumes;
 pub mod probe;

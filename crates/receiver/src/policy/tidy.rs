@@ -79,7 +79,11 @@ mod tests {
         for version in ["1.0.0", "1.0.1", "1.0.2", "1.0.3"] {
             served(&mut state, version);
         }
-        let failure = Failure { step: autotag_protocol::RolloutStep::Health, why: String::new() };
+        let failure = Failure {
+            step: autotag_protocol::RolloutStep::Health,
+            code: autotag_protocol::FailureCode::Unhealthy,
+            why: String::new(),
+        };
         state.history.push(Record { release: release("1.0.4"), failure: Some(failure) });
         let found = needed(&state, 2);
         for (version, expected) in

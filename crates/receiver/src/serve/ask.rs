@@ -6,6 +6,7 @@ use crate::config::settings::{Settings, Snapshots};
 use crate::engine::Engine;
 use crate::execute::container;
 use crate::execute::driver::address;
+use crate::execute::errors::code_of;
 use crate::policy::drift;
 use crate::policy::drift::Facts;
 use crate::serve::job::Job;
@@ -13,18 +14,18 @@ use crate::state::lost;
 use crate::state::{Record, State, Store};
 use autotag_base::clock::Stopwatch;
 use autotag_protocol::{
-    AppName, Body, DeploymentId, End, Event, HistoryEntry, Outcome, RefusalCode, Refused, Running, Source,
-    Status,
+    AppName, Body, DeploymentId, End, Event, FailureCode, HistoryEntry, Outcome, RefusalCode, Refused,
+    Running, Source, Status,
 };
 
 /// Answers a question, and ends the job.
 pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, question: Body, job: &Job) {
     let stopwatch = Stopwatch::start();
     let (answered, current) = match Store::new(&server.layout.state(app), app.clone()).load() {
-        Err(error) => (Err(Refused::new(RefusalCode::Host, error.to_string())), None),
+        Err(error) => (Err(Refused::new(RefusalCode::HostState, error.to_string())), None),
         Ok(state) => match not_lost(server, app, &state).await {
             Ok(()) => (tell(server, app, question, &state, job).await, running(&state)),
-            Err(why) => (Err(Refused::new(RefusalCode::Host, why)), None),
+            Err(why) => (Err(Refused::new(RefusalCode::HostState, why)), None),
         },
     };
     let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -77,7 +78,7 @@ async fn tell<E: Engine>(
                 return Err(Refused::new(RefusalCode::NotRecorded, why));
             };
             let lines = server.engine.logs(active.container.as_str(), lines).await;
-            for line in lines.map_err(|trouble| Refused::new(RefusalCode::Host, with_remedy(&trouble)))? {
+            for line in lines.map_err(|trouble| unanswered(&trouble))? {
                 job.say(Event::log(Source::Application, &line));
             }
         }
@@ -87,11 +88,12 @@ async fn tell<E: Engine>(
     Ok(())
 }
 
-fn with_remedy(trouble: &autotag_base::Trouble) -> String {
-    match &trouble.remedy {
+fn unanswered(trouble: &autotag_base::Trouble) -> Refused {
+    let text = match &trouble.remedy {
         Some(remedy) => format!("{trouble}; {remedy}"),
         None => trouble.to_string(),
-    }
+    };
+    Refused::new(code_of(trouble).map_or(RefusalCode::Host, FailureCode::of_host), text)
 }
 
 fn entry(record: &Record) -> HistoryEntry {
@@ -141,7 +143,7 @@ async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a Stat
     if let Some(snapshot) = snapshot
         && let Traffic::Proxied { .. } = snapshot.file.traffic
     {
-        facts.proxy = Some(server.front.status(app).await);
+        facts.proxy = Some(server.front.status(app).await.map_err(|error| error.why));
         facts.address = match &facts.container {
             Ok(Some(container)) => address(app, &snapshot, container).ok(),
             _ => None,

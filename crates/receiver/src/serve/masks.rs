@@ -122,7 +122,7 @@ impl Masks {
     fn end(&self, end: End) -> End {
         match end {
             End::Refused { code, message } => End::Refused { code, message: self.text(&message) },
-            End::Failed { step, message } => End::Failed { step, message: self.text(&message) },
+            End::Failed { step, code, message } => End::Failed { step, code, message: self.text(&message) },
             other @ (End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {}) => other,
         }
     }
@@ -256,7 +256,11 @@ mod tests {
     fn every_text_of_an_answer_is_masked_and_what_programs_read_stays() {
         let masks = masks(&["hunter22"]);
         let text = || "it is hunter22".to_owned();
-        let failed = End::Failed { step: RolloutStep::Health, message: text() };
+        let failed = End::Failed {
+            step: RolloutStep::Health,
+            code: autotag_protocol::FailureCode::Unhealthy,
+            message: text(),
+        };
         let outcome = Outcome { end: failed.clone(), running: None, deployment: None, milliseconds: 1 };
         for answer in [
             Event::log(Source::Application, "it is hunter22"),

@@ -48,7 +48,7 @@ impl Quota {
 /// Refusals that are summed up: of each kind the first one in an hour is told, the others are counted. Pure.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    kinds: BTreeMap<String, Count>,
+    kinds: BTreeMap<RefusalCode, Count>,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,7 @@ struct Count {
 impl Refusals {
     /// Counts one. Whether it is to be told by itself.
     pub(crate) fn count(&mut self, code: RefusalCode, now: Duration) -> bool {
-        match self.kinds.entry(name(code)) {
+        match self.kinds.entry(code) {
             Entry::Vacant(kind) => {
                 kind.insert(Count { since: now, untold: 0 });
                 true
@@ -83,11 +83,6 @@ impl Refusals {
             })
             .collect()
     }
-}
-
-/// As the protocol names it.
-fn name(code: RefusalCode) -> String {
-    serde_json::to_value(code).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 #[cfg(test)]

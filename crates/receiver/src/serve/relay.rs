@@ -54,13 +54,13 @@ fn relay(layout: &Layout, app: &AppName, word: Option<&str>) -> Result<(), Ended
     // What it was is not repeated: it may be anything, and stand in a terminal.
     let word: Word = word
         .parse()
-        .map_err(|expected| refused(RefusalCode::Malformed, format!("this key's command is {expected}; for a word of a newer action, update autotag-receiver on the server")))?;
+        .map_err(|expected| refused(RefusalCode::NewerRequest, format!("this key's command is {expected}; for a word of a newer action, update autotag-receiver on the server")))?;
     let socket = layout.socket();
     // A place first: whoever has too many is told so at once, and a client that says nothing takes one of its
     // user's, for as long as `serve` gives it.
     let mut stream = UnixStream::connect(&socket).map_err(|error| {
         refused(
-            RefusalCode::Host,
+            RefusalCode::ReceiverDown,
             format!(
                 "the receiver does not answer on the server ({}: {error}). Its owner starts it: systemctl start autotag",
                 socket.display()

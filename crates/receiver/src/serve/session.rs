@@ -150,6 +150,12 @@ fn malformed(text: String) -> Refused {
     Refused::new(RefusalCode::Malformed, text)
 }
 
+/// `receive` passes on what it knows: it was updated, and this process still is the one before.
+fn newer_word(expected: &autotag_model::reference::Malformed) -> Refused {
+    let text = format!("expected {expected}; `serve` still runs an older version: systemctl restart autotag");
+    Refused::new(RefusalCode::NewerRequest, text)
+}
+
 /// The word, then the request: two lines, and nothing behind them is read.
 async fn read(stream: &mut UnixStream) -> Result<(Word, Request), Refused> {
     let mut lines = Lines::new(REQUEST_BYTES);
@@ -165,7 +171,7 @@ async fn read(stream: &mut UnixStream) -> Result<(Word, Request), Refused> {
             match word {
                 None => {
                     let text = String::from_utf8_lossy(&line);
-                    word = Some(text.parse().map_err(|expected| malformed(format!("expected {expected}")))?);
+                    word = Some(text.parse().map_err(|expected| newer_word(&expected))?);
                 }
                 Some(word) => return Ok((word, Request::parse(&line)?)),
             }

@@ -221,7 +221,13 @@ mod tests {
             What::Began { step: RolloutStep::Pull },
             What::Ended { step: RolloutStep::Pull, milliseconds: 7, failed: Some("no".to_owned()) },
             What::Recovers { phase: "pending".to_owned() },
-            What::Answered { end: End::Failed { step: RolloutStep::Pull, message: "a\nb".to_owned() } },
+            What::Answered {
+                end: End::Failed {
+                    step: RolloutStep::Pull,
+                    code: autotag_protocol::FailureCode::NoImage,
+                    message: "a\nb".to_owned(),
+                },
+            },
             What::Noted { text: String::new() },
         ];
         let entries = kinds.map(|what| Entry { what, ..entry("") });

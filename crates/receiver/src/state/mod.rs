@@ -10,8 +10,10 @@ pub mod layout;
 pub mod lock;
 pub mod lost;
 
+mod step_error;
 mod store;
 
+pub use step_error::StepError;
 pub use store::{FORMAT, Store, Unreadable, read, written};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::config_hash::ConfigHash;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName, Malformed};
-use autotag_protocol::{AppName, DeploymentId, End, Event, RolloutStep, Running, as_text};
+use autotag_protocol::{AppName, DeploymentId, End, Event, FailureCode, RolloutStep, Running, as_text};
 
 /// The most deployments that are remembered. At ten a day that is three months.
 pub const REMEMBERED: usize = 1_000;
@@ -209,6 +211,8 @@ pub struct Blocked {
 pub struct Failure {
     /// Which step.
     pub step: RolloutStep,
+    /// The kind of reason.
+    pub code: FailureCode,
     /// Why, in the driver's words.
     pub why: String,
 }
@@ -229,7 +233,8 @@ impl Record {
     pub fn end(&self) -> End {
         match (&self.failure, self.release.purpose) {
             (Some(failure), _) => {
-                End::Failed { step: failure.step, message: Event::within_line(&failure.why) }
+                let message = Event::within_line(&failure.why);
+                End::Failed { step: failure.step, code: failure.code, message }
             }
             (None, Purpose::Rollback) => End::RolledBack {},
             (None, Purpose::Deploy) => End::Deployed {},
@@ -415,7 +420,10 @@ mod tests {
         let release = Release { run: "\"".repeat(RUN_BYTES), ..release("2.0.0") };
         for number in 0..REMEMBERED {
             let why = format!("{number}: {}", "\u{1}é".repeat(5_000));
-            state.remember(&release, Some(Failure { step: RolloutStep::Health, why }));
+            state.remember(
+                &release,
+                Some(Failure { step: RolloutStep::Health, code: FailureCode::Unhealthy, why }),
+            );
         }
         let text = written(&state).unwrap();
         assert!(text.len() < 8 << 20, "{} bytes", text.len());
@@ -433,7 +441,8 @@ mod tests {
         state.remember(&release("1.1.0"), None);
         let before = versions(&state);
         for number in 0..2 * REMEMBERED {
-            let failure = Failure { step: RolloutStep::Health, why: String::new() };
+            let failure =
+                Failure { step: RolloutStep::Health, code: FailureCode::Unhealthy, why: String::new() };
             state.remember(&release(&format!("2.0.{number}")), Some(failure));
         }
         assert_eq!((versions(&state), state.history.len()), (before.clone(), REMEMBERED));

@@ -169,7 +169,10 @@ mod tests {
                         StepResult::Done
                     }
                     Step::Create(_) => StepResult::Created("b".repeat(64).parse().unwrap()),
-                    Step::Verify(_) if fails => StepResult::Failed("404".to_owned()),
+                    Step::Verify(_) if fails => StepResult::Failed(crate::state::StepError::new(
+                        autotag_protocol::FailureCode::SmokeTest,
+                        "404",
+                    )),
                     _ => StepResult::Done,
                 };
                 rollout = rollout.next(event);

@@ -175,7 +175,7 @@ pub fn outcome(app: &AppName, outcome: &Outcome, look: &Look) -> String {
         End::Refused { message, .. } => {
             (Tone::Warning, format!("{app}: refused: {}", harmless_lines(message)))
         }
-        End::Failed { step, message } => {
+        End::Failed { step, message, .. } => {
             (Tone::Bad, format!("{app}: failed at {}: {}", name(*step), harmless_lines(message)))
         }
         End::Reported {} => return String::new(),

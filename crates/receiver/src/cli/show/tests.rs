@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use autotag_model::reference::Digest;
-use autotag_protocol::{Event, Holder, RefusalCode, Running, Source};
+use autotag_protocol::{Event, FailureCode, Holder, RefusalCode, Running, Source};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -58,7 +58,11 @@ fn status_shows_what_is_wrong_first() {
 
 #[test]
 fn history_is_a_table() {
-    let failed = End::Failed { step: RolloutStep::Health, message: "never healthy".to_owned() };
+    let failed = End::Failed {
+        step: RolloutStep::Health,
+        code: FailureCode::Unhealthy,
+        message: "never healthy".to_owned(),
+    };
     let refused = End::Refused { code: RefusalCode::NewerIsLive, message: String::new() };
     let entries: Vec<HistoryEntry> = [
         ("1.10.0", "2026-01-02T11:59:58Z", End::Deployed {}),
@@ -106,7 +110,11 @@ fn progress_writes_over_itself_on_a_terminal() {
 
 #[test]
 fn outcomes_say_what_serves() {
-    let failed = End::Failed { step: RolloutStep::Health, message: "never healthy\nsee above".to_owned() };
+    let failed = End::Failed {
+        step: RolloutStep::Health,
+        code: FailureCode::Unhealthy,
+        message: "never healthy\nsee above".to_owned(),
+    };
     let refused = End::Refused { code: RefusalCode::RolledBack, message: "1.5.0 was rolled back".to_owned() };
     let app: AppName = "web".parse().unwrap();
     let drawn: String = [

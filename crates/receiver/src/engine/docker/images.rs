@@ -11,7 +11,7 @@ use super::answers::{Image, List, read, texts};
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY, PATIENT, containers, facts, platform};
 use crate::engine::LocalImage;
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Cause, Outcome, Trouble, TroubleKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::engine_credentials;
 use autotag_model::reference::{Digest, ImageName};
@@ -70,7 +70,7 @@ fn explain(
 fn explain_words(mut trouble: Trouble, name: &ImageName, has_credentials: bool) -> Trouble {
     let words = trouble.why.to_ascii_lowercase();
     // "not found" comes with a pull of what is denied as well, so it is asked after that.
-    if words.contains("no space left") {
+    if trouble.cause == Some(Cause::DiskFull) {
         trouble.kind = TroubleKind::Rejected;
         return trouble.with_remedy(
             "Free some of the server's disk: `docker system df` says what takes it, `docker image prune` \
@@ -94,7 +94,7 @@ fn explain_words(mut trouble: Trouble, name: &ImageName, has_credentials: bool) 
     }
     if words.contains("manifest unknown") || words.contains("not found") {
         trouble.kind = TroubleKind::Rejected;
-        return trouble.with_remedy(format!(
+        return trouble.caused_by(Cause::NoImage).with_remedy(format!(
             "The repository {name} has no image of this digest: it was removed, or pushed somewhere else."
         ));
     }

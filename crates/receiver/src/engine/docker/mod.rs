@@ -27,7 +27,7 @@ use answers::{About, Network, read};
 use raw::{Call, encoded, without};
 
 use super::{ContainerFacts, ContainerSpec, ContainerVolume, Engine, Executed, Id, LocalImage};
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Cause, Outcome, Trouble, TroubleKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::with_url_safe_auth;
 use autotag_model::help::Topic;
@@ -97,7 +97,9 @@ impl DockerEngine {
             }
             _ => return self.silent(error, doing),
         };
-        Trouble::new(kind, doing, daemon::chain(error))
+        let why = daemon::chain(error);
+        let cause = daemon::cause_of(&why);
+        Trouble::new(kind, doing, why).caused_by(cause)
     }
 
     /// The same for a call that changes something: where no answer came, it may have.
@@ -122,7 +124,8 @@ impl DockerEngine {
             "Start Docker (`systemctl start docker`) and see what it says (`journalctl -u docker`)."
         };
         let why = format!("no Docker Engine answers at {socket}: {cause}");
-        Trouble::new(TroubleKind::Unreachable, doing, why).with_remedy(remedy).about(Topic::ServerDocker)
+        let trouble = Trouble::new(TroubleKind::Unreachable, doing, why).caused_by(Cause::NoEngine);
+        trouble.with_remedy(remedy).about(Topic::ServerDocker)
     }
 }
 

@@ -12,7 +12,7 @@ use super::answers::{About, Container, Distribution, Image, Platform, read};
 use super::raw::{Call, encoded, without};
 use super::{DockerEngine, ORDINARY, containers};
 use crate::engine::Foreign;
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Cause, Outcome, Trouble, TroubleKind};
 use autotag_model::reference::Digest;
 
 /// Completes what the Engine left out of an image's description.
@@ -93,7 +93,8 @@ pub(super) async fn refusal(engine: &DockerEngine, reference: &str, doing: &str)
     let named = platforms.into_iter().filter_map(|it| Some(format!("{}/{}", it.os?, it.architecture?)));
     let image: Vec<String> = named.filter(|name| !name.contains("unknown")).collect();
     let foreign = Foreign { image, machine: format!("linux/{}", usual(&machine)) };
-    Trouble::new(TroubleKind::Rejected, doing, foreign.to_string()).with_remedy(foreign.remedy())
+    let trouble = Trouble::new(TroubleKind::Rejected, doing, foreign.to_string());
+    trouble.with_remedy(foreign.remedy()).caused_by(Cause::Platform)
 }
 
 #[cfg(test)]

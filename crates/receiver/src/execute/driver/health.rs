@@ -8,9 +8,10 @@ use crate::config::settings::Settings;
 use crate::engine::{ContainerFacts, Engine, Healthy};
 use crate::execute::probe;
 use crate::execute::probe::{Question, Target};
-use crate::state::Instance;
+use crate::state::{Instance, StepError};
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
+use autotag_protocol::FailureCode;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -23,19 +24,19 @@ enum Look {
     /// Not yet, or not any more; it may still come.
     NotYet(String),
     /// It cannot come any more.
-    Never(String),
+    Never(StepError),
 }
 
 impl<E: Engine> Driver<'_, E> {
     /// The deadline is for the first moment of health; the stability window follows it.
-    pub(super) async fn await_healthy(&self, instance: &Instance) -> Result<(), String> {
+    pub(super) async fn await_healthy(&self, instance: &Instance) -> Result<(), StepError> {
         let settings = self.settings(&instance.release.deployment)?;
         let health = &settings.file.health;
         let began = Stopwatch::start();
         let mut well: Option<Stopwatch> = None;
         loop {
             match self.look(instance, &settings).await? {
-                Look::Never(why) => return Err(why),
+                Look::Never(error) => return Err(error),
                 Look::Well => {
                     let since = *well.get_or_insert_with(Stopwatch::start);
                     if since.elapsed() >= health.stable {
@@ -46,11 +47,12 @@ impl<E: Engine> Driver<'_, E> {
                     let lost = well.take().is_some();
                     if began.elapsed() >= health.deadline {
                         let within = format!("within {:?} (`health: deadline`)", health.deadline);
-                        return Err(if lost {
+                        let why = if lost {
                             format!("it was healthy and did not stay so {within}: {why}")
                         } else {
                             format!("it did not become healthy {within}: {why}")
-                        });
+                        };
+                        return Err(StepError::new(FailureCode::Unhealthy, why));
                     }
                 }
             }
@@ -58,7 +60,7 @@ impl<E: Engine> Driver<'_, E> {
         }
     }
 
-    async fn look(&self, instance: &Instance, settings: &Settings) -> Result<Look, String> {
+    async fn look(&self, instance: &Instance, settings: &Settings) -> Result<Look, StepError> {
         let facts = self.facts(instance).await?;
         let baseline = self.restarts.get(&instance.container).copied().unwrap_or(0);
         let look = by_docker(&facts, baseline, settings);
@@ -78,7 +80,8 @@ impl<E: Engine> Driver<'_, E> {
         let Some(port) = settings.file.traffic.port() else {
             return Err("the app file has no `port` to ask".to_owned());
         };
-        let target = Target::Tcp((address(self.app, settings, facts)?, port).into());
+        let address = address(self.app, settings, facts).map_err(|error| error.why)?;
+        let target = Target::Tcp((address, port).into());
         let host = request.client.host.clone().unwrap_or_else(|| super::smoke::host_of(settings));
         let question = Question { host: &host, path: &request.path, headers: &request.client.headers };
         let answer = probe::get(&target, &question, REQUEST)
@@ -96,10 +99,11 @@ fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look
     let trouble = facts.trouble.as_ref().map(|trouble| format!(" ({trouble})")).unwrap_or_default();
     let code = facts.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
     if facts.restarts > baseline {
-        return Look::Never(format!("it ended{code}{trouble}, and Docker started it again"));
+        let why = format!("it ended{code}{trouble}, and Docker started it again");
+        return Look::Never(StepError::new(FailureCode::Exited, why));
     }
     if !facts.running {
-        return Look::Never(format!("it ended{code}{trouble}"));
+        return Look::Never(StepError::new(FailureCode::Exited, format!("it ended{code}{trouble}")));
     }
     if facts.paused {
         return Look::NotYet("somebody has paused it (docker pause)".to_owned());
@@ -122,7 +126,10 @@ fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look
         Healthy::Starting if demanded => {
             Look::NotYet("Docker's health check has not said yes yet".to_owned())
         }
-        Healthy::Unchecked if demanded => Look::Never("it has no health check that could say yes".to_owned()),
+        Healthy::Unchecked if demanded => {
+            let why = "it has no health check that could say yes";
+            Look::Never(StepError::new(FailureCode::ImageHealthCheck, why))
+        }
         Healthy::Yes | Healthy::No | Healthy::Starting | Healthy::Unchecked => Look::Well,
     }
 }

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::container::{self, DEPLOYMENT};
+use super::errors::{of_trouble, words};
 use super::front::Front;
 use super::image_volumes;
 use crate::config::app_file::{Healthcheck, Proof, Traffic};
@@ -28,13 +29,12 @@ use crate::serve::job::Job;
 use crate::state::journal::{Entry, Journal, What};
 use crate::state::layout::Layout;
 use crate::state::lock::Lock;
-use crate::state::{ContainerId, Instance, Release, State, Store};
-use autotag_base::Trouble;
+use crate::state::{ContainerId, Instance, Release, State, StepError, Store};
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
 use autotag_model::reference::{Digest, ImageName};
 use autotag_model::secret::Credentials;
-use autotag_protocol::{AppName, DeploymentId, Event, RolloutStep, Source};
+use autotag_protocol::{AppName, DeploymentId, Event, FailureCode, RolloutStep, Source};
 
 /// How many of its last lines are shown of a container that failed.
 const EXPLAINED: u32 = 60;
@@ -67,7 +67,7 @@ pub struct Driver<'a, E> {
 }
 
 /// What a step gives, or why it failed.
-type Done = Result<(), String>;
+type Done = Result<(), StepError>;
 
 impl<E: Engine> Driver<'_, E> {
     /// Goes through a rollout to its end. Gives also the state as it was last made durable.
@@ -87,7 +87,7 @@ impl<E: Engine> Driver<'_, E> {
             let stopwatch = Stopwatch::start();
             let event = self.perform(&step, &rollout).await;
             let failed = match &event {
-                StepResult::Failed(why) => Some(Event::within_line(why)),
+                StepResult::Failed(error) => Some(Event::within_line(&error.why)),
                 _ => None,
             };
             let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -144,28 +144,31 @@ impl<E: Engine> Driver<'_, E> {
 
     fn save(&self, state: &State) -> Done {
         let store = Store::new(&self.layout.state(self.app), self.app.clone());
-        store
-            .save(self.lock, state)
-            .map_err(|error| format!("the state cannot be written to {}: {error}", store.path().display()))
+        store.save(self.lock, state).map_err(|error| {
+            StepError::of_file(format!("the state cannot be written to {}", store.path().display()), &error)
+        })
     }
 
     /// What a deployment's container is made from. Its snapshot was written before anything else.
-    fn settings(&self, deployment: &DeploymentId) -> Result<Settings, String> {
-        Snapshots::new(&self.layout.state(self.app))
-            .load(deployment)?
-            .ok_or_else(|| format!("the settings of the deployment {deployment} are not there any more"))
+    fn settings(&self, deployment: &DeploymentId) -> Result<Settings, StepError> {
+        let found = Snapshots::new(&self.layout.state(self.app)).load(deployment);
+        found.map_err(|why| StepError::new(FailureCode::Storage, why))?.ok_or_else(|| {
+            let why = format!("the settings of the deployment {deployment} are not there any more");
+            StepError::new(FailureCode::Storage, why)
+        })
     }
 
     async fn pull(&mut self, release: &Release, state: &State) -> Done {
         let (name, digest) = (&release.image, &release.digest);
         let image = self.there(name, digest).await?;
         if let Some(foreign) = &image.foreign {
-            return Err(format!("{foreign}. {}", foreign.remedy()));
+            return Err(StepError::new(FailureCode::Platform, format!("{foreign}. {}", foreign.remedy())));
         }
         // What is brought back has served, whatever its labels say.
         let is_asked_for = self.job.deployment.as_ref() == Some(&release.deployment);
         let rule = if is_asked_for { &self.labels } else { &LabelRule::Optional };
-        admit::labels(release, &image.labels, rule).map_err(|refused| refused.message)?;
+        admit::labels(release, &image.labels, rule)
+            .map_err(|refused| StepError::new(FailureCode::ImageLabels, refused.message))?;
         let settings = self.settings(&release.deployment)?;
         let checked = match &settings.file.container.healthcheck {
             Some(Healthcheck::Disabled) => false,
@@ -173,7 +176,10 @@ impl<E: Engine> Driver<'_, E> {
             Some(Healthcheck::Test { .. }) | None => image.has_healthcheck,
         };
         if settings.file.health.proof == Proof::Docker && !checked {
-            return Err("nothing can tell whether this version works: its image has no HEALTHCHECK, and the app file neither a `healthcheck` with a `test` nor `health`. Add `health: {path: /healthz}` to the app file, or `health: none` for what cannot be asked".to_owned());
+            return Err(StepError::new(
+                FailureCode::ImageHealthCheck,
+                "nothing can tell whether this version works: its image has no HEALTHCHECK, and the app file neither a `healthcheck` with a `test` nor `health`. Add `health: {path: /healthz}` to the app file, or `health: none` for what cannot be asked",
+            ));
         }
         self.nothing_is_lost(release, &settings, &image, state).await
     }
@@ -193,11 +199,12 @@ impl<E: Engine> Driver<'_, E> {
         let today = Settings::today(self.layout, self.app, settings.given.clone());
         let today = today.unwrap_or_else(|_| settings.clone());
         if image_volumes::uncovered(&image.volumes, &today.file.container).is_empty() {
-            return Err(format!(
+            let why = format!(
                 "the image declares `VOLUME {}`, and the app file as it was with {} mounts nothing there; its data would be lost. Today's app file does: take today's configuration",
                 uncovered.join("`, `VOLUME "),
                 release.version
-            ));
+            );
+            return Err(StepError::new(FailureCode::ImageVolume, why));
         }
         let serving = match state.active() {
             Some(active) => self.engine.inspect(active.container.as_str()).await.map_err(words)?,
@@ -209,7 +216,7 @@ impl<E: Engine> Driver<'_, E> {
             container: &today.file.container,
             serving: &serving.map(|facts| facts.volumes).unwrap_or_default(),
         };
-        Err(image_volumes::refusal(&uncovered, &owner))
+        Err(StepError::new(FailureCode::ImageVolume, image_volumes::refusal(&uncovered, &owner)))
     }
 
     /// Removes a container. Its volumes stay; the owner hears of those that are found by no name of theirs.
@@ -232,22 +239,26 @@ impl<E: Engine> Driver<'_, E> {
     }
 
     /// The image on this machine, pulled if need be.
-    async fn there(&mut self, name: &ImageName, digest: &Digest) -> Result<LocalImage, String> {
+    async fn there(&mut self, name: &ImageName, digest: &Digest) -> Result<LocalImage, StepError> {
         if let Some(image) = self.engine.image(name, digest).await.map_err(words)? {
             return Ok(image);
         }
         let own = match &self.credentials {
             Some(_) => None,
-            None => docker_config::credentials(self.layout, name)?,
+            None => docker_config::credentials(self.layout, name)
+                .map_err(|why| StepError::new(FailureCode::PullRefused, why))?,
         };
         let credentials = self.credentials.as_ref().or(own.as_ref());
         self.engine.pull(name, digest, credentials).await.map_err(words)?;
         self.pulled = Some((name.clone(), digest.clone()));
         let pulled = self.engine.image(name, digest).await.map_err(words)?;
-        pulled.ok_or_else(|| format!("{} was pulled and is not there", name.with_digest(digest)))
+        pulled.ok_or_else(|| {
+            let why = format!("{} was pulled and is not there", name.with_digest(digest));
+            StepError::new(FailureCode::Docker, why)
+        })
     }
 
-    async fn create(&self, release: &Release) -> Result<ContainerId, String> {
+    async fn create(&self, release: &Release) -> Result<ContainerId, StepError> {
         let settings = self.settings(&release.deployment)?;
         if settings.file.container.networks.is_empty() {
             let (name, labels) = (container::own_network(self.app), container::app_labels(self.app));
@@ -255,7 +266,7 @@ impl<E: Engine> Driver<'_, E> {
         }
         let spec = container::spec(self.app, release, &settings);
         let id = self.engine.create(&spec).await.map_err(words)?;
-        id.parse().map_err(|expected| format!("Docker gave {id}: expected {expected}"))
+        remake::id(&id)
     }
 
     async fn start(&mut self, instance: &Instance) -> Done {
@@ -264,7 +275,8 @@ impl<E: Engine> Driver<'_, E> {
         // Docker begins to count anew when somebody starts a container.
         let restarts = if before.running { before.restarts } else { 0 };
         self.restarts.insert(instance.container.clone(), restarts);
-        self.engine.start(instance.container.as_str()).await.map_err(words)
+        let started = self.engine.start(instance.container.as_str()).await;
+        started.map_err(|trouble| of_trouble(&trouble, FailureCode::DoesNotStart))
     }
 
     /// Gives a container the application's own network back, where somebody has taken it away by hand:
@@ -284,10 +296,11 @@ impl<E: Engine> Driver<'_, E> {
     }
 
     /// The container, which has to be there.
-    async fn facts(&self, instance: &Instance) -> Result<ContainerFacts, String> {
+    async fn facts(&self, instance: &Instance) -> Result<ContainerFacts, StepError> {
         let found = self.engine.inspect(instance.container.as_str()).await;
         found.map_err(words)?.ok_or_else(|| {
-            format!("the container {} is gone: somebody removed it", instance.container.short())
+            let why = format!("the container {} is gone: somebody removed it", instance.container.short());
+            StepError::new(FailureCode::ContainerGone, why)
         })
     }
 
@@ -308,7 +321,8 @@ impl<E: Engine> Driver<'_, E> {
         let settings = self.settings(&instance.release.deployment)?;
         let facts = self.facts(instance).await?;
         if !facts.running {
-            return Err(format!("the container {} does not run", instance.container.short()));
+            let why = format!("the container {} does not run", instance.container.short());
+            return Err(StepError::new(FailureCode::Exited, why));
         }
         // How it is made is known for certain now that it is in all its networks.
         let snapshots = Snapshots::new(&self.layout.state(self.app));
@@ -326,7 +340,7 @@ impl<E: Engine> Driver<'_, E> {
         }
         // Nobody's request depends on it: a name that cannot be had is told, and fails nothing.
         if let Err(why) = take_name(self.engine, self.app, instance.container.as_str()).await {
-            self.job.say(Event::Note { text: Event::within_line(&why) });
+            self.job.say(Event::Note { text: Event::within_line(&why.why) });
         }
         Ok(())
     }
@@ -337,12 +351,13 @@ impl<E: Engine> Driver<'_, E> {
         };
         let drained = self.front.drain(self.app, &instance.container, drain).await?;
         if drained.requests_cut > 0 || drained.tunnels_cut > 0 {
-            return Err(format!(
+            let why = format!(
                 "after {} s {} requests and {} WebSockets were cut off; `drain` in the app file says how long they may take",
                 drain.as_secs(),
                 drained.requests_cut,
                 drained.tunnels_cut
-            ));
+            );
+            return Err(StepError::new(FailureCode::Cut, why));
         }
         Ok(())
     }
@@ -375,7 +390,7 @@ impl<E: Engine> Driver<'_, E> {
         Ok(())
     }
 
-    async fn of_deployment(&self, release: &Release) -> Result<Vec<ContainerFacts>, String> {
+    async fn of_deployment(&self, release: &Release) -> Result<Vec<ContainerFacts>, StepError> {
         let labels = [(container::APP, self.app.as_str()), (DEPLOYMENT, release.deployment.as_str())];
         self.engine.labelled(&labels).await.map_err(words)
     }
@@ -423,27 +438,21 @@ impl<E: Engine> Driver<'_, E> {
         }
         Snapshots::new(&self.layout.state(self.app))
             .keep(self.lock, &|id| needed.deployments.iter().any(|known| known.as_str() == id))
-            .map_err(|error| format!("old settings cannot be removed: {error}"))
-    }
-}
-
-/// What failed outside, and what to do about it.
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn words(trouble: Trouble) -> String {
-    match &trouble.remedy {
-        Some(remedy) => format!("{trouble}. {remedy}"),
-        None => trouble.to_string(),
+            .map_err(|error| StepError::of_file("old settings cannot be removed", &error))
     }
 }
 
 /// Where the proxy and the probes reach a container at this moment.
-pub(crate) fn address(app: &AppName, settings: &Settings, facts: &ContainerFacts) -> Result<IpAddr, String> {
+pub(crate) fn address(
+    app: &AppName,
+    settings: &Settings,
+    facts: &ContainerFacts,
+) -> Result<IpAddr, StepError> {
     let network = container::network(app, settings);
-    facts
-        .addresses
-        .get(&network)
-        .copied()
-        .ok_or_else(|| format!("the container {} has no address in the network {network}", facts.name))
+    facts.addresses.get(&network).copied().ok_or_else(|| {
+        let why = format!("the container {} has no address in the network {network}", facts.name);
+        StepError::new(FailureCode::Docker, why)
+    })
 }
 
 /// Whether it may serve right now, judged by what Docker knows: for a look that waits for nothing.

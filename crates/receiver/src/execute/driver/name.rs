@@ -11,10 +11,11 @@ use super::words;
 use crate::engine::{ContainerFacts, Engine};
 use crate::execute::container;
 use crate::execute::container::{APP, DEPLOYMENT};
-use autotag_protocol::{AppName, DeploymentId};
+use crate::state::StepError;
+use autotag_protocol::{AppName, DeploymentId, FailureCode};
 
 /// Gives this container the application's name, and takes it from every other one of the application.
-pub async fn take_name<E: Engine>(engine: &E, app: &AppName, container: &str) -> Result<(), String> {
+pub async fn take_name<E: Engine>(engine: &E, app: &AppName, container: &str) -> Result<(), StepError> {
     let names = container::names(app);
     let mut holders: Vec<ContainerFacts> = Vec::new();
     for name in &names {
@@ -24,10 +25,11 @@ pub async fn take_name<E: Engine>(engine: &E, app: &AppName, container: &str) ->
     }
     let ours = |holder: &&ContainerFacts| holder.labels.get(APP).is_some_and(|of| of == app.as_str());
     if let Some(other) = holders.iter().find(|holder| !ours(holder)) {
-        return Err(format!(
+        let why = format!(
             "other containers do not find this application by its name: the container {:.12} is called {}, and is another's",
             other.id, other.name
-        ));
+        );
+        return Err(StepError::new(FailureCode::Docker, why));
     }
     let taken = |name: &String| holders.iter().any(|holder| holder.name == *name);
     let others: Vec<&ContainerFacts> = holders.iter().filter(|holder| holder.id != container).collect();
@@ -47,7 +49,11 @@ pub async fn take_name<E: Engine>(engine: &E, app: &AppName, container: &str) ->
     }
 }
 
-async fn lose_name<E: Engine>(engine: &E, app: &AppName, holders: &[&ContainerFacts]) -> Result<(), String> {
+async fn lose_name<E: Engine>(
+    engine: &E,
+    app: &AppName,
+    holders: &[&ContainerFacts],
+) -> Result<(), StepError> {
     for holder in holders {
         let deployment = holder.labels.get(DEPLOYMENT).and_then(|text| text.parse::<DeploymentId>().ok());
         let name = deployment.map_or_else(

@@ -4,8 +4,8 @@ use super::{Done, Driver, words};
 use crate::engine::Engine;
 use crate::execute::container;
 use crate::state::journal::What;
-use crate::state::{ContainerId, Instance, State};
-use autotag_protocol::Event;
+use crate::state::{ContainerId, Instance, State, StepError};
+use autotag_protocol::{Event, FailureCode};
 
 impl<E: Engine> Driver<'_, E> {
     /// Makes a container again that is gone; gives the new one's id. One that a killed receiver made already
@@ -14,7 +14,7 @@ impl<E: Engine> Driver<'_, E> {
         &mut self,
         instance: &Instance,
         state: &State,
-    ) -> Result<Option<ContainerId>, String> {
+    ) -> Result<Option<ContainerId>, StepError> {
         if self.engine.inspect(instance.container.as_str()).await.map_err(words)?.is_some() {
             return Ok(None);
         }
@@ -30,15 +30,17 @@ impl<E: Engine> Driver<'_, E> {
         );
         self.job.say(Event::Note { text: text.clone() });
         self.note(What::Noted { text });
-        let again = |why: String| {
-            format!("the container of {} is gone and cannot be made again: {why}", release.version)
+        let again = |error: StepError| {
+            error.map(|why| {
+                format!("the container of {} is gone and cannot be made again: {why}", release.version)
+            })
         };
         self.pull(release, state).await.map_err(again)?;
         self.create(release).await.map(Some).map_err(again)
     }
 
     /// The containers of an instance: one that was made in its place, before the state could name it, is its too.
-    pub(super) async fn all_of(&self, instance: &Instance) -> Result<Vec<String>, String> {
+    pub(super) async fn all_of(&self, instance: &Instance) -> Result<Vec<String>, StepError> {
         let named = instance.container.as_str();
         let mut all = vec![named.to_owned()];
         all.extend(
@@ -59,6 +61,8 @@ impl<E: Engine> Driver<'_, E> {
     }
 }
 
-fn id(text: &str) -> Result<ContainerId, String> {
-    text.parse().map_err(|expected| format!("Docker gave {text}: expected {expected}"))
+pub(super) fn id(text: &str) -> Result<ContainerId, StepError> {
+    text.parse().map_err(|expected| {
+        StepError::new(FailureCode::Docker, format!("Docker gave {text}: expected {expected}"))
+    })
 }

@@ -4,14 +4,15 @@ use super::{Driver, REQUEST, address};
 use crate::config::app_file::{Client, HttpProbe, Listen, Proof, Smoke, Traffic};
 use crate::config::settings::Settings;
 use crate::engine::Engine;
+use crate::execute::errors::code_of;
 use crate::execute::front::entrance;
 use crate::execute::probe;
 use crate::execute::probe::{Question, Target};
-use crate::state::Instance;
-use autotag_protocol::{Event, Source};
+use crate::state::{Instance, StepError};
+use autotag_protocol::{Event, FailureCode, Source};
 
 impl<E: Engine> Driver<'_, E> {
-    pub(super) async fn smoke(&self, instance: &Instance) -> Result<(), String> {
+    pub(super) async fn smoke(&self, instance: &Instance) -> Result<(), StepError> {
         let settings = self.settings(&instance.release.deployment)?;
         for smoke in &settings.file.smoke {
             match smoke {
@@ -19,7 +20,7 @@ impl<E: Engine> Driver<'_, E> {
                 Smoke::Http { path, status, contains, client } => {
                     let facts = self.facts(instance).await?;
                     let Some(port) = settings.file.traffic.port() else {
-                        return Err("the app file has no `port` to ask".to_owned());
+                        return Err(failed("the app file has no `port` to ask"));
                     };
                     let door = Target::Tcp((address(self.app, &settings, &facts)?, port).into());
                     let test = Test { client, path, status: *status, contains: contains.as_deref() };
@@ -35,32 +36,33 @@ impl<E: Engine> Driver<'_, E> {
         instance: &Instance,
         command: &[String],
         settings: &Settings,
-    ) -> Result<(), String> {
+    ) -> Result<(), StepError> {
         let deadline = settings.file.health.deadline;
         let shown = command.join(" ");
-        let executed = self
-            .engine
-            .execute(instance.container.as_str(), command, deadline)
-            .await
-            .map_err(|trouble| format!("`{shown}`: {trouble}"))?;
+        let executed =
+            self.engine.execute(instance.container.as_str(), command, deadline).await.map_err(|trouble| {
+                let code = code_of(&trouble).unwrap_or(FailureCode::SmokeTest);
+                StepError::new(code, format!("`{shown}`: {trouble}"))
+            })?;
         if executed.exit_code == 0 {
             return Ok(());
         }
         for line in executed.output.lines() {
             self.job.say(Event::log(Source::Smoke, line));
         }
-        Err(format!("`{shown}` ended with {}", executed.exit_code))
+        Err(failed(format!("`{shown}` ended with {}", executed.exit_code)))
     }
 
     /// Through the front door. Where there is no smoke test by HTTP, the health request stands in for one;
     /// where there is none either, that the proxy has the container is all that can be seen.
-    pub(super) async fn verify(&self, instance: &Instance) -> Result<(), String> {
+    pub(super) async fn verify(&self, instance: &Instance) -> Result<(), StepError> {
         let settings = self.settings(&instance.release.deployment)?;
         let Traffic::Proxied { listen, .. } = &settings.file.traffic else { return Ok(()) };
         let known = self.front.status(self.app).await?;
         let current = known.and_then(|known| known.current).map(|current| current.id);
         if current.as_deref() != Some(instance.container.as_str()) {
-            return Err("the proxy does not send requests to the new container".to_owned());
+            let why = "the proxy does not send requests to the new container";
+            return Err(StepError::new(FailureCode::Proxy, why));
         }
         let door = match entrance(listen) {
             Listen::Tcp(address) => Target::Tcp(address),
@@ -80,7 +82,7 @@ impl<E: Engine> Driver<'_, E> {
         for test in asked {
             test.ask(&door, &settings)
                 .await
-                .map_err(|why| format!("through the front door, {listen}: {why}"))?;
+                .map_err(|error| error.map(|why| format!("through the front door, {listen}: {why}")))?;
         }
         Ok(())
     }
@@ -95,6 +97,10 @@ pub(super) fn host_of(settings: &Settings) -> String {
     .unwrap_or_else(|| "localhost".to_owned())
 }
 
+fn failed(why: impl Into<String>) -> StepError {
+    StepError::new(FailureCode::SmokeTest, why)
+}
+
 /// A test by a request.
 struct Test<'a> {
     client: &'a Client,
@@ -104,17 +110,19 @@ struct Test<'a> {
 }
 
 impl Test<'_> {
-    async fn ask(&self, door: &Target, settings: &Settings) -> Result<(), String> {
+    async fn ask(&self, door: &Target, settings: &Settings) -> Result<(), StepError> {
         let host = self.client.host.clone().unwrap_or_else(|| host_of(settings));
         let question = Question { host: &host, path: self.path, headers: &self.client.headers };
-        let answer =
-            probe::get(door, &question, REQUEST).await.map_err(|why| question.unanswered(door, &why))?;
+        let answer = probe::get(door, &question, REQUEST)
+            .await
+            .map_err(|why| failed(question.unanswered(door, &why)))?;
         if answer.status != self.status {
-            return Err(question.unexpected(door, &answer, self.status, settings.environment.values()));
+            let values = settings.environment.values();
+            return Err(failed(question.unexpected(door, &answer, self.status, values)));
         }
         match self.contains {
             Some(text) if !answer.body.contains(text) => {
-                Err(format!("GET {} gave {}, without the text {text:?}", self.path, self.status))
+                Err(failed(format!("GET {} gave {}, without the text {text:?}", self.path, self.status)))
             }
             _ => Ok(()),
         }

@@ -45,7 +45,9 @@ fn rolled_out(state: State, release: Release) -> State {
 
 fn failing(state: State, release: Release) -> State {
     let fails = |step: &Step| match step {
-        Step::AwaitHealthy(_) => StepResult::Failed("503".to_owned()),
+        Step::AwaitHealthy(_) => {
+            StepResult::Failed(crate::state::StepError::new(autotag_protocol::FailureCode::Unhealthy, "503"))
+        }
         _ => StepResult::Done,
     };
     tried(state, release, fails)

@@ -351,7 +351,11 @@ fn a_rollback_finds_the_previous_good_one() {
     assert_eq!(target(Some("1.2.0"), &state), Err(RefusalCode::NotRecorded));
     // What failed is nowhere to go, nor is what was rolled back; where it is named, the latter is.
     state.blocked.insert("1.1.0".parse().unwrap(), Blocked { since: at(), why: "slow".to_owned() });
-    let failure = Failure { step: RolloutStep::Health, why: "unhealthy".to_owned() };
+    let failure = Failure {
+        step: RolloutStep::Health,
+        code: autotag_protocol::FailureCode::Unhealthy,
+        why: "unhealthy".to_owned(),
+    };
     state.history.push(Record { release: testing::release("1.2.0"), failure: Some(failure) });
     assert_eq!(target(None, &state), Ok("1.0.0".to_owned()));
     assert_eq!(target(Some("1.2.0"), &state), Err(RefusalCode::NotRecorded));

@@ -24,8 +24,8 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use crate::state::{ContainerId, Failure, Instance, Phase, Release, State};
-use autotag_protocol::RolloutStep;
+use crate::state::{ContainerId, Failure, Instance, Phase, Release, State, StepError};
+use autotag_protocol::{FailureCode, RolloutStep};
 
 /// What the driver is to do.
 ///
@@ -101,7 +101,7 @@ pub enum StepResult {
     /// [`Step::Create`] or [`Step::Remake`] is done; this is the container.
     Created(ContainerId),
     /// It is not, or it is not known to be; why, for people.
-    Failed(String),
+    Failed(StepError),
 }
 
 /// How a rollout or a recovery ended.
@@ -247,18 +247,19 @@ impl Rollout {
                 self.script.push_front(Act { step: Step::Save(Box::new(state)), if_fails: act.if_fails });
             }
             (step @ Step::Create(_), StepResult::Done) => {
-                self.failed(&step, act.if_fails, "the container's id is not known".to_owned());
+                let error = StepError::new(FailureCode::Docker, "the container's id is not known");
+                self.failed(&step, act.if_fails, error);
             }
-            (step, StepResult::Failed(why)) => self.failed(&step, act.if_fails, why),
+            (step, StepResult::Failed(error)) => self.failed(&step, act.if_fails, error),
             (Step::Save(state), _) => self.state = *state,
             _ => {}
         }
         self
     }
 
-    fn failed(&mut self, step: &Step, if_fails: IfFails, why: String) {
+    fn failed(&mut self, step: &Step, if_fails: IfFails, error: StepError) {
         let Some(name) = step.rollout_step() else { return };
-        let failure = Failure { step: name, why };
+        let failure = Failure { step: name, code: error.code, why: error.why };
         match if_fails {
             IfFails::Note => self.notes.push(failure),
             // What comes after the first one follows from it.

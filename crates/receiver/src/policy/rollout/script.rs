@@ -6,7 +6,7 @@ use super::{Act, Begun, IfFails, Step, Verdict};
 use crate::state::{
     Blocked, ContainerId, Failure, Instance, Order, Phase, Purpose, Release, State, in_short,
 };
-use autotag_protocol::RolloutStep;
+use autotag_protocol::{FailureCode, RolloutStep};
 
 type Script = VecDeque<Act>;
 
@@ -279,6 +279,7 @@ pub(super) fn recover(state: &State, begun: Begun) -> (Script, Verdict) {
         Phase::Pending { active, new } => {
             let failure = Failure {
                 step: RolloutStep::Save,
+                code: FailureCode::Interrupted,
                 why: "the receiver was interrupted before the new version was proven".to_owned(),
             };
             let script = abandon(state, active.clone(), new, &failure, true);
@@ -291,7 +292,11 @@ pub(super) fn recover(state: &State, begun: Begun) -> (Script, Verdict) {
             let failure = state
                 .record_of(&leaving.release.deployment)
                 .and_then(|record| record.failure.clone())
-                .unwrap_or(Failure { step: RolloutStep::Verify, why: "it did not pass".to_owned() });
+                .unwrap_or(Failure {
+                    step: RolloutStep::Verify,
+                    code: FailureCode::SmokeTest,
+                    why: "it did not pass".to_owned(),
+                });
             let script = go_back(state, active.as_ref(), leaving, begun);
             (script, Verdict::Failed(leaving.release.clone(), failure))
         }

@@ -47,7 +47,7 @@ fn backing_out_starts_the_old_one_only_where_it_was_stopped() {
     ] {
         let new = Release { order, ..testing::release("1.1.0") };
         let active = state.active().cloned().filter(|_| with_old);
-        let failure = Failure { step, why: "it does".to_owned() };
+        let failure = Failure { step, code: FailureCode::Docker, why: "it does".to_owned() };
         let script = script::back_out(&state, active, &new, &failure);
         let found =
             script.iter().any(|act| matches!(act.step, Step::Start(_) | Step::Switch(_) | Step::Hold));
@@ -91,7 +91,10 @@ fn of_what_is_left_for_later_the_first_is_the_reason() {
             Step::End(ending) => break ending,
             step => {
                 tried.push(step.rollout_step().expect("a step"));
-                rollout = rollout.next(StepResult::Failed(format!("{} of them failed", tried.len())));
+                rollout = rollout.next(StepResult::Failed(StepError::new(
+                    FailureCode::Docker,
+                    format!("{} of them failed", tried.len()),
+                )));
             }
         }
     };

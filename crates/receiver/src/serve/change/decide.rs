@@ -1,6 +1,7 @@
 //! What is to be done about a change: by the request, the app file and the state, before anything is done.
 
-use super::{Change, Decision, Locked, host};
+use super::refusals::unrecorded;
+use super::{Change, Decision, Locked};
 use crate::config::settings::{Settings, Variables};
 use crate::engine::Engine;
 use crate::policy::admit;
@@ -104,12 +105,12 @@ impl<E: Engine> Locked<'_, E> {
         let Some(last) = state.active().map(|active| &active.release).or_else(|| state.last_served()) else {
             return Ok(Variables::new());
         };
-        let settings = self.snapshots.load(&last.deployment).map_err(host)?;
+        let settings = self.snapshots.load(&last.deployment).map_err(unrecorded)?;
         Ok(settings.map(|settings| settings.given).unwrap_or_default())
     }
 
     fn settings_of(&self, release: &Release) -> Result<Settings, Refused> {
-        self.snapshots.load(&release.deployment).map_err(host)?.ok_or_else(|| {
+        self.snapshots.load(&release.deployment).map_err(unrecorded)?.ok_or_else(|| {
             let text = format!(
                 "the configuration that {} had is not kept any more (`keep` in the app file); roll back with today's",
                 release.version

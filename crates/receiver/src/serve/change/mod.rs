@@ -2,10 +2,13 @@
 
 mod account;
 mod decide;
+mod refusals;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
+
+use refusals::{host, host_trouble, not_finished, unrecorded};
 
 use super::who::Caller;
 use super::{JOURNAL, Server};
@@ -22,7 +25,9 @@ use crate::serve::job::Job;
 use crate::state::journal::{Journal, What};
 use crate::state::lock::{Lock, Tried, holder};
 use crate::state::lost;
-use crate::state::{ContainerId, Failure, Instance, Phase, Purpose, Record, Release, State, Store};
+use crate::state::{
+    ContainerId, Failure, Instance, Phase, Purpose, Record, Release, State, StepError, Store,
+};
 use autotag_base::clock::Stopwatch;
 use autotag_model::secret::Credentials;
 use autotag_protocol::{
@@ -174,20 +179,12 @@ fn is_steady(state: &State) -> bool {
     matches!(state.change, Phase::Steady { .. })
 }
 
-fn host(why: impl Into<String>) -> Refused {
-    Refused::new(RefusalCode::Host, format!("{}. Nothing was begun; what runs goes on", why.into()))
-}
-
-fn not_finished(failure: &Failure) -> Refused {
-    let text = format!("an earlier deployment could not be finished ({})", failure.why);
-    Refused::new(RefusalCode::Unfinished, text)
-}
-
 /// The kernel's lock. Within this process it is free, since the turn is ours; another process may have it:
 /// a `serve` that is about to end, while its successor starts.
 async fn lock<E>(server: &Server<E>, app: &AppName, holder: &Holder, job: &Job) -> Result<Lock, Refused> {
     let folder = server.layout.state(app);
-    let unusable = |error: io::Error| host(format!("{} cannot be used: {error}", folder.display()));
+    let unusable =
+        |error: io::Error| host(StepError::of_file(format!("{} cannot be used", folder.display()), &error));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable)?;
     let path = server.layout.lock(app);
     match Lock::try_take(&path, holder).map_err(unusable)? {
@@ -196,7 +193,7 @@ async fn lock<E>(server: &Server<E>, app: &AppName, holder: &Holder, job: &Job) 
             job.say(Event::Waiting { holder: by });
             let holder = holder.clone();
             let waiting = tokio::task::spawn_blocking(move || Lock::take(&path, &holder, |_| ()));
-            waiting.await.map_err(|error| host(error.to_string()))?.map_err(unusable)
+            waiting.await.map_err(|error| unrecorded(error.to_string()))?.map_err(unusable)
         }
     }
 }
@@ -259,11 +256,13 @@ impl<'a, E: Engine> Locked<'a, E> {
     }
 
     fn load(&self) -> Result<State, Refused> {
-        self.store.load().map_err(|error| host(error.to_string()))
+        self.store.load().map_err(|error| unrecorded(error.to_string()))
     }
 
     fn save(&self, state: &State) -> Result<(), Refused> {
-        self.store.save(self.lock, state).map_err(|error| host(error.to_string()))
+        let path = self.store.path();
+        let unwritten = |error: io::Error| host(StepError::of_file(path.display(), &error));
+        self.store.save(self.lock, state).map_err(unwritten)
     }
 
     /// The whole of a change, from a look at the host to the ending.
@@ -274,7 +273,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             return Ok(known.end());
         }
         if let Err(trouble) = self.server.engine.version().await {
-            return Err(host(trouble.to_string()));
+            return Err(host_trouble(&trouble));
         }
         self.not_lost(&state).await?;
         if !is_steady(&state) {
@@ -309,7 +308,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             self.save(&state)?;
         }
         let facts = self.server.engine.inspect(active.container.as_str()).await;
-        match facts.map_err(|trouble| host(trouble.to_string()))? {
+        match facts.map_err(|trouble| host_trouble(&trouble))? {
             Some(facts) if facts.running && !facts.paused => Ok(End::Unchanged {}),
             _ => {
                 self.note_asked();
@@ -327,12 +326,12 @@ impl<'a, E: Engine> Locked<'a, E> {
         }
         let containers = self.labelled().await?;
         lost::check(&self.server.layout, self.app, state, &containers)
-            .map_err(|why| Refused::new(RefusalCode::Host, why))
+            .map_err(|why| Refused::new(RefusalCode::HostState, why))
     }
 
     async fn labelled(&self) -> Result<Vec<ContainerFacts>, Refused> {
         let labels = [(container::APP, self.app.as_str())];
-        self.server.engine.labelled(&labels).await.map_err(|trouble| host(trouble.to_string()))
+        self.server.engine.labelled(&labels).await.map_err(|trouble| host_trouble(&trouble))
     }
 
     /// Removes containers of earlier deployments that the state does not know. Docker makes a container
@@ -355,7 +354,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             let text = format!("removing {}, which came to be after its deployment was over", container.name);
             tracing::warn!(app = %self.app, "{text}");
             self.driver.note(What::Noted { text });
-            let trouble = |trouble: autotag_base::Trouble| host(trouble.to_string());
+            let trouble = |trouble: autotag_base::Trouble| host_trouble(&trouble);
             self.server.engine.stop(&container.id, None).await.map_err(trouble)?;
             for volume in self.server.engine.remove(&container.id).await.map_err(trouble)? {
                 self.driver.note(What::Noted { text: image_volumes::kept(&volume, &container.name) });
@@ -387,7 +386,8 @@ impl<'a, E: Engine> Locked<'a, E> {
         self.note_asked();
         self.driver.job.mask(&settings.masks());
         self.snapshots.save(self.lock, &release.deployment, settings).map_err(|error| {
-            host(format!("{} cannot be written: {error}", self.server.layout.state(self.app).display()))
+            let folder = self.server.layout.state(self.app);
+            host(StepError::of_file(format!("{} cannot be written", folder.display()), &error))
         })?;
         let rollout = Rollout::begin(state, release)
             .map_err(|unfinished| Refused::new(RefusalCode::Unfinished, unfinished.to_string()))?;
@@ -450,7 +450,8 @@ impl<'a, E: Engine> Locked<'a, E> {
             Verdict::Serves(release) if release.purpose == Purpose::Rollback => Some(End::RolledBack {}),
             Verdict::Serves(_) => Some(End::Deployed {}),
             Verdict::Failed(_, failure) => {
-                Some(End::Failed { step: failure.step, message: Event::within_line(&failure.why) })
+                let message = Event::within_line(&failure.why);
+                Some(End::Failed { step: failure.step, code: failure.code, message })
             }
             Verdict::Settled => None,
         }
@@ -472,7 +473,8 @@ impl<'a, E: Engine> Locked<'a, E> {
                 return Ok(false);
             }
             let Server { engine, front, .. } = self.server;
-            front.point(engine, self.app, &settings, &active.container).await?;
+            let pointed = front.point(engine, self.app, &settings, &active.container).await;
+            pointed.map_err(|error| error.why)?;
         }
         if let Err(why) = take_name(&self.server.engine, self.app, active.container.as_str()).await {
             tracing::warn!(app = %self.app, "{why}");

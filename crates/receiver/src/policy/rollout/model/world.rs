@@ -113,7 +113,7 @@ pub(super) fn release(version: &str, order: Order) -> Release {
 }
 
 pub(super) fn failed() -> StepResult {
-    StepResult::Failed("as the model wanted".to_owned())
+    StepResult::Failed(StepError::new(FailureCode::Docker, "as the model wanted"))
 }
 
 impl World {

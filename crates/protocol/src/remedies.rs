@@ -1,0 +1,230 @@
+//! What can be done about an end that is none of the good ones: by its code alone. Pure.
+//!
+//! A message is for people; nothing here reads it, so that another wording on a server loses no remedy.
+
+use crate::{End, FailureCode, RefusalCode};
+use autotag_model::help::Topic;
+
+/// The section of the documentation about an end, where there is one.
+pub fn topic(end: &End) -> Option<Topic> {
+    match end {
+        End::Refused { code, .. } => of_refusal(*code),
+        End::Failed { code, .. } => of_failure(*code),
+        End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {} => None,
+    }
+}
+
+fn of_refusal(code: RefusalCode) -> Option<Topic> {
+    match code {
+        RefusalCode::NewerIsLive | RefusalCode::RolledBack | RefusalCode::Downgrade => {
+            Some(Topic::NewerIsLive)
+        }
+        RefusalCode::Protocol | RefusalCode::NewerRequest => Some(Topic::Protocol),
+        RefusalCode::App => Some(Topic::NoApplication),
+        RefusalCode::Repository => Some(Topic::OtherImage),
+        RefusalCode::Environment => Some(Topic::Variable),
+        RefusalCode::AppFile => Some(Topic::AppFile),
+        RefusalCode::NotRecorded => Some(Topic::NotRecorded),
+        RefusalCode::Unfinished => Some(Topic::Unfinished),
+        RefusalCode::ReceiverDown | RefusalCode::HostProxy => Some(Topic::NoReceiver),
+        RefusalCode::HostDocker => Some(Topic::ServerDocker),
+        RefusalCode::HostDisk => Some(Topic::DiskFull),
+        RefusalCode::IdTaken
+        | RefusalCode::Malformed
+        | RefusalCode::Labels
+        | RefusalCode::Busy
+        | RefusalCode::HostState
+        | RefusalCode::Host => None,
+    }
+}
+
+fn of_failure(code: FailureCode) -> Option<Topic> {
+    match code {
+        FailureCode::NoImage => Some(Topic::NoImage),
+        FailureCode::PullRefused => Some(Topic::PullRefused),
+        FailureCode::RegistryLimit => Some(Topic::RegistryLimit),
+        FailureCode::ImageHealthCheck => Some(Topic::AppFile),
+        // What cannot even be started is as broken as what ends at once.
+        FailureCode::DoesNotStart | FailureCode::Exited | FailureCode::Unhealthy => Some(Topic::Unhealthy),
+        FailureCode::SmokeTest => Some(Topic::SmokeTest),
+        FailureCode::PortInUse => Some(Topic::PortInUse),
+        FailureCode::DiskFull => Some(Topic::DiskFull),
+        FailureCode::DockerUnavailable => Some(Topic::ServerDocker),
+        FailureCode::ProxyUnavailable => Some(Topic::NoReceiver),
+        FailureCode::RegistryUnreachable
+        | FailureCode::Platform
+        | FailureCode::ImageLabels
+        | FailureCode::ImageVolume
+        | FailureCode::ContainerGone
+        | FailureCode::Cut
+        | FailureCode::Docker
+        | FailureCode::Proxy
+        | FailureCode::Interrupted
+        | FailureCode::Storage => None,
+    }
+}
+
+/// What the one who runs the action can do, or ask the server's owner to.
+pub fn remedy(end: &End) -> &'static str {
+    if let End::Failed { code: FailureCode::ImageHealthCheck, .. } = end {
+        return "have the server's owner add `health: {path: /healthz}` to the app file (`health: none` for what cannot be \
+                asked), and run the job again";
+    }
+    match topic(end) {
+        Some(Topic::NewerIsLive) => not_rising(end),
+        Some(Topic::Protocol) => {
+            "update the side that the message names: the action by `uses:`, the receiver by installing the newest one \
+             and `systemctl restart autotag`"
+        }
+        Some(Topic::NoApplication) => {
+            "let `deploy-app` and `deploy-user` name an application that `autotag-receiver status` on the server \
+             lists; `autotag-receiver init APP` makes one"
+        }
+        Some(Topic::OtherImage) => {
+            "let the input `image` be the one that the app file allows, or have the server's owner change `image` in \
+             /etc/autotag/APP.yaml"
+        }
+        Some(Topic::Variable) => {
+            "leave the variable out of `deploy-environment`, or have the server's owner add it to `allow_environment` \
+             in /etc/autotag/APP.yaml"
+        }
+        Some(Topic::RegistryLimit) => {
+            "wait until the registry takes requests again, and run the job again; log the server in at the registry, \
+             which raises the limit: `docker login` as root"
+        }
+        Some(Topic::AppFile) => {
+            "have the server's owner fix /etc/autotag/APP.yaml: `autotag-receiver check` names the faults; then run \
+             the job again"
+        }
+        Some(Topic::NotRecorded) => {
+            "choose a `version` that `autotag-receiver history` on the server lists, or take another there by \
+             `command: deploy` with `version` and `deploy-allow-downgrade: true`"
+        }
+        Some(Topic::Unfinished) => {
+            "look at the server: `autotag-receiver status` says what holds it up, `journalctl -u autotag` why; then \
+             run the job again"
+        }
+        Some(Topic::NoReceiver) => {
+            "start it on the server: `systemctl start autotag autotag-proxy`; `autotag-receiver check` names what else \
+             is wrong"
+        }
+        Some(Topic::DiskFull) => {
+            "free some of the server's disk (`docker system df`, `docker image prune --all`), and run the job again"
+        }
+        Some(Topic::ServerDocker) => {
+            "start Docker on the server (`systemctl start docker`), and run the job again; `journalctl -u docker` says \
+             why it stopped"
+        }
+        Some(Topic::NoImage) => {
+            "deploy a version that the registry still has; where a clean-up removed it, spare tags of versions from it"
+        }
+        Some(Topic::PullRefused) => {
+            "pass `deploy-registry-username: ${{ github.actor }}` and `deploy-registry-password: ${{ github.token }}`, \
+             with `packages: read` under the job's `permissions:` (another registry: an account that may read), or \
+             log the server in: `docker login` as root"
+        }
+        Some(Topic::Unhealthy) => {
+            "read the container's last lines in the log above, fix the application, and release a new version; where it only \
+             starts slowly, raise `health: {deadline: ...}` in the app file"
+        }
+        Some(Topic::SmokeTest) => {
+            "fix the application and release a new version, or correct `smoke` in the app file and run the job again"
+        }
+        Some(Topic::PortInUse) => {
+            "on the server `ss -ltnp` shows who has the port: stop that program, or give `listen` in the app file \
+             another one; then run the job again"
+        }
+        _ => otherwise(end),
+    }
+}
+
+/// About a version that does not rise, where nothing newer serves.
+fn not_rising(end: &End) -> &'static str {
+    match end {
+        End::Refused { code: RefusalCode::Downgrade, .. } => {
+            "release a new version; or have the server's owner deploy this one (`autotag-receiver deploy APP VERSION \
+             --allow-downgrade`) or set `allow_downgrade: true` in /etc/autotag/APP.yaml"
+        }
+        _ => {
+            "release a new version, which is above all that were live; where exactly this one is meant, set \
+             `deploy-allow-downgrade: true`; where the highest version was a mistake, have the server's owner run \
+             `autotag-receiver reset-highest APP`"
+        }
+    }
+}
+
+fn otherwise(end: &End) -> &'static str {
+    match end {
+        End::Refused { code, .. } => refused(*code),
+        End::Failed { code, .. } => failed(*code),
+        End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {} => {
+            "nothing is to be done"
+        }
+    }
+}
+
+fn refused(code: RefusalCode) -> &'static str {
+    match code {
+        RefusalCode::Labels => "deploy an image that this action built, under its own version and commit",
+        RefusalCode::IdTaken => "run the job again: it takes a new id",
+        RefusalCode::Busy => "wait until the server has finished what it is doing, and run the job again",
+        RefusalCode::HostState | RefusalCode::Host => {
+            "look at the server, as the message says, and run the job again"
+        }
+        _ => "see the message; if it makes no sense, report it as a defect",
+    }
+}
+
+fn failed(code: FailureCode) -> &'static str {
+    match code {
+        FailureCode::Platform => "build the image for the server's platform: set the input `platforms`",
+        FailureCode::ImageLabels => {
+            "deploy an image that this action built, under its own version and commit"
+        }
+        FailureCode::ImageVolume => {
+            "mount a volume there by `volumes` in the app file, as the message says, and run the job again"
+        }
+        FailureCode::ContainerGone => "run the job again, and leave the container to the receiver",
+        FailureCode::Interrupted => "run the job again",
+        FailureCode::RegistryUnreachable => {
+            "make sure that the server reaches the registry (network, DNS, firewall), and run the job again"
+        }
+        FailureCode::Storage | FailureCode::Docker | FailureCode::Proxy => {
+            "look at the server, as the message says, and run the job again"
+        }
+        _ => {
+            "fix what the message names and release a new version, or run the job again if it was the server's fault"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: RefusalCode) -> End {
+        End::Refused { code, message: String::new() }
+    }
+
+    fn failed(code: FailureCode) -> End {
+        End::Failed { step: crate::RolloutStep::Pull, code, message: String::new() }
+    }
+
+    /// Every code has something that can be done, and those with a section of the documentation lead there.
+    #[test]
+    fn each_code_has_its_section_and_its_remedy() {
+        let ends: Vec<(&str, End)> = RefusalCode::ALL
+            .iter()
+            .map(|code| (code.as_str(), refused(*code)))
+            .chain(FailureCode::ALL.iter().map(|code| (code.as_str(), failed(*code))))
+            .collect();
+        let table: String = ends
+            .iter()
+            .map(|(code, end)| {
+                format!("{code}: {}\n    {}\n", topic(end).map_or("-", Topic::heading), remedy(end))
+            })
+            .collect();
+        insta::assert_snapshot!("remedies", table);
+        assert_eq!(topic(&End::Deployed {}), None);
+    }
+}

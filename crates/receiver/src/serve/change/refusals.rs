@@ -1,0 +1,25 @@
+//! What is wrong with the server, as refusals.
+
+use crate::execute::errors::code_of;
+use crate::state::{Failure, StepError};
+use autotag_base::Trouble;
+use autotag_protocol::{FailureCode, RefusalCode, Refused};
+
+/// What was found wrong before anything was begun.
+pub(super) fn host(error: StepError) -> Refused {
+    let text = format!("{}. Nothing was begun; what runs goes on", error.why);
+    Refused::new(error.code.of_host(), text)
+}
+
+pub(super) fn host_trouble(trouble: &Trouble) -> Refused {
+    host(StepError::new(code_of(trouble).unwrap_or(FailureCode::Docker), trouble.to_string()))
+}
+
+pub(super) fn unrecorded(why: impl Into<String>) -> Refused {
+    host(StepError::new(FailureCode::Storage, why))
+}
+
+pub(super) fn not_finished(failure: &Failure) -> Refused {
+    let text = format!("an earlier deployment could not be finished ({})", failure.why);
+    Refused::new(RefusalCode::Unfinished, text)
+}

@@ -308,6 +308,11 @@ impl BuildRequest {
         let below = resolved.as_deref().and_then(|path| path.strip_prefix(self.workspace.root()).ok());
         below.map_or(path.into(), |below| below.to_owned().into())
     }
+
+    /// The Dockerfile as its repository names it: below the context, where it lies there.
+    pub fn file(&self) -> PathBuf {
+        self.dockerfile.strip_prefix(&self.context).unwrap_or(&self.dockerfile).components().collect()
+    }
 }
 
 /// Takes the build's log as it happens.

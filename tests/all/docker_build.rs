@@ -1,5 +1,10 @@
 //! Builds and pushes with a real Docker Engine and a real registry.
 
+mod context;
+pub mod image;
+mod tls;
+mod way;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -3,61 +3,58 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use bollard::auth::DockerCredentials;
-use bollard::models::{BuildInfo, BuildInfoAux};
-use bollard::query_parameters::{BuildImageOptions, BuildImageOptionsBuilder, BuilderVersion};
-
+use super::buildkit::{Build, Sent, Source};
 use super::explain::{self, Failure};
-use super::messages::Messages;
 use super::progress::Progress;
 use super::wire::Way;
 use crate::ports::{BuildEvent, BuildLog, BuildRequest};
 use autotag_base::{Outcome, Trouble, TroubleKind};
-use autotag_build_context::context::ContextPlan;
+use autotag_build_context::context::{ContextFault, ContextPlan, Entry};
 use autotag_build_context::dockerfile::{Asked, Dockerfile, is_a_version};
-use autotag_docker::daemon;
-use autotag_docker::daemon::engine_credentials;
 use autotag_model::reference::Digest;
+use autotag_model::secret::Credentials;
 
 pub(super) const DOING: &str = "building the image";
 
 /// Builds. The build lives as long as the returned future: the Engine ends it when the connection goes.
-pub(super) async fn build(
-    engine: (&bollard::Docker, Option<&Way>),
-    request: &BuildRequest,
-    log: &mut dyn BuildLog,
-) -> Outcome<Digest> {
+pub(super) async fn build(way: &Way, request: &BuildRequest, log: &mut dyn BuildLog) -> Outcome<Digest> {
     let plan = Arc::new(plan(request).await?);
     log.event(BuildEvent::Note(format!(
         "context: {} entries, {}; Dockerfile: {}",
-        plan.entries().len(),
-        size(plan.total()),
-        plan.dockerfile()
+        plan.context().count(),
+        size(plan.context().map(Entry::size).sum()),
+        request.file().display()
     )));
-    let dockerfile = Dockerfile::parse(&String::from_utf8_lossy(plan.dockerfile_text()));
-    let given = given(request, &dockerfile, log);
-    let context = Arc::clone(&plan).stream();
-    let failure =
-        Failure { request, plan: &plan, context: context.fault(), dockerfile: &dockerfile, given: &given };
-    let options = options(request, &given, plan.dockerfile());
-    let begun = Messages::begin(engine, options, credentials(request), context).await;
-    let mut messages = begun.map_err(|error| daemon::of_client(&error, DOING))?;
+    let parsed = Dockerfile::parse(&String::from_utf8_lossy(plan.dockerfile_text()));
+    let given = given(request, &parsed, log);
+    let (source, dockerfile, context) = source(&plan, log);
+    let failure = Failure { request, plan: &plan, context, dockerfile: &parsed, given: &given };
     let mut progress = Progress::default();
-    let mut image: Option<Digest> = None;
-    while let Some(message) = messages.next().await {
-        match message {
-            Ok(BuildInfo { aux: Some(BuildInfoAux::BuildKit(status)), .. }) => progress.take(&status, log),
-            Ok(BuildInfo { aux: Some(BuildInfoAux::Default(found)), .. }) => {
-                image = found.id.and_then(|id| id.parse().ok()).or(image);
-            }
-            Ok(_) => {}
-            Err(error) if image.is_some() && daemon::is_leftover(&error) => break,
-            Err(error) => return Err(failure.explain(&error, &progress)),
-        }
-    }
-    image.ok_or_else(|| {
+    let order = Build { request, given: &given, dockerfile, source, logins: logins(request) };
+    let answer = Box::pin(order.run(way, |status| progress.take(status, log))).await;
+    let solved = answer.map_err(|error| failure.explain(&error, &progress))?;
+    solved.image().and_then(|id| id.parse().ok()).ok_or_else(|| {
         Trouble::new(TroubleKind::Garbled, DOING, "the Engine ended the build without naming an image")
     })
+}
+
+/// How context and Dockerfile are sent, and where their sending leaves its error.
+fn source<'a>(plan: &'a Arc<ContextPlan>, log: &mut dyn BuildLog) -> (Source, Sent<'a>, ContextFault) {
+    let Some(odd) = plan.needs_a_tar() else {
+        let fault = ContextFault::default();
+        return (Source::Files(Arc::clone(plan), fault.clone()), Sent::Beside(plan.dockerfile_name()), fault);
+    };
+    if plan.hides_the_dockerfile() {
+        log.event(BuildEvent::Note(format!(
+            "`{}` has a name or a link target that is not UTF-8, so the context is sent as one archive. `COPY .` then \
+             copies the Dockerfile too. To keep the Dockerfile out of the image, rename that file or add it to \
+             .dockerignore",
+            odd.path.escape_ascii()
+        )));
+    }
+    let tar = Arc::clone(plan).stream();
+    let fault = tar.fault();
+    (Source::Tar(tar), Sent::InTheTar(plan.dockerfile()), fault)
 }
 
 async fn plan(request: &BuildRequest) -> Outcome<ContextPlan> {
@@ -105,49 +102,11 @@ fn given(
 
 const SOURCE_DATE: &str = "SOURCE_DATE_EPOCH";
 
-fn options(request: &BuildRequest, given: &BTreeMap<String, String>, dockerfile: &str) -> BuildImageOptions {
-    let mut build_args: HashMap<String, String> = request.build_args.clone().into_iter().collect();
-    build_args.extend(given.clone());
-    if request.inline_cache {
-        build_args.insert("BUILDKIT_INLINE_CACHE".to_owned(), "1".to_owned());
-    }
-    let labels: HashMap<String, String> = request.labels.clone().into_iter().collect();
-    let mut options = BuildImageOptionsBuilder::default()
-        .dockerfile(dockerfile)
-        .buildargs(&build_args)
-        .labels(&labels)
-        .nocache(request.no_cache)
-        .version(BuilderVersion::BuilderBuildKit)
-        // One for each build: two with one name would be handed each other's credentials.
-        .session(&format!("autotag-deploy-{:032x}", rand::random::<u128>()));
-    if !request.cache_from.is_empty() {
-        options = options.cachefrom(&request.cache_from);
-    }
-    if let Some(target) = &request.target {
-        options = options.target(target);
-    }
-    if let Some(platform) = &request.platform {
-        options = options.platform(platform);
-    }
-    if request.pull {
-        options = options.pull("1");
-    }
-    options.build()
-}
-
-/// By the names that BuildKit asks with. Docker Hub has one of its own for each builder.
-fn credentials(request: &BuildRequest) -> HashMap<String, DockerCredentials> {
-    let mut found = HashMap::new();
-    for (registry, credentials) in &request.credentials {
-        let names: &[&str] = match registry.as_str() {
-            "docker.io" => &["registry-1.docker.io", "https://index.docker.io/v1/"],
-            other => &[other],
-        };
-        for name in names {
-            found.insert((*name).to_owned(), engine_credentials(credentials, name));
-        }
-    }
-    found
+/// By the names that BuildKit asks with. Docker Hub has one of its own.
+fn logins(request: &BuildRequest) -> HashMap<String, Credentials> {
+    let name =
+        |registry: &str| if registry == "docker.io" { "registry-1.docker.io" } else { registry }.to_owned();
+    request.credentials.iter().map(|(registry, login)| (name(registry), login.clone())).collect()
 }
 
 /// `12 B`, `3.4 kB`, `56.7 MB`: nobody counts digits in a log.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bollard::errors::Error;
 
@@ -153,7 +153,7 @@ impl Failure<'_> {
                 "correct that line of the input `build-args`, or remove it".to_owned(),
             ),
             (None, Some((line, image))) => (
-                format!("{} line {line}, `# syntax={image}`,", self.file().display()),
+                format!("{} line {line}, `# syntax={image}`,", self.request.file().display()),
                 format!(
                     "correct the image on line {line}, or remove that line: the Docker Engine then reads the file itself"
                 ),
@@ -178,14 +178,8 @@ impl Failure<'_> {
         text
     }
 
-    /// The Dockerfile as its repository names it: below the context, where it lies there.
-    fn file(&self) -> PathBuf {
-        let (file, context) = (&self.request.dockerfile, &self.request.context);
-        file.strip_prefix(context).unwrap_or(file).components().collect()
-    }
-
     fn place(&self, instruction: &Instruction) -> String {
-        format!("{} line {}, `{}`,", self.file().display(), instruction.line, instruction.text)
+        format!("{} line {}, `{}`,", self.request.file().display(), instruction.line, instruction.text)
     }
 
     /// No step failed: an input, the Dockerfile itself, or the Engine.
@@ -196,7 +190,7 @@ impl Failure<'_> {
             let names: Vec<String> =
                 self.dockerfile.stage_names().iter().map(|name| format!("`{name}`")).collect();
             let stages = if names.is_empty() { "none that has a name".to_owned() } else { names.join(", ") };
-            let file = self.file();
+            let file = self.request.file();
             let why = format!(
                 "input `target`: {} has no stage `{target}`; expected one of its stages: {stages}",
                 file.display()
@@ -207,7 +201,7 @@ impl Failure<'_> {
                 )
                 .about(Topic::Inputs);
         }
-        let file = self.file();
+        let file = self.request.file();
         let (why, remedy) = match line_number(text).and_then(|line| self.dockerfile.at_line(line)) {
             Some(instruction) => (format!("{}: {text}", self.place(instruction)), DOCKERFILES_FAULT),
             None if is_about_the_dockerfile(text) => {

@@ -1,13 +1,13 @@
-//! Docker Engine, by bollard: builds with BuildKit and pushes.
+//! Docker Engine: builds by the BuildKit in it, and pushes by bollard.
 
 mod build;
+mod buildkit;
 mod explain;
-mod messages;
 mod progress;
 mod push;
-mod session;
 mod wire;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ports::{BuildLog, BuildRequest, Builder};
@@ -20,59 +20,62 @@ use autotag_model::secret::Credentials;
 
 /// For the first question: an Engine that is there answers at once.
 const GREETING: Duration = Duration::from_secs(30);
-/// bollard's one timeout also covers the upload of the whole build context.
-const BUILDING: Duration = Duration::from_hours(1);
+/// bollard's one timeout, for which nothing may be heard of a push.
+const PUSHING: Duration = Duration::from_hours(1);
 
 /// A connection to a Docker Engine that has BuildKit.
 #[derive(Debug, Clone)]
 pub struct Docker {
     client: bollard::Docker,
-    /// Set where BuildKit has to fetch the context from a session of ours.
-    way: Option<wire::Way>,
+    /// To the BuildKit inside of it.
+    way: wire::Way,
 }
 
 impl Docker {
-    /// Connects to the Engine that `DOCKER_HOST` names (`unix://`, `tcp://`), or else to
-    /// /var/run/docker.sock, and checks that it can build.
+    /// Connects to the Engine that `DOCKER_HOST` names (`unix://`, `tcp://`; by TLS where `DOCKER_TLS_VERIFY`
+    /// is set), or else to /var/run/docker.sock, and checks that it can build.
     ///
     /// Errors: [`TroubleKind::Unreachable`] where nothing answers, [`TroubleKind::Rejected`] where what
     /// answers has no BuildKit.
     pub async fn connect() -> Outcome<Self> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "as bollard reads them, which takes no address but these"
-        )]
-        let (host, tls) = (std::env::var("DOCKER_HOST").ok(), std::env::var("DOCKER_TLS_VERIFY").is_ok());
-        let address = host.as_deref().unwrap_or("unix:///var/run/docker.sock");
-        let client = bollard::Docker::connect_with_defaults().map_err(|error| no_engine(&error))?;
-        Self::greet(client, wire::Way::to(address).filter(|_| !tls || address.starts_with("unix:"))).await
+        #[expect(clippy::disallowed_methods, reason = "as bollard reads it")]
+        let host = std::env::var("DOCKER_HOST").ok();
+        Self::connect_to(host.as_deref().unwrap_or("unix:///var/run/docker.sock")).await
     }
 
     /// The same, to an Engine at a certain address.
     pub async fn connect_to(address: &str) -> Outcome<Self> {
+        // A client by TLS has none of its own.
+        super::install_tls();
         let client = bollard::Docker::connect_with_host(address).map_err(|error| no_engine(&error))?;
-        Self::greet(client, wire::Way::to(address)).await
-    }
-
-    async fn greet(client: bollard::Docker, way: Option<wire::Way>) -> Outcome<Self> {
+        let certificates = certificates(address.starts_with("https:"));
+        let unknown = || bollard::errors::Error::UnsupportedURISchemeError { uri: address.to_owned() };
+        let way = wire::Way::to(address, certificates).ok_or_else(|| no_engine(&unknown()))?;
         let client = client.with_timeout(GREETING);
         let client = client.negotiate_version().await.map_err(|error| no_engine(&error))?;
         let version = client.version().await.map_err(|error| no_engine(&error))?;
         let components = version.components.unwrap_or_default();
         let names: Vec<&str> = components.iter().map(|component| component.name.as_str()).collect();
         require_buildkit(version.api_version.as_deref().unwrap_or_default(), &names)?;
-        let client = client.with_timeout(BUILDING).with_request_modifier(with_url_safe_auth);
-        let way = match way {
-            Some(way) => way.has_containerd_store().await.map_err(|error| no_engine(&error))?.then_some(way),
-            None => None,
-        };
+        let client = client.with_timeout(PUSHING).with_request_modifier(with_url_safe_auth);
         Ok(Self { client, way })
     }
 }
 
+/// Where the certificates for TLS are, where it is used: the places are Docker's.
+#[expect(clippy::disallowed_methods, reason = "as bollard reads them")]
+fn certificates(always: bool) -> Option<PathBuf> {
+    use std::env::{home_dir, var_os};
+    if !always && var_os("DOCKER_TLS_VERIFY").is_none() {
+        return None;
+    }
+    let named = ["DOCKER_CERT_PATH", "DOCKER_CONFIG"].iter().find_map(var_os).map(PathBuf::from);
+    named.or_else(|| Some(home_dir()?.join(".docker")))
+}
+
 impl Builder for Docker {
     async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> Outcome<Digest> {
-        build::build((&self.client, self.way.as_ref()), request, log).await
+        build::build(&self.way, request, log).await
     }
 
     async fn push(
@@ -87,16 +90,16 @@ impl Builder for Docker {
     }
 }
 
-/// BuildKit came into the Engine with 18.09, API 1.39 (Engine API version history). What else speaks
-/// the API, such as Podman, may lack it at any version.
+/// BuildKit takes calls through the Engine from 19.03 on, API 1.40. What else speaks the API, such as Podman, may
+/// lack it at any version.
 fn require_buildkit(api_version: &str, components: &[&str]) -> Outcome<()> {
     let number = api_version
         .split_once('.')
         .and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));
     let refusal = if daemon::is_podman(components.iter().copied()) {
         "this is Podman, which has no BuildKit".to_owned()
-    } else if number.is_none_or(|number| number < (1, 39)) {
-        format!("its API version is `{api_version}`, and BuildKit needs 1.39 (Docker Engine 18.09)")
+    } else if number.is_none_or(|number| number < (1, 40)) {
+        format!("its API version is `{api_version}`, and BuildKit needs 1.40 (Docker Engine 19.03)")
     } else {
         return Ok(());
     };
@@ -137,10 +140,10 @@ mod tests {
     #[test]
     fn buildkit_is_required() {
         for (version, components, fits) in [
-            ("1.39", &["Engine"][..], true),
+            ("1.40", &["Engine"][..], true),
             ("1.41", &["Engine", "containerd"], true),
             ("2.0", &["Engine"], true),
-            ("1.38", &["Engine"], false),
+            ("1.39", &["Engine"], false),
             ("1.9", &["Engine"], false),
             ("", &[], false),
             ("1.41", &["Podman Engine", "Conmon"], false),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use bollard::moby::buildkit::v1::{StatusResponse, Vertex};
+use bollard_buildkit_proto::moby::buildkit::v1::{StatusResponse, Vertex};
 
 use crate::ports::{BuildEvent, BuildLog};
 
@@ -135,7 +135,7 @@ fn seconds(vertex: &Vertex) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use bollard::moby::buildkit::v1::VertexLog;
+    use bollard_buildkit_proto::moby::buildkit::v1::VertexLog;
 
     use super::*;
 

@@ -1,104 +1,77 @@
-//! The builder's own connection to the Engine: for a session, and for the build that belongs to it.
+//! The builder's own connection to the Engine.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bollard::errors::Error;
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, header};
 use http_body_util::Empty;
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use hyper_util::service::TowerToHyperService;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
 
-use super::session::METHODS;
-use autotag_docker::daemon::{Lines, broken, json, refused};
+use autotag_docker::daemon::{broken, refused};
 
-/// Where the Engine listens, where that is a way that we can go by ourselves.
+/// Where the Engine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Way {
     Unix(String),
     Tcp(String),
+    Tls {
+        address: String,
+        /// The directory of `ca.pem`, `cert.pem` and `key.pem`.
+        certificates: PathBuf,
+    },
 }
 
 impl Way {
-    /// `None` for what only bollard knows to reach.
-    pub(super) fn to(address: &str) -> Option<Self> {
+    /// To this address: by TLS, where there is a directory of certificates for it. `None` for one of another form.
+    pub(super) fn to(address: &str, certificates: Option<PathBuf>) -> Option<Self> {
         if let Some(path) = address.strip_prefix("unix://") {
             return Some(Self::Unix(path.to_owned()));
         }
-        let host = address.strip_prefix("tcp://").or_else(|| address.strip_prefix("http://"))?;
-        Some(Self::Tcp(host.trim_end_matches('/').to_owned()))
+        let forms = ["tcp://", "http://", "https://"];
+        let host = forms.iter().find_map(|form| address.strip_prefix(form))?.trim_end_matches('/').to_owned();
+        match certificates {
+            Some(certificates) => Some(Self::Tls { address: host, certificates }),
+            None => (!address.starts_with("https:")).then_some(Self::Tcp(host)),
+        }
     }
 
     async fn connect(&self) -> Result<http1::SendRequest<Empty<Bytes>>, Error> {
         match self {
             Self::Unix(path) => shake(UnixStream::connect(path).await?).await,
-            Self::Tcp(host) => shake(TcpStream::connect(host).await?).await,
+            Self::Tcp(address) => shake(TcpStream::connect(address).await?).await,
+            Self::Tls { address, certificates } => {
+                let connector = TlsConnector::from(Arc::new(tls(certificates).map_err(broken)?));
+                let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+                let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(broken)?;
+                shake(connector.connect(name, TcpStream::connect(address).await?).await?).await
+            }
         }
     }
 
-    /// Serves these to BuildKit under the session's id until the returned task is dropped.
-    pub(super) async fn session(&self, id: &str, services: tonic::service::Routes) -> Result<Session, Error> {
-        let mut request = Request::post("/session")
+    /// A stream to the BuildKit inside of the Engine, on which it takes calls of gRPC.
+    pub(super) async fn grpc(&self) -> Result<Upgraded, Error> {
+        let request = Request::post("/grpc")
             .header(header::HOST, "docker")
             .header(header::CONNECTION, "Upgrade")
             .header(header::UPGRADE, "h2c")
-            .header("X-Docker-Expose-Session-Uuid", id)
-            .header("X-Docker-Expose-Session-Name", "autotag-deploy")
-            .header("X-Docker-Expose-Session-Sharedkey", "");
-        for method in METHODS {
-            request = request.header("X-Docker-Expose-Session-Grpc-Method", *method);
-        }
-        let request = request.body(Empty::new()).map_err(broken)?;
-        let response = self.connect().await?.send_request(request).await.map_err(broken)?;
-        if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-            return Err(refused_by(response).await);
-        }
-        let stream = hyper::upgrade::on(response).await.map_err(broken)?;
-        Ok(Session(tokio::spawn(async move {
-            let server = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-            // Its end is the build's, whose answer says more.
-            let _ = server.serve_connection(stream, TowerToHyperService::new(services)).await;
-        })))
-    }
-
-    /// The answer to `POST /build` with this query.
-    pub(super) async fn build(&self, query: &str) -> Result<Lines, Error> {
-        let request = Request::post(format!("/build?{query}"))
-            .header(header::HOST, "docker")
-            .header(header::CONTENT_TYPE, "application/x-tar")
             .body(Empty::new())
             .map_err(broken)?;
         let response = self.connect().await?.send_request(request).await.map_err(broken)?;
-        if !response.status().is_success() {
-            return Err(refused_by(response).await);
+        if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+            let (head, body) = response.into_parts();
+            return Err(refused(head.status, body).await);
         }
-        Ok(Lines::of(response.into_body()))
-    }
-
-    /// Whether the Engine has containerd's image store, which says so of itself and not by a version.
-    pub(super) async fn has_containerd_store(&self) -> Result<bool, Error> {
-        let request = Request::get("/info").header(header::HOST, "docker").body(Empty::new());
-        let response = self.connect().await?.send_request(request.map_err(broken)?).await.map_err(broken)?;
-        if !response.status().is_success() {
-            return Err(refused_by(response).await);
-        }
-        let info = json(response.into_body()).await?;
-        let status = info.get("DriverStatus").and_then(serde_json::Value::as_array);
-        Ok(status.into_iter().flatten().any(|pair| {
-            pair.get(0).is_some_and(|key| key == "driver-type")
-                && pair.get(1).is_some_and(|value| value == "io.containerd.snapshotter.v1")
-        }))
-    }
-}
-
-/// Ends when it is dropped.
-pub(super) struct Session(tokio::task::JoinHandle<()>);
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.0.abort();
+        hyper::upgrade::on(response).await.map_err(broken)
     }
 }
 
@@ -111,9 +84,16 @@ where
     Ok(sender)
 }
 
-async fn refused_by(response: Response<Incoming>) -> Error {
-    let (head, body) = response.into_parts();
-    refused(head.status, body).await
+/// Who the Engine has to be, and who we are to it.
+fn tls(directory: &Path) -> Result<ClientConfig, Box<dyn std::error::Error + Send + Sync>> {
+    let path = |name| directory.join(name);
+    let mut roots = RootCertStore::empty();
+    for root in CertificateDer::pem_file_iter(path("ca.pem"))? {
+        roots.add(root?)?;
+    }
+    let own = CertificateDer::pem_file_iter(path("cert.pem"))?.collect::<Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(path("key.pem"))?;
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_client_auth_cert(own, key)?)
 }
 
 #[cfg(test)]
@@ -122,13 +102,20 @@ mod tests {
 
     #[test]
     fn ways_are_read_off_addresses() {
-        for (address, way) in [
-            ("unix:///var/run/docker.sock", Some(Way::Unix("/var/run/docker.sock".to_owned()))),
-            ("tcp://127.0.0.1:2375", Some(Way::Tcp("127.0.0.1:2375".to_owned()))),
-            ("npipe:////./pipe/docker", None),
-            ("ssh://host", None),
+        let certificates = PathBuf::from("/certs");
+        let tls = |address: &str| Way::Tls { address: address.to_owned(), certificates: "/certs".into() };
+        for (address, with, way) in [
+            ("unix:///var/run/docker.sock", None, Some(Way::Unix("/var/run/docker.sock".to_owned()))),
+            ("unix:///a", Some(&certificates), Some(Way::Unix("/a".to_owned()))),
+            ("tcp://127.0.0.1:2375", None, Some(Way::Tcp("127.0.0.1:2375".to_owned()))),
+            ("http://h:2375/", None, Some(Way::Tcp("h:2375".to_owned()))),
+            ("tcp://127.0.0.1:2376", Some(&certificates), Some(tls("127.0.0.1:2376"))),
+            ("https://h:2376", Some(&certificates), Some(tls("h:2376"))),
+            ("https://h:2376", None, None),
+            ("npipe:////./pipe/docker", None, None),
+            ("ssh://host", None, None),
         ] {
-            assert_eq!(Way::to(address), way, "{address}");
+            assert_eq!(Way::to(address, with.cloned()), way, "{address}");
         }
     }
 }

@@ -4,9 +4,13 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::process::Command;
 
-use autotag_build_context::workspace::open_as_planned;
+use autotag_build_context::workspace::{Workspace, open_as_planned};
+use autotag_deploy::ports::Builder as _;
 
 use crate::build::Built;
+use crate::context::folder;
+use crate::docker_build::image::names;
+use crate::docker_build::{Images, Log, engine, request};
 
 /// A Dockerfile that copies everything, and a file that must not be in the image.
 fn with_a_secret() -> Built {
@@ -181,4 +185,48 @@ pub fn a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
     let pipe = fs::canonicalize(folder.path()).expect("there").join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     assert!(open_as_planned(&pipe).expect("it opens at once").is_none());
+}
+
+/// What a build of this context with this Dockerfile copies by `COPY . /srv/`.
+async fn copied(files: &[(&str, &str)], context: &str, dockerfile: &str) -> Vec<String> {
+    const ALL: &str = "FROM scratch\nCOPY . /srv/\n";
+    let (folder, mut images) = (folder(&[files, &[(dockerfile, ALL)]].concat()), Images::default());
+    let mut request = request(&folder.path().join(context));
+    request.workspace = Workspace::at(folder.path());
+    request.dockerfile = folder.path().join(dockerfile);
+    let image = engine().await.build(&request, &mut Log::default()).await.expect("it builds");
+    images.0.push(image.clone());
+    names(&image, "srv")
+}
+
+// case A5; broken by: the context is always sent as a tar
+pub async fn an_ignored_dockerfile_is_built_from_and_never_copied() {
+    let ignore = (".dockerignore", "Dockerfile*\n");
+    let files = [ignore, ("a", ""), ("Dockerfile.old", "")];
+    assert_eq!(copied(&files, "", "Dockerfile").await, [".dockerignore", "a"]);
+    // The directory that it lies in is there for others alone.
+    let ignore = (".dockerignore", "docker\n!docker/keep\n");
+    let files = [ignore, ("docker/keep", ""), ("docker/x", "")];
+    assert_eq!(copied(&files, "", "docker/Dockerfile").await, [".dockerignore", "docker", "docker/keep"]);
+    let files = [(".dockerignore", "docker\n"), ("a", "")];
+    assert_eq!(copied(&files, "", "docker/Dockerfile").await, [".dockerignore", "a"]);
+    // What nobody ignores is copied.
+    assert_eq!(copied(&[("a", "")], "", "Dockerfile").await, ["Dockerfile", "a"]);
+}
+
+// case A5; broken by: an ignored ignore file is in the context; the Dockerfile's own one is not read
+pub async fn an_ignored_ignore_file_is_never_copied() {
+    let files = [(".dockerignore", ".dockerignore\nsecret\n"), ("a", ""), ("secret", "")];
+    assert_eq!(copied(&files, "", "Dockerfile").await, ["Dockerfile", "a"]);
+    let own = ("app.Dockerfile.dockerignore", "*.dockerignore\napp.Dockerfile\nsecret\n");
+    let files = [own, (".dockerignore", "a\n"), ("a", ""), ("secret", "")];
+    assert_eq!(copied(&files, "", "app.Dockerfile").await, ["a"]);
+}
+
+// case A5; broken by: the context is always sent as a tar
+pub async fn a_dockerfile_outside_of_the_context_is_never_copied() {
+    let files = [("context/a", ""), ("context/secret", ""), ("context/.dockerignore", "secret\n")];
+    assert_eq!(copied(&files, "context", "docker/Dockerfile").await, [".dockerignore", "a"]);
+    let own = ("docker/Dockerfile.dockerignore", "a\n.dockerignore\n");
+    assert_eq!(copied(&[&files[..], &[own]].concat(), "context", "docker/Dockerfile").await, ["secret"]);
 }

@@ -54,6 +54,21 @@ fn x6_a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
     context::a_file_that_was_exchanged_for_a_pipe_is_not_waited_for();
 }
 
+#[tokio::test]
+async fn a5_an_ignored_dockerfile_is_built_from_and_never_copied() {
+    context::an_ignored_dockerfile_is_built_from_and_never_copied().await;
+}
+
+#[tokio::test]
+async fn a5_an_ignored_ignore_file_is_never_copied() {
+    context::an_ignored_ignore_file_is_never_copied().await;
+}
+
+#[tokio::test]
+async fn a5_a_dockerfile_outside_of_the_context_is_never_copied() {
+    context::a_dockerfile_outside_of_the_context_is_never_copied().await;
+}
+
 mod volumes;
 
 #[test]

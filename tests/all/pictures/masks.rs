@@ -5,11 +5,21 @@ use crate::support::engine_words::without_engine_words;
 /// Times, durations, sizes, digests, commits and ids become `_`; blanks that keep columns in line become one.
 pub fn masked(text: &str) -> String {
     let text = without_engine_words(text);
+    let text = without_internal_steps(&text);
     // How a build step ended stands in its group or below it, as it took long or not; which layers are there
     // already depends on the second in which folders were made.
     let ends =
         |line: &String| line != "done in _ s" && line != "cached" && !line.starts_with("pushed (layers sent");
     text.lines().map(line).filter(ends).collect::<Vec<_>>().join("\n")
+}
+
+/// What BuildKit reads before it builds, it reads side by side: the groups come in any order.
+fn without_internal_steps(text: &str) -> String {
+    const BEGIN: &str = "::group::[internal] ";
+    const END: &str = "::endgroup::\n";
+    let mut parts = text.split(BEGIN);
+    let first = parts.next().unwrap_or_default().to_owned();
+    first + &parts.map(|part| part.split_once(END).map_or(part, |(_, after)| after)).collect::<String>()
 }
 
 fn line(line: &str) -> String {
@@ -92,6 +102,8 @@ fn what_varies_is_masked_and_nothing_else() {
     assert_eq!(masked(one), masked(other));
     assert_eq!(masked(one), "| :x: 1.2.3 | `sha256:_` | _ s | | run-7-1-_");
     assert_eq!(masked("  pull done in 12.1 s\ndone in 0.1 s\nx"), "  pull done in _ s\nx");
+    let steps = "a\n::group::[internal] load x\nb\n::endgroup::\n::group::c\n::endgroup::\n";
+    assert_eq!(masked(steps), "a\n::group::c\n::endgroup::");
     let ages = ["2026-11-25 14:19:54  8 seconds ago   1.4.0", "2026-11-26 11:02:03  just now   1.4.0"];
     assert_eq!(masked(ages[0]), masked(ages[1]));
     assert_ne!(masked("1.2.3"), masked("1.2.4"), "versions count");

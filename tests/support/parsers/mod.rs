@@ -5,6 +5,7 @@
 //! is another value, what is accepted is not safe, a limit is not kept, a secret stands in an error.
 
 mod action;
+mod context;
 mod deploy;
 pub mod large;
 mod names;
@@ -27,8 +28,15 @@ pub struct Entry {
 }
 
 /// All of them.
-pub const ENTRIES: &[&[Entry]] =
-    &[names::ENTRIES, deploy::ENTRIES, action::ENTRIES, server::ENTRIES, registry::ENTRIES, traffic::ENTRIES];
+pub const ENTRIES: &[&[Entry]] = &[
+    names::ENTRIES,
+    deploy::ENTRIES,
+    action::ENTRIES,
+    context::ENTRIES,
+    server::ENTRIES,
+    registry::ENTRIES,
+    traffic::ENTRIES,
+];
 
 /// One after another.
 pub fn all() -> impl Iterator<Item = &'static Entry> {

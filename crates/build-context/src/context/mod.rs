@@ -1,15 +1,18 @@
-//! The build context: what is sent to the builder, as a tar stream that never stands in memory whole.
+//! The build context: what is sent to the builder, read from the disk as it is taken and never whole in memory.
 //!
 //! Every path is followed by [`Workspace`](super::workspace::Workspace), so that nothing from outside of
 //! the checkout is read. Links inside the context are sent as links, as Docker does: whatever they lead
 //! to is looked for in the image, not on this machine.
 //!
-//! The Engine takes the context as a tar and filters nothing, so `.dockerignore` is applied here. An
-//! ignored ignore file stays at home, as with Docker's own client. The Dockerfile is always sent, or
-//! there would be nothing to build; where it is ignored, `COPY .` sees it all the same, which Docker's
-//! own client (whose context is not a tar) avoids.
+//! The ignore file is applied here. There are two ways to send what it leaves. BuildKit's own protocol takes a
+//! [`Listing`]: what a Dockerfile names, and no more; the Dockerfile is sent beside it, so that one that is
+//! ignored, or lies elsewhere, is built from and never copied. A tar ([`ContextStream`]) holds any name, but has
+//! to hold everything, and the Dockerfile with it: there `COPY .` copies it, whatever the ignore file says.
 
+mod content;
+mod listing;
 mod plan;
+mod selection;
 mod stream;
 
 use std::io;
@@ -17,7 +20,10 @@ use std::path::{Path, PathBuf};
 
 use super::workspace::PathFault;
 
+pub use content::Content;
+pub use listing::{Holding, Listing};
 pub use plan::{ContextPlan, Entry, EntryKind};
+pub use selection::Selection;
 pub use stream::{ContextFault, ContextStream};
 
 /// Why there is no context to send. Each text names the input at fault.

@@ -16,16 +16,26 @@ use autotag_model::reference::Digest;
 /// Of a Dockerfile and an ignore file, in bytes: far more than anybody writes.
 const LARGEST_TEXT: u64 = 16 * 1024 * 1024;
 
-/// Everything that will be sent, in order.
+/// Everything that can be sent, in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContextPlan {
     pub(super) root: PathBuf,
     pub(super) entries: Vec<Entry>,
-    total: u64,
     dockerfile: String,
+    /// The last part of the Dockerfile's path, as it was asked for.
+    dockerfile_name: String,
     dockerfile_text: Vec<u8>,
-    ignore_file: Option<PathBuf>,
+    pub(super) ignore_file: Option<IgnoreFile>,
     ignore: Ignore,
+}
+
+/// The ignore file that was applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct IgnoreFile {
+    path: PathBuf,
+    pub(super) text: Vec<u8>,
+    /// `NAME.dockerignore`, beside the Dockerfile; otherwise it is the context's `.dockerignore`.
+    pub(super) is_the_dockerfiles: bool,
 }
 
 /// One thing in the context.
@@ -39,6 +49,10 @@ pub struct Entry {
     pub mode: u32,
     /// When it was changed, in seconds since 1970.
     pub modified: u64,
+    /// And the nanoseconds of it.
+    pub nanoseconds: u32,
+    /// It is not in the context: a tar has to hold it all the same, or there would be no Dockerfile.
+    pub for_the_tar_alone: bool,
 }
 
 /// What can be in a context. Sockets cannot: as with Docker's client, they are left out.
@@ -46,7 +60,7 @@ pub struct Entry {
 pub enum EntryKind {
     /// A file, and its size in bytes.
     File(u64),
-    /// The Dockerfile from outside of the context; its bytes are known already.
+    /// A Dockerfile or an ignore file, whose bytes are known already.
     Bytes(Box<[u8]>),
     /// A folder.
     Folder,
@@ -78,6 +92,8 @@ impl ContextPlan {
                 fault,
             })?;
         let (ignore_file, ignore) = ignore_file(workspace, &root, dockerfile)?;
+        let dockerfile_name =
+            dockerfile.file_name().and_then(OsStr::to_str).unwrap_or("Dockerfile").to_owned();
         let inside = real_dockerfile.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned);
         let mut walk = Walk { root: &root, ignore: &ignore, keep: inside.as_deref(), entries: Vec::new() };
         walk.folder(b"", &Verdict::default(), None)?;
@@ -85,31 +101,44 @@ impl ContextPlan {
         let dockerfile = inside.unwrap_or_else(|| {
             // Named after its content: a random name would spoil the cache of every `COPY .`.
             let name = format!(".dockerfile.{}", Digest::of(&dockerfile_text).short());
-            entries.push(Entry {
-                path: name.as_bytes().into(),
-                kind: EntryKind::Bytes(dockerfile_text.clone().into()),
-                mode: 0o644,
-                modified: 0,
-            });
+            let text = dockerfile_text.clone();
+            entries.push(Entry { for_the_tar_alone: true, ..Entry::of_bytes(&name, text) });
             name
         });
-        let total = entries.iter().map(Entry::size).sum();
-        Ok(Self { root, entries, total, dockerfile, dockerfile_text, ignore_file, ignore })
+        Ok(Self { root, entries, dockerfile, dockerfile_name, dockerfile_text, ignore_file, ignore })
     }
 
-    /// What will be sent, in order: a folder stands before what is in it.
+    /// What a tar of it holds, in order: a folder stands before what is in it.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// The sum of all files, in bytes.
-    pub fn total(&self) -> u64 {
-        self.total
+    /// What is in the context, which is what the ignore file leaves of the directory.
+    pub fn context(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !entry.for_the_tar_alone)
     }
 
-    /// The Dockerfile's name inside the context.
+    /// The Dockerfile's name inside a tar of the context.
     pub fn dockerfile(&self) -> &str {
         &self.dockerfile
+    }
+
+    /// The Dockerfile's name in the directory that is sent for it alone.
+    pub fn dockerfile_name(&self) -> &str {
+        &self.dockerfile_name
+    }
+
+    /// Whether a tar would bring the Dockerfile into the context, which it is not in.
+    pub fn hides_the_dockerfile(&self) -> bool {
+        self.entries.iter().any(|entry| entry.for_the_tar_alone)
+    }
+
+    /// The first name, or target of a link, that only a tar can hold: BuildKit's own protocol has text there.
+    pub fn needs_a_tar(&self) -> Option<&Entry> {
+        let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
+        self.context().find(|entry| {
+            !is_text(&entry.path) || matches!(&entry.kind, EntryKind::Link(target) if !is_text(target))
+        })
     }
 
     /// The Dockerfile's content.
@@ -119,7 +148,7 @@ impl ContextPlan {
 
     /// Which ignore file was applied, and the line of it that keeps `path` at home, if one does.
     pub fn ignored_by(&self, path: &str) -> Option<(&Path, usize)> {
-        Some((self.ignore_file.as_deref()?, self.ignore.line_that_ignores(path.as_bytes())?))
+        Some((&self.ignore_file.as_ref()?.path, self.ignore.line_that_ignores(path.as_bytes())?))
     }
 }
 
@@ -130,6 +159,18 @@ impl Entry {
             EntryKind::File(size) => *size,
             EntryKind::Bytes(bytes) => bytes.len() as u64,
             _ => 0,
+        }
+    }
+
+    /// A file that is read already, and that the image does not get.
+    pub(super) fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
+        Self {
+            path: name.as_bytes().into(),
+            kind: EntryKind::Bytes(bytes.into()),
+            mode: 0o644,
+            modified: 0,
+            nanoseconds: 0,
+            for_the_tar_alone: false,
         }
     }
 
@@ -155,7 +196,14 @@ impl Entry {
             return Ok(None);
         };
         let modified = u64::try_from(metadata.mtime()).unwrap_or_default();
-        Ok(Some(Self { path: path.into(), kind, mode: metadata.mode() & 0o7777, modified }))
+        Ok(Some(Self {
+            path: path.into(),
+            kind,
+            mode: metadata.mode() & 0o7777,
+            modified,
+            nanoseconds: u32::try_from(metadata.mtime_nsec()).unwrap_or_default(),
+            for_the_tar_alone: false,
+        }))
     }
 }
 
@@ -170,7 +218,7 @@ fn device_numbers(device: u64) -> (u32, u32) {
 struct Walk<'a> {
     root: &'a Path,
     ignore: &'a Ignore,
-    /// The Dockerfile, which is sent whatever the ignore file says.
+    /// The Dockerfile, which a tar has to hold whatever the ignore file says.
     keep: Option<&'a str>,
     entries: Vec<Entry>,
 }
@@ -178,7 +226,8 @@ struct Walk<'a> {
 /// Ignored folders on the way down, innermost first: they are sent only if something in them is.
 struct Pending<'a> {
     entry: &'a Entry,
-    sent: Cell<bool>,
+    /// Its place among the entries.
+    sent: Cell<Option<usize>>,
     above: Option<&'a Pending<'a>>,
 }
 
@@ -213,7 +262,8 @@ impl Walk<'_> {
         pending: Option<&Pending<'_>>,
     ) -> Result<(), ContextError> {
         let verdict = self.ignore.judge(&path, parent);
-        let kept = !verdict.is_ignored() || self.keep.is_some_and(|keep| keep.as_bytes() == path);
+        let for_the_tar_alone = verdict.is_ignored() && self.keep.is_some_and(|keep| keep.as_bytes() == path);
+        let kept = !verdict.is_ignored() || for_the_tar_alone;
         let look_inside = kept || self.ignore.may_keep_inside(&path) || self.holds_dockerfile(&path);
         if !look_inside {
             return Ok(());
@@ -223,9 +273,10 @@ impl Walk<'_> {
             .and_then(|metadata| Entry::new(path, &full, &metadata))
             .map_err(|source| ContextError::Unreadable { path: full, source })?;
         let Some(entry) = entry else { return Ok(()) };
+        let entry = Entry { for_the_tar_alone, ..entry };
         let is_folder = entry.kind == EntryKind::Folder;
         if kept {
-            self.send_pending(pending);
+            self.send_pending(pending, for_the_tar_alone);
             let path = is_folder.then(|| entry.path.clone());
             self.entries.push(entry);
             path.map_or(Ok(()), |path| self.folder(&path, &verdict, None))
@@ -233,7 +284,7 @@ impl Walk<'_> {
             self.folder(
                 &entry.path,
                 &verdict,
-                Some(&Pending { entry: &entry, sent: Cell::new(false), above: pending }),
+                Some(&Pending { entry: &entry, sent: Cell::new(None), above: pending }),
             )
         } else {
             Ok(())
@@ -246,13 +297,19 @@ impl Walk<'_> {
             .is_some_and(|rest| rest.first() == Some(&b'/'))
     }
 
-    fn send_pending(&mut self, pending: Option<&Pending<'_>>) {
+    fn send_pending(&mut self, pending: Option<&Pending<'_>>, for_the_tar_alone: bool) {
         let Some(pending) = pending else { return };
-        if pending.sent.replace(true) {
-            return;
+        if let Some(place) = pending.sent.get() {
+            if for_the_tar_alone || !self.entries[place].for_the_tar_alone {
+                return;
+            }
+            // It came for the Dockerfile, and now holds something of the context as well.
+            self.entries[place].for_the_tar_alone = false;
+            return self.send_pending(pending.above, for_the_tar_alone);
         }
-        self.send_pending(pending.above);
-        self.entries.push(pending.entry.clone());
+        self.send_pending(pending.above, for_the_tar_alone);
+        pending.sent.set(Some(self.entries.len()));
+        self.entries.push(Entry { for_the_tar_alone, ..pending.entry.clone() });
     }
 }
 
@@ -301,15 +358,15 @@ fn ignore_file(
     workspace: &Workspace,
     root: &Path,
     dockerfile: &Path,
-) -> Result<(Option<PathBuf>, Ignore), ContextError> {
+) -> Result<(Option<IgnoreFile>, Ignore), ContextError> {
     let mut own = dockerfile.as_os_str().to_owned();
     own.push(".dockerignore");
-    for path in [PathBuf::from(own), root.join(".dockerignore")] {
+    for (path, is_the_dockerfiles) in [(PathBuf::from(own), true), (root.join(".dockerignore"), false)] {
         match workspace.read(&path, LARGEST_TEXT) {
             Ok((_, text)) => {
                 let ignore = Ignore::parse(&text)
                     .map_err(|fault| ContextError::BadPattern { path: path.clone(), fault })?;
-                return Ok((Some(path), ignore));
+                return Ok((Some(IgnoreFile { path, text, is_the_dockerfiles }), ignore));
             }
             Err(PathFault::Missing) => {}
             Err(fault) => return Err(ContextError::NoIgnoreFile { path, fault }),

@@ -1,8 +1,7 @@
 //! The context as a tar stream, read from disk as fast as it is taken.
 
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -15,8 +14,8 @@ use tar::{EntryType, Header};
 use tokio::sync::mpsc;
 
 use super::ContextError;
+use super::content::Content;
 use super::plan::{ContextPlan, Entry, EntryKind};
-use crate::workspace::open_as_planned;
 
 const CHUNK: usize = 256 * 1024;
 /// Enough for reading and sending to overlap; with [`CHUNK`] about 1 MiB.
@@ -29,14 +28,21 @@ pub struct ContextStream {
     fault: ContextFault,
 }
 
-/// Where the stream leaves its error. Who sends it on hands back "the body failed", and not how.
+/// Where the sender leaves its error. Who sends it on hands back "the body failed", and not how.
 #[derive(Debug, Clone, Default)]
 pub struct ContextFault(Arc<OnceLock<ContextError>>);
 
 impl ContextFault {
-    /// Why the stream ended early, if it did.
+    /// Why the sending ended early, if it did.
     pub fn get(&self) -> Option<&ContextError> {
         self.0.get()
+    }
+
+    /// Leaves the first error, and hands back its text.
+    pub fn set(&self, error: ContextError) -> String {
+        let text = error.to_string();
+        let _ = self.0.set(error);
+        text
     }
 }
 
@@ -67,8 +73,7 @@ impl ContextPlan {
             match write(&self, &mut out) {
                 Ok(()) | Err(Stop::ReceiverGone) => {}
                 Err(Stop::Fault(error)) => {
-                    let message = error.to_string();
-                    let _ = left.0.set(error);
+                    let message = left.set(error);
                     let _ = out.sender.blocking_send(Err(io::Error::other(message)));
                 }
             }
@@ -97,16 +102,9 @@ fn append(tar: &mut tar::Builder<&mut Chunks>, root: &Path, entry: &Entry) -> Re
     let mut header = header_of(entry);
     match &entry.kind {
         EntryKind::File(size) => {
-            let full = root.join(name);
-            let unreadable = |source| Stop::Fault(ContextError::Unreadable { path: full.clone(), source });
-            let planned = open_as_planned(&full).map_err(unreadable)?;
-            let file = planned.ok_or_else(|| {
-                let change = "another one is in its place now".to_owned();
-                Stop::Fault(ContextError::Changed { path: full.clone(), planned: *size, change })
-            })?;
-            let mut content = Exactly { file, left: *size, failure: None };
+            let mut content = Content::open(root.join(name), *size).map_err(Stop::Fault)?;
             let written = tar.append_data(&mut header, name, &mut content);
-            content.verdict(&full, *size)?;
+            content.finish().map_err(Stop::Fault)?;
             written
         }
         EntryKind::Bytes(bytes) => tar.append_data(&mut header, name, bytes.as_ref()),
@@ -150,65 +148,6 @@ fn header_of(entry: &Entry) -> Header {
         EntryKind::BlockDevice(major, minor) => devices(EntryType::Block, major, minor),
     }
     header
-}
-
-/// As many bytes as the tar header promised, or an error: a tar with fewer or more would put the end
-/// of one file into the next.
-struct Exactly {
-    file: File,
-    left: u64,
-    failure: Option<Failure>,
-}
-
-enum Failure {
-    Read(io::Error),
-    Shrank { missing: u64 },
-    Grew,
-}
-
-impl Read for Exactly {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() || self.failure.is_some() {
-            return Ok(0);
-        }
-        if self.left == 0 {
-            let mut beyond = [0];
-            match self.file.read(&mut beyond) {
-                Ok(0) => {}
-                Ok(_) => self.failure = Some(Failure::Grew),
-                Err(error) => self.failure = Some(Failure::Read(error)),
-            }
-            return Ok(0);
-        }
-        let most = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        match self.file.read(&mut buffer[..most]) {
-            Ok(0) => {
-                self.failure = Some(Failure::Shrank { missing: self.left });
-                Ok(0)
-            }
-            Ok(count) => {
-                self.left -= count as u64;
-                Ok(count)
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
-            Err(error) => {
-                self.failure = Some(Failure::Read(error));
-                Ok(0)
-            }
-        }
-    }
-}
-
-impl Exactly {
-    fn verdict(self, path: &Path, planned: u64) -> Result<(), Stop> {
-        let changed = |change| ContextError::Changed { path: path.to_owned(), planned, change };
-        Err(Stop::Fault(match self.failure {
-            None => return Ok(()),
-            Some(Failure::Read(source)) => ContextError::Unreadable { path: path.to_owned(), source },
-            Some(Failure::Shrank { missing }) => changed(format!("the last {missing} are gone")),
-            Some(Failure::Grew) => changed("it grew".to_owned()),
-        }))
-    }
 }
 
 /// Gathers what is written into chunks, and waits while too many are under way.

@@ -1,0 +1,101 @@
+//! gRPC over a byte stream that somebody else has opened.
+
+use std::task::{Context, Poll};
+
+use bollard::errors::Error;
+use bollard_buildkit_proto::moby::buildkit::v1::control_client::ControlClient;
+use bollard_buildkit_proto::moby::buildkit::v1::{
+    SolveRequest, SolveResponse, StatusRequest, StatusResponse,
+};
+use futures_util::{Stream, TryFutureExt as _, TryStreamExt as _};
+use hyper::body::Incoming;
+use hyper::client::conn::http2;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioExecutor;
+use tokio::task::JoinHandle;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::{Pin, Service};
+
+use autotag_docker::daemon::broken;
+
+/// How much may be on its way and unread, in bytes, in each direction. h2 ends a connection on which more small
+/// pieces lie unread than this allows for, and BuildKit asks for each file in a piece of 20 bytes.
+pub(super) const WINDOW: u32 = 64 * 1024 * 1024;
+/// BuildKit's own limit of a message.
+const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// The control of a BuildKit, by any number of clones.
+pub(super) type Control = ControlClient<Channel>;
+
+/// Ends with all that goes over it when it is dropped.
+pub(super) struct Connection {
+    channel: Channel,
+    task: JoinHandle<()>,
+}
+
+impl Connection {
+    pub(super) async fn over(stream: Upgraded) -> Result<Self, Error> {
+        let (channel, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_connection_window_size(WINDOW)
+            .handshake(stream)
+            .await
+            .map_err(broken)?;
+        // How it ends, the calls on it say.
+        let task = tokio::spawn(async { drop(connection.await) });
+        Ok(Self { channel: Channel(channel), task })
+    }
+
+    pub(super) fn control(&self) -> Control {
+        let origin = http::Uri::from_static("http://buildkit");
+        ControlClient::with_origin(self.channel.clone(), origin).max_decoding_message_size(LARGEST_MESSAGE)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The answer to a build.
+pub(super) async fn solve(mut control: Control, request: SolveRequest) -> Result<SolveResponse, Status> {
+    Ok(control.solve(request).await?.into_inner())
+}
+
+/// What happens in the build of this name, from its start on.
+pub(super) fn status(
+    mut control: Control,
+    name: String,
+) -> impl Stream<Item = Result<StatusResponse, Status>> {
+    async move { control.status(StatusRequest { r#ref: name }).await }
+        .map_ok(|answer| answer.into_inner().into_stream())
+        .try_flatten_stream()
+}
+
+#[derive(Clone)]
+pub(super) struct Channel(http2::SendRequest<Body>);
+
+impl Service<http::Request<Body>> for Channel {
+    type Response = http::Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, hyper::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
+/// A refusal of BuildKit's as its text; anything else as the broken connection that it is.
+pub(super) fn error_of(status: Status) -> Error {
+    use std::error::Error as _;
+    if status.source().is_some() {
+        broken(status)
+    } else {
+        Error::DockerStreamError { error: status.message().to_owned() }
+    }
+}

@@ -1,0 +1,15 @@
+//! BuildKit by its own interface: a build is one `Control.Solve`, watched by `Control.Status`, and what it needs of
+//! this machine it asks for in a `Control.Session`.
+//!
+//! All three go over one connection, whose end ends the build: no container is left that works for nobody. The
+//! Engine hands the connection to the BuildKit that it has inside (`POST /grpc`).
+
+mod channel;
+mod file_sync;
+mod frontend;
+mod session;
+mod solve;
+
+pub(super) use frontend::Sent;
+pub(super) use session::Source;
+pub(super) use solve::Build;

@@ -1,0 +1,103 @@
+//! One build, watched from its start to its end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::pin::pin;
+use std::time::Duration;
+
+use bollard::errors::Error;
+use bollard_buildkit_proto::moby::buildkit::v1::{SolveResponse, StatusResponse};
+use futures_util::StreamExt as _;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tonic::Status;
+
+use autotag_docker::daemon::broken;
+use autotag_model::secret::Credentials;
+
+use super::super::wire::Way;
+use super::channel::{Connection, error_of, solve, status};
+use super::frontend::{Sent, solve_request};
+use super::session::{Source, serve, services};
+use crate::ports::BuildRequest;
+
+/// A build of which nothing is heard for so long has failed: BuildKit waits without end for a server that takes
+/// its connection and says nothing.
+const SILENCE: Duration = Duration::from_hours(1);
+/// What happened last is told after the build's answer, and some Engines never end it.
+const AFTERMATH: Duration = Duration::from_secs(1);
+
+/// What to build.
+pub(in super::super) struct Build<'a> {
+    pub(in super::super) request: &'a BuildRequest,
+    /// Build arguments beside the user's own.
+    pub(in super::super) given: &'a BTreeMap<String, String>,
+    pub(in super::super) dockerfile: Sent<'a>,
+    pub(in super::super) source: Source,
+    /// By the names that BuildKit asks with.
+    pub(in super::super) logins: HashMap<String, Credentials>,
+}
+
+/// What came of it, by BuildKit's names.
+pub(in super::super) struct Solved(HashMap<String, String>);
+
+impl Solved {
+    /// The image's id.
+    pub(in super::super) fn image(&self) -> Option<&str> {
+        self.0.get("containerimage.digest").map(String::as_str)
+    }
+}
+
+impl Build<'_> {
+    /// Builds. It lives as long as the returned future.
+    pub(in super::super) async fn run(
+        self,
+        way: &Way,
+        mut watch: impl FnMut(&StatusResponse),
+    ) -> Result<Solved, Error> {
+        // One for each build: two of one name would be handed each other's credentials.
+        let id = format!("autotag-deploy-{:032x}", rand::random::<u128>());
+        let connection = Connection::over(way.grpc().await?).await?;
+        let services = services(self.source, self.logins);
+        let mut session = Session(tokio::spawn(serve(connection.control(), id.clone(), services)));
+        let request = solve_request(&id, self.request, self.given, self.dockerfile);
+        let mut solving = pin!(solve(connection.control(), request));
+        let mut told = pin!(status(connection.control(), id));
+        let (mut watching, mut serving) = (true, true);
+        let answer = loop {
+            let next = async {
+                tokio::select! {
+                    message = told.next(), if watching => Next::Told(message),
+                    answer = &mut solving => Next::Answer(answer),
+                    ended = &mut session.0, if serving => Next::SessionEnded(ended.unwrap_or(Ok(()))),
+                }
+            };
+            match timeout(SILENCE, next).await {
+                Ok(Next::Told(Some(Ok(message)))) => watch(&message),
+                Ok(Next::Told(_)) => watching = false,
+                Ok(Next::SessionEnded(Ok(()))) => serving = false,
+                Ok(Next::SessionEnded(Err(status))) => return Err(error_of(status)),
+                Ok(Next::Answer(answer)) => break answer,
+                Err(_) => return Err(broken("nothing was heard of the build for an hour")),
+            }
+        };
+        while watching && let Ok(Some(Ok(message))) = timeout(AFTERMATH, told.next()).await {
+            watch(&message);
+        }
+        answer.map(|SolveResponse { exporter_response }| Solved(exporter_response)).map_err(error_of)
+    }
+}
+
+enum Next {
+    Told(Option<Result<StatusResponse, Status>>),
+    Answer(Result<SolveResponse, Status>),
+    SessionEnded(Result<(), Status>),
+}
+
+/// Ends when it is dropped.
+struct Session(JoinHandle<Result<(), Status>>);
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

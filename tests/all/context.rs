@@ -282,12 +282,12 @@ fn a_gigabyte_of_context_needs_little_memory() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "it tells a child process of this program what to do")]
-fn child_argument(purpose: &str) -> Option<PathBuf> {
+pub fn child_argument(purpose: &str) -> Option<PathBuf> {
     std::env::var_os(format!("AUTOTAG_TEST_{purpose}")).map(PathBuf::from)
 }
 
 /// Runs one test of this program again, in a process of its own; gives what it printed.
-fn run_again(test: &str, purpose: &str, folder: &Path, as_nobody: bool) -> String {
+pub fn run_again(test: &str, purpose: &str, folder: &Path, as_nobody: bool) -> String {
     let program = std::env::current_exe().expect("this program");
     let mut command = if as_nobody {
         // The program may stand where nobody may look: a copy beside the context does not.

@@ -197,10 +197,14 @@ async fn a_failing_step_names_its_line_and_its_last_words() {
 
 #[tokio::test]
 async fn a_dockerfile_that_makes_no_sense_is_named() {
-    let folder = folder(&[("Dockerfile", "FROM scratch\n\nFOO bar\n")]);
-    let trouble = fails(&request(folder.path())).await;
-    assert_eq!(trouble.kind, TroubleKind::Build);
-    assert!(trouble.why.contains("Dockerfile line 3, `FOO bar`"), "{trouble}");
+    // A long one: newer Engines send the whole file back with their answer.
+    let comment = "# why not\n".repeat(20_000);
+    for (comment, line) in [("", 3), (comment.as_str(), 20_003)] {
+        let folder = folder(&[("Dockerfile", &format!("{comment}FROM scratch\n\nFOO bar\n"))]);
+        let trouble = fails(&request(folder.path())).await;
+        assert_eq!(trouble.kind, TroubleKind::Build);
+        assert!(trouble.why.contains(&format!("Dockerfile line {line}, `FOO bar`")), "{trouble}");
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ use autotag_docker::daemon::broken;
 /// How much may be on its way and unread, in bytes, in each direction. h2 ends a connection on which more small
 /// pieces lie unread than this allows for, and BuildKit asks for each file in a piece of 20 bytes.
 pub(super) const WINDOW: u32 = 64 * 1024 * 1024;
+/// How large the head of a call may be, in bytes; this is what gRPC takes in Go. BuildKit asks for paths in one, and
+/// explains a failure in another with the whole Dockerfile.
+pub(super) const LARGEST_HEAD: u32 = 16 * 1024 * 1024;
 /// BuildKit's own limit of a message.
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 
@@ -38,6 +41,7 @@ impl Connection {
     pub(super) async fn over(stream: Upgraded) -> Result<Self, Error> {
         let (channel, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_connection_window_size(WINDOW)
+            .max_header_list_size(LARGEST_HEAD)
             .handshake(stream)
             .await
             .map_err(broken)?;

@@ -31,7 +31,7 @@ use tonic::{Request, Response, Status, Streaming};
 use autotag_build_context::context::{ContextFault, ContextPlan, ContextStream};
 use autotag_model::secret::Credentials;
 
-use super::channel::{Control, WINDOW};
+use super::channel::{Control, LARGEST_HEAD, WINDOW};
 use super::file_sync;
 
 /// What it can be asked for, as BuildKit learns at its start.
@@ -102,6 +102,7 @@ pub(super) async fn serve(mut control: Control, id: String, services: Routes) ->
     };
     let server = http2::Builder::new(TokioExecutor::new())
         .initial_connection_window_size(WINDOW)
+        .max_header_list_size(LARGEST_HEAD)
         .serve_connection(TokioIo::new(far), TowerToHyperService::new(services));
     tokio::select! {
         ended = call => ended,

@@ -140,7 +140,7 @@ fn inputs(
             Kind::Input,
             "reading the inputs",
             faults.to_string(),
-            "correct the inputs named above; the README lists all of them, with examples",
+            "correct the inputs named above; docs/reference.md lists all of them",
         )
         .about(Topic::Inputs)),
     }

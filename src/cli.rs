@@ -358,6 +358,7 @@ mod tests {
         assert_eq!((said.text("dry-run"), said.text("pull")), ("true", "false"));
     }
 
+    // invariant secrets
     #[test]
     fn secrets_are_no_flags_and_not_repeated() {
         for arguments in [&["--registry-password", "hunter2"][..], &["plan", "--github-token=hunter2"]] {

@@ -5,7 +5,7 @@ use autotag_base::{Trouble, TroubleKind};
 use autotag_model::help;
 use autotag_model::help::Topic;
 
-/// The kind of a failure, and with it the program's exit code. The table in the README lists them.
+/// The kind of a failure, and with it the program's exit code. docs/reference.md lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A defect of this program.
@@ -80,7 +80,7 @@ pub struct Failure {
     pub why: String,
     /// What to do now.
     pub remedy: String,
-    /// The README's section about it, where there is one.
+    /// The section of the documentation about it, where there is one.
     pub topic: Option<Topic>,
     /// A login that a further run has anew was not known (any more).
     pub login_ran_out: bool,
@@ -113,7 +113,7 @@ impl Failure {
             && self.topic != Some(Topic::RegistryFull)
     }
 
-    /// The same, with the README's section about it.
+    /// The same, with the section of the documentation about it.
     #[must_use]
     pub fn about(self, topic: impl Into<Option<Topic>>) -> Self {
         Self { topic: topic.into(), ..self }
@@ -124,9 +124,9 @@ impl Failure {
         self.topic.map_or(self.kind.heading(), Topic::heading)
     }
 
-    /// Where the README says more.
+    /// Where the documentation says more.
     pub fn link(&self) -> String {
-        self.topic.map_or_else(|| help::link("troubleshooting"), Topic::link)
+        self.topic.map_or_else(help::link, Topic::link)
     }
 }
 

@@ -2,11 +2,11 @@
 # shellcheck disable=SC2154 # the variables of scripts/walk and scripts/lib.sh
 # The machines that `scripts/walk` walks on, and what stands in for the rest of the world. Sourced by it.
 #
-# The README's names are true here. On a network of their own there are two machines:
+# The documentation's names are true here. On a network of their own there are two machines:
 #
 #   deploy.example.com   the server: Debian with systemd, sshd and its own Docker, as `scripts/systemd-image` makes it
 #   github.com, api.github.com, ghcr.io
-#                        the laptop, which also plays GitHub. Its files are this machine's, read only; it has a
+#                        the workstation, which also plays GitHub. Its files are this machine's, read only; it has a
 #                        Docker of its own, for the runner. TLS is Caddy's, the registry is docker-registry, the
 #                        API is this project's double, Git's server is Git's
 #
@@ -15,7 +15,7 @@
 
 walk_id=$$
 network=autotag-walk-$walk_id
-laptop=autotag-walk-laptop-$walk_id
+workstation=autotag-walk-workstation-$walk_id
 server=autotag-walk-server-$walk_id
 # Docker in Docker, and systemd, need a part of a machine's rights; `scripts/systemd-image` says which.
 machine=(--detach --label "$test_label" --network "$network"
@@ -23,10 +23,10 @@ machine=(--detach --label "$test_label" --network "$network"
     --security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined
     --cgroupns=host --volume /sys/fs/cgroup:/sys/fs/cgroup --volume /var/lib/docker --tmpfs /run --tmpfs /tmp)
 
-# Bash scripts from standard input; on the laptop at a terminal, where a person sits: `plan` asks `gh` for a login
+# Bash scripts from standard input; on the workstation at a terminal, where a person sits: `plan` asks `gh` for a login
 # only there.
-in_laptop() {
-    docker exec --interactive --workdir "${folder:-/you}" "$laptop" bash -c \
+in_workstation() {
+    docker exec --interactive --workdir "${directory:-/you}" "$workstation" bash -c \
         'cat >/run/typed && exec script --quiet --return --command "bash -euo pipefail /run/typed" /dev/null </dev/null' |
         sed -E 's/\x1b\[[0-9;?]*[A-Za-z]//g; s/\r//g'
 }
@@ -59,15 +59,15 @@ this_machine_image() {
     rm -rf "$files"
 }
 
-start_laptop() {
+start_workstation() {
     this_machine_image
     local path=/you/.local/bin:/walk/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-    docker run "${machine[@]}" --name "$laptop" --hostname laptop \
+    docker run "${machine[@]}" --name "$workstation" --hostname workstation \
         --network-alias github.com --network-alias api.github.com --network-alias ghcr.io \
         --volume /usr:/usr:ro --volume /etc/alternatives:/etc/alternatives:ro --volume "$walk/play:/walk:ro" \
         --volume "$walk/ca/bundle.crt:/etc/ssl/certs/ca-certificates.crt:ro" \
         --env HOME=/you --env NO_COLOR=1 --env GIT_PAGER=cat --env "PATH=$path" "autotag-walk:$walk_id" bash -c 'sleep infinity & wait' >/dev/null # bash buries what dies
-    docker exec --interactive "$laptop" bash -euo pipefail -s <"$root/scripts/walk-parts/github" >"$walk/github.log" 2>&1 ||
+    docker exec --interactive "$workstation" bash -euo pipefail -s <"$root/scripts/walk-parts/github" >"$walk/github.log" 2>&1 ||
         die "GitHub's stand-ins did not start" "$(tail -n 20 "$walk/github.log")"
 }
 
@@ -91,7 +91,7 @@ wait_for_server() {
 
 # shellcheck disable=SC2317,SC2329 # called by the trap
 remove_machines() {
-    docker rm --force --volumes "$laptop" "$server" >/dev/null 2>&1 || true
+    docker rm --force --volumes "$workstation" "$server" >/dev/null 2>&1 || true
     docker network rm "$network" >/dev/null 2>&1 || true
     docker image rm --force "autotag-walk:$walk_id" >/dev/null 2>&1 || true
 }
@@ -128,13 +128,13 @@ release_files() {
 start_machines() {
     docker network create --label "$test_label" "$network" >/dev/null
     start_server
-    start_laptop
-    docker save "$AUTOTAG_DEPLOY_TEST_IMAGE" | docker exec --interactive "$laptop" docker load --quiet >/dev/null
-    docker exec "$laptop" docker tag "$AUTOTAG_DEPLOY_TEST_IMAGE" ghcr.io/org/autotag-deploy:1
+    start_workstation
+    docker save "$AUTOTAG_DEPLOY_TEST_IMAGE" | docker exec --interactive "$workstation" docker load --quiet >/dev/null
+    docker exec "$workstation" docker tag "$AUTOTAG_DEPLOY_TEST_IMAGE" ghcr.io/org/autotag-deploy:1
     wait_for_server
 }
 
 keep_logs() {
-    docker exec "$laptop" bash -c 'tail -n +1 /srv/*.log' >"$walk/log/github.txt" 2>&1 || true
+    docker exec "$workstation" bash -c 'tail -n +1 /srv/*.log' >"$walk/log/github.txt" 2>&1 || true
     docker exec "$server" journalctl --no-pager >"$walk/log/server.txt" 2>&1 || true
 }

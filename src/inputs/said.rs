@@ -241,6 +241,8 @@ mod tests {
         assert_eq!(said.given("github-token"), None, "an expression in a default is the runner's to fill in");
     }
 
+    // invariant secrets: Secrets are masked in every form; broken by: `src/inputs/said.rs`: one form is left
+    //   out
     #[test]
     fn secrets_are_masked_in_every_form() {
         let environment = Environment::of([

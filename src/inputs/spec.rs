@@ -1,4 +1,4 @@
-//! The table of inputs, and of the commands. A test holds it, action.yml and the README's table together;
+//! The table of inputs, and of the commands. A test compares it with action.yml, from which docs/reference.md is generated;
 //! descriptions and defaults stand in action.yml alone, which is built into the program.
 
 use std::collections::BTreeMap;
@@ -16,9 +16,9 @@ pub struct CommandSpec {
 /// Every command, in the order in which a person meets them.
 pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec { name: "plan", about: "Show what `release` would do; changes nothing" },
-    CommandSpec { name: "release", about: "Take the commit to a published release, and on to servers" },
-    CommandSpec { name: "deploy", about: "Bring a published version to the servers" },
-    CommandSpec { name: "rollback", about: "Let the servers go back" },
+    CommandSpec { name: "release", about: "Take the commit to a published release, and deploy it" },
+    CommandSpec { name: "deploy", about: "Deploy a published version to the servers" },
+    CommandSpec { name: "rollback", about: "Go back to an earlier version on the servers" },
     CommandSpec { name: "status", about: "Show what the servers run" },
 ];
 

@@ -273,6 +273,8 @@ mod tests {
         assert_eq!(text, "=> [1/2] RUN a\na1\na2\ndone in 2.0 s\n=> [2/2] RUN b\nb1\ndone in 0.5 s\n");
     }
 
+    // invariant no-foreign-commands: A build's output cannot command the runner; broken by:
+    //   `src/report/build_log.rs`: the guard is not printed
     #[test]
     fn foreign_lines_stand_between_guards_in_actions() {
         let text = written(
@@ -292,6 +294,8 @@ mod tests {
         assert_eq!(lines[5..], [END_GROUP, "done in 1.0 s"]);
     }
 
+    // invariant failures-are-explained: A failed build step is seen in the closed log; broken by:
+    //   `src/report/build_log.rs`: its end stays inside of the group
     #[test]
     fn a_groups_end_is_told_outside_where_it_took_long_or_failed() {
         let failed = BuildEvent::StepEnded {

@@ -142,6 +142,7 @@ mod tests {
         assert!(text.chars().count() < 4096 && text.ends_with("(cut; the log has all of it)"));
     }
 
+    // invariant no-foreign-commands
     #[test]
     fn foreign_lines_cannot_command() {
         for text in

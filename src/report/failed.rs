@@ -56,6 +56,7 @@ mod tests {
         assert!(text(&other, &[]).ends_with("#troubleshooting"), "every failure has a link");
     }
 
+    // invariant failures-are-explained
     #[test]
     fn what_is_too_long_loses_its_middle_and_never_the_remedy() {
         let why = format!("the first line\n{}\nthe last line", "ä".repeat(9000));

@@ -176,6 +176,7 @@ fn delimiter_for(value: &str) -> String {
 mod tests {
     use super::*;
 
+    // invariant no-foreign-commands
     #[test]
     fn a_value_cannot_become_another_output() {
         let folder = tempfile::tempdir().unwrap();

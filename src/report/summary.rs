@@ -267,12 +267,15 @@ mod tests {
         assert_eq!(fenced("", "x\n````\ny"), "`````\nx\n````\ny\n`````\n");
     }
 
+    // invariant failures-are-explained
     #[test]
     fn a_failure_says_what_is_done_and_what_to_do() {
         let failure = Failure::new(Kind::Denied, "claiming v1.2.3", "no\n```\nreally", "ask");
         insta::assert_snapshot!(failed(&failure, &["pushed x".to_owned()], None, "| the stages |\n\n"));
     }
 
+    // invariant failures-are-explained: A long message leaves room for what to do; broken by:
+    //   `src/report/summary.rs`: nothing is cut
     #[test]
     fn a_long_message_leaves_room_for_what_to_do() {
         let lines: Vec<String> = (1..=200).map(|number| format!("line {number}")).collect();

@@ -183,17 +183,23 @@ fn password() -> String {
     every_character() + ">>>>>?????"
 }
 
+// invariant secrets: No secret is in a built image; broken by: `src/pipeline/building.rs`: the token becomes a
+//   build argument
+// invariant builds: The commit's time reaches the build; broken by: `src/pipeline/building.rs`: no
+//   `SOURCE_DATE_EPOCH` is given
 #[test]
 fn a_merge_is_built_pushed_with_a_password_and_resumed_without_docker() {
     releases_and_resumes(&Auth::basic("pusher", &password()), &password());
 }
 
+// invariant secrets: No secret is in a built image
 /// bcrypt, behind the registry's Basic scheme, compares 72 characters; the token server all of them.
 #[test]
 fn a_merge_is_built_pushed_with_tokens_and_resumed_without_docker() {
     releases_and_resumes(&Auth::token("pusher", &password()), &password());
 }
 
+// invariant builds: A date that the user gives wins; broken by: `src/pipeline/building.rs`: it is overwritten
 #[test]
 fn a_date_that_the_user_gives_for_the_build_wins_over_the_commits() {
     let built = Built::with(&Auth::None, |workflow| workflow.with("build-args", "SOURCE_DATE_EPOCH=17"));
@@ -293,6 +299,7 @@ fn assert_only_ours(run: &Finished, ours: &[&str]) {
     assert_ne!(run.output("version"), "MARK");
 }
 
+// invariant no-foreign-commands
 #[test]
 fn a_build_cannot_command_the_runner() {
     let built = Built::new();
@@ -309,6 +316,7 @@ fn a_build_cannot_command_the_runner() {
     assert_eq!(run.annotations("error").len(), 1, "{run}");
 }
 
+// invariant no-foreign-commands
 #[test]
 fn json_logs_are_json_and_commands_no_runner_obeys() {
     let built = Built::new();

@@ -292,6 +292,9 @@ async fn builds(
     [one, other]
 }
 
+// invariant simulation: The simulation's world does what the real one does; broken by:
+//   `tests/support/simulation/`: a push gives the image's id; a withheld list is an empty one; a draft is found
+//   by its tag; a status goes to every deployment
 #[tokio::test]
 async fn the_world_in_memory_keeps_it() {
     const IMAGE: &str = "registry.test/org/app";

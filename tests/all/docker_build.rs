@@ -183,6 +183,7 @@ async fn a_dockerfile_outside_of_the_context_works() {
     images.0.push(engine.build(&request, &mut Log::default()).await.expect("builds"));
 }
 
+// invariant failures-are-explained
 #[tokio::test]
 async fn a_failing_step_names_its_line_and_its_last_words() {
     let folder =
@@ -406,6 +407,7 @@ async fn a_push_gives_the_digest_that_the_registry_has() {
     }
 }
 
+// invariant secrets
 #[tokio::test]
 async fn a_refused_push_names_the_inputs_and_never_the_password() {
     let (engine, mut images) = (engine().await, Images::default());

@@ -200,11 +200,14 @@ fn a_static_program_lives_by_its_workflows() {
     lives("static");
 }
 
+// invariant workflows: An example's application is not root, and ends on SIGTERM
 #[test]
 fn a_node_application_lives_by_its_workflows() {
     lives("node");
 }
 
+// invariant workflows: An example's application is not root, and ends on SIGTERM; broken by: the Dockerfile has
+//   no `USER`; the application has no handler
 #[test]
 fn a_python_application_lives_by_its_workflows() {
     lives("python");
@@ -223,6 +226,9 @@ const TOLD: &str = r#"
             ${{ needs.api.outputs.image-ref }} ${{ needs.api.outputs.digest }} ${{ needs.api.outputs.deployed }}
 "#;
 
+// invariant workflows: The examples run as they are shown; broken by:
+//   `.github/workflows/release-and-deploy.yml`: the deployment gets no digest, or is not skipped without a
+//   server; the monorepo's parts share a `tag-prefix`
 #[test]
 fn the_parts_of_a_monorepo_have_orders_of_their_own() {
     let name = format!("m-{}", std::process::id());
@@ -280,6 +286,7 @@ fn the_parts_of_a_monorepo_have_orders_of_their_own() {
     answers(&web, "0.0.1");
 }
 
+// invariant workflows: The examples run as they are shown
 #[test]
 fn the_shortest_workflow_releases_and_deploys() {
     let (user, key) = (SystemUser::create("s"), ClientKey::ed25519());
@@ -364,6 +371,7 @@ fn each_part_of_the_monorepo_watches_its_own_files() {
     }
 }
 
+// invariant workflows: One action, one pin; a rollback waits for its deployment
 /// A rollback and a deployment of one part wait for each other, and those of the other part do not.
 #[test]
 fn rollbacks_of_the_monorepo_take_turns_with_deployments() {

@@ -102,6 +102,7 @@ fn what_only_decides_is_tried_by_mutants() {
     assert!(wrong.is_empty(), "either in a group of scripts/mutants or named here: {wrong:?}");
 }
 
+// invariant structure: Library types stop at the adapters; broken by: `src/inputs/mod.rs` uses reqwest
 #[test]
 fn library_types_stop_at_the_adapters() {
     let owners = ["src/adapters/", "crates/docker/", "crates/receiver/src/engine/"];
@@ -112,6 +113,8 @@ fn library_types_stop_at_the_adapters() {
     }
 }
 
+// invariant secrets: One place starts other programs; broken by: `src/inputs/laptop.rs`: `gh` is started
+//   without it
 /// Whatever the action starts gets no secret with its environment, which `Environment::command` sees to.
 #[test]
 fn the_action_starts_other_programs_in_one_place() {
@@ -127,6 +130,8 @@ fn the_action_starts_other_programs_in_one_place() {
     assert_eq!(starting, [owner]);
 }
 
+// invariant structure: Modules know earlier ones only; broken by: `src/versioning/bump.rs` uses
+//   `crate::release`
 #[test]
 fn a_module_knows_earlier_ones_only() {
     for (part, forbidden) in LAYERS {

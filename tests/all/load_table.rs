@@ -209,11 +209,14 @@ fn nobody_loses_anything(way: &str, through: fn(&'static str) -> Row) {
     }
 }
 
+// invariant no-lost-request
 #[test]
 fn no_client_of_any_kind_loses_a_request_to_any_manner_of_ending() {
     nobody_loses_anything("the proxy alone", through_the_proxy);
 }
 
+// invariant no-lost-request: No request is lost by a deployment; broken by:
+//   `crates/receiver/src/execute/front.rs`: the drain is said to be done at once
 #[test]
 fn nor_to_whole_deployments() {
     nobody_loses_anything("deployments by serve", through_serve);

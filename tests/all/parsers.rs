@@ -34,6 +34,9 @@ fn seeds(entry: &Entry) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+// invariant parsers: What is accepted of a foreign text is safe and comes back the same; broken by:
+//   `crates/model/src/reference.rs`: a port is whatever Rust reads as a number; `src/release/notes.rs`: the
+//   first start counts, not the nearest
 #[test]
 fn seeds_hold() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
@@ -83,6 +86,8 @@ fn try_out(entry: &'static Entry, seed: u64) -> Result<(), TestError<Vec<u8>>> {
     })
 }
 
+// invariant parsers: A short text needs no large memory; broken by:
+//   `crates/receiver/src/config/app_file/reading/quantity.rs`: a size is allocated when it is read
 /// A short text that says how much is to come must not be believed. The texts go to a program of their own,
 /// which has no more memory than that.
 #[test]
@@ -162,6 +167,9 @@ fn changed(mut text: Vec<u8>, (place, edit): (Index, Edit)) -> Vec<u8> {
     text
 }
 
+// invariant parsers: A foreign text costs what it is long; broken by:
+//   `crates/receiver/src/config/app_file/reading/reader.rs`: a place is looked for for every fault;
+//   `crates/build-context/src/dockerfile/mod.rs`: each instruction holds its stage's name
 /// Ten times the text may take ten times the time and memory, not a hundred times.
 #[test]
 fn large_texts_cost_what_they_are_long() {

@@ -108,6 +108,9 @@ fn owner(way: &Way, commands: &[&[&str]]) -> String {
     text
 }
 
+// invariant failures-are-explained: What people see is what `docs/pictures/` says; broken by:
+//   `src/deploy/hosts.rs`: what a container said last is not kept; `src/adapters/docker/push.rs`: another word
+//   in the log
 #[test]
 fn a_release_that_serves_one_that_fails_and_the_way_back() {
     let leftovers = Leftovers::new();
@@ -146,6 +149,8 @@ fn a_release_that_serves_one_that_fails_and_the_way_back() {
     names.show("server.txt", &text.replace(&format!("{:<1$}", "APP", app.len()), "APP "));
 }
 
+// invariant failures-are-explained: A summary says what was skipped; broken by: `src/pipeline/intents.rs`: a
+//   pull request wants a release
 #[test]
 fn a_pull_request_and_a_build_that_fails_at_length() {
     let leftovers = Leftovers::new();

@@ -166,6 +166,7 @@ fn write_for_ever(folder: &Path) {
     }
 }
 
+// invariant durable: The state is replaced as a whole
 #[test]
 fn what_was_written_survives_a_kill_at_any_moment() {
     if let Some(folder) = folder_of_the_second_process() {

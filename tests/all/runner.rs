@@ -66,6 +66,7 @@ fn a_release_from_inside_of_the_container() {
     assert!(!leftovers.containers().contains(&name) && leftovers.containers().is_empty());
 }
 
+// invariant resumable
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_job_ends_by_itself_within_the_runners_grace() {
     let (leftovers, project) = (Leftovers::new(), project("pa55-word"));

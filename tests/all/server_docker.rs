@@ -89,6 +89,7 @@ fn one_version_serves_when_docker_took_its_containers_along() {
     through_all(steps(&["stop"]), false);
 }
 
+// invariant no-lost-request
 #[test]
 fn no_request_is_lost_where_containers_outlive_docker() {
     through_all(steps(&["health", "stop"]), true);

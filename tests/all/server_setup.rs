@@ -18,6 +18,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
     &text[from..from + length + end.len()]
 }
 
+// invariant one-door
 #[test]
 fn a_server_is_set_up_and_survives_a_reboot_and_is_cleared() {
     let server = Machine::boot();
@@ -255,6 +256,8 @@ fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
     );
 }
 
+// invariant one-door: `init` leaves sshd able to start; broken by: `crates/receiver/src/host/init/apply.rs`:
+//   what was written stays
 /// What would keep sshd from starting again does not stay.
 #[test]
 fn a_part_that_sshd_refuses_is_taken_back() {

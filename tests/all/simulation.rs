@@ -196,6 +196,12 @@ fn reduced() -> Limits {
     Limits { reduced: true, ..Limits::default() }
 }
 
+// invariant commit-order: Whatever the schedule: commit order; broken by: `src/release/claim.rs`: only the tag
+//   is created, the head does not move
+// invariant unique: Whatever the schedule: a lost race is no conflict; broken by: `src/pipeline/mod.rs`: a tag
+//   that is taken ends the run, whoever has claimed since
+// invariant latest: Whatever the schedule: `latest`; broken by: `src/release/latest.rs`: it ends after its PUT,
+//   without another look
 /// Complete: every schedule of two runs up to and with `latest`, calls that nobody can notice at once.
 #[test]
 fn all_schedules_of_two_runs_up_to_latest() {
@@ -216,6 +222,13 @@ fn all_schedules_of_two_runs_up_to_latest() {
     }
 }
 
+// invariant latest: Whatever the schedule: each image has its own `latest`; broken by: `src/release/latest.rs`:
+//   the claims are looked at down to the first published one of the image
+// invariant latest: Whatever the schedule: GitHub's Latest; broken by: `src/release/github.rs`: it ends after
+//   its PATCH, without another look
+// invariant known: Whatever the schedule: GitHub's page shows what became of a deployment; broken by:
+//   `src/pipeline/deployment.rs`: the end is not recorded
+// invariant commit-order
 /// With release and deployment: one preemption here; in `scripts/torture` every schedule.
 #[test]
 fn schedules_of_two_whole_runs() {
@@ -225,6 +238,8 @@ fn schedules_of_two_whole_runs() {
     }
 }
 
+// invariant latest: Whatever the schedule: GitHub's Latest
+// invariant commit-order
 /// At most one preemption; in `scripts/torture` three, and two with release and deployment.
 #[test]
 fn schedules_of_three_runs() {
@@ -242,6 +257,8 @@ fn schedules_of_three_runs() {
     gone_through("three whole runs", &three_whole(), at_most(1, 2));
 }
 
+// invariant simulation: No call of the simulation is two; broken by: `src/release/publish.rs`: nothing is read
+//   back
 /// Each of these is one step of a schedule: what is folded into another, or taken apart, shows here.
 #[test]
 fn the_steps_of_a_whole_run_are_these() {
@@ -298,6 +315,10 @@ fn the_steps_of_a_whole_run_are_these() {
     ");
 }
 
+// invariant no-guess: Whatever fails: no guess; broken by: `src/release/survey.rs`: a list of Git tags that
+//   fails is empty; a comparison that fails counts as diverged
+// invariant resumable: Whatever fails: a re-run makes the release; broken by: `src/pipeline/mod.rs`: a resumed
+//   run makes none
 /// A fault, or a kill, at every single call of two runs, and a re-run. Reads of what never changes and objects
 /// that nobody sees yet are calls as well.
 #[test]
@@ -316,6 +337,7 @@ fn one_fault_or_kill_anywhere_in_two_runs() {
     gone_through("two whole runs, one fault", &pairs(true)[0], limits);
 }
 
+// invariant no-guess
 /// Lists that show what was there one to three writes ago.
 #[test]
 fn lists_that_lag_in_two_runs() {
@@ -326,6 +348,8 @@ fn lists_that_lag_in_two_runs() {
     }
 }
 
+// invariant server-order: Whatever people do: what lies between a rollback and its target stays out; broken by:
+//   `crates/receiver/src/policy/admit/mod.rs`: a version is compared with what serves, not with the highest
 /// People interfere; nothing is overwritten, and nothing goes back by accident.
 #[test]
 fn people_interfere() {
@@ -362,6 +386,7 @@ fn the_reduction_leaves_out_nothing_that_anybody_can_notice() {
     assert!(all.situations > reduced.situations, "it does leave something out");
 }
 
+// invariant latest
 /// Up to eight runs, several faults, kills and lagging lists at once, by chance.
 #[test]
 fn many_runs_and_many_faults_by_chance() {

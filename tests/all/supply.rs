@@ -20,6 +20,7 @@ fn files() -> Vec<PathBuf> {
     files
 }
 
+// invariant supply-chain: Every build is locked; broken by: `scripts/build-program`: without `--locked`
 #[test]
 fn every_build_is_locked() {
     let mut seen = 0;
@@ -107,6 +108,8 @@ fn behind<'a>(jobs: &'a Value, name: &str) -> BTreeSet<&'a str> {
     found
 }
 
+// invariant supply-chain: A release is published whole, and the floating tag moves last; broken by:
+//   `.github/workflows/release.yml`: `release` does not wait for the checksums; the release is no draft
 /// A release that lacks its files is seen by nobody, and no floating tag comes to it.
 #[test]
 fn a_release_is_published_whole_and_the_floating_tag_moves_last() {
@@ -137,6 +140,8 @@ fn a_release_is_published_whole_and_the_floating_tag_moves_last() {
     }
 }
 
+// invariant supply-chain: What compiles cannot write to the repository; broken by:
+//   `.github/workflows/release.yml`: `image` gets `contents: write`
 /// A crate's build script could do what its job may do.
 #[test]
 fn what_compiles_cannot_write_to_the_repository_or_sign() {

@@ -124,6 +124,8 @@ fn shown() -> Vec<(String, Value)> {
     shown
 }
 
+// invariant workflows: A caller grants what the called jobs ask for; broken by: a caller without `packages:
+//   write`; one with `actions: write`
 #[test]
 fn every_caller_grants_exactly_what_the_called_jobs_ask_for() {
     let (called, mut callers) = (called(), 0);
@@ -184,6 +186,8 @@ fn of_step(with: &Value) -> Permissions {
     needed
 }
 
+// invariant workflows: A job has the permissions that its step needs; broken by:
+//   `.github/workflows/release-and-deploy.yml`: the job that deploys has `contents: read`
 #[test]
 fn every_job_has_exactly_the_permissions_that_its_step_needs() {
     let mut seen = 0;
@@ -262,6 +266,8 @@ fn the_reusable_workflow_has_the_actions_inputs() {
     }
 }
 
+// invariant workflows: One action, one pin; a rollback waits for its deployment; broken by: an example with
+//   another commit of actions/checkout; the monorepo's `rollback.yml` with another group
 /// Dependabot is told each folder by name; where it forgets one, this says so.
 #[test]
 fn every_action_is_pinned_to_one_commit() {

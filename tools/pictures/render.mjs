@@ -17,7 +17,7 @@ const folder = path.join(root, 'docs/pictures');
 // What was rendered, a line each: the SHA-256 of a source and its name. A test holds it against what is there.
 const record = path.join(folder, 'rendered.txt');
 
-// The pictures that the README shows. The other texts are to be read as they are.
+// The pictures that documents show. The other texts are to be read as they are.
 const shown = {
     'released.md': {},
     'deployment-failed.md': {},
@@ -54,7 +54,10 @@ function pageOf(name, options) {
     }
 }
 
-const documents = ['README.md', 'ARCHITECTURE.md', ...others].flatMap((document) =>
+// Every document that can have one.
+const pages = ['.', 'docs', 'docs/design'].flatMap((where) => fs.readdirSync(path.join(root, where))
+    .filter((name) => name.endsWith('.md')).map((name) => path.join(where, name)).sort());
+const documents = [...pages, ...others].flatMap((document) =>
     diagrams(read(document)).map((source) => ({ document, source })));
 const lines = [];
 
@@ -62,11 +65,11 @@ if (look) {
     const out = path.join(root, 'target/pictures/look');
     fs.rmSync(out, { recursive: true, force: true });
     fs.mkdirSync(out, { recursive: true });
-    const pages = fs.readdirSync(folder).filter((name) => /\.(md|log|txt)$/.test(name) && !['rendered.txt', 'README.md'].includes(name))
+    const texts = fs.readdirSync(folder).filter((name) => /\.(md|log|txt)$/.test(name) && !['rendered.txt', 'README.md'].includes(name))
         .map((name) => [name, pageOf(name, shown[name])]);
     documents.forEach(({ source }, number) =>
-        pages.push([`diagram-${number + 1}`, summary('```mermaid\n' + source + '\n```')]));
-    for (const [name, html] of pages) {
+        texts.push([`diagram-${number + 1}`, summary('```mermaid\n' + source + '\n```')]));
+    for (const [name, html] of texts) {
         for (const [kind, width, theme] of [['wide', 900, 'light'], ['dark', 900, 'dark'], ['narrow', 400, 'light']]) {
             await picture(html, { file: path.join(out, `${name}.${kind}.png`), width, theme, scale: 1 });
         }

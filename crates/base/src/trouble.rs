@@ -62,7 +62,7 @@ pub struct Trouble {
     pub why: String,
     /// What the user can do about it, where that is known here.
     pub remedy: Option<String>,
-    /// The README's section about it, where there is one.
+    /// The section of the documentation about it, where there is one.
     pub topic: Option<Topic>,
     /// What it was exactly, where that is known here.
     pub cause: Option<Cause>,
@@ -95,7 +95,7 @@ impl Trouble {
         self
     }
 
-    /// The same, with the README's section about it.
+    /// The same, with the section of the documentation about it.
     #[must_use]
     pub fn about(mut self, topic: Topic) -> Self {
         self.topic = Some(topic);

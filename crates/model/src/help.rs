@@ -1,6 +1,6 @@
-//! The failures that users meet most, each with the section of the README about it. Pure.
+//! The failures that users meet most, each with the section of docs/troubleshooting.md about it. Pure.
 //!
-//! A topic's heading is three things at once: the title of the annotation, the heading in the README, and so
+//! A topic's heading is three things at once: the title of the annotation, the heading in docs/troubleshooting.md, and so
 //! the end of the link that the annotation gives.
 
 /// Where the project lives: `repository` in Cargo.toml.
@@ -23,7 +23,7 @@ macro_rules! topics {
             /// All of them, for the documentation's test.
             pub const ALL: &'static [Self] = &[$(Self::$topic,)*];
 
-            /// As it stands over the annotation and in the README.
+            /// As it stands over the annotation and in docs/troubleshooting.md.
             pub fn heading(self) -> &'static str {
                 match self { $(Self::$topic => $heading,)* }
             }
@@ -80,20 +80,20 @@ topics! {
     DiskFull "The server's disk is full",
     NotRecorded "The version to go back to is not recorded",
     NewerIsLive "A newer version is live",
-    AtWork "Another deployment is at work",
+    AtWork "Another deployment is running",
     Unfinished "An earlier deployment could not be finished",
 }
 
 impl Topic {
-    /// The README's section about it.
+    /// The section about it.
     pub fn link(self) -> String {
-        link(&anchor(self.heading()))
+        format!("{}#{}", link(), anchor(self.heading()))
     }
 }
 
-/// A section of the README.
-pub fn link(anchor: &str) -> String {
-    format!("{REPOSITORY}#{anchor}")
+/// The page on what to do about failures.
+pub fn link() -> String {
+    format!("{REPOSITORY}/blob/main/docs/troubleshooting.md")
 }
 
 /// GitHub's name of a heading: lower case, white space as `-`, other signs gone.
@@ -116,7 +116,7 @@ mod tests {
     fn links_are_made_as_github_makes_them() {
         assert_eq!(
             Topic::GitHubLimit.link(),
-            "https://github.com/org/autotag-deploy#githubs-rate-limit-is-used-up"
+            "https://github.com/org/autotag-deploy/blob/main/docs/troubleshooting.md#githubs-rate-limit-is-used-up"
         );
         assert_eq!(anchor("No `a_b`: c-d"), "no-a_b-c-d");
         let links: BTreeSet<String> = Topic::ALL.iter().map(|topic| topic.link()).collect();

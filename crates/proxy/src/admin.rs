@@ -3,7 +3,7 @@
 //! Who may connect is decided by the socket's rights: its owner, and root. A connection has its commands
 //! done one after another; what one has begun goes on when it is closed. `GET /metrics` on the same
 //! socket gives the counters to Prometheus:
-//! `curl --unix-socket /run/autotag/proxy.sock http://proxy/metrics`.
+//! `curl --unix-socket /run/autotag-proxy/admin.sock http://proxy/metrics`.
 
 use std::io;
 use std::net::SocketAddr;

@@ -322,6 +322,7 @@ mod tests {
         assert!(error.remedy.expect("a remedy").contains("registry-username"));
     }
 
+    // invariant secrets
     #[test]
     fn realms_that_would_give_the_password_away_are_refused() {
         for (name, realm, trusted) in [

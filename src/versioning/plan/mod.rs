@@ -198,7 +198,7 @@ pub struct Refusal {
     pub why: String,
     /// What to do about it.
     pub remedy: String,
-    /// The README's section about it, where there is one.
+    /// The section of the documentation about it, where there is one.
     pub topic: Option<Topic>,
 }
 

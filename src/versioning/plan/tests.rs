@@ -280,6 +280,7 @@ fn a_tag_made_by_hand_on_this_commit_is_taken_up() {
     assert!(decide(&tagged, &Wish { prebuilt: true, ..patch() }).is_ok());
 }
 
+// invariant resumable
 #[test]
 fn a_claimed_commit_resumes_whatever_else_is_there() {
     let mine = known('a', "0.0.8", IMAGE, Kind::Version);
@@ -322,6 +323,7 @@ fn an_image_that_joined_an_old_version_hides_no_higher_one() {
     assert!(pushed.unwrap_err().why.contains("not higher than 2.0.0"));
 }
 
+// invariant commit-order
 #[test]
 fn an_older_commit_is_superseded() {
     let newer = vec![known('b', "0.0.9", IMAGE, Kind::Version)];
@@ -346,6 +348,7 @@ fn diverged_commits_stay_tips_beside_each_other() {
 }
 
 proptest::proptest! {
+    // invariant unique
     /// Unique and rising: whatever is there, the version is above all of it.
     #[test]
     fn the_version_is_above_all_stable_ones(

@@ -26,6 +26,8 @@ fn error_of(run: &Finished) -> &str {
     errors[0]
 }
 
+// invariant others-answers: The time asked for is kept; broken by: `src/adapters/wire.rs`: `Retry-After` is not
+//   read
 #[test]
 fn the_time_that_a_busy_server_asks_for_is_kept() {
     for (pattern, status, wait) in [
@@ -47,6 +49,8 @@ fn the_time_that_a_busy_server_asks_for_is_kept() {
     }
 }
 
+// invariant others-answers: A day is not waited for; broken by: `src/adapters/retry.rs`: the time asked for is
+//   cut to the longest pause
 #[test]
 fn a_wait_of_a_day_is_refused_at_once_and_said() {
     let day = i64::from(24 * 60 * 60);
@@ -84,6 +88,8 @@ fn a_wait_of_a_day_is_refused_at_once_and_said() {
     }
 }
 
+// invariant secrets: Nobody is asked in GitHub's place; broken by: `src/adapters/github/client.rs`: reqwest's
+//   own redirects
 #[test]
 fn a_redirect_by_github_takes_the_token_nowhere() {
     for (pattern, claimed) in [
@@ -116,6 +122,8 @@ fn a_repository_that_was_renamed_is_found_by_githubs_own_redirect() {
     assert_eq!(project.github.count("GET */git/matching-refs/tags/"), 2, "it was followed");
 }
 
+// invariant secrets: No login follows a redirect; broken by: `src/adapters/registry/connection.rs`: the login
+//   is kept at another host
 #[test]
 fn a_redirect_by_the_registry_takes_no_login_along() {
     let mut behind = behind();
@@ -156,6 +164,7 @@ fn a_manifest_is_known_by_itself_whatever_type_the_answer_names() {
     assert!(project.claims().is_empty());
 }
 
+// invariant no-guess
 #[test]
 fn what_github_says_in_no_json_is_an_error_and_never_nothing() {
     for (pattern, claims) in [

@@ -30,6 +30,8 @@ fn the_newest_serves(way: &Way, newest: &ObjectId) {
     assert!(versions.is_sorted_by(|a, b| a > b), "versions rise: {versions:?}");
 }
 
+// invariant commit-order: Of twenty at once the newest serves; broken by:
+//   `crates/receiver/src/policy/admit/mod.rs`: older versions are admitted
 /// All twenty are under way at the same time. The oldest are slow: they have claimed, and come to their
 /// release and deployment when the newest one serves.
 #[tokio::test(flavor = "multi_thread")]
@@ -112,6 +114,8 @@ fn twenty_runs_in_a_queue_are_twenty_versions_and_the_newest_serves() {
     the_newest_serves(&way, &newest.expect("a merge"));
 }
 
+// invariant resumable: A canceled deployment is found again; broken by: `src/app.rs`: the stage deploy has the
+//   other stages' remedy
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_deployment_goes_on_and_the_next_run_finds_it() {
     let way = Way::open();

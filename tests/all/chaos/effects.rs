@@ -54,6 +54,8 @@ fn is_sat_out(harm: Harm, effect: &str) -> bool {
     }
 }
 
+// invariant resumable: Each fault at each effect is survived or reported; broken by:
+//   `src/adapters/github/client.rs`: an answer that makes no sense counts as no effect
 #[test]
 fn each_fault_at_each_effect_is_sat_out_or_said_and_then_converges() {
     let mut cases = Vec::new();
@@ -96,6 +98,8 @@ fn is_recorded(harm: Harm, request: &str) -> bool {
     }
 }
 
+// invariant known: A deployment is recorded once, and a record that fails is reported; broken by:
+//   `src/adapters/github/forge.rs`: it may be recorded twice
 /// To be recorded is a courtesy: whatever breaks there, the deployment is what it is, and nobody is told more of it
 /// than is so.
 #[test]

@@ -21,11 +21,15 @@ fn play(part: &'static str, usual: u64, plan: Plan) {
     }
 }
 
+// invariant resumable: A run under faults never lies; broken by: `src/release/claim.rs`: a claim whose answer
+//   was lost counts as won
 #[test]
 fn runs_under_faults_may_fail_and_never_lie_and_then_converge() {
     play("faults between the action and its servers", 8, Plan { faults: 3, kill_one_in: 0 });
 }
 
+// invariant resumable: Killed at any moment, the next run converges; broken by: `src/release/survey.rs`: a tip
+//   that *is* this commit counts as nothing
 #[test]
 fn runs_that_are_killed_at_any_moment_converge() {
     play("kills of the action", 4, Plan { faults: 1, kill_one_in: 2 });

@@ -114,6 +114,9 @@ impl Line {
     }
 }
 
+// invariant no-guess: However a line to sshd breaks, the result is known; broken by:
+//   `src/adapters/ssh/fault.rs`: a failed key exchange is final; an answer to the login that was lost is a
+//   refusal
 /// Silence takes its time: 20 s in the login, 35 s later. The others are tried meanwhile.
 #[test]
 fn however_and_wherever_a_line_to_sshd_breaks_the_result_is_known() {
@@ -162,6 +165,8 @@ impl Spoiler {
     }
 }
 
+// invariant no-guess: A line that makes no sense is no result; broken by: `src/deploy/caller/mod.rs`: such
+//   lines are passed over
 #[test]
 fn a_line_that_makes_no_sense_is_never_the_result() {
     let mut line = Line::open();

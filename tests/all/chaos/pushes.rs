@@ -35,6 +35,8 @@ impl Pushed {
     }
 }
 
+// invariant others-answers: A token may run out in Docker's push; broken by: `src/adapters/docker/push.rs`: no
+//   second login
 /// The Engine asks for one token a push. It is never told that this one has run out but by a refusal.
 #[test]
 fn a_token_that_runs_out_in_the_middle_of_dockers_push_is_asked_for_again() {

@@ -67,6 +67,8 @@ enum Then {
     Look,
 }
 
+// invariant others-answers: Silence ends; a read is repeated, a write is looked up; broken by:
+//   `src/adapters/wire.rs`: no `read_timeout`; no `timeout`
 #[test]
 fn a_read_is_asked_again_and_a_write_is_looked_up() {
     const GITHUB: [(&str, Then); 5] = [
@@ -121,6 +123,7 @@ fn one(harm: Harm, request: &str, then: Then) {
     behind.converge();
 }
 
+// invariant others-answers: Silence ends; a read is repeated, a write is looked up
 /// The words, and what is known of the effect, where no answer ever comes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_silent_for_good_is_told_as_such() {

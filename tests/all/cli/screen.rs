@@ -12,6 +12,8 @@ fn planning() -> (Laptop, Registry) {
     (laptop, registry)
 }
 
+// invariant command-line: A pipe and `NO_COLOR` get no escape sequence; broken by:
+//   `crates/base/src/terminal.rs`: `NO_COLOR` is not looked at
 #[test]
 fn a_terminal_gets_colours_and_progress_and_a_pipe_gets_lines() {
     let (laptop, _registry) = planning();

@@ -40,6 +40,7 @@ fn offered(program: &str, line: &str) -> Vec<String> {
     text.lines().map(str::trim).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
+// invariant command-line: Completions offer the words that are accepted
 #[test]
 fn bash_completes_commands_flags_and_words() {
     for (program, line, expected) in [

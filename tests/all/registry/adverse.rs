@@ -42,6 +42,7 @@ async fn every_page_is_read_however_its_link_is_written() {
     assert_eq!(server.lines().len(), 4);
 }
 
+// invariant no-guess
 #[tokio::test]
 async fn a_list_that_cannot_be_followed_to_its_end_is_an_error() {
     let elsewhere = Scripted::start(|_, _| Reply::json(200, r#"{"tags":[]}"#)).await;

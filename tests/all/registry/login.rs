@@ -123,6 +123,7 @@ async fn a_realm_that_redirects_gets_no_second_password() {
     assert_eq!(elsewhere.seen(), []);
 }
 
+// invariant secrets
 #[tokio::test]
 async fn a_redirect_to_another_host_carries_no_login_and_its_questions_go_unanswered() {
     let blob = r#"{"config":{"Labels":{"a":"b"}}}"#;
@@ -160,6 +161,7 @@ async fn a_redirect_to_another_host_carries_no_login_and_its_questions_go_unansw
     assert!(storage.seen().iter().all(|asked| asked.login.is_none()), "{:?}", storage.seen());
 }
 
+// invariant no-guess
 #[tokio::test]
 async fn a_404_for_the_unknown_visitor_is_not_taken_for_an_empty_list() {
     // Such a registry hides what is private instead of asking who comes.

@@ -3,6 +3,7 @@
 use super::Project;
 use crate::support::faults::Fault;
 
+// invariant unique
 #[test]
 fn head_and_tag_move_in_one_request() {
     let project = Project::new();
@@ -20,6 +21,7 @@ fn head_and_tag_move_in_one_request() {
     assert_eq!(project.github.count("POST */git/refs"), 0, "no tag is ever created by itself");
 }
 
+// invariant failures-are-explained
 #[test]
 fn a_ruleset_that_forbids_the_tag_is_named_with_the_remedy() {
     let project = Project::new();
@@ -50,6 +52,7 @@ fn a_prefix_has_claims_and_versions_of_its_own() {
     assert_eq!(project.release(&project.merge("two")).finish().output("version"), "0.0.2");
 }
 
+// invariant no-guess
 #[test]
 fn claims_that_somebody_broke_are_an_error_not_a_fresh_start() {
     let project = Project::new();
@@ -74,6 +77,7 @@ fn lists_that_lag_cost_a_round_and_no_version() {
     assert_eq!(project.claims().len(), 4);
 }
 
+// invariant commit-order
 /// Two branches that release, and their merge: what is older than a claim is judged by the branch it is on.
 #[test]
 fn diverged_branches_supersede_only_what_they_contain() {

@@ -15,6 +15,8 @@ use crate::action::Run;
 use crate::support::pager::{Links, Pager};
 use crate::support::tiny_image::TinyImage;
 
+// invariant commit-order: The reads keep their order; broken by: `src/release/survey.rs`: Git's tags are read
+//   before the registry's
 /// The head, then the registry, then Git: lists that are older than the head that a claim rests on could be
 /// short of what that head's own run has made since.
 #[tokio::test(flavor = "multi_thread")]
@@ -36,6 +38,8 @@ async fn the_registry_is_read_after_the_head_and_before_git() {
     ended(run).await.ended("released");
 }
 
+// invariant commit-order: A whole release between two reads is noticed; broken by: `src/release/survey.rs`: a
+//   tip that is ahead counts as nothing
 /// Another run goes through from its first read to its end between two reads of this one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_whole_release_between_any_two_reads_is_never_missed() {
@@ -68,6 +72,8 @@ async fn a_whole_release_between_any_two_reads_is_never_missed() {
     }
 }
 
+// invariant unique: A claim stays its commit's; broken by: `src/release/survey.rs`: superseded is judged before
+//   claimed
 /// A claim that could be withdrawn would be withdrawn under somebody who had already built on it. So it
 /// stays, whatever becomes of its run, and its version is nobody else's.
 #[tokio::test(flavor = "multi_thread")]
@@ -97,6 +103,8 @@ async fn the_claim_of_a_dead_run_stays_and_nobody_reuses_its_version() {
     project.assert_consistent();
 }
 
+// invariant latest: A late `latest` is put right; broken by: `src/release/latest.rs`: any `latest` is taken for
+//   the right one
 /// The one thing that no order of steps can keep from happening: a PUT on its way outlives its sender. The next
 /// run, of whatever commit, puts it right.
 #[test]
@@ -114,6 +122,8 @@ fn a_put_of_latest_that_outlives_its_sender_is_put_right_by_the_next_run() {
     }
 }
 
+// invariant latest: Another tool's higher `latest` stays; broken by: `src/release/latest.rs`: the plan's list
+//   is not read again
 /// Another tool pushes a higher version, and moves `latest` to it, after this run read its lists.
 #[tokio::test(flavor = "multi_thread")]
 async fn latest_that_somebody_moved_to_a_higher_version_meanwhile_is_left_alone() {

@@ -46,6 +46,8 @@ fn a_first_and_a_second_merge_are_released() {
     project.assert_consistent();
 }
 
+// invariant commit-order: An older commit is superseded; broken by: `src/release/survey.rs`: a tip that is
+//   ahead counts as nothing
 #[test]
 fn an_older_commit_is_superseded_and_says_so() {
     let project = Project::new();
@@ -72,6 +74,8 @@ fn conventional_commits_decide_under_auto() {
     assert!(run.summary.contains("feat(search): find things"), "{}", run.summary);
 }
 
+// invariant no-guess: All pages are read; broken by: `src/adapters/registry/tags.rs`: it ends after the first
+//   page; `src/adapters/github/client.rs`: after the second
 #[test]
 fn ten_thousand_git_tags_and_registry_tags_are_all_seen() {
     const COUNT: usize = 10_000;
@@ -102,6 +106,8 @@ fn ten_thousand_git_tags_and_registry_tags_are_all_seen() {
     }
 }
 
+// invariant no-guess: A listing that fails is no empty list; broken by: `src/adapters/registry/tags.rs`: any
+//   404 means "no repository yet"
 #[test]
 fn a_failed_listing_is_an_error_and_claims_nothing() {
     let project = Project::new();
@@ -137,6 +143,8 @@ fn a_short_outage_is_sat_out() {
     project.assert_consistent();
 }
 
+// invariant unique: What nobody merged is not released; broken by: `src/inputs/run.rs`: `pull_request_target`
+//   is an event that releases
 #[test]
 fn a_pull_request_and_another_branch_publish_nothing() {
     let project = Project::new();
@@ -263,6 +271,7 @@ fn what_was_asked_of_the_release_is_done() {
     assert_eq!(project.github.releases().len(), 1, "the draft is found again");
 }
 
+// invariant failures-are-explained
 #[test]
 fn all_input_faults_are_told_at_once_before_anything_is_asked() {
     let project = Project::new();
@@ -294,6 +303,8 @@ fn a_token_that_may_not_write_is_told_what_to_do() {
     assert!(run.annotations("error")[0].contains("github-token"), "{run}");
 }
 
+// invariant secrets: The job's token goes to GitHub's registry only; broken by: `src/inputs/order/mod.rs`: the
+//   registry's host is not asked about
 #[test]
 fn the_workflow_token_never_reaches_another_registry() {
     let github = Double::start();

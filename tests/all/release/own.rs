@@ -8,6 +8,8 @@ use crate::support::github::Double;
 use crate::support::http::client;
 use crate::support::tiny_image::TinyImage;
 
+// invariant unique: An index is published as it is; broken by: `src/adapters/registry/manifest.rs`: an index is
+//   not among what is accepted
 #[test]
 fn an_index_is_released_byte_for_byte_with_both_its_platforms() {
     let project = Project::new();
@@ -30,6 +32,8 @@ fn an_index_is_released_byte_for_byte_with_both_its_platforms() {
     project.assert_consistent();
 }
 
+// invariant latest: Our own draft, once published, becomes Latest; broken by: `src/pipeline/mod.rs`: a resumed
+//   run does not look at which release is shown
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draft_that_was_published_without_being_latest_is_made_so_by_the_next_run() {
     let project = Project::new();

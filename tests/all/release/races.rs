@@ -15,6 +15,8 @@ async fn both_at_the_claim(gate: &Gate) {
     gate.open();
 }
 
+// invariant unique: One commit, one version; broken by: `src/release/survey.rs`: a tip that *is* this commit
+//   counts as nothing
 #[tokio::test(flavor = "multi_thread")]
 async fn one_commit_never_gets_two_versions() {
     let project = Project::new();
@@ -32,6 +34,8 @@ async fn one_commit_never_gets_two_versions() {
     project.assert_consistent();
 }
 
+// invariant commit-order: Two racing runs keep commit order; broken by: `src/release/claim.rs`: only the tag is
+//   created, the head does not move
 /// The counterexample that sank "create the version tag, then look": a minor and a patch take different
 /// names, so creating tags orders nothing.
 #[tokio::test(flavor = "multi_thread")]
@@ -83,6 +87,7 @@ async fn overtaken(held_at: &str, old: bool) -> (Project, Finished, Finished) {
     (project, first, late)
 }
 
+// invariant unique: Whatever the schedule: a lost race is no conflict
 /// Found by the simulation: the version that a run is after is claimed AND published while it builds. That is a
 /// lost race, not a tag that somebody pushed by hand.
 #[tokio::test(flavor = "multi_thread")]
@@ -104,6 +109,8 @@ async fn a_version_that_was_published_while_planning_is_no_conflict() {
     project.assert_consistent();
 }
 
+// invariant latest: `latest` does not go back; broken by: `src/release/latest.rs`: it ends after its PUT,
+//   without another look
 #[tokio::test(flavor = "multi_thread")]
 async fn latest_is_not_moved_back_by_an_older_run() {
     let project = Project::new();
@@ -131,6 +138,8 @@ async fn latest_is_not_moved_back_by_an_older_run() {
     project.assert_consistent();
 }
 
+// invariant latest: GitHub's Latest does not go back; broken by: `src/release/github.rs`: it ends after its
+//   PATCH, without another look
 #[tokio::test(flavor = "multi_thread")]
 async fn githubs_latest_is_the_highest_whoever_ends_last() {
     let project = Project::new();
@@ -148,6 +157,7 @@ async fn githubs_latest_is_the_highest_whoever_ends_last() {
     project.assert_consistent();
 }
 
+// invariant unique
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tag_pushed_by_hand_in_the_middle_is_not_overwritten() {
     let project = Project::new();
@@ -163,6 +173,8 @@ async fn a_tag_pushed_by_hand_in_the_middle_is_not_overwritten() {
     assert_eq!(project.github.read_ref("refs/tags/v0.0.1"), Some(other));
 }
 
+// invariant unique: A version's tag is never overwritten; broken by: `src/release/publish.rs`: another digest
+//   under the tag is passed over
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_pushed_by_hand_in_the_middle_is_not_overwritten() {
     let project = Project::new();

@@ -54,6 +54,8 @@ fn a_dockerfile_or_a_context_that_is_not_there() {
     fails(&built, 5, Topic::NoContext, "checkout_missing_for_the_context", &[("context", "api")], &[]);
 }
 
+// invariant failures-are-explained: An annotation keeps what to do; broken by: `src/report/failed.rs`: its end
+//   is cut off
 #[test]
 fn a_step_that_fails() {
     let built = Built::new();

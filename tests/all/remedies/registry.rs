@@ -38,6 +38,7 @@ fn before_the_build(project: &Project) -> Finished {
     run
 }
 
+// invariant failures-are-explained: A missing permission is reported before the build
 #[test]
 fn a_password_that_is_missing_or_wrong_is_told_before_the_build() {
     for auth in [Auth::basic("bot", "right-password"), Auth::token("bot", "right-password")] {
@@ -53,6 +54,8 @@ fn a_password_that_is_missing_or_wrong_is_told_before_the_build() {
     }
 }
 
+// invariant others-answers: A check of permissions leaves nothing behind; broken by:
+//   `src/adapters/registry/upload.rs`: the upload is not canceled
 /// Nothing is left of the question, and who may push is not kept from it.
 #[test]
 fn a_login_that_may_push_comes_to_the_build() {
@@ -108,6 +111,9 @@ fn a_registry_without_room() {
     annotated(&run, 3, Topic::RegistryFull, "registry_quota", &[(&host, "REGISTRY")]);
 }
 
+// invariant others-answers: A registry without room has not answered; broken by:
+//   `src/adapters/registry/refusal.rs`: a read that fails for want of room is a refusal;
+//   `src/release/latest.rs`: `latest` may stay where it is then
 /// A list that is not given is no empty one, and `latest` that could not be moved is not left where it is.
 #[test]
 fn a_registry_without_room_is_not_taken_for_one_that_refuses() {

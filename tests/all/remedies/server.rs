@@ -79,6 +79,8 @@ fn told(way: &Way, run: &Finished, topic: Topic, name: &str) {
     annotated(run, 7, topic, name, &replaced);
 }
 
+// invariant failures-are-explained: What a server does not say is not made up; broken by:
+//   `src/deploy/tour/mod.rs`: a refusal without a state tells of nothing that serves
 #[test]
 fn what_the_app_file_does_not_allow() {
     let served = Served::new();
@@ -94,6 +96,8 @@ fn what_the_app_file_does_not_allow() {
     served.told(&run, Topic::AppFile, "app_file");
 }
 
+// invariant failures-are-explained: Each failure on a server has its section; broken by:
+//   `crates/protocol/src/remedies.rs`: a port in use is no special case
 #[test]
 fn versions_that_do_not_work() {
     let served = Served::new();

@@ -137,6 +137,8 @@ fn a_network_or_an_image_that_is_taken_away_is_named_and_made_again() {
     site.next_one_works("without its image");
 }
 
+// invariant recovery: What somebody did manually does not stop a recovery; broken by:
+//   `crates/receiver/src/engine/docker/mod.rs`: a paused container is not let go on
 /// A recovery has to give the traffic back to a container that somebody has paused, or taken off its network.
 #[test]
 fn a_recovery_brings_back_what_was_paused_or_has_lost_its_network() {
@@ -217,6 +219,8 @@ impl Interrupted {
     }
 }
 
+// invariant recovery: No container is left behind; broken by: `crates/receiver/src/serve/watch.rs`: containers
+//   that come late are not looked at
 #[test]
 fn a_container_that_comes_after_its_deployment_is_over_is_removed() {
     let late = Interrupted::before_docker_makes_it();
@@ -224,6 +228,9 @@ fn a_container_that_comes_after_its_deployment_is_over_is_removed() {
     late.it_is_swept();
 }
 
+// invariant recovery: No container is left behind, whoever asks again; broken by:
+//   `crates/receiver/src/serve/watch.rs`: a container whose deployment has its id running is taken for one that
+//   is being made
 /// Whoever asks again how the deployment ended has its id, and makes nothing.
 #[test]
 fn a_container_that_comes_while_its_deployment_is_asked_for_again_is_removed() {

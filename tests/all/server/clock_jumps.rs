@@ -49,6 +49,7 @@ impl Clock {
 
 const QUICK: &str = "health: {path: /healthz, deadline: 6s, stable: 300ms}\ndrain: 20s\n";
 
+// invariant server-order
 #[test]
 fn order_and_deadlines_do_not_depend_on_it() {
     let (clock, server) = Clock::with_server();
@@ -92,6 +93,8 @@ fn order_and_deadlines_do_not_depend_on_it() {
     refused(&told.outcome.end, RefusalCode::RolledBack);
 }
 
+// invariant recovery: No deadline follows the clock; broken by: `crates/base/src/clock.rs`: the stopwatch reads
+//   the hour
 #[test]
 fn a_health_deadline_is_as_long_as_it_says_and_heartbeats_come() {
     let (clock, server) = Clock::with_server();

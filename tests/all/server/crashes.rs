@@ -165,17 +165,26 @@ fn phase(state: &State) -> &'static str {
     }
 }
 
+// invariant recovery: Recovery from a kill ends with one container; broken by:
+//   `crates/receiver/src/policy/rollout/script.rs`: the recovery of `Leaving` forgets the old container
+// invariant recovery: What was committed serves after a kill; broken by:
+//   `crates/receiver/src/policy/rollout/script.rs`: the recovery of `Unverified` turns back
+// invariant no-lost-request
 #[test]
 fn killed_at_each_step_of_a_good_deployment() {
     Series::new(Versions::Work, &["steady", "pending", "unverified", "leaving"]).run();
 }
 
+// invariant no-lost-request
 #[test]
 fn killed_at_each_step_of_a_broken_deployment() {
     // Up to its health it is a good one.
     Series { skip: 4, ..Series::new(Versions::AreNeverHealthy, &["pending"]) }.run();
 }
 
+// invariant recovery: A kill makes no version pass; broken by: `crates/receiver/src/policy/rollout/script.rs`:
+//   the recovery of `Unverified` does not verify
+// invariant no-lost-request
 #[test]
 fn killed_at_each_step_of_a_deployment_that_is_turned_back() {
     // Up to its commit it is a good one.
@@ -186,6 +195,9 @@ fn killed_at_each_step_of_a_deployment_that_is_turned_back() {
     .run();
 }
 
+// invariant recovery: Where only one may run, requests wait, whoever is killed; broken by:
+//   `crates/proxy/src/upstream/app.rs`: nobody waits
+// invariant no-lost-request
 #[test]
 fn killed_at_each_step_where_only_one_may_run() {
     Series::new(Versions::Work, &["steady", "pending", "unverified", "leaving"]).stop_first().run();
@@ -195,6 +207,8 @@ fn killed_at_each_step_where_only_one_may_run() {
     }
 }
 
+// invariant recovery: A repeated rollback goes back once; broken by: `crates/receiver/src/serve/change/mod.rs`:
+//   the record is not looked at again after a recovery
 /// Its caller comes back with the same id before the successor has recovered by itself: a rollback without a
 /// target must not go back once more.
 #[test]
@@ -218,6 +232,8 @@ fn a_rollback_that_was_killed_behind_its_commit_goes_back_once() {
     assert_eq!(server.history().len(), 4, "it was done once");
 }
 
+// invariant no-lost-request: A restart of `serve` costs no application a request; broken by:
+//   `crates/receiver/src/execute/front.rs`: each route is reported as the whole table
 /// Requests of the one must not be lost while the other, which is first, recovers.
 #[test]
 fn a_killed_receiver_costs_no_application_a_request() {

@@ -79,6 +79,7 @@ fn says(told: &Told, words: &str) {
     assert!(told.text().contains(words), "`{words}` is missing in {}", told.text());
 }
 
+// invariant no-lost-request
 #[test]
 fn a_full_disk_is_told_and_the_old_one_serves() {
     let (images, server, _disk) = on_a_small_disk();
@@ -117,6 +118,8 @@ fn a_full_disk_is_told_and_the_old_one_serves() {
     }
 }
 
+// invariant durable: A full disk is reported; broken by: `crates/receiver/src/state/store.rs`: it is written in
+//   place
 #[test]
 fn a_disk_that_becomes_full_in_the_middle_leaves_one_version_that_serves() {
     let (images, server, _disk) = on_a_small_disk();
@@ -167,6 +170,8 @@ fn full_at(server: &Server, images: &Images, folder: &Path, step: RolloutStep, p
     true
 }
 
+// invariant durable: A full disk takes nothing away that served; broken by:
+//   `crates/receiver/src/state/lock.rs`: the lock needs its entry to be written
 /// Where nothing can be written, what served before a restart serves after it.
 #[test]
 fn on_a_full_disk_what_was_deployed_is_brought_back() {
@@ -183,6 +188,8 @@ fn on_a_full_disk_what_was_deployed_is_brought_back() {
     assert!(server.get("/").1.starts_with("1.0.0 "), "{}", server.logs());
 }
 
+// invariant durable: The state is replaced as a whole; broken by: `crates/receiver/src/state/store.rs`: it is
+//   written in place
 #[test]
 fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
     let (images, server) = serving();
@@ -211,6 +218,8 @@ fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
     }
 }
 
+// invariant durable: What is reported as durable is durable; broken by: `crates/receiver/src/state/store.rs`:
+//   no `fsync`
 #[test]
 fn a_disk_that_does_not_keep_what_is_written_is_told_and_the_old_one_serves() {
     let (images, server) = serving();
@@ -233,6 +242,9 @@ fn a_disk_that_does_not_keep_what_is_written_is_told_and_the_old_one_serves() {
     }
 }
 
+// invariant durable: The highest version is never forgotten silently; broken by:
+//   `crates/receiver/src/state/lost.rs`: a missing state is always one of nothing
+// invariant server-order
 #[test]
 fn a_broken_or_missing_state_is_never_taken_for_none() {
     let (images, mut server) = serving();

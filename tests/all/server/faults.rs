@@ -76,6 +76,8 @@ fn without_its_proxy_nothing_is_begun_and_a_new_proxy_is_told_everything() {
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
 }
 
+// invariant recovery: What is not behind the proxy needs none; broken by:
+//   `crates/receiver/src/execute/driver/mod.rs`: `hold` asks the proxy for every application
 /// A worker is deployed for the first time, where `serve` is killed in the middle, and over another one.
 #[test]
 fn what_is_not_behind_the_proxy_needs_none() {

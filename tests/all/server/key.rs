@@ -110,6 +110,10 @@ fn is_refused(output: &Output, expected: RefusalCode) {
     assert!(!message.contains("uid="), "{message}");
 }
 
+// invariant one-door: A key reaches its own application alone; broken by: `crates/receiver/src/serve/who.rs`:
+//   every application may be reached
+// invariant one-door: A key brings no other image; broken by: `crates/receiver/src/policy/admit/mod.rs`: any
+//   repository is the application's own
 #[test]
 fn it_opens_one_door_and_no_other() {
     let door = Door::open();
@@ -158,6 +162,8 @@ fn it_opens_one_door_and_no_other() {
     is_refused(&door.ssh(&environment, &["id"], &status), RefusalCode::NewerRequest);
 }
 
+// invariant one-door: A key forwards nothing; broken by: `crates/receiver/src/host/init/sshd.rs`: the line
+//   begins without `restrict`
 #[test]
 fn it_forwards_nothing_and_copies_nothing() {
     let door = Door::open();
@@ -201,6 +207,7 @@ fn it_forwards_nothing_and_copies_nothing() {
     assert!(!output.expect("sftp").status.success());
 }
 
+// invariant one-door
 #[test]
 fn its_user_cannot_touch_what_is_roots() {
     let door = Door::open();

@@ -158,6 +158,8 @@ fn end_of(answer: &Event) -> Option<&End> {
     }
 }
 
+// invariant one-door: One key's crowd shuts out nobody else; broken by: `crates/receiver/src/serve/places.rs`:
+//   all users share the places
 #[test]
 fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
     let site = Site::held();
@@ -189,6 +191,8 @@ fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
         .until("its places are free again", || by_key(&site.server, STATUS).told().end == End::Reported {});
 }
 
+// invariant one-door: Changes that wait are bounded, and the owner is not refused for them; broken by:
+//   `crates/receiver/src/serve/session.rs`: an application's key has no bound either
 #[test]
 fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
     let site = Site::held();
@@ -220,6 +224,8 @@ fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
     assert_eq!(site.server.history().len(), 1, "those that waited had nothing to do");
 }
 
+// invariant one-door: A retry that hangs keeps no other application waiting; broken by:
+//   `crates/receiver/src/serve/watch.rs`: one after another
 /// Both were left unfinished, and one's try does not come to its end.
 #[test]
 fn an_application_that_is_tried_again_keeps_no_other_one_waiting() {

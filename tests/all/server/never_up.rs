@@ -53,6 +53,7 @@ impl Site {
     }
 }
 
+// invariant recovery: What does not stay up keeps no later version out
 /// The new version changes the data and does not become healthy; on these data the old one exits at once.
 #[test]
 fn an_old_version_that_does_not_come_up_again_keeps_no_later_one_out() {
@@ -73,6 +74,7 @@ fn an_old_version_that_does_not_come_up_again_keeps_no_later_one_out() {
     site.the_remedy_comes_to_serve();
 }
 
+// invariant recovery: What did not pass makes way, and for nothing less than a deployment
 /// The new version has the traffic and does not pass; the old one, to which it should go back, is down.
 #[test]
 fn what_did_not_pass_serves_on_where_nothing_better_comes_and_makes_way_for_what_may_be() {

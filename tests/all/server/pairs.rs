@@ -80,6 +80,8 @@ fn a_second_serve_is_refused_and_the_first_one_serves_on() {
     assert!(server.status().running.is_some());
 }
 
+// invariant durable: One `serve` at a time; broken by: `crates/receiver/src/serve/mod.rs`: who finds the lock
+//   held takes another
 #[test]
 fn of_many_that_start_at_once_one_serves() {
     let mut server = Server::start();

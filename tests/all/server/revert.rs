@@ -30,6 +30,8 @@ fn back(server: &Server, deploy: &Deploy) -> Told {
     server.ask(Body::Rollback(Box::new(revert(&deploy.deployment)))).told()
 }
 
+// invariant server-order: Only what a run deployed itself is reverted; broken by:
+//   `crates/receiver/src/policy/admit/mod.rs`: whatever serves is taken back
 /// Two runs, both of which fail on another server. The first one's request to go back comes when the second one's
 /// version serves.
 #[test]
@@ -60,6 +62,8 @@ fn a_late_revert_leaves_the_newer_one_and_each_goes_back_to_what_was_there() {
     assert_eq!((server.containers(), server.history().len()), after);
 }
 
+// invariant server-order: What is reverted gets its settings of that time; broken by:
+//   `crates/receiver/src/serve/change/mod.rs`: today's are taken, with the variables of what is left
 /// The settings are those of then, whatever the version left had; and a version is not bad for its variables.
 #[test]
 fn variables_are_reverted_as_a_version_is() {
@@ -82,6 +86,8 @@ fn variables_are_reverted_as_a_version_is() {
     serves(&server, "1.0.0", "one");
 }
 
+// invariant server-order: What another run found serving is not reverted for one; broken by:
+//   `crates/receiver/src/serve/change/mod.rs`: a deployment that changes nothing is not written down
 /// Another run deploys the very same while the first one still waits for another server. It has told its people that
 /// this version serves here.
 #[test]
@@ -137,6 +143,8 @@ fn what_still_waits_for_its_turn_is_reverted_when_it_had_it() {
     assert_eq!(ends, [End::RolledBack {}, End::Deployed {}, End::Deployed {}], "its turn came before");
 }
 
+// invariant server-order: What was reverted does not come late; broken by:
+//   `crates/receiver/src/policy/admit/mod.rs`: a deployment that was withdrawn is not looked for
 /// The network delivered it after the request to take it back, and after a restart.
 #[test]
 fn what_comes_only_after_it_was_reverted_is_refused() {

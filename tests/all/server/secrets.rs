@@ -15,6 +15,8 @@ use super::key::Door;
 
 const PASSWORD: &str = "pa55-word-that-is-nowhere";
 
+// invariant secrets: A registry login opens one pull and is kept nowhere; broken by:
+//   `crates/receiver/src/serve/change/mod.rs`: it stands in the log
 #[test]
 fn a_login_opens_one_pull_and_is_nowhere_afterwards() {
     let door = Door::to(Images::with(&Auth::basic("reader", PASSWORD)));
@@ -58,6 +60,9 @@ fn a_login_opens_one_pull_and_is_nowhere_afterwards() {
 /// CI's, with the deployment; the owner's, in the app file; the owner's, in a file of its own.
 const SECRETS: [&str; 3] = ["s3cret-of-ci-given", "s3cret-of-the-app-file", "s3cret-of-the-env-file"];
 
+// invariant secrets: An application's secrets are root's alone; broken by:
+//   `crates/receiver/src/config/settings.rs`: a snapshot that all can read;
+//   `crates/receiver/src/serve/change/mod.rs`: the journal notes what CI gave
 #[test]
 fn an_applications_secrets_are_roots_alone_and_in_nothing_that_is_told() {
     let door = Door::to(Images::start());

@@ -219,6 +219,7 @@ fn changes() -> u32 {
     if at_length() { 25 } else { 6 }
 }
 
+// invariant no-lost-request
 #[test]
 fn whatever_is_killed_one_container_of_the_right_version_serves() {
     for seed in rounds("kills of everything", 1) {
@@ -231,6 +232,7 @@ fn whatever_is_killed_one_container_of_the_right_version_serves() {
     }
 }
 
+// invariant no-lost-request
 #[test]
 fn however_often_serve_is_killed_no_request_is_lost() {
     for seed in rounds("kills of serve", 1) {

@@ -12,6 +12,9 @@ use crate::support::cutter::{Break, Cutter};
 /// Idle for at most this long; longer than a slow machine takes for a command's first word.
 const IMPATIENT: Deadlines = Deadlines { idle: Duration::from_secs(3), ..PATIENT };
 
+// invariant no-guess: However a line to sshd breaks, the result is known
+// invariant no-guess: A lost connection is never success; broken by: `src/adapters/ssh`: what `wait_close` says
+//   is not looked at
 #[tokio::test]
 async fn cut_at_any_byte_it_is_never_success() {
     let server = Server::start();
@@ -91,6 +94,8 @@ async fn the_whole_deadline_ends_what_goes_on_for_ever() {
     ran.must_be_trouble(Effect::Unknown, &["did not end within 6 s", "`deploy-timeout`"]);
 }
 
+// invariant no-guess: A command that was killed has not worked; broken by: `src/adapters/ssh`: the exit signal
+//   is not looked at
 #[tokio::test]
 async fn a_command_that_a_signal_ended_is_no_success() {
     let server = Server::start();

@@ -274,6 +274,8 @@ mod tests {
         assert!((12_000..12_500).contains(&report.milliseconds), "{report:?}");
     }
 
+    // invariant no-lost-request: A request that enters and a drain never miss each other; broken by:
+    //   `crates/proxy/src/upstream/mod.rs`: the draining flag is read before the request is counted
     /// A whole drain between the two steps of a request that enters. Whichever order the steps have, one
     /// side must have seen the other; that both miss each other is the request that is lost.
     #[test]

@@ -1,4 +1,4 @@
-//! How a command ended, as a number. Help, man page and README have the same rows.
+//! How a command ended, as a number. Help, man page and docs/reference.md have the same rows.
 
 use std::process::ExitCode;
 
@@ -80,6 +80,7 @@ mod tests {
 
     use super::*;
 
+    // invariant documents: The receiver's exit codes are what reference and help say
     #[test]
     fn an_error_comes_to_what_it_is_below_its_context() {
         let socket = std::path::PathBuf::from("socket");

@@ -91,9 +91,9 @@ fn told(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// On standard error: the section of the README.
+/// On standard error: the section of the documentation.
 fn more(topic: Option<Topic>) {
-    eprintln!("More: {}", topic.map_or_else(|| help::link("troubleshooting"), Topic::link));
+    eprintln!("More: {}", topic.map_or_else(help::link, Topic::link));
 }
 
 /// On standard error, where journald takes one JSON object a line.

@@ -285,6 +285,8 @@ mod tests {
     use autotag_base::clock;
     use autotag_protocol::Source;
 
+    // invariant one-door: A client that never reads is disconnected; broken by:
+    //   `crates/receiver/src/serve/session.rs`: a write has no deadline
     /// A second or a minute passes here as soon as there is nothing else to do.
     #[tokio::test(start_paused = true)]
     async fn who_never_reads_is_left_and_who_reads_slowly_is_not() {

@@ -161,6 +161,8 @@ pub fn user_of(app: &AppName) -> String {
 mod tests {
     use super::*;
 
+    // invariant one-door: No application lies on what belongs to all; broken by:
+    //   `crates/protocol/src/names.rs`: `home` is a name like any other
     /// `remove` takes away what is an application's, so nothing else may lie there.
     #[test]
     fn no_applications_folder_is_one_that_belongs_to_all() {

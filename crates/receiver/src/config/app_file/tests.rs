@@ -171,7 +171,7 @@ fn the_port_is_the_containers_with_and_without_a_proxy() {
     assert_eq!(parse(&format!("{unproxied}port: 3000\n")).traffic.port(), Some(3000));
 }
 
-/// The help, the README and what `init` writes have these.
+/// The help, docs/app-file.md and what `init` writes have these.
 #[test]
 fn every_key_has_its_meaning() {
     let fields: Vec<Field> = fields().collect();

@@ -62,7 +62,7 @@ pub fn text(farewell: &Farewell<'_>) -> String {
         ),
     }
     text.push_str(
-        "\nThe step that deploys needs these inputs; those without a remark are in the README's workflow:\n\n    deploy-host: ${{ vars.DEPLOY_HOST }}\n",
+        "\nThe step that deploys needs these inputs; the workflow in docs/getting-started.md has those without a comment:\n\n    deploy-host: ${{ vars.DEPLOY_HOST }}\n",
     );
     if *port != 22 {
         let _ = writeln!(text, "    deploy-port: {port} # sshd's port here");

@@ -268,6 +268,7 @@ fn the_last_words_are_to_be_copied() {
     assert_eq!(user_of(&app), "autotag-shop");
 }
 
+// invariant one-door: `init` leaves sshd able to start
 /// What is written by steps, and what a command says about it that is there in sshd's place.
 #[test]
 fn a_part_that_is_refused_becomes_what_it_was() {

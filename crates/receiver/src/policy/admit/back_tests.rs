@@ -126,6 +126,7 @@ fn request(version: &str, deployment: &DeploymentId) -> Deploy {
     }
 }
 
+// invariant server-order: Only what a run deployed itself is reverted
 /// The run of 2.0.0 fails on another server when 3.0.0 serves here already.
 #[test]
 fn what_came_over_a_deployment_stays_and_is_not_blocked() {
@@ -146,6 +147,8 @@ fn what_came_over_a_deployment_stays_and_is_not_blocked() {
     assert_eq!(code(&end), Some(RefusalCode::NewerIsLive));
 }
 
+// invariant server-order: Two runs that fail leave neither's version; broken by:
+//   `crates/receiver/src/state/mod.rs`: what served last before counts, withdrawn or not
 /// Both runs fail on another server: neither's version may be left here.
 #[test]
 fn nothing_goes_back_to_what_was_to_be_reverted_itself() {

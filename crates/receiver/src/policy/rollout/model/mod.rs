@@ -276,6 +276,8 @@ impl Scenario {
 
 const ORDERS: [Order; 2] = [Order::StartFirst, Order::StopFirst];
 
+// invariant recovery: What does not stay up keeps no later version out; broken by:
+//   `crates/receiver/src/policy/rollout/script.rs`: in `abandon` the old one that does not start is a halt
 #[test]
 fn whatever_happens_one_container_serves_and_it_is_the_right_one() {
     for order in ORDERS {
@@ -410,6 +412,8 @@ fn machines_that_do_not_bring_back_what_was_removed_are_found_out() {
     ]);
 }
 
+// invariant recovery: What did not pass makes way, and for nothing less than a deployment; broken by:
+//   `crates/receiver/src/serve/change/mod.rs`: way is made without asking for admission
 /// The same, where something does not stay up.
 #[test]
 fn machines_that_wait_for_what_does_not_stay_up_are_found_out() {

@@ -1,0 +1,43 @@
+//! The project as a whole: what the Marketplace takes, licences, and what must not stand in any file.
+
+use serde_yaml::Value;
+
+use super::{files, read, root};
+
+/// What the Marketplace refuses is seen only on the page where a release is listed there.
+#[test]
+fn action_yml_is_what_the_marketplace_takes() {
+    let file: Value = serde_yaml::from_str(&read("action.yml")).expect("action.yml is YAML");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    assert_eq!(text(&file["name"]), "autotag-deploy", "a new name is a new listing");
+    let description = text(&file["description"]).chars().count();
+    assert!((20..125).contains(&description), "the description has {description} characters");
+    for filled in [&file["author"], &file["branding"]["icon"], &file["branding"]["color"]] {
+        assert!(!text(filled).is_empty(), "author, icon or color is missing");
+    }
+    assert!(!root().join("action.yaml").exists() && root().join("README.md").exists());
+}
+
+#[test]
+fn nothing_names_the_machine_it_was_written_on() {
+    // In two halves, or this file would name them.
+    let forbidden = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/ho", "me/")];
+    for path in files() {
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        for word in forbidden {
+            // A path of its own, not the middle of one (`docs/root/`).
+            let named = text.match_indices(word).any(|(start, _)| {
+                !text[..start].ends_with(|before: char| before.is_ascii_alphanumeric() || before == '.')
+            });
+            assert!(!named, "{} names {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn both_licences_are_there() {
+    assert!(read("Cargo.toml").contains("license = \"MIT OR Apache-2.0\""));
+    assert!(read("LICENSE-MIT").contains("Permission is hereby granted, free of charge"));
+    let apache = read("LICENSE-APACHE");
+    assert!(apache.contains("Version 2.0, January 2004") && apache.contains("END OF TERMS AND CONDITIONS"));
+}

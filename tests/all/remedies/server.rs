@@ -97,7 +97,7 @@ fn what_the_app_file_does_not_allow() {
 }
 
 // invariant failures-are-explained: Each failure on a server has its section; broken by:
-//   `crates/protocol/src/remedies.rs`: a port in use is no special case
+//   `crates/protocol/src/remedies.rs`: a port in use has no section
 #[test]
 fn versions_that_do_not_work() {
     let served = Served::new();

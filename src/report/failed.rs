@@ -50,7 +50,7 @@ mod tests {
         let failure = Failure::new(Kind::Denied, "claiming v1", "no", "ask.").about(Topic::Ruleset);
         assert_eq!(
             text(&failure, &["pushed x".to_owned()]),
-            "claiming v1: no\nDone already: pushed x.\nWhat to do: ask.\nMore: https://github.com/org/autotag-deploy#a-ruleset-forbids-the-tag"
+            "claiming v1: no\nDone already: pushed x.\nWhat to do: ask.\nMore: https://github.com/org/autotag-deploy/blob/main/docs/troubleshooting.md#a-ruleset-forbids-the-tag"
         );
         let other = Failure::new(Kind::Internal, "a", "b", "c");
         assert!(text(&other, &[]).ends_with("#troubleshooting"), "every failure has a link");

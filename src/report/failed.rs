@@ -53,7 +53,7 @@ mod tests {
             "claiming v1: no\nDone already: pushed x.\nWhat to do: ask.\nMore: https://github.com/org/autotag-deploy/blob/main/docs/troubleshooting.md#a-ruleset-forbids-the-tag"
         );
         let other = Failure::new(Kind::Internal, "a", "b", "c");
-        assert!(text(&other, &[]).ends_with("#troubleshooting"), "every failure has a link");
+        assert!(text(&other, &[]).ends_with("/docs/troubleshooting.md"), "every failure has a link");
     }
 
     // invariant failures-are-explained

@@ -16,7 +16,7 @@ use autotag_model::reference::{Digest, ImageName};
 use autotag_protocol::remedies;
 use autotag_protocol::words;
 use autotag_protocol::{
-    Body, Configuration, Deploy, DeploymentId, Event, Request, Rollback, RolloutStep, Status,
+    Body, Configuration, Deploy, DeploymentId, Event, Open, Request, Rollback, RolloutStep, Status,
 };
 
 /// What is deployed.
@@ -249,7 +249,7 @@ const LAST_WORDS: usize = 10;
 /// Notes the times of steps on their way to the log, and what a container said last.
 struct Timed<'a> {
     log: &'a mut dyn DeployLog,
-    steps: Vec<(RolloutStep, Duration)>,
+    steps: Vec<(Open<RolloutStep>, Duration)>,
     last_words: VecDeque<String>,
 }
 
@@ -257,8 +257,8 @@ impl DeployLog for Timed<'_> {
     fn event(&mut self, host: &str, event: DeployEvent<'_>) {
         if let DeployEvent::Received(Event::StepEnded { step, milliseconds, .. }) = event {
             // A deployment that is followed again may tell its steps again.
-            self.steps.retain(|(known, _)| known != step || matches!(step, RolloutStep::Save));
-            self.steps.push((*step, Duration::from_millis(*milliseconds)));
+            self.steps.retain(|(known, _)| known != step || *step == RolloutStep::Save);
+            self.steps.push((step.clone(), Duration::from_millis(*milliseconds)));
         }
         if let DeployEvent::Received(Event::Log { from, line }) = event {
             self.last_words.push_back(format!("{} | {line}", from.word()));

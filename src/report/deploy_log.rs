@@ -7,8 +7,8 @@ use super::build_log::{Style, printable, title};
 use super::commands::{END_GROUP, StopCommands, group};
 use super::screen::{Busy, Screen};
 use crate::deploy::caller::{DeployEvent, DeployLog};
+use autotag_protocol::Event;
 use autotag_protocol::words;
-use autotag_protocol::{Event, Source};
 
 /// Writes what servers tell.
 #[derive(Debug)]
@@ -105,7 +105,7 @@ fn words_of(answer: &Event) -> Option<String> {
         Event::Status(status) => words::status(status),
         Event::History(entry) => words::history(entry),
         Event::Result(outcome) => format!("{} ({:.1} s)", outcome.end.words(), outcome.took().as_secs_f64()),
-        Event::Heartbeat {} | Event::Waiting { .. } => return None,
+        Event::Heartbeat {} | Event::Waiting { .. } | Event::Unknown(_) => return None,
     })
 }
 
@@ -133,9 +133,9 @@ fn as_json(host: &str, event: DeployEvent<'_>) {
     match event {
         DeployEvent::Started(title) => tracing::info!(host, title, "server asked"),
         DeployEvent::Received(Event::Log { from, line }) => {
-            tracing::info!(host, from = source(*from), line, "application output");
+            tracing::info!(host, from = from.word(), line, "application output");
         }
-        DeployEvent::Received(Event::Heartbeat {}) => {}
+        DeployEvent::Received(Event::Heartbeat {} | Event::Unknown(_)) => {}
         DeployEvent::Received(answer) => {
             let answer = serde_json::to_string(answer).unwrap_or_default();
             tracing::info!(host, answer, "server answered");
@@ -145,10 +145,6 @@ fn as_json(host: &str, event: DeployEvent<'_>) {
         }
         DeployEvent::Ended(words) => tracing::info!(host, words, "server done"),
     }
-}
-
-fn source(from: Source) -> &'static str {
-    from.word()
 }
 
 impl<W: Write> Drop for ServerLog<W> {
@@ -161,7 +157,7 @@ impl<W: Write> Drop for ServerLog<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use autotag_protocol::RolloutStep;
+    use autotag_protocol::{Open, RolloutStep, Source};
 
     fn log_of(style: Style, events: &[DeployEvent<'_>]) -> String {
         let mut out = Vec::new();
@@ -199,9 +195,13 @@ mod tests {
             Event::Waiting { holder: None },
             Event::Heartbeat {},
             Event::Waiting { holder: None },
-            Event::StepStarted { step: RolloutStep::Pull },
-            Event::StepEnded { step: RolloutStep::Pull, milliseconds: 2150, failed: None },
-            Event::StepEnded { step: RolloutStep::Health, milliseconds: 900, failed: Some("503".to_owned()) },
+            Event::StepStarted { step: Open::Known(RolloutStep::Pull) },
+            Event::StepEnded { step: Open::Known(RolloutStep::Pull), milliseconds: 2150, failed: None },
+            Event::StepEnded {
+                step: Open::Known(RolloutStep::Health),
+                milliseconds: 900,
+                failed: Some("503".to_owned()),
+            },
         ];
         let events: Vec<DeployEvent<'_>> = answers.iter().map(DeployEvent::Received).collect();
         assert_eq!(

@@ -22,8 +22,12 @@ pub fn section(deployment: &Deployment) -> String {
             steps.map(|(step, took)| format!("{} {:.1} s", step.word(), took.as_secs_f64())).collect();
         let (host, words) = (escaped(&report.host), escaped(words));
         let took = seconds(report.took);
-        let _ =
-            writeln!(text, "| {} | {host} | {words} | {took} | {} |", mark(&report.stop), steps.join(", "));
+        let _ = writeln!(
+            text,
+            "| {} | {host} | {words} | {took} | {} |",
+            mark(&report.stop),
+            escaped(&steps.join(", "))
+        );
     }
     let silent = |report: &&HostReport| mark(&report.stop) != BAD || report.last_words.is_empty();
     for report in deployment.reports().iter().filter(|report| !silent(report)) {

@@ -2,16 +2,17 @@
 //! are played strictly by the protocol.
 
 pub mod play;
+mod versions;
 
 use autotag_deploy::pipeline::Ending;
-use autotag_protocol::{Body, Configuration, End, FailureCode, RefusalCode, RolloutStep};
+use autotag_protocol::{Body, Configuration, End, FailureCode, Open, RefusalCode, RolloutStep};
 
 use crate::support::github::{Access, Double, Permissions};
 
 use self::play::{Servers, Stage, Turn};
 
 fn refused(code: RefusalCode, message: &str) -> End {
-    End::Refused { code, message: message.to_owned() }
+    End::Refused { code: code.into(), message: message.to_owned() }
 }
 
 #[test]
@@ -56,8 +57,8 @@ fn the_first_failure_stops_the_rest_and_everything_is_said() {
     servers.next(
         "web2",
         Turn::Ends(End::Failed {
-            step: RolloutStep::Health,
-            code: FailureCode::Unhealthy,
+            step: Open::Known(RolloutStep::Health),
+            code: Open::Known(FailureCode::Unhealthy),
             message: "503 from /healthz".to_owned(),
         }),
     );
@@ -94,8 +95,8 @@ fn failed_at_the_second(turns: impl IntoIterator<Item = Turn>) -> (Stage, String
     servers.next(
         "web2",
         Turn::Ends(End::Failed {
-            step: RolloutStep::Start,
-            code: FailureCode::DoesNotStart,
+            step: Open::Known(RolloutStep::Start),
+            code: Open::Known(FailureCode::DoesNotStart),
             message: "exit code 1".to_owned(),
         }),
     );

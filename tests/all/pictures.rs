@@ -21,7 +21,7 @@ use crate::support::github::{Access, Double, Permissions};
 use crate::support::programs::receiver;
 use autotag_deploy::pipeline::Ending;
 use autotag_deploy::report::servers;
-use autotag_protocol::{End, FailureCode, RolloutStep};
+use autotag_protocol::{End, FailureCode, Open, RolloutStep};
 
 /// Set: the texts are written, all of them, so that those of one run stay together.
 const WRITE: &str = "AUTOTAG_DEPLOY_PICTURES_WRITE";
@@ -208,7 +208,11 @@ fn several_servers() {
     let message = "/healthz gave 503 for 60 s".to_owned();
     stage.servers.next(
         "web2",
-        Turn::Ends(End::Failed { step: RolloutStep::Health, code: FailureCode::Unhealthy, message }),
+        Turn::Ends(End::Failed {
+            step: Open::Known(RolloutStep::Health),
+            code: Open::Known(FailureCode::Unhealthy),
+            message,
+        }),
     );
     let run = stage.release(&commit, &[("deploy-host", "web1, web2, web3")]);
     names.show("one-of-three-failed.md", &run.summary);

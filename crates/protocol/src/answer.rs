@@ -2,11 +2,12 @@
 
 use jiff::Timestamp;
 use semver::Version;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::as_text;
 use super::codes::{FailureCode, RefusalCode};
 use super::names::DeploymentId;
+use super::open::{self, Name, Open, Tagged};
 use autotag_model::git::ObjectId;
 use autotag_model::reference::Digest;
 
@@ -17,17 +18,17 @@ pub const LOG_BYTES: usize = 8 * 1024;
 
 /// One line from the receiver.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", remote = "Self")]
 pub enum Event {
     /// A step begins.
     StepStarted {
         /// Which.
-        step: RolloutStep,
+        step: Open<RolloutStep>,
     },
     /// A step ended.
     StepEnded {
         /// Which.
-        step: RolloutStep,
+        step: Open<RolloutStep>,
         /// How long it took.
         milliseconds: u64,
         /// Why it failed; nothing where it worked.
@@ -38,7 +39,7 @@ pub enum Event {
     /// cannot issue commands.
     Log {
         /// Whose.
-        from: Source,
+        from: Open<Source>,
         /// The line.
         line: String,
     },
@@ -61,11 +62,43 @@ pub enum Event {
     History(Box<HistoryEntry>),
     /// The last line.
     Result(Box<Outcome>),
+    /// Something that only a later version says: a sign of life, and nothing else.
+    #[serde(skip)]
+    Unknown(Name),
+}
+
+impl<'de> Tagged<'de> for Event {
+    const NAMES: &'static [&'static str] =
+        &["step-started", "step-ended", "log", "note", "heartbeat", "waiting", "status", "history", "result"];
+
+    fn known<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // serde's own, see `remote`.
+        Self::deserialize(from)
+    }
+
+    fn unknown(name: Name) -> Self {
+        Self::Unknown(name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Event {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        open::tagged(from)
+    }
+}
+
+impl Serialize for Event {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unknown(name) => open::write_unknown(name, to),
+            known => Self::serialize(known, to),
+        }
+    }
 }
 
 /// Who holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Holder {
     /// The process.
     pub pid: u32,
@@ -126,7 +159,7 @@ pub enum Source {
 
 /// A version that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Running {
     /// Its version.
     pub version: Version,
@@ -141,7 +174,7 @@ pub struct Running {
 
 /// What should run, and how what does differs from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Status {
     /// What should.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,7 +196,7 @@ pub struct Status {
 
 /// One deployment of the past.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct HistoryEntry {
     /// What was deployed.
     pub release: Running,
@@ -175,7 +208,7 @@ pub struct HistoryEntry {
 
 /// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", remote = "Self")]
 pub enum End {
     /// The version serves.
     Deployed {},
@@ -186,26 +219,57 @@ pub enum End {
     /// Nothing was begun.
     Refused {
         /// The kind of reason.
-        code: RefusalCode,
+        code: Open<RefusalCode>,
         /// The reason.
         message: String,
     },
     /// It was begun and did not end well; what ran before runs on, unless `running` says otherwise.
     Failed {
         /// Where.
-        step: RolloutStep,
+        step: Open<RolloutStep>,
         /// The kind of reason.
-        code: FailureCode,
+        code: Open<FailureCode>,
         /// Why, and what to do.
         message: String,
     },
     /// A question was answered.
     Reported {},
+    /// An end that only a later version knows. It is never taken for success.
+    #[serde(skip)]
+    Unknown(Name),
+}
+
+impl<'de> Tagged<'de> for End {
+    const NAMES: &'static [&'static str] =
+        &["deployed", "unchanged", "rolled-back", "refused", "failed", "reported"];
+
+    fn known<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Self::deserialize(from)
+    }
+
+    fn unknown(name: Name) -> Self {
+        Self::Unknown(name)
+    }
+}
+
+impl<'de> Deserialize<'de> for End {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        open::tagged(from)
+    }
+}
+
+impl Serialize for End {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Unknown(name) => open::write_unknown(name, to),
+            known => Self::serialize(known, to),
+        }
+    }
 }
 
 /// The result: the last line, and the only one that tells of success.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub struct Outcome {
     /// How it ended.
     pub end: End,
@@ -243,7 +307,7 @@ impl NotAnEvent {
 impl Event {
     /// A log line, cut at [`LOG_BYTES`].
     pub fn log(from: Source, line: &str) -> Self {
-        Self::Log { from, line: Self::within_line(line.trim_end_matches(['\n', '\r'])) }
+        Self::Log { from: from.into(), line: Self::within_line(line.trim_end_matches(['\n', '\r'])) }
     }
 
     /// A text that certainly fits into an answer: cut at [`LOG_BYTES`], between two characters. The worst

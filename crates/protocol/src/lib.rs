@@ -14,6 +14,7 @@ mod answer;
 mod codes;
 mod lines;
 mod names;
+mod open;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use answer::{
 pub use codes::{FailureCode, RefusalCode};
 pub use lines::{Lines, TooLong};
 pub use names::{AppName, DeploymentId, EnvironmentKey, HOME};
+pub use open::{Name, Open};
 pub use request::{
     Body, Configuration, Deploy, ENVIRONMENT_ENTRIES, ENVIRONMENT_VALUE_BYTES, HISTORY_ENTRIES, LOG_LINES,
     REQUEST_BYTES, RUN_BYTES, Refused, Request, Rollback, TEXT_BYTES, VERSION_BYTES,

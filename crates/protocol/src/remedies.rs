@@ -2,14 +2,15 @@
 //!
 //! A message is for people; nothing here reads it, so that another wording on a server loses no remedy.
 
-use crate::{End, FailureCode, RefusalCode};
+use crate::{End, FailureCode, Open, RefusalCode};
 use autotag_model::help::Topic;
 
 /// The section of the documentation about an end, where there is one.
 pub fn topic(end: &End) -> Option<Topic> {
     match end {
-        End::Refused { code, .. } => of_refusal(*code),
-        End::Failed { code, .. } => of_failure(*code),
+        End::Refused { code, .. } => code.known().and_then(of_refusal),
+        End::Failed { code, .. } => code.known().and_then(of_failure),
+        End::Unknown(_) => Some(Topic::Protocol),
         End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {} => None,
     }
 }
@@ -66,7 +67,10 @@ fn of_failure(code: FailureCode) -> Option<Topic> {
 
 /// What the one who runs the action can do, or ask the server's owner to.
 pub fn remedy(end: &End) -> &'static str {
-    if let End::Failed { code: FailureCode::ImageHealthCheck, .. } = end {
+    if let End::Unknown(_) = end {
+        return "update the action (`uses:`) to the newest release, and ask by `command: status` what runs";
+    }
+    if let End::Failed { code: Open::Known(FailureCode::ImageHealthCheck), .. } = end {
         return "have the server's owner add `health: {path: /healthz}` to the app file (`health: none` for what cannot be \
                 asked), and run the job again";
     }
@@ -141,7 +145,7 @@ pub fn remedy(end: &End) -> &'static str {
 /// About a version that does not rise, where nothing newer serves.
 fn not_rising(end: &End) -> &'static str {
     match end {
-        End::Refused { code: RefusalCode::Downgrade, .. } => {
+        End::Refused { code: Open::Known(RefusalCode::Downgrade), .. } => {
             "release a new version; or have the server's owner deploy this one (`autotag-receiver deploy APP VERSION \
              --allow-downgrade`) or set `allow_downgrade: true` in /etc/autotag/APP.yaml"
         }
@@ -155,41 +159,45 @@ fn not_rising(end: &End) -> &'static str {
 
 fn otherwise(end: &End) -> &'static str {
     match end {
-        End::Refused { code, .. } => refused(*code),
-        End::Failed { code, .. } => failed(*code),
-        End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {} => {
+        End::Refused { code, .. } => refused(code.known()),
+        End::Failed { code, .. } => failed(code.known()),
+        End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {} | End::Unknown(_) => {
             "nothing is to be done"
         }
     }
 }
 
-fn refused(code: RefusalCode) -> &'static str {
+fn refused(code: Option<RefusalCode>) -> &'static str {
     match code {
-        RefusalCode::Labels => "deploy an image that this action built, under its own version and commit",
-        RefusalCode::IdTaken => "run the job again: it takes a new id",
-        RefusalCode::Busy => "wait until the server has finished what it is doing, and run the job again",
-        RefusalCode::HostState | RefusalCode::Host => {
+        Some(RefusalCode::Labels) => {
+            "deploy an image that this action built, under its own version and commit"
+        }
+        Some(RefusalCode::IdTaken) => "run the job again: it takes a new id",
+        Some(RefusalCode::Busy) => {
+            "wait until the server has finished what it is doing, and run the job again"
+        }
+        Some(RefusalCode::HostState | RefusalCode::Host) => {
             "look at the server, as the message says, and run the job again"
         }
         _ => "see the message; if it makes no sense, report it as a defect",
     }
 }
 
-fn failed(code: FailureCode) -> &'static str {
+fn failed(code: Option<FailureCode>) -> &'static str {
     match code {
-        FailureCode::Platform => "build the image for the server's platform: set the input `platforms`",
-        FailureCode::ImageLabels => {
+        Some(FailureCode::Platform) => "build the image for the server's platform: set the input `platforms`",
+        Some(FailureCode::ImageLabels) => {
             "deploy an image that this action built, under its own version and commit"
         }
-        FailureCode::ImageVolume => {
+        Some(FailureCode::ImageVolume) => {
             "mount a volume there by `volumes` in the app file, as the message says, and run the job again"
         }
-        FailureCode::ContainerGone => "run the job again, and leave the container to the receiver",
-        FailureCode::Interrupted => "run the job again",
-        FailureCode::RegistryUnreachable => {
+        Some(FailureCode::ContainerGone) => "run the job again, and leave the container to the receiver",
+        Some(FailureCode::Interrupted) => "run the job again",
+        Some(FailureCode::RegistryUnreachable) => {
             "make sure that the server reaches the registry (network, DNS, firewall), and run the job again"
         }
-        FailureCode::Storage | FailureCode::Docker | FailureCode::Proxy => {
+        Some(FailureCode::Storage | FailureCode::Docker | FailureCode::Proxy) => {
             "look at the server, as the message says, and run the job again"
         }
         _ => {
@@ -203,11 +211,11 @@ mod tests {
     use super::*;
 
     fn refused(code: RefusalCode) -> End {
-        End::Refused { code, message: String::new() }
+        End::Refused { code: code.into(), message: String::new() }
     }
 
     fn failed(code: FailureCode) -> End {
-        End::Failed { step: crate::RolloutStep::Pull, code, message: String::new() }
+        End::Failed { step: crate::RolloutStep::Pull.into(), code: code.into(), message: String::new() }
     }
 
     /// Every code has something that can be done, and those with a section of the documentation lead there.

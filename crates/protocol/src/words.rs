@@ -1,6 +1,6 @@
 //! What the protocol's values are called where people read them.
 
-use crate::{End, HistoryEntry, Holder, RolloutStep, Running, Source, Status};
+use crate::{End, HistoryEntry, Holder, Open, RolloutStep, Running, Source, Status};
 
 impl RolloutStep {
     /// What is done in this step.
@@ -44,6 +44,34 @@ impl RolloutStep {
     }
 }
 
+impl Open<RolloutStep> {
+    /// What is done in this step; one of a later version has its name alone.
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Known(step) => step.words(),
+            Self::Unknown(name) => name.as_str(),
+        }
+    }
+
+    /// One word, as in the protocol.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Known(step) => step.word(),
+            Self::Unknown(name) => name.as_str(),
+        }
+    }
+}
+
+impl Open<Source> {
+    /// Who wrote the line.
+    pub fn word(&self) -> &str {
+        match self {
+            Self::Known(source) => source.word(),
+            Self::Unknown(name) => name.as_str(),
+        }
+    }
+}
+
 impl Source {
     /// Who wrote the line.
     pub fn word(self) -> &'static str {
@@ -69,6 +97,11 @@ impl End {
             Self::RolledBack {} => "went back".to_owned(),
             Self::Refused { message, .. } => format!("refused: {message}"),
             Self::Failed { step, message, .. } => format!("failed at the step {}: {message}", step.word()),
+            Self::Unknown(name) => {
+                format!(
+                    "ended as `{name}`, which this version does not know; so it does not count as success"
+                )
+            }
             Self::Reported {} => "reported".to_owned(),
         }
     }
@@ -167,13 +200,16 @@ mod tests {
             (End::Unchanged {}, "ran already, nothing was touched"),
             (End::RolledBack {}, "went back"),
             (
-                End::Refused { code: RefusalCode::NewerIsLive, message: "1.3.0 is live".to_owned() },
+                End::Refused {
+                    code: Open::Known(RefusalCode::NewerIsLive),
+                    message: "1.3.0 is live".to_owned(),
+                },
                 "refused: 1.3.0 is live",
             ),
             (
                 End::Failed {
-                    step: RolloutStep::Health,
-                    code: FailureCode::Unhealthy,
+                    step: Open::Known(RolloutStep::Health),
+                    code: Open::Known(FailureCode::Unhealthy),
                     message: "503".to_owned(),
                 },
                 "failed at the step health: 503",

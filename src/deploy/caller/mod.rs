@@ -100,6 +100,8 @@ impl Heard {
                 match &answer {
                     Event::Waiting { holder } => self.waits_for = Some(words::holder(holder.as_ref())),
                     Event::Heartbeat {} => {}
+                    // A sign of life, and nothing else.
+                    Event::Unknown(_) => return Some(answer),
                     _ => self.waits_for = None,
                 }
                 self.result = match &answer {

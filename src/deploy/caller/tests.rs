@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::deploy::known_hosts::KnownHosts;
-use autotag_protocol::{Body, End, RefusalCode, RolloutStep};
+use autotag_protocol::{Body, End, Open, RefusalCode, RolloutStep};
 
 /// One connection: the lines that arrive, and how it ends.
 struct Connection(Vec<Vec<u8>>, CallOutcome<Finished>);
@@ -73,7 +73,7 @@ fn result(end: End) -> Vec<u8> {
 }
 
 fn step() -> Vec<u8> {
-    line(&Event::StepStarted { step: RolloutStep::Pull })
+    line(&Event::StepStarted { step: Open::Known(RolloutStep::Pull) })
 }
 
 fn finished(status: i32) -> Finished {
@@ -139,7 +139,7 @@ async fn nothing_but_a_last_result_and_an_orderly_end_is_success() {
         ("no result", Connection(vec![step()], Ok(finished(0)))),
         ("nothing at all", Connection(vec![], Ok(finished(0)))),
     ] {
-        let refusal = End::Refused { code: RefusalCode::App, message: "no".to_owned() };
+        let refusal = End::Refused { code: Open::Known(RefusalCode::App), message: "no".to_owned() };
         let (outcome, _, requests) =
             played(vec![connection, Connection(vec![result(refusal.clone())], Ok(finished(1)))]).await;
         assert_eq!((outcome.unwrap().end, requests.len()), (refusal, 2), "{what}");
@@ -148,7 +148,7 @@ async fn nothing_but_a_last_result_and_an_orderly_end_is_success() {
 
 #[tokio::test(start_paused = true)]
 async fn refusals_are_final() {
-    let end = End::Refused { code: RefusalCode::IdTaken, message: "taken".to_owned() };
+    let end = End::Refused { code: Open::Known(RefusalCode::IdTaken), message: "taken".to_owned() };
     let (outcome, _, requests) = played(vec![Connection(vec![result(end.clone())], Ok(finished(1)))]).await;
     assert_eq!((outcome.unwrap().end, requests.len()), (end, 1));
     let denied = Trouble::new(TroubleKind::Denied, "connecting to web1", "the host key is another one");
@@ -180,8 +180,32 @@ async fn a_turn_that_did_not_come_is_told_only_where_the_time_is_over() {
 
 #[tokio::test(start_paused = true)]
 async fn the_answers_of_another_receiver_say_so() {
-    let strange = || vec![br#"{"progress":{"percent":7}}"#.to_vec()];
+    let strange = || vec![br#"["progress",7]"#.to_vec()];
     let (outcome, ..) = played((0..4).map(|_| Connection(strange(), Ok(finished(0)))).collect()).await;
     let failure = outcome.unwrap_err();
     assert!(failure.why.contains("protocol 1") && failure.remedy.contains("protocol"), "{failure:?}");
+}
+
+/// Somebody is there, and works on what was asked for: no reason to give up as where nobody answers, and none to
+/// forget whom it waits for.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_event_is_a_sign_of_life_and_nothing_else() {
+    let unknown = || br#"{"progress":{"percent":7}}"#.to_vec();
+    let (outcome, _, requests) = played((0..12).map(|_| Connection(vec![unknown()], lost())).collect()).await;
+    assert_eq!((outcome.unwrap_err().topic, requests.len()), (Some(Topic::ResultUnknown), 12));
+    let lines = vec![unknown(), result(End::Deployed {}), unknown()];
+    assert_eq!(played(vec![Connection(lines, Ok(finished(0)))]).await.0.unwrap().end, End::Deployed {});
+    let mut heard = Heard::default();
+    for text in [line(&Event::Waiting { holder: None }), unknown()] {
+        heard.take(&text);
+    }
+    assert!(heard.waits_for.is_some(), "it still waits");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_end_is_a_result_and_no_success() {
+    let line = br#"{"result":{"end":{"queued":{"until":"tomorrow"}},"milliseconds":5}}"#.to_vec();
+    let outcome = played(vec![Connection(vec![line], Ok(finished(0)))]).await.0.expect("a result");
+    assert!(matches!(&outcome.end, End::Unknown(name) if name.as_str() == "queued"), "{outcome:?}");
+    assert!(!outcome.end.is_good());
 }

@@ -7,7 +7,7 @@ use semver::Version;
 use crate::failure::{Failure, Kind};
 use crate::inputs::deploy::OnFailure;
 use autotag_protocol::remedies;
-use autotag_protocol::{End, Outcome, RefusalCode, RolloutStep, Running};
+use autotag_protocol::{End, Open, Outcome, RefusalCode, RolloutStep, Running};
 
 /// What became of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct HostReport {
     /// How long it took.
     pub took: Duration,
     /// Its steps and their times.
-    pub steps: Vec<(RolloutStep, Duration)>,
+    pub steps: Vec<(Open<RolloutStep>, Duration)>,
     /// The last lines of the container that failed, and of its health check.
     pub last_words: Vec<String>,
 }
@@ -163,11 +163,13 @@ pub fn stop_of(host: &str, asked: &Version, outcome: &Outcome) -> Stop {
         end if end.is_good() => Stop::Done(end.clone()),
         // That something newer was live once is no reason for a green job: it may have been rolled back since, and
         // perhaps it never was a real one.
-        End::Refused { code: RefusalCode::NewerIsLive | RefusalCode::RolledBack, message }
+        End::Refused { code: Open::Known(RefusalCode::NewerIsLive | RefusalCode::RolledBack), message }
             if serves_above(asked, outcome) =>
         {
             Stop::Superseded(message.clone())
         }
+        // What this version does not know may be anything.
+        End::Unknown(_) => Stop::Unheard(failure()),
         // It was begun, could not be brought to its end, and the server will try again.
         _ if running.is_some() && running == outcome.deployment.as_ref() => Stop::Unheard(failure()),
         _ => Stop::Failed(failure()),
@@ -185,7 +187,7 @@ pub fn stop_of_revert(stop: Stop, told: Result<&Outcome, &Failure>) -> Stop {
         Ok(outcome) => match &outcome.end {
             End::Deployed {} | End::RolledBack {} => (true, "it had it, and went back".to_owned()),
             End::Unchanged {} => (true, "it does not have it, and will not get it".to_owned()),
-            End::Refused { code: RefusalCode::NewerIsLive, message } => (true, message.clone()),
+            End::Refused { code: Open::Known(RefusalCode::NewerIsLive), message } => (true, message.clone()),
             end => (false, end.words()),
         },
         Err(failure) => (false, failure.why.clone()),
@@ -203,7 +205,9 @@ pub fn stop_of_revert(stop: Stop, told: Result<&Outcome, &Failure>) -> Stop {
 fn back_from_it(told: Result<&Outcome, &Failure>) -> Stop {
     match told.map(|outcome| &outcome.end) {
         Ok(End::Deployed {} | End::RolledBack {}) => Stop::Reverted,
-        Ok(End::Refused { code: RefusalCode::NewerIsLive, message }) => Stop::Overtaken(message.clone()),
+        Ok(End::Refused { code: Open::Known(RefusalCode::NewerIsLive), message }) => {
+            Stop::Overtaken(message.clone())
+        }
         // It was told of success, and knows nothing of it.
         Ok(End::Unchanged {}) => Stop::Stuck("the server does not know of this deployment".to_owned()),
         Ok(end) => Stop::Stuck(end.words()),

@@ -120,10 +120,10 @@ fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
 #[test]
 fn what_was_reverted_is_only_what_the_server_says_went_back() {
     let Stop::Failed(failure) = failed() else { panic!("a failure") };
-    let refused = |code| End::Refused { code, message: "3.0.0 serves".to_owned() };
+    let refused = |code: RefusalCode| End::Refused { code: code.into(), message: "3.0.0 serves".to_owned() };
     let unhealthy = End::Failed {
-        step: RolloutStep::Health,
-        code: autotag_protocol::FailureCode::Unhealthy,
+        step: Open::Known(RolloutStep::Health),
+        code: Open::Known(autotag_protocol::FailureCode::Unhealthy),
         message: "503".to_owned(),
     };
     let back = |stop: &Stop, end: &End| stop_of_revert(stop.clone(), Ok(&outcome(end.clone())));
@@ -156,7 +156,8 @@ fn what_was_reverted_is_only_what_the_server_says_went_back() {
 /// A server that could not bring it to its end says that it shall serve, and tries again by itself.
 #[test]
 fn a_failure_that_may_still_serve_is_no_result() {
-    let end = End::Refused { code: RefusalCode::Unfinished, message: "the disk is full".to_owned() };
+    let end =
+        End::Refused { code: Open::Known(RefusalCode::Unfinished), message: "the disk is full".to_owned() };
     let outcome =
         |deployment: &str| Outcome { deployment: Some(deployment.parse().unwrap()), ..outcome(end.clone()) };
     let stop_of = |deployment| stop_of("web1", &Version::new(1, 9, 0), &outcome(deployment));
@@ -182,7 +183,7 @@ fn no_job_is_green_where_what_serves_is_lower_than_what_was_asked_for() {
             ("1.4.1", Some("1.4.1"), false),
             ("1.4.1", None, false),
         ] {
-            let end = End::Refused { code, message: "999.0.0 was live".to_owned() };
+            let end = End::Refused { code: code.into(), message: "999.0.0 was live".to_owned() };
             let outcome = Outcome { running: serves.map(running), ..outcome(end) };
             match stop_of("web1", &asked.parse().unwrap(), &outcome) {
                 Stop::Superseded(_) if green => {}
@@ -198,8 +199,8 @@ fn no_job_is_green_where_what_serves_is_lower_than_what_was_asked_for() {
 #[test]
 fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
     let asked = Version::new(1, 9, 0);
-    let refused = |code| {
-        let end = End::Refused { code, message: "2.0.0 is live".to_owned() };
+    let refused = |code: RefusalCode| {
+        let end = End::Refused { code: code.into(), message: "2.0.0 is live".to_owned() };
         stop_of("web1", &asked, &outcome(end))
     };
     for code in [RefusalCode::NewerIsLive, RefusalCode::RolledBack] {
@@ -235,11 +236,14 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
         assert_eq!(stop_of_rollback("web1", &outcome(end.clone())), done(end));
     }
     // A server that will not go back has failed to.
-    let end = End::Refused { code: RefusalCode::RolledBack, message: "1.0.0 was rolled back".to_owned() };
+    let end = End::Refused {
+        code: Open::Known(RefusalCode::RolledBack),
+        message: "1.0.0 was rolled back".to_owned(),
+    };
     assert!(matches!(stop_of_rollback("web1", &outcome(end)), Stop::Failed(_)));
     let end = End::Failed {
-        step: RolloutStep::Health,
-        code: autotag_protocol::FailureCode::Unhealthy,
+        step: Open::Known(RolloutStep::Health),
+        code: Open::Known(autotag_protocol::FailureCode::Unhealthy),
         message: "503".to_owned(),
     };
     assert!(matches!(stop_of("web1", &asked, &outcome(end)), Stop::Failed(_)));

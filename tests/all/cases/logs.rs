@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use autotag_protocol::{Body, End, RefusalCode};
+use autotag_protocol::{Body, End, Open, RefusalCode};
 use autotag_receiver::config::settings::Snapshots;
 use autotag_receiver::execute::container;
 
@@ -52,7 +52,9 @@ pub fn logs_that_no_driver_keeps_are_told_as_such() {
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     without_a_log(&mut server);
     let outcome = server.ask(Body::Logs { lines: 5 }).told().outcome;
-    let End::Refused { code: RefusalCode::Host, message } = &outcome.end else { panic!("{outcome:?}") };
+    let End::Refused { code: Open::Known(RefusalCode::Host), message } = &outcome.end else {
+        panic!("{outcome:?}")
+    };
     assert!(message.contains("`none`") && message.contains("keeps no lines"), "{message}");
     assert_eq!(outcome.running.map(|running| running.version.to_string()).as_deref(), Some("1.0.0"));
     let app = server.app.to_string();

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use autotag_model::reference::Digest;
 use autotag_model::secret::Secret;
 use autotag_protocol::{
-    Body, Configuration, Deploy, End, Event, Outcome, RefusalCode, Rollback, RolloutStep,
+    Body, Configuration, Deploy, End, Event, Open, Outcome, RefusalCode, Rollback, RolloutStep,
 };
 use autotag_receiver::host::init::sshd::part;
 use autotag_receiver::state::layout::GROUP;
@@ -56,7 +56,7 @@ impl Site {
 #[track_caller]
 fn failed_at_pull(end: &End) -> &str {
     match end {
-        End::Failed { step: RolloutStep::Pull, message, .. } => message,
+        End::Failed { step: Open::Known(RolloutStep::Pull), message, .. } => message,
         other => panic!("expected a failure of the pull: {other:?}"),
     }
 }
@@ -216,7 +216,7 @@ pub fn a_failed_deployment_leaves_neither_image_nor_settings() {
     let unhealthy = site.images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let unhealthy = deploy(site.images.name(), "1.0.1", &unhealthy);
     let end = site.deploy(unhealthy.clone());
-    assert!(matches!(end, End::Failed { step: RolloutStep::Health, .. }), "{end:?}");
+    assert!(matches!(end, End::Failed { step: Open::Known(RolloutStep::Health), .. }), "{end:?}");
     let foreign = site.foreign("1.0.2", &[]);
     failed_at_pull(&site.deploy(foreign.clone()));
     assert_eq!(settings(), before);
@@ -243,8 +243,11 @@ pub fn requests_that_go_wrong_are_limited_and_summed_up() {
     let mut refusals = 0;
     let busy = loop {
         match site.deploy(elsewhere()) {
-            End::Refused { code: RefusalCode::Busy, message } => break message,
-            end => assert!(matches!(end, End::Refused { code: RefusalCode::Repository, .. }), "{end:?}"),
+            End::Refused { code: Open::Known(RefusalCode::Busy), message } => break message,
+            end => assert!(
+                matches!(end, End::Refused { code: Open::Known(RefusalCode::Repository), .. }),
+                "{end:?}"
+            ),
         }
         refusals += 1;
         assert!(refusals < 500, "there is no end to it");
@@ -268,8 +271,9 @@ pub fn a_session_that_says_nothing_takes_a_place_and_ends() {
     let silent: Vec<Silent> = (0..40).map(|_| Silent::begin(&site.server)).collect();
     let status = || site.by_key(Body::Status { deployment: None }).end;
     // Each takes its place as soon as it has started.
-    site.server
-        .until("all places are taken", || matches!(status(), End::Refused { code: RefusalCode::Busy, .. }));
+    site.server.until("all places are taken", || {
+        matches!(status(), End::Refused { code: Open::Known(RefusalCode::Busy), .. })
+    });
     assert!(site.server.status().running.is_none(), "the owner has places of its own");
     let mut ended = 0;
     for session in silent {

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use autotag_protocol::{Body, End, RolloutStep};
+use autotag_protocol::{Body, End, Open, RolloutStep};
 
 use crate::server::moments::{held_at, one_of_the_right_version, settled};
 use crate::support::server::{Images, Server, deploy, docker, receiver};
@@ -48,7 +48,11 @@ pub fn what_was_pruned_during_a_failed_stop_first_is_made_again() {
         "pruned"
     );
     let told = held.expect("it comes to its health").go_on(&server).told();
-    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Health, .. }), "{}", told.text());
+    assert!(
+        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
+        "{}",
+        told.text()
+    );
     let running = told.outcome.running.map(|running| running.version.to_string());
     assert_eq!(running.as_deref(), Some("1.0.0"), "it serves again when the failure is told");
     serves_again(&server, &old, "pruned");

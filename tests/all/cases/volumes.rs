@@ -1,7 +1,7 @@
 //! Volumes that an image declares: no deployment may lose what is in them.
 
 use autotag_model::reference::Digest;
-use autotag_protocol::{Configuration, End, RolloutStep};
+use autotag_protocol::{Configuration, End, Open, RolloutStep};
 use autotag_receiver::config::settings::Snapshots;
 use autotag_receiver::engine::{ContainerSpec, DockerEngine, Engine as _, PlainEngine};
 use autotag_receiver::execute::container;
@@ -114,7 +114,7 @@ fn exists(volume: &str) -> bool {
 
 #[track_caller]
 fn refused(told: &Told) -> String {
-    let End::Failed { step: RolloutStep::Pull, message, .. } = &told.outcome.end else {
+    let End::Failed { step: Open::Known(RolloutStep::Pull), message, .. } = &told.outcome.end else {
         panic!("{}", told.text())
     };
     message.clone()

@@ -22,7 +22,7 @@ use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName, ImageTag};
 use autotag_model::secret::{Credentials, Secret};
 use autotag_protocol::{
-    Body, End, Event, Outcome as Told, RefusalCode, Request, RolloutStep, Running, Source, Status,
+    Body, End, Event, Open, Outcome as Told, RefusalCode, Request, RolloutStep, Running, Source, Status,
 };
 
 use crate::release::Project;
@@ -34,6 +34,8 @@ pub enum Turn {
     GoesWell,
     /// The request ends like this.
     Ends(End),
+    /// It says these lines and nothing else, and does nothing.
+    Says(Vec<String>),
     /// It is done, and the connection is cut before the result.
     IsCut,
     /// The server lets nobody in.
@@ -121,7 +123,7 @@ impl Servers {
                         End::RolledBack {}
                     }
                     (true, None) => End::Refused {
-                        code: RefusalCode::NotRecorded,
+                        code: Open::Known(RefusalCode::NotRecorded),
                         message: "nothing that is recorded served before".to_owned(),
                     },
                 }
@@ -187,10 +189,20 @@ impl Shell for &Servers {
                 ));
             }
             Some(Turn::Ends(end)) => end,
+            Some(Turn::Says(lines)) => {
+                for text in lines {
+                    line(text.as_bytes());
+                }
+                return Ok(Finished { status: 0, stderr: String::new() });
+            }
             other => {
                 if !asks {
-                    say(&Event::StepStarted { step: RolloutStep::Pull });
-                    say(&Event::StepEnded { step: RolloutStep::Pull, milliseconds: 1500, failed: None });
+                    say(&Event::StepStarted { step: Open::Known(RolloutStep::Pull) });
+                    say(&Event::StepEnded {
+                        step: Open::Known(RolloutStep::Pull),
+                        milliseconds: 1500,
+                        failed: None,
+                    });
                     say(&Event::log(Source::Application, "listening"));
                 }
                 if let Some(Turn::IsCut) = other {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use autotag_model::git::ObjectId;
 use autotag_model::help::Topic;
-use autotag_protocol::{End, Event, Holder, Outcome, RefusalCode, Refused, Request, RolloutStep};
+use autotag_protocol::{End, Event, Holder, Open, Outcome, RefusalCode, Refused, Request, RolloutStep};
 
 use super::annotated;
 use crate::action::Run;
@@ -141,7 +141,7 @@ fn a_receiver_that_is_too_old() {
     let request = Request::parse(br#"{"protocol":2,"app":"app","request":{}}"#);
     let Refused { code, message } = request.expect_err("protocol 2 is not known yet");
     assert_eq!(code, RefusalCode::Protocol);
-    let door = Door::answering(&[result(End::Refused { code, message })], "");
+    let door = Door::answering(&[result(End::Refused { code: code.into(), message })], "");
     door.told(door.run(), Topic::Protocol, "receiver_too_old");
 }
 
@@ -149,13 +149,14 @@ fn a_receiver_that_is_too_old() {
 fn an_earlier_deployment_that_is_not_finished() {
     let message =
         "an earlier deployment could not be finished (Docker does not start 0123456789ab)".to_owned();
-    let door = Door::answering(&[result(End::Refused { code: RefusalCode::Unfinished, message })], "");
+    let door =
+        Door::answering(&[result(End::Refused { code: Open::Known(RefusalCode::Unfinished), message })], "");
     door.told(door.run(), Topic::Unfinished, "unfinished");
 }
 
 #[test]
 fn a_connection_that_ends_without_a_result() {
-    let door = Door::answering(&[Event::StepStarted { step: RolloutStep::Pull }], "");
+    let door = Door::answering(&[Event::StepStarted { step: Open::Known(RolloutStep::Pull) }], "");
     door.told(door.run().with("deploy-timeout", "10s"), Topic::ResultUnknown, "result_unknown");
 }
 

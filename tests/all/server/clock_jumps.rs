@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use autotag_protocol::{Body, Configuration, End, Event, RefusalCode, RolloutStep};
+use autotag_protocol::{Body, Configuration, End, Event, Open, RefusalCode, RolloutStep};
 
 use super::moments::{one_of_the_right_version, refused};
 use crate::support::clock;
@@ -66,7 +66,7 @@ fn order_and_deadlines_do_not_depend_on_it() {
     {
         clock.jump(before);
         let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), version, digest))));
-        conversation.until(|answer| *answer == Event::StepStarted { step: RolloutStep::Health });
+        conversation.until(|answer| *answer == Event::StepStarted { step: Open::Known(RolloutStep::Health) });
         clock.jump(during);
         let told = conversation.told().ended(&End::Deployed {});
         let cut = told.answers.iter().any(|answer| matches!(answer, Event::Note { .. }));
@@ -104,14 +104,18 @@ fn a_health_deadline_is_as_long_as_it_says_and_heartbeats_come() {
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &broken))));
-    conversation.until(|answer| *answer == Event::StepStarted { step: RolloutStep::Health });
+    conversation.until(|answer| *answer == Event::StepStarted { step: Open::Known(RolloutStep::Health) });
     let since = clock::start();
     // Far ahead: a deadline by the clock would be over at once. Then back: it would never come.
     clock.jump("+3650d");
     conversation.heartbeat();
     clock.jump("-3650d");
     let told = conversation.told();
-    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Health, .. }), "{}", told.text());
+    assert!(
+        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
+        "{}",
+        told.text()
+    );
     let took = since.elapsed();
     assert!(took > Duration::from_secs(5) && took < Duration::from_mins(1), "{took:?}");
     one_of_the_right_version(&server, "after the failure");

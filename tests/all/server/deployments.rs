@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use autotag_protocol::{Configuration, End, Event, RefusalCode, RolloutStep};
+use autotag_protocol::{Configuration, End, Event, Open, RefusalCode, RolloutStep};
 
 use crate::support::server::{Images, Server, deploy, deployment_id, docker};
 
-/// The steps_ended that a conversation told, in order.
+/// The steps that a conversation told, in order.
 fn steps_ended(answers: &[Event]) -> Vec<RolloutStep> {
     let steps = answers.iter().filter_map(|answer| match answer {
-        Event::StepEnded { step, .. } => Some(*step),
+        Event::StepEnded { step, .. } => step.known(),
         _ => None,
     });
     steps.collect()
@@ -76,7 +76,7 @@ fn from_the_first_deployment_to_a_rollback() {
     // A delayed run does not bring an older one back.
     let told = server.deploy(deploy(images.name(), "1.0.0", &one));
     assert!(
-        matches!(told.outcome.end, End::Refused { code: RefusalCode::NewerIsLive, .. }),
+        matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::NewerIsLive), .. }),
         "{}",
         told.text()
     );
@@ -91,7 +91,7 @@ fn from_the_first_deployment_to_a_rollback() {
     // What was rolled back stays out, unless somebody asks for it by name.
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
     assert!(
-        matches!(told.outcome.end, End::Refused { code: RefusalCode::RolledBack, .. }),
+        matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::RolledBack), .. }),
         "{}",
         told.text()
     );
@@ -127,7 +127,7 @@ fn a_delayed_version_between_a_rollback_and_its_target_stays_out() {
     server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
     let told = server.deploy(deploy(images.name(), delayed.0, &delayed.1));
     assert!(
-        matches!(told.outcome.end, End::Refused { code: RefusalCode::NewerIsLive, .. }),
+        matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::NewerIsLive), .. }),
         "{}",
         told.text()
     );
@@ -224,7 +224,11 @@ fn stop_first_never_runs_two() {
         "order: stop-first\nhealth: {path: /healthz, deadline: 2s, stable: 300ms}\n",
     );
     let told = server.deploy(deploy(images.name(), "1.0.2", &broken));
-    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Health, .. }), "{}", told.text());
+    assert!(
+        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
+        "{}",
+        told.text()
+    );
     assert!(server.get("/").1.contains("1.0.1"));
     assert_eq!(server.container_versions(), ["1.0.1"]);
 }
@@ -262,7 +266,7 @@ fn two_at_once_queue_and_the_older_one_is_refused() {
         autotag_protocol::Body::Deploy(Box::new(deploy(images.name(), version, digest)))
     };
     let mut first = server.ask(body("1.0.0", &digests[0]));
-    first.until(|answer| matches!(answer, Event::StepStarted { step: RolloutStep::Health }));
+    first.until(|answer| matches!(answer, Event::StepStarted { step: Open::Known(RolloutStep::Health) }));
     let mut second = server.ask(body("1.0.2", &digests[2]));
     let Event::Waiting { holder: Some(holder) } =
         second.until(|answer| matches!(answer, Event::Waiting { .. }))
@@ -277,7 +281,7 @@ fn two_at_once_queue_and_the_older_one_is_refused() {
     second.told().ended(&End::Deployed {});
     let told = third.told();
     assert!(
-        matches!(told.outcome.end, End::Refused { code: RefusalCode::NewerIsLive, .. }),
+        matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::NewerIsLive), .. }),
         "{}",
         told.text()
     );
@@ -295,12 +299,12 @@ fn a_cut_connection_changes_nothing_and_the_result_can_be_asked_for() {
     let body = || autotag_protocol::Body::Deploy(Box::new(request.clone()));
     for step in [RolloutStep::Pull, RolloutStep::Start, RolloutStep::Health] {
         let mut cut = server.ask(body());
-        cut.until(|answer| *answer == Event::StepStarted { step });
+        cut.until(|answer| *answer == Event::StepStarted { step: step.into() });
         drop(cut);
     }
     // It is at work still: who comes back hears it from its first word on.
     let told = server.ask(body()).told().ended(&End::Deployed {});
-    assert_eq!(told.answers.first(), Some(&Event::StepStarted { step: RolloutStep::Pull }));
+    assert_eq!(told.answers.first(), Some(&Event::StepStarted { step: Open::Known(RolloutStep::Pull) }));
     // And when it is over, it is told from the record.
     let told = server.ask(body()).told().ended(&End::Deployed {});
     // `serve` may be tidying up after it at this moment, and says that it waits for that.
@@ -311,5 +315,9 @@ fn a_cut_connection_changes_nothing_and_the_result_can_be_asked_for() {
     let mut other = request;
     other.version = "2.0.0".parse().unwrap();
     let told = server.deploy(other);
-    assert!(matches!(told.outcome.end, End::Refused { code: RefusalCode::IdTaken, .. }), "{}", told.text());
+    assert!(
+        matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::IdTaken), .. }),
+        "{}",
+        told.text()
+    );
 }

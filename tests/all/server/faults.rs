@@ -1,6 +1,6 @@
 //! The host fails: Docker is away, the proxy is, the app file is broken. The old version serves on.
 
-use autotag_protocol::{Body, End, Event, RefusalCode, RolloutStep};
+use autotag_protocol::{Body, End, Event, Open, RefusalCode, RolloutStep};
 use autotag_receiver::state::journal::What;
 
 use super::docker_socket::DockerSocket;
@@ -33,10 +33,14 @@ fn where_docker_goes_away_in_the_middle_the_old_one_serves_and_the_rest_is_done_
     let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &two))));
-    conversation.until(|answer| *answer == Event::StepStarted { step: RolloutStep::Health });
+    conversation.until(|answer| *answer == Event::StepStarted { step: Open::Known(RolloutStep::Health) });
     docker.take_away(true);
     let told = conversation.told();
-    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Health, .. }), "{}", told.text());
+    assert!(
+        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
+        "{}",
+        told.text()
+    );
     assert!(server.get("/").1.contains("1.0.0"), "the old one serves");
     docker.take_away(false);
     server.until("the new one is removed", || server.container_versions() == ["1.0.0"]);
@@ -114,6 +118,17 @@ fn requests_that_are_none_are_refused_without_an_echo() {
         ("deploy", "{\"secret\": \"hunter2\"}\n", RefusalCode::Malformed),
         ("sh", "{}\n", RefusalCode::NewerRequest),
         ("deploy", "\n", RefusalCode::Malformed),
+        // What a newer action may ask for.
+        (
+            "status",
+            "{\"protocol\": 1, \"app\": \"a\", \"request\": {\"status\": {\"hunter2\": true}}}\n",
+            RefusalCode::NewerRequest,
+        ),
+        (
+            "deploy",
+            "{\"protocol\": 1, \"app\": \"a\", \"request\": {\"hunter2\": {}}}\n",
+            RefusalCode::NewerRequest,
+        ),
         ("status", &format!("{long}\n"), RefusalCode::Malformed),
         ("deploy", "{\"protocol\": 99, \"app\": \"x\"}\n", RefusalCode::Protocol),
         (

@@ -1,7 +1,7 @@
 //! What served before does not stay up any more: that must not keep out what may be its remedy.
 
 use autotag_model::reference::Digest;
-use autotag_protocol::{End, RefusalCode, RolloutStep};
+use autotag_protocol::{End, Open, RefusalCode, RolloutStep};
 use autotag_receiver::state::Phase;
 use autotag_receiver::state::journal::What;
 
@@ -62,7 +62,11 @@ fn an_old_version_that_does_not_come_up_again_keeps_no_later_one_out() {
     );
     let two = site.push("1.0.1", "2", &[("FAIL_HEALTH", "always")]);
     let told = site.server.deploy(deploy(site.images.name(), "1.0.1", &two));
-    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Health, .. }), "{}", told.text());
+    assert!(
+        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
+        "{}",
+        told.text()
+    );
     assert!(told.text().contains("does not run"), "it is told: {}", told.text());
     assert_eq!(told.outcome.running, None, "nobody is told that the old one serves");
     assert_eq!(site.server.container_versions(), ["1.0.0"], "what failed is removed, what served is kept");
@@ -83,7 +87,11 @@ fn what_did_not_pass_serves_on_where_nothing_better_comes_and_makes_way_for_what
     docker(&["kill", &site.server.containers().concat()]);
     let two = site.push("1.0.1", "2", &[("FAIL_HEALTH", "after:1")]);
     let told = site.server.deploy(deploy(site.images.name(), "1.0.1", &two));
-    assert!(matches!(told.outcome.end, End::Failed { step: RolloutStep::Verify, .. }), "{}", told.text());
+    assert!(
+        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Verify), .. }),
+        "{}",
+        told.text()
+    );
     let serves_on = |when: &str| {
         assert!(site.server.get("/").1.starts_with("1.0.1 "), "{when}: {}", site.server.logs());
         let state = site.server.state();

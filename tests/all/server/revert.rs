@@ -2,7 +2,7 @@
 //! what it deployed itself.
 
 use autotag_model::secret::Secret;
-use autotag_protocol::{Body, Deploy, End, Event, RefusalCode, RolloutStep};
+use autotag_protocol::{Body, Deploy, End, Event, Open, RefusalCode, RolloutStep};
 
 use super::moments::refused;
 use crate::support::server::{Images, Server, Told, deploy, docker, revert, rollback};
@@ -130,7 +130,7 @@ fn what_still_waits_for_its_turn_is_reverted_when_it_had_it() {
     let [one, two] = ["1.0.0", "1.0.1"]
         .map(|version| with_feature(deploy(images.name(), version, &images.push(version)), version));
     let mut first = server.ask(Body::Deploy(Box::new(one)));
-    first.until(|answer| matches!(answer, Event::StepStarted { step: RolloutStep::Health }));
+    first.until(|answer| matches!(answer, Event::StepStarted { step: Open::Known(RolloutStep::Health) }));
     let mut waits = server.ask(Body::Deploy(Box::new(two.clone())));
     waits.until(|answer| matches!(answer, Event::Waiting { .. }));
     drop(waits);

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use autotag_base::clock;
 use autotag_model::reference::Digest;
-use autotag_protocol::{Body, End, Event, Outcome as Told, RefusalCode, Refused, Request, Running, Status};
+use autotag_protocol::{
+    Body, End, Event, Open, Outcome as Told, RefusalCode, Refused, Request, Running, Status,
+};
 use autotag_receiver::config::app_file::AppFile;
 use autotag_receiver::config::config_hash::ConfigHash;
 use autotag_receiver::policy::admit;
@@ -111,7 +113,7 @@ impl Server {
 
     fn carry_out(&mut self, admitted: Result<Admitted, Refused>, allow_downgrade: bool) -> End {
         match admitted {
-            Err(refused) => End::Refused { code: refused.code, message: refused.message },
+            Err(refused) => End::Refused { code: refused.code.into(), message: refused.message },
             Ok(Admitted::Unchanged(_)) => End::Unchanged {},
             Ok(Admitted::Known(record)) => record.end(),
             Ok(Admitted::RollOut(release)) => self.roll_out(release, allow_downgrade),
@@ -122,7 +124,10 @@ impl Server {
         let mut rollout = match Rollout::begin(self.state.clone(), release) {
             Ok(rollout) => rollout,
             Err(unfinished) => {
-                return End::Refused { code: RefusalCode::Unfinished, message: unfinished.to_string() };
+                return End::Refused {
+                    code: Open::Known(RefusalCode::Unfinished),
+                    message: unfinished.to_string(),
+                };
             }
         };
         loop {

@@ -21,8 +21,8 @@ use autotag_model::git::ObjectId;
 use autotag_model::reference::Digest;
 use autotag_protocol::remedies;
 use autotag_protocol::{
-    AppName, Body, Configuration, Deploy, DeploymentId, End, Event, HISTORY_ENTRIES, HistoryEntry, Outcome,
-    RefusalCode, Request, Rollback, Running, Status,
+    AppName, Body, Configuration, Deploy, DeploymentId, End, Event, HISTORY_ENTRIES, HistoryEntry, Open,
+    Outcome, RefusalCode, Request, Rollback, Running, Status,
 };
 
 /// Who deploys, in history and journal.
@@ -220,7 +220,7 @@ impl Owner<'_> {
         let mut printed = Ok(());
         let outcome = self.ask(app, body, |answer| {
             let text = match answer {
-                Event::Heartbeat {} => return,
+                Event::Heartbeat {} | Event::Unknown(_) => return,
                 other if self.json => other.to_line().unwrap_or_default(),
                 other => progress.draw(other),
             };
@@ -234,7 +234,10 @@ impl Owner<'_> {
             print(&Event::Result(Box::new(outcome.clone())).to_line()?)?;
         } else {
             print(&show::outcome(app, &outcome, &self.look))?;
-            if let End::Refused { code: RefusalCode::NewerIsLive | RefusalCode::RolledBack, .. } = outcome.end
+            if let End::Refused {
+                code: Open::Known(RefusalCode::NewerIsLive | RefusalCode::RolledBack),
+                ..
+            } = outcome.end
             {
                 print("Add --allow-downgrade to deploy it anyway.\n")?;
             }
@@ -256,7 +259,7 @@ impl Owner<'_> {
 }
 
 fn more_about(end: &End) {
-    if matches!(end, End::Refused { .. } | End::Failed { .. }) {
+    if !end.is_good() {
         super::more(remedies::topic(end));
     }
 }
@@ -264,7 +267,7 @@ fn more_about(end: &End) {
 fn exit_code(end: &End) -> ExitCode {
     match end {
         End::Refused { .. } => Exit::Refused.into(),
-        End::Failed { .. } => Exit::Failed.into(),
+        End::Failed { .. } | End::Unknown(_) => Exit::Failed.into(),
         End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {} => ExitCode::SUCCESS,
     }
 }
@@ -272,6 +275,7 @@ fn exit_code(end: &End) -> ExitCode {
 fn not_told(app: &AppName, outcome: &Outcome) -> Untold {
     let message = match &outcome.end {
         End::Refused { message, .. } | End::Failed { message, .. } => harmless(message),
+        End::Unknown(_) => harmless(&outcome.end.words()),
         _ => "`serve` did not answer the question".to_owned(),
     };
     Untold { message: format!("{app}: {message}"), refused: matches!(outcome.end, End::Refused { .. }) }

@@ -31,7 +31,9 @@ pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, questio
     let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
     let end = match answered {
         Ok(()) => End::Reported {},
-        Err(Refused { code, message }) => End::Refused { code, message: Event::within_line(&message) },
+        Err(Refused { code, message }) => {
+            End::Refused { code: code.into(), message: Event::within_line(&message) }
+        }
     };
     // A question that cannot be answered says nothing against what serves.
     job.end(Outcome { end, running: current, deployment: None, milliseconds });

@@ -111,7 +111,10 @@ impl Masks {
                 outcome.end = self.end(outcome.end);
                 Event::Result(outcome)
             }
-            other @ (Event::Heartbeat {} | Event::Waiting { .. } | Event::StepStarted { .. }) => other,
+            other @ (Event::Heartbeat {}
+            | Event::Waiting { .. }
+            | Event::StepStarted { .. }
+            | Event::Unknown(_)) => other,
         }
     }
 
@@ -123,7 +126,11 @@ impl Masks {
         match end {
             End::Refused { code, message } => End::Refused { code, message: self.text(&message) },
             End::Failed { step, code, message } => End::Failed { step, code, message: self.text(&message) },
-            other @ (End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {}) => other,
+            other @ (End::Deployed {}
+            | End::Unchanged {}
+            | End::RolledBack {}
+            | End::Reported {}
+            | End::Unknown(_)) => other,
         }
     }
 }
@@ -257,15 +264,19 @@ mod tests {
         let masks = masks(&["hunter22"]);
         let text = || "it is hunter22".to_owned();
         let failed = End::Failed {
-            step: RolloutStep::Health,
-            code: autotag_protocol::FailureCode::Unhealthy,
+            step: autotag_protocol::Open::Known(RolloutStep::Health),
+            code: autotag_protocol::FailureCode::Unhealthy.into(),
             message: text(),
         };
         let outcome = Outcome { end: failed.clone(), running: None, deployment: None, milliseconds: 1 };
         for answer in [
             Event::log(Source::Application, "it is hunter22"),
             Event::Note { text: text() },
-            Event::StepEnded { step: RolloutStep::Smoke, milliseconds: 1, failed: Some(text()) },
+            Event::StepEnded {
+                step: autotag_protocol::Open::Known(RolloutStep::Smoke),
+                milliseconds: 1,
+                failed: Some(text()),
+            },
             Event::Result(Box::new(outcome.clone())),
         ] {
             let shown = format!("{:?}", masks.answer(answer.clone()));

@@ -24,7 +24,7 @@ pub fn run(layout: &Layout, app: &AppName, word: Option<&str>) -> anyhow::Result
     match relay(layout, app, word) {
         Ok(()) => Ok(()),
         Err(Ended::Refused(refused)) => {
-            let end = End::Refused { code: refused.code, message: refused.message };
+            let end = End::Refused { code: refused.code.into(), message: refused.message };
             let outcome = Outcome { end, running: None, deployment: None, milliseconds: 0 };
             let line = Event::Result(Box::new(outcome)).to_line()?;
             io::stdout().lock().write_all(line.as_bytes())?;

@@ -103,7 +103,7 @@ async fn hear_out(stream: &mut UnixStream) {
 
 /// A refusal as a result.
 fn refusal(refused: &Refused) -> Outcome {
-    let end = End::Refused { code: refused.code, message: Event::within_line(&refused.message) };
+    let end = End::Refused { code: refused.code.into(), message: Event::within_line(&refused.message) };
     Outcome { end, running: None, deployment: None, milliseconds: 0 }
 }
 

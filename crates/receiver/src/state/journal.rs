@@ -223,8 +223,8 @@ mod tests {
             What::Recovers { phase: "pending".to_owned() },
             What::Answered {
                 end: End::Failed {
-                    step: RolloutStep::Pull,
-                    code: autotag_protocol::FailureCode::NoImage,
+                    step: autotag_protocol::Open::Known(RolloutStep::Pull),
+                    code: autotag_protocol::FailureCode::NoImage.into(),
                     message: "a\nb".to_owned(),
                 },
             },

@@ -234,7 +234,7 @@ impl Record {
         match (&self.failure, self.release.purpose) {
             (Some(failure), _) => {
                 let message = Event::within_line(&failure.why);
-                End::Failed { step: failure.step, code: failure.code, message }
+                End::Failed { step: failure.step.into(), code: failure.code.into(), message }
             }
             (None, Purpose::Rollback) => End::RolledBack {},
             (None, Purpose::Deploy) => End::Deployed {},

@@ -14,7 +14,7 @@ pub use time::{ago, moment, took};
 use autotag_base::terminal;
 use autotag_base::terminal::Tone;
 use autotag_model::text;
-use autotag_protocol::{AppName, End, HistoryEntry, Outcome, RolloutStep, Status};
+use autotag_protocol::{AppName, End, HistoryEntry, Outcome, Status};
 use table::{Cell, Table};
 
 /// For whom it is drawn.
@@ -45,26 +45,6 @@ pub fn harmless(text: &str) -> String {
 /// A text of several lines, each of them harmless.
 fn harmless_lines(text: &str) -> String {
     text.lines().map(harmless).collect::<Vec<_>>().join("\n")
-}
-
-/// The step's name as people write it.
-pub fn name(step: RolloutStep) -> &'static str {
-    match step {
-        RolloutStep::Save => "save",
-        RolloutStep::Pull => "pull",
-        RolloutStep::Create => "create",
-        RolloutStep::Start => "start",
-        RolloutStep::Health => "health",
-        RolloutStep::Smoke => "smoke",
-        RolloutStep::Hold => "hold",
-        RolloutStep::Switch => "switch",
-        RolloutStep::Verify => "verify",
-        RolloutStep::Drain => "drain",
-        RolloutStep::Stop => "stop",
-        RolloutStep::Remove => "remove",
-        RolloutStep::Explain => "explain",
-        RolloutStep::Prune => "prune",
-    }
 }
 
 /// All applications: a table, and below it what should be looked at.
@@ -159,8 +139,9 @@ fn end(end: &End) -> (Tone, String) {
         End::Unchanged {} => (Tone::Plain, "unchanged".to_owned()),
         End::RolledBack {} => (Tone::Warning, "rolled back to".to_owned()),
         End::Refused { .. } => (Tone::Warning, "refused".to_owned()),
-        End::Failed { step, .. } => (Tone::Bad, format!("failed at {}", name(*step))),
+        End::Failed { step, .. } => (Tone::Bad, format!("failed at {}", step.word())),
         End::Reported {} => (Tone::Plain, "reported".to_owned()),
+        End::Unknown(name) => (Tone::Bad, harmless(name.as_str())),
     }
 }
 
@@ -176,12 +157,13 @@ pub fn outcome(app: &AppName, outcome: &Outcome, look: &Look) -> String {
             (Tone::Warning, format!("{app}: refused: {}", harmless_lines(message)))
         }
         End::Failed { step, message, .. } => {
-            (Tone::Bad, format!("{app}: failed at {}: {}", name(*step), harmless_lines(message)))
+            (Tone::Bad, format!("{app}: failed at {}: {}", step.word(), harmless_lines(message)))
         }
+        End::Unknown(_) => (Tone::Bad, format!("{app}: {}", harmless_lines(&outcome.end.words()))),
         End::Reported {} => return String::new(),
     };
     let mut text = format!("{}\n", look.paint(tone, &first));
-    if matches!(outcome.end, End::Refused { .. } | End::Failed { .. }) {
+    if !outcome.end.is_good() {
         let serves = if outcome.running.is_some() { version.as_str() } else { "nothing" };
         text.push_str(serves);
         text.push_str(" serves\n");

@@ -1,8 +1,8 @@
 //! A deployment as it goes on: one line a step.
 
-use super::{Look, ago, harmless, name, took};
+use super::{Look, ago, harmless, took};
 use autotag_base::terminal::Tone;
-use autotag_protocol::{Event, Source};
+use autotag_protocol::Event;
 
 /// Draws the answers of one deployment, in order.
 #[derive(Debug)]
@@ -26,29 +26,26 @@ impl Progress {
                 self.open = true;
                 return format!(
                     "{over}{}",
-                    self.look.paint(Tone::Faint, &format!("\u{2026} {}", name(*step)))
+                    self.look.paint(Tone::Faint, &format!("\u{2026} {}", step.word()))
                 );
             }
             // The last two are asked for by other commands.
             Event::StepStarted { .. }
             | Event::Heartbeat {}
+            | Event::Unknown(_)
             | Event::Result(_)
             | Event::Status(_)
             | Event::History(_) => return String::new(),
             Event::StepEnded { step, milliseconds, failed: None } => {
                 let sign = self.look.paint(Tone::Good, if self.look.terminal { "\u{2713}" } else { "done" });
-                format!("{sign} {} {}", name(*step), took(*milliseconds))
+                format!("{sign} {} {}", step.word(), took(*milliseconds))
             }
             Event::StepEnded { step, milliseconds, failed: Some(why) } => {
                 let sign = self.look.paint(Tone::Bad, if self.look.terminal { "\u{2717}" } else { "failed" });
-                format!("{sign} {} {}: {}", name(*step), took(*milliseconds), harmless(why))
+                format!("{sign} {} {}: {}", step.word(), took(*milliseconds), harmless(why))
             }
             Event::Log { from, line } => {
-                let whose = match from {
-                    Source::Application => "app",
-                    Source::Health => "health",
-                    Source::Smoke => "smoke",
-                };
+                let whose = from.word();
                 self.look.paint(Tone::Faint, &format!("  {whose} | {}", harmless(line)))
             }
             Event::Note { text } => self.look.paint(Tone::Warning, &format!("note: {}", harmless(text))),

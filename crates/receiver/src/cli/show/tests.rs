@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::*;
 use autotag_model::reference::Digest;
-use autotag_protocol::{Event, FailureCode, Holder, RefusalCode, Running, Source};
+use autotag_protocol::{Event, FailureCode, Holder, Open, RefusalCode, RolloutStep, Running, Source};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -59,11 +59,11 @@ fn status_shows_what_is_wrong_first() {
 #[test]
 fn history_is_a_table() {
     let failed = End::Failed {
-        step: RolloutStep::Health,
-        code: FailureCode::Unhealthy,
+        step: Open::Known(RolloutStep::Health),
+        code: Open::Known(FailureCode::Unhealthy),
         message: "never healthy".to_owned(),
     };
-    let refused = End::Refused { code: RefusalCode::NewerIsLive, message: String::new() };
+    let refused = End::Refused { code: Open::Known(RefusalCode::NewerIsLive), message: String::new() };
     let entries: Vec<HistoryEntry> = [
         ("1.10.0", "2026-01-02T11:59:58Z", End::Deployed {}),
         ("1.9.0", "2026-01-02T11:57:00Z", failed),
@@ -77,18 +77,18 @@ fn history_is_a_table() {
 }
 
 fn story() -> Vec<Event> {
-    let ended = |step, milliseconds, failed: Option<&str>| Event::StepEnded {
-        step,
+    let ended = |step: RolloutStep, milliseconds, failed: Option<&str>| Event::StepEnded {
+        step: step.into(),
         milliseconds,
         failed: failed.map(str::to_owned),
     };
     vec![
         Event::Waiting { holder: Some(holder()) },
-        Event::StepStarted { step: RolloutStep::Pull },
+        Event::StepStarted { step: Open::Known(RolloutStep::Pull) },
         Event::Heartbeat {},
         ended(RolloutStep::Pull, 1_234, None),
         Event::Note { text: "no credentials came along".to_owned() },
-        Event::StepStarted { step: RolloutStep::Health },
+        Event::StepStarted { step: Open::Known(RolloutStep::Health) },
         ended(RolloutStep::Health, 61_500, Some("never healthy")),
         Event::log(Source::Application, "panic\u{7}: \u{1b}]0;title"),
     ]
@@ -111,11 +111,14 @@ fn progress_writes_over_itself_on_a_terminal() {
 #[test]
 fn outcomes_say_what_serves() {
     let failed = End::Failed {
-        step: RolloutStep::Health,
-        code: FailureCode::Unhealthy,
+        step: Open::Known(RolloutStep::Health),
+        code: Open::Known(FailureCode::Unhealthy),
         message: "never healthy\nsee above".to_owned(),
     };
-    let refused = End::Refused { code: RefusalCode::RolledBack, message: "1.5.0 was rolled back".to_owned() };
+    let refused = End::Refused {
+        code: Open::Known(RefusalCode::RolledBack),
+        message: "1.5.0 was rolled back".to_owned(),
+    };
     let app: AppName = "web".parse().unwrap();
     let drawn: String = [
         (End::Deployed {}, Some(running("1.5.0"))),

@@ -82,7 +82,7 @@ impl<E: Engine> Driver<'_, E> {
             // People do not wait for a file to be written.
             let told = !matches!(step, Step::Save(_) | Step::Remake(_));
             if told {
-                self.job.say(Event::StepStarted { step: name });
+                self.job.say(Event::StepStarted { step: name.into() });
             }
             let stopwatch = Stopwatch::start();
             let event = self.perform(&step, &rollout).await;
@@ -93,7 +93,7 @@ impl<E: Engine> Driver<'_, E> {
             let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.note(What::Ended { step: name, milliseconds, failed: failed.clone() });
             if told || failed.is_some() {
-                self.job.say(Event::StepEnded { step: name, milliseconds, failed });
+                self.job.say(Event::StepEnded { step: name.into(), milliseconds, failed });
             }
             rollout = rollout.next(event);
         }

@@ -5,7 +5,7 @@ use crate::policy::rollout::{Rollout, Step, StepResult};
 use crate::state::WITHDRAWN;
 use crate::testing;
 use autotag_model::reference::Digest;
-use autotag_protocol::{Configuration, RolloutStep};
+use autotag_protocol::{Configuration, Open, RolloutStep};
 
 fn file() -> AppFile {
     AppFile::parse("image: ghcr.io/org/app\nport: 1\nlisten: 1\n").expect("an app file")
@@ -79,7 +79,7 @@ fn revert(deployment: &DeploymentId) -> Rollback {
 /// What becomes of it: the state afterwards, and the answer.
 fn reverted(state: &State, deployment: &DeploymentId) -> (State, End) {
     let request = revert(deployment);
-    let refusal = |refused: Refused| End::Refused { code: refused.code, message: refused.message };
+    let refusal = |refused: Refused| End::Refused { code: refused.code.into(), message: refused.message };
     match known_rollback(&request, state) {
         Ok(Some(known)) => return (state.clone(), known.end()),
         Ok(None) => {}
@@ -106,7 +106,7 @@ fn serves(state: &State) -> String {
 
 fn code(end: &End) -> Option<RefusalCode> {
     match end {
-        End::Refused { code, .. } => Some(*code),
+        End::Refused { code, .. } => code.known(),
         _ => None,
     }
 }
@@ -275,7 +275,7 @@ fn a_revert_that_failed_is_told_as_such() {
     let state = failing(state, release);
     assert_eq!(serves(&state), "2.0.0");
     let (state, end) = reverted(&state, &of("2.0.0"));
-    assert!(matches!(end, End::Failed { step: RolloutStep::Health, .. }), "{end:?}");
+    assert!(matches!(end, End::Failed { step: Open::Known(RolloutStep::Health), .. }), "{end:?}");
     let another = Rollback { deployment: id("another-back"), ..request };
     let Ok(WayBack::To(target)) = way_back(&another, Asker::Key, &state) else { panic!("it serves still") };
     assert_eq!(target.release.version, version("1.0.0"));

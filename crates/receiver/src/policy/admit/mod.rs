@@ -15,7 +15,9 @@ use crate::state::{Instance, Phase, Purpose, Record, Release, State};
 use autotag_model::labels;
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Secret;
-use autotag_protocol::{Deploy, DeploymentId, End, EnvironmentKey, Event, RefusalCode, Refused, Rollback};
+use autotag_protocol::{
+    Deploy, DeploymentId, End, EnvironmentKey, Event, Open, RefusalCode, Refused, Rollback,
+};
 
 /// Who asks, as far as it decides what may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +194,7 @@ fn revert<'a>(deployment: &'a DeploymentId, state: &'a State) -> Result<WayBack<
                 "{} ({deployment}) does not serve any more: {} ({}) took its place, and stays",
                 release.version, serves.version, serves.deployment
             );
-            End::Refused { code: RefusalCode::NewerIsLive, message: Event::within_line(&text) }
+            End::Refused { code: Open::Known(RefusalCode::NewerIsLive), message: Event::within_line(&text) }
         }
         // It failed, or did not come here so far.
         _ => End::Unchanged {},

@@ -28,7 +28,8 @@ impl<E: Engine> Locked<'_, E> {
             place.spend(if failed { quota::FAILED } else { quota::CHEAP }, now);
             if let End::Refused { code, .. } = end
                 && nothing_done
-                && !place.refused(*code, now)
+                && let Some(code) = code.known()
+                && !place.refused(code, now)
             {
                 return;
             }

@@ -172,7 +172,7 @@ pub(super) async fn sweep<E: Engine>(
 }
 
 fn refusal(refused: &Refused) -> End {
-    End::Refused { code: refused.code, message: Event::within_line(&refused.message) }
+    End::Refused { code: refused.code.into(), message: Event::within_line(&refused.message) }
 }
 
 fn is_steady(state: &State) -> bool {
@@ -451,7 +451,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             Verdict::Serves(_) => Some(End::Deployed {}),
             Verdict::Failed(_, failure) => {
                 let message = Event::within_line(&failure.why);
-                Some(End::Failed { step: failure.step, code: failure.code, message })
+                Some(End::Failed { step: failure.step.into(), code: failure.code.into(), message })
             }
             Verdict::Settled => None,
         }

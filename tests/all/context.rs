@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use autotag_build_context::context::{ContextError, ContextPlan, Entry, EntryKind};
+use autotag_build_context::context::{ContextError, ContextPlan, EntryKind};
 use autotag_build_context::workspace::Workspace;
 use autotag_model::reference::Digest;
 use futures_util::StreamExt as _;
@@ -84,8 +84,8 @@ async fn everything_arrives_as_it_is_on_disk() {
     fs::File::open(root.join("a")).expect("open").set_modified(time).expect("mtime");
 
     let plan = plan(&folder);
-    assert_eq!(plan.dockerfile(), "Dockerfile");
-    assert_eq!(plan.context().map(Entry::size).sum::<u64>(), 13 + 3 + 3 + 4 + 3);
+    assert!(plan.needs_an_archive());
+    assert_eq!((plan.dockerfile_name(), plan.total()), ("Dockerfile", 13 + 3 + 3 + 4 + 3));
     let tar = tar_of(plan).await.expect("a tar");
     let mut seen = Vec::new();
     for entry in tar::Archive::new(tar.as_slice()).entries().expect("a tar") {
@@ -140,34 +140,32 @@ fn what_is_ignored_stays_at_home_and_is_not_even_read() {
     ]);
     // Only an exception could lead in there, and none does; root may read all, so a name is no proof.
     let plan = plan(&folder);
-    assert_eq!(names(&plan), ["Dockerfile", "empty-but-kept", "src", "src/deep", "src/deep/a.rs"]);
+    assert_eq!(names(&plan), ["empty-but-kept", "src", "src/deep", "src/deep/a.rs"]);
     let ignore_file = fs::canonicalize(folder.path().join(".dockerignore")).expect("there");
     assert_eq!(plan.ignored_by("secret/key"), Some((ignore_file.as_path(), 1)));
     assert_eq!(plan.ignored_by("src/deep/a.rs"), None);
 }
 
 #[test]
-fn the_dockerfile_is_sent_from_wherever_it_is() {
+fn the_dockerfile_is_read_from_wherever_it_is() {
     let inside =
         folder(&[("docker/app.Dockerfile", "FROM a\n"), ("docker/x", ""), (".dockerignore", "docker\n")]);
     let plan = read(inside.path(), &inside.path().join("./docker/../docker/app.Dockerfile"));
     let plan = plan.expect("a plan");
-    assert_eq!(plan.dockerfile(), "docker/app.Dockerfile");
-    assert_eq!(names(&plan), [".dockerignore", "docker", "docker/app.Dockerfile"]);
+    assert_eq!((plan.dockerfile_name(), plan.dockerfile_text()), ("app.Dockerfile", &b"FROM a\n"[..]));
+    assert_eq!(names(&plan), [".dockerignore"]);
 
     let outside = folder(&[("ctx/a", ""), ("Dockerfile", "FROM b\n")]);
     let plan = read(&outside.path().join("ctx"), &outside.path().join("Dockerfile")).expect("a plan");
-    let hidden = plan.dockerfile().to_owned();
-    assert!(hidden.starts_with(".dockerfile."), "{hidden}");
-    assert_eq!(names(&plan), ["a", hidden.as_str()]);
-    assert_eq!(plan.dockerfile_text(), b"FROM b\n");
-    assert!(matches!(&plan.entries()[1].kind, EntryKind::Bytes(bytes) if bytes.as_ref() == b"FROM b\n"));
+    assert_eq!((plan.dockerfile_name(), plan.dockerfile_text()), ("Dockerfile", &b"FROM b\n"[..]));
+    assert_eq!(names(&plan), ["a"]);
 
-    // A link out of the context is outside: sent as a link, it would lead nowhere.
+    // A link out of the context is read, and sent as the link that it is.
     symlink(outside.path().join("Dockerfile"), outside.path().join("ctx/Dockerfile")).expect("a link");
     let context = outside.path().join("ctx");
     let plan = read(&context, &context.join("Dockerfile")).expect("a plan");
-    assert_eq!(plan.dockerfile(), hidden, "the same text has the same name");
+    assert_eq!(plan.dockerfile_text(), b"FROM b\n");
+    assert!(matches!(plan.entries()[0].kind, EntryKind::Link(_)));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Builds and pushes with a real Docker Engine and a real registry.
 
-mod context;
+pub mod context;
 pub mod image;
 mod tls;
 mod way;

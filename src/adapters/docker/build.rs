@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::buildkit::{Build, Sent, Source};
+use super::buildkit::{Build, Source};
 use super::explain::{self, Failure};
 use super::progress::Progress;
 use super::wire::Way;
 use crate::ports::{BuildEvent, BuildLog, BuildRequest};
 use autotag_base::{Outcome, Trouble, TroubleKind};
-use autotag_build_context::context::{ContextFault, ContextPlan, Entry};
+use autotag_build_context::context::{ContextPlan, ContextStream};
 use autotag_build_context::dockerfile::{Asked, Dockerfile, is_a_version};
 use autotag_model::reference::Digest;
 use autotag_model::secret::Credentials;
@@ -21,40 +21,24 @@ pub(super) async fn build(way: &Way, request: &BuildRequest, log: &mut dyn Build
     let plan = Arc::new(plan(request).await?);
     log.event(BuildEvent::Note(format!(
         "context: {} entries, {}; Dockerfile: {}",
-        plan.context().count(),
-        size(plan.context().map(Entry::size).sum()),
+        plan.entries().len(),
+        size(plan.total()),
         request.file().display()
     )));
     let parsed = Dockerfile::parse(&String::from_utf8_lossy(plan.dockerfile_text()));
     let given = given(request, &parsed, log);
-    let (source, dockerfile, context) = source(&plan, log);
-    let failure = Failure { request, plan: &plan, context, dockerfile: &parsed, given: &given };
+    // BuildKit asks for files by names, which are text: any other needs an archive of everything.
+    let archive = plan.needs_an_archive().then(|| Arc::clone(&plan).stream());
+    let fault = archive.as_ref().map(ContextStream::fault).unwrap_or_default();
+    let source = Source { plan: Arc::clone(&plan), archive, fault: fault.clone() };
+    let failure = Failure { request, plan: &plan, context: fault, dockerfile: &parsed, given: &given };
     let mut progress = Progress::default();
-    let order = Build { request, given: &given, dockerfile, source, logins: logins(request) };
+    let order = Build { request, given: &given, source, logins: logins(request) };
     let answer = Box::pin(order.run(way, |status| progress.take(status, log))).await;
     let solved = answer.map_err(|error| failure.explain(&error, &progress))?;
     solved.image().and_then(|id| id.parse().ok()).ok_or_else(|| {
         Trouble::new(TroubleKind::Garbled, DOING, "the Engine ended the build without naming an image")
     })
-}
-
-/// How context and Dockerfile are sent, and where their sending leaves its error.
-fn source<'a>(plan: &'a Arc<ContextPlan>, log: &mut dyn BuildLog) -> (Source, Sent<'a>, ContextFault) {
-    let Some(odd) = plan.needs_a_tar() else {
-        let fault = ContextFault::default();
-        return (Source::Files(Arc::clone(plan), fault.clone()), Sent::Beside(plan.dockerfile_name()), fault);
-    };
-    if plan.hides_the_dockerfile() {
-        log.event(BuildEvent::Note(format!(
-            "`{}` has a name or a link target that is not UTF-8, so the context is sent as one archive. `COPY .` then \
-             copies the Dockerfile too. To keep the Dockerfile out of the image, rename that file or add it to \
-             .dockerignore",
-            odd.path.escape_ascii()
-        )));
-    }
-    let tar = Arc::clone(plan).stream();
-    let fault = tar.fault();
-    (Source::Tar(tar), Sent::InTheTar(plan.dockerfile()), fault)
 }
 
 async fn plan(request: &BuildRequest) -> Outcome<ContextPlan> {

@@ -10,6 +10,7 @@ use std::path::Path;
 use bollard::errors::Error;
 
 use super::build::DOING;
+use super::buildkit::Failed;
 use super::progress::{FailedStep, Progress};
 use crate::ports::BuildRequest;
 use autotag_base::{Trouble, TroubleKind};
@@ -98,16 +99,21 @@ pub(super) struct Failure<'a> {
 }
 
 impl Failure<'_> {
-    pub(super) fn explain(&self, error: &Error, progress: &Progress) -> Trouble {
+    pub(super) fn explain(&self, failed: &Failed, progress: &Progress) -> Trouble {
         if let Some(fault) = self.context.get() {
             return Trouble::new(TroubleKind::Build, "sending the build context", fault.to_string());
         }
-        let Error::DockerStreamError { error: text } = error else {
-            return daemon::of_client(error, DOING);
+        let Error::DockerStreamError { error: text } = &failed.error else {
+            return daemon::of_client(&failed.error, DOING);
         };
+        let named = failed.line.and_then(|line| self.dockerfile.at_line(line));
         match progress.culprit() {
-            Some(step) => self.explain_step(step, self.dockerfile.locate(&step.name)),
-            None => self.explain_text(text),
+            Some(step) => {
+                let instruction =
+                    named.filter(|_| !fetches(step)).or_else(|| self.dockerfile.locate(&step.name));
+                self.explain_step(step, instruction)
+            }
+            None => self.explain_text(text, named),
         }
     }
 
@@ -183,7 +189,7 @@ impl Failure<'_> {
     }
 
     /// No step failed: an input, the Dockerfile itself, or the Engine.
-    fn explain_text(&self, text: &str) -> Trouble {
+    fn explain_text(&self, text: &str, named: Option<&Instruction>) -> Trouble {
         if let Some(target) =
             self.request.target.as_deref().filter(|target| !self.dockerfile.has_stage(target))
         {
@@ -202,7 +208,8 @@ impl Failure<'_> {
                 .about(Topic::Inputs);
         }
         let file = self.request.file();
-        let (why, remedy) = match line_number(text).and_then(|line| self.dockerfile.at_line(line)) {
+        let named = named.or_else(|| self.dockerfile.at_line(line_number(text)?));
+        let (why, remedy) = match named {
             Some(instruction) => (format!("{}: {text}", self.place(instruction)), DOCKERFILES_FAULT),
             None if is_about_the_dockerfile(text) => {
                 (format!("{}: {text}", file.display()), DOCKERFILES_FAULT)

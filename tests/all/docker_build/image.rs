@@ -22,7 +22,9 @@ pub fn holds(image: &Digest, directory: &str) -> BTreeMap<String, Held> {
     let mut held = BTreeMap::new();
     for entry in tar::Archive::new(exported.as_slice()).entries().expect("a tar") {
         let mut entry = entry.expect("an entry");
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let path = entry.path_bytes().into_owned();
+        let path =
+            String::from_utf8(path).unwrap_or_else(|error| error.as_bytes().escape_ascii().to_string());
         let Some(name) = path.trim_end_matches('/').strip_prefix(directory) else { continue };
         let name = name.trim_start_matches('/').to_owned();
         let target = entry.link_name_bytes().map(|link| String::from_utf8_lossy(&link).into_owned());

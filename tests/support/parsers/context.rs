@@ -27,10 +27,9 @@ fn context_paths(bytes: &[u8]) {
         mode: 0o644,
         modified: 0,
         nanoseconds: 0,
-        for_the_tar_alone: false,
     };
     let entries: Vec<InContext> = lines.map(entry).collect();
-    let chosen = Selection::of([asked]).choose(entries.iter());
+    let chosen = Selection::of([asked]).choose(&entries);
     assert_eq!(chosen.len(), entries.len());
     for (entry, chosen) in entries.iter().zip(chosen) {
         // A name has no empty parts, and its size is bounded for the comparison alone.

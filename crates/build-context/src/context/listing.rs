@@ -38,7 +38,7 @@ pub enum Holding<'a> {
 }
 
 impl Listing {
-    /// What was asked for of the context. The Dockerfile is in it only where it is in the context.
+    /// What was asked for of the context.
     pub fn of_the_context(plan: Arc<ContextPlan>, selection: &Selection) -> Self {
         // The builder reads the ignore file, which the image does not get where it names itself.
         if let Some(file) = plan.ignore_file.as_ref().filter(|file| !file.is_the_dockerfiles)
@@ -47,9 +47,8 @@ impl Listing {
             let entry = Entry::of_bytes(IGNORE_FILE, file.text.clone());
             return Self { plan, chosen: Chosen::Own(vec![entry]) };
         }
-        let context = (0..).zip(&plan.entries).filter(|(_, entry)| !entry.for_the_tar_alone);
-        let chosen = selection.choose(context.clone().map(|(_, entry)| entry));
-        let chosen = context.zip(chosen).filter(|(_, chosen)| *chosen).map(|((place, _), _)| place).collect();
+        let chosen = selection.choose(&plan.entries);
+        let chosen = (0..).zip(chosen).filter(|(_, chosen)| *chosen).map(|(place, _)| place).collect();
         Self { plan, chosen: Chosen::OfThePlan(chosen) }
     }
 

@@ -5,9 +5,9 @@
 //! to is looked for in the image, not on this machine.
 //!
 //! The ignore file is applied here. There are two ways to send what it leaves. BuildKit's own protocol takes a
-//! [`Listing`]: what a Dockerfile names, and no more; the Dockerfile is sent beside it, so that one that is
-//! ignored, or lies elsewhere, is built from and never copied. A tar ([`ContextStream`]) holds any name, but has
-//! to hold everything, and the Dockerfile with it: there `COPY .` copies it, whatever the ignore file says.
+//! [`Listing`]: what a Dockerfile names, and no more. A tar ([`ContextStream`]) holds any name, but has to hold
+//! everything. Dockerfile and ignore file are sent for themselves, so that one that is ignored, or lies elsewhere,
+//! is read and never copied.
 
 mod content;
 mod listing;

@@ -11,7 +11,6 @@ use std::path::{Component, Path, PathBuf};
 use super::ContextError;
 use crate::ignore::{Ignore, Verdict};
 use crate::workspace::{PathFault, Workspace};
-use autotag_model::reference::Digest;
 
 /// Of a Dockerfile and an ignore file, in bytes: far more than anybody writes.
 const LARGEST_TEXT: u64 = 16 * 1024 * 1024;
@@ -21,7 +20,6 @@ const LARGEST_TEXT: u64 = 16 * 1024 * 1024;
 pub struct ContextPlan {
     pub(super) root: PathBuf,
     pub(super) entries: Vec<Entry>,
-    dockerfile: String,
     /// The last part of the Dockerfile's path, as it was asked for.
     dockerfile_name: String,
     dockerfile_text: Vec<u8>,
@@ -51,8 +49,6 @@ pub struct Entry {
     pub modified: u64,
     /// And the nanoseconds of it.
     pub nanoseconds: u32,
-    /// It is not in the context: a tar has to hold it all the same, or there would be no Dockerfile.
-    pub for_the_tar_alone: bool,
 }
 
 /// What can be in a context. Sockets cannot: as with Docker's client, they are left out.
@@ -84,7 +80,7 @@ impl ContextPlan {
         let root = workspace
             .directory(context)
             .map_err(|fault| ContextError::NoFolder { path: context.to_owned(), fault })?;
-        let (real_dockerfile, dockerfile_text) =
+        let (_, dockerfile_text) =
             workspace.read(dockerfile, LARGEST_TEXT).map_err(|fault| ContextError::NoDockerfile {
                 path: dockerfile.to_owned(),
                 // A hint at what is there helps nobody whose link was refused.
@@ -94,33 +90,20 @@ impl ContextPlan {
         let (ignore_file, ignore) = ignore_file(workspace, &root, dockerfile)?;
         let dockerfile_name =
             dockerfile.file_name().and_then(OsStr::to_str).unwrap_or("Dockerfile").to_owned();
-        let inside = real_dockerfile.strip_prefix(&root).ok().and_then(Path::to_str).map(str::to_owned);
-        let mut walk = Walk { root: &root, ignore: &ignore, keep: inside.as_deref(), entries: Vec::new() };
+        let mut walk = Walk { root: &root, ignore: &ignore, entries: Vec::new() };
         walk.folder(b"", &Verdict::default(), None)?;
-        let mut entries = walk.entries;
-        let dockerfile = inside.unwrap_or_else(|| {
-            // Named after its content: a random name would spoil the cache of every `COPY .`.
-            let name = format!(".dockerfile.{}", Digest::of(&dockerfile_text).short());
-            let text = dockerfile_text.clone();
-            entries.push(Entry { for_the_tar_alone: true, ..Entry::of_bytes(&name, text) });
-            name
-        });
-        Ok(Self { root, entries, dockerfile, dockerfile_name, dockerfile_text, ignore_file, ignore })
+        let entries = walk.entries;
+        Ok(Self { root, entries, dockerfile_name, dockerfile_text, ignore_file, ignore })
     }
 
-    /// What a tar of it holds, in order: a folder stands before what is in it.
+    /// What is in the context, in order: a folder stands before what is in it.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// What is in the context, which is what the ignore file leaves of the directory.
-    pub fn context(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| !entry.for_the_tar_alone)
-    }
-
-    /// The Dockerfile's name inside a tar of the context.
-    pub fn dockerfile(&self) -> &str {
-        &self.dockerfile
+    /// The sum of all files, in bytes.
+    pub fn total(&self) -> u64 {
+        self.entries.iter().map(Entry::size).sum()
     }
 
     /// The Dockerfile's name in the directory that is sent for it alone.
@@ -128,15 +111,10 @@ impl ContextPlan {
         &self.dockerfile_name
     }
 
-    /// Whether a tar would bring the Dockerfile into the context, which it is not in.
-    pub fn hides_the_dockerfile(&self) -> bool {
-        self.entries.iter().any(|entry| entry.for_the_tar_alone)
-    }
-
-    /// The first name, or target of a link, that only a tar can hold: BuildKit's own protocol has text there.
-    pub fn needs_a_tar(&self) -> Option<&Entry> {
+    /// Whether a name, or the target of a link, is no text, which BuildKit's own protocol has there.
+    pub fn needs_an_archive(&self) -> bool {
         let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();
-        self.context().find(|entry| {
+        self.entries.iter().any(|entry| {
             !is_text(&entry.path) || matches!(&entry.kind, EntryKind::Link(target) if !is_text(target))
         })
     }
@@ -170,7 +148,6 @@ impl Entry {
             mode: 0o644,
             modified: 0,
             nanoseconds: 0,
-            for_the_tar_alone: false,
         }
     }
 
@@ -202,7 +179,6 @@ impl Entry {
             mode: metadata.mode() & 0o7777,
             modified,
             nanoseconds: u32::try_from(metadata.mtime_nsec()).unwrap_or_default(),
-            for_the_tar_alone: false,
         }))
     }
 }
@@ -218,16 +194,13 @@ fn device_numbers(device: u64) -> (u32, u32) {
 struct Walk<'a> {
     root: &'a Path,
     ignore: &'a Ignore,
-    /// The Dockerfile, which a tar has to hold whatever the ignore file says.
-    keep: Option<&'a str>,
     entries: Vec<Entry>,
 }
 
 /// Ignored folders on the way down, innermost first: they are sent only if something in them is.
 struct Pending<'a> {
     entry: &'a Entry,
-    /// Its place among the entries.
-    sent: Cell<Option<usize>>,
+    sent: Cell<bool>,
     above: Option<&'a Pending<'a>>,
 }
 
@@ -262,9 +235,8 @@ impl Walk<'_> {
         pending: Option<&Pending<'_>>,
     ) -> Result<(), ContextError> {
         let verdict = self.ignore.judge(&path, parent);
-        let for_the_tar_alone = verdict.is_ignored() && self.keep.is_some_and(|keep| keep.as_bytes() == path);
-        let kept = !verdict.is_ignored() || for_the_tar_alone;
-        let look_inside = kept || self.ignore.may_keep_inside(&path) || self.holds_dockerfile(&path);
+        let kept = !verdict.is_ignored();
+        let look_inside = kept || self.ignore.may_keep_inside(&path);
         if !look_inside {
             return Ok(());
         }
@@ -273,10 +245,9 @@ impl Walk<'_> {
             .and_then(|metadata| Entry::new(path, &full, &metadata))
             .map_err(|source| ContextError::Unreadable { path: full, source })?;
         let Some(entry) = entry else { return Ok(()) };
-        let entry = Entry { for_the_tar_alone, ..entry };
         let is_folder = entry.kind == EntryKind::Folder;
         if kept {
-            self.send_pending(pending, for_the_tar_alone);
+            self.send_pending(pending);
             let path = is_folder.then(|| entry.path.clone());
             self.entries.push(entry);
             path.map_or(Ok(()), |path| self.folder(&path, &verdict, None))
@@ -284,32 +255,20 @@ impl Walk<'_> {
             self.folder(
                 &entry.path,
                 &verdict,
-                Some(&Pending { entry: &entry, sent: Cell::new(None), above: pending }),
+                Some(&Pending { entry: &entry, sent: Cell::new(false), above: pending }),
             )
         } else {
             Ok(())
         }
     }
 
-    fn holds_dockerfile(&self, folder: &[u8]) -> bool {
-        self.keep
-            .and_then(|keep| keep.as_bytes().strip_prefix(folder))
-            .is_some_and(|rest| rest.first() == Some(&b'/'))
-    }
-
-    fn send_pending(&mut self, pending: Option<&Pending<'_>>, for_the_tar_alone: bool) {
+    fn send_pending(&mut self, pending: Option<&Pending<'_>>) {
         let Some(pending) = pending else { return };
-        if let Some(place) = pending.sent.get() {
-            if for_the_tar_alone || !self.entries[place].for_the_tar_alone {
-                return;
-            }
-            // It came for the Dockerfile, and now holds something of the context as well.
-            self.entries[place].for_the_tar_alone = false;
-            return self.send_pending(pending.above, for_the_tar_alone);
+        if pending.sent.replace(true) {
+            return;
         }
-        self.send_pending(pending.above, for_the_tar_alone);
-        pending.sent.set(Some(self.entries.len()));
-        self.entries.push(Entry { for_the_tar_alone, ..pending.entry.clone() });
+        self.send_pending(pending.above);
+        self.entries.push(pending.entry.clone());
     }
 }
 

@@ -44,13 +44,13 @@ impl Selection {
     }
 
     /// Which entries have to be sent: what was asked for, and the directories above it.
-    pub fn choose<'a>(&self, entries: impl Iterator<Item = &'a Entry> + Clone) -> Vec<bool> {
+    pub fn choose(&self, entries: &[Entry]) -> Vec<bool> {
         let paths = match &self.0 {
             // What a link leads to may lie anywhere.
-            Some(paths) if !entries.clone().any(|entry| leads_on(paths, entry)) => paths,
-            _ => return entries.map(|_| true).collect(),
+            Some(paths) if !entries.iter().any(|entry| leads_on(paths, entry)) => paths,
+            _ => return vec![true; entries.len()],
         };
-        entries.map(|entry| paths.iter().any(|path| agree(path, &entry.path))).collect()
+        entries.iter().map(|entry| paths.iter().any(|path| agree(path, &entry.path))).collect()
     }
 }
 
@@ -117,14 +117,7 @@ mod tests {
                 None => (*name, EntryKind::File(1)),
             };
             let (modified, nanoseconds) = (0, 0);
-            Entry {
-                path: name.as_bytes().into(),
-                kind,
-                mode: 0o644,
-                modified,
-                nanoseconds,
-                for_the_tar_alone: false,
-            }
+            Entry { path: name.as_bytes().into(), kind, mode: 0o644, modified, nanoseconds }
         };
         names.iter().map(entry).collect()
     }
@@ -132,7 +125,7 @@ mod tests {
     fn chosen<'a>(paths: &[&str], names: &[&'a str]) -> Vec<&'a str> {
         let entries = entries(names);
         let selection = Selection::of(paths.iter().map(|path| path.as_bytes()));
-        let chosen = selection.choose(entries.iter());
+        let chosen = selection.choose(&entries);
         names.iter().zip(chosen).filter(|(_, chosen)| *chosen).map(|(name, _)| *name).collect()
     }
 
@@ -198,7 +191,7 @@ mod tests {
         #[test]
         fn nothing_panics(paths in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..20), 0..4)) {
             let entries = entries(&["a", "a/b", "c -> a"]);
-            Selection::of(paths.iter().map(Vec::as_slice)).choose(entries.iter());
+            Selection::of(paths.iter().map(Vec::as_slice)).choose(&entries);
         }
     }
 }

@@ -93,13 +93,3 @@ impl Service<http::Request<Body>> for Channel {
         Box::pin(self.0.send_request(request))
     }
 }
-
-/// A refusal of BuildKit's as its text; anything else as the broken connection that it is.
-pub(super) fn error_of(status: Status) -> Error {
-    use std::error::Error as _;
-    if status.source().is_some() {
-        broken(status)
-    } else {
-        Error::DockerStreamError { error: status.message().to_owned() }
-    }
-}

@@ -170,7 +170,7 @@ fn stat(entry: &Entry) -> Stat {
     let special = special.iter().filter(|(unix, _)| entry.mode & unix != 0).map(|(_, go)| go).sum::<u32>();
     let nanoseconds = i128::from(entry.modified) * 1_000_000_000 + i128::from(entry.nanoseconds);
     Stat {
-        // A context that has names which are no text is sent as a tar.
+        // A context that has names which are no text is sent as an archive.
         path: String::from_utf8_lossy(&entry.path).into_owned(),
         mode: kind | special | (entry.mode & 0o777),
         size: i64::try_from(entry.size().max(link.len() as u64)).unwrap_or(i64::MAX),

@@ -5,38 +5,25 @@ use std::collections::{BTreeMap, HashMap};
 use bollard_buildkit_proto::moby::buildkit::v1::{CacheOptions, CacheOptionsEntry, Exporter, SolveRequest};
 use serde_json::json;
 
+use super::archive;
 use crate::ports::BuildRequest;
 
 const INLINE_CACHE: &str = "BUILDKIT_INLINE_CACHE";
 /// Into the Engine's own images, whichever store it has.
 const EXPORTER: &str = "moby";
 
-/// How the Dockerfile reaches BuildKit.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) enum Sent<'a> {
-    /// Beside the context, by this name.
-    Beside(&'a str),
-    /// In a tar of the context, by this name.
-    InTheTar(&'a str),
-}
-
 /// The request for a build of this id, with a session of the same one, and with these build arguments beside the
-/// user's own.
+/// user's own. The Dockerfile is sent by this name.
 pub(super) fn solve_request(
     id: &str,
     request: &BuildRequest,
     given: &BTreeMap<String, String>,
-    dockerfile: Sent<'_>,
+    dockerfile: &str,
+    as_archive: bool,
 ) -> SolveRequest {
     let mut attributes = HashMap::new();
     let mut set = |name: &str, value: &str| drop(attributes.insert(name.to_owned(), value.to_owned()));
-    match dockerfile {
-        Sent::Beside(name) => set("filename", name),
-        Sent::InTheTar(name) => {
-            set("filename", name);
-            set("context", &format!("http://buildkit-session/{id}"));
-        }
-    }
+    set("filename", dockerfile);
     let mut arguments = request.build_args.clone();
     arguments.extend(given.clone());
     if request.inline_cache {
@@ -73,6 +60,10 @@ pub(super) fn solve_request(
         session: id.to_owned(),
         frontend: "dockerfile.v0".to_owned(),
         frontend_attrs: attributes,
+        frontend_inputs: as_archive
+            .then(|| ("context".to_owned(), archive::context(id)))
+            .into_iter()
+            .collect(),
         cache: Some(CacheOptions { exports: exports.into_iter().collect(), ..CacheOptions::default() }),
         // The one is read by BuildKit from 0.13 on, the other by earlier ones.
         exporters: vec![Exporter { r#type: EXPORTER.to_owned(), ..Exporter::default() }],

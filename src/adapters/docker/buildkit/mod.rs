@@ -4,12 +4,14 @@
 //! All three go over one connection, whose end ends the build: no container is left that works for nobody. The
 //! Engine hands the connection to the BuildKit that it has inside (`POST /grpc`).
 
+mod archive;
 mod channel;
+mod failed;
 mod file_sync;
 mod frontend;
 mod session;
 mod solve;
 
-pub(super) use frontend::Sent;
+pub(super) use failed::Failed;
 pub(super) use session::Source;
 pub(super) use solve::Build;

@@ -52,22 +52,22 @@ const BUFFER: usize = 4 * PIECE;
 pub(super) type Answer<T> = Result<Response<T>, Status>;
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// Where the context comes from.
-pub(in super::super) enum Source {
-    /// BuildKit asks for what the Dockerfile names.
-    Files(Arc<ContextPlan>, ContextFault),
-    /// It gets everything.
-    Tar(ContextStream),
+/// Where Dockerfile and context come from.
+pub(in super::super) struct Source {
+    pub(in super::super) plan: Arc<ContextPlan>,
+    /// The whole context, where BuildKit does not ask for its files one by one.
+    pub(in super::super) archive: Option<ContextStream>,
+    /// Where an error of theirs is left.
+    pub(in super::super) fault: ContextFault,
 }
 
 /// The services of one build.
 pub(super) fn services(source: Source, logins: HashMap<String, Credentials>) -> Routes {
-    let routes = Routes::new(HealthServer::new(Alive)).add_service(AuthServer::new(Logins(logins)));
-    match source {
-        Source::Files(plan, fault) => routes.add_service(file_sync::service(plan, fault)),
-        Source::Tar(context) => routes.add_service(UploadServer::new(Context(Mutex::new(Some(context))))),
-    }
-    .prepare()
+    Routes::new(HealthServer::new(Alive))
+        .add_service(AuthServer::new(Logins(logins)))
+        .add_service(file_sync::service(source.plan, source.fault))
+        .add_service(UploadServer::new(Archive(Mutex::new(source.archive))))
+        .prepare()
 }
 
 /// Serves these to BuildKit, under the session's id, until BuildKit ends it.
@@ -163,11 +163,11 @@ impl Auth for Logins {
     }
 }
 
-/// The context as a tar, which is read once.
-struct Context(Mutex<Option<ContextStream>>);
+/// The context as one archive, which is read once.
+struct Archive(Mutex<Option<ContextStream>>);
 
 #[tonic::async_trait]
-impl Upload for Context {
+impl Upload for Archive {
     type PullStream = Answers<BytesMessage>;
 
     async fn pull(&self, _: Request<Streaming<BytesMessage>>) -> Answer<Self::PullStream> {

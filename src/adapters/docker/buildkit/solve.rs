@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::time::Duration;
 
-use bollard::errors::Error;
 use bollard_buildkit_proto::moby::buildkit::v1::{SolveResponse, StatusResponse};
 use futures_util::StreamExt as _;
 use tokio::task::JoinHandle;
@@ -15,14 +14,15 @@ use autotag_docker::daemon::broken;
 use autotag_model::secret::Credentials;
 
 use super::super::wire::Way;
-use super::channel::{Connection, error_of, solve, status};
-use super::frontend::{Sent, solve_request};
+use super::channel::{Connection, solve, status};
+use super::failed::Failed;
+use super::frontend::solve_request;
 use super::session::{Source, serve, services};
 use crate::ports::BuildRequest;
 
 /// A build of which nothing is heard for so long has failed: BuildKit waits without end for a server that takes
-/// its connection and says nothing.
-const SILENCE: Duration = Duration::from_hours(1);
+/// its connection and says nothing. A step may well be silent for hours.
+const SILENCE: Duration = Duration::from_hours(6);
 /// What happened last is told after the build's answer, and some Engines never end it.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
@@ -31,7 +31,6 @@ pub(in super::super) struct Build<'a> {
     pub(in super::super) request: &'a BuildRequest,
     /// Build arguments beside the user's own.
     pub(in super::super) given: &'a BTreeMap<String, String>,
-    pub(in super::super) dockerfile: Sent<'a>,
     pub(in super::super) source: Source,
     /// By the names that BuildKit asks with.
     pub(in super::super) logins: HashMap<String, Credentials>,
@@ -53,13 +52,14 @@ impl Build<'_> {
         self,
         way: &Way,
         mut watch: impl FnMut(&StatusResponse),
-    ) -> Result<Solved, Error> {
+    ) -> Result<Solved, Failed> {
         // One for each build: two of one name would be handed each other's credentials.
         let id = format!("autotag-deploy-{:032x}", rand::random::<u128>());
         let connection = Connection::over(way.grpc().await?).await?;
+        let (dockerfile, as_archive) = (self.source.plan.dockerfile_name(), self.source.archive.is_some());
+        let request = solve_request(&id, self.request, self.given, dockerfile, as_archive);
         let services = services(self.source, self.logins);
         let mut session = Session(tokio::spawn(serve(connection.control(), id.clone(), services)));
-        let request = solve_request(&id, self.request, self.given, self.dockerfile);
         let mut solving = pin!(solve(connection.control(), request));
         let mut told = pin!(status(connection.control(), id));
         let (mut watching, mut serving) = (true, true);
@@ -75,15 +75,15 @@ impl Build<'_> {
                 Ok(Next::Told(Some(Ok(message)))) => watch(&message),
                 Ok(Next::Told(_)) => watching = false,
                 Ok(Next::SessionEnded(Ok(()))) => serving = false,
-                Ok(Next::SessionEnded(Err(status))) => return Err(error_of(status)),
+                Ok(Next::SessionEnded(Err(status))) => return Err(status.into()),
                 Ok(Next::Answer(answer)) => break answer,
-                Err(_) => return Err(broken("nothing was heard of the build for an hour")),
+                Err(_) => return Err(broken("nothing was heard of the build for six hours").into()),
             }
         };
         while watching && let Ok(Some(Ok(message))) = timeout(AFTERMATH, told.next()).await {
             watch(&message);
         }
-        answer.map(|SolveResponse { exporter_response }| Solved(exporter_response)).map_err(error_of)
+        Ok(Solved(answer?.exporter_response))
     }
 }
 

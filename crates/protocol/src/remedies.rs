@@ -226,12 +226,11 @@ mod tests {
             .map(|code| (code.as_str(), refused(*code)))
             .chain(FailureCode::ALL.iter().map(|code| (code.as_str(), failed(*code))))
             .collect();
-        let table: String = ends
-            .iter()
-            .map(|(code, end)| {
-                format!("{code}: {}\n    {}\n", topic(end).map_or("-", Topic::heading), remedy(end))
-            })
-            .collect();
+        let line = |(code, end): &(&str, End)| {
+            format!("{code}: {}\n    {}", topic(end).map_or("-", Topic::heading), remedy(end))
+        };
+        let table: Vec<String> = ends.iter().map(line).collect();
+        let table = table.join("\n");
         insta::assert_snapshot!("remedies", table);
         assert_eq!(topic(&End::Deployed {}), None);
     }

@@ -256,11 +256,16 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
     let (file, journal) = (folder.join("state.json"), folder.join("journal.jsonl"));
     let good = std::fs::read_to_string(&file).expect("the state");
     let containers = server.containers();
-    let broken: [(&str, Option<String>, &str); 5] = [
+    let broken: [(&str, Option<String>, &str); 6] = [
         ("torn", Some(good[..good.len() / 2].to_owned()), "damaged"),
         ("empty", Some(String::new()), "damaged"),
         ("garbage", Some("\u{0}\u{1}".repeat(3000)), "damaged"),
         ("newer", Some(good.replacen("\"format\": 1", "\"format\": 2", 1)), "a newer one"),
+        (
+            "extended",
+            Some(good.replacen("\"format\": 1", "\"format\": 1, \"zone\": 5", 1)),
+            "newer autotag-receiver",
+        ),
         ("missing", None, "is missing"),
     ];
     for (what, text, words) in &broken {
@@ -278,7 +283,10 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
         ] {
             let message = refused(&told.outcome.end, RefusalCode::HostState);
             assert!(message.contains(words) && message.contains("state.json"), "{what}: {message}");
-            assert!(message.to_lowercase().contains("restore") || *what == "newer", "{what}: {message}");
+            assert!(
+                message.to_lowercase().contains("restore") || ["newer", "extended"].contains(what),
+                "{what}: {message}"
+            );
         }
         assert_eq!(server.containers(), containers, "{what}: nothing was touched");
         assert!(server.get("/").1.starts_with("1.0.0 "), "{what}: it serves on");

@@ -134,7 +134,7 @@ pub struct Snapshots {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Written {
     app_file: String,
     env_files: Vec<BTreeMap<VariableName, String>>,
@@ -206,9 +206,16 @@ impl Snapshots {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(damaged(error.to_string())),
         };
-        // The words of serde could quote a value.
-        let written: Written = serde_json::from_slice(&text)
-            .map_err(|error| damaged(format!("damaged in line {}", error.line())))?;
+        // The words of serde could quote a value. Without what it does not know the container would be another.
+        let unread = |error: serde_json::Error| {
+            let newer = error.to_string().starts_with("unknown field ");
+            damaged(if newer {
+                "written by a newer autotag-receiver: install that, or a newer one".to_owned()
+            } else {
+                format!("damaged in line {}", error.line())
+            })
+        };
+        let written: Written = serde_json::from_slice(&text).map_err(unread)?;
         let file =
             AppFile::parse_recorded(&written.app_file).map_err(|faults| damaged(faults.to_string()))?;
         let files = written.env_files.into_iter().map(secret).collect();
@@ -296,6 +303,11 @@ mod tests {
         snapshots.save(&lock, &one, &settings).unwrap();
         snapshots.save(&lock, &two, &settings).unwrap();
         assert_eq!(snapshots.load(&one), Ok(Some(settings.clone())));
+        let path = snapshots.path(&one);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replacen('{', "{\"hunter2\":{\"x\":1},", 1)).unwrap();
+        let newer = snapshots.load(&one).expect_err("what a newer receiver added would be lost");
+        assert!(newer.contains("newer autotag-receiver") && !newer.contains("hunter2"), "{newer}");
         snapshots.keep(&lock, &|id| id == "deployment-2").unwrap();
         assert_eq!((snapshots.load(&one), snapshots.load(&two)), (Ok(None), Ok(Some(settings))));
     }

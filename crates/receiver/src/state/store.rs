@@ -28,6 +28,11 @@ pub enum Unreadable {
         "{0} has format {1}, this autotag-receiver knows {FORMAT}: install the receiver that wrote it, or a newer one"
     )]
     Newer(PathBuf, u64),
+    /// It has the number of this format, and something in it that a later receiver added.
+    #[error(
+        "{0} was written by a newer autotag-receiver ({1}), so nothing is deployed or rolled back; what runs goes on. Install the receiver that wrote it, or a newer one: this one would lose what it does not know"
+    )]
+    Extended(PathBuf, String),
     /// It is no state.
     #[error(
         "{0} is damaged ({1}), so nothing is deployed or rolled back; what runs goes on. Restore it from a backup, or move it away: the next request says how to begin anew"
@@ -131,7 +136,12 @@ pub fn read(path: &Path, bytes: &[u8]) -> Result<State, Unreadable> {
     if let Some(fields) = value.as_object_mut() {
         fields.remove("format");
     }
-    serde_json::from_value(value).map_err(|error| damaged(error.to_string()))
+    serde_json::from_value(value).map_err(|error| {
+        let why = error.to_string();
+        // serde has no type for it. What is only misspelt is not read either.
+        let unknown = ["unknown field ", "unknown variant "].iter().any(|words| why.starts_with(words));
+        if unknown { Unreadable::Extended(path.to_owned(), why) } else { damaged(why) }
+    })
 }
 
 #[cfg(test)]
@@ -208,9 +218,8 @@ mod tests {
             ("{}".to_owned(), "damaged"),
             ("null".to_owned(), "damaged"),
             ("\0".repeat(good.len()), "damaged"),
-            (good.replace("unverified", "verified"), "damaged"),
+            (good.replace("\"change\"", "\"changed\""), "unknown field `changed`"),
             (good.replace("sha256:", "sha256;"), "damaged"),
-            (good.replace("\"highest\"", "\"hihgest\""), "damaged"),
             (good.replace("\"highest\": \"1.1.0\",", ""), "damaged"),
             (good.replace("\"format\": 1", "\"format\": 0"), "format 0"),
             (good.replace("\"format\": 1", "\"format\": 2"), "install the receiver that wrote it"),
@@ -228,6 +237,43 @@ mod tests {
             std::fs::write(store.path(), &good[..length]).unwrap();
             assert!(matches!(store.load(), Err(Unreadable::Damaged(..))), "{length} bytes");
         }
+    }
+
+    /// Wherever a later receiver may have put something: what is not known here would be lost with the next write.
+    #[test]
+    fn what_a_newer_receiver_added_is_refused_by_its_name_and_left() {
+        let Here { folder: _folder, store, lock } = here();
+        let state = states().swap_remove(2);
+        store.save(&lock, &state).unwrap();
+        let good = std::fs::read_to_string(store.path()).unwrap();
+        for (from, to, name) in [
+            ("\"app\": \"app\"", "\"app\": \"app\", \"zone\": {\"b\": 1}", "`zone`"),
+            ("\"container\":", "\"cgroup\": 5, \"container\":", "`cgroup`"),
+            ("\"deployment\":", "\"team\": \"x\", \"deployment\":", "`team`"),
+            ("\"phase\": \"leaving\"", "\"phase\": \"leaving\", \"slowly\": true", "`slowly`"),
+            ("\"phase\": \"leaving\"", "\"phase\": \"warming\"", "`warming`"),
+            ("\"purpose\": \"deploy\"", "\"purpose\": \"canary\"", "`canary`"),
+            ("\"order\": \"start-first\"", "\"order\": \"one-by-one\"", "`one-by-one`"),
+        ] {
+            let newer = good.replacen(from, to, 1);
+            assert_ne!(newer, good, "{from}");
+            std::fs::write(store.path(), &newer).unwrap();
+            match store.load() {
+                Err(error @ Unreadable::Extended(..)) => {
+                    assert!(error.to_string().contains(name), "{name}: {error}");
+                }
+                other => panic!("{name}: {other:?}"),
+            }
+            assert_eq!(std::fs::read_to_string(store.path()).unwrap(), newer, "it is left as it is");
+        }
+        // A code that this receiver does not know, in the record of an earlier failure.
+        let failed = states().swap_remove(7);
+        store.save(&lock, &failed).unwrap();
+        let text = std::fs::read_to_string(store.path()).unwrap();
+        let newer = text.replacen("\"code\": \"smoke-test\"", "\"code\": \"too-cold\"", 1);
+        assert_ne!(newer, text);
+        std::fs::write(store.path(), newer).unwrap();
+        assert!(matches!(store.load(), Err(Unreadable::Extended(_, why)) if why.contains("`too-cold`")));
     }
 
     #[test]

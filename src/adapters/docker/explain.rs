@@ -106,14 +106,14 @@ impl Failure<'_> {
         let Error::DockerStreamError { error: text } = &failed.error else {
             return daemon::of_client(&failed.error, DOING);
         };
-        let named = failed.line.and_then(|line| self.dockerfile.at_line(line));
+        let at_fault = failed.line.and_then(|line| self.dockerfile.at_line(line));
         match progress.culprit() {
             Some(step) => {
                 let instruction =
-                    named.filter(|_| !fetches(step)).or_else(|| self.dockerfile.locate(&step.name));
+                    at_fault.filter(|_| !fetches(step)).or_else(|| self.dockerfile.locate(&step.name));
                 self.explain_step(step, instruction)
             }
-            None => self.explain_text(text, named),
+            None => self.explain_text(text, at_fault),
         }
     }
 
@@ -189,7 +189,7 @@ impl Failure<'_> {
     }
 
     /// No step failed: an input, the Dockerfile itself, or the Engine.
-    fn explain_text(&self, text: &str, named: Option<&Instruction>) -> Trouble {
+    fn explain_text(&self, text: &str, at_fault: Option<&Instruction>) -> Trouble {
         if let Some(target) =
             self.request.target.as_deref().filter(|target| !self.dockerfile.has_stage(target))
         {
@@ -208,8 +208,8 @@ impl Failure<'_> {
                 .about(Topic::Inputs);
         }
         let file = self.request.file();
-        let named = named.or_else(|| self.dockerfile.at_line(line_number(text)?));
-        let (why, remedy) = match named {
+        let at_fault = at_fault.or_else(|| self.dockerfile.at_line(line_number(text)?));
+        let (why, remedy) = match at_fault {
             Some(instruction) => (format!("{}: {text}", self.place(instruction)), DOCKERFILES_FAULT),
             None if is_about_the_dockerfile(text) => {
                 (format!("{}: {text}", file.display()), DOCKERFILES_FAULT)

@@ -54,11 +54,15 @@ fn x6_a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
     context::a_file_that_was_exchanged_for_a_pipe_is_not_waited_for();
 }
 
+// invariant builds: What is ignored is never copied, also the Dockerfile; broken by:
+//   `crates/build-context/src/context/plan.rs`: the Dockerfile is kept whatever the ignore file says
 #[tokio::test]
 async fn a5_an_ignored_dockerfile_is_built_from_and_never_copied() {
     context::an_ignored_dockerfile_is_built_from_and_never_copied().await;
 }
 
+// invariant builds: What is ignored is never copied, also the Dockerfile; broken by:
+//   `crates/build-context/src/context/plan.rs`: the Dockerfile's own ignore file is not read
 #[tokio::test]
 async fn a5_an_ignored_ignore_file_is_never_copied() {
     context::an_ignored_ignore_file_is_never_copied().await;

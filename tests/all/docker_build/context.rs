@@ -52,6 +52,9 @@ fn varied() -> tempfile::TempDir {
     folder
 }
 
+// invariant builds: What is in the context arrives as it is; broken by:
+//   `src/adapters/docker/buildkit/file_sync.rs`: no setuid, setgid and sticky bits, no times;
+//   `src/adapters/docker/build.rs`: never an archive
 #[tokio::test]
 async fn both_ways_give_the_same_image() {
     let (engine, mut images) = (engine().await, Images::default());
@@ -80,6 +83,8 @@ async fn both_ways_give_the_same_image() {
     );
 }
 
+// invariant builds: Only what the Dockerfile names is sent; broken by:
+//   `src/adapters/docker/buildkit/file_sync.rs`: the paths that are asked for are not read
 #[tokio::test]
 async fn only_what_the_dockerfile_names_is_sent() {
     let (way, mut images) = (CountingWay::start(), Images::default());
@@ -118,6 +123,8 @@ async fn only_what_the_dockerfile_names_is_sent() {
     }
 }
 
+// invariant builds: A build takes any number of files; broken by: `src/adapters/docker/buildkit/channel.rs`: the
+//   window is the one that HTTP/2 begins with
 #[tokio::test]
 async fn many_small_files_arrive() {
     const FILES: usize = 20_000;
@@ -131,13 +138,16 @@ async fn many_small_files_arrive() {
     assert_eq!(names(&image, "srv").len(), FILES);
 }
 
-/// Both come in the headers of one call.
+// invariant builds: A build takes any number of files; broken by: `src/adapters/docker/buildkit/session.rs`: the
+//   head of a call is at most what hyper takes
+/// Both come in the head of one call.
 #[tokio::test]
 async fn many_sources_and_many_ignored_names_are_no_trouble() {
     let (engine, mut images) = (engine().await, Images::default());
     let names: Vec<String> = (0..200).map(|number| format!("{}-{number}", "long".repeat(40))).collect();
-    let ignored: String =
-        (0..3000).map(|number| format!("another-name-that-is-ignored-{number}\n")).collect();
+    let ignored: Vec<String> =
+        (0..3000).map(|number| format!("another-name-that-is-ignored-{number}")).collect();
+    let ignored = ignored.join("\n");
     let copies = names.chunks(20).map(|names| format!("COPY {} /srv/\n", names.join(" ")));
     let dockerfile = format!("FROM scratch\n{}", copies.collect::<String>());
     let folder = folder(&[("Dockerfile", &dockerfile), (".dockerignore", &ignored)]);
@@ -188,6 +198,8 @@ fn a_large_context_needs_little_memory() {
     assert!(peak < 64 * 1024, "{peak} kB");
 }
 
+// invariant builds: A build that is dropped ends on both sides; broken by:
+//   `src/adapters/docker/buildkit/channel.rs`: the connection outlives the build
 #[tokio::test]
 async fn a_build_that_is_dropped_reads_no_further() {
     let way = CountingWay::start();
@@ -208,6 +220,8 @@ async fn a_build_that_is_dropped_reads_no_further() {
     becomes("the file is closed, and the connection", || !is_open() && way.open() == 0).await;
 }
 
+// invariant builds: No half file is built from; broken by: `src/adapters/docker/buildkit/file_sync.rs`: what was
+//   read is not held to what was announced
 #[tokio::test]
 async fn a_file_that_changes_while_it_is_sent_fails_the_build_by_name() {
     let way = CountingWay::start();

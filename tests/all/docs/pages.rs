@@ -22,7 +22,8 @@ fn the_first_pages_are_short_and_no_page_is_long() {
         );
     }
     for (name, text) in written() {
-        let lines = text.lines().count();
+        // Tables that are made from the tests grow with them.
+        let lines = text.lines().filter(|line| !line.starts_with('|')).count();
         assert!(lines <= 500, "{name}: {lines} lines are more than 500: split it");
     }
 }

@@ -35,10 +35,10 @@ pub(super) fn context(id: &str) -> Definition {
     let action =
         FileAction { input: NOTHING, secondary_input: 0, output: 0, action: Some(Action::Copy(copy)) };
     let mut definition = Definition::default();
-    let fetched = push(&mut definition, fetch, "[internal] load build context");
+    let fetched = push(&mut definition, &fetch, "[internal] load build context");
     let unpack = Kind::File(FileOp { actions: vec![action] });
     let unpack = Op { inputs: vec![fetched], op: Some(unpack), ..Op::default() };
-    let unpacked = push(&mut definition, unpack, "[internal] unpack build context");
+    let unpacked = push(&mut definition, &unpack, "[internal] unpack build context");
     // The last one names the result.
     definition.def.push(Op { inputs: vec![unpacked], ..Op::default() }.encode_to_vec());
     definition
@@ -48,7 +48,7 @@ pub(super) fn context(id: &str) -> Definition {
 const NOTHING: i64 = -1;
 
 /// Adds an operation with the name that it has in the log; gives its result as the input of another one.
-fn push(definition: &mut Definition, op: Op, name: &str) -> Input {
+fn push(definition: &mut Definition, op: &Op, name: &str) -> Input {
     let op = op.encode_to_vec();
     let digest = Digest::of(&op).to_string();
     let description = HashMap::from([("llb.customname".to_owned(), name.to_owned())]);

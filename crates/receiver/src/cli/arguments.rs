@@ -26,8 +26,8 @@ pub(super) enum Shown {
 pub(super) fn command(shown: Shown) -> Command {
     let groups = [
         ("Set up a server", setting_up().to_vec()),
-        ("Look", asking().to_vec()),
-        ("Act", changing().to_vec()),
+        ("Inspect", asking().to_vec()),
+        ("Change what runs", changing().to_vec()),
         ("Services, which systemd and sshd start", roles().to_vec()),
         ("This program", manual::commands().to_vec()),
     ];
@@ -40,7 +40,7 @@ pub(super) fn command(shown: Shown) -> Command {
         .version(autotag_base::VERSION)
         .about("The server's side of autotag-deploy")
         .help_template(template)
-        .after_help("`autotag-receiver COMMAND --help` tells a command's options, `autotag-receiver --help` the exit codes.")
+        .after_help("`autotag-receiver COMMAND --help` shows a command's options, `autotag-receiver --help` the exit codes.")
         .after_long_help(manual::below(&sections()))
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -49,7 +49,7 @@ pub(super) fn command(shown: Shown) -> Command {
         return command;
     }
     let root = Arg::new("root").long("root").value_name("DIR").global(true).hide(true);
-    command.arg(root.help("Takes this folder for /"))
+    command.arg(root.help("Use this directory as /"))
 }
 
 /// clap knows one heading for all commands; people think in several.
@@ -67,7 +67,7 @@ pub(super) fn sections() -> [Section; 2] {
     [
         Section {
             heading: "Environment",
-            rows: vec![row("NO_COLOR", "No colours; FORCE_COLOR=1 for colours without a terminal")],
+            rows: vec![row("NO_COLOR", "No colors; FORCE_COLOR=1 for colors without a terminal")],
         },
         Section {
             heading: "Exit codes",
@@ -88,7 +88,7 @@ fn json() -> Arg {
     Arg::new("json")
         .long("json")
         .action(ArgAction::SetTrue)
-        .help("Prints one JSON object a line, for programs")
+        .help("Print one JSON object a line, for programs")
 }
 
 fn option(name: &'static str, value: &'static str, help: &'static str) -> Arg {
@@ -116,16 +116,16 @@ fn asking() -> [Command; 3] {
     let number = |most: u32| value_parser!(u32).range(1..=i64::from(most));
     [
         Command::new("status")
-            .about("What should run, what does, and how the two differ; of all applications, or of one")
+            .about("Show what should run, what runs, and how they differ; for all applications, or for one")
             .arg(app().required(false))
             .arg(json()),
         Command::new("history")
-            .about("What was deployed when, the newest first")
+            .about("Show what was deployed when, newest first")
             .arg(app())
             .arg(option("entries", "N", "How many").value_parser(number(HISTORY_ENTRIES)).default_value("20"))
             .arg(json()),
         Command::new("logs")
-            .about("The application's last lines")
+            .about("Show the application's last log lines")
             .arg(app())
             .arg(option("lines", "N", "How many").value_parser(number(LOG_LINES)).default_value("100"))
             .arg(json()),
@@ -135,9 +135,9 @@ fn asking() -> [Command; 3] {
 fn changing() -> [Command; 3] {
     [
         Command::new("deploy")
-            .about("Rolls a version out; without VERSION again what serves, with today's configuration")
+            .about("Deploy a version; without VERSION, deploy what serves again, with the current configuration")
             .arg(app())
-            .arg(version().help("Digest and commit of a recorded version are known; of another say them"))
+            .arg(version().help("For a version that is not recorded, also give --image-digest and --commit"))
             .arg(
                 option("image-digest", "DIGEST", "The image, `sha256:...`")
                     .value_parser(parsed::<Digest>())
@@ -145,41 +145,41 @@ fn changing() -> [Command; 3] {
                     .requires("commit"),
             )
             .arg(
-                option("commit", "COMMIT", "What it was built from, 40 digits")
+                option("commit", "COMMIT", "The commit that it was built from, 40 digits")
                     .value_parser(parsed::<ObjectId>())
                     .requires("image-digest"),
             )
-            .arg(flag("allow-downgrade", "Deploys it even if it is lower than what ran, or was rolled back"))
+            .arg(flag("allow-downgrade", "Deploy it even if it is lower than what ran, or was rolled back"))
             .arg(json()),
         Command::new("rollback")
-            .about("Goes back to VERSION, or to the last good one before what serves")
+            .about("Go back to VERSION, or to the last good version before what serves")
             .arg(app())
             .arg(version().help("A recorded version"))
             .arg(
-                option("configuration", "WHICH", "App file and environment of today, or as they were then")
+                option("configuration", "WHICH", "The current app file and environment, or those of then")
                     .value_parser(["today", "then"])
                     .default_value("today"),
             )
             .arg(json()),
         Command::new("reset-highest")
-            .about("Lowers the highest version, above which CI may deploy, where it was a mistake")
+            .about("Lower the highest version, above which workflows may deploy, if it was a mistake")
             .after_help(
-                "The server takes only versions from CI that are above every one that was live. Where one of those was\n\
-                 none of yours (a stolen key, a typing error), roll back from it, and run this: the next real version\n\
-                 is deployed again. `status` tells the highest one.",
+                "The server accepts only versions that are above every version that was live. If one of those was not\n\
+                 yours (a stolen key, a typing error), roll back from it, and run this command: the next real version\n\
+                 is deployed again. `status` shows the highest version.",
             )
             .arg(app())
-            .arg(version().help("The new highest version; the one that serves if not said")),
+            .arg(version().help("The new highest version; default: the version that serves")),
     ]
 }
 
 fn setting_up() -> [Command; 3] {
-    let dry_run = || flag("dry-run", "Shows what would be done, and does nothing");
+    let dry_run = || flag("dry-run", "Show what would be done, and do nothing");
     [
         Command::new("init")
-            .about("Sets this server up for an application; safe to run again")
+            .about("Set this server up for an application; safe to run again")
             .after_help(
-                "A file that is there already and is yours (the app file, keys) is left as it is.\n\
+                "Files of yours that exist already (the app file, keys) stay as they are.\n\
                  Run it again after an update of this program, or after a step that failed: it installs itself and\n\
                  restarts what runs.",
             )
@@ -188,34 +188,34 @@ fn setting_up() -> [Command; 3] {
                 option("image", "REPOSITORY", "The only repository that may run, such as ghcr.io/org/app")
                     .value_parser(parsed::<ImageName>()),
             )
-            .arg(option("port", "N", "Where the container listens; 8080 if not said").value_parser(value_parser!(u16).range(1..)))
+            .arg(option("port", "N", "The port that the container listens on; default: 8080").value_parser(value_parser!(u16).range(1..)))
             .arg(
-                option("listen", "ADDRESS", "Where the proxy serves it; 127.0.0.1:8080 if not said. [::]:80 without a front proxy")
+                option("listen", "ADDRESS", "Where the proxy serves it; default: 127.0.0.1:8080. [::]:80 without a front proxy")
                     .value_parser(parsed::<Listen>()),
             )
             .arg(
-                option("host", "NAME", "Only requests for this host; several apps may share an address")
+                option("host", "NAME", "Serve only requests for this host, so that several apps can share an address")
                     .action(ArgAction::Append)
                     .value_parser(parsed::<HostName>()),
             )
-            .arg(option("health", "PATH", "Where it answers 200 when it works; `none`; or Docker's HEALTHCHECK if not said"))
-            .arg(option("key", "LINE", "A public key that may deploy; without it a pair is made").conflicts_with("new-key"))
-            .arg(flag("new-key", "Makes a new pair; the keys before it are of no use any more"))
-            .arg(option("adopt", "CONTAINER", "Writes the app file from a container that runs"))
-            .arg(option("ssh-port", "N", "sshd's, for the lines to copy; 22 if not said").value_parser(value_parser!(u16).range(1..)))
-            .arg(option("public-name", "HOST", "How CI reaches this server; its own name if not said"))
+            .arg(option("health", "PATH", "A path that answers 200 when it works, or `none`; default: Docker's HEALTHCHECK"))
+            .arg(option("key", "LINE", "A public key that may deploy; default: creates a pair").conflicts_with("new-key"))
+            .arg(flag("new-key", "Create a new pair; earlier keys stop working"))
+            .arg(option("adopt", "CONTAINER", "Write the app file from a running container"))
+            .arg(option("ssh-port", "N", "sshd's port, for the lines to copy; default: 22").value_parser(value_parser!(u16).range(1..)))
+            .arg(option("public-name", "HOST", "How workflows reach this server; default: its own name"))
             .arg(dry_run()),
         Command::new("check")
-            .about("Checks app files and this host, and tells all faults at once")
+            .about("Check app files and this host, and list all problems at once")
             .after_help(
                 "Without arguments it checks all applications. A path (with a `/`, or ending in .yaml) is checked\n\
-                 as an app file alone.",
+                 only as an app file.",
             )
             .arg(Arg::new("APP").num_args(0..).value_name("APP|FILE").help("Such as shop-api, or ./app.yaml")),
         Command::new("remove")
-            .about("Takes an application away: its container, user, key, app file and state; never its volumes")
+            .about("Remove an application: its container, user, key, app file and state; never its volumes")
             .arg(app())
-            .arg(flag("keep-data", "Leaves the state, and the app file as APP.yaml.removed"))
+            .arg(flag("keep-data", "Keep the state, and the app file as APP.yaml.removed"))
             .arg(dry_run()),
     ]
 }
@@ -223,10 +223,10 @@ fn setting_up() -> [Command; 3] {
 fn roles() -> [Command; 3] {
     [
         Command::new("serve")
-            .about("Root's part: owns Docker, app files and state; units start it")
-            .arg(option("docker", "SOCKET", "Docker's socket, if not at its usual place")),
+            .about("Run root's part, which owns Docker, app files and state; systemd units start it")
+            .arg(option("docker", "SOCKET", "Docker's socket, if not at its default path")),
         Command::new("receive")
-            .about("The forced command of CI's key: carries one request to `serve`; sshd starts it")
+            .about("The forced command of the deploy key: relays one request to `serve`; sshd starts it")
             .arg(
                 Arg::new("APP")
                     .long("app")
@@ -236,9 +236,9 @@ fn roles() -> [Command; 3] {
                     .help("The application that the key is for"),
             ),
         Command::new("proxy")
-            .about("Serves the applications' traffic; units start it")
-            .arg(option("admin", "SOCKET", "Where to open the admin socket, if not at its usual place"))
-            .arg(option("via", "NAME", "Name to add to the field Via")),
+            .about("Carry the applications' traffic; systemd units start it")
+            .arg(option("admin", "SOCKET", "Where to open the admin socket, if not at its default path"))
+            .arg(option("via", "NAME", "Name to add to the header Via")),
     ]
 }
 

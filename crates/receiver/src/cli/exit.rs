@@ -38,10 +38,10 @@ impl Exit {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Done => "Done, or nothing to do",
-            Self::Failed => "Failed: begun and not ended well, or it could not be begun",
-            Self::Unusable => "Wrong arguments, or an app file or host with faults",
-            Self::Refused => "Refused: nothing was touched",
-            Self::Unreachable => "`serve` does not answer; what was begun may go on",
+            Self::Failed => "Failed, or could not be started",
+            Self::Unusable => "Wrong arguments, or problems in an app file or on the host",
+            Self::Refused => "Refused: nothing was changed",
+            Self::Unreachable => "`serve` does not answer; what was started may continue",
         }
     }
 

@@ -42,11 +42,13 @@ pub fn text(farewell: &Farewell<'_>) -> String {
             let key = key.reveal().trim_end();
             let _ = write!(
                 text,
-                "# The private key is shown this once, and kept nowhere on this server.\n\
+                "# The private key is shown only this once, and is not stored on this server.\n\
                  gh secret set DEPLOY_KEY <<'KEY'\n{key}\nKEY\n"
             );
         }
-        None => text.push_str("# DEPLOY_KEY: the private half of the key that is set up already.\n"),
+        None => {
+            text.push_str("# DEPLOY_KEY: unchanged, the private half of the key that is set up already.\n")
+        }
     }
     match host {
         Some(host) => {
@@ -58,7 +60,7 @@ pub fn text(farewell: &Farewell<'_>) -> String {
             );
         }
         None => text.push_str(
-            "# DEPLOY_KNOWN_HOSTS, DEPLOY_HOST: as they are. To have them printed again, say the name by which CI reaches this host: --public-name NAME\n",
+            "# DEPLOY_KNOWN_HOSTS, DEPLOY_HOST: unchanged. To print them again, add the name by which workflows reach this host: --public-name NAME\n",
         ),
     }
     text.push_str(
@@ -71,7 +73,7 @@ pub fn text(farewell: &Farewell<'_>) -> String {
         text,
         "    deploy-key: ${{{{ secrets.DEPLOY_KEY }}}}\n\
          \x20   deploy-known-hosts: ${{{{ vars.DEPLOY_KNOWN_HOSTS }}}}\n\
-         \x20   deploy-app: {app} # only if the image's own name is another\n",
+         \x20   deploy-app: {app} # only if the last part of the image's name differs\n",
     );
     if host_keys.is_empty() {
         text.push_str("\nThis host has no SSH keys yet: install openssh-server, and run this again for the lines of DEPLOY_KNOWN_HOSTS.\n");
@@ -84,7 +86,7 @@ pub fn without_systemd(layout: &Layout) -> String {
     let program = layout.program();
     let program = program.display();
     format!(
-        "\nsystemd does not run this machine. Have these two run always, in this order, by whatever does it here:\n\n\
+        "\nsystemd does not run this machine. Let its init system keep these two running, in this order:\n\n\
          \x20   setpriv --reuid autotag_proxy --regid autotag_proxy --clear-groups {program} proxy\n\
          \x20   {program} serve\n\n\
          The first one needs {} after each boot, autotag_proxy's and 0700; for ports below 1024 it needs\n\

@@ -57,7 +57,7 @@ impl Kind {
     pub fn heading(self) -> &'static str {
         match self {
             Self::Internal => "Internal error",
-            Self::Input => "Inputs not usable",
+            Self::Input => "Invalid inputs",
             Self::Denied => "Refused",
             Self::Unavailable => "Not reachable",
             Self::Build => "Build failed",

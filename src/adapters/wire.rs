@@ -34,7 +34,7 @@ pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Repeat) -> Troub
     let error = error.without_url();
     let words = chain(&error);
     if let Some(certificate) = certificate_fault(&error) {
-        return Trouble::new(TroubleKind::Garbled, doing, format!("the connection is not to be trusted: {certificate}"))
+        return Trouble::new(TroubleKind::Garbled, doing, format!("the connection is not trusted: {certificate}"))
             .with_remedy(
                 "if a proxy or the server uses a certificate authority of your own, put its certificate into a file \
                  below the workspace and let the step's `env: SSL_CERT_FILE` name it",

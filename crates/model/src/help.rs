@@ -42,7 +42,7 @@ topics! {
     VersionTooLow "The version is not above what exists",
     OtherForm "Existing versions have another form",
     OtherCommit "The workspace has another commit checked out",
-    Inputs "The inputs are not usable",
+    Inputs "The inputs are not valid",
     // The build.
     NoDocker "Docker cannot be reached",
     NoDockerfile "There is no Dockerfile",
@@ -58,7 +58,7 @@ topics! {
     ImmutableTags "The registry's tags are immutable",
     ImageTagTaken "The image's tag is taken",
     NoImage "The registry does not have the image",
-    Certificate "The connection is not to be trusted",
+    Certificate "The connection is not trusted",
     // The way to the server.
     HostKeyUnknown "No host key is known for the server",
     HostKeyChanged "The server's host key is not the known one",

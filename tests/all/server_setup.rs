@@ -123,7 +123,7 @@ fn is_set_up(server: &Machine) {
 fn the_key_opens_one_door(server: &Machine) {
     let request = r#"{"protocol":1,"app":"shop","request":{"status":{}}}"#;
     let said = server.run(&format!("echo '{request}' | {}", ssh("status")));
-    assert!(said.contains("\"told\""), "the door opens: {said}");
+    assert!(said.contains("\"reported\""), "the door opens: {said}");
     for asked in ["id", "'sh -c id'", "", "-tt id", "-s sftp"] {
         let output = server.output(&format!("echo '{request}' | {}", ssh(asked)));
         let said = text(&output);

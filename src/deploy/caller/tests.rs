@@ -161,11 +161,10 @@ async fn refusals_are_final() {
 async fn patience_ends_and_says_whether_anybody_was_there() {
     let (outcome, _, requests) = played((0..4).map(|_| Connection(vec![], lost())).collect()).await;
     let failure = outcome.unwrap_err();
-    assert!(failure.why.contains("no receiver answered") && requests.len() == 4, "{failure:?}");
+    assert_eq!((failure.topic, requests.len()), (Some(Topic::NoReceiver), 4), "{failure:?}");
     let (outcome, _, requests) = played((0..12).map(|_| Connection(vec![step()], lost())).collect()).await;
     let failure = outcome.unwrap_err();
-    assert!(failure.why.contains("not known") && requests.len() == 12, "{failure:?}");
-    assert!(failure.remedy.contains("command: status"), "{failure:?}");
+    assert_eq!((failure.topic, requests.len()), (Some(Topic::ResultUnknown), 12), "{failure:?}");
 }
 
 /// Who waits for its turn and is then lost does not know that it only waited.
@@ -175,7 +174,7 @@ async fn a_turn_that_did_not_come_is_told_only_where_the_time_is_over() {
     let mut connections = vec![Connection(waiting(), lost())];
     connections.extend((0..11).map(|_| Connection(vec![], lost())));
     let failure = played(connections).await.0.unwrap_err();
-    assert!(failure.why.contains("not known") && failure.why.contains("was lost"), "{failure:?}");
+    assert_eq!(failure.topic, Some(Topic::ResultUnknown), "{failure:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -183,7 +182,8 @@ async fn the_answers_of_another_receiver_say_so() {
     let strange = || vec![br#"["progress",7]"#.to_vec()];
     let (outcome, ..) = played((0..4).map(|_| Connection(strange(), Ok(finished(0)))).collect()).await;
     let failure = outcome.unwrap_err();
-    assert!(failure.why.contains("protocol 1") && failure.remedy.contains("protocol"), "{failure:?}");
+    assert_eq!(failure.topic, Some(Topic::NoReceiver), "{failure:?}");
+    assert!(failure.why.contains("protocol 1"), "{failure:?}");
 }
 
 /// Somebody is there, and works on what was asked for: no reason to give up as where nobody answers, and none to

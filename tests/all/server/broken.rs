@@ -35,10 +35,7 @@ fn an_unhealthy_version_is_removed_and_its_last_words_are_told() {
     let (images, server) = serving("health: {path: /healthz, deadline: 2s, stable: 300ms}\n");
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let told = server.deploy(deploy(images.name(), "1.0.1", &broken));
-    let End::Failed { step: Open::Known(RolloutStep::Health), message, .. } = &told.outcome.end else {
-        panic!("{}", told.text())
-    };
-    assert!(message.contains("/healthz gave 503"), "{message}");
+    failed(&told, RolloutStep::Health, FailureCode::Unhealthy);
     assert_eq!(
         told.outcome.running.as_ref().map(|running| running.version.to_string()),
         Some("1.0.0".into())
@@ -58,10 +55,7 @@ fn a_version_that_crashes_is_noticed_before_and_within_its_stability_window() {
     for (version, after) in [("1.0.1", "1"), ("1.0.2", "1200")] {
         let broken = images.push_with(version, &[("CRASH_AFTER_MS", after)]);
         let told = server.deploy(deploy(images.name(), version, &broken));
-        let End::Failed { step: Open::Known(RolloutStep::Health), message, .. } = &told.outcome.end else {
-            panic!("{}", told.text())
-        };
-        assert!(message.contains("ended"), "{message}");
+        failed(&told, RolloutStep::Health, FailureCode::Exited);
         still_serves(&server);
     }
 }
@@ -130,17 +124,10 @@ fn a_smoke_test_before_the_switch_and_one_through_the_front_door() {
     server.app_file(images.name(), "smoke: [{path: /, contains: no such text}]\n");
     let two = images.push("1.0.1");
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    let End::Failed { step: Open::Known(RolloutStep::Smoke), message, .. } = &told.outcome.end else {
-        panic!("{}", told.text())
-    };
-    assert!(message.contains("no such text"), "{message}");
+    failed(&told, RolloutStep::Smoke, FailureCode::SmokeTest);
     server.app_file(images.name(), "smoke: [{command: [/test-app, no-such-command]}]\n");
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    assert!(
-        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Smoke), .. }),
-        "{}",
-        told.text()
-    );
+    failed(&told, RolloutStep::Smoke, FailureCode::SmokeTest);
     server.app_file(images.name(), "");
     still_serves(&server);
 }

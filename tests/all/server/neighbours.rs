@@ -178,8 +178,7 @@ fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
         crowd.into_iter().partition(|(_, first)| end_of(first).is_none());
     assert_eq!((follow.len(), too_many.len()), (32, 38));
     for (_, first) in &too_many {
-        let message = refused(end_of(first).expect("a result"), RefusalCode::Busy);
-        assert!(message.contains("32 requests open") && message.contains("run it again"), "{message}");
+        refused(end_of(first).expect("a result"), RefusalCode::Busy);
     }
     refused(end_of(&by_key(&site.server, STATUS).next()).expect("a result"), RefusalCode::Busy);
 
@@ -206,8 +205,7 @@ fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
         assert!(matches!(told, Event::Waiting { .. }), "{told:?}");
     }
     let one_more = by_key(&site.server, Body::Deploy(Box::new(anew()))).next();
-    let message = refused(end_of(&one_more).expect("it is not taken"), RefusalCode::Busy);
-    assert!(message.contains("16 changes") && message.contains("run it again"), "{message}");
+    refused(end_of(&one_more).expect("it is not taken"), RefusalCode::Busy);
     // What is at work is found again, another application has its own, and the owner is never too many.
     let mut again = by_key(&site.server, Body::Deploy(Box::new(request.clone())));
     assert_eq!(end_of(&again.next()), None);

@@ -46,7 +46,7 @@ pub(super) async fn serve<E: Engine>(
     let caller = match who(&server, user) {
         Ok(caller) => caller,
         Err(refused) => {
-            tracing::warn!(code = ?refused.code, "refused: {}", refused.message);
+            tracing::warn!(code = %refused.code, "refused: {}", refused.message);
             return refuse(&refused, &mut stream).await;
         }
     };
@@ -54,7 +54,7 @@ pub(super) async fn serve<E: Engine>(
         Ok(job) => pass_on(&job, caller.asker(), &mut stream).await,
         Err(refused) => {
             if is_told(&server, &caller, &refused) {
-                tracing::warn!(code = ?refused.code, "refused: {}", refused.message);
+                tracing::warn!(code = %refused.code, "refused: {}", refused.message);
             }
             refuse(&refused, &mut stream).await;
         }

@@ -444,7 +444,7 @@ impl<'a, E: Engine> Locked<'a, E> {
     /// A rollout's or a recovery's ending in the protocol's words; what failed on the way is told as notes.
     fn end_of(&self, ending: &Ending) -> Option<End> {
         for note in ending.notes.iter().chain(&ending.unfinished) {
-            self.say(&Event::within_line(&format!("{:?}: {}", note.step, note.why)));
+            self.say(&Event::within_line(&format!("{}: {}", note.step.word(), note.why)));
         }
         match &ending.verdict {
             Verdict::Serves(release) if release.purpose == Purpose::Rollback => Some(End::RolledBack {}),

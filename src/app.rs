@@ -241,8 +241,10 @@ async fn until_interrupted(
     };
     let stage = progress.current().unwrap_or("start");
     let remedy = match stage {
-        "deploy" => "the server goes on by itself: see what runs by `command: status`, or run the job again",
-        _ => "run the job again if the release is still wanted: it goes on from what is done",
+        "deploy" => {
+            "the server continues by itself: check what runs with `command: status`, or run the job again"
+        }
+        _ => "run the job again if you still want the release: it continues from what is done",
     };
     Err(Failure::new(
         Kind::Interrupted,

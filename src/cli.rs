@@ -146,7 +146,7 @@ fn command(flags: Flags) -> Command {
         let secrets = INPUTS.iter().filter(|spec| spec.secret && spec.counts_for.contains(&it.name));
         let secrets: Vec<String> = secrets.map(variable_of).collect();
         with_flags(command, flags, Some(it.name)).after_help(format!(
-            "Secrets, from the environment alone: {}.\n\nIt takes the flags of all commands; these count. `{PROGRAM} --help` tells the rest.",
+            "Secrets, from the environment alone: {}.\n\nIt takes the flags of all commands; these count. `{PROGRAM} --help` shows the rest.",
             secrets.join(", ")
         ))
     });
@@ -158,7 +158,7 @@ fn command(flags: Flags) -> Command {
         .override_usage(format!("{PROGRAM} COMMAND [OPTIONS]"))
         .subcommand_value_name("COMMAND")
         .subcommand_help_heading("Commands")
-        .after_help(format!("`{PROGRAM} COMMAND --help` tells a command's options, `{PROGRAM} --help` all."))
+        .after_help(format!("`{PROGRAM} COMMAND --help` shows a command's options, `{PROGRAM} --help` all."))
         .after_long_help(manual::below(&sections()))
         .subcommands(commands)
         .subcommands(manual::commands().map(|it| it.disable_version_flag(true)));

@@ -147,9 +147,9 @@ impl From<Trouble> for Failure {
 
 fn usual_remedy(kind: TroubleKind) -> &'static str {
     match kind {
-        TroubleKind::Unreachable => "run the job again: it goes on where this one stopped",
+        TroubleKind::Unreachable => "run the job again: it continues where this one stopped",
         TroubleKind::Throttled => {
-            "wait until the limit is over and run the job again: it goes on where this one stopped"
+            "wait until the limit is over and run the job again: it continues where this one stopped"
         }
         TroubleKind::Garbled => {
             "something between here and there changes answers (a proxy, a captive portal); if it stays, report it"

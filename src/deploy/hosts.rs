@@ -240,7 +240,7 @@ pub async fn status(
     if !outcome.end.is_good() {
         return Err(refused(outcome.end.words()));
     }
-    catch.status.ok_or_else(|| refused("it told nothing".to_owned()))
+    catch.status.ok_or_else(|| refused("it answered nothing".to_owned()))
 }
 
 /// So many lines of a container say why it failed, where anything does.

@@ -176,7 +176,7 @@ mod tests {
                 pem("RSA PRIVATE KEY", "Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\nMIIC"),
                 "passphrase",
             ),
-            ("ssh-ed25519 AAAAC3 me@laptop".to_owned(), "without `.pub`"),
+            ("ssh-ed25519 AAAAC3 me@workstation".to_owned(), "without `.pub`"),
             (pem("PUBLIC KEY", "MIIC"), "without `.pub`"),
             ("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none".to_owned(), "PuTTYgen"),
             (half.to_owned(), "cut short"),

@@ -18,7 +18,7 @@ pub fn fill_in(environment: &Environment, mut overrides: Overrides, faults: &mut
         && let Err(why) = git(&["rev-parse", "--git-dir"])
     {
         faults.add(Fault {
-            input: "this folder".to_owned(),
+            input: "this directory".to_owned(),
             found: None,
             expected: format!("a clone, or that --repository and --commit say what is meant; {why}"),
             example: "--repository org/app --commit 1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c".to_owned(),
@@ -62,7 +62,7 @@ pub fn check_for_release(
         return;
     }
     let mut of_folder = |found: String, expected: &str, example: String| {
-        let (input, expected) = ("this folder".to_owned(), expected.to_owned());
+        let (input, expected) = ("this directory".to_owned(), expected.to_owned());
         faults.add(Fault { input, found: Some(found), expected, example });
     };
     if let (Some(commit), Ok(head)) = (&overrides.commit, git(&["rev-parse", "HEAD"]))
@@ -72,7 +72,7 @@ pub fn check_for_release(
         of_folder(head, expected, format!("git switch --detach {commit}"));
     }
     match git(&["status", "--porcelain"]) {
-        Err(why) => of_folder(why, "a clone whose changes git can tell", "git status".to_owned()),
+        Err(why) => of_folder(why, "a clone whose changes git can list", "git status".to_owned()),
         Ok(changes) => {
             if let Some(first) = changes.lines().next() {
                 let expected = "a clone without changes: the image would have them, and the commit has not";
@@ -91,7 +91,7 @@ pub fn what_is_meant(overrides: &Overrides) -> Option<String> {
 }
 
 fn missing(flag: &str, expected: &str, why: &str, example: &str) -> Fault {
-    let expected = format!("{expected}, since this folder does not tell it: {why}");
+    let expected = format!("{expected}, since this directory does not say it: {why}");
     Fault { input: flag.to_owned(), found: None, expected, example: example.to_owned() }
 }
 

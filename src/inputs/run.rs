@@ -84,7 +84,7 @@ impl Run {
                 let attempt = environment.get("GITHUB_RUN_ATTEMPT").unwrap_or("1");
                 format!("{server_url}/{repository}/actions/runs/{id}/attempts/{attempt}")
             }
-            None => "a laptop".to_owned(),
+            None => "a local machine".to_owned(),
         };
         let workspace = PathBuf::from(environment.get("GITHUB_WORKSPACE").unwrap_or("."));
         let number = |name: &str| environment.get(name).and_then(|text| text.parse::<u64>().ok());

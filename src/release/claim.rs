@@ -165,7 +165,7 @@ pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &Known) -> 
         FailureKind::Denied,
         format!("making {name} again"),
         "somebody deleted the tag, and GitHub refuses to have it made again",
-        format!("push the tag at commit {} by hand and run the job again", known.claim.commit),
+        format!("push the tag at commit {} manually and run the job again", known.claim.commit),
     )
     .about(Topic::Ruleset))
 }

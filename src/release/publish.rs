@@ -70,7 +70,7 @@ async fn read_back(registry: &impl Registry, claim: &Claim, tag: &ImageTag) -> R
             Kind::Unavailable,
             format!("reading back {}", claim.image.with_tag(tag)),
             "the registry accepted the tag and does not have it",
-            "run the job again: it goes on from here; if it stays, the registry or a proxy before it loses writes",
+            "run the job again: it continues from here; if it stays, the registry or a proxy before it loses writes",
         )),
     }
 }
@@ -80,7 +80,7 @@ fn taken(claim: &Claim, tag: &ImageTag, there: &Digest) -> Failure {
         Kind::Conflict,
         format!("publishing {}", claim.image.with_tag(tag)),
         format!("the tag exists and names {there}, not the claimed {}; it was left as it is", claim.digest),
-        "somebody pushed this tag by hand or by another tool: release the next commit, or remove that tag from the registry and run the job again",
+        "somebody pushed this tag manually or with another tool: release the next commit, or remove that tag from the registry and run the job again",
     )
     .about(Topic::ImageTagTaken)
 }

@@ -142,7 +142,7 @@ fn broken_chain(id: &ObjectId, why: String) -> Failure {
         FailureKind::Conflict,
         format!("reading the claim {id}"),
         why,
-        "somebody changed the claims by hand; restore the ref and the tags that were deleted, or choose a fresh `claim-ref` and a `version` above all that exist",
+        "somebody changed the claims manually; restore the ref and the tags that were deleted, or choose a fresh `claim-ref` and a `version` above all that exist",
     )
 }
 

@@ -206,7 +206,7 @@ mod tests {
         let events: Vec<DeployEvent<'_>> = answers.iter().map(DeployEvent::Received).collect();
         assert_eq!(
             log_of(Style::Plain, &events),
-            "waiting: another deployment is at work\npull    pull the image ...\npull    done in 2.1 s\n\
+            "waiting: another deployment is running\npull    pull the image ...\npull    done in 2.1 s\n\
              health  failed after 0.9 s: 503\n"
         );
     }

@@ -60,10 +60,10 @@ mod tests {
     #[test]
     fn what_is_too_long_loses_its_middle_and_never_the_remedy() {
         let why = format!("the first line\n{}\nthe last line", "ä".repeat(9000));
-        let failure = Failure::new(Kind::Build, "building", why, "mend it").about(Topic::BuildStep);
+        let failure = Failure::new(Kind::Build, "building", why, "fix it").about(Topic::BuildStep);
         let short = text_within(4000, &failure, &[]);
         assert_eq!(short.chars().count(), 4000);
-        for words in ["the first line", "the last line", "What to do: mend it.", &Topic::BuildStep.link()] {
+        for words in ["the first line", "the last line", "What to do: fix it.", &Topic::BuildStep.link()] {
             assert!(short.contains(words), "{words}: {short}");
         }
         assert_eq!(text_within(90_000, &failure, &[]), text(&failure, &[]));

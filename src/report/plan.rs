@@ -13,7 +13,7 @@ pub fn sentence(plan: &Plan) -> String {
     match plan {
         Plan::Claim(next) if next.kind == Kind::Image => format!("add an image to {}", next.version),
         Plan::Claim(next) => format!("release {}", next.version),
-        Plan::Resume { known } => format!("go on with {}, this commit's version", known.claim.version),
+        Plan::Resume { known } => format!("continue with {}, this commit's version", known.claim.version),
         Plan::Superseded { by, .. } => format!(
             "nothing: {} of the newer commit {} supersedes this one",
             by.claim.version,

@@ -42,7 +42,7 @@ pub fn released(order: &Order, run: &Run, released: &Released, stages: &str) -> 
         None => tag,
     };
     let deployed = match &released.deployment {
-        Some(deployment) if deployment.deployed() => ", and it serves",
+        Some(deployment) if deployment.deployed() => " and deployed it",
         Some(_) => ", not deployed: something newer is live",
         None => "",
     };
@@ -164,7 +164,7 @@ pub fn failed(failure: &Failure, done: &[String], deployment: Option<&Deployment
     if done.is_empty() {
         text.push_str("Nothing had been changed.\n\n");
     } else {
-        text.push_str("Done already, and a new run of the job goes on from there:\n\n");
+        text.push_str("Done already, and a new run of the job continues from there:\n\n");
         for fact in done {
             let _ = writeln!(text, "- {}", escaped(fact));
         }
@@ -279,10 +279,10 @@ mod tests {
     #[test]
     fn a_long_message_leaves_room_for_what_to_do() {
         let lines: Vec<String> = (1..=200).map(|number| format!("line {number}")).collect();
-        let failure = Failure::new(Kind::Build, "building", lines.join("\n"), "mend it");
+        let failure = Failure::new(Kind::Build, "building", lines.join("\n"), "fix it");
         let text = failed(&failure, &[], None, "| the stages |\n\n");
         let (screen, folded) = text.split_once("<details>").expect("a folded part");
-        assert!(screen.lines().count() < 30 && screen.contains("**What to do:** mend it"), "{screen}");
+        assert!(screen.lines().count() < 30 && screen.contains("**What to do:** fix it"), "{screen}");
         assert!(screen.contains("line 2\n[185 more lines: see below]\nline 188\n"), "{screen}");
         assert!(folded.contains("line 100\n"), "nothing is lost");
         assert_eq!((excerpt("a\nb"), excerpt("")), ("a\nb".to_owned(), String::new()));

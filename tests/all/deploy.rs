@@ -294,7 +294,10 @@ fn the_status_of_all_servers_is_told_also_where_one_is_silent() {
     assert_eq!(known, [true, false, true]);
     let table = autotag_deploy::report::servers::status_table(answers);
     let first = table.lines().nth(1).expect("a row");
-    assert!(first.contains("web1") && first.contains("0.0.1") && first.contains("edited by hand"), "{table}");
+    assert!(
+        first.contains("web1") && first.contains("0.0.1") && first.contains("edited manually"),
+        "{table}"
+    );
 }
 
 #[test]

@@ -85,7 +85,7 @@ if (look) {
             const theme = name.endsWith('.md') ? 'light' : 'dark';
             await picture(pageOf(name, options), { file, width: 900, theme });
             // A README is loaded by many, and these pages have few colours.
-            const colours = theme === 'light' ? '20' : '12';
+            const colours = theme === 'light' ? '16' : '12';
             execFileSync('pngquant', [colours, '--nofs', '--speed', '1', '--strip', '--force', '--output', file, file]);
             console.log(`rendered ${name}: ${fs.statSync(file).size} bytes`);
         }

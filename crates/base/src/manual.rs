@@ -54,13 +54,13 @@ pub fn commands() -> [Command; 2] {
         Command::new("completions")
             .about("Print the completions for a shell")
             .arg(Arg::new("SHELL").required(true).value_parser(value_parser!(Shell))),
-        Command::new("man").about("Print the man page, or write all pages into a folder").arg(
+        Command::new("man").about("Print the man page, or write all pages into a directory").arg(
             Arg::new("to")
                 .long("to")
                 .value_name("FOLDER")
                 .value_hint(ValueHint::DirPath)
                 .value_parser(ValueParser::path_buf())
-                .help("The folder, such as ~/.local/share/man/man1"),
+                .help("The directory, such as ~/.local/share/man/man1"),
         ),
     ]
 }

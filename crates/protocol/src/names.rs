@@ -56,7 +56,7 @@ impl FromStr for AppName {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         if text == HOME {
             return Err(Malformed(format!(
-                "another name than `{HOME}`: on a server the folder of this name belongs to all applications"
+                "another name than `{HOME}`: on a server the directory of this name belongs to all applications"
             )));
         }
         let fits = text.len() <= 24

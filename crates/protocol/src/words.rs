@@ -116,8 +116,8 @@ pub fn running(running: Option<&Running>) -> String {
 
 /// Who holds the lock.
 pub fn holder(holder: Option<&Holder>) -> String {
-    holder.map_or("another deployment is at work".to_owned(), |holder| {
-        format!("{} is at work since {} (process {})", holder.purpose, holder.since, holder.pid)
+    holder.map_or("another deployment is running".to_owned(), |holder| {
+        format!("{} has been running since {} (process {})", holder.purpose, holder.since, holder.pid)
     })
 }
 
@@ -183,8 +183,11 @@ mod tests {
         assert_eq!((running(None).as_str(), running(Some(&release))), ("nothing", what.clone()));
         let at = "2026-01-02T03:04:05Z".parse().unwrap();
         let who = Holder { pid: 7, purpose: "deploy 1.2.2".to_owned(), deployment: None, since: at };
-        assert_eq!(holder(Some(&who)), "deploy 1.2.2 is at work since 2026-01-02T03:04:05Z (process 7)");
-        assert_eq!(holder(None), "another deployment is at work");
+        assert_eq!(
+            holder(Some(&who)),
+            "deploy 1.2.2 has been running since 2026-01-02T03:04:05Z (process 7)"
+        );
+        assert_eq!(holder(None), "another deployment is running");
         let now = Status {
             running: Some(release.clone()),
             drift: vec!["it was stopped".to_owned(), "it was edited".to_owned()],

@@ -105,7 +105,7 @@ const FAMILIES: [Family; 13] = [
     ("unserved_total", "counter", "Requests refused after or instead of waiting.", |s| {
         s.counters.unserved.get()
     }),
-    ("over_bounds_total", "counter", "Requests refused because too many were under way.", |s| {
+    ("over_bounds_total", "counter", "Requests refused because too many were in flight.", |s| {
         s.counters.over_bounds.get()
     }),
     ("connect_failures_total", "counter", "Connections to the application that failed.", |s| {
@@ -115,8 +115,8 @@ const FAMILIES: [Family; 13] = [
         s.counters.unanswered.get()
     }),
     ("swaps_total", "counter", "Changes of the container that serves.", |s| s.counters.swaps.get()),
-    ("requests", "gauge", "Requests under way.", |s| s.requests as u64),
-    ("tunnels", "gauge", "WebSockets and other tunnels under way.", |s| s.tunnels as u64),
+    ("requests", "gauge", "Requests in flight.", |s| s.requests as u64),
+    ("tunnels", "gauge", "WebSockets and other tunnels that are open.", |s| s.tunnels as u64),
     ("waiting", "gauge", "Requests that wait for the application to come up.", |s| s.waiting as u64),
     ("up", "gauge", "Whether a container serves.", |s| u64::from(s.up)),
 ];

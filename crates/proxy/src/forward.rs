@@ -152,11 +152,11 @@ fn turn_away(app: &App, full: Full, record: Record) -> Response<Answer> {
     app.counters.over_bounds.one();
     match full {
         Full::Client => {
-            let why = "this client has too many requests under way";
+            let why = "this client has too many requests in flight";
             own(StatusCode::TOO_MANY_REQUESTS, why, Some(record))
         }
         Full::App => {
-            let why = "the application has too many requests under way";
+            let why = "the application has too many requests in flight";
             own(StatusCode::SERVICE_UNAVAILABLE, why, Some(record))
         }
     }

@@ -429,8 +429,7 @@ fn with_remedy(trouble: Trouble, status: StatusCode, words: &str) -> Trouble {
 fn limited(trouble: Trouble) -> Trouble {
     trouble
         .with_remedy(
-            "run the job again when the limit is over: it goes on where this one stopped; where this is usual, pass \
-             an App's token as `github-token`, which has a limit of its own",
+            "run the job again when the limit is over: it continues where this one stopped; if this is usual, pass an App's token as `github-token`, which has a limit of its own",
         )
         .about(Topic::GitHubLimit)
 }

@@ -249,8 +249,7 @@ impl Running<'_> {
         Trouble::new(TroubleKind::Unreachable, self.doing(), why)
             .perhaps_done()
             .with_remedy(
-                "the server goes on by itself: see what runs by `command: status`; where so long is normal, give more \
-                 time by the input `deploy-timeout`",
+                "the server continues by itself: check what runs with `command: status`; if that long is normal, allow more time with the input `deploy-timeout`",
             )
             .about(Topic::ResultUnknown)
     }

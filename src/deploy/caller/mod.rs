@@ -166,7 +166,7 @@ fn judge(heard: Heard, ended: CallOutcome<Finished>) -> Verdict {
             Verdict::Reported(Box::new(outcome))
         }
         Some(_) => Verdict::Again(
-            format!("it told of success, and ended with the status {}", finished.status).into(),
+            format!("it reported success, and ended with the status {}", finished.status).into(),
         ),
         None => Verdict::Again(without_result(&finished).into()),
     }
@@ -270,7 +270,7 @@ fn unknown(name: &str, request: &Request, why: &str) -> Failure {
         Kind::Unavailable,
         format!("{} on {name}", request.word()),
         format!("the result is not known: {why}"),
-        "the server goes on by itself: see what runs by `command: status`, and run the job again; it touches nothing that is done",
+        "the server continues by itself: check what runs with `command: status`, and run the job again; it touches nothing that is done",
     )
     .about(Topic::ResultUnknown)
 }

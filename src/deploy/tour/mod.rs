@@ -218,7 +218,7 @@ fn back_from_it(told: Result<&Outcome, &Failure>) -> Stop {
 fn failure_of(what: String, host: &str, outcome: &Outcome) -> Failure {
     let serves = match (&outcome.running, &outcome.deployment) {
         (Some(running), _) => format!("\n{host} serves {}", running.version),
-        (None, Some(_)) => format!("\nnothing serves on {host}, as far as it tells"),
+        (None, Some(_)) => format!("\nnothing serves on {host}, as far as it reports"),
         // Refused before anybody looked.
         (None, None) => String::new(),
     };

@@ -25,7 +25,7 @@ fn done(end: End) -> Stop {
 }
 
 fn failed() -> Stop {
-    Stop::Failed(Box::new(Failure::new(Kind::Deployment, "deploying", "no", "mend it")))
+    Stop::Failed(Box::new(Failure::new(Kind::Deployment, "deploying", "no", "fix it")))
 }
 
 #[test]

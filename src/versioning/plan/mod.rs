@@ -430,10 +430,10 @@ fn none_is_passed_over(survey: &Survey, wish: &Wish) -> Result<(), Refusal> {
     };
     let mut remedy = match counted {
         None => format!(
-            "say where to go on, above what they stand for, by `initial-version` (such as `initial-version: {next}`), or by `version` for one run"
+            "say where to continue, above these versions, with `initial-version` (such as `initial-version: {next}`), or with `version` for one run"
         ),
         Some(_) => format!(
-            "say where to go on, above what they stand for, by `version` for one run (such as `version: {next}`)"
+            "say where to continue, above these versions, with `version` for one run (such as `version: {next}`)"
         ),
     };
     if let Some(prefix) = found.prefix() {

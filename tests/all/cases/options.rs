@@ -200,7 +200,7 @@ pub fn every_key_reaches_the_container() {
     // The next version holds the same ports, and what was changed with Docker's own client is named.
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
     docker(&["update", "--cpu-shares", "256", &server.containers()[0]]);
-    assert!(server.status().drift.concat().contains("by hand"), "{:?}", server.status().drift);
+    assert!(server.status().drift.concat().contains("manually"), "{:?}", server.status().drift);
     for key in [
         "hostname: other",
         "cpu_shares: 511",

@@ -142,7 +142,7 @@ impl Servers {
 
     fn status(&self, host: &str) -> Event {
         let running = self.running.lock().expect("not poisoned").get(host).cloned();
-        let drift = vec!["edited by hand".to_owned()];
+        let drift = vec!["edited manually".to_owned()];
         Event::Status(Box::new(Status {
             running,
             drift,

@@ -33,7 +33,7 @@ pub enum NoResult {
     Request(#[from] Refused),
     /// The connection ended or was silent; what was asked for may go on.
     #[error(
-        "`serve` did not tell the result ({why}). What was begun may go on: see `autotag-receiver status` and the log by `journalctl -u autotag.service`"
+        "`serve` did not report the result ({why}). What was started may continue: see `autotag-receiver status` and the log by `journalctl -u autotag.service`"
     )]
     Lost {
         /// In words.

@@ -26,7 +26,7 @@ use autotag_protocol::{
 };
 
 /// Who deploys, in history and journal.
-const BY_HAND: &str = "by hand on the server";
+const BY_HAND: &str = "manually on the server";
 
 struct Owner<'a> {
     layout: &'a Layout,

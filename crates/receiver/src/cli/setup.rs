@@ -78,7 +78,7 @@ pub(super) fn init(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<Ex
     for step in &prepared.steps {
         println!("{step}");
         let made = apply::apply(layout, step).with_context(|| {
-            format!("{step}: what was done before stays; mend the cause and run `init` again")
+            format!("{step}: what was done before stays; fix the cause and run `init` again")
         })?;
         private_key = private_key.or(made);
     }
@@ -120,7 +120,7 @@ fn last_words(layout: &Layout, wish: &Wish, first: bool, private_key: Option<&Se
     let config = std::fs::read_to_string(layout.sshd().join("sshd_config"));
     if config.is_ok_and(|config| !sshd::reads_parts(&config)) {
         text.push_str(
-            "\nsshd does not read the folder sshd_config.d: add `Include /etc/ssh/sshd_config.d/*.conf` as the first line of /etc/ssh/sshd_config, and reload it.\n",
+            "\nsshd does not read the directory sshd_config.d: add `Include /etc/ssh/sshd_config.d/*.conf` as the first line of /etc/ssh/sshd_config, and reload it.\n",
         );
     }
     text

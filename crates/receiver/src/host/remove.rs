@@ -155,7 +155,7 @@ pub fn apply(
     }
     if let Err(error) = forget(layout, app) {
         tell(&format!(
-            "the proxy was not told, and has to be restarted before another application gets the address: {error}"
+            "the proxy did not get the change, and must be restarted before another application gets the address: {error}"
         ));
     }
     if let Some(network) = &removal.network {

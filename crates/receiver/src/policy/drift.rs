@@ -83,15 +83,14 @@ fn container(found: &mut Vec<String>, facts: &Facts<'_>, active: &Instance) {
                 found.push(format!("the container {short} does not run{code}"));
             }
             if container.paused {
-                found
-                    .push(format!("the container {short} is paused: `docker unpause {short}` lets it go on"));
+                found.push(format!("the container {short} is paused: `docker unpause {short}` resumes it"));
             }
             if container.health == crate::engine::Healthy::No {
                 found.push(format!("the container {short} is unhealthy"));
             }
             if facts.made_as.as_ref().is_some_and(|made_as| *made_as != container.configuration) {
                 found.push(format!(
-                    "the container {short} was edited by hand (docker update, docker network)"
+                    "the container {short} was edited manually (docker update, docker network)"
                 ));
             }
             for (label, expected) in contradictions(&active.release, &container.labels) {

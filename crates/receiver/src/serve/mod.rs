@@ -88,9 +88,9 @@ pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
     watching.abort();
     // A successor may begin. What is at work here holds its application's lock, for which it waits.
     drop(alone);
-    tracing::info!("stopping when what is at work is done");
+    tracing::info!("stopping when running deployments are done");
     if tokio::time::timeout(GRACE, server.desk.idle()).await.is_err() {
-        tracing::warn!("a deployment is still at work; the next start goes on from its state");
+        tracing::warn!("a deployment is still running; the next start continues from its state");
     }
     Ok(())
 }

@@ -88,7 +88,7 @@ async fn pass_on(job: &Job, asker: Asker, stream: &mut UnixStream) {
     match follow(job, asker, stream).await {
         Ok(()) => hear_out(stream).await,
         Err(error) => {
-            tracing::info!(deployment = ?job.deployment, %error, "the caller went away; its request goes on");
+            tracing::info!(deployment = ?job.deployment, %error, "the caller disconnected; its request continues");
         }
     }
 }
@@ -219,8 +219,7 @@ fn set_to_work<E: Engine>(
             Ok(job)
         }
         Asked::Another => {
-            let text =
-                format!("the deployment {id} is at work on something else: each needs an id of its own");
+            let text = format!("the deployment {id} is running something else: each needs its own id");
             Err(Refused::new(RefusalCode::IdTaken, text))
         }
         Asked::TooMany => Err(in_quota.map_or_else(|wait| too_often(&app, wait), |()| too_many(&app))),
@@ -229,7 +228,7 @@ fn set_to_work<E: Engine>(
 
 fn too_many(app: &AppName) -> Refused {
     let text = format!(
-        "{CHANGES} changes of `{app}` are at work or wait for their turn, as many as may. Wait until some of them are over, and run it again; `autotag-receiver status {app}` on the server says what is at work"
+        "{CHANGES} changes of `{app}` are running or waiting for their turn, which is the limit. Wait until some of them are done, and run it again; `autotag-receiver status {app}` on the server says what is running"
     );
     Refused::new(RefusalCode::Busy, text)
 }

@@ -72,7 +72,7 @@ async fn refresh<E: Engine>(server: &Server<E>, app: &AppName, event: &Container
         _ => return,
     };
     if let Err(why) = done {
-        tracing::warn!(%app, "the proxy could not be told where the container listens now: {why}");
+        tracing::warn!(%app, "the proxy did not get the container's new address: {why}");
     }
 }
 
@@ -160,7 +160,7 @@ async fn proxy<E: Engine>(server: &Arc<Server<E>>) {
     loop {
         if let Ok(stream) = UnixStream::connect(server.layout.proxy_admin()).await {
             if let Err(why) = server.front.tell_all(&server.engine).await {
-                tracing::warn!("the proxy could not be told everything: {why}");
+                tracing::warn!("the proxy did not get all routes: {why}");
             }
             open_new(server).await;
             let _ = until_closed(stream).await;

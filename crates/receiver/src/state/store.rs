@@ -30,12 +30,12 @@ pub enum Unreadable {
     Newer(PathBuf, u64),
     /// It has the number of this format, and something in it that a later receiver added.
     #[error(
-        "{0} was written by a newer autotag-receiver ({1}), so nothing is deployed or rolled back; what runs goes on. Install the receiver that wrote it, or a newer one: this one would lose what it does not know"
+        "{0} was written by a newer autotag-receiver ({1}), so nothing is deployed or rolled back; what runs keeps running. Install the receiver that wrote it, or a newer one: this one would lose what it does not know"
     )]
     Extended(PathBuf, String),
     /// It is no state.
     #[error(
-        "{0} is damaged ({1}), so nothing is deployed or rolled back; what runs goes on. Restore it from a backup, or move it away: the next request says how to begin anew"
+        "{0} is damaged ({1}), so nothing is deployed or rolled back; what runs keeps running. Restore it from a backup, or move it away: the next request says how to start again"
     )]
     Damaged(PathBuf, String),
     /// It is another application's.

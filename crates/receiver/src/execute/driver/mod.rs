@@ -328,7 +328,7 @@ impl<E: Engine> Driver<'_, E> {
         let snapshots = Snapshots::new(&self.layout.state(self.app));
         if let Err(error) = snapshots.note_made(self.lock, &instance.release.deployment, &facts.configuration)
         {
-            tracing::warn!(app = %self.app, %error, "drift by hand will not be seen");
+            tracing::warn!(app = %self.app, %error, "manual drift will not be seen");
         }
         match &settings.file.traffic {
             Traffic::Unproxied { .. } => self.front.forget(self.app).await?,

@@ -82,14 +82,14 @@ fn prove(words: &[String], path: &Path, before: Option<&(String, u32)>) -> anyho
     Err(match put_back {
         Ok(()) => error.context(format!("{} is what it was before", path.display())),
         Err(why) => error.context(format!(
-            "{} is to be made what it was before, or removed, by hand: it could not be done ({why:#})",
+            "{} must be restored or removed manually: it could not be done ({why:#})",
             path.display()
         )),
     })
 }
 
 fn folder(layout: &Layout, path: &Path, owner: Option<&str>, mode: u32) -> anyhow::Result<()> {
-    let doing = || format!("making the folder {}", path.display());
+    let doing = || format!("creating the directory {}", path.display());
     std::fs::create_dir_all(path).with_context(doing)?;
     if let Some(name) = owner {
         let passwd = std::fs::read_to_string(layout.passwd()).with_context(doing)?;

@@ -110,7 +110,7 @@ impl fmt::Display for Step {
             Self::AddGroup(name) => write!(f, "add the group {name}"),
             Self::AddUser { name, .. } => write!(f, "add the user {name}"),
             Self::Folder { path, owner, mode } => {
-                write!(f, "make the folder {} ({}, {mode:04o})", path.display(), owner.unwrap_or("root"))
+                write!(f, "create the directory {} ({}, {mode:04o})", path.display(), owner.unwrap_or("root"))
             }
             Self::Install(path) => write!(f, "install this program as {}", path.display()),
             Self::Write { path, mode, replaces: false, .. } => {

@@ -13,7 +13,7 @@ use crate::config::app_file::{Proof, fields};
 use crate::state::layout::user_of;
 use autotag_model::secret::Secret;
 
-const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE9yZGluYXJ5 me@laptop";
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE9yZGluYXJ5 me@workstation";
 
 fn app() -> AppName {
     "shop".parse().unwrap()
@@ -330,7 +330,7 @@ fn a_key_more_leaves_those_before() {
     let folder = tempfile::tempdir().unwrap();
     let layout = Layout::below(folder.path());
     std::fs::create_dir_all(layout.keys()).unwrap();
-    let other = KEY.replace("me@laptop", "ci").replace("E9yZ", "F0xY");
+    let other = KEY.replace("me@workstation", "ci").replace("E9yZ", "F0xY");
     std::fs::write(layout.authorized_keys(&app()), format!("{} {other}", sshd::line_start(&layout, &app())))
         .unwrap();
     let wish = Wish { key: Some(KEY.parse().unwrap()), ..Wish::of(app()) };

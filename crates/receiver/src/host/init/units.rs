@@ -137,7 +137,7 @@ pub fn serve(layout: &Layout) -> String {
          LimitNOFILE=65536\n\
          UMask=0077\n\
          NoNewPrivileges=yes\n\
-         # Its socket's group; the proxy's folder and env files that are not root's.\n\
+         # Its socket's group; the proxy's directory and env files that are not root's.\n\
          CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER\n\
          ProtectSystem=strict\n\
          ReadWritePaths={state}\n\

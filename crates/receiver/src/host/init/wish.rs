@@ -77,7 +77,7 @@ impl FromStr for PublicKey {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let expected = || {
             Malformed(
-                "one public key without options, the line of a file that ends in .pub, such as `ssh-ed25519 AAAA... me@laptop`"
+                "one public key without options, the line of a file that ends in .pub, such as `ssh-ed25519 AAAA... me@workstation`"
                     .to_owned(),
             )
         };

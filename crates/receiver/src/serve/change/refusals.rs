@@ -8,7 +8,7 @@ use autotag_protocol::{FailureCode, RefusalCode, Refused};
 /// What was found wrong before anything was begun.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 pub(super) fn host(error: StepError) -> Refused {
-    let text = format!("{}. Nothing was begun; what runs goes on", error.why);
+    let text = format!("{}. Nothing was started; what runs keeps running", error.why);
     Refused::new(error.code.of_host(), text)
 }
 

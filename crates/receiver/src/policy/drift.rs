@@ -249,7 +249,10 @@ mod tests {
             (Facts { container: container(&|it| it.running = false), ..well(&state) }, "does not run"),
             (Facts { container: container(&|it| it.paused = true), ..well(&state) }, "docker unpause"),
             (Facts { container: container(&|it| it.health = Healthy::No), ..well(&state) }, "unhealthy"),
-            (Facts { container: container(&|it| it.configuration.clear()), ..well(&state) }, "edited manually"),
+            (
+                Facts { container: container(&|it| it.configuration.clear()), ..well(&state) },
+                "edited manually",
+            ),
             (Facts { container: container(&|it| it.image_id.clear()), ..well(&state) }, "another image"),
             (Facts { container: Err("Docker is down".to_owned()), ..well(&state) }, "Docker is down"),
             (Facts { labelled: Ok(vec![running(), stranger]), ..well(&state) }, "by-hand"),

@@ -242,7 +242,15 @@ fn declared(line: &str, word: &str) -> Option<String> {
 fn module(path: &Path) -> Vec<String> {
     let mut parts: Vec<String> =
         path.with_extension("").iter().map(|part| part.to_string_lossy().into_owned()).collect();
-    parts.retain(|part| !["src", "crates", "tests", "all"].contains(&part.as_str()));
+    let is = |parts: &[String], at: usize, name: &str| parts.get(at).is_some_and(|part| part == name);
+    if is(&parts, 0, "crates") {
+        parts.remove(0);
+        // `src` or `tests`, behind the crate's name.
+        parts.remove(1);
+    } else if is(&parts, 0, "src") || is(&parts, 0, "tests") {
+        let all = is(&parts, 1, "all");
+        parts.drain(..1 + usize::from(all));
+    }
     if parts.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
         parts.pop();
     }
@@ -255,6 +263,8 @@ fn tests_are_found_by_their_paths() {
     for path in [
         "docs::links::tests_are_found_by_their_paths",
         "model::help::tests::links_are_made_as_github_makes_them",
+        // In a file of its own.
+        "versioning::plan::tests::the_version_is_above_all_stable_ones",
     ] {
         assert!(tests.contains(path), "{path} is not among {} tests", tests.len());
     }

@@ -81,7 +81,7 @@ fn the_page_lists_what_stands_above_the_tests() {
             lines.push(format!("| {holds} | {} | {} |", row.tests.join(", "), row.broken_by.join("; ")));
         }
         if let Some(row) = also {
-            lines.extend(["".to_owned(), "Also held by:".to_owned(), "".to_owned()]);
+            lines.extend(["", "Also held by:", ""].map(str::to_owned));
             lines.extend(row.tests.iter().map(|test| format!("- {test}")));
         }
         check(PAGE, section, &lines);

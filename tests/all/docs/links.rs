@@ -249,7 +249,7 @@ fn module(path: &Path) -> Vec<String> {
         parts.remove(1);
     } else if is(&parts, 0, "src") || is(&parts, 0, "tests") {
         let all = is(&parts, 1, "all");
-        parts.drain(..1 + usize::from(all));
+        parts.drain(..=usize::from(all));
     }
     if parts.last().is_some_and(|last| ["mod", "lib", "main"].contains(&last.as_str())) {
         parts.pop();

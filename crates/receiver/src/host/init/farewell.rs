@@ -47,7 +47,7 @@ pub fn text(farewell: &Farewell<'_>) -> String {
             );
         }
         None => {
-            text.push_str("# DEPLOY_KEY: unchanged, the private half of the key that is set up already.\n")
+            text.push_str("# DEPLOY_KEY: unchanged, the private half of the key that is set up already.\n");
         }
     }
     match host {

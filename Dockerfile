@@ -19,6 +19,8 @@ WORKDIR /src
 # action.yml is part of the program: it answers `--help` from it.
 COPY Cargo.toml Cargo.lock action.yml ./
 COPY scripts/build-program scripts/
+# A member of the workspace that no program needs: Cargo wants to read what it is, and no more.
+COPY testkit/Cargo.toml testkit/
 COPY crates crates
 COPY src src
 

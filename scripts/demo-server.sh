@@ -117,7 +117,7 @@ expect_served() {
 }
 
 start_load() {
-    "$made/debug/examples/load" --url "http://127.0.0.1:$web_port" --seconds 600 >"$demo/load.txt" 2>&1 </dev/null &
+    "$made/debug/load" --url "http://127.0.0.1:$web_port" --seconds 600 >"$demo/load.txt" 2>&1 </dev/null &
     load_pid=$!
 }
 

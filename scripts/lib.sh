@@ -260,9 +260,9 @@ CONFIG
 # ---- an application ----
 
 # A web application to be released, as files in FOLDER: one program and its libraries, FROM scratch, since no
-# base image can be pulled everywhere. `tests/support/test_app.rs` says what it answers.
+# base image can be pulled everywhere. `testkit/src/bin/test_app.rs` says what it answers.
 app_files() {
-    local folder=$1 program=$made/debug/examples/test-app library
+    local folder=$1 program=$made/debug/test-app library
     mkdir -p "$folder/files"
     cp "$program" "$folder/files/test-app"
     strip "$folder/files/test-app"

@@ -7,9 +7,7 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, reason = "the tests take other parts of it")]
-#[path = "../../tests/support/parsers/mod.rs"]
-mod parsers;
+use testkit::parsers;
 
 #[expect(clippy::disallowed_methods, reason = "libFuzzer has the arguments for itself")]
 static ENTRY: LazyLock<&'static parsers::Entry> = LazyLock::new(|| {

@@ -101,11 +101,11 @@ prepare() {
     say "building the action's image, the programs, GitHub's double and the application"
     build_action_image "$AUTOTAG_DEPLOY_TEST_IMAGE" >"$walk/log/image.txt" 2>&1 ||
         die "the action's image cannot be built" "The whole log: $walk/log/image.txt"
-    cargo build --locked --quiet --example github-double --example test-app
+    cargo build --locked --quiet --bin github-double --bin test-app
     mkdir -p "$play"/{bin,github,action,download,app,tls}
     echo ghs_the_token_of_the_walk >"$play/token"
     cp "$root/scripts/walk-parts"/{gh,run-workflow} "$made/tools/bin/act" "$play/bin/"
-    cp "$root/scripts/walk-parts/git-server" "$made/debug/examples/github-double" "$play/github/"
+    cp "$root/scripts/walk-parts/git-server" "$made/debug/github-double" "$play/github/"
     # As a release pins it, but for the digest.
     sed -E "s|^  image: .*|  image: docker://ghcr.io/org/autotag-deploy:1|" action.yml >"$play/action/action.yml"
     app_files "$play/app"

@@ -1,9 +1,9 @@
 //! action.yml as a runner reads it, and outputs as later steps and jobs get them.
 
 use crate::runner::{self, leftovers::Leftovers};
-use crate::support::act::{Act, Event, Repository, action};
-use crate::support::github::Double;
-use crate::support::registry::{Auth, Registry};
+use testkit::github::Double;
+use testkit::processes::act::{Act, Event, Repository, action};
+use testkit::registry::{Auth, Registry};
 
 /// `IMAGE` and `LABEL` are replaced. Every `run` ends its job if it finds something else than it
 /// should; the image itself says, by a label that its build set, which version it is.

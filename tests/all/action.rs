@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use autotag_model::git::ObjectId;
 use serde_json::json;
 
-use crate::support::github::Double;
+use testkit::github::Double;
 
 /// Repository, server and workspace of a workflow.
 pub struct Workflow {

@@ -15,8 +15,8 @@ use crate::docker_build::{SHELL, becomes, every_character, runs};
 use crate::release::Project;
 use crate::runner::leftovers::Leftovers;
 use crate::runner::log::Reading;
-use crate::support::github::Double;
-use crate::support::registry::{Auth, Registry};
+use testkit::github::Double;
+use testkit::registry::{Auth, Registry};
 
 /// What a build step prints to command the runner; `MARK` stands in every line of it.
 const EVIL: &str = "::error::MARK\n  ::error file=a,line=1::MARK\n##[error]MARK\ntext ##[warning]MARK\n\

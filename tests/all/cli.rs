@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use autotag_model::git::ObjectId;
 
-use crate::support::github::Double;
+use testkit::github::Double;
 
 /// A person's machine: a clone of `org/app` with one commit on main, a home, and programs on the PATH.
 pub struct Laptop {

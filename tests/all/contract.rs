@@ -23,13 +23,13 @@ use autotag_model::secret::{Credentials, Secret};
 
 use crate::docker_build;
 use crate::release::Project;
-use crate::support::faults::Fault;
-use crate::support::github::Double;
-use crate::support::pager::{Links, Pager};
-use crate::support::simulation::Outside;
-use crate::support::simulation::doors::Doors;
-use crate::support::simulation::registry::Absent;
-use crate::support::tiny_image::TinyImage;
+use testkit::github::Double;
+use testkit::images::tiny_image::TinyImage;
+use testkit::network::faults::Fault;
+use testkit::network::pager::{Links, Pager};
+use testkit::simulation::Outside;
+use testkit::simulation::doors::Doors;
+use testkit::simulation::registry::Absent;
 
 /// A repository of three commits: one, its child, and a branch that has neither.
 struct Commits {
@@ -293,7 +293,7 @@ async fn builds(
 }
 
 // invariant simulation: The simulation's world does what the real one does; broken by:
-//   `tests/support/simulation/`: a push gives the image's id; a withheld list is an empty one; a draft is found
+//   `testkit/src/simulation/`: a push gives the image's id; a withheld list is an empty one; a draft is found
 //   by its tag; a status goes to every deployment
 #[tokio::test]
 async fn the_world_in_memory_keeps_it() {

@@ -7,7 +7,7 @@ mod versions;
 use autotag_deploy::pipeline::Ending;
 use autotag_protocol::{Body, Configuration, End, FailureCode, Open, RefusalCode, RolloutStep};
 
-use crate::support::github::{Access, Double, Permissions};
+use testkit::github::{Access, Double, Permissions};
 
 use self::play::{Servers, Stage, Turn};
 

@@ -21,8 +21,8 @@ use autotag_model::secret::{Credentials, Secret};
 use tempfile::TempDir;
 
 use crate::context::folder;
-use crate::support::registry;
-use crate::support::tiny_image::TinyImage;
+use testkit::images::tiny_image::TinyImage;
+use testkit::registry;
 
 /// FROM scratch with one static program: no image can be pulled where these tests run.
 pub const SHELL: &str =

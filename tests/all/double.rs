@@ -7,8 +7,8 @@ mod repository;
 use autotag_model::git::ObjectId;
 use serde_json::{Value, json};
 
-use crate::support::faults::Fault;
-use crate::support::github::{Access, Double, Handle, Permissions, REPOSITORY_NODE};
+use testkit::github::{Access, Double, Handle, Permissions, REPOSITORY_NODE};
+use testkit::network::faults::Fault;
 
 /// A plain client: what it sends is exactly what a test says.
 struct Client {
@@ -26,7 +26,7 @@ struct Answered {
 
 impl Client {
     fn of(double: &Handle) -> Self {
-        let http = crate::support::http::client();
+        let http = testkit::network::http::client();
         Self { http, root: double.url(), token: Some(Double::TOKEN.to_owned()) }
     }
 
@@ -287,7 +287,7 @@ async fn limits_are_kept() {
     let primary = client.get("tags").await;
     assert_eq!((primary.status, primary.headers["x-ratelimit-remaining"].as_bytes()), (403, b"0".as_slice()));
     let reset: i64 = primary.headers["x-ratelimit-reset"].to_str().expect("text").parse().expect("seconds");
-    assert!((3590..=3600).contains(&(reset - crate::support::clock::now())));
+    assert!((3590..=3600).contains(&(reset - testkit::clock::now())));
     assert_eq!(client.get("/rate_limit").await.body["rate"]["remaining"], 0, "asking is free");
     double.limit(0, 0);
     assert_eq!(client.get("tags").await.status, 200, "the hour is over");
@@ -323,7 +323,7 @@ async fn octocrab_reads_the_answers() {
     let crab = octocrab::Octocrab::builder()
         .base_uri(double.url())
         .and_then(|builder| {
-            builder.personal_token(Double::TOKEN).build_with_reqwest(crate::support::http::client())
+            builder.personal_token(Double::TOKEN).build_with_reqwest(testkit::network::http::client())
         })
         .expect("octocrab");
     let repository = crab.repos("org", "app");

@@ -15,8 +15,8 @@ use autotag_model::reference::{Digest, ImageName};
 use autotag_receiver::engine::{ContainerFacts, ContainerSpec, DockerEngine, Engine, Id};
 use serde_json::{Value, json};
 
-use crate::support::busybox_image::busybox_image;
-use crate::support::registry::{Auth, Registry};
+use testkit::images::busybox_image::busybox_image;
+use testkit::registry::{Auth, Registry};
 
 const LABEL: &str = "autotag-deploy.test";
 

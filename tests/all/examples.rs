@@ -12,12 +12,12 @@ use serde_yaml::Value;
 
 use crate::docs::blocks;
 use crate::runner::{self, leftovers::Leftovers, leftovers::docker};
-use crate::support::act::{Act, Event, Repository, action, readable};
-use crate::support::clock;
-use crate::support::github::{Double, Options};
-use crate::support::registry::{Auth, Registry};
-use crate::support::server::{Server, receiver};
-use crate::support::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::clock;
+use testkit::github::{Double, Options};
+use testkit::processes::act::{Act, Event, Repository, action, readable};
+use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::registry::{Auth, Registry};
+use testkit::server::{Server, receiver};
 
 /// The stand-ins that `scripts/example-images` makes. A Dockerfile takes the one that it has an argument for.
 const BUILD_ARGS: &str = "GO_IMAGE=autotag-deploy-example-go\nNODE_IMAGE=autotag-deploy-example-node\n\

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::proxy::process::ProxyProcess;
-use crate::support::app_process::AppProcess;
-use crate::support::clock;
-use crate::support::load::{Kind, Load, Mix};
-use crate::support::server::free_port;
+use testkit::clock;
+use testkit::load::{Kind, Load, Mix};
+use testkit::processes::app_process::AppProcess;
+use testkit::server::free_port;
 
 /// The page's first block of code in this language.
 fn block(language: &str) -> String {

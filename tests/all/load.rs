@@ -4,9 +4,9 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
-use crate::support::app_image::{AppImage, TEST_LABEL};
-use crate::support::load::{Failure, Kind, Load, Mix};
-use crate::support::registry::{Auth, Registry};
+use testkit::images::app_image::{AppImage, TEST_LABEL};
+use testkit::load::{Failure, Kind, Load, Mix};
+use testkit::registry::{Auth, Registry};
 
 /// A server that treats each request's connection in the same way.
 fn server(treat: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> SocketAddr {
@@ -27,7 +27,7 @@ fn server(treat: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> SocketAddr 
     address
 }
 
-fn seen_by(kind: Kind, address: SocketAddr) -> crate::support::load::KindReport {
+fn seen_by(kind: Kind, address: SocketAddr) -> testkit::load::KindReport {
     let load = Load::start(address, &Mix::only(kind, 2));
     load.warm_up(3);
     load.stop().kinds[&kind].clone()

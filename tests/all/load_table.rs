@@ -14,10 +14,10 @@ use std::time::Duration;
 use autotag_protocol::{End, Event};
 
 use crate::proxy::process::ProxyProcess;
-use crate::support::app_image::{AppImage, PORT, TEST_LABEL};
-use crate::support::clock;
-use crate::support::load::{Kind, Load, Mix, Report};
-use crate::support::server::{self, Images, Server};
+use testkit::clock;
+use testkit::images::app_image::{AppImage, PORT, TEST_LABEL};
+use testkit::load::{Kind, Load, Mix, Report};
+use testkit::server::{self, Images, Server};
 
 /// Changes of the container, for each manner.
 const SWITCHES: usize = 20;

@@ -1,8 +1,5 @@
 //! One test binary: linking the dependency tree once is what two cores can afford.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod act;
 mod action;
 mod build;

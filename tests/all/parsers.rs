@@ -1,6 +1,6 @@
 //! Every parser of foreign texts: seeds, texts made from them and from words, and texts made to hurt.
 //!
-//! The parsers and what must hold of them are in `tests/support/parsers`; the seeds in `fuzz/corpus` are
+//! The parsers and what must hold of them are in `testkit/src/parsers`; the seeds in `fuzz/corpus` are
 //! those that cargo-fuzz starts from (`scripts/fuzz`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,8 @@ use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
-use crate::support::parsers::{Entry, all};
-use crate::support::torture::{rounds, tally};
+use testkit::parsers::{Entry, all};
+use testkit::torture::{rounds, tally};
 
 /// Texts for each parser in a round.
 const CASES: u32 = 200;

@@ -16,12 +16,12 @@ use crate::docker_build::SHELL;
 use crate::release::Project;
 use crate::runner::leftovers::Leftovers;
 use crate::server::action::Way;
-use crate::support::app_image;
-use crate::support::github::{Access, Double, Permissions};
-use crate::support::programs::receiver;
 use autotag_deploy::pipeline::Ending;
 use autotag_deploy::report::servers;
 use autotag_protocol::{End, FailureCode, Open, RolloutStep};
+use testkit::github::{Access, Double, Permissions};
+use testkit::images::app_image;
+use testkit::processes::programs::receiver;
 
 /// Set: the texts are written, all of them, so that those of one run stay together.
 const WRITE: &str = "AUTOTAG_DEPLOY_PICTURES_WRITE";

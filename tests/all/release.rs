@@ -15,9 +15,9 @@ use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName};
 
 use crate::action::{Run, Workflow};
-use crate::support::github::Double;
-use crate::support::registry::{Auth, Registry};
-use crate::support::tiny_image::TinyImage;
+use testkit::github::Double;
+use testkit::images::tiny_image::TinyImage;
+use testkit::registry::{Auth, Registry};
 
 /// A repository, its registry, and its workflow.
 pub struct Project {

@@ -21,8 +21,8 @@ use self::log::Reading;
 use crate::action::Workflow;
 use crate::docker_build::{SHELL, becomes, every_character, runs};
 use crate::release::Project;
-use crate::support::github::Double;
-use crate::support::registry::{Auth, Registry};
+use testkit::github::Double;
+use testkit::registry::{Auth, Registry};
 
 fn project(password: &str) -> Project {
     let github = Double::start();

@@ -5,10 +5,10 @@
 
 use std::net::SocketAddr;
 
-use crate::support::load::{Load, Mix};
-use crate::support::machine::{IMAGE, Machine, commit, text};
-use crate::support::server::docker;
-use crate::support::torture::{at_length, tally};
+use testkit::load::{Load, Mix};
+use testkit::processes::machine::{IMAGE, Machine, commit, text};
+use testkit::server::docker;
+use testkit::torture::{at_length, tally};
 
 /// Each is where the daemon ends.
 fn steps(usual: &'static [&'static str]) -> &'static [&'static str] {

@@ -1,6 +1,6 @@
 //! `init`, `check` and `remove` on a Debian server of its own: systemd as process 1, sshd, Docker's packages.
 
-use crate::support::machine::{IMAGE, Machine, commit, docker, text};
+use testkit::processes::machine::{IMAGE, Machine, commit, docker, text};
 
 const INIT: &str = "/opt/autotag-receiver init shop --image ghcr.io/org/shop --port 3000";
 

@@ -7,12 +7,12 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::support::simulation::choice::{Budget, Choice, Limits};
-use crate::support::simulation::explore::{self, Chance, Explored, SCHEDULE};
-use crate::support::simulation::registry::Absent;
-use crate::support::simulation::scenario::{Actor, IMAGE, RunOf, Scenario, run_of};
-use crate::support::simulation::schedule::{Simulation, Situation};
-use crate::support::torture::{at_length, rounds, tally, variable};
+use testkit::simulation::choice::{Budget, Choice, Limits};
+use testkit::simulation::explore::{self, Chance, Explored, SCHEDULE};
+use testkit::simulation::registry::Absent;
+use testkit::simulation::scenario::{Actor, IMAGE, RunOf, Scenario, run_of};
+use testkit::simulation::schedule::{Simulation, Situation};
+use testkit::torture::{at_length, rounds, tally, variable};
 
 /// Runs that end with `latest`, and the same with release and deployment.
 fn runs(whole: bool, runs: &[(usize, &'static str)]) -> Vec<Actor> {

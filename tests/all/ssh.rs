@@ -10,7 +10,7 @@ use autotag_base::{Effect, Trouble};
 use autotag_deploy::adapters::ssh::{Deadlines, Finished, Libssh2, Shell as _, SshHost};
 use autotag_model::secret::Secret;
 
-use super::support::sshd::{ClientKey, Sshd};
+use testkit::processes::sshd::{ClientKey, Sshd};
 
 /// Longer than anything here takes.
 const PATIENT: Deadlines = Deadlines {

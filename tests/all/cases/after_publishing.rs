@@ -4,7 +4,7 @@ use autotag_deploy::pipeline::Ending;
 
 use crate::deploy::play::{Servers, Stage};
 use crate::release::Project;
-use crate::support::faults::Fault;
+use testkit::network::faults::Fault;
 
 // case A12; broken by: `forgiven` forgives nothing
 pub fn a_step_that_is_refused_for_good_is_a_warning() {

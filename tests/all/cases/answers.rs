@@ -2,7 +2,7 @@
 
 use autotag_protocol::{End, RolloutStep};
 
-use crate::support::server::{Images, Server, Told, deploy};
+use testkit::server::{Images, Server, Told, deploy};
 
 #[track_caller]
 fn failed(told: &Told, at: RolloutStep) -> String {

@@ -8,8 +8,8 @@ use autotag_receiver::config::app_file::fields;
 use serde_json::Value;
 
 use super::env_files::compose;
-use crate::support::app_image::AppImage;
-use crate::support::server::{Images, Server, commit_of, deploy, docker};
+use testkit::images::app_image::AppImage;
+use testkit::server::{Images, Server, commit_of, deploy, docker};
 
 /// `autotag-receiver check` of this text.
 fn check(text: &str) -> (Option<i32>, String) {
@@ -22,7 +22,10 @@ fn check(text: &str) -> (Option<i32>, String) {
 }
 
 fn receiver(arguments: &[&str]) -> Output {
-    Command::new(crate::support::programs::receiver()).args(arguments).output().expect("the program starts")
+    Command::new(testkit::processes::programs::receiver())
+        .args(arguments)
+        .output()
+        .expect("the program starts")
 }
 
 /// Whether Compose puts something else in the place of a value, or refuses it.

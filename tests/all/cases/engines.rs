@@ -2,9 +2,9 @@
 
 use autotag_protocol::{End, FailureCode};
 
-use crate::support::app_image::AppImage;
-use crate::support::server::{Images, Server, deploy, docker};
-use crate::support::tiny_image::TinyImage;
+use testkit::images::app_image::AppImage;
+use testkit::images::tiny_image::TinyImage;
+use testkit::server::{Images, Server, deploy, docker};
 
 /// The server with 1.0.0 on it, and its registry.
 fn serving() -> (Images, Server) {
@@ -16,7 +16,7 @@ fn serving() -> (Images, Server) {
 }
 
 #[track_caller]
-fn failed(told: &crate::support::server::Told, expected: FailureCode) -> String {
+fn failed(told: &testkit::server::Told, expected: FailureCode) -> String {
     let End::Failed { message, code, .. } = &told.outcome.end else { panic!("{}", told.text()) };
     assert_eq!(*code, expected, "{}", told.text());
     message.clone()
@@ -53,7 +53,7 @@ pub fn an_image_that_the_engine_describes_in_part_is_deployed_by_its_labels() {
     let imported = format!("autotag-imported-{:08x}", rand::random::<u32>());
     AppImage::new("0.0.0").import(&imported);
     let image = |version: &str, labelled: &str| {
-        let commit = crate::support::server::commit_of(version);
+        let commit = testkit::server::commit_of(version);
         let image = AppImage::new(labelled).commit(&commit).label("registry", images.registry.host());
         images.registry.put("org/app", version, &image.compressed_for_registry())
     };

@@ -17,7 +17,7 @@ pub fn compose(folder: &Path) -> Output {
         // Nothing else of this process: Compose takes variables from there.
         .env_clear()
         .env("HOME", folder)
-        .env("PATH", crate::support::act::path())
+        .env("PATH", testkit::processes::act::path())
         .output()
         .expect("`docker-compose` is on PATH: scripts/test puts it there by scripts/requirements-compose.txt")
 }

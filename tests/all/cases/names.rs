@@ -4,9 +4,9 @@ use autotag_protocol::{Configuration, End};
 use serde_json::json;
 
 use crate::server::moments::one_of_the_right_version;
-use crate::support::app_image::TEST_LABEL;
-use crate::support::busybox_image::busybox_image;
-use crate::support::server::{Images, Server, deploy, docker, lines};
+use testkit::images::app_image::TEST_LABEL;
+use testkit::images::busybox_image::busybox_image;
+use testkit::server::{Images, Server, deploy, docker, lines};
 
 struct Network(String);
 

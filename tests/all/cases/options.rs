@@ -5,7 +5,7 @@ use autotag_receiver::config::app_file::AppFile;
 use autotag_receiver::host::init::{adopt, app_file};
 use serde_json::{Value, json};
 
-use crate::support::server::{Images, Server, deploy, docker, free_port};
+use testkit::server::{Images, Server, deploy, docker, free_port};
 
 /// What Docker shows of the container that serves.
 #[track_caller]

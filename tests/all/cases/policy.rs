@@ -14,9 +14,9 @@ use autotag_receiver::state::layout::GROUP;
 use crate::server::action::Way;
 use crate::server::moments::refused;
 use crate::server::neighbours::{as_key, by_key, let_key_in};
-use crate::support::app_image::AppImage;
-use crate::support::server::{Images, Server, commit_of, deploy, docker, receiver, revert, rollback};
-use crate::support::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::images::app_image::AppImage;
+use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::server::{Images, Server, commit_of, deploy, docker, receiver, revert, rollback};
 
 /// A server with one application, whose key may ask.
 struct Site {

@@ -5,7 +5,7 @@ use std::process::Command;
 use autotag_protocol::{Body, End, Open, RolloutStep};
 
 use crate::server::moments::{held_at, one_of_the_right_version, settled};
-use crate::support::server::{Images, Server, deploy, docker, receiver};
+use testkit::server::{Images, Server, deploy, docker, receiver};
 
 const QUICK: &str =
     "health: {path: /healthz, deadline: 6s, stable: 100ms}\nstop_grace_period: 1s\ndrain: 1s\n";

@@ -8,8 +8,8 @@ use autotag_protocol::AppName;
 use autotag_receiver::host::init::sshd;
 use autotag_receiver::state::layout::Layout;
 
-use crate::support::programs::receiver;
-use crate::support::sshd::SystemUser;
+use testkit::processes::programs::receiver;
+use testkit::processes::sshd::SystemUser;
 
 struct Machine {
     folder: tempfile::TempDir,

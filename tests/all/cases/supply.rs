@@ -98,7 +98,7 @@ impl Play {
 
     fn verify(&self) -> Output {
         let _ = fs::remove_file(self.path().join("calls"));
-        let path = crate::support::act::path();
+        let path = testkit::processes::act::path();
         let path =
             std::env::join_paths(std::iter::once(self.path().to_owned()).chain(std::env::split_paths(&path)));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/verify-image");

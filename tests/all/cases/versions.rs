@@ -5,9 +5,9 @@ use autotag_model::reference::Digest;
 
 use crate::action::Run;
 use crate::release::Project;
-use crate::support::faults::Fault;
-use crate::support::pager::{Links, Pager};
-use crate::support::tiny_image::TinyImage;
+use testkit::images::tiny_image::TinyImage;
+use testkit::network::faults::Fault;
+use testkit::network::pager::{Links, Pager};
 
 // case A3; broken by: `none_is_passed_over` looks at nothing
 pub fn versions_of_another_form_are_refused_before_the_build() {

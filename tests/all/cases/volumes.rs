@@ -7,8 +7,8 @@ use autotag_receiver::engine::{ContainerSpec, DockerEngine, Engine as _, PlainEn
 use autotag_receiver::execute::container;
 use autotag_receiver::host::init::adopt::adopt;
 
-use crate::support::app_image::AppImage;
-use crate::support::server::{Images, Server, Told, commit_of, deploy, docker, lines};
+use testkit::images::app_image::AppImage;
+use testkit::server::{Images, Server, Told, commit_of, deploy, docker, lines};
 
 /// Volumes are removed after the containers that have them, whatever became of a test.
 struct Volumes(Vec<String>);

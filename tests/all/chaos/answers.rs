@@ -7,11 +7,11 @@ use autotag_base::clock::Stopwatch;
 use super::behind::Behind;
 use crate::action::Finished;
 use crate::release::Project;
-use crate::support::chaos::{Harm, Wait, http_date};
-use crate::support::clock::now;
-use crate::support::faults::Fault;
-use crate::support::pager::{Links, Pager};
-use crate::support::tiny_image::INDEX;
+use testkit::clock::now;
+use testkit::images::tiny_image::INDEX;
+use testkit::network::chaos::{Harm, Wait, http_date};
+use testkit::network::faults::Fault;
+use testkit::network::pager::{Links, Pager};
 
 fn behind() -> Behind {
     let mut behind = Behind::new("directed".to_owned(), &Behind::logins()[2]);

@@ -8,9 +8,9 @@ use autotag_model::reference::Digest;
 
 use crate::action::{Finished, Run, Workflow};
 use crate::release::Project;
-use crate::support::chaos::{Chaos, Side};
-use crate::support::github::Double;
-use crate::support::registry::{Auth, Registry};
+use testkit::github::Double;
+use testkit::network::chaos::{Chaos, Side};
+use testkit::registry::{Auth, Registry};
 
 /// Four cases at a time: most of their time is pauses before another try.
 pub fn side_by_side<T: Send>(cases: Vec<T>, one: impl Fn(T) + Sync) {

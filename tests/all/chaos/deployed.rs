@@ -10,8 +10,8 @@ use super::signals::cancelled;
 use crate::action::{Finished, Running};
 use crate::docker_build::becomes;
 use crate::server::action::Way;
-use crate::support::chaos::relay::Relay;
-use crate::support::torture::{at_length, rounds, tally};
+use testkit::network::chaos::relay::Relay;
+use testkit::torture::{at_length, rounds, tally};
 
 /// How many merges come together.
 const MERGES: usize = 20;

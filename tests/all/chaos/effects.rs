@@ -7,10 +7,10 @@ use super::behind::{Behind, side_by_side};
 use crate::action::Workflow;
 use crate::release::Project;
 use crate::server::action::Way;
-use crate::support::chaos::{Chaos, Harm, Side, Wait};
-use crate::support::github::Double;
-use crate::support::registry::{Auth, Registry};
-use crate::support::torture::at_length;
+use testkit::github::Double;
+use testkit::network::chaos::{Chaos, Harm, Side, Wait};
+use testkit::registry::{Auth, Registry};
+use testkit::torture::at_length;
 
 /// The requests of a release that change something, in their order.
 const EFFECTS: [&str; 6] = [

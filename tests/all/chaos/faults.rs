@@ -1,7 +1,7 @@
 //! Faults and kills at random.
 
 use super::round::{Plan, Round};
-use crate::support::torture::rounds;
+use testkit::torture::rounds;
 
 /// Rounds side by side: most of their time is pauses before another try.
 const SIDE_BY_SIDE: usize = 4;

@@ -7,10 +7,10 @@ use autotag_protocol::End;
 
 use crate::action::Run;
 use crate::server::action::Way;
-use crate::support::chaos::relay::Relay;
-use crate::support::cutter::{Break, Cutter};
-use crate::support::sshd::Sshd;
-use crate::support::torture::tally;
+use testkit::network::chaos::relay::Relay;
+use testkit::network::cutter::{Break, Cutter};
+use testkit::processes::sshd::Sshd;
+use testkit::torture::tally;
 
 /// Where in the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

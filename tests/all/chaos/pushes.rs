@@ -6,9 +6,9 @@ use super::behind::Behind;
 use super::signals::cancelled;
 use crate::action::Run;
 use crate::runner::leftovers::Leftovers;
-use crate::support::chaos::{Harm, Wait};
-use crate::support::pager::{Links, Pager};
-use crate::support::torture::at_length;
+use testkit::network::chaos::{Harm, Wait};
+use testkit::network::pager::{Links, Pager};
+use testkit::torture::at_length;
 
 /// A project whose image is built and pushed by the run itself.
 struct Pushed {

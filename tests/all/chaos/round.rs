@@ -6,9 +6,9 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::behind::Behind;
 use crate::action::{Finished, Running};
-use crate::support::chaos::{Chaos, Dice};
-use crate::support::clock::look_again;
-use crate::support::torture::tally;
+use testkit::clock::look_again;
+use testkit::network::chaos::{Chaos, Dice};
+use testkit::torture::tally;
 
 /// What a round does to its runs.
 #[derive(Debug, Clone, Copy)]

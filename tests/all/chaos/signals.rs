@@ -12,8 +12,8 @@ use autotag_base::clock::Stopwatch;
 use crate::action::{Finished, Running};
 use crate::docker_build::becomes;
 use crate::release::Project;
-use crate::support::pager::{Links, Pager};
-use crate::support::torture::tally;
+use testkit::network::pager::{Links, Pager};
+use testkit::torture::tally;
 
 /// After 7.5 s the runner sends SIGTERM, after 10 s it kills.
 const GRACE: Duration = Duration::from_secs(7);

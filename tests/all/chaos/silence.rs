@@ -18,8 +18,8 @@ use autotag_model::secret::Secret;
 
 use super::behind::{Behind, side_by_side};
 use crate::deploy::play::{self, Servers};
-use crate::support::chaos::Harm;
-use crate::support::github::Double;
+use testkit::github::Double;
+use testkit::network::chaos::Harm;
 
 /// What the servers answer in time is answered within this, also on a slow machine; if it is not, it is asked again.
 const SHORT: Duration = Duration::from_secs(3);
@@ -111,7 +111,7 @@ fn one(harm: Harm, request: &str, then: Then) {
         Then::Look => {
             assert!(!line.contains("trying again in"), "{harm:?} at {request}: {log}");
             // A query, such as that for a draft, may be asked as often as it takes.
-            let is_query = |sent: &crate::support::github::Recorded| {
+            let is_query = |sent: &testkit::github::Recorded| {
                 sent.body["query"].as_str().is_some_and(|text| text.starts_with("query"))
             };
             let queries = behind.project.github.requests().iter().filter(|sent| is_query(sent)).count();

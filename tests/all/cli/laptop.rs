@@ -6,10 +6,10 @@ use autotag_model::reference::ImageName;
 use serde_json::json;
 
 use super::{Laptop, Said};
-use crate::support::faults::Fault;
-use crate::support::github::Double;
-use crate::support::registry::{Auth, Registry};
-use crate::support::tiny_image::TinyImage;
+use testkit::github::Double;
+use testkit::images::tiny_image::TinyImage;
+use testkit::network::faults::Fault;
+use testkit::registry::{Auth, Registry};
 
 /// A registry, and a laptop that plans for it.
 fn with_registry(auth: &Auth) -> (Laptop, Registry) {

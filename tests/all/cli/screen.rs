@@ -2,7 +2,7 @@
 
 use super::Laptop;
 use crate::runner::leftovers::Leftovers;
-use crate::support::registry::{Auth, Registry};
+use testkit::registry::{Auth, Registry};
 
 const ESCAPE: char = '\u{1b}';
 
@@ -62,7 +62,7 @@ fn failures_and_help_have_colours_on_a_terminal_alone() {
         let said = laptop.on_terminal(line).out;
         assert!(!said.contains(ESCAPE), "{line}: {said:?}");
     }
-    let receiver = crate::support::programs::receiver();
+    let receiver = testkit::processes::programs::receiver();
     for (line, coloured) in [("$RECEIVER --help", true), ("NO_COLOR=1 $RECEIVER --help", false)] {
         let said = laptop.on_terminal(&line.replace("$RECEIVER", receiver)).ended(0);
         assert_eq!(said.contains(ESCAPE), coloured, "{line}: {said:?}");

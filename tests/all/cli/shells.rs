@@ -1,8 +1,8 @@
 //! Completions in a real bash, man pages through a real groff.
 
-use crate::support::programs::receiver;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use testkit::processes::programs::receiver;
 
 const ACTION: &str = env!("CARGO_BIN_EXE_autotag-deploy");
 

@@ -26,7 +26,7 @@ use autotag_protocol::{
 };
 
 use crate::release::Project;
-use crate::support::github::Double;
+use testkit::github::Double;
 
 /// How a server's next turn goes, other than well.
 pub enum Turn {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::support::clock;
-use crate::support::faults::Fault;
-use crate::support::http::client;
-use crate::support::pager::{Links, Pager};
-use crate::support::registry::{Auth, Registry};
-use crate::support::tiny_image::{INDEX, MANIFEST, TinyImage};
+use testkit::clock;
+use testkit::images::tiny_image::{INDEX, MANIFEST, TinyImage};
+use testkit::network::faults::Fault;
+use testkit::network::http::client;
+use testkit::network::pager::{Links, Pager};
+use testkit::registry::{Auth, Registry};
 
 async fn get(host: &str, path: &str, authorization: Option<&str>) -> Response {
     let mut request =

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Client;
-use crate::support::github::Double;
+use testkit::github::Double;
 
 #[tokio::test]
 async fn latest_is_the_marked_release_or_the_newest_commit() {

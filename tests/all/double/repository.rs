@@ -7,8 +7,8 @@ use autotag_model::git::ObjectId;
 use serde_json::{Value, json};
 
 use super::{Answered, Client, HEAD, mutation, update};
-use crate::support::clock;
-use crate::support::github::{Double, Options, REPOSITORY_NODE};
+use testkit::clock;
+use testkit::github::{Double, Options, REPOSITORY_NODE};
 
 #[tokio::test]
 async fn all_refs_of_an_update_move_or_none() {

@@ -7,8 +7,8 @@ use autotag_receiver::engine::Engine as _;
 use serde_json::json;
 
 use super::{LABEL, Stage, docker, unique};
-use crate::support::registry::Auth;
-use crate::support::tiny_image::TinyImage;
+use testkit::images::tiny_image::TinyImage;
+use testkit::registry::Auth;
 
 /// In plain base64 its login has `+` and `/`, which the Engine would not read.
 const PASSWORD: &str = "??>>~~ÿÿ-secret";

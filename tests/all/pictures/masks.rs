@@ -1,6 +1,6 @@
 //! What is never the same in two runs, taken out of a text before it is compared.
 
-use crate::support::engine_words::without_engine_words;
+use testkit::engine_words::without_engine_words;
 
 /// Times, durations, sizes, digests, commits and ids become `_`; blanks that keep columns in line become one.
 pub fn masked(text: &str) -> String {

@@ -4,8 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use super::process::ProxyProcess;
-use crate::support::app_process::AppProcess;
-use crate::support::load::{Kind, Load, Mix};
+use testkit::load::{Kind, Load, Mix};
+use testkit::processes::app_process::AppProcess;
 
 /// Handings-over from one process to the next.
 const RESTARTS: usize = 4;

@@ -1,14 +1,14 @@
 //! The claim itself: one atomic step, and what GitHub may say to it.
 
 use super::Project;
-use crate::support::faults::Fault;
+use testkit::network::faults::Fault;
 
 // invariant unique
 #[test]
 fn head_and_tag_move_in_one_request() {
     let project = Project::new();
     project.release(&project.merge("one")).finish().ended("released");
-    let is_claim = |request: &crate::support::github::Recorded| {
+    let is_claim = |request: &testkit::github::Recorded| {
         request.path == "/graphql"
             && request.body["query"].as_str().is_some_and(|it| it.starts_with("mutation"))
     };

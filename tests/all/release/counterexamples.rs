@@ -12,8 +12,8 @@
 use super::Project;
 use super::races::ended;
 use crate::action::Run;
-use crate::support::pager::{Links, Pager};
-use crate::support::tiny_image::TinyImage;
+use testkit::images::tiny_image::TinyImage;
+use testkit::network::pager::{Links, Pager};
 
 // invariant commit-order: The reads keep their order; broken by: `src/release/survey.rs`: Git's tags are read
 //   before the registry's

@@ -2,11 +2,11 @@
 
 use super::Project;
 use crate::action::Workflow;
-use crate::support::faults::Fault;
-use crate::support::github::{Access, Double, Permissions};
-use crate::support::pager::{Links, Pager};
-use crate::support::registry::{Auth, Registry};
-use crate::support::tiny_image::TinyImage;
+use testkit::github::{Access, Double, Permissions};
+use testkit::images::tiny_image::TinyImage;
+use testkit::network::faults::Fault;
+use testkit::network::pager::{Links, Pager};
+use testkit::registry::{Auth, Registry};
 
 #[test]
 fn a_first_and_a_second_merge_are_released() {

@@ -4,9 +4,9 @@
 use serde_json::json;
 
 use super::Project;
-use crate::support::github::Double;
-use crate::support::http::client;
-use crate::support::tiny_image::TinyImage;
+use testkit::github::Double;
+use testkit::images::tiny_image::TinyImage;
+use testkit::network::http::client;
 
 // invariant unique: An index is published as it is; broken by: `src/adapters/registry/manifest.rs`: an index is
 //   not among what is accepted

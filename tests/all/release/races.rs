@@ -2,7 +2,7 @@
 
 use super::Project;
 use crate::action::{Finished, Running};
-use crate::support::faults::Gate;
+use testkit::network::faults::Gate;
 
 /// Waits in a thread of its own, since the other side of the race needs this one.
 pub async fn ended(running: Running) -> Finished {
@@ -69,8 +69,8 @@ async fn overtaken(held_at: &str, old: bool) -> (Project, Finished, Finished) {
     let project = Project::new();
     let one = project.merge("one");
     let other = if old { project.merge("two") } else { one.clone() };
-    let links = crate::support::pager::Links::Relative;
-    let pager = crate::support::pager::Pager::before(project.registry.host(), 100, links);
+    let links = testkit::network::pager::Links::Relative;
+    let pager = testkit::network::pager::Pager::before(project.registry.host(), 100, links);
     let gate = pager.hold(held_at);
     let image = format!("{}/org/app", pager.host());
     let run = |commit| {
@@ -117,10 +117,10 @@ async fn latest_is_not_moved_back_by_an_older_run() {
     let old = project.merge("one");
     let new = project.merge("two");
     // The older run has claimed and published, and is about to look after `latest`.
-    let pager = crate::support::pager::Pager::before(
+    let pager = testkit::network::pager::Pager::before(
         project.registry.host(),
         100,
-        crate::support::pager::Links::Relative,
+        testkit::network::pager::Links::Relative,
     );
     let gate = pager.hold("PUT */manifests/latest");
     let image = format!("{}/org/app", pager.host());
@@ -182,7 +182,7 @@ async fn an_image_pushed_by_hand_in_the_middle_is_not_overwritten() {
     let gate = project.github.hold("POST /graphql");
     let run = project.release(&commit).start();
     gate.arrived(1).await;
-    let foreign = crate::support::tiny_image::TinyImage::labelled(&[("by", "hand")]);
+    let foreign = testkit::images::tiny_image::TinyImage::labelled(&[("by", "hand")]);
     let foreign = project.registry.put("org/app", "0.0.1", &foreign);
     gate.open();
     let run = ended(run).await.failed(6);

@@ -1,8 +1,8 @@
 //! Killed at any point and run again, a release converges to one version: invariant 2.
 
 use super::Project;
-use crate::support::faults::Fault;
-use crate::support::pager::{Links, Pager};
+use testkit::network::faults::Fault;
+use testkit::network::pager::{Links, Pager};
 
 // invariant resumable
 #[test]

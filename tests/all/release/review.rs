@@ -2,8 +2,8 @@
 
 use super::Project;
 use super::races::ended;
-use crate::support::faults::Fault;
-use crate::support::tiny_image::TinyImage;
+use testkit::images::tiny_image::TinyImage;
+use testkit::network::faults::Fault;
 
 /// How many commits claim a version.
 fn owners(project: &Project, version: &str) -> usize {
@@ -269,7 +269,7 @@ fn superseded_promises_no_release_that_may_be_missing() {
 
 #[test]
 fn latest_that_may_not_be_moved_warns_or_fails_as_asked() {
-    use crate::support::pager::{Links, Pager};
+    use testkit::network::pager::{Links, Pager};
     for (status, code) in [
         (400, "TAG_INVALID"),
         (403, "DENIED"),
@@ -294,7 +294,7 @@ fn latest_that_may_not_be_moved_warns_or_fails_as_asked() {
 
 #[test]
 fn a_list_withheld_twice_claims_nothing() {
-    use crate::support::pager::{Links, Pager};
+    use testkit::network::pager::{Links, Pager};
     let project = Project::new();
     let pager = Pager::before(project.registry.host(), 100, Links::Relative);
     let refusal = serde_json::json!({ "errors": [{ "code": "DENIED", "message": "no" }] });

@@ -4,8 +4,8 @@ use autotag_model::help::Topic;
 
 use super::annotated;
 use crate::build::Built;
-use crate::support::registry::{Auth, Registry};
-use crate::support::tiny_image::TinyImage;
+use testkit::images::tiny_image::TinyImage;
+use testkit::registry::{Auth, Registry};
 
 /// A run that builds; nothing is pushed or claimed.
 #[track_caller]

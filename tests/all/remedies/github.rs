@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::annotated;
 use crate::release::Project;
-use crate::support::faults::Fault;
-use crate::support::github::{Access, Double, Permissions};
-use crate::support::tiny_image::TinyImage;
+use testkit::github::{Access, Double, Permissions};
+use testkit::images::tiny_image::TinyImage;
+use testkit::network::faults::Fault;
 
 fn read_only(project: &Project) {
     project.github.allow(Double::TOKEN, Permissions { contents: Access::Read, deployments: Access::None });

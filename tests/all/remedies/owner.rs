@@ -6,8 +6,8 @@ use autotag_model::help;
 use autotag_model::help::Topic;
 
 use super::told::calm;
-use crate::support::server::{Images, Server, deploy, receiver};
 use autotag_protocol::End;
+use testkit::server::{Images, Server, deploy, receiver};
 
 /// Standard output and error of the receiver's program, and its exit code.
 fn said(server: &Server, words: &[&str]) -> (i32, String) {

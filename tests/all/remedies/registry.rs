@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 use super::annotated;
 use crate::action::{Finished, Workflow};
 use crate::release::Project;
-use crate::support::faults::Fault;
-use crate::support::github::Double;
-use crate::support::pager::{Links, Pager};
-use crate::support::registry::{Auth, Registry};
-use crate::support::sshd::ClientKey;
+use testkit::github::Double;
+use testkit::network::faults::Fault;
+use testkit::network::pager::{Links, Pager};
+use testkit::processes::sshd::ClientKey;
+use testkit::registry::{Auth, Registry};
 
 fn error(code: &str, message: &str) -> Value {
     json!({ "errors": [{ "code": code, "message": message }] })

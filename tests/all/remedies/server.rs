@@ -12,9 +12,9 @@ use crate::action::{Finished, Run, Workflow};
 use crate::release::Project;
 use crate::server::action::Way;
 use crate::server::disks::{Mounted, fill};
-use crate::support::github::Double;
-use crate::support::registry::{Auth, Registry};
-use crate::support::server::docker;
+use testkit::github::Double;
+use testkit::registry::{Auth, Registry};
+use testkit::server::docker;
 
 /// A server on which 0.0.1 serves, and a version 0.0.2 that is published.
 struct Served {

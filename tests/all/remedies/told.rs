@@ -3,7 +3,7 @@
 use autotag_model::help::Topic;
 
 use crate::action::Finished;
-use crate::support::engine_words::without_engine_words;
+use testkit::engine_words::without_engine_words;
 
 /// It failed with this exit code and exactly one annotation, which is titled and linked after its topic. The text
 /// is the snapshot of that name, with these words replaced first.

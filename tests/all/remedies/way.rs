@@ -9,8 +9,8 @@ use autotag_protocol::{End, Event, Holder, Open, Outcome, RefusalCode, Refused, 
 use super::annotated;
 use crate::action::Run;
 use crate::release::Project;
-use crate::support::server::free_port;
-use crate::support::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::server::free_port;
 
 /// A published version, and a server that does what this command does.
 struct Door {

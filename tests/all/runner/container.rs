@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::leftovers::Leftovers;
 use crate::action::{Finished, outputs, without_masks};
-use crate::support::github::Double;
+use testkit::github::Double;
 
 /// The runner's folders on the host, and where a container sees them; the longer ones first, because the
 /// first that fits is taken.

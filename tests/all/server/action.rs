@@ -8,10 +8,10 @@ use autotag_protocol::End;
 
 use crate::action::Run;
 use crate::release::Project;
-use crate::support::app_image::AppImage;
-use crate::support::cutter::{Break, Cutter};
-use crate::support::server::Server;
-use crate::support::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::images::app_image::AppImage;
+use testkit::network::cutter::{Break, Cutter};
+use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::server::Server;
 
 /// A project, and a server that `init` set up for it.
 pub struct Way {

@@ -5,8 +5,8 @@ use autotag_protocol::{End, RolloutStep};
 use autotag_receiver::state::journal::What;
 
 use super::docker_socket::DockerSocket;
-use crate::support::app_image::TEST_LABEL;
-use crate::support::server::{Images, Server, deploy, docker};
+use testkit::images::app_image::TEST_LABEL;
+use testkit::server::{Images, Server, deploy, docker};
 
 /// A network that the owner has made for several applications.
 struct Network(String);

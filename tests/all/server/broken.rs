@@ -2,8 +2,8 @@
 
 use autotag_protocol::{Deploy, End, Event, FailureCode, Open, RefusalCode, RolloutStep, Source};
 
-use crate::support::load::{Load, Mix};
-use crate::support::server::{Images, Server, Told, deploy, deployment_id, docker};
+use testkit::load::{Load, Mix};
+use testkit::server::{Images, Server, Told, deploy, deployment_id, docker};
 
 /// A server on which 1.0.0 serves.
 fn serving(more: &str) -> (Images, Server) {

@@ -9,7 +9,7 @@ use autotag_receiver::state::lock::{Lock, holder};
 
 use super::docker_socket::DockerSocket;
 use super::moments::{at_moment, one_of_the_right_version, settled};
-use crate::support::server::{Images, Server, Told, deploy, docker, lines};
+use testkit::server::{Images, Server, Told, deploy, docker, lines};
 
 const QUICK: &str =
     "health: {path: /healthz, deadline: 6s, stable: 300ms}\nstop_grace_period: 1s\ndrain: 1s\n";

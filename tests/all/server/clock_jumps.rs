@@ -8,9 +8,9 @@ use std::time::Duration;
 use autotag_protocol::{Body, Configuration, End, Event, Open, RefusalCode, RolloutStep};
 
 use super::moments::{one_of_the_right_version, refused};
-use crate::support::clock;
-use crate::support::load::{Load, Mix};
-use crate::support::server::{Images, Server, deploy};
+use testkit::clock;
+use testkit::load::{Load, Mix};
+use testkit::server::{Images, Server, deploy};
 
 /// A clock that is wrong by as much as a file says.
 struct Clock {

@@ -9,10 +9,10 @@ use autotag_receiver::state::journal::What;
 use autotag_receiver::state::{Phase, State};
 
 use super::moments::{held_at, one_of_the_right_version, settled};
-use crate::support::clock;
-use crate::support::load::{Kind, Load, Mix};
-use crate::support::server::{Images, Server, deploy, rollback};
-use crate::support::torture::{at_length, tally};
+use testkit::clock;
+use testkit::load::{Kind, Load, Mix};
+use testkit::server::{Images, Server, deploy, rollback};
+use testkit::torture::{at_length, tally};
 
 /// What becomes of the versions of a series where nobody is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

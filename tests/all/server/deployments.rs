@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use autotag_protocol::{Configuration, End, Event, Open, RefusalCode, RolloutStep};
 
-use crate::support::server::{Images, Server, deploy, deployment_id, docker};
+use testkit::server::{Images, Server, deploy, deployment_id, docker};
 
 /// The steps that a conversation told, in order.
 fn steps_ended(answers: &[Event]) -> Vec<RolloutStep> {

@@ -9,7 +9,7 @@ use autotag_receiver::state::journal::What;
 
 use super::moments::{at_moment, one_of_the_right_version, refused, settled};
 use super::tracer::Tracer;
-use crate::support::server::{Images, Server, Told, deploy, docker};
+use testkit::server::{Images, Server, Told, deploy, docker};
 
 const QUICK: &str = "health: {path: /healthz, deadline: 20s, stable: 100ms}\n";
 

@@ -5,7 +5,7 @@ use autotag_receiver::state::journal::What;
 
 use super::docker_socket::DockerSocket;
 use super::moments::{at_moment, refused, settled};
-use crate::support::server::{Conversation, Images, Server, deploy};
+use testkit::server::{Conversation, Images, Server, deploy};
 
 #[test]
 fn while_docker_is_away_nothing_is_begun() {

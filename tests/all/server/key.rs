@@ -9,8 +9,8 @@ use std::process::{Command, Output, Stdio};
 
 use autotag_protocol::{Body, End, Event, Outcome, RefusalCode, Request};
 
-use crate::support::server::{Images, Server, deploy};
-use crate::support::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::server::{Images, Server, deploy};
 
 /// A server with a key's user, and the user's side of it.
 pub struct Door {

@@ -1,6 +1,6 @@
 //! What a receiver of an earlier release left on the disk in the middle of a deployment: today's goes on from it.
 //!
-//! `tests/support/left_behind/format-N/PHASE` has the state, the journal and the settings that a real `serve` had
+//! `tests/left_behind/format-N/PHASE` has the state, the journal and the settings that a real `serve` had
 //! written when it was killed in that phase, with names of our own for what each server names otherwise. They stay
 //! for as long as a receiver may meet such files. Those of a new format are recorded by
 //!
@@ -19,8 +19,8 @@ use autotag_receiver::state::journal::Entry;
 use autotag_receiver::state::{FORMAT, Phase, Release, State, Store, written};
 
 use super::moments::{held_at, one_of_the_right_version, settled};
-use crate::support::server::{Images, Server, deploy, docker};
-use crate::support::torture::variable;
+use testkit::server::{Images, Server, deploy, docker};
+use testkit::torture::variable;
 
 /// Where each recording was made: while this step of 1.0.1 was under way, over 1.0.0.
 const PHASES: [(&str, Option<RolloutStep>); 5] = [
@@ -41,7 +41,7 @@ const LABELS: [&str; 5] = [
 ];
 
 fn folder(format: u32, phase: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/support/left_behind/format-{format}/{phase}"))
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/left_behind/format-{format}/{phase}"))
 }
 
 /// A server that was killed in a phase.

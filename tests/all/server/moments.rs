@@ -5,8 +5,8 @@ use autotag_receiver::state::journal::What;
 use autotag_receiver::state::{Phase, State};
 
 use super::tracer::Tracer;
-use crate::support::clock;
-use crate::support::server::{Conversation, PATIENCE, Server};
+use testkit::clock;
+use testkit::server::{Conversation, PATIENCE, Server};
 
 /// A change under way, whose `serve` is held where it has just noted that a step begins.
 pub struct Held {

@@ -6,7 +6,7 @@ use autotag_receiver::state::Phase;
 use autotag_receiver::state::journal::What;
 
 use super::moments::{one_of_the_right_version, refused};
-use crate::support::server::{Images, Server, deploy, docker};
+use testkit::server::{Images, Server, deploy, docker};
 
 /// A server whose application has data, which each version brings to a schema of its own, and which an earlier
 /// one cannot read any more.

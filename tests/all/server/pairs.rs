@@ -8,7 +8,7 @@ use autotag_protocol::{End, Event, RefusalCode};
 use autotag_receiver::state::layout::Layout;
 
 use super::moments::{one_of_the_right_version, refused};
-use crate::support::server::{Conversation, Images, Server, deploy, receiver};
+use testkit::server::{Conversation, Images, Server, deploy, receiver};
 
 /// The relay as sshd starts it.
 fn relay(layout: &Layout, app: &str, word: &str, request: &str) -> Output {

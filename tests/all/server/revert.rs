@@ -5,7 +5,7 @@ use autotag_model::secret::Secret;
 use autotag_protocol::{Body, Deploy, End, Event, Open, RefusalCode, RolloutStep};
 
 use super::moments::refused;
-use crate::support::server::{Images, Server, Told, deploy, docker, revert, rollback};
+use testkit::server::{Images, Server, Told, deploy, docker, revert, rollback};
 
 const FEATURE: &str = "allow_environment: [FEATURE]\n";
 /// One version alone is kept, so that nothing is there by chance.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use autotag_model::secret::{Credentials, Secret};
 use autotag_protocol::{Body, Deploy, End, Rollback};
 
-use crate::support::clock;
-use crate::support::registry::Auth;
-use crate::support::server::{Images, deploy, docker, rollback};
+use testkit::clock;
+use testkit::registry::Auth;
+use testkit::server::{Images, deploy, docker, rollback};
 
 use super::key::Door;
 

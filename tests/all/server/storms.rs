@@ -12,10 +12,10 @@ use rand::{Rng as _, SeedableRng as _};
 use semver::Version;
 
 use super::moments::{one_of_the_right_version, settled};
-use crate::support::clock;
-use crate::support::load::{Load, Mix};
-use crate::support::server::{Images, Server, Told, deploy, docker, receiver, rollback};
-use crate::support::torture::{at_length, rounds, tally};
+use testkit::clock;
+use testkit::load::{Load, Mix};
+use testkit::server::{Images, Server, Told, deploy, docker, receiver, rollback};
+use testkit::torture::{at_length, rounds, tally};
 
 const QUICK: &str =
     "health: {path: /healthz, deadline: 20s, stable: 100ms}\nstop_grace_period: 2s\nkeep: 50\n";

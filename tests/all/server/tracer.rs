@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use autotag_receiver::state::journal::What;
 
-use crate::support::server::{PATIENCE, Server};
+use testkit::server::{PATIENCE, Server};
 
 /// A tracer, until it is dropped or `serve` ends.
 pub struct Tracer {

@@ -3,7 +3,7 @@
 use autotag_base::{Effect, TroubleKind};
 
 use super::{ClientKey, PATIENT, Ran, host, run, run_within};
-use crate::support::sshd::{Builder, Sshd};
+use testkit::processes::sshd::{Builder, Sshd};
 
 const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILa7tlV1kwe8CFx1NLdUc2XiHaRViwg5IokETotQmYyW";
 

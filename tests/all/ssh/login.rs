@@ -8,7 +8,7 @@ use autotag_base::{Effect, TroubleKind};
 use autotag_model::secret::Secret;
 
 use super::{ClientKey, Deadlines, PATIENT, Server, Sshd, host, run, run_within};
-use crate::support::sshd::SystemUser;
+use testkit::processes::sshd::SystemUser;
 
 const SHORT: Deadlines = Deadlines { connect: Duration::from_millis(700), ..PATIENT };
 

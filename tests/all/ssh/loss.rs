@@ -7,7 +7,7 @@ use autotag_base::{Effect, TroubleKind};
 use super::{Deadlines, Finished, Libssh2, PATIENT, Secret, Server, run, run_within};
 use autotag_deploy::adapters::ssh::Shell as _;
 
-use crate::support::cutter::{Break, Cutter};
+use testkit::network::cutter::{Break, Cutter};
 
 /// Idle for at most this long; longer than a slow machine takes for a command's first word.
 const IMPATIENT: Deadlines = Deadlines { idle: Duration::from_secs(3), ..PATIENT };

@@ -30,7 +30,7 @@ use crate::report::screen::{Lines, Screen};
 use crate::report::terminal_log::TerminalLog;
 use crate::report::{failed, log, plan, servers, stages, summary};
 use autotag_base::terminal::Tone;
-use autotag_base::{Outcome, TroubleKind};
+use autotag_base::{Outcome, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::{Digest, ImageName, ImageTag};
 use autotag_model::secret::Credentials;
@@ -192,11 +192,11 @@ async fn execute(
 async fn is_pushed(order: &Order, run: &Run, forge: &GitHub) -> Result<(), Failure> {
     let Err(trouble) = forge.commit(&run.commit).await else { return Ok(()) };
     let (kind, remedy) = match trouble.kind {
-        TroubleKind::Rejected => (
+        CallErrorKind::Rejected => (
             Kind::Input,
             "push the commit first; the order of versions is that of GitHub's commits".to_owned(),
         ),
-        TroubleKind::Denied if order.github_token.is_none() => {
+        CallErrorKind::Denied if order.github_token.is_none() => {
             let remedy = "GitHub shows {} to nobody without a login, or there is no such repository: set GH_TOKEN, or log in by `gh auth login`";
             (Kind::Denied, remedy.replace("{}", &run.repository))
         }

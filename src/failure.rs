@@ -1,7 +1,7 @@
 //! What failed, why, what is already done, what to do now: the one form in which a run fails.
 
 use crate::versioning::plan::Refusal;
-use autotag_base::{Trouble, TroubleKind};
+use autotag_base::{CallError, CallErrorKind};
 use autotag_model::help;
 use autotag_model::help::Topic;
 
@@ -130,14 +130,14 @@ impl Failure {
     }
 }
 
-impl From<Trouble> for Failure {
-    fn from(trouble: Trouble) -> Self {
+impl From<CallError> for Failure {
+    fn from(trouble: CallError) -> Self {
         let kind = match trouble.kind {
-            TroubleKind::Unreachable | TroubleKind::Throttled | TroubleKind::Garbled => Kind::Unavailable,
-            TroubleKind::Denied => Kind::Denied,
-            TroubleKind::Rejected => Kind::Conflict,
-            TroubleKind::Build => Kind::Build,
-            TroubleKind::Input => Kind::Input,
+            CallErrorKind::Unreachable | CallErrorKind::Throttled | CallErrorKind::Garbled => Kind::Unavailable,
+            CallErrorKind::Denied => Kind::Denied,
+            CallErrorKind::Rejected => Kind::Conflict,
+            CallErrorKind::Build => Kind::Build,
+            CallErrorKind::Input => Kind::Input,
         };
         let remedy = trouble.remedy.unwrap_or_else(|| usual_remedy(trouble.kind).to_owned());
         let failure = Self::new(kind, trouble.doing, trouble.why, remedy).about(trouble.topic);
@@ -145,19 +145,19 @@ impl From<Trouble> for Failure {
     }
 }
 
-fn usual_remedy(kind: TroubleKind) -> &'static str {
+fn usual_remedy(kind: CallErrorKind) -> &'static str {
     match kind {
-        TroubleKind::Unreachable => "run the job again: it continues where this one stopped",
-        TroubleKind::Throttled => {
+        CallErrorKind::Unreachable => "run the job again: it continues where this one stopped",
+        CallErrorKind::Throttled => {
             "wait until the limit is over and run the job again: it continues where this one stopped"
         }
-        TroubleKind::Garbled => {
+        CallErrorKind::Garbled => {
             "something between here and there changes answers (a proxy, a captive portal); if it stays, report it"
         }
-        TroubleKind::Denied => "check the credentials and the job's `permissions:`",
-        TroubleKind::Rejected => "see what stands there already; nothing was overwritten",
-        TroubleKind::Build => "correct the build; nothing was published",
-        TroubleKind::Input => "correct the input that is named; nothing was published",
+        CallErrorKind::Denied => "check the credentials and the job's `permissions:`",
+        CallErrorKind::Rejected => "see what stands there already; nothing was overwritten",
+        CallErrorKind::Build => "correct the build; nothing was published",
+        CallErrorKind::Input => "correct the input that is named; nothing was published",
     }
 }
 
@@ -174,21 +174,21 @@ mod tests {
     // case A12; broken by: every failure counts as one that passes; every refusal as one that stays
     #[test]
     fn what_a_further_run_would_meet_again_is_for_good() {
-        let of = |kind| Failure::from(Trouble::new(kind, "asking", "no"));
+        let of = |kind| Failure::from(CallError::new(kind, "asking", "no"));
         for (kind, for_good) in [
-            (TroubleKind::Rejected, true),
-            (TroubleKind::Denied, true),
-            (TroubleKind::Unreachable, false),
-            (TroubleKind::Throttled, false),
-            (TroubleKind::Garbled, false),
-            (TroubleKind::Build, false),
+            (CallErrorKind::Rejected, true),
+            (CallErrorKind::Denied, true),
+            (CallErrorKind::Unreachable, false),
+            (CallErrorKind::Throttled, false),
+            (CallErrorKind::Garbled, false),
+            (CallErrorKind::Build, false),
         ] {
             assert_eq!(of(kind).is_for_good(), for_good, "{kind:?}");
         }
-        let mut ran_out = Trouble::new(TroubleKind::Denied, "asking", "401");
+        let mut ran_out = CallError::new(CallErrorKind::Denied, "asking", "401");
         ran_out.login_ran_out = true;
         assert!(!Failure::from(ran_out).is_for_good());
-        assert!(!of(TroubleKind::Rejected).about(Topic::RegistryFull).is_for_good());
+        assert!(!of(CallErrorKind::Rejected).about(Topic::RegistryFull).is_for_good());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
-use autotag_base::{Effect, Outcome, Trouble, TroubleKind};
+use autotag_base::{Effect, Outcome, CallError, CallErrorKind};
 
 /// What doing a call twice would mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,12 +116,12 @@ pub enum Reason {
 pub fn decide(
     patience: &Patience,
     repeat: Repeat,
-    trouble: &Trouble,
+    trouble: &CallError,
     tries: u32,
     elapsed: Duration,
     jitter: f64,
 ) -> Decision {
-    let passing = matches!(trouble.kind, TroubleKind::Unreachable | TroubleKind::Throttled);
+    let passing = matches!(trouble.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled);
     let harmless = repeat != Repeat::OnlyIfUntouched || trouble.effect == Effect::None;
     if !passing || !harmless {
         return Decision::GiveUp(Reason::Futile);
@@ -203,8 +203,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn trouble(kind: TroubleKind, effect: Effect, asked: Option<u64>) -> Trouble {
-        let mut trouble = Trouble::new(kind, "asking", "no answer");
+    fn trouble(kind: CallErrorKind, effect: Effect, asked: Option<u64>) -> CallError {
+        let mut trouble = CallError::new(kind, "asking", "no answer");
         trouble.effect = effect;
         trouble.retry_after = asked.map(Duration::from_secs);
         trouble
@@ -214,7 +214,7 @@ mod tests {
     fn the_table() {
         use Effect::{None as Untouched, Unknown};
         use Repeat::{Idempotent, OnlyIfUntouched, Read};
-        use TroubleKind::{Build, Denied, Garbled, Rejected, Throttled, Unreachable};
+        use CallErrorKind::{Build, Denied, Garbled, Rejected, Throttled, Unreachable};
 
         let futile = Decision::GiveUp(Reason::Futile);
         let first = Decision::Retry(Duration::from_millis(500));
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest_and_are_drawn_from_nothing() {
         let patience = Patience { attempts: u32::MAX, ..Patience::default() };
-        let lost = trouble(TroubleKind::Unreachable, Effect::None, None);
+        let lost = trouble(CallErrorKind::Unreachable, Effect::None, None);
         let pause =
             |tries, jitter| match decide(&patience, Repeat::Read, &lost, tries, Duration::ZERO, jitter) {
                 Decision::Retry(pause) => pause.as_millis(),
@@ -268,7 +268,7 @@ mod tests {
             (Some(60), 1, 61, Decision::GiveUp(Reason::AskedTooMuch(60 * SECOND))),
             (Some(u64::MAX), 1, 1, Decision::GiveUp(Reason::AskedTooMuch(Duration::from_secs(u64::MAX)))),
         ] {
-            let throttled = trouble(TroubleKind::Throttled, Effect::None, asked);
+            let throttled = trouble(CallErrorKind::Throttled, Effect::None, asked);
             let decision =
                 decide(&patience, Repeat::OnlyIfUntouched, &throttled, tries, elapsed * SECOND, 1.0);
             assert_eq!(decision, expected, "asked {asked:?}, try {tries}, after {elapsed} s");
@@ -289,7 +289,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_is_repeated_until_it_works() {
-        let lost = || Err(trouble(TroubleKind::Unreachable, Effect::Unknown, None));
+        let lost = || Err(trouble(CallErrorKind::Unreachable, Effect::Unknown, None));
         let (outcome, calls) = play(Repeat::Idempotent, vec![lost(), lost(), Ok(7)]).await;
         assert_eq!((outcome, calls), (Ok(7), 3));
     }
@@ -297,7 +297,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_asked_for_passes_before_the_next_try() {
         let stopwatch = Stopwatch::start();
-        let throttled = Err(trouble(TroubleKind::Throttled, Effect::None, Some(30)));
+        let throttled = Err(trouble(CallErrorKind::Throttled, Effect::None, Some(30)));
         let (outcome, _) = play(Repeat::OnlyIfUntouched, vec![throttled, Ok(1)]).await;
         assert_eq!(outcome, Ok(1));
         let elapsed = stopwatch.elapsed();
@@ -306,7 +306,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_may_have_taken_effect_is_never_repeated_blindly() {
-        let lost = Err(trouble(TroubleKind::Unreachable, Effect::Unknown, None));
+        let lost = Err(trouble(CallErrorKind::Unreachable, Effect::Unknown, None));
         let (outcome, calls) = play(Repeat::OnlyIfUntouched, vec![lost, Ok(1)]).await;
         assert_eq!((outcome.expect_err("given up").effect, calls), (Effect::Unknown, 1));
     }
@@ -314,24 +314,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_doubt_of_an_earlier_try_stays_but_for_reads() {
         for (repeat, effect) in [(Repeat::Idempotent, Effect::Unknown), (Repeat::Read, Effect::None)] {
-            let lost = Err(trouble(TroubleKind::Unreachable, Effect::Unknown, None));
-            let denied = Err(trouble(TroubleKind::Denied, Effect::None, None));
+            let lost = Err(trouble(CallErrorKind::Unreachable, Effect::Unknown, None));
+            let denied = Err(trouble(CallErrorKind::Denied, Effect::None, None));
             let (outcome, calls) = play(repeat, vec![lost, denied]).await;
             let error = outcome.expect_err("denied");
-            assert_eq!((error.kind, error.effect, calls), (TroubleKind::Denied, effect, 2), "{repeat:?}");
+            assert_eq!((error.kind, error.effect, calls), (CallErrorKind::Denied, effect, 2), "{repeat:?}");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_end_of_patience_says_how_much_there_was() {
-        let lost = || Err(trouble(TroubleKind::Unreachable, Effect::None, None));
+        let lost = || Err(trouble(CallErrorKind::Unreachable, Effect::None, None));
         let (outcome, calls) = play(Repeat::Read, (0..6).map(|_| lost()).collect()).await;
         let why = outcome.expect_err("all tries failed").why;
         assert_eq!(calls, 6);
         assert!(why.starts_with("no answer (tries: 6, in "), "{why}");
 
         let stopwatch = Stopwatch::start();
-        let throttled = Err(trouble(TroubleKind::Throttled, Effect::None, Some(3600)));
+        let throttled = Err(trouble(CallErrorKind::Throttled, Effect::None, Some(3600)));
         let (outcome, calls) = play(Repeat::Read, vec![throttled]).await;
         let why = outcome.expect_err("an hour is too long").why;
         assert_eq!(calls, 1);

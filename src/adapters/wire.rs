@@ -7,7 +7,7 @@ use ::http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
 use super::retry::{Deadlines, Repeat};
-use autotag_base::{Trouble, TroubleKind, clock};
+use autotag_base::{CallError, CallErrorKind, clock};
 use autotag_model::help::Topic;
 use autotag_model::text;
 use autotag_model::text::Fit;
@@ -30,11 +30,11 @@ pub fn client(deadlines: Deadlines) -> reqwest::ClientBuilder {
 /// The trouble of a request that got no whole answer.
 ///
 /// The URL is left out: one that a redirect gave may carry a signature that opens the file.
-pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Repeat) -> Trouble {
+pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Repeat) -> CallError {
     let error = error.without_url();
     let words = chain(&error);
     if let Some(certificate) = certificate_fault(&error) {
-        return Trouble::new(TroubleKind::Garbled, doing, format!("the connection is not trusted: {certificate}"))
+        return CallError::new(CallErrorKind::Garbled, doing, format!("the connection is not trusted: {certificate}"))
             .with_remedy(
                 "if a proxy or the server uses a certificate authority of your own, put its certificate into a file \
                  below the workspace and let the step's `env: SSL_CERT_FILE` name it",
@@ -42,8 +42,8 @@ pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Repeat) -> Troub
             .about(Topic::Certificate);
     }
     if error.is_builder() {
-        return Trouble::new(
-            TroubleKind::Rejected,
+        return CallError::new(
+            CallErrorKind::Rejected,
             doing,
             format!("not a request that can be sent: {words}"),
         );
@@ -55,7 +55,7 @@ pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Repeat) -> Troub
         () if error.is_body() || error.is_decode() => format!("the answer was cut short: {words}"),
         () => format!("the connection broke: {words}"),
     };
-    let trouble = Trouble::new(TroubleKind::Unreachable, doing, why);
+    let trouble = CallError::new(CallErrorKind::Unreachable, doing, why);
     if error.is_connect() || repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
 }
 
@@ -68,22 +68,22 @@ pub fn from_status(
     headers: &HeaderMap,
     words: &str,
     repeat: Repeat,
-) -> Trouble {
+) -> CallError {
     let limited = is_rate_limit(status, headers, words);
     let kind = match status.as_u16() {
-        _ if limited => TroubleKind::Throttled,
-        401 | 403 => TroubleKind::Denied,
+        _ if limited => CallErrorKind::Throttled,
+        401 | 403 => CallErrorKind::Denied,
         // Not implemented, no such HTTP version, a captive portal: the next answer will be the same.
-        501 | 505 | 511 => TroubleKind::Rejected,
-        408 | 500.. => TroubleKind::Unreachable,
-        400..=499 => TroubleKind::Rejected,
-        _ => TroubleKind::Garbled,
+        501 | 505 | 511 => CallErrorKind::Rejected,
+        408 | 500.. => CallErrorKind::Unreachable,
+        400..=499 => CallErrorKind::Rejected,
+        _ => CallErrorKind::Garbled,
     };
     let words = excerpt(words);
     let why = if words.is_empty() { status.to_string() } else { format!("{status}: {words}") };
-    let mut trouble = Trouble::new(kind, doing, why);
+    let mut trouble = CallError::new(kind, doing, why);
     trouble.login_ran_out = status == StatusCode::UNAUTHORIZED;
-    if matches!(kind, TroubleKind::Throttled | TroubleKind::Unreachable) {
+    if matches!(kind, CallErrorKind::Throttled | CallErrorKind::Unreachable) {
         trouble.retry_after = asked_wait(headers).or(limited.then_some(UNNAMED_WAIT).filter(|_| {
             // A plain 429 says nothing of its length; then the usual pauses do.
             status == StatusCode::FORBIDDEN || words.to_ascii_lowercase().contains("secondary rate limit")
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn each_status_has_its_kind_and_its_effect() {
         use Effect::{None as Untouched, Unknown};
-        use TroubleKind::{Denied, Garbled, Rejected, Throttled, Unreachable};
+        use CallErrorKind::{Denied, Garbled, Rejected, Throttled, Unreachable};
         for (status, lines, words, kind, effect) in [
             (400, &[][..], "", Rejected, Untouched),
             (401, &[], "", Denied, Untouched),

@@ -28,7 +28,7 @@ use crate::report::progress::Progress;
 use crate::versioning::claim::{Claim, Known};
 use crate::versioning::plan::{Next, Plan, RegistryVersions, Survey, decide};
 use autotag_base::clock;
-use autotag_base::{Trouble, TroubleKind};
+use autotag_base::{CallError, CallErrorKind};
 use autotag_model::reference::{Digest, ImageTag};
 
 /// The doors outside that a run needs.
@@ -428,7 +428,7 @@ async fn settle_latest<F: Forge, R: Registry, B, S>(
         Err(failure) if failure.is_for_good() && job.order.latest != LatestPolicy::Must => {
             let why = format!("{}: {}", failure.what, failure.why);
             forgiven::<()>(Err(failure), "`latest` was not moved", progress)?;
-            Ok(Some(Latest::Refused(Box::new(Trouble::new(TroubleKind::Denied, "moving `latest`", why)))))
+            Ok(Some(Latest::Refused(Box::new(CallError::new(CallErrorKind::Denied, "moving `latest`", why)))))
         }
         Err(failure) => Err(failure),
     }

@@ -9,7 +9,7 @@ use crate::inputs::order::ReleaseOrder;
 use crate::ports::{Forge, NewRelease, Release, ReleaseEdit};
 use crate::versioning::claim::{Claim, Kind as ClaimKind, Known};
 use crate::versioning::tag::{TagPrefix, is_stable};
-use autotag_base::{Effect, Outcome, TroubleKind};
+use autotag_base::{Effect, Outcome, CallErrorKind};
 use autotag_model::git::RefName;
 
 /// What the release is made from.
@@ -53,7 +53,7 @@ pub async fn release(forge: &impl Forge, facts: ReleaseFacts<'_>) -> Result<Rele
                     tracing::warn!("{trouble}; looking whether the release is there");
                     continue;
                 }
-                Err(trouble) if trouble.kind == TroubleKind::Rejected => {
+                Err(trouble) if trouble.kind == CallErrorKind::Rejected => {
                     if find(forge, &tag).await?.is_none() {
                         return Err(trouble.into());
                     }

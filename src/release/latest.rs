@@ -8,7 +8,7 @@ use crate::ports::{Forge, Manifest, ManifestName, Registry};
 use crate::versioning::claim::{Kind as ClaimKind, Known};
 use crate::versioning::plan::RegistryVersions;
 use crate::versioning::tag::{highest_stable, image_tag_of};
-use autotag_base::{Trouble, TroubleKind};
+use autotag_base::{CallError, CallErrorKind};
 use autotag_model::git::RefName;
 use autotag_model::help::Topic;
 use autotag_model::reference::{Digest, ImageName, ImageTag};
@@ -25,7 +25,7 @@ pub enum Latest {
     /// No claim is published: there is nothing it could name.
     Nothing,
     /// The registry does not let it be moved; its words.
-    Refused(Box<Trouble>),
+    Refused(Box<CallError>),
 }
 
 /// More rounds than runs that could ever meet here; what goes beyond is no race.
@@ -73,7 +73,7 @@ pub async fn settle(
             Ok(()) => moved = true,
             // A registry without room forbids nothing: `latest` is late, and stays to be moved.
             Err(trouble) if trouble.topic == Some(Topic::RegistryFull) => return Err(trouble.into()),
-            Err(trouble) if matches!(trouble.kind, TroubleKind::Rejected | TroubleKind::Denied) => {
+            Err(trouble) if matches!(trouble.kind, CallErrorKind::Rejected | CallErrorKind::Denied) => {
                 return Ok(Latest::Refused(Box::new(trouble)));
             }
             Err(trouble) => return Err(trouble.into()),

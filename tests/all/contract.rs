@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use autotag_base::{Effect, Outcome, TroubleKind};
+use autotag_base::{Effect, Outcome, CallErrorKind};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::Patience;
@@ -56,7 +56,7 @@ fn refused(answer: Outcome<RefsAnswer>) -> bool {
 }
 
 #[track_caller]
-fn fails<T: std::fmt::Debug>(as_kind: TroubleKind, answer: Outcome<T>) {
+fn fails<T: std::fmt::Debug>(as_kind: CallErrorKind, answer: Outcome<T>) {
     match answer {
         Ok(answer) => panic!("it did not fail: {answer:?}"),
         Err(trouble) => assert_eq!((trouble.kind, trouble.effect), (as_kind, Effect::None), "{trouble}"),
@@ -130,7 +130,7 @@ async fn releases(forge: &impl Forge) {
     assert_eq!(forge.release_of("v1.0.1").await, Ok(None));
     let high = forge.create_release(&new("v1.0.1")).await.expect("a release");
     assert_eq!(forge.shown_as_latest().await, Ok(None), "it was not to be the latest");
-    fails(TroubleKind::Rejected, forge.create_release(&new("v1.0.1")).await);
+    fails(CallErrorKind::Rejected, forge.create_release(&new("v1.0.1")).await);
     let low = forge.create_release(&new("v1.0.0")).await.expect("a release");
     let edit = |body: Option<&str>, make_latest| ReleaseEdit { body: body.map(str::to_owned), make_latest };
     forge.edit_release(high.id, &edit(None, Some(true))).await.expect("an edit");
@@ -143,9 +143,9 @@ async fn releases(forge: &impl Forge) {
     forge.edit_release(low.id, &edit(Some("again"), None)).await.expect("an edit");
     assert_eq!(forge.shown_as_latest().await, Ok(Some("v1.0.0".to_owned())));
     assert_eq!(forge.draft_of("v1.0.1").await, Ok(None), "what is published is no draft");
-    fails(TroubleKind::Denied, forge.edit_release(99_999, &edit(Some("x"), None)).await);
+    fails(CallErrorKind::Denied, forge.edit_release(99_999, &edit(Some("x"), None)).await);
     assert!(forge.generate_notes("v1.0.1", Some("v1.0.0")).await.expect("notes").contains("v1.0.0"));
-    fails(TroubleKind::Rejected, forge.generate_notes("v1.0.1", Some("v0.9.0")).await);
+    fails(CallErrorKind::Rejected, forge.generate_notes("v1.0.1", Some("v0.9.0")).await);
 }
 
 /// After [`releases`]. A draft is found as a draft alone; it has no tag, and is nobody's Latest.
@@ -196,8 +196,8 @@ async fn deployments(forge: &impl Forge, commit: &ObjectId, shown: impl Fn(u64) 
     assert_eq!(forge.add_deployment_status(second, &status(DeploymentState::Success)).await, Ok(()));
     assert_eq!(shown(first).as_deref(), Some("failure"));
     let nowhere: ObjectId = "d".repeat(40).parse().expect("an object's name");
-    fails(TroubleKind::Rejected, forge.create_deployment(&to(&nowhere)).await);
-    fails(TroubleKind::Denied, forge.add_deployment_status(99_999, &status(DeploymentState::Error)).await);
+    fails(CallErrorKind::Rejected, forge.create_deployment(&to(&nowhere)).await);
+    fails(CallErrorKind::Denied, forge.add_deployment_status(99_999, &status(DeploymentState::Error)).await);
 }
 
 fn tagged(tag: &str) -> ManifestName {

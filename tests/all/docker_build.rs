@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use autotag_base::{Effect, Trouble, TroubleKind};
+use autotag_base::{Effect, CallError, CallErrorKind};
 use autotag_build_context::workspace::Workspace;
 use autotag_deploy::adapters::docker::Docker;
 use autotag_deploy::ports::{BuildEvent, BuildLog, BuildRequest, Builder as _};
@@ -117,7 +117,7 @@ fn unique() -> u64 {
     rand::random::<u64>()
 }
 
-async fn fails(request: &BuildRequest) -> Trouble {
+async fn fails(request: &BuildRequest) -> CallError {
     let outcome = engine().await.build(request, &mut Log::default()).await;
     outcome.expect_err("the build must fail")
 }
@@ -189,7 +189,7 @@ async fn a_failing_step_names_its_line_and_its_last_words() {
     let folder =
         context(&format!("{SHELL}\n# why not\nRUN echo before; \\\n    echo the last word; exit 7\n"));
     let trouble = fails(&request(folder.path())).await;
-    assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Build, Effect::None), "{trouble}");
+    assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Build, Effect::None), "{trouble}");
     let place = "Dockerfile line 6, `RUN echo before; echo the last word; exit 7`";
     assert!(trouble.why.starts_with(place), "{trouble}");
     assert!(trouble.why.contains("exit code: 7"), "{trouble}");
@@ -203,7 +203,7 @@ async fn a_dockerfile_that_makes_no_sense_is_named() {
     for (comment, line) in [("", 3), (comment.as_str(), 20_003)] {
         let folder = folder(&[("Dockerfile", &format!("{comment}FROM scratch\n\nFOO bar\n"))]);
         let trouble = fails(&request(folder.path())).await;
-        assert_eq!(trouble.kind, TroubleKind::Build);
+        assert_eq!(trouble.kind, CallErrorKind::Build);
         assert!(trouble.why.contains(&format!("Dockerfile line {line}, `FOO bar`")), "{trouble}");
     }
 }
@@ -241,13 +241,13 @@ async fn inputs_and_files_at_fault_are_named() {
     let mut wrong = request(folder.path());
     wrong.dockerfile = folder.path().join("dockerfil");
     let trouble = fails(&wrong).await;
-    assert_eq!(trouble.kind, TroubleKind::Build);
+    assert_eq!(trouble.kind, CallErrorKind::Build);
     assert!(trouble.why.starts_with("input `file`: "), "{trouble}");
 
     let big = folder.path().join("big");
     let outcome = engine().await.build(&request(folder.path()), &mut Cut(&big)).await;
     let trouble = outcome.expect_err("half a file is no build");
-    assert_eq!((trouble.kind, trouble.doing.as_str()), (TroubleKind::Build, "sending the build context"));
+    assert_eq!((trouble.kind, trouble.doing.as_str()), (CallErrorKind::Build, "sending the build context"));
     assert!(trouble.why.contains("big` changed while it was sent"), "{trouble}");
 }
 
@@ -420,7 +420,7 @@ async fn a_refused_push_names_the_inputs_and_never_the_password() {
     for credentials in [Some(&wrong), None] {
         let outcome = engine.push(&image, &name, &tag("1"), credentials, &mut Log::default()).await;
         let trouble = outcome.expect_err("not allowed");
-        assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Denied, Effect::None), "{trouble}");
+        assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Denied, Effect::None), "{trouble}");
         let remedy = trouble.remedy.clone().expect("a remedy");
         assert!(remedy.contains("`registry-username` and `registry-password`"), "{remedy}");
         assert!(!format!("{trouble:?}").contains("wr0ng-secret"), "{trouble:?}");
@@ -428,11 +428,11 @@ async fn a_refused_push_names_the_inputs_and_never_the_password() {
     let nowhere: ImageName = "127.0.0.1:1/org/app".parse().expect("a name");
     let trouble =
         engine.push(&image, &nowhere, &tag("1"), None, &mut Log::default()).await.expect_err("nobody");
-    assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Unreachable, Effect::Unknown), "{trouble}");
+    assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Unreachable, Effect::Unknown), "{trouble}");
     let unknown = Digest::of(b"no image has this id");
     let trouble =
         engine.push(&unknown, &name, &tag("1"), None, &mut Log::default()).await.expect_err("no image");
-    assert_eq!(trouble.kind, TroubleKind::Rejected, "{trouble}");
+    assert_eq!(trouble.kind, CallErrorKind::Rejected, "{trouble}");
 }
 
 #[tokio::test]
@@ -450,7 +450,7 @@ async fn a_private_base_needs_its_credentials() {
     let mut request = request(folder.path());
     request.pull = true;
     let trouble = fails(&request).await;
-    assert_eq!(trouble.kind, TroubleKind::Denied, "{trouble}");
+    assert_eq!(trouble.kind, CallErrorKind::Denied, "{trouble}");
     assert!(
         trouble.remedy.as_ref().is_some_and(|remedy| remedy.contains("`registry-username`")),
         "{trouble:?}"

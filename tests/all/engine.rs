@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use autotag_base::TroubleKind;
+use autotag_base::CallErrorKind;
 use autotag_base::clock::{Stopwatch, sleep};
 use autotag_model::reference::{Digest, ImageName};
 use autotag_receiver::engine::{ContainerFacts, ContainerSpec, DockerEngine, Engine, Id};
@@ -175,7 +175,7 @@ async fn an_engine_that_is_away_is_told_by_its_socket() {
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket that nobody serves any more"));
     let dead = engine.start("app").await.expect_err("nobody listens");
     for trouble in [missing, dead] {
-        assert_eq!(trouble.kind, TroubleKind::Unreachable);
+        assert_eq!(trouble.kind, CallErrorKind::Unreachable);
         assert!(trouble.why.contains(&socket.display().to_string()), "{trouble}");
         assert!(trouble.remedy.expect("a remedy").contains("systemctl start docker"));
     }

@@ -6,7 +6,7 @@ mod loss;
 
 use std::time::Duration;
 
-use autotag_base::{Effect, Trouble};
+use autotag_base::{Effect, CallError};
 use autotag_deploy::adapters::ssh::{Deadlines, Finished, Libssh2, Shell as _, SshHost};
 use autotag_model::secret::Secret;
 
@@ -56,12 +56,12 @@ fn host(port: u16, key: &ClientKey, known_hosts: &str) -> SshHost {
 
 /// What a run gave, and the lines that came.
 struct Ran {
-    outcome: Result<Finished, Trouble>,
+    outcome: Result<Finished, CallError>,
     lines: Vec<String>,
 }
 
 impl Ran {
-    fn trouble(self) -> Trouble {
+    fn trouble(self) -> CallError {
         self.outcome.expect_err("trouble")
     }
 

@@ -7,11 +7,11 @@ pub const VERSION: &str = match option_env!("VERSION") {
 };
 
 /// What any call outside gives.
-pub type Outcome<T> = Result<T, Trouble>;
+pub type Outcome<T> = Result<T, CallError>;
 
-pub use trouble::{Cause, Effect, Trouble, TroubleKind};
+pub use call_error::{Cause, Effect, CallError, CallErrorKind};
 
 pub mod clock;
 pub mod manual;
 pub mod terminal;
-mod trouble;
+mod call_error;

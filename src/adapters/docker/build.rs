@@ -8,7 +8,7 @@ use super::explain::{self, Failure};
 use super::progress::Progress;
 use super::wire::Way;
 use crate::ports::{BuildEvent, BuildLog, BuildRequest};
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_build_context::context::{ContextPlan, ContextStream};
 use autotag_build_context::dockerfile::{Asked, Dockerfile, is_a_version};
 use autotag_model::reference::Digest;
@@ -37,7 +37,7 @@ pub(super) async fn build(way: &Way, request: &BuildRequest, log: &mut dyn Build
     let answer = Box::pin(order.run(way, |status| progress.take(status, log))).await;
     let solved = answer.map_err(|error| failure.explain(&error, &progress))?;
     solved.image().and_then(|id| id.parse().ok()).ok_or_else(|| {
-        Trouble::new(TroubleKind::Garbled, DOING, "the Engine ended the build without naming an image")
+        CallError::new(CallErrorKind::Garbled, DOING, "the Engine ended the build without naming an image")
     })
 }
 
@@ -46,7 +46,7 @@ async fn plan(request: &BuildRequest) -> Outcome<ContextPlan> {
     let workspace = request.workspace.clone();
     let read =
         tokio::task::spawn_blocking(move || ContextPlan::read(&workspace, &context, &dockerfile)).await;
-    let failed = |why: String| Trouble::new(TroubleKind::Build, "reading the build context", why);
+    let failed = |why: String| CallError::new(CallErrorKind::Build, "reading the build context", why);
     read.map_err(|panic| failed(panic.to_string()))?
         .map_err(|error| explain::context(request, &error, failed(error.to_string())))
 }

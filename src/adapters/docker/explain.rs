@@ -13,14 +13,14 @@ use super::build::DOING;
 use super::buildkit::Failed;
 use super::progress::{FailedStep, Progress};
 use crate::ports::BuildRequest;
-use autotag_base::{Trouble, TroubleKind};
+use autotag_base::{CallError, CallErrorKind};
 use autotag_build_context::context::{ContextError, ContextFault, ContextPlan};
 use autotag_build_context::dockerfile::{Dockerfile, Instruction};
 use autotag_docker::daemon;
 use autotag_model::help::Topic;
 
 /// What to do about a context, a Dockerfile or an ignore file that cannot be used.
-pub(super) fn context(request: &BuildRequest, error: &ContextError, trouble: Trouble) -> Trouble {
+pub(super) fn context(request: &BuildRequest, error: &ContextError, trouble: CallError) -> CallError {
     const OUTSIDE: &str = "and what it names lie below the workspace: a link that leads out of it, a device or a \
                            pipe is not followed. Copy what lies elsewhere into the workspace in a step before this one";
     const NO_CHECKOUT: &str =
@@ -84,8 +84,8 @@ fn is_relative_to_the_context(request: &BuildRequest, there: &Path) -> bool {
 }
 
 /// It is not for the build to fail: somebody named, or planted, what must not be read.
-fn refused(trouble: Trouble, remedy: String) -> Trouble {
-    Trouble { kind: TroubleKind::Input, ..trouble }.with_remedy(remedy)
+fn refused(trouble: CallError, remedy: String) -> CallError {
+    CallError { kind: CallErrorKind::Input, ..trouble }.with_remedy(remedy)
 }
 
 /// What is needed to explain a failed build.
@@ -99,9 +99,9 @@ pub(super) struct Failure<'a> {
 }
 
 impl Failure<'_> {
-    pub(super) fn explain(&self, failed: &Failed, progress: &Progress) -> Trouble {
+    pub(super) fn explain(&self, failed: &Failed, progress: &Progress) -> CallError {
         if let Some(fault) = self.context.get() {
-            return Trouble::new(TroubleKind::Build, "sending the build context", fault.to_string());
+            return CallError::new(CallErrorKind::Build, "sending the build context", fault.to_string());
         }
         let Error::DockerStreamError { error: text } = &failed.error else {
             return daemon::of_client(&failed.error, DOING);
@@ -117,7 +117,7 @@ impl Failure<'_> {
         }
     }
 
-    fn explain_step(&self, step: &FailedStep, instruction: Option<&Instruction>) -> Trouble {
+    fn explain_step(&self, step: &FailedStep, instruction: Option<&Instruction>) -> CallError {
         if let Some(trouble) = self.explain_syntax(step) {
             return trouble;
         }
@@ -133,10 +133,10 @@ impl Failure<'_> {
         if fetches(step) {
             let remedy = remedy_for_base(kind);
             let why = why + &self.values_used(|text| text.to_ascii_uppercase().starts_with("FROM"));
-            return Trouble::new(kind, DOING, why).with_remedy(remedy).about(Topic::BaseImage);
+            return CallError::new(kind, DOING, why).with_remedy(remedy).about(Topic::BaseImage);
         }
         if instruction.is_none() && is_the_engines(&step.name) {
-            return Trouble::new(kind, DOING, why).with_remedy(ENGINES_STEP).about(Topic::BuildStep);
+            return CallError::new(kind, DOING, why).with_remedy(ENGINES_STEP).about(Topic::BuildStep);
         }
         let ignored = instruction.and_then(|instruction| self.ignored_source(instruction));
         let remedy = ignored.unwrap_or_else(|| {
@@ -144,11 +144,11 @@ impl Failure<'_> {
                 .to_owned()
         });
         let why = why + &instruction.map_or(String::new(), |it| self.values_used(|text| text == it.text));
-        Trouble::new(kind, DOING, why).with_remedy(remedy).about(Topic::BuildStep)
+        CallError::new(kind, DOING, why).with_remedy(remedy).about(Topic::BuildStep)
     }
 
     /// The image of `# syntax=` reads the Dockerfile: no FROM names it.
-    fn explain_syntax(&self, step: &FailedStep) -> Option<Trouble> {
+    fn explain_syntax(&self, step: &FailedStep) -> Option<CallError> {
         if !loads_a_frontend(&step.name) {
             return None;
         }
@@ -167,12 +167,12 @@ impl Failure<'_> {
             (None, None) => return None,
         };
         let why = format!("{place} failed: {}", step.error);
-        let kind = daemon::kind_of(&step.error).unwrap_or(TroubleKind::Build);
+        let kind = daemon::kind_of(&step.error).unwrap_or(CallErrorKind::Build);
         let remedy = match kind {
-            TroubleKind::Build | TroubleKind::Denied => remedy,
+            CallErrorKind::Build | CallErrorKind::Denied => remedy,
             other => remedy_for_base(other).to_owned(),
         };
-        Some(Trouble::new(kind, DOING, why).with_remedy(remedy).about(Topic::BaseImage))
+        Some(CallError::new(kind, DOING, why).with_remedy(remedy).about(Topic::BaseImage))
     }
 
     /// Which given build arguments stand in these instructions: their values are seen nowhere else.
@@ -189,7 +189,7 @@ impl Failure<'_> {
     }
 
     /// No step failed: an input, the Dockerfile itself, or the Engine.
-    fn explain_text(&self, text: &str, at_fault: Option<&Instruction>) -> Trouble {
+    fn explain_text(&self, text: &str, at_fault: Option<&Instruction>) -> CallError {
         if let Some(target) =
             self.request.target.as_deref().filter(|target| !self.dockerfile.has_stage(target))
         {
@@ -201,7 +201,7 @@ impl Failure<'_> {
                 "input `target`: {} has no stage `{target}`; expected one of its stages: {stages}",
                 file.display()
             );
-            return Trouble::new(TroubleKind::Input, DOING, why)
+            return CallError::new(CallErrorKind::Input, DOING, why)
                 .with_remedy(
                     "let the input `target` name one of these stages, or leave it empty for the last one",
                 )
@@ -216,7 +216,7 @@ impl Failure<'_> {
             }
             None => (format!("the Docker Engine: {text}"), ENGINES_STEP),
         };
-        Trouble::new(TroubleKind::Build, DOING, why).with_remedy(remedy)
+        CallError::new(CallErrorKind::Build, DOING, why).with_remedy(remedy)
     }
 
     /// A failed `COPY` of something that stands there, and that `.dockerignore` keeps at home, is a
@@ -238,11 +238,11 @@ impl Failure<'_> {
 
 /// A step that fetches fails for the registry's reasons, and trying again may help; any other is the
 /// user's own, whatever words it printed.
-fn kind_of_step(step: &FailedStep) -> TroubleKind {
+fn kind_of_step(step: &FailedStep) -> CallErrorKind {
     if fetches(step) {
-        daemon::kind_of(&step.error).unwrap_or(TroubleKind::Build)
+        daemon::kind_of(&step.error).unwrap_or(CallErrorKind::Build)
     } else {
-        TroubleKind::Build
+        CallErrorKind::Build
     }
 }
 
@@ -277,17 +277,17 @@ fn is_about_the_dockerfile(text: &str) -> bool {
     ["LLB definition", "parse", "ockerfile", "frontend", "dispatch"].iter().any(|word| text.contains(word))
 }
 
-fn remedy_for_base(kind: TroubleKind) -> &'static str {
+fn remedy_for_base(kind: CallErrorKind) -> &'static str {
     match kind {
-        TroubleKind::Denied => {
+        CallErrorKind::Denied => {
             "check the name after FROM; a private image has to lie in the registry of the input `image`, where the \
              account of `registry-username` and `registry-password` may read it"
         }
-        TroubleKind::Throttled => {
+        CallErrorKind::Throttled => {
             "run the job again when that registry's limit is over; where this is usual, copy the base image into the \
              registry of the input `image` and name it there after FROM"
         }
-        TroubleKind::Unreachable => {
+        CallErrorKind::Unreachable => {
             "run the job again; if it stays, see that the runner reaches that registry"
         }
         _ => "correct the name and the tag after FROM: that registry has no such image",
@@ -314,12 +314,12 @@ mod tests {
             (
                 "[internal] load metadata for docker.io/library/x:1",
                 "429 Too Many Requests",
-                TroubleKind::Throttled,
+                CallErrorKind::Throttled,
             ),
-            ("[1/2] FROM ghcr.io/o/a", "dial tcp: i/o timeout", TroubleKind::Unreachable),
-            ("[internal] load metadata for ghcr.io/o/a", "denied", TroubleKind::Denied),
-            ("[internal] load metadata for ghcr.io/o/a", "ghcr.io/o/a: not found", TroubleKind::Build),
-            ("[2/2] RUN curl x", "connection refused: exit code: 7", TroubleKind::Build),
+            ("[1/2] FROM ghcr.io/o/a", "dial tcp: i/o timeout", CallErrorKind::Unreachable),
+            ("[internal] load metadata for ghcr.io/o/a", "denied", CallErrorKind::Denied),
+            ("[internal] load metadata for ghcr.io/o/a", "ghcr.io/o/a: not found", CallErrorKind::Build),
+            ("[2/2] RUN curl x", "connection refused: exit code: 7", CallErrorKind::Build),
         ] {
             assert_eq!(kind_of_step(&step(name, error)), kind, "{name}: {error}");
         }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ports::{BuildLog, BuildRequest, Builder};
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::with_url_safe_auth;
 use autotag_model::help::Topic;
@@ -35,7 +35,7 @@ impl Docker {
     /// Connects to the Engine that `DOCKER_HOST` names (`unix://`, `tcp://`; by TLS where `DOCKER_TLS_VERIFY`
     /// is set), or else to /var/run/docker.sock, and checks that it can build.
     ///
-    /// Errors: [`TroubleKind::Unreachable`] where nothing answers, [`TroubleKind::Rejected`] where what
+    /// Errors: [`CallErrorKind::Unreachable`] where nothing answers, [`CallErrorKind::Rejected`] where what
     /// answers has no BuildKit.
     pub async fn connect() -> Outcome<Self> {
         #[expect(clippy::disallowed_methods, reason = "as bollard reads it")]
@@ -103,24 +103,24 @@ fn require_buildkit(api_version: &str, components: &[&str]) -> Outcome<()> {
     } else {
         return Ok(());
     };
-    Err(Trouble::new(TroubleKind::Rejected, "asking the Docker Engine for BuildKit", refusal)
+    Err(CallError::new(CallErrorKind::Rejected, "asking the Docker Engine for BuildKit", refusal)
         .with_remedy("use `runs-on: ubuntu-latest`, or install a current Docker Engine on the runner")
         .about(Topic::NoDocker))
 }
 
-fn no_engine(error: &bollard::errors::Error) -> Trouble {
+fn no_engine(error: &bollard::errors::Error) -> CallError {
     use bollard::errors::Error;
     let (kind, why) = match error {
         Error::SocketNotFoundError(path) => {
-            (TroubleKind::Unreachable, format!("there is no socket at {path}"))
+            (CallErrorKind::Unreachable, format!("there is no socket at {path}"))
         }
         Error::UnsupportedURISchemeError { uri } => {
-            (TroubleKind::Rejected, format!("DOCKER_HOST is `{uri}`; expected unix://... or tcp://..."))
+            (CallErrorKind::Rejected, format!("DOCKER_HOST is `{uri}`; expected unix://... or tcp://..."))
         }
-        error => (TroubleKind::Unreachable, daemon::chain(error)),
+        error => (CallErrorKind::Unreachable, daemon::chain(error)),
     };
     let remedy = remedy_for(&why);
-    Trouble::new(kind, "connecting to the Docker Engine", why).with_remedy(remedy).about(Topic::NoDocker)
+    CallError::new(kind, "connecting to the Docker Engine", why).with_remedy(remedy).about(Topic::NoDocker)
 }
 
 fn remedy_for(why: &str) -> &'static str {
@@ -151,7 +151,7 @@ mod tests {
             let outcome = require_buildkit(version, components);
             assert_eq!(outcome.is_ok(), fits, "{version}");
             if let Err(trouble) = outcome {
-                assert_eq!(trouble.kind, TroubleKind::Rejected);
+                assert_eq!(trouble.kind, CallErrorKind::Rejected);
                 assert!(trouble.remedy.is_some());
             }
         }
@@ -162,11 +162,11 @@ mod tests {
         for (address, kind, words) in [
             (
                 "unix:///nowhere/docker.sock",
-                TroubleKind::Unreachable,
+                CallErrorKind::Unreachable,
                 "there is no socket at /nowhere/docker.sock",
             ),
-            ("tcp://127.0.0.1:1", TroubleKind::Unreachable, "onnection refused"),
-            ("ssh://me@host", TroubleKind::Rejected, "DOCKER_HOST is `ssh://me@host`"),
+            ("tcp://127.0.0.1:1", CallErrorKind::Unreachable, "onnection refused"),
+            ("ssh://me@host", CallErrorKind::Rejected, "DOCKER_HOST is `ssh://me@host`"),
         ] {
             let trouble = Docker::connect_to(address).await.expect_err("nothing is there");
             assert_eq!(trouble.kind, kind, "{trouble}");

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 
 use super::super::registry::{Access, Parties};
 use crate::ports::{BuildEvent, BuildLog};
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::engine_credentials;
 use autotag_model::reference::{Digest, ImageName, ImageTag};
@@ -34,7 +34,7 @@ pub(super) async fn push(
         // The Engine gets one token for the whole push and no second one. It may have run out on the way; a
         // new push gets a new one, and sends nothing twice.
         Err(Stopped { trouble, midway: true })
-            if trouble.kind == TroubleKind::Denied && credentials.is_some() =>
+            if trouble.kind == CallErrorKind::Denied && credentials.is_some() =>
         {
             log.event(BuildEvent::Note(format!("{trouble}; logging in again")));
             once(client, (name, tag), credentials, log).await
@@ -46,7 +46,7 @@ pub(super) async fn push(
 
 /// A push that did not get to its end.
 struct Stopped {
-    trouble: Trouble,
+    trouble: CallError,
     /// The registry had taken something already, or was being sent it.
     midway: bool,
 }
@@ -87,7 +87,7 @@ async fn once(
     let Some(digest) = digest else {
         let doing = format!("pushing {name}:{tag}");
         let why = "the Engine ended the push without naming a digest";
-        let trouble = Trouble::new(TroubleKind::Garbled, doing, why).perhaps_done();
+        let trouble = CallError::new(CallErrorKind::Garbled, doing, why).perhaps_done();
         return Err(Stopped { trouble, midway });
     };
     log.event(BuildEvent::Note(format!("pushed (layers sent: {sent}, there already: {there})")));
@@ -107,11 +107,11 @@ fn digest_in(status: &str, tag: &str) -> Option<Digest> {
     rest.split_once(" size: ")?.0.parse().ok()
 }
 
-fn explain(error: &Error, name: &ImageName, tag: &str, has_credentials: bool) -> Trouble {
+fn explain(error: &Error, name: &ImageName, tag: &str, has_credentials: bool) -> CallError {
     let trouble = daemon::of_client(error, &format!("pushing {name}:{tag}"));
     // The registry may have taken the manifest before the line broke.
     let trouble = match trouble.kind {
-        TroubleKind::Unreachable | TroubleKind::Garbled => trouble.perhaps_done(),
+        CallErrorKind::Unreachable | CallErrorKind::Garbled => trouble.perhaps_done(),
         _ => trouble,
     };
     Parties { name: name.clone(), with_credentials: has_credentials }.explain(trouble, Access::Push)

@@ -10,7 +10,7 @@ use super::{Access, GitHub};
 use crate::adapters::registry::link;
 use crate::adapters::retry::{Patience, Repeat, with_patience};
 use crate::adapters::wire;
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_model::help::{ALLOW_WRITING, Topic};
 
 /// An answer longer than this is refused rather than read: 10,000 refs are about 5 MB.
@@ -62,7 +62,7 @@ impl Answer {
 
 pub(super) fn connect(access: Access<'_>, patience: Patience) -> Outcome<GitHub> {
     let doing = "setting up the GitHub client";
-    let internal = |why: String| Trouble::new(TroubleKind::Rejected, doing, why);
+    let internal = |why: String| CallError::new(CallErrorKind::Rejected, doing, why);
     crate::adapters::install_tls();
     // Built on reqwest, so that HTTPS_PROXY and SSL_CERT_FILE work as everywhere else.
     let client = wire::client(patience.each)
@@ -183,8 +183,8 @@ impl GitHub {
                 }
             }
         }
-        Err(Trouble::new(
-            TroubleKind::Unreachable,
+        Err(CallError::new(
+            CallErrorKind::Unreachable,
             doing,
             format!("the list changed while it was read, {LISTINGS} times"),
         ))
@@ -196,8 +196,8 @@ impl GitHub {
         loop {
             self.same_host(doing, &next)?;
             if !seen.insert(next.clone()) {
-                return Err(Trouble::new(
-                    TroubleKind::Garbled,
+                return Err(CallError::new(
+                    CallErrorKind::Garbled,
                     doing,
                     "the list's pages go round in circles",
                 ));
@@ -233,7 +233,7 @@ impl GitHub {
             if url == self.graphql_url && is_rate_limited(&answer.body) {
                 // GraphQL says so with status 200 ("Rate limits and query limits for the GraphQL API").
                 let why = "GitHub's GraphQL rate limit is used up";
-                let mut trouble = Trouble::new(TroubleKind::Throttled, call.doing, why);
+                let mut trouble = CallError::new(CallErrorKind::Throttled, call.doing, why);
                 trouble.retry_after = wire::asked_wait(&answer.headers);
                 return Err(limited(trouble));
             }
@@ -299,20 +299,20 @@ fn moved_to(asked: &str, answer: &Answer) -> Option<String> {
 }
 
 /// What is answered elsewhere, or in circles, is not GitHub's.
-fn sent_elsewhere(call: Call<'_>, headers: &HeaderMap) -> Trouble {
+fn sent_elsewhere(call: Call<'_>, headers: &HeaderMap) -> CallError {
     let target = headers.get(header::LOCATION).map_or_else(String::new, |target| {
         wire::excerpt(String::from_utf8_lossy(target.as_bytes()).split('?').next().unwrap_or_default())
     });
-    Trouble::new(
-        TroubleKind::Garbled,
+    CallError::new(
+        CallErrorKind::Garbled,
         call.doing,
         format!("it redirects to {target}, where nobody is asked in GitHub's place"),
     )
 }
 
 /// A success that cannot be read is one all the same, unless nothing was to be changed.
-fn perhaps_done(call: Call<'_>, trouble: Trouble) -> Trouble {
-    let is_success = trouble.kind == TroubleKind::Garbled;
+fn perhaps_done(call: Call<'_>, trouble: CallError) -> CallError {
+    let is_success = trouble.kind == CallErrorKind::Garbled;
     if is_success && call.repeat != Repeat::Read { trouble.perhaps_done() } else { trouble }
 }
 
@@ -326,7 +326,7 @@ fn is_rate_limited(body: &[u8]) -> bool {
 }
 
 /// octocrab wraps reqwest's error in a service error; inside it stands whether anything was sent.
-fn unanswered(call: Call<'_>, error: octocrab::Error) -> Trouble {
+fn unanswered(call: Call<'_>, error: octocrab::Error) -> CallError {
     match error {
         octocrab::Error::Reqwest { source, .. } => wire::from_reqwest(call.doing, source, call.repeat),
         octocrab::Error::Service { source, .. } => match source.downcast::<octocrab::Error>() {
@@ -337,8 +337,8 @@ fn unanswered(call: Call<'_>, error: octocrab::Error) -> Trouble {
     }
 }
 
-fn lost(call: Call<'_>, why: &str) -> Trouble {
-    let trouble = Trouble::new(TroubleKind::Unreachable, call.doing, why);
+fn lost(call: Call<'_>, why: &str) -> CallError {
+    let trouble = CallError::new(CallErrorKind::Unreachable, call.doing, why);
     if call.repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
 }
 
@@ -347,7 +347,7 @@ fn understood<T: DeserializeOwned>(doing: &str, answer: &Answer) -> Outcome<T> {
         return Err(not_found(doing));
     }
     serde_json::from_slice(&answer.body).map_err(|error| {
-        Trouble::new(TroubleKind::Garbled, doing, format!("not the JSON that GitHub documents: {error}"))
+        CallError::new(CallErrorKind::Garbled, doing, format!("not the JSON that GitHub documents: {error}"))
     })
 }
 
@@ -360,7 +360,7 @@ fn collect<T: DeserializeOwned>(
     for page in pages {
         let value: serde_json::Value = understood(doing, page)?;
         let found = items(value).ok_or_else(|| {
-            Trouble::new(TroubleKind::Garbled, doing, "a page is not the list that GitHub documents")
+            CallError::new(CallErrorKind::Garbled, doing, "a page is not the list that GitHub documents")
         })?;
         all.extend(found);
     }
@@ -388,12 +388,12 @@ fn numbered(last: &str) -> Option<Vec<String>> {
     Some((2..=count).map(at).collect())
 }
 
-fn odd_link(doing: &str, target: &str) -> Trouble {
-    Trouble::new(TroubleKind::Garbled, doing, format!("the list's next page is at {}", wire::excerpt(target)))
+fn odd_link(doing: &str, target: &str) -> CallError {
+    CallError::new(CallErrorKind::Garbled, doing, format!("the list's next page is at {}", wire::excerpt(target)))
 }
 
-fn not_found(doing: &str) -> Trouble {
-    Trouble::new(TroubleKind::Denied, doing, "404 Not Found")
+fn not_found(doing: &str) -> CallError {
+    CallError::new(CallErrorKind::Denied, doing, "404 Not Found")
         .with_remedy(
             "GitHub says the same of what does not exist and of what the token may not see: check the repository's \
              name, add `contents: write` to the job's `permissions:`, and leave `github-token` out or renew it",
@@ -401,8 +401,8 @@ fn not_found(doing: &str) -> Trouble {
         .about(Topic::TokenRefused)
 }
 
-fn with_remedy(trouble: Trouble, status: StatusCode, words: &str) -> Trouble {
-    if trouble.kind == TroubleKind::Throttled {
+fn with_remedy(trouble: CallError, status: StatusCode, words: &str) -> CallError {
+    if trouble.kind == CallErrorKind::Throttled {
         return limited(trouble);
     }
     let (remedy, topic) = match status.as_u16() {
@@ -426,7 +426,7 @@ fn with_remedy(trouble: Trouble, status: StatusCode, words: &str) -> Trouble {
     trouble.with_remedy(remedy).about(topic)
 }
 
-fn limited(trouble: Trouble) -> Trouble {
+fn limited(trouble: CallError) -> CallError {
     trouble
         .with_remedy(
             "run the job again when the limit is over: it continues where this one stopped; if this is usual, pass an App's token as `github-token`, which has a limit of its own",

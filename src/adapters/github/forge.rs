@@ -12,7 +12,7 @@ use crate::ports::{
     Ancestry, Commit, DeploymentState, DeploymentStatus, Forge, GitRef, NewDeployment, NewRelease, RefUpdate,
     RefsAnswer, Release, ReleaseEdit, Repository, TagObject,
 };
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_model::git::{ObjectId, RefName};
 
 /// Refs are asked for by this mutation (GraphQL reference, `updateRefs`). `force` is needed where the head
@@ -38,7 +38,7 @@ impl Forge for GitHub {
         let doing = format!("reading the commit {id}");
         let found: answers::Commit = self.get(&doing, &format!("/commits/{id}?per_page=1")).await?;
         let date = found.commit.committer.and_then(|committer| committer.date);
-        let date = date.ok_or_else(|| Trouble::new(TroubleKind::Garbled, doing, "the commit has no date"))?;
+        let date = date.ok_or_else(|| CallError::new(CallErrorKind::Garbled, doing, "the commit has no date"))?;
         Ok(Commit { id: found.sha, message: found.commit.message, date })
     }
 
@@ -86,7 +86,7 @@ impl Forge for GitHub {
             "diverged" => Ancestry::Diverged,
             other => {
                 let why = format!("the status {other:?} is none that GitHub documents");
-                return Err(Trouble::new(TroubleKind::Garbled, doing, why));
+                return Err(CallError::new(CallErrorKind::Garbled, doing, why));
             }
         })
     }
@@ -268,8 +268,8 @@ fn state_word(state: DeploymentState) -> &'static str {
 }
 
 /// A job's token has this permission only where the job asks for it, and GitHub's words do not name it.
-fn allow_deployments(trouble: Trouble) -> Trouble {
-    if trouble.kind == TroubleKind::Denied {
+fn allow_deployments(trouble: CallError) -> CallError {
+    if trouble.kind == CallErrorKind::Denied {
         trouble.with_remedy("give the job `permissions: deployments: write`, or leave `environment` empty")
     } else {
         trouble
@@ -278,8 +278,8 @@ fn allow_deployments(trouble: Trouble) -> Trouble {
 
 fn git_ref(doing: &str, found: answers::GitRef) -> Outcome<GitRef> {
     let name = found.name.parse().map_err(|error| {
-        Trouble::new(
-            TroubleKind::Garbled,
+        CallError::new(
+            CallErrorKind::Garbled,
             doing,
             format!("a ref is called {:?}, expected {error}", found.name),
         )
@@ -295,14 +295,14 @@ fn refs_answer(doing: &str, answer: &serde_json::Value) -> Outcome<RefsAnswer> {
     if answer.pointer("/data/updateRefs").is_some_and(|payload| !payload.is_null()) {
         return Ok(RefsAnswer::Applied);
     }
-    Err(Trouble::new(TroubleKind::Garbled, doing, "an answer without data and without errors").perhaps_done())
+    Err(CallError::new(CallErrorKind::Garbled, doing, "an answer without data and without errors").perhaps_done())
 }
 
 /// The number of the draft in an answer to [`DRAFT_OF`], if there is one.
 fn draft_in(doing: &str, answer: &serde_json::Value) -> Outcome<Option<u64>> {
-    let garbled = |why: &str| Trouble::new(TroubleKind::Garbled, doing, why);
+    let garbled = |why: &str| CallError::new(CallErrorKind::Garbled, doing, why);
     if let Some(words) = errors_in(answer) {
-        return Err(Trouble::new(TroubleKind::Rejected, doing, words));
+        return Err(CallError::new(CallErrorKind::Rejected, doing, words));
     }
     let repository = answer.pointer("/data/repository").filter(|repository| repository.is_object());
     let release = repository.and_then(|repository| repository.get("release"));
@@ -360,9 +360,9 @@ mod tests {
             (release(draft), Ok(Some(7))),
             (release(json!({ "databaseId": 7, "isDraft": false })), Ok(None)),
             (release(serde_json::Value::Null), Ok(None)),
-            (release(json!({ "isDraft": true })), Err(TroubleKind::Garbled)),
-            (json!({ "data": { "repository": null } }), Err(TroubleKind::Garbled)),
-            (json!({ "data": null, "errors": [{ "message": "no" }] }), Err(TroubleKind::Rejected)),
+            (release(json!({ "isDraft": true })), Err(CallErrorKind::Garbled)),
+            (json!({ "data": { "repository": null } }), Err(CallErrorKind::Garbled)),
+            (json!({ "data": null, "errors": [{ "message": "no" }] }), Err(CallErrorKind::Rejected)),
         ] {
             assert_eq!(draft_in("", &answer).map_err(|trouble| trouble.kind), found, "{answer}");
         }

@@ -20,7 +20,7 @@ use super::{connection, is_loopback};
 use crate::adapters::retry::Repeat;
 use crate::adapters::wire;
 use autotag_base::clock::Stopwatch;
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
@@ -189,8 +189,8 @@ impl Auth {
     fn trusted_realm(&self, realm: &str) -> Outcome<Url> {
         let refuse = |why: &str| {
             let registry = self.parties.name.registry();
-            Err(Trouble::new(
-                TroubleKind::Garbled,
+            Err(CallError::new(
+                CallErrorKind::Garbled,
                 format!("logging in to {registry}"),
                 format!("it sends logins to {}, {why}", wire::excerpt(realm)),
             ))
@@ -215,7 +215,7 @@ impl Auth {
             return Err(self.parties.refusal(&doing, status, &headers, &complaint, (Repeat::Read, access)));
         }
         let (header, life) =
-            read_token(&body).map_err(|why| Trouble::new(TroubleKind::Garbled, doing, why))?;
+            read_token(&body).map_err(|why| CallError::new(CallErrorKind::Garbled, doing, why))?;
         // A little earlier than it runs out: the request itself takes time.
         let lasts = life.saturating_sub(Duration::from_secs(10).min(life / 5));
         Ok(Token { header, age, lasts })
@@ -237,8 +237,8 @@ pub fn trusted_realm(name: &ImageName, realm: &str) -> Result<Url, &'static str>
 
 fn basic_header(doing: &str, credentials: &Credentials) -> Outcome<HeaderValue> {
     if credentials.username.contains(':') {
-        return Err(Trouble::new(
-            TroubleKind::Rejected,
+        return Err(CallError::new(
+            CallErrorKind::Rejected,
             doing,
             "the user name contains a `:`, which no HTTP login can carry (RFC 7617, 2)",
         )

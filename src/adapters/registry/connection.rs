@@ -9,7 +9,7 @@ use super::refusal::Complaint;
 use crate::adapters::retry;
 use crate::adapters::retry::{Patience, Repeat};
 use crate::adapters::wire;
-use autotag_base::{Effect, Outcome, Trouble, TroubleKind};
+use autotag_base::{Effect, Outcome, CallError, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
@@ -72,7 +72,7 @@ impl Connection {
         let doing = format!("preparing to ask {}", name.registry());
         let scheme = if name.is_loopback() { "http" } else { "https" };
         let home = Url::parse(&format!("{scheme}://{}/v2/", name.api_host()))
-            .map_err(|error| Trouble::new(TroubleKind::Rejected, &doing, error.to_string()))?;
+            .map_err(|error| CallError::new(CallErrorKind::Rejected, &doing, error.to_string()))?;
         crate::adapters::install_tls();
         let mut builder = wire::client(patience.each)
             // Both are done here: repeats by one table, redirects without the login.
@@ -82,7 +82,7 @@ impl Connection {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| {
-            Trouble::new(TroubleKind::Rejected, &doing, wire::chain(&error)).with_remedy(
+            CallError::new(CallErrorKind::Rejected, &doing, wire::chain(&error)).with_remedy(
                 "let SSL_CERT_FILE name a file with the certificates of the authorities to trust; in a container, \
                  copy /etc/ssl/certs/ca-certificates.crt into it",
             )
@@ -124,7 +124,7 @@ impl Connection {
     }
 
     /// The trouble of an answer that the caller has no use for.
-    pub fn refusal(&self, ask: &Ask<'_>, answer: &Answer) -> Trouble {
+    pub fn refusal(&self, ask: &Ask<'_>, answer: &Answer) -> CallError {
         let complaint = Complaint::read(&answer.body);
         let parties = self.auth.parties();
         let trouble =
@@ -195,13 +195,13 @@ impl Connection {
                 return Ok((response, url));
             }
             url = redirect_target(&url, response.headers())
-                .map_err(|why| Trouble::new(TroubleKind::Garbled, ask.doing, why))?;
+                .map_err(|why| CallError::new(CallErrorKind::Garbled, ask.doing, why))?;
             if url.origin() != self.home.origin() {
                 login = None;
             }
         }
-        Err(Trouble::new(
-            TroubleKind::Garbled,
+        Err(CallError::new(
+            CallErrorKind::Garbled,
             ask.doing,
             format!("more than {REDIRECTS} redirects in a row"),
         ))
@@ -227,8 +227,8 @@ impl Connection {
 }
 
 /// Whether waiting may help, so that it is for the retry table and not for the caller.
-fn is_passing(trouble: &Trouble) -> bool {
-    matches!(trouble.kind, TroubleKind::Throttled | TroubleKind::Unreachable)
+fn is_passing(trouble: &CallError) -> bool {
+    matches!(trouble.kind, CallErrorKind::Throttled | CallErrorKind::Unreachable)
 }
 
 fn challenges(headers: &HeaderMap) -> Vec<challenge::Challenge> {
@@ -268,7 +268,7 @@ pub async fn bounded_body(
 ) -> Outcome<Vec<u8>> {
     let too_long = || {
         let trouble =
-            Trouble::new(TroubleKind::Garbled, doing, format!("an answer of more than {limit} bytes"));
+            CallError::new(CallErrorKind::Garbled, doing, format!("an answer of more than {limit} bytes"));
         if repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
     };
     if response.content_length().is_some_and(|length| length > limit as u64) {

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::auth::Access;
 use crate::adapters::retry::Repeat;
 use crate::adapters::wire;
-use autotag_base::{Trouble, TroubleKind};
+use autotag_base::{CallError, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::ImageName;
 
@@ -90,10 +90,10 @@ impl Parties {
         headers: &HeaderMap,
         complaint: &Complaint,
         (repeat, access): (Repeat, Access),
-    ) -> Trouble {
+    ) -> CallError {
         let trouble = wire::from_status(doing, status, headers, &complaint.words, repeat);
         if status.is_client_error() && is_immutable(complaint) {
-            return Trouble { kind: TroubleKind::Rejected, ..trouble }
+            return CallError { kind: CallErrorKind::Rejected, ..trouble }
                 .with_remedy(
                     "exempt `latest` and other moving tags from the registry's rule (ECR: an exclusion filter), or \
                      turn it off; a version's own tag is never moved by this action",
@@ -108,16 +108,16 @@ impl Parties {
             );
         }
         let denied = complaint.has("DENIED") || complaint.has("UNAUTHORIZED");
-        let denied = status.is_client_error() && trouble.kind == TroubleKind::Rejected && denied;
-        let kind = if denied { TroubleKind::Denied } else { trouble.kind };
-        self.explain(Trouble { kind, ..trouble }, access)
+        let denied = status.is_client_error() && trouble.kind == CallErrorKind::Rejected && denied;
+        let kind = if denied { CallErrorKind::Denied } else { trouble.kind };
+        self.explain(CallError { kind, ..trouble }, access)
     }
 
     /// The same trouble with what to do about it, by its kind and by the words in it, which may have come
     /// through Docker.
-    pub fn explain(&self, trouble: Trouble, access: Access) -> Trouble {
+    pub fn explain(&self, trouble: CallError, access: Access) -> CallError {
         let words = trouble.why.to_ascii_lowercase();
-        if trouble.kind == TroubleKind::Throttled {
+        if trouble.kind == CallErrorKind::Throttled {
             let who = if self.with_credentials {
                 "where this is usual, ask the registry for a higher limit"
             } else {
@@ -134,10 +134,10 @@ impl Parties {
             );
             // Waiting makes no room, so what is written is refused for good. What is read is not refused by that: a
             // list that is not given for want of room is a failed list.
-            let kind = if access == Access::Push { TroubleKind::Denied } else { trouble.kind };
-            return Trouble { kind, ..trouble }.with_remedy(remedy).about(Topic::RegistryFull);
+            let kind = if access == Access::Push { CallErrorKind::Denied } else { trouble.kind };
+            return CallError { kind, ..trouble }.with_remedy(remedy).about(Topic::RegistryFull);
         }
-        if trouble.kind != TroubleKind::Denied {
+        if trouble.kind != CallErrorKind::Denied {
             return trouble;
         }
         let (remedy, topic) = self.denied(&words, access);
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn each_refusal_names_its_remedy() {
-        use TroubleKind::{Denied, Rejected};
+        use CallErrorKind::{Denied, Rejected};
         let body = |code: &str, message: &str| {
             format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#)
         };
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn each_refusal_has_its_section() {
         use Topic::{MayNotPush, NotLinked, RegistryFull, RegistryLimit, RegistryLogin};
-        use TroubleKind::{Denied, Rejected, Throttled, Unreachable};
+        use CallErrorKind::{Denied, Rejected, Throttled, Unreachable};
         for (name, kind, words, access, topic) in [
             ("ghcr.io/o/a", Denied, "denied: denied", Access::Push, Some(MayNotPush)),
             (
@@ -353,7 +353,7 @@ mod tests {
             ("r.example/a", Rejected, "manifest invalid", Access::Push, None),
         ] {
             let parties = Parties { name: name.parse().expect(name), with_credentials: true };
-            let trouble = parties.explain(Trouble::new(kind, "pushing", words), access);
+            let trouble = parties.explain(CallError::new(kind, "pushing", words), access);
             assert_eq!(trouble.topic, topic, "{words}");
             assert_eq!(trouble.remedy.is_some(), topic.is_some(), "{words}");
         }
@@ -370,7 +370,7 @@ mod tests {
             PUTTING,
         );
         // 507 by itself says it; trying again would not help.
-        assert_eq!((trouble.kind, trouble.topic), (TroubleKind::Denied, Some(Topic::RegistryFull)));
+        assert_eq!((trouble.kind, trouble.topic), (CallErrorKind::Denied, Some(Topic::RegistryFull)));
     }
 
     #[test]
@@ -379,6 +379,6 @@ mod tests {
         let complaint = Complaint::read(br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}"#);
         let trouble =
             parties.refusal("x", StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), &complaint, PUTTING);
-        assert_eq!((trouble.kind, trouble.topic), (TroubleKind::Throttled, Some(Topic::RegistryLimit)));
+        assert_eq!((trouble.kind, trouble.topic), (CallErrorKind::Throttled, Some(Topic::RegistryLimit)));
     }
 }

@@ -12,7 +12,7 @@ use super::{is_absent, link, media_type};
 use crate::adapters::retry::Repeat;
 use crate::adapters::wire::excerpt;
 use crate::ports::TagListing;
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_model::reference::ImageName;
 
 /// Tags to a page. Most registries give at most 100 or 1,000 whatever is asked for.
@@ -68,8 +68,8 @@ fn first_page(connection: &Connection, question: &Ask<'_>, answer: Outcome<Answe
         Ok(answer) if is_absent(&answer) => return Ok(First::Else(TagListing::NoRepository)),
         Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
             let words = connection.refusal(question, &answer).why;
-            return Err(Trouble::new(
-                TroubleKind::Garbled,
+            return Err(CallError::new(
+                CallErrorKind::Garbled,
                 question.doing,
                 format!("a 404 that does not come from a registry: {words}"),
             )
@@ -78,7 +78,7 @@ fn first_page(connection: &Connection, question: &Ask<'_>, answer: Outcome<Answe
         Ok(answer) => connection.refusal(question, &answer),
         Err(trouble) => trouble,
     };
-    if trouble.kind != TroubleKind::Denied {
+    if trouble.kind != CallErrorKind::Denied {
         return Err(trouble);
     }
     let remedy = trouble.remedy.as_deref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
@@ -97,7 +97,7 @@ async fn follow<'a>(
     let mut visited = HashSet::from([first.clone()]);
     let mut question = ask(first);
     loop {
-        let garbled = |why: String| Trouble::new(TroubleKind::Garbled, question.doing, why);
+        let garbled = |why: String| CallError::new(CallErrorKind::Garbled, question.doing, why);
         for tag in tags_in(&answer.headers, &answer.body).map_err(&garbled)? {
             if known.insert(tag.clone()) {
                 tags.push(tag);
@@ -125,8 +125,8 @@ async fn follow<'a>(
         question = ask(next);
         answer = connection.ask(&question).await?;
         if answer.status == StatusCode::NOT_FOUND {
-            return Err(Trouble::new(
-                TroubleKind::Garbled,
+            return Err(CallError::new(
+                CallErrorKind::Garbled,
                 question.doing,
                 "a page in the middle of the list is missing (404)",
             ));

@@ -6,7 +6,7 @@ use reqwest::Url;
 use super::auth::Access;
 use super::connection::{Answer, Ask, Connection};
 use crate::adapters::retry::Repeat;
-use autotag_base::{Outcome, TroubleKind};
+use autotag_base::{Outcome, CallErrorKind};
 use autotag_model::reference::ImageName;
 
 /// Answers to uploads that begin or end have no body that matters.
@@ -32,7 +32,7 @@ pub async fn may_push(connection: &Connection, image: &ImageName) -> Outcome<()>
         Err(trouble) => trouble,
     };
     // An outage or an answer of another kind says nothing about rights; the push itself will tell.
-    if trouble.kind == TroubleKind::Denied { Err(trouble) } else { Ok(()) }
+    if trouble.kind == CallErrorKind::Denied { Err(trouble) } else { Ok(()) }
 }
 
 /// One that cannot be cancelled (GitHub's registry knows no DELETE here) ends by itself, at the registry's own

@@ -12,7 +12,7 @@ use super::Finished;
 use super::fault::Running;
 use super::socket::Socket;
 use autotag_base::clock::Stopwatch;
-use autotag_base::{Outcome, Trouble};
+use autotag_base::{Outcome, CallError};
 use autotag_protocol::Lines;
 
 /// How much of standard error is kept, in bytes.
@@ -134,7 +134,7 @@ impl Talk<'_> {
     /// Success needs all of it: libssh2 says "exit status 0" of a connection that was lost, too.
     async fn end(&self, socket: &Socket, channel: &mut Channel, stderr: &str) -> Outcome<Finished> {
         let closed = tokio::time::timeout(self.idle, socket.until(|| channel.wait_close())).await;
-        let lost = |error: ssh2::Error| -> Trouble { self.running.lost(error.message()) };
+        let lost = |error: ssh2::Error| -> CallError { self.running.lost(error.message()) };
         closed.map_err(|_| self.running.silent(self.idle))?.map_err(lost)?;
         if let Some(signal) = channel.exit_signal().map_err(lost)?.exit_signal {
             return Err(self.running.killed(&signal, stderr));

@@ -7,7 +7,7 @@ use ssh2::{Error, ErrorCode};
 use super::SshHost;
 use crate::adapters::wire::excerpt;
 use crate::deploy::known_hosts::Verdict;
-use autotag_base::{Trouble, TroubleKind};
+use autotag_base::{CallError, CallErrorKind};
 use autotag_model::help::Topic;
 
 // libssh2.h; the crate ssh2 does not hand the names on.
@@ -46,8 +46,8 @@ fn check_address(host: &SshHost) -> String {
 }
 
 /// A private key that cannot be used; `why` says what was expected.
-pub(super) fn bad_key(host: &SshHost, why: &str) -> Trouble {
-    Trouble::new(TroubleKind::Rejected, connecting(host), format!("the key cannot be used: expected {why}"))
+pub(super) fn bad_key(host: &SshHost, why: &str) -> CallError {
+    CallError::new(CallErrorKind::Rejected, connecting(host), format!("the key cannot be used: expected {why}"))
         .with_remedy(
             "put the whole private key that `autotag-receiver init` printed into the secret of the input \
              `deploy-key`, with its first and last line (`-----BEGIN ...`, `-----END ...`) and no passphrase; \
@@ -56,8 +56,8 @@ pub(super) fn bad_key(host: &SshHost, why: &str) -> Trouble {
         .about(Topic::Inputs)
 }
 
-pub(super) fn no_such_name(host: &SshHost, why: &str) -> Trouble {
-    Trouble::new(TroubleKind::Unreachable, connecting(host), format!("the name has no address: {why}"))
+pub(super) fn no_such_name(host: &SshHost, why: &str) -> CallError {
+    CallError::new(CallErrorKind::Unreachable, connecting(host), format!("the name has no address: {why}"))
         .with_remedy(format!(
             "check the input `deploy-host` (now {}): a host name or an address, without user, port or path",
             host.host
@@ -66,20 +66,20 @@ pub(super) fn no_such_name(host: &SshHost, why: &str) -> Trouble {
 }
 
 /// `refusals` has a line for each address.
-pub(super) fn no_connection(host: &SshHost, refusals: &[String]) -> Trouble {
+pub(super) fn no_connection(host: &SshHost, refusals: &[String]) -> CallError {
     let why = format!("no connection: {}", refusals.join("; "));
-    Trouble::new(TroubleKind::Unreachable, connecting(host), why)
+    CallError::new(CallErrorKind::Unreachable, connecting(host), why)
         .with_remedy(check_address(host))
         .about(Topic::NoConnection)
 }
 
 /// This machine itself could not go on.
-pub(super) fn local(host: &SshHost, why: impl std::fmt::Display) -> Trouble {
-    Trouble::new(TroubleKind::Unreachable, connecting(host), format!("no connection: {why}"))
+pub(super) fn local(host: &SshHost, why: impl std::fmt::Display) -> CallError {
+    CallError::new(CallErrorKind::Unreachable, connecting(host), format!("no connection: {why}"))
 }
 
 /// `heard` is what the other side said in place of an SSH version, or before it.
-pub(super) fn too_slow(host: &SshHost, step: Step, heard: Option<&str>, limit: Duration) -> Trouble {
+pub(super) fn too_slow(host: &SshHost, step: Step, heard: Option<&str>, limit: Duration) -> CallError {
     let why = match step {
         Step::Name => "the name was not resolved",
         Step::Connection => "nobody answered",
@@ -88,22 +88,22 @@ pub(super) fn too_slow(host: &SshHost, step: Step, heard: Option<&str>, limit: D
         Step::Login => "the SSH server did not finish the login",
     };
     let why = format!("{why} within {} s", limit.as_secs_f32());
-    Trouble::new(TroubleKind::Unreachable, connecting(host), why)
+    CallError::new(CallErrorKind::Unreachable, connecting(host), why)
         .with_remedy(check_address(host))
         .about(Topic::NoConnection)
 }
 
 /// The key exchange failed. `heard` as in [`too_slow`].
-pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> Trouble {
+pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> CallError {
     let doing = connecting(host);
     let trouble = match heard {
         Some(heard) if !heard.starts_with("SSH-") => {
             let why = format!("what answers there is no SSH server; it says: {}", excerpt(heard));
-            Trouble::new(TroubleKind::Garbled, doing, why).with_remedy(check_address(host))
+            CallError::new(CallErrorKind::Garbled, doing, why).with_remedy(check_address(host))
         }
         // libssh2 says the same of both; so it is asked again, which ends the one and costs seconds with the other.
-        _ if is_disagreement(error) => Trouble::new(
-            TroubleKind::Unreachable,
+        _ if is_disagreement(error) => CallError::new(
+            CallErrorKind::Unreachable,
             doing,
             format!(
                 "the connection broke during the key exchange, or no way of encrypting is known to both sides: {}",
@@ -114,18 +114,18 @@ pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> T
             "if it happens again, look at the server's log of sshd; where that finds no method in common, let sshd \
              offer a key exchange, a cipher and a host key type of today (OpenSSH 7.4 and later do by default)",
         ),
-        Some(_) => Trouble::new(
-            TroubleKind::Unreachable,
+        Some(_) => CallError::new(
+            CallErrorKind::Unreachable,
             doing,
             format!("the connection broke during the key exchange: {}", error.message()),
         )
         .with_remedy("if it happens again, look at the server's log of sshd"),
         None if error.code() == BANNER_RECV => {
-            Trouble::new(TroubleKind::Garbled, doing, "what answers there is no SSH server")
+            CallError::new(CallErrorKind::Garbled, doing, "what answers there is no SSH server")
                 .with_remedy(check_address(host))
         }
-        None => Trouble::new(
-            TroubleKind::Unreachable,
+        None => CallError::new(
+            CallErrorKind::Unreachable,
             doing,
             format!("the connection was ended before an SSH server spoke: {}", error.message()),
         )
@@ -143,7 +143,7 @@ pub(super) fn is_disagreement(error: &Error) -> bool {
 }
 
 /// The host key is not among the accepted ones. `presented` are fingerprints with types.
-pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) -> Trouble {
+pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) -> CallError {
     let shown = presented.join(" and ");
     let name = if host.port == 22 { host.host.clone() } else { format!("[{}]:{}", host.host, host.port) };
     let compare = "on the server itself, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows the right one \
@@ -171,14 +171,14 @@ pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) 
             Topic::HostKeyUnknown,
         ),
     };
-    Trouble::new(TroubleKind::Denied, connecting(host), why).with_remedy(remedy).about(topic)
+    CallError::new(CallErrorKind::Denied, connecting(host), why).with_remedy(remedy).about(topic)
 }
 
-pub(super) fn login(host: &SshHost, error: &Error) -> Trouble {
+pub(super) fn login(host: &SshHost, error: &Error) -> CallError {
     let app = host.user.strip_prefix("autotag-").unwrap_or("APP");
     match error.code() {
-        AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED if !is_unanswered(error) => Trouble::new(
-            TroubleKind::Denied,
+        AUTHENTICATION_FAILED | PUBLICKEY_UNVERIFIED if !is_unanswered(error) => CallError::new(
+            CallErrorKind::Denied,
             connecting(host),
             format!("the server does not let the user {} in with this key", host.user),
         )
@@ -189,8 +189,8 @@ pub(super) fn login(host: &SshHost, error: &Error) -> Trouble {
         ))
         .about(Topic::KeyRefused),
         FILE => bad_key(host, "an ED25519, ECDSA or RSA key that OpenSSL can read, without a passphrase"),
-        _ => Trouble::new(
-            TroubleKind::Unreachable,
+        _ => CallError::new(
+            CallErrorKind::Unreachable,
             connecting(host),
             format!("the connection broke during the login: {}", error.message()),
         )
@@ -216,10 +216,10 @@ impl Running<'_> {
     }
 
     /// Whether the command runs is known only where it was refused; where the answer got lost, it may.
-    pub(super) fn not_started(&self, error: &Error) -> Trouble {
+    pub(super) fn not_started(&self, error: &Error) -> CallError {
         match error.code() {
-            CHANNEL_FAILURE | CHANNEL_REQUEST_DENIED => Trouble::new(
-                TroubleKind::Denied,
+            CHANNEL_FAILURE | CHANNEL_REQUEST_DENIED => CallError::new(
+                CallErrorKind::Denied,
                 self.doing(),
                 "the server lets the key in, and runs no command for it",
             )
@@ -234,19 +234,19 @@ impl Running<'_> {
     }
 
     /// The connection is gone; the command may go on.
-    pub(super) fn lost(&self, why: &str) -> Trouble {
-        Trouble::new(TroubleKind::Unreachable, self.doing(), format!("the connection was lost: {why}"))
+    pub(super) fn lost(&self, why: &str) -> CallError {
+        CallError::new(CallErrorKind::Unreachable, self.doing(), format!("the connection was lost: {why}"))
             .perhaps_done()
     }
 
-    pub(super) fn silent(&self, idle: Duration) -> Trouble {
+    pub(super) fn silent(&self, idle: Duration) -> CallError {
         let why = format!("the server has said nothing for {} s", idle.as_secs_f32());
-        Trouble::new(TroubleKind::Unreachable, self.doing(), why).perhaps_done()
+        CallError::new(CallErrorKind::Unreachable, self.doing(), why).perhaps_done()
     }
 
-    pub(super) fn too_long(&self, whole: Duration) -> Trouble {
+    pub(super) fn too_long(&self, whole: Duration) -> CallError {
         let why = format!("it did not end within {} s", whole.as_secs_f32());
-        Trouble::new(TroubleKind::Unreachable, self.doing(), why)
+        CallError::new(CallErrorKind::Unreachable, self.doing(), why)
             .perhaps_done()
             .with_remedy(
                 "the server continues by itself: check what runs with `command: status`; if that long is normal, allow more time with the input `deploy-timeout`",
@@ -254,17 +254,17 @@ impl Running<'_> {
             .about(Topic::ResultUnknown)
     }
 
-    pub(super) fn killed(&self, signal: &str, stderr: &str) -> Trouble {
+    pub(super) fn killed(&self, signal: &str, stderr: &str) -> CallError {
         let mut why = format!("the command was ended by the signal {signal}");
         if !stderr.trim().is_empty() {
             why = format!("{why}; it said: {}", excerpt(stderr));
         }
-        Trouble::new(TroubleKind::Unreachable, self.doing(), why).perhaps_done()
+        CallError::new(CallErrorKind::Unreachable, self.doing(), why).perhaps_done()
     }
 
-    pub(super) fn line_too_long(&self, limit: usize) -> Trouble {
+    pub(super) fn line_too_long(&self, limit: usize) -> CallError {
         let why = format!("the answer has a line of more than {limit} bytes");
-        Trouble::new(TroubleKind::Garbled, self.doing(), why)
+        CallError::new(CallErrorKind::Garbled, self.doing(), why)
             .perhaps_done()
             .with_remedy("check that the key's line on the server runs `autotag-receiver receive`")
             .about(Topic::NoReceiver)

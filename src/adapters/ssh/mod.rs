@@ -59,7 +59,7 @@ pub trait Shell {
     /// Runs one command with this standard input, and hands each line of its standard output over as it
     /// comes, without its line break and never longer than `limit` bytes.
     ///
-    /// Trouble before the command was asked for, and its refusal, have [`autotag_base::Effect::None`]; any later one
+    /// CallError before the command was asked for, and its refusal, have [`autotag_base::Effect::None`]; any later one
     /// has [`autotag_base::Effect::Unknown`], since the command may go on. Dropped, the connection is closed.
     async fn run(
         &self,

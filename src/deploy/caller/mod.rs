@@ -12,7 +12,7 @@ use crate::failure::{Failure, Kind};
 use autotag_base::Outcome as CallOutcome;
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
-use autotag_base::{Trouble, TroubleKind};
+use autotag_base::{CallError, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::secret::Secret;
 use autotag_protocol::words;
@@ -127,7 +127,7 @@ enum Verdict {
     /// Ask again.
     Again(Missed),
     /// Asking again gives the same.
-    Final(Box<Trouble>),
+    Final(Box<CallError>),
 }
 
 /// Why a connection brought no result.
@@ -136,7 +136,7 @@ struct Missed {
     /// In words.
     why: String,
     /// Where there was no orderly connection: what it was.
-    trouble: Option<Box<Trouble>>,
+    trouble: Option<Box<CallError>>,
 }
 
 impl From<String> for Missed {
@@ -150,7 +150,7 @@ fn judge(heard: Heard, ended: CallOutcome<Finished>) -> Verdict {
     let finished = match ended {
         Ok(finished) => finished,
         // Somebody who refuses us, or cannot be trusted, does so the next time too.
-        Err(trouble) if matches!(trouble.kind, TroubleKind::Denied | TroubleKind::Rejected) => {
+        Err(trouble) if matches!(trouble.kind, CallErrorKind::Denied | CallErrorKind::Rejected) => {
             return Verdict::Final(Box::new(trouble));
         }
         Err(trouble) => {
@@ -240,7 +240,7 @@ async fn ask(
     shell.run(host, word.as_str(), line, EVENT_BYTES, deadlines, &mut take).await
 }
 
-fn refused_at(name: &str, trouble: &Trouble) -> Failure {
+fn refused_at(name: &str, trouble: &CallError) -> Failure {
     let failure = Failure::from(trouble.clone());
     Failure { what: format!("{name}: {}", failure.what), ..failure }
 }

@@ -81,7 +81,7 @@ fn finished(status: i32) -> Finished {
 }
 
 fn lost() -> CallOutcome<Finished> {
-    Err(Trouble::new(TroubleKind::Unreachable, "deploy on web1", "the connection was lost").perhaps_done())
+    Err(CallError::new(CallErrorKind::Unreachable, "deploy on web1", "the connection was lost").perhaps_done())
 }
 
 /// What came of it, what was logged, and the requests.
@@ -151,7 +151,7 @@ async fn refusals_are_final() {
     let end = End::Refused { code: Open::Known(RefusalCode::IdTaken), message: "taken".to_owned() };
     let (outcome, _, requests) = played(vec![Connection(vec![result(end.clone())], Ok(finished(1)))]).await;
     assert_eq!((outcome.unwrap().end, requests.len()), (end, 1));
-    let denied = Trouble::new(TroubleKind::Denied, "connecting to web1", "the host key is another one");
+    let denied = CallError::new(CallErrorKind::Denied, "connecting to web1", "the host key is another one");
     let (outcome, _, requests) = played(vec![Connection(vec![], Err(denied))]).await;
     let failure = outcome.unwrap_err();
     assert_eq!((failure.kind, requests.len()), (Kind::Denied, 1));

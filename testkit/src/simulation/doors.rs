@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use autotag_base::{Effect, Outcome, Trouble, TroubleKind};
+use autotag_base::{Effect, Outcome, CallError, CallErrorKind};
 use autotag_deploy::adapters::ssh::{Deadlines, Finished, Shell, SshHost};
 use autotag_deploy::ports::{
     Ancestry, BuildLog, BuildRequest, Builder, Commit, DeploymentStatus, Forge, GitRef, Manifest,
@@ -73,7 +73,7 @@ pub struct Call {
     pub what: String,
     pub kind: Kind,
     effect: Box<Happens>,
-    refusal: Box<dyn Fn(Trouble) -> Answer>,
+    refusal: Box<dyn Fn(CallError) -> Answer>,
 }
 
 impl Call {
@@ -84,7 +84,7 @@ impl Call {
 
     /// What its maker is told where it gets no answer.
     pub fn fails(&self, why: &str, effect: Effect) -> Answer {
-        let trouble = Trouble::new(TroubleKind::Unreachable, self.what.as_str(), why);
+        let trouble = CallError::new(CallErrorKind::Unreachable, self.what.as_str(), why);
         (self.refusal)(if effect == Effect::Unknown { trouble.perhaps_done() } else { trouble })
     }
 }

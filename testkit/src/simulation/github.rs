@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_deploy::ports::{
     Ancestry, Commit, DeploymentState, DeploymentStatus, GitRef, NewDeployment, NewRelease, RefUpdate,
     RefsAnswer, Release, ReleaseEdit, TagObject,
@@ -226,7 +226,7 @@ impl GitHub {
     ) -> Outcome<ObjectId> {
         if !self.commits.contains_key(commit) {
             let doing = format!("making the tag object of {tag}");
-            return Err(Trouble::new(TroubleKind::Rejected, doing, "the object does not exist"));
+            return Err(CallError::new(CallErrorKind::Rejected, doing, "the object does not exist"));
         }
         let id = object_id(&format!("tag {tag} {message} {commit} {maker}"));
         let object = TagObject {
@@ -268,7 +268,7 @@ impl GitHub {
             && !self.refs.contains_key(&format!("refs/tags/{previous}"))
         {
             let doing = format!("generating the notes of {tag}");
-            return Err(Trouble::new(TroubleKind::Rejected, doing, "previous_tag_name: invalid"));
+            return Err(CallError::new(CallErrorKind::Rejected, doing, "previous_tag_name: invalid"));
         }
         Ok(format!("What changed in {tag} since {}", previous.unwrap_or("the beginning")))
     }
@@ -292,7 +292,7 @@ impl GitHub {
 
     pub fn create_release(&mut self, new: &NewRelease) -> Outcome<Release> {
         let refused = |why: &str| {
-            Err(Trouble::new(TroubleKind::Rejected, format!("creating the release {}", new.tag), why))
+            Err(CallError::new(CallErrorKind::Rejected, format!("creating the release {}", new.tag), why))
         };
         if !new.draft && self.releases().any(|other| other.tag == new.tag && !other.draft) {
             return refused("already_exists");
@@ -343,7 +343,7 @@ impl GitHub {
     /// Its number says who made it: numbers one after another would tell a run how many others there are.
     pub fn create_deployment(&mut self, new: &NewDeployment, maker: &str) -> Outcome<u64> {
         if !self.commits.contains_key(&new.commit) {
-            return Err(Trouble::new(TroubleKind::Rejected, "recording the deployment", "no such ref"));
+            return Err(CallError::new(CallErrorKind::Rejected, "recording the deployment", "no such ref"));
         }
         let digest = Digest::of(format!("{} {} {maker}", new.commit, new.environment).as_bytes());
         let id = u64::from_str_radix(digest.short(), 16).expect("12 digits");
@@ -364,6 +364,6 @@ impl GitHub {
 }
 
 /// GitHub says the same of what the token may not see.
-fn not_found(doing: &str) -> Trouble {
-    Trouble::new(TroubleKind::Denied, doing, "404 Not Found")
+fn not_found(doing: &str) -> CallError {
+    CallError::new(CallErrorKind::Denied, doing, "404 Not Found")
 }

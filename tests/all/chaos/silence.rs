@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use autotag_base::{Effect, TroubleKind};
+use autotag_base::{Effect, CallErrorKind};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::{Deadlines, Patience};
@@ -143,13 +143,13 @@ async fn a_server_that_is_silent_for_good_is_told_as_such() {
         behind.github.strike("GET */git/ref/autotag/v/head", Harm::Silent);
     }
     let trouble = forge.read_ref(&name).await.expect_err("no answer");
-    assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Unreachable, Effect::None), "{trouble}");
+    assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Unreachable, Effect::None), "{trouble}");
     assert!(trouble.why.starts_with("no answer in time: "), "{trouble}");
     assert!(trouble.why.contains("(tries: 2, in "), "{trouble}");
     behind.github.strike("POST /graphql", Harm::Silent);
     let update = RefUpdate { name, before: ObjectId::zero(), after: behind.merged(0).0.clone() };
     let trouble = forge.update_refs(&[update]).await.expect_err("no answer");
-    assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Unreachable, Effect::Unknown), "{trouble}");
+    assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Unreachable, Effect::Unknown), "{trouble}");
     assert!(trouble.why.starts_with("no answer in time: "), "{trouble}");
     assert_eq!(behind.project.github.count("POST /graphql"), 1);
 }
@@ -203,7 +203,7 @@ async fn a_connection_that_does_not_come_to_stand_is_given_up_and_tried_again() 
         forge.create_release(&release).await.expect_err("no connection"),
         registry.list_tags().await.expect_err("no connection"),
     ] {
-        assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Unreachable, Effect::None), "{trouble}");
+        assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Unreachable, Effect::None), "{trouble}");
         assert!(trouble.why.starts_with("no connection in time: "), "{trouble}");
         assert!(trouble.why.contains("(tries: 2, in "), "{trouble}");
     }

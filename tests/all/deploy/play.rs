@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::Patience;
@@ -182,8 +182,8 @@ impl Shell for &Servers {
         }
         let end = match self.turn(name, asks) {
             Some(Turn::IsDenied) => {
-                return Err(Trouble::new(
-                    TroubleKind::Denied,
+                return Err(CallError::new(
+                    CallErrorKind::Denied,
                     format!("connecting to {name}"),
                     "no such key",
                 ));
@@ -206,7 +206,7 @@ impl Shell for &Servers {
                     say(&Event::log(Source::Application, "listening"));
                 }
                 if let Some(Turn::IsCut) = other {
-                    let trouble = Trouble::new(TroubleKind::Unreachable, "deploy", "the connection was lost");
+                    let trouble = CallError::new(CallErrorKind::Unreachable, "deploy", "the connection was lost");
                     return Err(trouble.perhaps_done());
                 }
                 self.done(name, &request.body)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
-use autotag_base::TroubleKind;
+use autotag_base::CallErrorKind;
 use autotag_deploy::ports::{BuildRequest, Builder as _};
 
 use super::image::{holds, names};
@@ -230,7 +230,7 @@ async fn a_file_that_changes_while_it_is_sent_fails_the_build_by_name() {
     let file = folder.path().join("file");
     way.before_next(move || fs::write(file, "seven b").expect("a shorter file"));
     let failed = engine.build(&request(folder.path()), &mut Log::default()).await.expect_err("half a file");
-    assert_eq!(failed.kind, TroubleKind::Build, "{failed}");
+    assert_eq!(failed.kind, CallErrorKind::Build, "{failed}");
     for words in ["file` changed while it was sent", "it had 12 bytes, the last 5 are gone"] {
         assert!(failed.why.contains(words), "{failed}");
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use autotag_base::clock::Stopwatch;
-use autotag_base::{Effect, TroubleKind};
+use autotag_base::{Effect, CallErrorKind};
 use autotag_model::secret::Secret;
 use autotag_receiver::engine::options::{Gpu, Options};
 use autotag_receiver::engine::{ContainerSpec, Engine as _, HealthcheckSpec, Healthy, RestartSpec};
@@ -128,7 +128,7 @@ async fn steps_can_be_repeated() {
     }
     stage.engine.stop(&id, None).await.expect("what is gone has stopped");
     let start = stage.engine.start(&id).await.expect_err("nothing to start");
-    assert_eq!((start.kind, start.effect), (TroubleKind::Rejected, Effect::None));
+    assert_eq!((start.kind, start.effect), (CallErrorKind::Rejected, Effect::None));
 }
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn a_network_that_is_missing_shows_before_the_container_is_made() {
     spec.networks.push(unique("nowhere"));
     stage.containers.lock().expect("the list").push(spec.name.clone());
     let trouble = stage.engine.create(&spec).await.expect_err("no such network");
-    assert_eq!((trouble.kind, trouble.effect), (TroubleKind::Rejected, Effect::None));
+    assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Rejected, Effect::None));
     assert!(trouble.why.contains(&spec.networks[1]), "{trouble}");
     assert_eq!(stage.engine.inspect(&spec.name).await, Ok(None));
     stage.create(&ContainerSpec { networks: own, ..spec }).await;
@@ -189,7 +189,7 @@ async fn what_cannot_be_started_says_why() {
     let spec = ContainerSpec { command: Some(vec!["/no/program".to_owned()]), ..stage.spec().await };
     let id = stage.create(&spec).await;
     let trouble = stage.engine.start(&id).await.expect_err("there is no such program");
-    assert!(trouble.kind == TroubleKind::Rejected && trouble.why.contains("/no/program"), "{trouble}");
+    assert!(trouble.kind == CallErrorKind::Rejected && trouble.why.contains("/no/program"), "{trouble}");
     let facts = stage.facts(&id).await;
     assert!(facts.trouble.as_deref().unwrap_or_default().contains("/no/program"), "{facts:?}");
 }

@@ -1,6 +1,6 @@
 //! Pulling, finding and removing images.
 
-use autotag_base::TroubleKind;
+use autotag_base::CallErrorKind;
 use autotag_model::reference::Digest;
 use autotag_model::secret::{Credentials, Secret};
 use autotag_receiver::engine::Engine as _;
@@ -70,7 +70,7 @@ async fn credentials_open_a_closed_registry() {
         for (login, words) in [(None, "docker login"), (Some(credentials("wrong")), "Check the inputs")] {
             let refusal = stage.engine.pull(&stage.name, &stage.digest, login.as_ref()).await;
             let trouble = refusal.expect_err("it is closed");
-            assert_eq!(trouble.kind, TroubleKind::Denied, "{auth:?}: {trouble}");
+            assert_eq!(trouble.kind, CallErrorKind::Denied, "{auth:?}: {trouble}");
             let remedy = trouble.remedy.as_deref().unwrap_or_default();
             assert!(remedy.contains(words) && remedy.contains("`deploy-registry-username`"), "{remedy}");
             assert!(!format!("{trouble:?}").contains("wrong"), "{trouble:?}");
@@ -87,11 +87,11 @@ async fn what_cannot_be_pulled_is_explained() {
     let mut stage = Stage::new(&Auth::None, json!({}));
     let missing =
         stage.engine.pull(&stage.name, &Digest::of(b"none"), None).await.expect_err("no such image");
-    assert_eq!(missing.kind, TroubleKind::Rejected, "{missing}");
+    assert_eq!(missing.kind, CallErrorKind::Rejected, "{missing}");
     assert!(missing.remedy.expect("a remedy").contains("no image of this digest"));
     stage.registry.stop();
     let dead = stage.engine.pull(&stage.name, &stage.digest, None).await.expect_err("nobody listens");
-    assert_eq!(dead.kind, TroubleKind::Unreachable);
+    assert_eq!(dead.kind, CallErrorKind::Unreachable);
     assert!(dead.why.contains(stage.registry.host()), "it is the registry that is away: {dead}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use autotag_base::{Effect, TroubleKind};
+use autotag_base::{Effect, CallErrorKind};
 use autotag_deploy::ports::{ManifestName, Registry as _, TagListing};
 use autotag_model::reference::Digest;
 
@@ -64,7 +64,7 @@ async fn a_manifest_of_what_is_not_there_is_refused() {
     let registry = registry(&server.address, None);
     let error =
         registry.put_manifest(&tag("1"), &index_of(&Digest::of(b"gone"), 4)).await.expect_err("no child");
-    assert_eq!((error.kind, error.effect), (TroubleKind::Rejected, Effect::None), "{error}");
+    assert_eq!((error.kind, error.effect), (CallErrorKind::Rejected, Effect::None), "{error}");
     assert!(error.why.contains("MANIFEST_BLOB_UNKNOWN"), "{error}");
     assert!(error.remedy.expect("a remedy").contains("run the job again"));
 }
@@ -99,9 +99,9 @@ async fn without_the_right_password_nothing_is_taken_for_an_answer() {
         let Ok(TagListing::Withheld(why)) = registry.list_tags().await else { panic!("withheld") };
         assert!(why.contains(words) && why.contains("401") && !why.contains("wr0ng"), "{why}");
         let error = registry.manifest(&by_tag("1")).await.expect_err("denied");
-        assert_eq!(error.kind, TroubleKind::Denied, "{error}");
+        assert_eq!(error.kind, CallErrorKind::Denied, "{error}");
         let error = registry.put_manifest(&tag("1"), &image).await.expect_err("denied");
-        assert_eq!((error.kind, error.effect), (TroubleKind::Denied, Effect::None), "{error}");
+        assert_eq!((error.kind, error.effect), (CallErrorKind::Denied, Effect::None), "{error}");
         assert!(error.remedy.clone().expect("a remedy").contains(words), "{error:?}");
         assert!(!format!("{error:?}").contains("wr0ng"), "{error:?}");
     }

@@ -1,6 +1,6 @@
 //! Where the password and the tokens go, and where they do not.
 
-use autotag_base::TroubleKind;
+use autotag_base::CallErrorKind;
 use autotag_deploy::ports::{Registry as _, TagListing};
 
 use super::scripted::{Asked, Reply, Scripted};
@@ -109,7 +109,7 @@ async fn a_realm_that_refuses_withholds_the_list_and_denies_the_rest() {
     let listing = registry.list_tags().await.expect("an answer");
     assert!(matches!(&listing, TagListing::Withheld(why) if why.contains("DENIED: words")), "{listing:?}");
     let error = registry.manifest(&by_tag("1")).await.expect_err("denied");
-    assert_eq!(error.kind, TroubleKind::Denied, "{error}");
+    assert_eq!(error.kind, CallErrorKind::Denied, "{error}");
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_realm_that_redirects_gets_no_second_password() {
     let realm = Scripted::start(move |_, _| Reply::with(307, &[("location", &target)], "")).await;
     let server = token_registry(&realm, |_, _| true).await;
     let error = registry(&server.address, Some(&credentials("user", "pass"))).list_tags().await;
-    assert_eq!(error.expect_err("no token").kind, TroubleKind::Garbled);
+    assert_eq!(error.expect_err("no token").kind, CallErrorKind::Garbled);
     assert_eq!(elsewhere.seen(), []);
 }
 

@@ -1,6 +1,6 @@
 //! Only the known server is spoken to.
 
-use autotag_base::{Effect, TroubleKind};
+use autotag_base::{Effect, CallErrorKind};
 
 use super::{ClientKey, PATIENT, Ran, host, run, run_within};
 use testkit::processes::sshd::{Builder, Sshd};
@@ -60,7 +60,7 @@ async fn a_changed_key_is_never_trusted() {
     let line = format!("[127.0.0.1]:{} {OTHER}", sshd.port());
     let print = sshd.fingerprint_line("ed25519").split(' ').nth(1).expect("a fingerprint").to_owned();
     let ran = hello(&sshd, &key, &line).await;
-    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(TroubleKind::Denied));
+    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::Denied));
     let words =
         ["is not the known one", &print, "SHA256:Q7Nl4Bx9piomy8oT6M8J3q2whjgLqtEWg/KroiR5dcs", "do not just"];
     ran.must_be_trouble(Effect::None, &words);

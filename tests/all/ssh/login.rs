@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use autotag_base::{Effect, TroubleKind};
+use autotag_base::{Effect, CallErrorKind};
 use autotag_model::secret::Secret;
 
 use super::{ClientKey, Deadlines, PATIENT, Server, Sshd, host, run, run_within};
@@ -58,7 +58,7 @@ async fn a_key_that_is_not_let_in_is_told_with_the_command_that_lets_it_in() {
     host.key = Secret::new(&ClientKey::ed25519().private).expect("a key");
     host.user = "autotag-shop".to_owned();
     let ran = run(&host, "status", "").await;
-    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(TroubleKind::Denied));
+    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::Denied));
     ran.must_be_trouble(Effect::None, &["autotag-shop", "autotag-receiver init shop --key", "`deploy-key`"]);
 }
 
@@ -82,7 +82,7 @@ async fn a_server_that_runs_nothing_says_so() {
     let key = ClientKey::ed25519();
     let sshd = Sshd::with_host_key("ed25519").directive("MaxSessions 0").authorize("root", "", &key).start();
     let ran = run(&host(sshd.port(), &key, &sshd.known_hosts()), "status", "").await;
-    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(TroubleKind::Denied));
+    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::Denied));
     ran.must_be_trouble(Effect::None, &["runs no command", "autotag-receiver init"]);
 }
 
@@ -119,6 +119,6 @@ async fn what_is_no_ssh_server_is_shown() {
         }
     });
     let ran = run(&host, "status", "").await;
-    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(TroubleKind::Garbled));
+    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::Garbled));
     ran.must_be_trouble(Effect::None, &["no SSH server", "`deploy-port`"]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use autotag_base::{Effect, TroubleKind};
+use autotag_base::{Effect, CallErrorKind};
 
 use super::{Deadlines, Finished, Libssh2, PATIENT, Secret, Server, run, run_within};
 use autotag_deploy::adapters::ssh::Shell as _;
@@ -36,7 +36,7 @@ async fn cut_at_any_byte_it_is_never_success() {
             panic!("success after {} of {all} bytes, cut at {place}", cutter.passed());
         };
         // Whoever asks again must not be told that it is of no use.
-        let is_final = matches!(trouble.kind, TroubleKind::Denied | TroubleKind::Rejected);
+        let is_final = matches!(trouble.kind, CallErrorKind::Denied | CallErrorKind::Rejected);
         assert!(!is_final, "cut after {place} of {all} bytes: {trouble}");
         if lines.iter().any(|line| line == "working") {
             assert_eq!(trouble.effect, Effect::Unknown, "after {place} of {all} bytes: {trouble}");

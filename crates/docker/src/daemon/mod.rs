@@ -11,7 +11,7 @@ use bollard::errors::Error;
 use http::HeaderValue;
 
 pub use self::lines::{Lines, broken, json, refused};
-use autotag_base::{Cause, Trouble, TroubleKind};
+use autotag_base::{Cause, CallError, CallErrorKind};
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
 
@@ -27,11 +27,11 @@ pub fn is_podman<'a>(mut components: impl Iterator<Item = &'a str>) -> bool {
 ///
 /// The order counts: `toomanyrequests` comes with status 429 and may mention authentication, and a
 /// refusal may come with a broken connection after it.
-pub fn kind_of(text: &str) -> Option<TroubleKind> {
-    const WORDS: &[(TroubleKind, &[&str])] = &[
-        (TroubleKind::Throttled, &["toomanyrequests", "too many requests", "rate limit", "429 "]),
+pub fn kind_of(text: &str) -> Option<CallErrorKind> {
+    const WORDS: &[(CallErrorKind, &[&str])] = &[
+        (CallErrorKind::Throttled, &["toomanyrequests", "too many requests", "rate limit", "429 "]),
         (
-            TroubleKind::Denied,
+            CallErrorKind::Denied,
             &[
                 "unauthorized",
                 "denied",
@@ -45,7 +45,7 @@ pub fn kind_of(text: &str) -> Option<TroubleKind> {
             ],
         ),
         (
-            TroubleKind::Unreachable,
+            CallErrorKind::Unreachable,
             &[
                 "connection refused",
                 "connection reset",
@@ -86,22 +86,22 @@ pub fn cause_of(text: &str) -> Option<Cause> {
 }
 
 /// An error of the client itself, as opposed to what was said in a stream.
-pub fn of_client(error: &Error, doing: &str) -> Trouble {
+pub fn of_client(error: &Error, doing: &str) -> CallError {
     let kind = match error {
-        Error::DockerResponseServerError { status_code: 429, .. } => TroubleKind::Throttled,
-        Error::DockerResponseServerError { status_code: 401 | 403, .. } => TroubleKind::Denied,
-        Error::DockerResponseServerError { status_code: 502..=504, .. } => TroubleKind::Unreachable,
+        Error::DockerResponseServerError { status_code: 429, .. } => CallErrorKind::Throttled,
+        Error::DockerResponseServerError { status_code: 401 | 403, .. } => CallErrorKind::Denied,
+        Error::DockerResponseServerError { status_code: 502..=504, .. } => CallErrorKind::Unreachable,
         Error::DockerResponseServerError { message, .. } | Error::DockerStreamError { error: message } => {
-            kind_of(message).unwrap_or(TroubleKind::Rejected)
+            kind_of(message).unwrap_or(CallErrorKind::Rejected)
         }
         Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
-            TroubleKind::Garbled
+            CallErrorKind::Garbled
         }
-        _ => TroubleKind::Unreachable,
+        _ => CallErrorKind::Unreachable,
     };
     let why = chain(error);
     let cause = cause_of(&why);
-    Trouble::new(kind, doing, why).caused_by(cause)
+    CallError::new(kind, doing, why).caused_by(cause)
 }
 
 /// The error and all that caused it: hyper keeps "connection refused" two levels down.
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn words_of_registries_are_told_apart() {
-        use TroubleKind::{Denied, Throttled, Unreachable};
+        use CallErrorKind::{Denied, Throttled, Unreachable};
         for (text, kind) in [
             ("unauthorized: authentication required", Some(Denied)),
             ("denied: permission_denied: write_package", Some(Denied)),

@@ -16,15 +16,15 @@ use std::time::Duration;
 pub use docker::DockerEngine;
 pub use plain::PlainEngine;
 
-use autotag_base::{Cause, Outcome, Trouble, TroubleKind};
+use autotag_base::{Cause, Outcome, CallError, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::{Digest, ImageName};
 use autotag_model::secret::{Credentials, Secret};
 
 /// What to say where Podman stands behind Docker's socket.
-fn podman(doing: &str, version: &str) -> Trouble {
-    Trouble::new(
-        TroubleKind::Rejected,
+fn podman(doing: &str, version: &str) -> CallError {
+    CallError::new(
+        CallErrorKind::Rejected,
         doing,
         format!("this is Podman {version}, which speaks only a part of Docker's API; expected Docker Engine 20.10 or later"),
     )

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_model::help::Topic;
 
@@ -90,7 +90,7 @@ impl PlainEngine {
         let path = format!("/containers/json?all=1&filters={}", encoded(&filters));
         let text = self.call("GET", &path, &doing)?.unwrap_or_default();
         let listed: Vec<Listed> = serde_json::from_str(&text)
-            .map_err(|error| Trouble::new(TroubleKind::Garbled, doing, error.to_string()))?;
+            .map_err(|error| CallError::new(CallErrorKind::Garbled, doing, error.to_string()))?;
         Ok(listed.into_iter().map(|listed| listed.id).collect())
     }
 
@@ -110,7 +110,7 @@ impl PlainEngine {
     /// The answer's body; `None` for 404.
     fn call(&self, method: &str, path: &str, doing: &str) -> Outcome<Option<String>> {
         let unreachable = |error: std::io::Error| {
-            Trouble::new(TroubleKind::Unreachable, doing, format!("{}: {error}", self.socket.display()))
+            CallError::new(CallErrorKind::Unreachable, doing, format!("{}: {error}", self.socket.display()))
                 .with_remedy("start Docker, such as by `systemctl start docker`; ask as root")
                 .about(Topic::ServerDocker)
         };
@@ -121,14 +121,14 @@ impl PlainEngine {
         let mut answer = Vec::new();
         stream.take(LONGEST).read_to_end(&mut answer).map_err(unreachable)?;
         let answer = String::from_utf8_lossy(&answer);
-        let garbled = || Trouble::new(TroubleKind::Garbled, doing, "no HTTP answer came back");
+        let garbled = || CallError::new(CallErrorKind::Garbled, doing, "no HTTP answer came back");
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(garbled)?;
         let status = head.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok()).ok_or_else(garbled)?;
         match status {
             // 304: it is stopped already.
             200..=299 | 304 => Ok(Some(body.to_owned())),
             404 => Ok(None),
-            _ => Err(Trouble::new(TroubleKind::Rejected, doing, format!("status {status}: {}", body.trim()))),
+            _ => Err(CallError::new(CallErrorKind::Rejected, doing, format!("status {status}: {}", body.trim()))),
         }
     }
 }

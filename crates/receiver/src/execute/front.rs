@@ -20,7 +20,7 @@ use crate::config::settings::Settings;
 use crate::engine::{ContainerFacts, Engine};
 use crate::state::layout::Layout;
 use crate::state::{ContainerId, StepError};
-use autotag_base::Trouble;
+use autotag_base::CallError;
 use autotag_protocol::{AppName, FailureCode};
 use autotag_proxy::admin;
 use autotag_proxy::admin::{Answer, AppStatus, Command, UpstreamStatus};
@@ -313,7 +313,7 @@ fn refused(error: &admin::Error) -> StepError {
     StepError::new(code, format!("the proxy refuses: {}", error.message))
 }
 
-fn of_engine(trouble: &Trouble) -> StepError {
+fn of_engine(trouble: &CallError) -> StepError {
     StepError::new(code_of(trouble).unwrap_or(FailureCode::Docker), trouble.to_string())
 }
 

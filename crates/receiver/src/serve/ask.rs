@@ -90,7 +90,7 @@ async fn tell<E: Engine>(
     Ok(())
 }
 
-fn unanswered(trouble: &autotag_base::Trouble) -> Refused {
+fn unanswered(trouble: &autotag_base::CallError) -> Refused {
     let text = match &trouble.remedy {
         Some(remedy) => format!("{trouble}; {remedy}"),
         None => trouble.to_string(),
@@ -133,7 +133,7 @@ async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a Stat
         state,
     };
     let Some(active) = state.active() else { return facts };
-    let (release, words) = (&active.release, |trouble: autotag_base::Trouble| trouble.to_string());
+    let (release, words) = (&active.release, |trouble: autotag_base::CallError| trouble.to_string());
     facts.container = server.engine.inspect(active.container.as_str()).await.map_err(words);
     facts.image = server.engine.image(&release.image, &release.digest).await.map_err(words);
     facts.made_as = snapshots.made_as(&release.deployment);

@@ -13,7 +13,7 @@ use super::containers::{remove, whole_seconds};
 use super::raw::{Call, encoded, without};
 use super::{DockerEngine, ORDINARY, options};
 use crate::engine::{ContainerSpec, HealthcheckSpec, Id, RestartSpec};
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 
 /// Makes it, in all its networks, or leaves nothing behind that took its name.
 pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> Outcome<Id> {
@@ -47,7 +47,7 @@ fn endpoint(spec: &ContainerSpec, network: &str) -> EndpointSettings {
 
 async fn make(engine: &DockerEngine, spec: &ContainerSpec, doing: &str) -> Outcome<Id> {
     let body = serde_json::to_value(body(spec))
-        .map_err(|error| Trouble::new(TroubleKind::Rejected, doing, error.to_string()))?;
+        .map_err(|error| CallError::new(CallErrorKind::Rejected, doing, error.to_string()))?;
     let path = format!("/containers/create?name={}", encoded(&spec.name, b""));
     let made = engine.ask(Call::post(&path, body), ORDINARY).await;
     let made: Identified = read(&made.map_err(|error| engine.change_failed(&error, doing))?);
@@ -59,7 +59,7 @@ async fn make(engine: &DockerEngine, spec: &ContainerSpec, doing: &str) -> Outco
 async fn require_network(engine: &DockerEngine, network: &str, doing: &str) -> Outcome<()> {
     match engine.look(&format!("/networks/{}", encoded(network, b"")), doing).await? {
         Some(_) => Ok(()),
-        None => Err(Trouble::new(TroubleKind::Rejected, doing, format!("there is no network {network}"))
+        None => Err(CallError::new(CallErrorKind::Rejected, doing, format!("there is no network {network}"))
             .with_remedy(format!("Make it: `docker network create {network}`."))),
     }
 }

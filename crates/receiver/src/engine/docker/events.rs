@@ -8,7 +8,7 @@ use super::answers::{Event, Info, read, texts};
 use super::raw::{Call, filters};
 use super::{DockerEngine, ORDINARY};
 use crate::engine::{ContainerEvent, Events};
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 
 const DOING: &str = "listening to the Docker Engine's events";
 
@@ -66,14 +66,14 @@ impl Events for DockerEvents {
     }
 }
 
-fn ended() -> Trouble {
-    Trouble::new(TroubleKind::Unreachable, DOING, "the Engine ended the connection")
+fn ended() -> CallError {
+    CallError::new(CallErrorKind::Unreachable, DOING, "the Engine ended the connection")
 }
 
 /// The Engine reads `since` as seconds with a fraction, and tells the hour as RFC 3339.
 fn since(hour: &str) -> Outcome<String> {
     let time: Timestamp = hour.parse().map_err(|_| {
-        Trouble::new(TroubleKind::Garbled, DOING, format!("the Engine's hour is `{hour}`, which is no time"))
+        CallError::new(CallErrorKind::Garbled, DOING, format!("the Engine's hour is `{hour}`, which is no time"))
     })?;
     Ok(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))
 }

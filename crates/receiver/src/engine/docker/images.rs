@@ -11,7 +11,7 @@ use super::answers::{Image, List, read, texts};
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY, PATIENT, containers, facts, platform};
 use crate::engine::LocalImage;
-use autotag_base::{Cause, Outcome, Trouble, TroubleKind};
+use autotag_base::{Cause, Outcome, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::engine_credentials;
 use autotag_model::reference::{Digest, ImageName};
@@ -45,8 +45,8 @@ pub(super) async fn pull(
     // A stream that breaks off in silence looks like one that is complete.
     match look(engine, &reference, &doing).await? {
         Some(_) => Ok(()),
-        None => Err(Trouble::new(
-            TroubleKind::Garbled,
+        None => Err(CallError::new(
+            CallErrorKind::Garbled,
             doing,
             "the Engine ended the pull, and the image is not there",
         )),
@@ -58,7 +58,7 @@ fn explain(
     error: &Error,
     (name, digest): (&ImageName, &Digest),
     has_credentials: bool,
-) -> Trouble {
+) -> CallError {
     let doing = format!("pulling {}", name.with_digest(digest));
     if !matches!(error, Error::DockerResponseServerError { .. } | Error::DockerStreamError { .. }) {
         return engine.trouble(error, &doing);
@@ -67,17 +67,17 @@ fn explain(
 }
 
 /// What the registry's words, which the Engine hands on, mean for a pull.
-fn explain_words(mut trouble: Trouble, name: &ImageName, has_credentials: bool) -> Trouble {
+fn explain_words(mut trouble: CallError, name: &ImageName, has_credentials: bool) -> CallError {
     let words = trouble.why.to_ascii_lowercase();
     // "not found" comes with a pull of what is denied as well, so it is asked after that.
     if trouble.cause == Some(Cause::DiskFull) {
-        trouble.kind = TroubleKind::Rejected;
+        trouble.kind = CallErrorKind::Rejected;
         return trouble.with_remedy(
             "Free some of the server's disk: `docker system df` says what takes it, `docker image prune` \
              removes images that nothing uses.",
         );
     }
-    if trouble.kind == TroubleKind::Denied {
+    if trouble.kind == CallErrorKind::Denied {
         let registry = name.registry();
         let inputs = "`deploy-registry-username` and `deploy-registry-password`";
         return trouble.with_remedy(if has_credentials {
@@ -93,7 +93,7 @@ fn explain_words(mut trouble: Trouble, name: &ImageName, has_credentials: bool) 
         });
     }
     if words.contains("manifest unknown") || words.contains("not found") {
-        trouble.kind = TroubleKind::Rejected;
+        trouble.kind = CallErrorKind::Rejected;
         return trouble.caused_by(Cause::NoImage).with_remedy(format!(
             "The repository {name} has no image of this digest: it was removed, or pushed somewhere else."
         ));
@@ -192,20 +192,20 @@ mod tests {
             (
                 "pull access denied for x, repository does not exist or may require 'docker login': not found",
                 false,
-                TroubleKind::Denied,
+                CallErrorKind::Denied,
                 "docker login ghcr.io",
             ),
-            ("unauthorized: authentication required", true, TroubleKind::Denied, "Check the inputs"),
+            ("unauthorized: authentication required", true, CallErrorKind::Denied, "Check the inputs"),
             (
                 "manifest for x not found: manifest unknown",
                 false,
-                TroubleKind::Rejected,
+                CallErrorKind::Rejected,
                 "no image of this digest",
             ),
             (
                 "write /var/lib/docker/x: no space left on device",
                 true,
-                TroubleKind::Rejected,
+                CallErrorKind::Rejected,
                 "docker system df",
             ),
         ] {

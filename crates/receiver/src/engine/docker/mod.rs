@@ -27,7 +27,7 @@ use answers::{About, Network, read};
 use raw::{Call, encoded, without};
 
 use super::{ContainerFacts, ContainerSpec, ContainerVolume, Engine, Executed, Id, LocalImage};
-use autotag_base::{Cause, Outcome, Trouble, TroubleKind};
+use autotag_base::{Cause, Outcome, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::with_url_safe_auth;
 use autotag_model::help::Topic;
@@ -60,15 +60,15 @@ impl DockerEngine {
     /// The Engine that `DOCKER_HOST` names, which must be a `unix://` address, or else that behind
     /// [`Self::SOCKET`].
     ///
-    /// Errors: [`TroubleKind::Rejected`] for another kind of address. The receiver manages this machine's
+    /// Errors: [`CallErrorKind::Rejected`] for another kind of address. The receiver manages this machine's
     /// containers, whose paths and addresses must be this machine's too.
     pub fn from_host(docker_host: Option<&str>) -> Outcome<Self> {
         let address = docker_host.filter(|host| !host.is_empty());
         match address.map(|address| (address, address.strip_prefix("unix://").map(Path::new))) {
             None => Ok(Self::at(Self::SOCKET)),
             Some((_, Some(path))) if path.is_absolute() => Ok(Self::at(path)),
-            Some((address, _)) => Err(Trouble::new(
-                TroubleKind::Rejected,
+            Some((address, _)) => Err(CallError::new(
+                CallErrorKind::Rejected,
                 "finding the Docker Engine",
                 format!("DOCKER_HOST is `{address}`; expected this machine's socket, unix:///PATH"),
             )
@@ -87,31 +87,31 @@ impl DockerEngine {
     }
 
     /// What went wrong in a call that only the Engine itself answers.
-    fn trouble(&self, error: &Error, doing: &str) -> Trouble {
+    fn trouble(&self, error: &Error, doing: &str) -> CallError {
         let kind = match error {
             Error::DockerResponseServerError { .. } | Error::DockerStreamError { .. } => {
-                TroubleKind::Rejected
+                CallErrorKind::Rejected
             }
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
-                TroubleKind::Garbled
+                CallErrorKind::Garbled
             }
             _ => return self.silent(error, doing),
         };
         let why = daemon::chain(error);
         let cause = daemon::cause_of(&why);
-        Trouble::new(kind, doing, why).caused_by(cause)
+        CallError::new(kind, doing, why).caused_by(cause)
     }
 
     /// The same for a call that changes something: where no answer came, it may have.
-    fn change_failed(&self, error: &Error, doing: &str) -> Trouble {
+    fn change_failed(&self, error: &Error, doing: &str) -> CallError {
         let trouble = self.trouble(error, doing);
         match (trouble.kind, error) {
-            (_, Error::SocketNotFoundError(_)) | (TroubleKind::Rejected, _) => trouble,
+            (_, Error::SocketNotFoundError(_)) | (CallErrorKind::Rejected, _) => trouble,
             _ => trouble.perhaps_done(),
         }
     }
 
-    fn silent(&self, error: &Error, doing: &str) -> Trouble {
+    fn silent(&self, error: &Error, doing: &str) -> CallError {
         let socket = self.socket.display();
         let cause = match error {
             Error::SocketNotFoundError(_) => "there is no such socket".to_owned(),
@@ -124,7 +124,7 @@ impl DockerEngine {
             "Start Docker (`systemctl start docker`) and see what it says (`journalctl -u docker`)."
         };
         let why = format!("no Docker Engine answers at {socket}: {cause}");
-        let trouble = Trouble::new(TroubleKind::Unreachable, doing, why).caused_by(Cause::NoEngine);
+        let trouble = CallError::new(CallErrorKind::Unreachable, doing, why).caused_by(Cause::NoEngine);
         trouble.with_remedy(remedy).about(Topic::ServerDocker)
     }
 }
@@ -279,7 +279,7 @@ mod tests {
             match (DockerEngine::from_host(host), socket) {
                 (Ok(engine), Some(socket)) => assert_eq!(engine.socket, Path::new(socket)),
                 (Err(trouble), None) => {
-                    assert_eq!(trouble.kind, TroubleKind::Rejected);
+                    assert_eq!(trouble.kind, CallErrorKind::Rejected);
                     assert!(trouble.why.contains(host.unwrap_or_default()), "{trouble}");
                 }
                 (outcome, _) => panic!("{host:?}: {outcome:?}"),

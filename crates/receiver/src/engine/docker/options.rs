@@ -11,7 +11,7 @@ use super::create::clamped;
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY};
 use crate::engine::options::{ExistingPath, Gpu, Options, Port};
-use autotag_base::{Outcome, Trouble};
+use autotag_base::{Outcome, CallError};
 
 /// The Engine's driver that keeps everything for ever where nobody bounds it.
 const UNBOUNDED: &str = "json-file";
@@ -133,7 +133,7 @@ pub(super) async fn bound_log(
         return Ok(None);
     }
     let path = format!("/containers/{}", encoded(id, b""));
-    let made = engine.look(&format!("{path}/json"), doing).await.map_err(Trouble::perhaps_done)?;
+    let made = engine.look(&format!("{path}/json"), doing).await.map_err(CallError::perhaps_done)?;
     let is = made.map(|made| made["HostConfig"]["LogConfig"].clone()).unwrap_or_default();
     if is["Type"] != UNBOUNDED || !is["Config"]["max-size"].is_null() {
         return Ok(None);

@@ -14,7 +14,7 @@ use super::answers::{Exec, read};
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY, PATIENT};
 use crate::engine::Executed;
-use autotag_base::{Outcome, Trouble, TroubleKind, clock};
+use autotag_base::{Outcome, CallError, CallErrorKind, clock};
 use autotag_docker::daemon;
 
 /// A longer line is cut.
@@ -48,7 +48,7 @@ fn is_unreadable(error: &bollard::errors::Error) -> bool {
 }
 
 /// What is true of the driver that the container was made with.
-async fn unreadable(engine: &DockerEngine, id: &str, doing: &str) -> Trouble {
+async fn unreadable(engine: &DockerEngine, id: &str, doing: &str) -> CallError {
     let described = match engine.client(doing, ORDINARY) {
         Ok(client) => client.inspect_container(id, None).await.ok(),
         Err(_) => None,
@@ -64,7 +64,7 @@ async fn unreadable(engine: &DockerEngine, id: &str, doing: &str) -> Trouble {
         "syslog" => ("it hands the lines to syslog", "look for them where syslog writes".to_owned()),
         _ => ("it hands the lines on", "look for them where it sends them".to_owned()),
     };
-    Trouble::new(TroubleKind::Rejected, doing, format!("Docker cannot read the log driver `{driver}`: {why}"))
+    CallError::new(CallErrorKind::Rejected, doing, format!("Docker cannot read the log driver `{driver}`: {why}"))
         .with_remedy(format!(
             "{remedy}. For `autotag-receiver logs`, choose a driver that Docker can read, such as `local`"
         ))
@@ -139,7 +139,7 @@ pub(super) async fn execute(
     let said = written.text();
     let said = if said.is_empty() { "nothing".to_owned() } else { format!("\n{said}") };
     let why = format!("it did not end within {} s; it wrote: {said}", deadline.as_secs_f64());
-    Err(Trouble::new(TroubleKind::Rejected, doing, why).perhaps_done())
+    Err(CallError::new(CallErrorKind::Rejected, doing, why).perhaps_done())
 }
 
 async fn run(

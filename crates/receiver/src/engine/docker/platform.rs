@@ -12,7 +12,7 @@ use super::answers::{About, Container, Distribution, Image, Platform, read};
 use super::raw::{Call, encoded, without};
 use super::{DockerEngine, ORDINARY, containers};
 use crate::engine::Foreign;
-use autotag_base::{Cause, Outcome, Trouble, TroubleKind};
+use autotag_base::{Cause, Outcome, CallError, CallErrorKind};
 use autotag_model::reference::Digest;
 
 /// Completes what the Engine left out of an image's description.
@@ -83,7 +83,7 @@ pub(super) fn nothing_for_this_machine(words: &str) -> bool {
 }
 
 /// What such a pull means, with what the index has, where the registry tells.
-pub(super) async fn refusal(engine: &DockerEngine, reference: &str, doing: &str) -> Trouble {
+pub(super) async fn refusal(engine: &DockerEngine, reference: &str, doing: &str) -> CallError {
     let version = engine.ask(Call::get("/version"), ORDINARY).await.unwrap_or_default();
     let machine = read::<About>(&version).arch.unwrap_or_else(|| "this server's architecture".to_owned());
     let path = format!("/distribution/{}/json", encoded(reference, b":@/"));
@@ -93,7 +93,7 @@ pub(super) async fn refusal(engine: &DockerEngine, reference: &str, doing: &str)
     let named = platforms.into_iter().filter_map(|it| Some(format!("{}/{}", it.os?, it.architecture?)));
     let image: Vec<String> = named.filter(|name| !name.contains("unknown")).collect();
     let foreign = Foreign { image, machine: format!("linux/{}", usual(&machine)) };
-    let trouble = Trouble::new(TroubleKind::Rejected, doing, foreign.to_string());
+    let trouble = CallError::new(CallErrorKind::Rejected, doing, foreign.to_string());
     trouble.with_remedy(foreign.remedy()).caused_by(Cause::Platform)
 }
 

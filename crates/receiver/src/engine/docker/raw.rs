@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::DockerEngine;
-use autotag_base::{Outcome, Trouble, TroubleKind};
+use autotag_base::{Outcome, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::{Lines, broken};
 
@@ -113,6 +113,6 @@ pub(super) fn filters(filters: &Value) -> String {
 }
 
 /// An answer from which what has to be in it is missing.
-pub(super) fn without(what: &str, doing: &str) -> Trouble {
-    Trouble::new(TroubleKind::Garbled, doing, format!("the Engine's answer has no {what}"))
+pub(super) fn without(what: &str, doing: &str) -> CallError {
+    CallError::new(CallErrorKind::Garbled, doing, format!("the Engine's answer has no {what}"))
 }

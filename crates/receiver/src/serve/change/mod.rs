@@ -354,7 +354,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             let text = format!("removing {}, which came to be after its deployment was over", container.name);
             tracing::warn!(app = %self.app, "{text}");
             self.driver.note(What::Noted { text });
-            let trouble = |trouble: autotag_base::Trouble| host_trouble(&trouble);
+            let trouble = |trouble: autotag_base::CallError| host_trouble(&trouble);
             self.server.engine.stop(&container.id, None).await.map_err(trouble)?;
             for volume in self.server.engine.remove(&container.id).await.map_err(trouble)? {
                 self.driver.note(What::Noted { text: image_volumes::kept(&volume, &container.name) });

@@ -2,7 +2,7 @@
 
 use crate::execute::errors::code_of;
 use crate::state::{Failure, StepError};
-use autotag_base::Trouble;
+use autotag_base::CallError;
 use autotag_protocol::{FailureCode, RefusalCode, Refused};
 
 /// What was found wrong before anything was begun.
@@ -12,7 +12,7 @@ pub(super) fn host(error: StepError) -> Refused {
     Refused::new(error.code.of_host(), text)
 }
 
-pub(super) fn host_trouble(trouble: &Trouble) -> Refused {
+pub(super) fn host_trouble(trouble: &CallError) -> Refused {
     host(StepError::new(code_of(trouble).unwrap_or(FailureCode::Docker), trouble.to_string()))
 }
 

@@ -16,7 +16,7 @@ pub enum Effect {
 
 /// The kinds of trouble that are treated differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TroubleKind {
+pub enum CallErrorKind {
     /// No connection, a reset, a timeout, 5xx: the other side may be back in a moment.
     Unreachable,
     /// 429 or a rate limit: come back after a while.
@@ -51,9 +51,9 @@ pub enum Cause {
 
 /// One failed call outside.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Trouble {
+pub struct CallError {
     /// How it is treated.
-    pub kind: TroubleKind,
+    pub kind: CallErrorKind,
     /// Whether it may have changed something.
     pub effect: Effect,
     /// What was tried, in words: `listing the tags of ghcr.io/org/app`.
@@ -72,9 +72,9 @@ pub struct Trouble {
     pub login_ran_out: bool,
 }
 
-impl Trouble {
-    /// Trouble without effect, remedy, topic or waiting time.
-    pub fn new(kind: TroubleKind, doing: impl Into<String>, why: impl Into<String>) -> Self {
+impl CallError {
+    /// CallError without effect, remedy, topic or waiting time.
+    pub fn new(kind: CallErrorKind, doing: impl Into<String>, why: impl Into<String>) -> Self {
         Self {
             kind,
             effect: Effect::None,
@@ -117,7 +117,7 @@ impl Trouble {
     }
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.doing, self.why)
     }

@@ -30,7 +30,7 @@ use crate::report::screen::{Lines, Screen};
 use crate::report::terminal_log::TerminalLog;
 use crate::report::{failed, log, plan, servers, stages, summary};
 use autotag_base::terminal::Tone;
-use autotag_base::{Outcome, CallErrorKind};
+use autotag_base::{CallResult, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::{Digest, ImageName, ImageTag};
 use autotag_model::secret::Credentials;
@@ -259,13 +259,13 @@ async fn until_interrupted(
 struct LazyDocker(OnceCell<Docker>);
 
 impl LazyDocker {
-    async fn docker(&self) -> Outcome<&Docker> {
+    async fn docker(&self) -> CallResult<&Docker> {
         self.0.get_or_try_init(Docker::connect).await
     }
 }
 
 impl Builder for LazyDocker {
-    async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> Outcome<Digest> {
+    async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> CallResult<Digest> {
         self.docker().await?.build(request, log).await
     }
 
@@ -276,7 +276,7 @@ impl Builder for LazyDocker {
         tag: &ImageTag,
         credentials: Option<&Credentials>,
         log: &mut dyn BuildLog,
-    ) -> Outcome<Digest> {
+    ) -> CallResult<Digest> {
         let docker = self.docker().await?;
         // A layer that has arrived is not sent again, and the tag names these bytes alone.
         with_patience(&Patience::default(), Repeat::Idempotent, async || {

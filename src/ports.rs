@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use autotag_base::Outcome;
+use autotag_base::CallResult;
 
 use autotag_build_context::workspace::Workspace;
 use autotag_model::git::{ObjectId, RefName};
@@ -179,43 +179,43 @@ pub struct DeploymentStatus {
 #[expect(async_fn_in_trait, reason = "never spawned: the pipeline awaits in one task")]
 pub trait Forge {
     /// GET /repos/{owner}/{repo}.
-    async fn repository(&self) -> Outcome<Repository>;
+    async fn repository(&self) -> CallResult<Repository>;
     /// GET /commits/{sha}.
-    async fn commit(&self, id: &ObjectId) -> Outcome<Commit>;
+    async fn commit(&self, id: &ObjectId) -> CallResult<Commit>;
     /// GET /git/ref/{ref}; `None` where there is no such ref.
-    async fn read_ref(&self, name: &RefName) -> Outcome<Option<GitRef>>;
+    async fn read_ref(&self, name: &RefName) -> CallResult<Option<GitRef>>;
     /// GET /git/matching-refs/tags/{prefix}: every tag whose name starts with the prefix.
-    async fn list_tags(&self, prefix: &str) -> Outcome<Vec<GitRef>>;
+    async fn list_tags(&self, prefix: &str) -> CallResult<Vec<GitRef>>;
     /// GET /git/tags/{sha}; `None` where the object is gone.
-    async fn tag_object(&self, id: &ObjectId) -> Outcome<Option<TagObject>>;
+    async fn tag_object(&self, id: &ObjectId) -> CallResult<Option<TagObject>>;
     /// GET /compare/{base}...{head}, its verdict on the head.
-    async fn compare(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Ancestry>;
+    async fn compare(&self, base: &ObjectId, head: &ObjectId) -> CallResult<Ancestry>;
     /// GET /compare/{base}...{head}: the messages of all commits of the head that the base lacks.
-    async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Vec<String>>;
+    async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> CallResult<Vec<String>>;
     /// Whether the token may write, asked before there is anything to write. An error is GitHub's own refusal;
     /// `Ok` says only that nothing speaks against it. Changes nothing.
-    async fn may_write(&self, tag: &str, commit: &ObjectId) -> Outcome<()>;
+    async fn may_write(&self, tag: &str, commit: &ObjectId) -> CallResult<()>;
     /// POST /git/tags: makes the object, and no ref. Made twice it is two objects: harmless.
-    async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> Outcome<ObjectId>;
+    async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> CallResult<ObjectId>;
     /// GraphQL `updateRefs`: all of them in one step, or none. A lost answer has [`Effect::Unknown`].
-    async fn update_refs(&self, updates: &[RefUpdate]) -> Outcome<RefsAnswer>;
+    async fn update_refs(&self, updates: &[RefUpdate]) -> CallResult<RefsAnswer>;
     /// POST /releases/generate-notes.
-    async fn generate_notes(&self, tag: &str, previous: Option<&str>) -> Outcome<String>;
+    async fn generate_notes(&self, tag: &str, previous: Option<&str>) -> CallResult<String>;
     /// GET /releases/tags/{tag}: published ones only.
-    async fn release_of(&self, tag: &str) -> Outcome<Option<Release>>;
+    async fn release_of(&self, tag: &str) -> CallResult<Option<Release>>;
     /// GraphQL `release(tagName:)`, then GET /releases/{id}: the first draft for a tag, which REST finds in lists
     /// alone.
-    async fn draft_of(&self, tag: &str) -> Outcome<Option<Release>>;
+    async fn draft_of(&self, tag: &str) -> CallResult<Option<Release>>;
     /// GET /releases/latest: the tag that GitHub shows as Latest.
-    async fn shown_as_latest(&self) -> Outcome<Option<String>>;
+    async fn shown_as_latest(&self) -> CallResult<Option<String>>;
     /// POST /releases.
-    async fn create_release(&self, release: &NewRelease) -> Outcome<Release>;
+    async fn create_release(&self, release: &NewRelease) -> CallResult<Release>;
     /// PATCH /releases/{id}.
-    async fn edit_release(&self, id: u64, edit: &ReleaseEdit) -> Outcome<Release>;
+    async fn edit_release(&self, id: u64, edit: &ReleaseEdit) -> CallResult<Release>;
     /// POST /deployments, of exactly this commit and whatever its checks say; gives its number.
-    async fn create_deployment(&self, deployment: &NewDeployment) -> Outcome<u64>;
+    async fn create_deployment(&self, deployment: &NewDeployment) -> CallResult<u64>;
     /// POST /deployments/{id}/statuses.
-    async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> Outcome<()>;
+    async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> CallResult<()>;
 }
 
 /// What a registry says when it is asked for its tags.
@@ -254,17 +254,17 @@ pub enum ManifestName {
 #[expect(async_fn_in_trait, reason = "never spawned: the pipeline awaits in one task")]
 pub trait Registry {
     /// All tags, `Link` followed to the end.
-    async fn list_tags(&self) -> Outcome<TagListing>;
+    async fn list_tags(&self) -> CallResult<TagListing>;
     /// Whether the login may push, asked before there is anything to push: begins an upload and cancels it. An
     /// error is the registry's own refusal; `Ok` says only that nothing speaks against it. Leaves no image
     /// and no tag behind; a registry that cannot cancel an upload lets it expire.
-    async fn may_push(&self) -> Outcome<()>;
+    async fn may_push(&self) -> CallResult<()>;
     /// GET by name; `None` for 404. Bytes that do not fit a named digest are an error.
-    async fn manifest(&self, name: &ManifestName) -> Outcome<Option<Manifest>>;
+    async fn manifest(&self, name: &ManifestName) -> CallResult<Option<Manifest>>;
     /// PUT under a tag. Idempotent: the same bytes again change nothing.
-    async fn put_manifest(&self, tag: &ImageTag, manifest: &Manifest) -> Outcome<()>;
+    async fn put_manifest(&self, tag: &ImageTag, manifest: &Manifest) -> CallResult<()>;
     /// The labels of the image's configuration (of an index: of its first image).
-    async fn labels(&self, manifest: &Manifest) -> Outcome<BTreeMap<String, String>>;
+    async fn labels(&self, manifest: &Manifest) -> CallResult<BTreeMap<String, String>>;
 }
 
 /// What to build.
@@ -365,7 +365,7 @@ pub enum BuildEvent {
 #[expect(async_fn_in_trait, reason = "never spawned: the pipeline awaits in one task")]
 pub trait Builder {
     /// Builds and gives the image id (a digest). Dropping the future cancels the build.
-    async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> Outcome<Digest>;
+    async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> CallResult<Digest>;
     /// Pushes a local image under one tag and gives the manifest's digest.
     async fn push(
         &self,
@@ -374,5 +374,5 @@ pub trait Builder {
         tag: &ImageTag,
         credentials: Option<&Credentials>,
         log: &mut dyn BuildLog,
-    ) -> Outcome<Digest>;
+    ) -> CallResult<Digest>;
 }

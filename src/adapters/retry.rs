@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
-use autotag_base::{Effect, Outcome, CallError, CallErrorKind};
+use autotag_base::{Effect, CallResult, CallError, CallErrorKind};
 
 /// What doing a call twice would mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,8 +152,8 @@ pub fn decide(
 pub async fn with_patience<T>(
     patience: &Patience,
     repeat: Repeat,
-    mut call: impl AsyncFnMut() -> Outcome<T>,
-) -> Outcome<T> {
+    mut call: impl AsyncFnMut() -> CallResult<T>,
+) -> CallResult<T> {
     let stopwatch = Stopwatch::start();
     let mut perhaps_done = false;
     let mut tries = 0;
@@ -276,7 +276,7 @@ mod tests {
     }
 
     /// Plays the outcomes in turn and gives the result with the number of calls.
-    async fn play(repeat: Repeat, outcomes: Vec<Outcome<u8>>) -> (Outcome<u8>, usize) {
+    async fn play(repeat: Repeat, outcomes: Vec<CallResult<u8>>) -> (CallResult<u8>, usize) {
         let left = RefCell::new(outcomes.into_iter());
         let calls = RefCell::new(0);
         let outcome = with_patience(&Patience::default(), repeat, async || {

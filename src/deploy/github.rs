@@ -4,7 +4,7 @@ use super::hosts::Release;
 use super::tour::Tour;
 use crate::inputs::deploy::{EnvironmentPage, Target};
 use crate::ports::{DeploymentState, DeploymentStatus, Forge, NewDeployment};
-use autotag_base::Outcome;
+use autotag_base::CallResult;
 use autotag_protocol::DeploymentId;
 
 /// A deployment that is recorded, or that could not be.
@@ -71,7 +71,7 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn warned<T>(outcome: Outcome<T>) -> Option<T> {
+fn warned<T>(outcome: CallResult<T>) -> Option<T> {
     match outcome {
         Ok(value) => Some(value),
         Err(trouble) => {

@@ -9,7 +9,7 @@ use crate::inputs::order::ReleaseOrder;
 use crate::ports::{Forge, NewRelease, Release, ReleaseEdit};
 use crate::versioning::claim::{Claim, Kind as ClaimKind, Known};
 use crate::versioning::tag::{TagPrefix, is_stable};
-use autotag_base::{Effect, Outcome, CallErrorKind};
+use autotag_base::{Effect, CallResult, CallErrorKind};
 use autotag_model::git::RefName;
 
 /// What the release is made from.
@@ -91,7 +91,7 @@ fn unsettled(what: String) -> Failure {
 
 /// A published release by its tag, else a draft. By name: a list grows with the releases, and GitHub ends it
 /// after some thousands.
-async fn find(forge: &impl Forge, tag: &str) -> Outcome<Option<Release>> {
+async fn find(forge: &impl Forge, tag: &str) -> CallResult<Option<Release>> {
     match forge.release_of(tag).await? {
         Some(release) => Ok(Some(release)),
         None => forge.draft_of(tag).await,
@@ -119,7 +119,7 @@ async fn images(forge: &impl Forge, facts: &ReleaseFacts<'_>) -> Result<Vec<Clai
 
 /// GitHub lets two runs make two drafts for one tag. Neither is published, so a person may choose. Asked for by
 /// its tag, the draft is the first one: whoever made another sees it.
-async fn warn_of_second_draft(forge: &impl Forge, made: &Release) -> Outcome<()> {
+async fn warn_of_second_draft(forge: &impl Forge, made: &Release) -> CallResult<()> {
     if made.draft && forge.draft_of(&made.tag).await?.is_some_and(|first| first.id != made.id) {
         tracing::warn!("another run made a draft of {} at the same time: delete one of them", made.tag);
     }
@@ -131,7 +131,7 @@ async fn new_release(
     facts: &ReleaseFacts<'_>,
     images: &[Claim],
     tag: &str,
-) -> Outcome<NewRelease> {
+) -> CallResult<NewRelease> {
     let version = &facts.claim.version;
     let text = if let Some(text) = &facts.order.notes {
         text.clone()

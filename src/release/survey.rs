@@ -16,7 +16,7 @@ use crate::versioning::conventional;
 use crate::versioning::form::Reading;
 use crate::versioning::plan::{RegistryVersions, Standing, Survey, Wanted};
 use crate::versioning::tag::{TagPrefix, highest_stable, is_stable, version_of};
-use autotag_base::Outcome;
+use autotag_base::CallResult;
 use autotag_model::git::{ObjectId, RefName};
 use autotag_model::help::Topic;
 
@@ -162,7 +162,7 @@ async fn standing(forge: &impl Forge, head: &Known, commit: &ObjectId) -> Result
             Ok(if known { Ancestry::Identical } else { forge.compare(&tip.commit, commit).await? })
         })
         .buffered(SIDE_BY_SIDE)
-        .collect::<Vec<Outcome<Ancestry>>>()
+        .collect::<Vec<CallResult<Ancestry>>>()
         .await;
     for (tip, relation) in head.claim.tips.iter().zip(tips) {
         let relation = relation?;

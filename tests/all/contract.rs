@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use autotag_base::{Effect, Outcome, CallErrorKind};
+use autotag_base::{Effect, CallResult, CallErrorKind};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::Patience;
@@ -51,12 +51,12 @@ async fn target(forge: &impl Forge, reference: &str) -> Option<ObjectId> {
     forge.read_ref(&name(reference)).await.expect("an answer").map(|found| found.target)
 }
 
-fn refused(answer: Outcome<RefsAnswer>) -> bool {
+fn refused(answer: CallResult<RefsAnswer>) -> bool {
     answer.is_ok_and(|answer| matches!(answer, RefsAnswer::Refused(_)))
 }
 
 #[track_caller]
-fn fails<T: std::fmt::Debug>(as_kind: CallErrorKind, answer: Outcome<T>) {
+fn fails<T: std::fmt::Debug>(as_kind: CallErrorKind, answer: CallResult<T>) {
     match answer {
         Ok(answer) => panic!("it did not fail: {answer:?}"),
         Err(trouble) => assert_eq!((trouble.kind, trouble.effect), (as_kind, Effect::None), "{trouble}"),

@@ -7,7 +7,7 @@ pub const VERSION: &str = match option_env!("VERSION") {
 };
 
 /// What any call outside gives.
-pub type Outcome<T> = Result<T, CallError>;
+pub type CallResult<T> = Result<T, CallError>;
 
 pub use call_error::{Cause, Effect, CallError, CallErrorKind};
 

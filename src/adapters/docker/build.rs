@@ -8,7 +8,7 @@ use super::explain::{self, Failure};
 use super::progress::Progress;
 use super::wire::Way;
 use crate::ports::{BuildEvent, BuildLog, BuildRequest};
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_build_context::context::{ContextPlan, ContextStream};
 use autotag_build_context::dockerfile::{Asked, Dockerfile, is_a_version};
 use autotag_model::reference::Digest;
@@ -17,7 +17,7 @@ use autotag_model::secret::Credentials;
 pub(super) const DOING: &str = "building the image";
 
 /// Builds. The build lives as long as the returned future: the Engine ends it when the connection goes.
-pub(super) async fn build(way: &Way, request: &BuildRequest, log: &mut dyn BuildLog) -> Outcome<Digest> {
+pub(super) async fn build(way: &Way, request: &BuildRequest, log: &mut dyn BuildLog) -> CallResult<Digest> {
     let plan = Arc::new(plan(request).await?);
     log.event(BuildEvent::Note(format!(
         "context: {} entries, {}; Dockerfile: {}",
@@ -41,7 +41,7 @@ pub(super) async fn build(way: &Way, request: &BuildRequest, log: &mut dyn Build
     })
 }
 
-async fn plan(request: &BuildRequest) -> Outcome<ContextPlan> {
+async fn plan(request: &BuildRequest) -> CallResult<ContextPlan> {
     let (context, dockerfile) = (request.context.clone(), request.dockerfile.clone());
     let workspace = request.workspace.clone();
     let read =

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ports::{BuildLog, BuildRequest, Builder};
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::with_url_safe_auth;
 use autotag_model::help::Topic;
@@ -37,14 +37,14 @@ impl Docker {
     ///
     /// Errors: [`CallErrorKind::Unreachable`] where nothing answers, [`CallErrorKind::Rejected`] where what
     /// answers has no BuildKit.
-    pub async fn connect() -> Outcome<Self> {
+    pub async fn connect() -> CallResult<Self> {
         #[expect(clippy::disallowed_methods, reason = "as bollard reads it")]
         let host = std::env::var("DOCKER_HOST").ok();
         Self::connect_to(host.as_deref().unwrap_or("unix:///var/run/docker.sock")).await
     }
 
     /// The same, to an Engine at a certain address.
-    pub async fn connect_to(address: &str) -> Outcome<Self> {
+    pub async fn connect_to(address: &str) -> CallResult<Self> {
         // A client by TLS has none of its own.
         super::install_tls();
         let client = bollard::Docker::connect_with_host(address).map_err(|error| no_engine(&error))?;
@@ -74,7 +74,7 @@ fn certificates(always: bool) -> Option<PathBuf> {
 }
 
 impl Builder for Docker {
-    async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> Outcome<Digest> {
+    async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> CallResult<Digest> {
         build::build(&self.way, request, log).await
     }
 
@@ -85,14 +85,14 @@ impl Builder for Docker {
         tag: &ImageTag,
         credentials: Option<&Credentials>,
         log: &mut dyn BuildLog,
-    ) -> Outcome<Digest> {
+    ) -> CallResult<Digest> {
         push::push(&self.client, image, (name, tag), credentials, log).await
     }
 }
 
 /// BuildKit takes calls through the Engine from 19.03 on, API 1.40. What else speaks the API, such as Podman, may
 /// lack it at any version.
-fn require_buildkit(api_version: &str, components: &[&str]) -> Outcome<()> {
+fn require_buildkit(api_version: &str, components: &[&str]) -> CallResult<()> {
     let number = api_version
         .split_once('.')
         .and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)));

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 
 use super::super::registry::{Access, Parties};
 use crate::ports::{BuildEvent, BuildLog};
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::engine_credentials;
 use autotag_model::reference::{Digest, ImageName, ImageTag};
@@ -22,7 +22,7 @@ pub(super) async fn push(
     (name, tag): (&ImageName, &ImageTag),
     credentials: Option<&Credentials>,
     log: &mut dyn BuildLog,
-) -> Outcome<Digest> {
+) -> CallResult<Digest> {
     let (repository, tag) = (name.to_string(), tag.as_str());
     let options = TagImageOptionsBuilder::default().repo(&repository).tag(tag).build();
     client

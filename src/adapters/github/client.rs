@@ -10,7 +10,7 @@ use super::{Access, GitHub};
 use crate::adapters::registry::link;
 use crate::adapters::retry::{Patience, Repeat, with_patience};
 use crate::adapters::wire;
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_model::help::{ALLOW_WRITING, Topic};
 
 /// An answer longer than this is refused rather than read: 10,000 refs are about 5 MB.
@@ -52,7 +52,7 @@ struct Answer {
 impl Answer {
     /// The target of a link in the headers. One that cannot be read is an error: taken for "no further
     /// page" it would cut the list short.
-    fn link(&self, doing: &str, relation: &str) -> Outcome<Option<String>> {
+    fn link(&self, doing: &str, relation: &str) -> CallResult<Option<String>> {
         let values: Result<Vec<&str>, _> =
             self.headers.get_all(header::LINK).iter().map(|value| value.to_str()).collect();
         let values = values.map_err(|_| odd_link(doing, "a header that is no text"))?;
@@ -60,7 +60,7 @@ impl Answer {
     }
 }
 
-pub(super) fn connect(access: Access<'_>, patience: Patience) -> Outcome<GitHub> {
+pub(super) fn connect(access: Access<'_>, patience: Patience) -> CallResult<GitHub> {
     let doing = "setting up the GitHub client";
     let internal = |why: String| CallError::new(CallErrorKind::Rejected, doing, why);
     crate::adapters::install_tls();
@@ -88,19 +88,19 @@ pub(super) fn connect(access: Access<'_>, patience: Patience) -> Outcome<GitHub>
 
 impl GitHub {
     /// GET that must find something.
-    pub(super) async fn get<T: DeserializeOwned>(&self, doing: &str, path: &str) -> Outcome<T> {
+    pub(super) async fn get<T: DeserializeOwned>(&self, doing: &str, path: &str) -> CallResult<T> {
         self.find(doing, path).await?.ok_or_else(|| not_found(doing))
     }
 
     /// GET; `None` for 404.
-    pub(super) async fn find<T: DeserializeOwned>(&self, doing: &str, path: &str) -> Outcome<Option<T>> {
+    pub(super) async fn find<T: DeserializeOwned>(&self, doing: &str, path: &str) -> CallResult<Option<T>> {
         let call = Call { doing, repeat: Repeat::Read, send: Send::Get };
         let answer = self.call(call, &format!("{}{path}", self.root)).await?;
         if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { understood(doing, &answer).map(Some) }
     }
 
     /// GET of a comparison; `None` where the two have no history in common, which GitHub says by a 404.
-    pub(super) async fn related<T: DeserializeOwned>(&self, doing: &str, path: &str) -> Outcome<Option<T>> {
+    pub(super) async fn related<T: DeserializeOwned>(&self, doing: &str, path: &str) -> CallResult<Option<T>> {
         let call = Call { doing, repeat: Repeat::Read, send: Send::Get };
         let answer = self.call(call, &format!("{}{path}", self.root)).await?;
         if answer.status == StatusCode::NOT_FOUND
@@ -112,7 +112,7 @@ impl GitHub {
     }
 
     /// POST or PATCH.
-    pub(super) async fn write<T: DeserializeOwned>(&self, call: Call<'_>, path: &str) -> Outcome<T> {
+    pub(super) async fn write<T: DeserializeOwned>(&self, call: Call<'_>, path: &str) -> CallResult<T> {
         let answer = self.call(call, &format!("{}{path}", self.root)).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Err(not_found(call.doing));
@@ -122,7 +122,7 @@ impl GitHub {
 
     /// Whether GitHub refuses a call for want of a permission. Asked once: any other answer, or none, tells
     /// nothing about that, and is not waited for.
-    pub(super) async fn permitted(&self, call: Call<'_>, path: &str) -> Outcome<()> {
+    pub(super) async fn permitted(&self, call: Call<'_>, path: &str) -> CallResult<()> {
         let Ok(answer) = self.once(call, &format!("{}{path}", self.root)).await else { return Ok(()) };
         let words = Refusal::words(&answer.body);
         let trouble = wire::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
@@ -138,7 +138,7 @@ impl GitHub {
     }
 
     /// GraphQL: the whole answer, `errors` included.
-    pub(super) async fn graphql(&self, call: Call<'_>) -> Outcome<serde_json::Value> {
+    pub(super) async fn graphql(&self, call: Call<'_>) -> CallResult<serde_json::Value> {
         let answer = self.call(call, &self.graphql_url).await?;
         understood(call.doing, &answer).map_err(|trouble| perhaps_done(call, trouble))
     }
@@ -152,7 +152,7 @@ impl GitHub {
         doing: &str,
         path: &str,
         items: fn(serde_json::Value) -> Option<Vec<T>>,
-    ) -> Outcome<Vec<T>> {
+    ) -> CallResult<Vec<T>> {
         let url = format!("{}{path}", self.root);
         for _ in 0..LISTINGS {
             let first = self.page(doing, &url).await?;
@@ -163,7 +163,7 @@ impl GitHub {
                 (Some(_), Some(last)) => {
                     let Some(urls) = numbered(&last) else { return Err(odd_link(doing, &last)) };
                     self.same_host(doing, &last)?;
-                    let rest: Vec<Outcome<Answer>> = futures_util::stream::iter(&urls)
+                    let rest: Vec<CallResult<Answer>> = futures_util::stream::iter(&urls)
                         .map(|url| self.page(doing, url))
                         .buffered(SIDE_BY_SIDE)
                         .collect()
@@ -191,7 +191,7 @@ impl GitHub {
     }
 
     /// Page after page, as the links say.
-    async fn follow(&self, doing: &str, mut next: String, pages: &mut Vec<Answer>) -> Outcome<()> {
+    async fn follow(&self, doing: &str, mut next: String, pages: &mut Vec<Answer>) -> CallResult<()> {
         let mut seen = std::collections::BTreeSet::new();
         loop {
             self.same_host(doing, &next)?;
@@ -213,12 +213,12 @@ impl GitHub {
     }
 
     /// A link to another host would get the token.
-    fn same_host(&self, doing: &str, url: &str) -> Outcome<()> {
+    fn same_host(&self, doing: &str, url: &str) -> CallResult<()> {
         let host = |url: &str| url::Url::parse(url).ok().map(|url| url.origin());
         if host(url).is_some() && host(url) == host(&self.root) { Ok(()) } else { Err(odd_link(doing, url)) }
     }
 
-    async fn page(&self, doing: &str, url: &str) -> Outcome<Answer> {
+    async fn page(&self, doing: &str, url: &str) -> CallResult<Answer> {
         let answer = self.call(Call { doing, repeat: Repeat::Read, send: Send::Get }, url).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Err(not_found(doing));
@@ -227,7 +227,7 @@ impl GitHub {
     }
 
     /// Sends it, as often as [`Repeat`] allows. An answer is a success or a 404; the rest is trouble.
-    async fn call(&self, call: Call<'_>, url: &str) -> Outcome<Answer> {
+    async fn call(&self, call: Call<'_>, url: &str) -> CallResult<Answer> {
         with_patience(&self.patience, call.repeat, async || {
             let answer = self.once(call, url).await?;
             if url == self.graphql_url && is_rate_limited(&answer.body) {
@@ -253,7 +253,7 @@ impl GitHub {
     /// Sends it once; GitHub's redirects are followed, as its documentation asks every client to ("Using the
     /// REST API", "Follow redirects"): it answers 301 to a GET and 307 to whatever writes, where a repository was
     /// renamed. The request stays what it was. Elsewhere the token must not go.
-    async fn once(&self, call: Call<'_>, url: &str) -> Outcome<Answer> {
+    async fn once(&self, call: Call<'_>, url: &str) -> CallResult<Answer> {
         let mut answer = self.sent(call, url).await?;
         let mut at = url.to_owned();
         for _ in 0..MOST_REDIRECTS {
@@ -264,7 +264,7 @@ impl GitHub {
         Ok(answer)
     }
 
-    async fn sent(&self, call: Call<'_>, url: &str) -> Outcome<Answer> {
+    async fn sent(&self, call: Call<'_>, url: &str) -> CallResult<Answer> {
         let response = match call.send {
             Send::Get => self.crab._get(url).await,
             Send::Post(body) => self.crab._post(url, Some(body)).await,
@@ -342,7 +342,7 @@ fn lost(call: Call<'_>, why: &str) -> CallError {
     if call.repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
 }
 
-fn understood<T: DeserializeOwned>(doing: &str, answer: &Answer) -> Outcome<T> {
+fn understood<T: DeserializeOwned>(doing: &str, answer: &Answer) -> CallResult<T> {
     if answer.status == StatusCode::NOT_FOUND {
         return Err(not_found(doing));
     }
@@ -355,7 +355,7 @@ fn collect<T: DeserializeOwned>(
     doing: &str,
     pages: &[Answer],
     items: fn(serde_json::Value) -> Option<Vec<T>>,
-) -> Outcome<Vec<T>> {
+) -> CallResult<Vec<T>> {
     let mut all = Vec::new();
     for page in pages {
         let value: serde_json::Value = understood(doing, page)?;

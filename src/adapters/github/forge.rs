@@ -12,7 +12,7 @@ use crate::ports::{
     Ancestry, Commit, DeploymentState, DeploymentStatus, Forge, GitRef, NewDeployment, NewRelease, RefUpdate,
     RefsAnswer, Release, ReleaseEdit, Repository, TagObject,
 };
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_model::git::{ObjectId, RefName};
 
 /// Refs are asked for by this mutation (GraphQL reference, `updateRefs`). `force` is needed where the head
@@ -25,7 +25,7 @@ const DRAFT_OF: &str = "query($owner: String!, $name: String!, $tag: String!) { 
                         { release(tagName: $tag) { databaseId isDraft } } }";
 
 impl Forge for GitHub {
-    async fn repository(&self) -> Outcome<Repository> {
+    async fn repository(&self) -> CallResult<Repository> {
         let found: answers::Repository = self.get("reading the repository", "").await?;
         Ok(Repository {
             node_id: found.node_id,
@@ -34,7 +34,7 @@ impl Forge for GitHub {
         })
     }
 
-    async fn commit(&self, id: &ObjectId) -> Outcome<Commit> {
+    async fn commit(&self, id: &ObjectId) -> CallResult<Commit> {
         let doing = format!("reading the commit {id}");
         let found: answers::Commit = self.get(&doing, &format!("/commits/{id}?per_page=1")).await?;
         let date = found.commit.committer.and_then(|committer| committer.date);
@@ -42,14 +42,14 @@ impl Forge for GitHub {
         Ok(Commit { id: found.sha, message: found.commit.message, date })
     }
 
-    async fn read_ref(&self, name: &RefName) -> Outcome<Option<GitRef>> {
+    async fn read_ref(&self, name: &RefName) -> CallResult<Option<GitRef>> {
         let doing = format!("reading the ref {name}");
         let found: Option<answers::GitRef> =
             self.find(&doing, &format!("/git/ref/{}", escaped(name.without_refs()))).await?;
         found.map(|found| git_ref(&doing, found)).transpose()
     }
 
-    async fn list_tags(&self, prefix: &str) -> Outcome<Vec<GitRef>> {
+    async fn list_tags(&self, prefix: &str) -> CallResult<Vec<GitRef>> {
         let doing = match prefix {
             "" => "listing the Git tags".to_owned(),
             prefix => format!("listing the Git tags that begin with {prefix:?}"),
@@ -60,7 +60,7 @@ impl Forge for GitHub {
         found.into_iter().map(|found| git_ref(&doing, found)).collect()
     }
 
-    async fn tag_object(&self, id: &ObjectId) -> Outcome<Option<TagObject>> {
+    async fn tag_object(&self, id: &ObjectId) -> CallResult<Option<TagObject>> {
         let found: Option<answers::TagObject> =
             self.find(&format!("reading the tag object {id}"), &format!("/git/tags/{id}")).await?;
         Ok(found.map(|found| TagObject {
@@ -72,7 +72,7 @@ impl Forge for GitHub {
         }))
     }
 
-    async fn compare(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Ancestry> {
+    async fn compare(&self, base: &ObjectId, head: &ObjectId) -> CallResult<Ancestry> {
         let doing = format!("comparing {} with {}", base.short(), head.short());
         // Files are listed on the first page only; the second is enough for the verdict.
         let path = format!("/compare/{base}...{head}?per_page=1&page=2");
@@ -91,7 +91,7 @@ impl Forge for GitHub {
         })
     }
 
-    async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Vec<String>> {
+    async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> CallResult<Vec<String>> {
         let doing = format!("reading the commits from {} to {}", base.short(), head.short());
         // Histories without a common commit have no commits between them.
         let first = format!("/compare/{base}...{head}?per_page=1");
@@ -107,14 +107,14 @@ impl Forge for GitHub {
     }
 
     /// Generated notes are kept nowhere, and GitHub generates them only for who may write.
-    async fn may_write(&self, tag: &str, commit: &ObjectId) -> Outcome<()> {
+    async fn may_write(&self, tag: &str, commit: &ObjectId) -> CallResult<()> {
         let body = json!({ "tag_name": tag, "target_commitish": commit });
         let doing = "asking whether the token may write";
         let call = Call { doing, repeat: Repeat::Read, send: Send::Post(&body) };
         self.permitted(call, "/releases/generate-notes").await
     }
 
-    async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> Outcome<ObjectId> {
+    async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> CallResult<ObjectId> {
         let body = json!({ "tag": tag, "message": message, "object": commit, "type": "commit" });
         let doing = format!("making the tag object of {tag}");
         // A second object that no ref names does no harm, so a lost answer is simply asked for again.
@@ -123,7 +123,7 @@ impl Forge for GitHub {
         Ok(made.sha)
     }
 
-    async fn update_refs(&self, updates: &[RefUpdate]) -> Outcome<RefsAnswer> {
+    async fn update_refs(&self, updates: &[RefUpdate]) -> CallResult<RefsAnswer> {
         let repository = self.repository().await?;
         let updates: Vec<serde_json::Value> = updates
             .iter()
@@ -145,7 +145,7 @@ impl Forge for GitHub {
         refs_answer(doing, &self.graphql(call).await?)
     }
 
-    async fn generate_notes(&self, tag: &str, previous: Option<&str>) -> Outcome<String> {
+    async fn generate_notes(&self, tag: &str, previous: Option<&str>) -> CallResult<String> {
         let mut body = json!({ "tag_name": tag });
         if let Some(previous) = previous {
             body["previous_tag_name"] = json!(previous);
@@ -156,14 +156,14 @@ impl Forge for GitHub {
         Ok(notes.body)
     }
 
-    async fn release_of(&self, tag: &str) -> Outcome<Option<Release>> {
+    async fn release_of(&self, tag: &str) -> CallResult<Option<Release>> {
         let found: Option<answers::Release> = self
             .find(&format!("reading the release {tag}"), &format!("/releases/tags/{}", escaped(tag)))
             .await?;
         Ok(found.map(Into::into))
     }
 
-    async fn draft_of(&self, tag: &str) -> Outcome<Option<Release>> {
+    async fn draft_of(&self, tag: &str) -> CallResult<Option<Release>> {
         let doing = format!("looking for a draft of the release {tag}");
         let (owner, name) = self.owner_and_name();
         let body = json!({
@@ -177,13 +177,13 @@ impl Forge for GitHub {
         Ok(found.map(Release::from).filter(|release| release.draft && release.tag == tag))
     }
 
-    async fn shown_as_latest(&self) -> Outcome<Option<String>> {
+    async fn shown_as_latest(&self) -> CallResult<Option<String>> {
         let found: Option<answers::Release> =
             self.find("reading which release is shown as Latest", "/releases/latest").await?;
         Ok(found.map(|found| found.tag_name))
     }
 
-    async fn create_release(&self, release: &NewRelease) -> Outcome<Release> {
+    async fn create_release(&self, release: &NewRelease) -> CallResult<Release> {
         let body = json!({
             "tag_name": release.tag,
             "name": release.name,
@@ -199,7 +199,7 @@ impl Forge for GitHub {
         Ok(made.into())
     }
 
-    async fn edit_release(&self, id: u64, edit: &ReleaseEdit) -> Outcome<Release> {
+    async fn edit_release(&self, id: u64, edit: &ReleaseEdit) -> CallResult<Release> {
         let mut body = json!({});
         if let Some(text) = &edit.body {
             body["body"] = json!(text);
@@ -213,7 +213,7 @@ impl Forge for GitHub {
         Ok(edited.into())
     }
 
-    async fn create_deployment(&self, deployment: &NewDeployment) -> Outcome<u64> {
+    async fn create_deployment(&self, deployment: &NewDeployment) -> CallResult<u64> {
         let body = json!({
             "ref": deployment.commit,
             "environment": deployment.environment,
@@ -228,7 +228,7 @@ impl Forge for GitHub {
         Ok(made.id)
     }
 
-    async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> Outcome<()> {
+    async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> CallResult<()> {
         let mut body = json!({
             "state": state_word(status.state),
             "description": described(&status.description),
@@ -276,7 +276,7 @@ fn allow_deployments(trouble: CallError) -> CallError {
     }
 }
 
-fn git_ref(doing: &str, found: answers::GitRef) -> Outcome<GitRef> {
+fn git_ref(doing: &str, found: answers::GitRef) -> CallResult<GitRef> {
     let name = found.name.parse().map_err(|error| {
         CallError::new(
             CallErrorKind::Garbled,
@@ -288,7 +288,7 @@ fn git_ref(doing: &str, found: answers::GitRef) -> Outcome<GitRef> {
 }
 
 /// GraphQL answers 200 to a refusal, with `errors`; an answer with neither is no answer.
-fn refs_answer(doing: &str, answer: &serde_json::Value) -> Outcome<RefsAnswer> {
+fn refs_answer(doing: &str, answer: &serde_json::Value) -> CallResult<RefsAnswer> {
     if let Some(words) = errors_in(answer) {
         return Ok(RefsAnswer::Refused(words));
     }
@@ -299,7 +299,7 @@ fn refs_answer(doing: &str, answer: &serde_json::Value) -> Outcome<RefsAnswer> {
 }
 
 /// The number of the draft in an answer to [`DRAFT_OF`], if there is one.
-fn draft_in(doing: &str, answer: &serde_json::Value) -> Outcome<Option<u64>> {
+fn draft_in(doing: &str, answer: &serde_json::Value) -> CallResult<Option<u64>> {
     let garbled = |why: &str| CallError::new(CallErrorKind::Garbled, doing, why);
     if let Some(words) = errors_in(answer) {
         return Err(CallError::new(CallErrorKind::Rejected, doing, words));

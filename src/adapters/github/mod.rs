@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use answers::Refusal;
 
 use super::retry::{Deadlines, Patience};
-use autotag_base::Outcome;
+use autotag_base::CallResult;
 use autotag_model::secret::Secret;
 
 /// One repository on a GitHub server.
@@ -49,7 +49,7 @@ impl GitHub {
     }
 
     /// A client; nothing is sent yet.
-    pub fn connect(access: Access<'_>, patience: Patience) -> Outcome<Self> {
+    pub fn connect(access: Access<'_>, patience: Patience) -> CallResult<Self> {
         client::connect(access, patience)
     }
 }

@@ -20,7 +20,7 @@ use super::{connection, is_loopback};
 use crate::adapters::retry::Repeat;
 use crate::adapters::wire;
 use autotag_base::clock::Stopwatch;
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
@@ -83,7 +83,7 @@ pub enum Sent {
 
 impl Auth {
     /// A login that knows nothing of the registry yet.
-    pub fn new(name: ImageName, credentials: Option<&Credentials>) -> Outcome<Self> {
+    pub fn new(name: ImageName, credentials: Option<&Credentials>) -> CallResult<Self> {
         let doing = format!("logging in to {}", name.registry());
         let with_credentials = credentials.is_some();
         Ok(Self {
@@ -113,7 +113,7 @@ impl Auth {
     }
 
     /// The `Authorization` for a request to the registry itself; a token is fetched where one is needed.
-    pub async fn header(&self, client: &reqwest::Client, access: Access) -> Outcome<Option<HeaderValue>> {
+    pub async fn header(&self, client: &reqwest::Client, access: Access) -> CallResult<Option<HeaderValue>> {
         let (realm, service) = {
             let known = self.known();
             match &known.offer {
@@ -158,7 +158,7 @@ impl Auth {
         access: Access,
         sent: Sent,
         first_try: bool,
-    ) -> Outcome<bool> {
+    ) -> CallResult<bool> {
         let bearer =
             challenges.iter().find(|it| it.scheme == "bearer" && it.parameters.contains_key("realm"));
         let Some(bearer) = bearer else {
@@ -186,7 +186,7 @@ impl Auth {
     }
 
     /// The realm, if the password may go there.
-    fn trusted_realm(&self, realm: &str) -> Outcome<Url> {
+    fn trusted_realm(&self, realm: &str) -> CallResult<Url> {
         let refuse = |why: &str| {
             let registry = self.parties.name.registry();
             Err(CallError::new(
@@ -198,7 +198,7 @@ impl Auth {
         trusted_realm(&self.parties.name, realm).or_else(refuse)
     }
 
-    async fn fetch_token(&self, client: &reqwest::Client, url: Url, access: Access) -> Outcome<Token> {
+    async fn fetch_token(&self, client: &reqwest::Client, url: Url, access: Access) -> CallResult<Token> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let doing = format!("logging in to {} at {host}", self.parties.name.registry());
         let age = Stopwatch::start();
@@ -235,7 +235,7 @@ pub fn trusted_realm(name: &ImageName, realm: &str) -> Result<Url, &'static str>
     Ok(url)
 }
 
-fn basic_header(doing: &str, credentials: &Credentials) -> Outcome<HeaderValue> {
+fn basic_header(doing: &str, credentials: &Credentials) -> CallResult<HeaderValue> {
     if credentials.username.contains(':') {
         return Err(CallError::new(
             CallErrorKind::Rejected,

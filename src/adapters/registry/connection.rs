@@ -9,7 +9,7 @@ use super::refusal::Complaint;
 use crate::adapters::retry;
 use crate::adapters::retry::{Patience, Repeat};
 use crate::adapters::wire;
-use autotag_base::{Effect, Outcome, CallError, CallErrorKind};
+use autotag_base::{Effect, CallResult, CallError, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
@@ -68,7 +68,7 @@ pub struct Connection {
 
 impl Connection {
     /// Opens nothing yet.
-    pub fn new(name: &ImageName, credentials: Option<&Credentials>, patience: Patience) -> Outcome<Self> {
+    pub fn new(name: &ImageName, credentials: Option<&Credentials>, patience: Patience) -> CallResult<Self> {
         let doing = format!("preparing to ask {}", name.registry());
         let scheme = if name.is_loopback() { "http" } else { "https" };
         let home = Url::parse(&format!("{scheme}://{}/v2/", name.api_host()))
@@ -112,7 +112,7 @@ impl Connection {
     }
 
     /// Asks, with patience.
-    pub async fn ask(&self, ask: &Ask<'_>) -> Outcome<Answer> {
+    pub async fn ask(&self, ask: &Ask<'_>) -> CallResult<Answer> {
         let mut perhaps_done = false;
         let answer = retry::with_patience(&self.patience, ask.repeat, async || {
             let outcome = self.ask_once(ask).await;
@@ -133,7 +133,7 @@ impl Connection {
     }
 
     /// Asks, and takes the first answer.
-    pub async fn ask_once(&self, ask: &Ask<'_>) -> Outcome<Answer> {
+    pub async fn ask_once(&self, ask: &Ask<'_>) -> CallResult<Answer> {
         if self.auth.wants_greeting() {
             self.greet(ask).await?;
         }
@@ -159,7 +159,7 @@ impl Connection {
     ///
     /// Without a login some registries answer 404 for what they have and would show; taken at its word
     /// that would be "nothing was pushed yet".
-    async fn greet(&self, ask: &Ask<'_>) -> Outcome<()> {
+    async fn greet(&self, ask: &Ask<'_>) -> CallResult<()> {
         let request = self.client.get(self.home.clone());
         let response =
             request.send().await.map_err(|error| wire::from_reqwest(ask.doing, error, Repeat::Read))?;
@@ -178,7 +178,7 @@ impl Connection {
 
     /// Sends, and follows the redirects of a GET: the login stays at the registry, and nothing goes from
     /// https to http. A PUT follows none.
-    async fn send(&self, ask: &Ask<'_>, mut login: Option<HeaderValue>) -> Outcome<(Response, Url)> {
+    async fn send(&self, ask: &Ask<'_>, mut login: Option<HeaderValue>) -> CallResult<(Response, Url)> {
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS {
             let mut request =
@@ -208,7 +208,7 @@ impl Connection {
     }
 
     /// Reads the answer; what the retry table may repeat becomes an error here.
-    async fn whole(&self, ask: &Ask<'_>, response: Response, url: Url) -> Outcome<Answer> {
+    async fn whole(&self, ask: &Ask<'_>, response: Response, url: Url) -> CallResult<Answer> {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = if status.is_success() {
             bounded_body(ask.doing, response, ask.limit, ask.repeat).await?
@@ -265,7 +265,7 @@ pub async fn bounded_body(
     mut response: Response,
     limit: usize,
     repeat: Repeat,
-) -> Outcome<Vec<u8>> {
+) -> CallResult<Vec<u8>> {
     let too_long = || {
         let trouble =
             CallError::new(CallErrorKind::Garbled, doing, format!("an answer of more than {limit} bytes"));

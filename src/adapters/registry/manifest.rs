@@ -11,7 +11,7 @@ use super::{is_absent, media_type};
 use crate::adapters::retry::Repeat;
 use crate::adapters::wire::excerpt;
 use crate::ports::{Manifest, ManifestName};
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_model::reference::{Digest, ImageName, ImageTag};
 
 /// Bytes of a manifest (distribution specification, "Pushing Manifests": registries should take 4 MiB).
@@ -54,7 +54,7 @@ pub async fn get(
     connection: &Connection,
     image: &ImageName,
     name: &ManifestName,
-) -> Outcome<Option<Manifest>> {
+) -> CallResult<Option<Manifest>> {
     let (reference, full) = match name {
         ManifestName::Tag(tag) => (tag.to_string(), image.with_tag(tag)),
         ManifestName::Digest(digest) => (digest.to_string(), image.with_digest(digest)),
@@ -143,7 +143,7 @@ pub async fn put(
     image: &ImageName,
     tag: &ImageTag,
     manifest: &Manifest,
-) -> Outcome<()> {
+) -> CallResult<()> {
     let doing = format!("putting the manifest {} as {}", manifest.digest, image.with_tag(tag));
     let ask = Ask {
         doing: &doing,
@@ -173,7 +173,7 @@ pub async fn labels(
     connection: &Connection,
     image: &ImageName,
     manifest: &Manifest,
-) -> Outcome<BTreeMap<String, String>> {
+) -> CallResult<BTreeMap<String, String>> {
     let doing = format!("reading the labels of {}", image.with_digest(&manifest.digest));
     let garbled = |why: String| CallError::new(CallErrorKind::Garbled, &doing, why);
     let child = match part(&manifest.bytes).map_err(garbled)? {
@@ -222,7 +222,7 @@ async fn config_labels(
     image: &ImageName,
     doing: &str,
     digest: &Digest,
-) -> Outcome<BTreeMap<String, String>> {
+) -> CallResult<BTreeMap<String, String>> {
     let ask = Ask {
         doing,
         method: Method::GET,

@@ -21,7 +21,7 @@ use reqwest::Url;
 
 use super::retry::Patience;
 use crate::ports::{Manifest, ManifestName, Registry, TagListing};
-use autotag_base::Outcome;
+use autotag_base::CallResult;
 use autotag_model::reference::{ImageName, ImageTag};
 use autotag_model::secret::Credentials;
 
@@ -46,7 +46,7 @@ impl OciRegistry {
     /// Prepares; the first request is made by the first question.
     ///
     /// Fails where no certificate authorities are found, or where the user name cannot be sent.
-    pub fn new(name: ImageName, credentials: Option<&Credentials>, patience: Patience) -> Outcome<Self> {
+    pub fn new(name: ImageName, credentials: Option<&Credentials>, patience: Patience) -> CallResult<Self> {
         let connection = Connection::new(&name, credentials, patience)?;
         Ok(Self { name, connection })
     }
@@ -58,23 +58,23 @@ impl OciRegistry {
 }
 
 impl Registry for OciRegistry {
-    async fn list_tags(&self) -> Outcome<TagListing> {
+    async fn list_tags(&self) -> CallResult<TagListing> {
         tags::list(&self.connection, &self.name).await
     }
 
-    async fn may_push(&self) -> Outcome<()> {
+    async fn may_push(&self) -> CallResult<()> {
         upload::may_push(&self.connection, &self.name).await
     }
 
-    async fn manifest(&self, name: &ManifestName) -> Outcome<Option<Manifest>> {
+    async fn manifest(&self, name: &ManifestName) -> CallResult<Option<Manifest>> {
         manifest::get(&self.connection, &self.name, name).await
     }
 
-    async fn put_manifest(&self, tag: &ImageTag, manifest: &Manifest) -> Outcome<()> {
+    async fn put_manifest(&self, tag: &ImageTag, manifest: &Manifest) -> CallResult<()> {
         manifest::put(&self.connection, &self.name, tag, manifest).await
     }
 
-    async fn labels(&self, manifest: &Manifest) -> Outcome<BTreeMap<String, String>> {
+    async fn labels(&self, manifest: &Manifest) -> CallResult<BTreeMap<String, String>> {
         manifest::labels(&self.connection, &self.name, manifest).await
     }
 }

@@ -12,7 +12,7 @@ use super::{is_absent, link, media_type};
 use crate::adapters::retry::Repeat;
 use crate::adapters::wire::excerpt;
 use crate::ports::TagListing;
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_model::reference::ImageName;
 
 /// Tags to a page. Most registries give at most 100 or 1,000 whatever is asked for.
@@ -25,7 +25,7 @@ const PAGE_BYTES: usize = 32 << 20;
 const PAGES: usize = 10_000;
 
 /// Lists.
-pub async fn list(connection: &Connection, name: &ImageName) -> Outcome<TagListing> {
+pub async fn list(connection: &Connection, name: &ImageName) -> CallResult<TagListing> {
     let doing = format!("listing the tags of {name}");
     let whole = connection.url(&format!("{}/tags/list", name.repository()));
     let mut numbered = whole.clone();
@@ -62,7 +62,7 @@ enum First {
 }
 
 /// Only here "no such repository" and "not yours" are answers; on a later page they are errors.
-fn first_page(connection: &Connection, question: &Ask<'_>, answer: Outcome<Answer>) -> Outcome<First> {
+fn first_page(connection: &Connection, question: &Ask<'_>, answer: CallResult<Answer>) -> CallResult<First> {
     let trouble = match answer {
         Ok(answer) if answer.status == StatusCode::OK => return Ok(First::Page(answer)),
         Ok(answer) if is_absent(&answer) => return Ok(First::Else(TagListing::NoRepository)),
@@ -91,7 +91,7 @@ async fn follow<'a>(
     ask: &impl Fn(Url) -> Ask<'a>,
     first: Url,
     mut answer: Answer,
-) -> Outcome<Vec<String>> {
+) -> CallResult<Vec<String>> {
     let mut tags = Vec::new();
     let mut known = HashSet::new();
     let mut visited = HashSet::from([first.clone()]);

@@ -6,7 +6,7 @@ use reqwest::Url;
 use super::auth::Access;
 use super::connection::{Answer, Ask, Connection};
 use crate::adapters::retry::Repeat;
-use autotag_base::{Outcome, CallErrorKind};
+use autotag_base::{CallResult, CallErrorKind};
 use autotag_model::reference::ImageName;
 
 /// Answers to uploads that begin or end have no body that matters.
@@ -15,7 +15,7 @@ const ANSWER_BYTES: usize = 64 << 10;
 /// Begins an upload, which is where registries refuse who may not push, and cancels it. The token alone would
 /// not tell: it is given to anybody, with fewer rights than were asked for. (Distribution specification, "Pushing a
 /// blob in chunks".)
-pub async fn may_push(connection: &Connection, image: &ImageName) -> Outcome<()> {
+pub async fn may_push(connection: &Connection, image: &ImageName) -> CallResult<()> {
     let doing = format!("asking whether the login may push to {image}");
     let begin = Ask {
         method: Method::POST,

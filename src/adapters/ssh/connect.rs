@@ -14,7 +14,7 @@ use super::fault::{self, Step};
 use super::socket::Socket;
 use crate::deploy::known_hosts::{Verdict, fingerprint, signs_by};
 use crate::deploy::private_key::PrivateKey;
-use autotag_base::{Outcome, clock};
+use autotag_base::{CallResult, clock};
 
 /// How much later each further address is tried, while the earlier ones go on (RFC 8305, 5: 250 ms).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -32,7 +32,7 @@ struct Progress {
 }
 
 /// Connects, checks the host key, logs in.
-pub(super) async fn connect(host: &SshHost, limit: Duration) -> Outcome<Connection> {
+pub(super) async fn connect(host: &SshHost, limit: Duration) -> CallResult<Connection> {
     let key = PrivateKey::parse(&host.key).map_err(|why| fault::bad_key(host, &why.to_string()))?;
     let progress = Progress { step: Cell::new(Step::Name), heard: RefCell::default() };
     let connecting = async {
@@ -47,7 +47,7 @@ pub(super) async fn connect(host: &SshHost, limit: Duration) -> Outcome<Connecti
     })
 }
 
-async fn resolve(host: &SshHost) -> Outcome<Vec<SocketAddr>> {
+async fn resolve(host: &SshHost) -> CallResult<Vec<SocketAddr>> {
     // An IPv6 address may come in brackets, as in URLs.
     let name = host.host.trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((name, host.port)).await;
@@ -57,7 +57,7 @@ async fn resolve(host: &SshHost) -> Outcome<Vec<SocketAddr>> {
 }
 
 /// The first address that answers wins; one that swallows packets must not use up all the time.
-async fn dial(host: &SshHost, addresses: &[SocketAddr]) -> Outcome<Socket> {
+async fn dial(host: &SshHost, addresses: &[SocketAddr]) -> CallResult<Socket> {
     let mut pause = Duration::ZERO;
     let mut attempts = FuturesUnordered::new();
     for address in addresses {
@@ -85,7 +85,7 @@ async fn at_the_right_server(
     host: &SshHost,
     addresses: &[SocketAddr],
     progress: &Progress,
-) -> Outcome<Connection> {
+) -> CallResult<Connection> {
     let mut algorithms = host.known_hosts.key_types_for(&host.host, host.port);
     let mut presented = Vec::new();
     let mut refusal = None;
@@ -156,7 +156,7 @@ fn type_name(key_type: HostKeyType) -> &'static str {
 }
 
 /// By this key and by nothing else: no agent, no password, no file of this machine.
-async fn log_in(host: &SshHost, connection: &Connection, key: &PrivateKey) -> Outcome<()> {
+async fn log_in(host: &SshHost, connection: &Connection, key: &PrivateKey) -> CallResult<()> {
     let session = &connection.session;
     let attempt = || session.userauth_pubkey_memory(&host.user, None, key.reveal(), None);
     connection.socket.until(attempt).await.map_err(|error| fault::login(host, &error))

@@ -12,7 +12,7 @@ use super::Finished;
 use super::fault::Running;
 use super::socket::Socket;
 use autotag_base::clock::Stopwatch;
-use autotag_base::{Outcome, CallError};
+use autotag_base::{CallResult, CallError};
 use autotag_protocol::Lines;
 
 /// How much of standard error is kept, in bytes.
@@ -41,7 +41,7 @@ enum Moved {
 
 impl Talk<'_> {
     /// Runs to the command's end.
-    pub(super) async fn hold(mut self, socket: &Socket, channel: &mut Channel) -> Outcome<Finished> {
+    pub(super) async fn hold(mut self, socket: &Socket, channel: &mut Channel) -> CallResult<Finished> {
         let mut lines = Lines::new(self.limit);
         let mut stderr = Tail::default();
         let mut buffer = vec![0; CHUNK_BYTES];
@@ -74,7 +74,7 @@ impl Talk<'_> {
         self.end(socket, channel, &stderr.text()).await
     }
 
-    fn write(&mut self, channel: &mut Channel, open: &mut bool) -> Outcome<Moved> {
+    fn write(&mut self, channel: &mut Channel, open: &mut bool) -> CallResult<Moved> {
         if !*open {
             return Ok(Moved::No);
         }
@@ -96,7 +96,7 @@ impl Talk<'_> {
         }
     }
 
-    fn read(&mut self, channel: &mut Channel, buffer: &mut [u8], lines: &mut Lines) -> Outcome<Moved> {
+    fn read(&mut self, channel: &mut Channel, buffer: &mut [u8], lines: &mut Lines) -> CallResult<Moved> {
         let count = match channel.read(buffer) {
             // Nothing, which is not yet the end: that is asked for by itself.
             Ok(0) => return Ok(Moved::No),
@@ -115,7 +115,7 @@ impl Talk<'_> {
         Ok(moved)
     }
 
-    fn read_stderr(&self, channel: &Channel, buffer: &mut [u8], stderr: &mut Tail) -> Outcome<Moved> {
+    fn read_stderr(&self, channel: &Channel, buffer: &mut [u8], stderr: &mut Tail) -> CallResult<Moved> {
         match channel.stderr().read(buffer) {
             Ok(0) => Ok(Moved::No),
             Ok(count) => {
@@ -126,13 +126,13 @@ impl Talk<'_> {
         }
     }
 
-    fn unless_waiting(&self, error: &std::io::Error) -> Outcome<Moved> {
+    fn unless_waiting(&self, error: &std::io::Error) -> CallResult<Moved> {
         let waiting = error.kind() == ErrorKind::WouldBlock;
         if waiting { Ok(Moved::No) } else { Err(self.running.lost(&error.to_string())) }
     }
 
     /// Success needs all of it: libssh2 says "exit status 0" of a connection that was lost, too.
-    async fn end(&self, socket: &Socket, channel: &mut Channel, stderr: &str) -> Outcome<Finished> {
+    async fn end(&self, socket: &Socket, channel: &mut Channel, stderr: &str) -> CallResult<Finished> {
         let closed = tokio::time::timeout(self.idle, socket.until(|| channel.wait_close())).await;
         let lost = |error: ssh2::Error| -> CallError { self.running.lost(error.message()) };
         closed.map_err(|_| self.running.silent(self.idle))?.map_err(lost)?;
@@ -150,7 +150,7 @@ pub(super) async fn start(
     socket: &Socket,
     session: &Session,
     idle: Duration,
-) -> Outcome<Channel> {
+) -> CallResult<Channel> {
     let starting = async {
         let mut channel = socket.until(|| session.channel_session()).await?;
         socket.until(|| channel.exec(running.command)).await?;

@@ -6,7 +6,7 @@ use super::connect::{Connection, connect};
 use super::exchange::{self, Talk};
 use super::fault::Running;
 use super::{Deadlines, Finished, Shell, SshHost};
-use autotag_base::Outcome;
+use autotag_base::CallResult;
 use autotag_base::clock::Stopwatch;
 use autotag_model::secret::Secret;
 
@@ -24,7 +24,7 @@ impl Shell for Libssh2 {
         limit: usize,
         deadlines: Deadlines,
         line: &mut dyn FnMut(&[u8]),
-    ) -> Outcome<Finished> {
+    ) -> CallResult<Finished> {
         let whole = Stopwatch::start();
         let connection = connect(host, deadlines.connect.min(deadlines.whole)).await?;
         let running = Running { host, command };
@@ -35,7 +35,7 @@ impl Shell for Libssh2 {
     }
 }
 
-async fn run(connection: Connection, talk: Talk<'_>) -> Outcome<Finished> {
+async fn run(connection: Connection, talk: Talk<'_>) -> CallResult<Finished> {
     let Connection { socket, session } = &connection;
     let mut channel = exchange::start(talk.running, socket, session, talk.idle).await?;
     let finished = talk.hold(socket, &mut channel).await?;

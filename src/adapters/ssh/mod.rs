@@ -14,7 +14,7 @@ use std::time::Duration;
 
 pub use self::libssh2::Libssh2;
 use crate::deploy::known_hosts::KnownHosts;
-use autotag_base::Outcome;
+use autotag_base::CallResult;
 use autotag_model::secret::Secret;
 
 /// Where, as whom, and by which key.
@@ -69,5 +69,5 @@ pub trait Shell {
         limit: usize,
         deadlines: Deadlines,
         line: &mut dyn FnMut(&[u8]),
-    ) -> Outcome<Finished>;
+    ) -> CallResult<Finished>;
 }

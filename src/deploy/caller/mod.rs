@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::adapters::ssh::{Deadlines, Finished, Shell, SshHost};
 use crate::failure::{Failure, Kind};
-use autotag_base::Outcome as CallOutcome;
+use autotag_base::CallResult;
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
 use autotag_base::{CallError, CallErrorKind};
@@ -146,7 +146,7 @@ impl From<String> for Missed {
 }
 
 /// Pure: what to make of what was heard, and of how the connection ended.
-fn judge(heard: Heard, ended: CallOutcome<Finished>) -> Verdict {
+fn judge(heard: Heard, ended: CallResult<Finished>) -> Verdict {
     let finished = match ended {
         Ok(finished) => finished,
         // Somebody who refuses us, or cannot be trusted, does so the next time too.
@@ -231,7 +231,7 @@ async fn ask(
     (word, line): (Word, &Secret),
     deadlines: Deadlines,
     (heard, log): (&mut Heard, &mut dyn DeployLog),
-) -> CallOutcome<Finished> {
+) -> CallResult<Finished> {
     let mut take = |line: &[u8]| {
         if let Some(answer) = heard.take(line) {
             log.event(name, DeployEvent::Received(&answer));

@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use autotag_base::{Effect, Outcome, CallError, CallErrorKind};
+use autotag_base::{Effect, CallResult, CallError, CallErrorKind};
 use autotag_deploy::adapters::ssh::{Deadlines, Finished, Shell, SshHost};
 use autotag_deploy::ports::{
     Ancestry, BuildLog, BuildRequest, Builder, Commit, DeploymentStatus, Forge, GitRef, Manifest,
@@ -57,7 +57,7 @@ impl Kind {
     }
 }
 
-/// What came back, or did not: an `Outcome` of the call's own type.
+/// What came back, or did not: a `CallResult` of the call's own type.
 pub struct Answer {
     pub value: Rc<dyn Any>,
     /// In words; with the call's own, all that a run can learn from it.
@@ -89,7 +89,7 @@ impl Call {
     }
 }
 
-fn answer<T: Debug + 'static>(outcome: Outcome<T>) -> Answer {
+fn answer<T: Debug + 'static>(outcome: CallResult<T>) -> Answer {
     Answer { shown: format!("{outcome:?}"), is_error: outcome.is_err(), value: Rc::new(outcome) }
 }
 
@@ -157,8 +157,8 @@ impl Doors {
         &self,
         what: String,
         kind: Kind,
-        effect: impl Fn(&mut Outside, usize) -> Outcome<T> + 'static,
-    ) -> Outcome<T> {
+        effect: impl Fn(&mut Outside, usize) -> CallResult<T> + 'static,
+    ) -> CallResult<T> {
         self.calls.set(self.calls.get() + 1);
         match &self.way {
             Way::Straight(outside) => effect(&mut outside.borrow_mut(), 0),
@@ -175,8 +175,8 @@ async fn scheduled<T: Clone + Debug + 'static>(
     script: &RefCell<Script>,
     what: String,
     kind: Kind,
-    effect: impl Fn(&mut Outside, usize) -> Outcome<T> + 'static,
-) -> Outcome<T> {
+    effect: impl Fn(&mut Outside, usize) -> CallResult<T> + 'static,
+) -> CallResult<T> {
     let number = {
         let mut script = script.borrow_mut();
         script.calls += 1;
@@ -191,7 +191,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
     std::future::poll_fn(|context| {
         let mut script = script.borrow_mut();
         if let Some(told) = script.answers.get(number) {
-            return Poll::Ready(told.downcast_ref::<Outcome<T>>().expect("the answer to this call").clone());
+            return Poll::Ready(told.downcast_ref::<CallResult<T>>().expect("the answer to this call").clone());
         }
         // Of calls that are made side by side, the first one goes first.
         if script.waits.as_ref().is_none_or(|(waiting, _)| number < *waiting) {
@@ -204,7 +204,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
 }
 
 impl Forge for Doors {
-    async fn repository(&self) -> Outcome<Repository> {
+    async fn repository(&self) -> CallResult<Repository> {
         self.call("GET the repository".to_owned(), Kind::Fixed, |_, _| {
             Ok(Repository {
                 node_id: "R_1".to_owned(),
@@ -215,7 +215,7 @@ impl Forge for Doors {
         .await
     }
 
-    async fn commit(&self, id: &ObjectId) -> Outcome<Commit> {
+    async fn commit(&self, id: &ObjectId) -> CallResult<Commit> {
         let wanted = id.clone();
         self.call(format!("GET commit {}", id.short()), Kind::Fixed, move |outside, _| {
             outside.github.commit(&wanted)
@@ -223,13 +223,13 @@ impl Forge for Doors {
         .await
     }
 
-    async fn read_ref(&self, name: &RefName) -> Outcome<Option<GitRef>> {
+    async fn read_ref(&self, name: &RefName) -> CallResult<Option<GitRef>> {
         let wanted = name.clone();
         self.call(format!("GET {name}"), Kind::Read, move |outside, _| Ok(outside.github.read_ref(&wanted)))
             .await
     }
 
-    async fn list_tags(&self, prefix: &str) -> Outcome<Vec<GitRef>> {
+    async fn list_tags(&self, prefix: &str) -> CallResult<Vec<GitRef>> {
         let wanted = prefix.to_owned();
         self.call(format!("LIST Git tags {prefix}*"), Kind::List(ListOf::GitTags), move |outside, lag| {
             Ok(outside.github.list_tags(&wanted, lag))
@@ -237,7 +237,7 @@ impl Forge for Doors {
         .await
     }
 
-    async fn tag_object(&self, id: &ObjectId) -> Outcome<Option<TagObject>> {
+    async fn tag_object(&self, id: &ObjectId) -> CallResult<Option<TagObject>> {
         let wanted = id.clone();
         self.call(format!("GET tag object {}", id.short()), Kind::Fixed, move |outside, _| {
             Ok(outside.github.tag_object(&wanted))
@@ -245,13 +245,13 @@ impl Forge for Doors {
         .await
     }
 
-    async fn compare(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Ancestry> {
+    async fn compare(&self, base: &ObjectId, head: &ObjectId) -> CallResult<Ancestry> {
         let (base, head) = (base.clone(), head.clone());
         let what = format!("COMPARE {}...{}", base.short(), head.short());
         self.call(what, Kind::Fixed, move |outside, _| Ok(outside.github.compare(&base, &head))).await
     }
 
-    async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> Outcome<Vec<String>> {
+    async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> CallResult<Vec<String>> {
         let (base, head) = (base.clone(), head.clone());
         let what = format!("GET messages {}...{}", base.short(), head.short());
         self.call(what, Kind::Fixed, move |outside, _| Ok(outside.github.messages_between(&base, &head)))
@@ -259,11 +259,11 @@ impl Forge for Doors {
     }
 
     /// Nothing depends on it, and it depends on nothing: no step of a schedule.
-    async fn may_write(&self, _: &str, _: &ObjectId) -> Outcome<()> {
+    async fn may_write(&self, _: &str, _: &ObjectId) -> CallResult<()> {
         Ok(())
     }
 
-    async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> Outcome<ObjectId> {
+    async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> CallResult<ObjectId> {
         let (tag, message, commit) = (tag.to_owned(), message.to_owned(), commit.clone());
         let maker = self.mark();
         self.call(format!("POST tag object {tag}"), Kind::Unseen, move |outside, _| {
@@ -272,7 +272,7 @@ impl Forge for Doors {
         .await
     }
 
-    async fn update_refs(&self, updates: &[RefUpdate]) -> Outcome<RefsAnswer> {
+    async fn update_refs(&self, updates: &[RefUpdate]) -> CallResult<RefsAnswer> {
         let updates = updates.to_vec();
         let named: Vec<String> = updates
             .iter()
@@ -284,7 +284,7 @@ impl Forge for Doors {
         .await
     }
 
-    async fn generate_notes(&self, tag: &str, previous: Option<&str>) -> Outcome<String> {
+    async fn generate_notes(&self, tag: &str, previous: Option<&str>) -> CallResult<String> {
         let (tag, previous) = (tag.to_owned(), previous.map(str::to_owned));
         self.call(format!("POST notes of {tag}"), Kind::Read, move |outside, _| {
             outside.github.generate_notes(&tag, previous.as_deref())
@@ -292,7 +292,7 @@ impl Forge for Doors {
         .await
     }
 
-    async fn release_of(&self, tag: &str) -> Outcome<Option<Release>> {
+    async fn release_of(&self, tag: &str) -> CallResult<Option<Release>> {
         let wanted = tag.to_owned();
         self.call(format!("GET release {tag}"), Kind::Read, move |outside, _| {
             Ok(outside.github.release_of(&wanted))
@@ -300,7 +300,7 @@ impl Forge for Doors {
         .await
     }
 
-    async fn draft_of(&self, tag: &str) -> Outcome<Option<Release>> {
+    async fn draft_of(&self, tag: &str) -> CallResult<Option<Release>> {
         let wanted = tag.to_owned();
         self.call(format!("GET draft {tag}"), Kind::Read, move |outside, _| {
             Ok(outside.github.draft_of(&wanted))
@@ -308,14 +308,14 @@ impl Forge for Doors {
         .await
     }
 
-    async fn shown_as_latest(&self) -> Outcome<Option<String>> {
+    async fn shown_as_latest(&self) -> CallResult<Option<String>> {
         self.call("GET releases/latest".to_owned(), Kind::Read, |outside, _| {
             Ok(outside.github.shown_as_latest())
         })
         .await
     }
 
-    async fn create_release(&self, release: &NewRelease) -> Outcome<Release> {
+    async fn create_release(&self, release: &NewRelease) -> CallResult<Release> {
         let release = release.clone();
         self.call(format!("POST release {}", release.tag), Kind::Write, move |outside, _| {
             Rc::make_mut(&mut outside.github).create_release(&release)
@@ -323,7 +323,7 @@ impl Forge for Doors {
         .await
     }
 
-    async fn edit_release(&self, id: u64, edit: &ReleaseEdit) -> Outcome<Release> {
+    async fn edit_release(&self, id: u64, edit: &ReleaseEdit) -> CallResult<Release> {
         let edit = edit.clone();
         let latest = edit.make_latest.map_or(String::new(), |latest| format!(" make_latest={latest}"));
         self.call(format!("PATCH release {id}{latest}"), Kind::Write, move |outside, _| {
@@ -332,7 +332,7 @@ impl Forge for Doors {
         .await
     }
 
-    async fn create_deployment(&self, deployment: &NewDeployment) -> Outcome<u64> {
+    async fn create_deployment(&self, deployment: &NewDeployment) -> CallResult<u64> {
         let (deployment, maker) = (deployment.clone(), self.mark());
         self.call("POST deployment".to_owned(), Kind::Unseen, move |outside, _| {
             Rc::make_mut(&mut outside.github).create_deployment(&deployment, &maker)
@@ -340,7 +340,7 @@ impl Forge for Doors {
         .await
     }
 
-    async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> Outcome<()> {
+    async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> CallResult<()> {
         let status = status.clone();
         self.call(format!("POST deployment status {:?}", status.state), Kind::Unseen, move |outside, _| {
             Rc::make_mut(&mut outside.github).add_deployment_status(id, &status)
@@ -351,11 +351,11 @@ impl Forge for Doors {
 
 impl Registry for Doors {
     /// As [`Forge::may_write`].
-    async fn may_push(&self) -> Outcome<()> {
+    async fn may_push(&self) -> CallResult<()> {
         Ok(())
     }
 
-    async fn list_tags(&self) -> Outcome<TagListing> {
+    async fn list_tags(&self) -> CallResult<TagListing> {
         let image = self.image();
         self.call(
             "LIST image tags".to_owned(),
@@ -365,7 +365,7 @@ impl Registry for Doors {
         .await
     }
 
-    async fn manifest(&self, name: &ManifestName) -> Outcome<Option<Manifest>> {
+    async fn manifest(&self, name: &ManifestName) -> CallResult<Option<Manifest>> {
         let (image, wanted) = (self.image(), name.clone());
         let (what, kind) = match name {
             ManifestName::Tag(tag) => (format!("GET manifest {tag}"), Kind::Read),
@@ -376,7 +376,7 @@ impl Registry for Doors {
         Ok(found.await?.0)
     }
 
-    async fn put_manifest(&self, tag: &ImageTag, manifest: &Manifest) -> Outcome<()> {
+    async fn put_manifest(&self, tag: &ImageTag, manifest: &Manifest) -> CallResult<()> {
         let (image, wanted, manifest) = (self.image(), tag.clone(), manifest.clone());
         let what = format!("PUT manifest {tag} = {}", manifest.digest.short());
         self.call(what, Kind::Write, move |outside, _| {
@@ -386,7 +386,7 @@ impl Registry for Doors {
         .await
     }
 
-    async fn labels(&self, manifest: &Manifest) -> Outcome<BTreeMap<String, String>> {
+    async fn labels(&self, manifest: &Manifest) -> CallResult<BTreeMap<String, String>> {
         let revision = String::from_utf8_lossy(&manifest.bytes).split(' ').next().map(str::to_owned);
         let revision = revision.map(|commit| (labels::REVISION.to_owned(), commit));
         self.call("GET labels".to_owned(), Kind::Fixed, move |_, _| {
@@ -398,7 +398,7 @@ impl Registry for Doors {
 
 impl Builder for Doors {
     /// No two builds are the same bytes, which is the harder case.
-    async fn build(&self, request: &BuildRequest, _log: &mut dyn BuildLog) -> Outcome<Digest> {
+    async fn build(&self, request: &BuildRequest, _log: &mut dyn BuildLog) -> CallResult<Digest> {
         let label = |name: &str| request.labels.get(name).cloned().unwrap_or_default();
         let (commit, version) = (label(labels::REVISION), label(labels::VERSION));
         let content = format!("{commit} {version} {}", self.mark());
@@ -418,7 +418,7 @@ impl Builder for Doors {
         tag: &ImageTag,
         _credentials: Option<&Credentials>,
         _log: &mut dyn BuildLog,
-    ) -> Outcome<Digest> {
+    ) -> CallResult<Digest> {
         let (built, name, wanted) = (image.clone(), name.to_string(), tag.clone());
         self.call(format!("push {tag}"), Kind::Write, move |outside, _| {
             let bytes = [outside.built[&built].as_slice(), b" manifest"].concat();
@@ -441,7 +441,7 @@ impl Shell for Doors {
         _limit: usize,
         _deadlines: Deadlines,
         line: &mut dyn FnMut(&[u8]),
-    ) -> Outcome<Finished> {
+    ) -> CallResult<Finished> {
         let text = input.reveal().trim_end().to_owned();
         let mut request = Request::parse(text.as_bytes()).expect("a request by the protocol");
         // Drawn by chance, it would be another one each time that this place is worked out.

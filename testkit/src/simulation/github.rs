@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_deploy::ports::{
     Ancestry, Commit, DeploymentState, DeploymentStatus, GitRef, NewDeployment, NewRelease, RefUpdate,
     RefsAnswer, Release, ReleaseEdit, TagObject,
@@ -172,7 +172,7 @@ impl GitHub {
 
     // What the trait `Forge` asks for, in its order.
 
-    pub fn commit(&self, id: &ObjectId) -> Outcome<Commit> {
+    pub fn commit(&self, id: &ObjectId) -> CallResult<Commit> {
         let node = self.commits.get(id).ok_or_else(|| not_found(&format!("reading the commit {id}")))?;
         Ok(Commit { id: id.clone(), message: node.message.clone(), date: "2026-01-01T00:00:00Z".to_owned() })
     }
@@ -223,7 +223,7 @@ impl GitHub {
         message: &str,
         commit: &ObjectId,
         maker: &str,
-    ) -> Outcome<ObjectId> {
+    ) -> CallResult<ObjectId> {
         if !self.commits.contains_key(commit) {
             let doing = format!("making the tag object of {tag}");
             return Err(CallError::new(CallErrorKind::Rejected, doing, "the object does not exist"));
@@ -263,7 +263,7 @@ impl GitHub {
         RefsAnswer::Applied
     }
 
-    pub fn generate_notes(&self, tag: &str, previous: Option<&str>) -> Outcome<String> {
+    pub fn generate_notes(&self, tag: &str, previous: Option<&str>) -> CallResult<String> {
         if let Some(previous) = previous
             && !self.refs.contains_key(&format!("refs/tags/{previous}"))
         {
@@ -290,7 +290,7 @@ impl GitHub {
         shown.map(|page| page.release.tag.clone())
     }
 
-    pub fn create_release(&mut self, new: &NewRelease) -> Outcome<Release> {
+    pub fn create_release(&mut self, new: &NewRelease) -> CallResult<Release> {
         let refused = |why: &str| {
             Err(CallError::new(CallErrorKind::Rejected, format!("creating the release {}", new.tag), why))
         };
@@ -321,7 +321,7 @@ impl GitHub {
         Ok(release)
     }
 
-    pub fn edit_release(&mut self, id: u64, edit: &ReleaseEdit) -> Outcome<Release> {
+    pub fn edit_release(&mut self, id: u64, edit: &ReleaseEdit) -> CallResult<Release> {
         let Some(page) = self.pages.iter_mut().find(|page| page.release.id == id) else {
             return Err(not_found(&format!("editing the release with the id {id}")));
         };
@@ -341,7 +341,7 @@ impl GitHub {
     }
 
     /// Its number says who made it: numbers one after another would tell a run how many others there are.
-    pub fn create_deployment(&mut self, new: &NewDeployment, maker: &str) -> Outcome<u64> {
+    pub fn create_deployment(&mut self, new: &NewDeployment, maker: &str) -> CallResult<u64> {
         if !self.commits.contains_key(&new.commit) {
             return Err(CallError::new(CallErrorKind::Rejected, "recording the deployment", "no such ref"));
         }
@@ -352,7 +352,7 @@ impl GitHub {
         Ok(id)
     }
 
-    pub fn add_deployment_status(&mut self, id: u64, status: &DeploymentStatus) -> Outcome<()> {
+    pub fn add_deployment_status(&mut self, id: u64, status: &DeploymentStatus) -> CallResult<()> {
         match self.deployments.get_mut(&id) {
             Some(deployment) => {
                 deployment.state = Some(status.state);

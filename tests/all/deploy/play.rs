@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::Patience;
@@ -163,7 +163,7 @@ impl Shell for &Servers {
         limit: usize,
         _deadlines: Deadlines,
         line: &mut dyn FnMut(&[u8]),
-    ) -> Outcome<Finished> {
+    ) -> CallResult<Finished> {
         let text = input.reveal().strip_suffix('\n').expect("one line with its break");
         let request = Request::parse(text.as_bytes()).expect("a request by the protocol");
         assert_eq!((command, request.app.as_str()), (request.word().as_str(), "app"));
@@ -223,7 +223,7 @@ impl Shell for &Servers {
 struct NoBuilder;
 
 impl Builder for NoBuilder {
-    async fn build(&self, _request: &BuildRequest, _log: &mut dyn BuildLog) -> Outcome<Digest> {
+    async fn build(&self, _request: &BuildRequest, _log: &mut dyn BuildLog) -> CallResult<Digest> {
         panic!("nothing is built")
     }
 
@@ -234,7 +234,7 @@ impl Builder for NoBuilder {
         _tag: &ImageTag,
         _credentials: Option<&Credentials>,
         _log: &mut dyn BuildLog,
-    ) -> Outcome<Digest> {
+    ) -> CallResult<Digest> {
         panic!("nothing is pushed")
     }
 }

@@ -1,6 +1,6 @@
 //! Answers that no registry should give, and some that many do.
 
-use autotag_base::{Effect, Outcome, CallErrorKind};
+use autotag_base::{Effect, CallResult, CallErrorKind};
 use autotag_deploy::ports::{Registry as _, TagListing};
 
 use super::scripted::{Reply, Scripted};
@@ -9,7 +9,7 @@ use super::{MANIFEST, by_tag, manifest, registry, tag};
 const PATH: &str = "/v2/org/app/tags/list";
 const FIRST: &str = "GET /v2/org/app/tags/list?n=1000";
 
-async fn list(server: &Scripted) -> Outcome<TagListing> {
+async fn list(server: &Scripted) -> CallResult<TagListing> {
     registry(&server.address, None).list_tags().await
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use docker::DockerEngine;
 pub use plain::PlainEngine;
 
-use autotag_base::{Cause, Outcome, CallError, CallErrorKind};
+use autotag_base::{Cause, CallResult, CallError, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::{Digest, ImageName};
 use autotag_model::secret::{Credentials, Secret};
@@ -246,7 +246,7 @@ pub struct ContainerEvent {
 #[expect(async_fn_in_trait, reason = "awaited in the task that owns it")]
 pub trait Events {
     /// The next one; an error means that the Engine went away, and some may have been missed.
-    async fn next(&mut self) -> Outcome<ContainerEvent>;
+    async fn next(&mut self) -> CallResult<ContainerEvent>;
 }
 
 /// The Docker Engine.
@@ -255,58 +255,58 @@ pub trait Engine: Send + Sync + 'static {
     type Events: Events + Send;
 
     /// Whether it answers, and its version.
-    fn version(&self) -> impl Future<Output = Outcome<String>> + Send;
+    fn version(&self) -> impl Future<Output = CallResult<String>> + Send;
     /// Pulls `name@digest`. Without credentials it asks without.
     fn pull(
         &self,
         name: &ImageName,
         digest: &Digest,
         credentials: Option<&Credentials>,
-    ) -> impl Future<Output = Outcome<()>> + Send;
+    ) -> impl Future<Output = CallResult<()>> + Send;
     /// `name@digest` on this machine; `None` where it is not.
     fn image(
         &self,
         name: &ImageName,
         digest: &Digest,
-    ) -> impl Future<Output = Outcome<Option<LocalImage>>> + Send;
+    ) -> impl Future<Output = CallResult<Option<LocalImage>>> + Send;
     /// All images that were pulled from a repository.
-    fn images(&self, name: &ImageName) -> impl Future<Output = Outcome<Vec<LocalImage>>> + Send;
+    fn images(&self, name: &ImageName) -> impl Future<Output = CallResult<Vec<LocalImage>>> + Send;
     /// Removes `name@digest`; one that is gone or that a container uses is left, and `false` is told.
-    fn remove_image(&self, name: &ImageName, digest: &Digest) -> impl Future<Output = Outcome<bool>> + Send;
+    fn remove_image(&self, name: &ImageName, digest: &Digest) -> impl Future<Output = CallResult<bool>> + Send;
     /// Makes a bridge network with these labels, unless there is one of the name.
     fn ensure_network(
         &self,
         name: &str,
         labels: &BTreeMap<String, String>,
-    ) -> impl Future<Output = Outcome<()>> + Send;
+    ) -> impl Future<Output = CallResult<()>> + Send;
     /// Removes a network; one that is gone is gone.
-    fn remove_network(&self, name: &str) -> impl Future<Output = Outcome<()>> + Send;
+    fn remove_network(&self, name: &str) -> impl Future<Output = CallResult<()>> + Send;
     /// Makes a container, and does not start it.
-    fn create(&self, spec: &ContainerSpec) -> impl Future<Output = Outcome<Id>> + Send;
+    fn create(&self, spec: &ContainerSpec) -> impl Future<Output = CallResult<Id>> + Send;
     /// Puts a container into a network, where it runs at once; one that is in it stays.
-    fn connect(&self, id: &str, network: &str) -> impl Future<Output = Outcome<()>> + Send;
+    fn connect(&self, id: &str, network: &str) -> impl Future<Output = CallResult<()>> + Send;
     /// Gives it another name; Docker's DNS follows at once.
-    fn rename(&self, id: &str, name: &str) -> impl Future<Output = Outcome<()>> + Send;
+    fn rename(&self, id: &str, name: &str) -> impl Future<Output = CallResult<()>> + Send;
     /// Starts it; one that runs is left alone, one that is paused goes on.
-    fn start(&self, id: &str) -> impl Future<Output = Outcome<()>> + Send;
+    fn start(&self, id: &str) -> impl Future<Output = CallResult<()>> + Send;
     /// Stops it: its signal, the grace period, SIGKILL. One that is stopped or gone is stopped.
-    fn stop(&self, id: &str, grace: Option<Duration>) -> impl Future<Output = Outcome<()>> + Send;
+    fn stop(&self, id: &str, grace: Option<Duration>) -> impl Future<Output = CallResult<()>> + Send;
     /// Removes it, running or not; one that is gone is gone. Volumes stay: gives those of them that nobody
     /// named and that may have data. One that another mount has always hidden goes.
-    fn remove(&self, id: &str) -> impl Future<Output = Outcome<Vec<ContainerVolume>>> + Send;
+    fn remove(&self, id: &str) -> impl Future<Output = CallResult<Vec<ContainerVolume>>> + Send;
     /// How it is, by id or name; `None` where there is none.
-    fn inspect(&self, id: &str) -> impl Future<Output = Outcome<Option<ContainerFacts>>> + Send;
+    fn inspect(&self, id: &str) -> impl Future<Output = CallResult<Option<ContainerFacts>>> + Send;
     /// All containers, stopped ones included, that carry all these labels.
-    fn labelled(&self, labels: &[(&str, &str)]) -> impl Future<Output = Outcome<Vec<ContainerFacts>>> + Send;
+    fn labelled(&self, labels: &[(&str, &str)]) -> impl Future<Output = CallResult<Vec<ContainerFacts>>> + Send;
     /// Its last lines, both streams in order, the oldest first.
-    fn logs(&self, id: &str, lines: u32) -> impl Future<Output = Outcome<Vec<String>>> + Send;
+    fn logs(&self, id: &str, lines: u32) -> impl Future<Output = CallResult<Vec<String>>> + Send;
     /// Runs a command in it, to its end or to the deadline.
     fn execute(
         &self,
         id: &str,
         command: &[String],
         deadline: Duration,
-    ) -> impl Future<Output = Outcome<Executed>> + Send;
+    ) -> impl Future<Output = CallResult<Executed>> + Send;
     /// Events of containers with this label, from now on: nothing that happens after this returns is missed.
-    fn events(&self, label: &str) -> impl Future<Output = Outcome<Self::Events>> + Send;
+    fn events(&self, label: &str) -> impl Future<Output = CallResult<Self::Events>> + Send;
 }

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_model::help::Topic;
 
@@ -37,7 +37,7 @@ impl PlainEngine {
     }
 
     /// Whether it answers, and is Docker.
-    pub fn ping(&self) -> Outcome<()> {
+    pub fn ping(&self) -> CallResult<()> {
         let doing = "asking Docker whether it is there";
         let text = self.call("GET", "/version", doing)?.unwrap_or_default();
         // Whatever else it says, it answers.
@@ -50,7 +50,7 @@ impl PlainEngine {
     }
 
     /// What `docker inspect` shows of a container, as JSON; `None` where there is none.
-    pub fn container(&self, name: &str) -> Outcome<Option<String>> {
+    pub fn container(&self, name: &str) -> CallResult<Option<String>> {
         self.call(
             "GET",
             &format!("/containers/{}/json", encoded(name)),
@@ -59,12 +59,12 @@ impl PlainEngine {
     }
 
     /// What `docker image inspect` shows, as JSON; `None` where there is none.
-    pub fn image(&self, id: &str) -> Outcome<Option<String>> {
+    pub fn image(&self, id: &str) -> CallResult<Option<String>> {
         self.call("GET", &format!("/images/{}/json", encoded(id)), &format!("inspecting the image {id}"))
     }
 
     /// Whether there is a network of this name.
-    pub fn has_network(&self, name: &str) -> Outcome<bool> {
+    pub fn has_network(&self, name: &str) -> CallResult<bool> {
         let answer = self.call(
             "GET",
             &format!("/networks/{}", encoded(name)),
@@ -74,7 +74,7 @@ impl PlainEngine {
     }
 
     /// Whether there is a volume of this name.
-    pub fn has_volume(&self, name: &str) -> Outcome<bool> {
+    pub fn has_volume(&self, name: &str) -> CallResult<bool> {
         let answer = self.call(
             "GET",
             &format!("/volumes/{}", encoded(name)),
@@ -84,7 +84,7 @@ impl PlainEngine {
     }
 
     /// The ids of all containers with this label, stopped ones included.
-    pub fn labelled(&self, label: &str) -> Outcome<Vec<String>> {
+    pub fn labelled(&self, label: &str) -> CallResult<Vec<String>> {
         let doing = format!("listing the containers with the label {label}");
         let filters = serde_json::json!({ "label": [label] }).to_string();
         let path = format!("/containers/json?all=1&filters={}", encoded(&filters));
@@ -95,20 +95,20 @@ impl PlainEngine {
     }
 
     /// Stops a container within its grace period and removes it; its volumes stay.
-    pub fn remove_container(&self, id: &str) -> Outcome<()> {
+    pub fn remove_container(&self, id: &str) -> CallResult<()> {
         self.call("POST", &format!("/containers/{id}/stop"), &format!("stopping the container {id}"))?;
         self.call("DELETE", &format!("/containers/{id}?force=1"), &format!("removing the container {id}"))
             .map(drop)
     }
 
     /// Removes a network; one that is gone is gone.
-    pub fn remove_network(&self, name: &str) -> Outcome<()> {
+    pub fn remove_network(&self, name: &str) -> CallResult<()> {
         self.call("DELETE", &format!("/networks/{}", encoded(name)), &format!("removing the network {name}"))
             .map(drop)
     }
 
     /// The answer's body; `None` for 404.
-    fn call(&self, method: &str, path: &str, doing: &str) -> Outcome<Option<String>> {
+    fn call(&self, method: &str, path: &str, doing: &str) -> CallResult<Option<String>> {
         let unreachable = |error: std::io::Error| {
             CallError::new(CallErrorKind::Unreachable, doing, format!("{}: {error}", self.socket.display()))
                 .with_remedy("start Docker, such as by `systemctl start docker`; ask as root")

@@ -10,10 +10,10 @@ use super::answers::{Container, Identified, List, read};
 use super::raw::{Call, encoded, filters};
 use super::{DockerEngine, ORDINARY, PATIENT, facts, found, volumes};
 use crate::engine::{ContainerFacts, ContainerVolume};
-use autotag_base::Outcome;
+use autotag_base::CallResult;
 
 /// Stops; the Engine kills after the grace period, which without one is the container's own.
-pub(super) async fn stop(engine: &DockerEngine, id: &str, grace: Option<Duration>) -> Outcome<()> {
+pub(super) async fn stop(engine: &DockerEngine, id: &str, grace: Option<Duration>) -> CallResult<()> {
     let doing = format!("stopping the container {id}");
     // The Engine answers when the container has ended.
     let patience = grace.map_or(PATIENT, |grace| grace + ORDINARY);
@@ -34,7 +34,7 @@ pub(super) fn whole_seconds(time: Duration) -> u64 {
 
 /// Removes, running or not; gives the volumes without a name that stay. Docker would remove them too if it were
 /// asked (`v`). It is asked only where none of them can have data: none has ever been seen by the application.
-pub(super) async fn remove(engine: &DockerEngine, id: &str) -> Outcome<Vec<ContainerVolume>> {
+pub(super) async fn remove(engine: &DockerEngine, id: &str) -> CallResult<Vec<ContainerVolume>> {
     let doing = format!("removing the container {id}");
     let client = engine.client(&doing, ORDINARY)?;
     let described = engine.look(&format!("/containers/{}/json", encoded(id, b"")), &doing).await?;
@@ -54,7 +54,7 @@ pub(super) async fn remove(engine: &DockerEngine, id: &str) -> Outcome<Vec<Conta
 }
 
 /// All that carry all these labels.
-pub(super) async fn labelled(engine: &DockerEngine, labels: &[(&str, &str)]) -> Outcome<Vec<ContainerFacts>> {
+pub(super) async fn labelled(engine: &DockerEngine, labels: &[(&str, &str)]) -> CallResult<Vec<ContainerFacts>> {
     let doing = "listing the containers";
     let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut containers = Vec::new();
@@ -71,7 +71,7 @@ pub(super) async fn ids(
     engine: &DockerEngine,
     filtered: &serde_json::Value,
     doing: &str,
-) -> Outcome<Vec<String>> {
+) -> CallResult<Vec<String>> {
     let path = format!("/containers/json?all=true&filters={}", filters(filtered));
     let listed = engine.ask(Call::get(&path), ORDINARY).await;
     let listed: List<Identified> = read(&listed.map_err(|error| engine.trouble(&error, doing))?);

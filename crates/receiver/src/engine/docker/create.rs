@@ -13,10 +13,10 @@ use super::containers::{remove, whole_seconds};
 use super::raw::{Call, encoded, without};
 use super::{DockerEngine, ORDINARY, options};
 use crate::engine::{ContainerSpec, HealthcheckSpec, Id, RestartSpec};
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 
 /// Makes it, in all its networks, or leaves nothing behind that took its name.
-pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> Outcome<Id> {
+pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> CallResult<Id> {
     let doing = format!("making the container {}", spec.name);
     let client = engine.client(&doing, ORDINARY)?;
     for network in &spec.networks {
@@ -45,7 +45,7 @@ fn endpoint(spec: &ContainerSpec, network: &str) -> EndpointSettings {
     EndpointSettings { aliases: spec.aliases.get(network).cloned(), ..EndpointSettings::default() }
 }
 
-async fn make(engine: &DockerEngine, spec: &ContainerSpec, doing: &str) -> Outcome<Id> {
+async fn make(engine: &DockerEngine, spec: &ContainerSpec, doing: &str) -> CallResult<Id> {
     let body = serde_json::to_value(body(spec))
         .map_err(|error| CallError::new(CallErrorKind::Rejected, doing, error.to_string()))?;
     let path = format!("/containers/create?name={}", encoded(&spec.name, b""));
@@ -56,7 +56,7 @@ async fn make(engine: &DockerEngine, spec: &ContainerSpec, doing: &str) -> Outco
 
 /// The Engine lets a stopped container join a network that there is not, and refuses to start it later
 /// (20.10): by then the deployment has gone a step too far.
-async fn require_network(engine: &DockerEngine, network: &str, doing: &str) -> Outcome<()> {
+async fn require_network(engine: &DockerEngine, network: &str, doing: &str) -> CallResult<()> {
     match engine.look(&format!("/networks/{}", encoded(network, b"")), doing).await? {
         Some(_) => Ok(()),
         None => Err(CallError::new(CallErrorKind::Rejected, doing, format!("there is no network {network}"))

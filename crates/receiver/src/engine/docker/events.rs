@@ -8,7 +8,7 @@ use super::answers::{Event, Info, read, texts};
 use super::raw::{Call, filters};
 use super::{DockerEngine, ORDINARY};
 use crate::engine::{ContainerEvent, Events};
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 
 const DOING: &str = "listening to the Docker Engine's events";
 
@@ -16,7 +16,7 @@ const DOING: &str = "listening to the Docker Engine's events";
 /// it does not take them at once.
 #[derive(Debug)]
 pub struct DockerEvents {
-    queue: mpsc::UnboundedReceiver<Outcome<ContainerEvent>>,
+    queue: mpsc::UnboundedReceiver<CallResult<ContainerEvent>>,
 }
 
 /// Subscribes.
@@ -24,7 +24,7 @@ pub struct DockerEvents {
 /// The request leaves some time after this returns, and the Engine may listen later still. Nothing is
 /// missed all the same: the Engine keeps its last 256 events, and is asked for those since the moment,
 /// by its own clock, at which this call asked it for the hour.
-pub(super) async fn subscribe(engine: &DockerEngine, label: &str) -> Outcome<DockerEvents> {
+pub(super) async fn subscribe(engine: &DockerEngine, label: &str) -> CallResult<DockerEvents> {
     let info = engine.ask(Call::get("/info"), ORDINARY).await;
     let info: Info = read(&info.map_err(|error| engine.trouble(&error, DOING))?);
     let since = since(info.system_time.as_deref().unwrap_or_default())?;
@@ -61,7 +61,7 @@ pub(super) async fn subscribe(engine: &DockerEngine, label: &str) -> Outcome<Doc
 }
 
 impl Events for DockerEvents {
-    async fn next(&mut self) -> Outcome<ContainerEvent> {
+    async fn next(&mut self) -> CallResult<ContainerEvent> {
         self.queue.recv().await.unwrap_or_else(|| Err(ended()))
     }
 }
@@ -71,7 +71,7 @@ fn ended() -> CallError {
 }
 
 /// The Engine reads `since` as seconds with a fraction, and tells the hour as RFC 3339.
-fn since(hour: &str) -> Outcome<String> {
+fn since(hour: &str) -> CallResult<String> {
     let time: Timestamp = hour.parse().map_err(|_| {
         CallError::new(CallErrorKind::Garbled, DOING, format!("the Engine's hour is `{hour}`, which is no time"))
     })?;

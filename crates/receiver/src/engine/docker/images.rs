@@ -11,7 +11,7 @@ use super::answers::{Image, List, read, texts};
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY, PATIENT, containers, facts, platform};
 use crate::engine::LocalImage;
-use autotag_base::{Cause, Outcome, CallError, CallErrorKind};
+use autotag_base::{Cause, CallResult, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::engine_credentials;
 use autotag_model::reference::{Digest, ImageName};
@@ -23,7 +23,7 @@ pub(super) async fn pull(
     name: &ImageName,
     digest: &Digest,
     credentials: Option<&Credentials>,
-) -> Outcome<()> {
+) -> CallResult<()> {
     let reference = name.with_digest(digest);
     let doing = format!("pulling {reference}");
     let client = engine.client(&doing, PATIENT)?;
@@ -102,11 +102,11 @@ fn explain_words(mut trouble: CallError, name: &ImageName, has_credentials: bool
 }
 
 /// The image of this reference or id, as far as the Engine describes it.
-pub(super) async fn look(engine: &DockerEngine, reference: &str, doing: &str) -> Outcome<Option<LocalImage>> {
+pub(super) async fn look(engine: &DockerEngine, reference: &str, doing: &str) -> CallResult<Option<LocalImage>> {
     Ok(inspect(engine, reference, doing).await?.map(local))
 }
 
-async fn inspect(engine: &DockerEngine, reference: &str, doing: &str) -> Outcome<Option<Image>> {
+async fn inspect(engine: &DockerEngine, reference: &str, doing: &str) -> CallResult<Option<Image>> {
     let answer = engine.look(&format!("/images/{}/json", encoded(reference, b":@/")), doing).await?;
     Ok(answer.map(|answer| read(&answer)))
 }
@@ -117,7 +117,7 @@ pub(super) async fn known(
     name: &ImageName,
     digest: &Digest,
     doing: &str,
-) -> Outcome<Option<LocalImage>> {
+) -> CallResult<Option<LocalImage>> {
     let reference = name.with_digest(digest);
     let Some(mut image) = inspect(engine, &reference, doing).await? else { return Ok(None) };
     platform::complete(engine, &mut image, &reference, digest, doing).await?;
@@ -145,7 +145,7 @@ fn pulled_as(text: &str) -> Option<(ImageName, Digest)> {
 }
 
 /// All that were pulled from a repository.
-pub(super) async fn of_repository(engine: &DockerEngine, name: &ImageName) -> Outcome<Vec<LocalImage>> {
+pub(super) async fn of_repository(engine: &DockerEngine, name: &ImageName) -> CallResult<Vec<LocalImage>> {
     let doing = format!("listing the images of {name}");
     // The Engine's own filter matches names as they are shown, without Docker Hub's.
     let listed = engine.ask(Call::get("/images/json?digests=true"), ORDINARY).await;
@@ -162,7 +162,7 @@ pub(super) async fn of_repository(engine: &DockerEngine, name: &ImageName) -> Ou
 }
 
 /// Removes `name@digest`; `false` where it is gone already or a container uses it.
-pub(super) async fn remove(engine: &DockerEngine, name: &ImageName, digest: &Digest) -> Outcome<bool> {
+pub(super) async fn remove(engine: &DockerEngine, name: &ImageName, digest: &Digest) -> CallResult<bool> {
     let reference = name.with_digest(digest);
     let doing = format!("removing the image {reference}");
     let Some(image) = look(engine, &reference, &doing).await? else {

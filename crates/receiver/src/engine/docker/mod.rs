@@ -27,7 +27,7 @@ use answers::{About, Network, read};
 use raw::{Call, encoded, without};
 
 use super::{ContainerFacts, ContainerSpec, ContainerVolume, Engine, Executed, Id, LocalImage};
-use autotag_base::{Cause, Outcome, CallError, CallErrorKind};
+use autotag_base::{Cause, CallResult, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::with_url_safe_auth;
 use autotag_model::help::Topic;
@@ -62,7 +62,7 @@ impl DockerEngine {
     ///
     /// Errors: [`CallErrorKind::Rejected`] for another kind of address. The receiver manages this machine's
     /// containers, whose paths and addresses must be this machine's too.
-    pub fn from_host(docker_host: Option<&str>) -> Outcome<Self> {
+    pub fn from_host(docker_host: Option<&str>) -> CallResult<Self> {
         let address = docker_host.filter(|host| !host.is_empty());
         match address.map(|address| (address, address.strip_prefix("unix://").map(Path::new))) {
             None => Ok(Self::at(Self::SOCKET)),
@@ -79,7 +79,7 @@ impl DockerEngine {
     }
 
     /// A connection for one call.
-    fn client(&self, doing: &str, patience: Duration) -> Outcome<bollard::Docker> {
+    fn client(&self, doing: &str, patience: Duration) -> CallResult<bollard::Docker> {
         let path = self.socket.to_string_lossy();
         bollard::Docker::connect_with_socket(&path, patience.as_secs(), bollard::API_DEFAULT_VERSION)
             .map(|client| client.with_request_modifier(with_url_safe_auth))
@@ -141,7 +141,7 @@ fn found<T>(outcome: Result<T, Error>) -> Result<Option<T>, Error> {
 impl Engine for DockerEngine {
     type Events = DockerEvents;
 
-    async fn version(&self) -> Outcome<String> {
+    async fn version(&self) -> CallResult<String> {
         let doing = "asking the Docker Engine for its version";
         let version = self.ask(Call::get("/version"), ORDINARY).await;
         let version: About = read(&version.map_err(|error| self.trouble(&error, doing))?);
@@ -157,24 +157,24 @@ impl Engine for DockerEngine {
         name: &ImageName,
         digest: &Digest,
         credentials: Option<&Credentials>,
-    ) -> Outcome<()> {
+    ) -> CallResult<()> {
         images::pull(self, name, digest, credentials).await
     }
 
-    async fn image(&self, name: &ImageName, digest: &Digest) -> Outcome<Option<LocalImage>> {
+    async fn image(&self, name: &ImageName, digest: &Digest) -> CallResult<Option<LocalImage>> {
         let doing = format!("looking for the image {}", name.with_digest(digest));
         images::known(self, name, digest, &doing).await
     }
 
-    async fn images(&self, name: &ImageName) -> Outcome<Vec<LocalImage>> {
+    async fn images(&self, name: &ImageName) -> CallResult<Vec<LocalImage>> {
         images::of_repository(self, name).await
     }
 
-    async fn remove_image(&self, name: &ImageName, digest: &Digest) -> Outcome<bool> {
+    async fn remove_image(&self, name: &ImageName, digest: &Digest) -> CallResult<bool> {
         images::remove(self, name, digest).await
     }
 
-    async fn ensure_network(&self, name: &str, labels: &BTreeMap<String, String>) -> Outcome<()> {
+    async fn ensure_network(&self, name: &str, labels: &BTreeMap<String, String>) -> CallResult<()> {
         let doing = format!("making the network {name}");
         // It finds networks by a part of their id as well.
         let present = self.look(&format!("/networks/{}", encoded(name, b"")), &doing).await?;
@@ -189,17 +189,17 @@ impl Engine for DockerEngine {
         }
     }
 
-    async fn remove_network(&self, name: &str) -> Outcome<()> {
+    async fn remove_network(&self, name: &str) -> CallResult<()> {
         let doing = format!("removing the network {name}");
         let outcome = found(self.client(&doing, ORDINARY)?.remove_network(name).await);
         outcome.map(|_| ()).map_err(|error| self.change_failed(&error, &doing))
     }
 
-    async fn create(&self, spec: &ContainerSpec) -> Outcome<Id> {
+    async fn create(&self, spec: &ContainerSpec) -> CallResult<Id> {
         create::create(self, spec).await
     }
 
-    async fn connect(&self, id: &str, network: &str) -> Outcome<()> {
+    async fn connect(&self, id: &str, network: &str) -> CallResult<()> {
         let doing = format!("putting the container {id} into the network {network}");
         let request = NetworkConnectRequest { container: id.to_owned(), endpoint_config: None };
         match self.client(&doing, ORDINARY)?.connect_network(network, request).await {
@@ -210,14 +210,14 @@ impl Engine for DockerEngine {
         }
     }
 
-    async fn rename(&self, id: &str, name: &str) -> Outcome<()> {
+    async fn rename(&self, id: &str, name: &str) -> CallResult<()> {
         let doing = format!("calling the container {id} {name}");
         let options = RenameContainerOptionsBuilder::default().name(name).build();
         let outcome = self.client(&doing, ORDINARY)?.rename_container(id, options).await;
         outcome.map_err(|error| self.change_failed(&error, &doing))
     }
 
-    async fn start(&self, id: &str) -> Outcome<()> {
+    async fn start(&self, id: &str) -> CallResult<()> {
         let doing = format!("starting the container {id}");
         let client = self.client(&doing, ORDINARY)?;
         // One that runs is answered with 304, which is a success; one that is paused is not.
@@ -232,33 +232,33 @@ impl Engine for DockerEngine {
         outcome.map_err(|error| self.change_failed(&error, &doing))
     }
 
-    async fn stop(&self, id: &str, grace: Option<Duration>) -> Outcome<()> {
+    async fn stop(&self, id: &str, grace: Option<Duration>) -> CallResult<()> {
         containers::stop(self, id, grace).await
     }
 
-    async fn remove(&self, id: &str) -> Outcome<Vec<ContainerVolume>> {
+    async fn remove(&self, id: &str) -> CallResult<Vec<ContainerVolume>> {
         containers::remove(self, id).await
     }
 
-    async fn inspect(&self, id: &str) -> Outcome<Option<ContainerFacts>> {
+    async fn inspect(&self, id: &str) -> CallResult<Option<ContainerFacts>> {
         let doing = format!("looking at the container {id}");
         let container = self.look(&format!("/containers/{}/json", encoded(id, b"")), &doing).await?;
         Ok(container.map(|container| facts::facts(&container)))
     }
 
-    async fn labelled(&self, labels: &[(&str, &str)]) -> Outcome<Vec<ContainerFacts>> {
+    async fn labelled(&self, labels: &[(&str, &str)]) -> CallResult<Vec<ContainerFacts>> {
         containers::labelled(self, labels).await
     }
 
-    async fn logs(&self, id: &str, lines: u32) -> Outcome<Vec<String>> {
+    async fn logs(&self, id: &str, lines: u32) -> CallResult<Vec<String>> {
         output::logs(self, id, lines).await
     }
 
-    async fn execute(&self, id: &str, command: &[String], deadline: Duration) -> Outcome<Executed> {
+    async fn execute(&self, id: &str, command: &[String], deadline: Duration) -> CallResult<Executed> {
         output::execute(self, id, command, deadline).await
     }
 
-    async fn events(&self, label: &str) -> Outcome<DockerEvents> {
+    async fn events(&self, label: &str) -> CallResult<DockerEvents> {
         events::subscribe(self, label).await
     }
 }

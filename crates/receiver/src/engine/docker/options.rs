@@ -11,7 +11,7 @@ use super::create::clamped;
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY};
 use crate::engine::options::{ExistingPath, Gpu, Options, Port};
-use autotag_base::{Outcome, CallError};
+use autotag_base::{CallResult, CallError};
 
 /// The Engine's driver that keeps everything for ever where nobody bounds it.
 const UNBOUNDED: &str = "json-file";
@@ -126,7 +126,7 @@ pub(super) async fn bound_log(
     options: &Options,
     id: &str,
     doing: &str,
-) -> Outcome<Option<Options>> {
+) -> CallResult<Option<Options>> {
     let log = &options.log;
     let may_grow = log.driver.as_deref().is_none_or(|driver| driver == UNBOUNDED);
     if !may_grow || log.bound.is_empty() || log.options.contains_key("max-size") {

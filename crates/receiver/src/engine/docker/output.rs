@@ -14,7 +14,7 @@ use super::answers::{Exec, read};
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY, PATIENT};
 use crate::engine::Executed;
-use autotag_base::{Outcome, CallError, CallErrorKind, clock};
+use autotag_base::{CallResult, CallError, CallErrorKind, clock};
 use autotag_docker::daemon;
 
 /// A longer line is cut.
@@ -25,7 +25,7 @@ const LOG: usize = 2 * 1024 * 1024;
 const OUTPUT: usize = 8 * 1024;
 
 /// The last lines of both streams; fewer where a line is so long that the Engine keeps it in parts.
-pub(super) async fn logs(engine: &DockerEngine, id: &str, lines: u32) -> Outcome<Vec<String>> {
+pub(super) async fn logs(engine: &DockerEngine, id: &str, lines: u32) -> CallResult<Vec<String>> {
     let doing = format!("reading the logs of the container {id}");
     let client = engine.client(&doing, PATIENT)?;
     let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines.to_string()).build();
@@ -128,7 +128,7 @@ pub(super) async fn execute(
     id: &str,
     command: &[String],
     deadline: Duration,
-) -> Outcome<Executed> {
+) -> CallResult<Executed> {
     let program = command.first().map_or("", String::as_str);
     let doing = format!("running `{program}` in the container {id}");
     let mut written = Tail::default();
@@ -148,7 +148,7 @@ async fn run(
     command: &[String],
     doing: &str,
     written: &mut Tail,
-) -> Outcome<i64> {
+) -> CallResult<i64> {
     let client = engine.client(doing, ORDINARY)?;
     let config = ExecConfig {
         attach_stdout: Some(true),

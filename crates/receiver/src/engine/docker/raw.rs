@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::DockerEngine;
-use autotag_base::{Outcome, CallError, CallErrorKind};
+use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_docker::daemon;
 use autotag_docker::daemon::{Lines, broken};
 
@@ -61,7 +61,7 @@ impl DockerEngine {
     }
 
     /// The same, where that it is not there is an answer too.
-    pub(super) async fn look(&self, path: &str, doing: &str) -> Outcome<Option<Value>> {
+    pub(super) async fn look(&self, path: &str, doing: &str) -> CallResult<Option<Value>> {
         super::found(self.ask(Call::get(path), super::ORDINARY).await)
             .map_err(|error| self.trouble(&error, doing))
     }

@@ -133,7 +133,7 @@ impl Failure {
 impl From<CallError> for Failure {
     fn from(trouble: CallError) -> Self {
         let kind = match trouble.kind {
-            CallErrorKind::Unreachable | CallErrorKind::Throttled | CallErrorKind::Garbled => Kind::Unavailable,
+            CallErrorKind::Unreachable | CallErrorKind::Throttled | CallErrorKind::InvalidResponse => Kind::Unavailable,
             CallErrorKind::Denied => Kind::Denied,
             CallErrorKind::Rejected => Kind::Conflict,
             CallErrorKind::Build => Kind::Build,
@@ -151,7 +151,7 @@ fn usual_remedy(kind: CallErrorKind) -> &'static str {
         CallErrorKind::Throttled => {
             "wait until the limit is over and run the job again: it continues where this one stopped"
         }
-        CallErrorKind::Garbled => {
+        CallErrorKind::InvalidResponse => {
             "something between here and there changes answers (a proxy, a captive portal); if it stays, report it"
         }
         CallErrorKind::Denied => "check the credentials and the job's `permissions:`",
@@ -180,7 +180,7 @@ mod tests {
             (CallErrorKind::Denied, true),
             (CallErrorKind::Unreachable, false),
             (CallErrorKind::Throttled, false),
-            (CallErrorKind::Garbled, false),
+            (CallErrorKind::InvalidResponse, false),
             (CallErrorKind::Build, false),
         ] {
             assert_eq!(of(kind).is_for_good(), for_good, "{kind:?}");

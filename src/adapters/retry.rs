@@ -214,7 +214,7 @@ mod tests {
     fn the_table() {
         use Effect::{None as Untouched, Unknown};
         use Repeat::{Idempotent, OnlyIfUntouched, Read};
-        use CallErrorKind::{Build, Denied, Garbled, Rejected, Throttled, Unreachable};
+        use CallErrorKind::{Build, Denied, InvalidResponse, Rejected, Throttled, Unreachable};
 
         let futile = Decision::GiveUp(Reason::Futile);
         let first = Decision::Retry(Duration::from_millis(500));
@@ -228,7 +228,7 @@ mod tests {
             (OnlyIfUntouched, Throttled, Untouched, first),
             (Read, Denied, Untouched, futile),
             (Idempotent, Rejected, Untouched, futile),
-            (Read, Garbled, Untouched, futile),
+            (Read, InvalidResponse, Untouched, futile),
             (Read, Build, Untouched, futile),
         ] {
             let decision =

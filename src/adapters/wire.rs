@@ -34,7 +34,7 @@ pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Repeat) -> CallE
     let error = error.without_url();
     let words = chain(&error);
     if let Some(certificate) = certificate_fault(&error) {
-        return CallError::new(CallErrorKind::Garbled, doing, format!("the connection is not trusted: {certificate}"))
+        return CallError::new(CallErrorKind::InvalidResponse, doing, format!("the connection is not trusted: {certificate}"))
             .with_remedy(
                 "if a proxy or the server uses a certificate authority of your own, put its certificate into a file \
                  below the workspace and let the step's `env: SSL_CERT_FILE` name it",
@@ -77,7 +77,7 @@ pub fn from_status(
         501 | 505 | 511 => CallErrorKind::Rejected,
         408 | 500.. => CallErrorKind::Unreachable,
         400..=499 => CallErrorKind::Rejected,
-        _ => CallErrorKind::Garbled,
+        _ => CallErrorKind::InvalidResponse,
     };
     let words = excerpt(words);
     let why = if words.is_empty() { status.to_string() } else { format!("{status}: {words}") };
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn each_status_has_its_kind_and_its_effect() {
         use Effect::{None as Untouched, Unknown};
-        use CallErrorKind::{Denied, Garbled, Rejected, Throttled, Unreachable};
+        use CallErrorKind::{Denied, InvalidResponse, Rejected, Throttled, Unreachable};
         for (status, lines, words, kind, effect) in [
             (400, &[][..], "", Rejected, Untouched),
             (401, &[], "", Denied, Untouched),
@@ -220,8 +220,8 @@ mod tests {
             (504, &[], "", Unreachable, Unknown),
             (511, &[], "", Rejected, Unknown),
             (522, &[], "", Unreachable, Unknown),
-            (302, &[], "", Garbled, Unknown),
-            (204, &[], "", Garbled, Unknown),
+            (302, &[], "", InvalidResponse, Unknown),
+            (204, &[], "", InvalidResponse, Unknown),
         ] {
             let code = StatusCode::from_u16(status).expect("a status");
             let trouble = from_status("asking", code, &headers(lines), words, Repeat::Idempotent);

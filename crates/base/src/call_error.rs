@@ -26,7 +26,7 @@ pub enum CallErrorKind {
     /// The other side says no for a reason of its own (400, 409, 422 ...).
     Rejected,
     /// An answer that makes no sense: wrong content type, cut short, not parseable, another digest.
-    Garbled,
+    InvalidResponse,
     /// The user's own build failed: a step, the Dockerfile, the context.
     Build,
     /// An input names what must not be used, or what is there in its place.

@@ -37,7 +37,7 @@ pub(super) async fn build(way: &Way, request: &BuildRequest, log: &mut dyn Build
     let answer = Box::pin(order.run(way, |status| progress.take(status, log))).await;
     let solved = answer.map_err(|error| failure.explain(&error, &progress))?;
     solved.image().and_then(|id| id.parse().ok()).ok_or_else(|| {
-        CallError::new(CallErrorKind::Garbled, DOING, "the Engine ended the build without naming an image")
+        CallError::new(CallErrorKind::InvalidResponse, DOING, "the Engine ended the build without naming an image")
     })
 }
 

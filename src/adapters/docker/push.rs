@@ -87,7 +87,7 @@ async fn once(
     let Some(digest) = digest else {
         let doing = format!("pushing {name}:{tag}");
         let why = "the Engine ended the push without naming a digest";
-        let trouble = CallError::new(CallErrorKind::Garbled, doing, why).perhaps_done();
+        let trouble = CallError::new(CallErrorKind::InvalidResponse, doing, why).perhaps_done();
         return Err(Stopped { trouble, midway });
     };
     log.event(BuildEvent::Note(format!("pushed (layers sent: {sent}, there already: {there})")));
@@ -111,7 +111,7 @@ fn explain(error: &Error, name: &ImageName, tag: &str, has_credentials: bool) ->
     let trouble = daemon::of_client(error, &format!("pushing {name}:{tag}"));
     // The registry may have taken the manifest before the line broke.
     let trouble = match trouble.kind {
-        CallErrorKind::Unreachable | CallErrorKind::Garbled => trouble.perhaps_done(),
+        CallErrorKind::Unreachable | CallErrorKind::InvalidResponse => trouble.perhaps_done(),
         _ => trouble,
     };
     Parties { name: name.clone(), with_credentials: has_credentials }.explain(trouble, Access::Push)

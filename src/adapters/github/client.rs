@@ -197,7 +197,7 @@ impl GitHub {
             self.same_host(doing, &next)?;
             if !seen.insert(next.clone()) {
                 return Err(CallError::new(
-                    CallErrorKind::Garbled,
+                    CallErrorKind::InvalidResponse,
                     doing,
                     "the list's pages go round in circles",
                 ));
@@ -304,7 +304,7 @@ fn sent_elsewhere(call: Call<'_>, headers: &HeaderMap) -> CallError {
         wire::excerpt(String::from_utf8_lossy(target.as_bytes()).split('?').next().unwrap_or_default())
     });
     CallError::new(
-        CallErrorKind::Garbled,
+        CallErrorKind::InvalidResponse,
         call.doing,
         format!("it redirects to {target}, where nobody is asked in GitHub's place"),
     )
@@ -312,7 +312,7 @@ fn sent_elsewhere(call: Call<'_>, headers: &HeaderMap) -> CallError {
 
 /// A success that cannot be read is one all the same, unless nothing was to be changed.
 fn perhaps_done(call: Call<'_>, trouble: CallError) -> CallError {
-    let is_success = trouble.kind == CallErrorKind::Garbled;
+    let is_success = trouble.kind == CallErrorKind::InvalidResponse;
     if is_success && call.repeat != Repeat::Read { trouble.perhaps_done() } else { trouble }
 }
 
@@ -347,7 +347,7 @@ fn understood<T: DeserializeOwned>(doing: &str, answer: &Answer) -> CallResult<T
         return Err(not_found(doing));
     }
     serde_json::from_slice(&answer.body).map_err(|error| {
-        CallError::new(CallErrorKind::Garbled, doing, format!("not the JSON that GitHub documents: {error}"))
+        CallError::new(CallErrorKind::InvalidResponse, doing, format!("not the JSON that GitHub documents: {error}"))
     })
 }
 
@@ -360,7 +360,7 @@ fn collect<T: DeserializeOwned>(
     for page in pages {
         let value: serde_json::Value = understood(doing, page)?;
         let found = items(value).ok_or_else(|| {
-            CallError::new(CallErrorKind::Garbled, doing, "a page is not the list that GitHub documents")
+            CallError::new(CallErrorKind::InvalidResponse, doing, "a page is not the list that GitHub documents")
         })?;
         all.extend(found);
     }
@@ -389,7 +389,7 @@ fn numbered(last: &str) -> Option<Vec<String>> {
 }
 
 fn odd_link(doing: &str, target: &str) -> CallError {
-    CallError::new(CallErrorKind::Garbled, doing, format!("the list's next page is at {}", wire::excerpt(target)))
+    CallError::new(CallErrorKind::InvalidResponse, doing, format!("the list's next page is at {}", wire::excerpt(target)))
 }
 
 fn not_found(doing: &str) -> CallError {

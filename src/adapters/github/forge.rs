@@ -38,7 +38,7 @@ impl Forge for GitHub {
         let doing = format!("reading the commit {id}");
         let found: answers::Commit = self.get(&doing, &format!("/commits/{id}?per_page=1")).await?;
         let date = found.commit.committer.and_then(|committer| committer.date);
-        let date = date.ok_or_else(|| CallError::new(CallErrorKind::Garbled, doing, "the commit has no date"))?;
+        let date = date.ok_or_else(|| CallError::new(CallErrorKind::InvalidResponse, doing, "the commit has no date"))?;
         Ok(Commit { id: found.sha, message: found.commit.message, date })
     }
 
@@ -86,7 +86,7 @@ impl Forge for GitHub {
             "diverged" => Ancestry::Diverged,
             other => {
                 let why = format!("the status {other:?} is none that GitHub documents");
-                return Err(CallError::new(CallErrorKind::Garbled, doing, why));
+                return Err(CallError::new(CallErrorKind::InvalidResponse, doing, why));
             }
         })
     }
@@ -279,7 +279,7 @@ fn allow_deployments(trouble: CallError) -> CallError {
 fn git_ref(doing: &str, found: answers::GitRef) -> CallResult<GitRef> {
     let name = found.name.parse().map_err(|error| {
         CallError::new(
-            CallErrorKind::Garbled,
+            CallErrorKind::InvalidResponse,
             doing,
             format!("a ref is called {:?}, expected {error}", found.name),
         )
@@ -295,12 +295,12 @@ fn refs_answer(doing: &str, answer: &serde_json::Value) -> CallResult<RefsAnswer
     if answer.pointer("/data/updateRefs").is_some_and(|payload| !payload.is_null()) {
         return Ok(RefsAnswer::Applied);
     }
-    Err(CallError::new(CallErrorKind::Garbled, doing, "an answer without data and without errors").perhaps_done())
+    Err(CallError::new(CallErrorKind::InvalidResponse, doing, "an answer without data and without errors").perhaps_done())
 }
 
 /// The number of the draft in an answer to [`DRAFT_OF`], if there is one.
 fn draft_in(doing: &str, answer: &serde_json::Value) -> CallResult<Option<u64>> {
-    let garbled = |why: &str| CallError::new(CallErrorKind::Garbled, doing, why);
+    let garbled = |why: &str| CallError::new(CallErrorKind::InvalidResponse, doing, why);
     if let Some(words) = errors_in(answer) {
         return Err(CallError::new(CallErrorKind::Rejected, doing, words));
     }
@@ -360,8 +360,8 @@ mod tests {
             (release(draft), Ok(Some(7))),
             (release(json!({ "databaseId": 7, "isDraft": false })), Ok(None)),
             (release(serde_json::Value::Null), Ok(None)),
-            (release(json!({ "isDraft": true })), Err(CallErrorKind::Garbled)),
-            (json!({ "data": { "repository": null } }), Err(CallErrorKind::Garbled)),
+            (release(json!({ "isDraft": true })), Err(CallErrorKind::InvalidResponse)),
+            (json!({ "data": { "repository": null } }), Err(CallErrorKind::InvalidResponse)),
             (json!({ "data": null, "errors": [{ "message": "no" }] }), Err(CallErrorKind::Rejected)),
         ] {
             assert_eq!(draft_in("", &answer).map_err(|trouble| trouble.kind), found, "{answer}");

@@ -190,7 +190,7 @@ impl Auth {
         let refuse = |why: &str| {
             let registry = self.parties.name.registry();
             Err(CallError::new(
-                CallErrorKind::Garbled,
+                CallErrorKind::InvalidResponse,
                 format!("logging in to {registry}"),
                 format!("it sends logins to {}, {why}", wire::excerpt(realm)),
             ))
@@ -215,7 +215,7 @@ impl Auth {
             return Err(self.parties.refusal(&doing, status, &headers, &complaint, (Repeat::Read, access)));
         }
         let (header, life) =
-            read_token(&body).map_err(|why| CallError::new(CallErrorKind::Garbled, doing, why))?;
+            read_token(&body).map_err(|why| CallError::new(CallErrorKind::InvalidResponse, doing, why))?;
         // A little earlier than it runs out: the request itself takes time.
         let lasts = life.saturating_sub(Duration::from_secs(10).min(life / 5));
         Ok(Token { header, age, lasts })

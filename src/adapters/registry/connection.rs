@@ -195,13 +195,13 @@ impl Connection {
                 return Ok((response, url));
             }
             url = redirect_target(&url, response.headers())
-                .map_err(|why| CallError::new(CallErrorKind::Garbled, ask.doing, why))?;
+                .map_err(|why| CallError::new(CallErrorKind::InvalidResponse, ask.doing, why))?;
             if url.origin() != self.home.origin() {
                 login = None;
             }
         }
         Err(CallError::new(
-            CallErrorKind::Garbled,
+            CallErrorKind::InvalidResponse,
             ask.doing,
             format!("more than {REDIRECTS} redirects in a row"),
         ))
@@ -268,7 +268,7 @@ pub async fn bounded_body(
 ) -> CallResult<Vec<u8>> {
     let too_long = || {
         let trouble =
-            CallError::new(CallErrorKind::Garbled, doing, format!("an answer of more than {limit} bytes"));
+            CallError::new(CallErrorKind::InvalidResponse, doing, format!("an answer of more than {limit} bytes"));
         if repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
     };
     if response.content_length().is_some_and(|length| length > limit as u64) {

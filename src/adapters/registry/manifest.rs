@@ -79,14 +79,14 @@ pub async fn get(
     }
     manifest_in(&answer.headers, &answer.body, name)
         .map(Some)
-        .map_err(|why| CallError::new(CallErrorKind::Garbled, doing, why))
+        .map_err(|why| CallError::new(CallErrorKind::InvalidResponse, doing, why))
 }
 
 /// A 404 that is not the registry's own is not "absent", and not a conflict either.
 fn refusal_of_get(connection: &Connection, ask: &Ask<'_>, answer: &Answer) -> CallError {
     let mut trouble = connection.refusal(ask, answer);
     if answer.status == StatusCode::NOT_FOUND {
-        trouble.kind = CallErrorKind::Garbled;
+        trouble.kind = CallErrorKind::InvalidResponse;
         trouble.why = format!("a 404 that does not come from a registry: {}", trouble.why);
     }
     trouble
@@ -165,7 +165,7 @@ pub async fn put(
         return Err(connection.refusal(&ask, &answer));
     }
     contradiction(&answer.headers, &manifest.digest)
-        .map_err(|why| CallError::new(CallErrorKind::Garbled, doing, why).perhaps_done())
+        .map_err(|why| CallError::new(CallErrorKind::InvalidResponse, doing, why).perhaps_done())
 }
 
 /// The labels in the image's configuration.
@@ -175,7 +175,7 @@ pub async fn labels(
     manifest: &Manifest,
 ) -> CallResult<BTreeMap<String, String>> {
     let doing = format!("reading the labels of {}", image.with_digest(&manifest.digest));
-    let garbled = |why: String| CallError::new(CallErrorKind::Garbled, &doing, why);
+    let garbled = |why: String| CallError::new(CallErrorKind::InvalidResponse, &doing, why);
     let child = match part(&manifest.bytes).map_err(garbled)? {
         Part::Config(digest) => return config_labels(connection, image, &doing, &digest).await,
         Part::Child(digest) => digest,
@@ -234,7 +234,7 @@ async fn config_labels(
         repeat: Repeat::Read,
     };
     let answer = connection.ask(&ask).await?;
-    let garbled = |why: String| CallError::new(CallErrorKind::Garbled, doing, why);
+    let garbled = |why: String| CallError::new(CallErrorKind::InvalidResponse, doing, why);
     if is_absent(&answer) {
         return Err(garbled(format!(
             "the manifest names the configuration {digest}, which the registry does not have"

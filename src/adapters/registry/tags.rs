@@ -69,7 +69,7 @@ fn first_page(connection: &Connection, question: &Ask<'_>, answer: CallResult<An
         Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
             let words = connection.refusal(question, &answer).why;
             return Err(CallError::new(
-                CallErrorKind::Garbled,
+                CallErrorKind::InvalidResponse,
                 question.doing,
                 format!("a 404 that does not come from a registry: {words}"),
             )
@@ -97,7 +97,7 @@ async fn follow<'a>(
     let mut visited = HashSet::from([first.clone()]);
     let mut question = ask(first);
     loop {
-        let garbled = |why: String| CallError::new(CallErrorKind::Garbled, question.doing, why);
+        let garbled = |why: String| CallError::new(CallErrorKind::InvalidResponse, question.doing, why);
         for tag in tags_in(&answer.headers, &answer.body).map_err(&garbled)? {
             if known.insert(tag.clone()) {
                 tags.push(tag);
@@ -126,7 +126,7 @@ async fn follow<'a>(
         answer = connection.ask(&question).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Err(CallError::new(
-                CallErrorKind::Garbled,
+                CallErrorKind::InvalidResponse,
                 question.doing,
                 "a page in the middle of the list is missing (404)",
             ));

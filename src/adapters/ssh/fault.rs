@@ -99,7 +99,7 @@ pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> C
     let trouble = match heard {
         Some(heard) if !heard.starts_with("SSH-") => {
             let why = format!("what answers there is no SSH server; it says: {}", excerpt(heard));
-            CallError::new(CallErrorKind::Garbled, doing, why).with_remedy(check_address(host))
+            CallError::new(CallErrorKind::InvalidResponse, doing, why).with_remedy(check_address(host))
         }
         // libssh2 says the same of both; so it is asked again, which ends the one and costs seconds with the other.
         _ if is_disagreement(error) => CallError::new(
@@ -121,7 +121,7 @@ pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> C
         )
         .with_remedy("if it happens again, look at the server's log of sshd"),
         None if error.code() == BANNER_RECV => {
-            CallError::new(CallErrorKind::Garbled, doing, "what answers there is no SSH server")
+            CallError::new(CallErrorKind::InvalidResponse, doing, "what answers there is no SSH server")
                 .with_remedy(check_address(host))
         }
         None => CallError::new(
@@ -264,7 +264,7 @@ impl Running<'_> {
 
     pub(super) fn line_too_long(&self, limit: usize) -> CallError {
         let why = format!("the answer has a line of more than {limit} bytes");
-        CallError::new(CallErrorKind::Garbled, self.doing(), why)
+        CallError::new(CallErrorKind::InvalidResponse, self.doing(), why)
             .perhaps_done()
             .with_remedy("check that the key's line on the server runs `autotag-receiver receive`")
             .about(Topic::NoReceiver)

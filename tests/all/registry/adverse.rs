@@ -50,10 +50,10 @@ async fn a_list_that_cannot_be_followed_to_its_end_is_an_error() {
     let circle = format!("<{PATH}?n=1000>; rel=next");
     let second = format!("<{PATH}?last=1>; rel=next");
     for (link, second_page, kind, words) in [
-        (circle.as_str(), 200, CallErrorKind::Garbled, "goes round in circles"),
-        (away.as_str(), 200, CallErrorKind::Garbled, "not on the same host"),
-        ("<x; rel=next", 200, CallErrorKind::Garbled, "no list of links"),
-        (second.as_str(), 404, CallErrorKind::Garbled, "in the middle of the list"),
+        (circle.as_str(), 200, CallErrorKind::InvalidResponse, "goes round in circles"),
+        (away.as_str(), 200, CallErrorKind::InvalidResponse, "not on the same host"),
+        ("<x; rel=next", 200, CallErrorKind::InvalidResponse, "no list of links"),
+        (second.as_str(), 404, CallErrorKind::InvalidResponse, "in the middle of the list"),
         (second.as_str(), 403, CallErrorKind::Denied, "403"),
         (second.as_str(), 401, CallErrorKind::Denied, "401"),
         (second.as_str(), 500, CallErrorKind::Unreachable, "tries: 3"),
@@ -75,16 +75,16 @@ async fn a_list_that_cannot_be_followed_to_its_end_is_an_error() {
 async fn the_first_answer_is_a_list_or_says_why_not() {
     let withheld = |why: &str| why.starts_with("listing the tags of ");
     for (status, headers, body, expected) in [
-        (200, [("content-type", "text/html")], "<html>", Err(CallErrorKind::Garbled)),
-        (200, [("content-type", "application/json")], r#"{"tags":["1""#, Err(CallErrorKind::Garbled)),
-        (404, [("content-type", "text/plain")], "404 page not found", Err(CallErrorKind::Garbled)),
-        (404, [("content-type", "text/html")], "<html>", Err(CallErrorKind::Garbled)),
+        (200, [("content-type", "text/html")], "<html>", Err(CallErrorKind::InvalidResponse)),
+        (200, [("content-type", "application/json")], r#"{"tags":["1""#, Err(CallErrorKind::InvalidResponse)),
+        (404, [("content-type", "text/plain")], "404 page not found", Err(CallErrorKind::InvalidResponse)),
+        (404, [("content-type", "text/html")], "<html>", Err(CallErrorKind::InvalidResponse)),
         (404, [("x", "y")], r#"{"errors":[{"code":"NAME_UNKNOWN"}]}"#, Ok(false)),
         (401, [("x", "y")], "", Ok(true)),
         (403, [("x", "y")], r#"{"errors":[{"code":"DENIED"}]}"#, Ok(true)),
         (302, [("location", "http://127.0.0.1:1/")], "", Err(CallErrorKind::Unreachable)),
-        (302, [("location", "javascript:x")], "", Err(CallErrorKind::Garbled)),
-        (302, [("location", PATH)], "", Err(CallErrorKind::Garbled)),
+        (302, [("location", "javascript:x")], "", Err(CallErrorKind::InvalidResponse)),
+        (302, [("location", PATH)], "", Err(CallErrorKind::InvalidResponse)),
         (418, [("x", "y")], "", Err(CallErrorKind::Rejected)),
     ] {
         let server = Scripted::start(move |_, _| Reply::with(status, &headers, body)).await;
@@ -180,7 +180,7 @@ async fn a_put_is_done_only_by_the_answers_that_say_so() {
             Ok(()) => assert!(done, "{status}"),
             Err(error) => {
                 assert!(!done, "{error}");
-                assert_eq!((error.kind, error.effect), (CallErrorKind::Garbled, Effect::Unknown), "{error}");
+                assert_eq!((error.kind, error.effect), (CallErrorKind::InvalidResponse, Effect::Unknown), "{error}");
             }
         }
         assert_eq!(server.lines().len(), 1);
@@ -201,7 +201,7 @@ async fn other_bytes_than_those_asked_for_are_refused() {
     let asked = manifest(MANIFEST, "other").digest;
     let name = autotag_deploy::ports::ManifestName::Digest(asked.clone());
     let error = registry.manifest(&name).await.expect_err("other bytes");
-    assert_eq!(error.kind, CallErrorKind::Garbled);
+    assert_eq!(error.kind, CallErrorKind::InvalidResponse);
     assert!(error.why.contains(asked.as_str()), "{error}");
 
     let image = manifest(MANIFEST, &format!(r#"{{"schemaVersion":2,"config":{{"digest":"{asked}"}}}}"#));
@@ -222,7 +222,7 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
     .await;
     for name in ["promised", "sent"] {
         let error = registry(&server.address, None).manifest(&by_tag(name)).await.expect_err("too long");
-        assert_eq!(error.kind, CallErrorKind::Garbled);
+        assert_eq!(error.kind, CallErrorKind::InvalidResponse);
         assert!(error.why.contains("more than 4194304 bytes"), "{error}");
     }
 }
@@ -231,6 +231,6 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
 async fn a_404_from_elsewhere_is_not_an_absent_manifest() {
     let server = Scripted::start(|_, _| Reply::with(404, &[], "default backend - 404")).await;
     let error = registry(&server.address, None).manifest(&by_tag("1")).await.expect_err("no registry");
-    assert_eq!(error.kind, CallErrorKind::Garbled);
+    assert_eq!(error.kind, CallErrorKind::InvalidResponse);
     assert!(error.why.contains("does not come from a registry"), "{error}");
 }

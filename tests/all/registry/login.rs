@@ -119,7 +119,7 @@ async fn a_realm_that_redirects_gets_no_second_password() {
     let realm = Scripted::start(move |_, _| Reply::with(307, &[("location", &target)], "")).await;
     let server = token_registry(&realm, |_, _| true).await;
     let error = registry(&server.address, Some(&credentials("user", "pass"))).list_tags().await;
-    assert_eq!(error.expect_err("no token").kind, CallErrorKind::Garbled);
+    assert_eq!(error.expect_err("no token").kind, CallErrorKind::InvalidResponse);
     assert_eq!(elsewhere.seen(), []);
 }
 

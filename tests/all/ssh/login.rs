@@ -119,6 +119,6 @@ async fn what_is_no_ssh_server_is_shown() {
         }
     });
     let ran = run(&host, "status", "").await;
-    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::Garbled));
+    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::InvalidResponse));
     ran.must_be_trouble(Effect::None, &["no SSH server", "`deploy-port`"]);
 }

@@ -95,7 +95,7 @@ pub fn of_client(error: &Error, doing: &str) -> CallError {
             kind_of(message).unwrap_or(CallErrorKind::Rejected)
         }
         Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
-            CallErrorKind::Garbled
+            CallErrorKind::InvalidResponse
         }
         _ => CallErrorKind::Unreachable,
     };

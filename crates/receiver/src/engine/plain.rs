@@ -90,7 +90,7 @@ impl PlainEngine {
         let path = format!("/containers/json?all=1&filters={}", encoded(&filters));
         let text = self.call("GET", &path, &doing)?.unwrap_or_default();
         let listed: Vec<Listed> = serde_json::from_str(&text)
-            .map_err(|error| CallError::new(CallErrorKind::Garbled, doing, error.to_string()))?;
+            .map_err(|error| CallError::new(CallErrorKind::InvalidResponse, doing, error.to_string()))?;
         Ok(listed.into_iter().map(|listed| listed.id).collect())
     }
 
@@ -121,7 +121,7 @@ impl PlainEngine {
         let mut answer = Vec::new();
         stream.take(LONGEST).read_to_end(&mut answer).map_err(unreachable)?;
         let answer = String::from_utf8_lossy(&answer);
-        let garbled = || CallError::new(CallErrorKind::Garbled, doing, "no HTTP answer came back");
+        let garbled = || CallError::new(CallErrorKind::InvalidResponse, doing, "no HTTP answer came back");
         let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(garbled)?;
         let status = head.split(' ').nth(1).and_then(|code| code.parse::<u16>().ok()).ok_or_else(garbled)?;
         match status {

@@ -30,7 +30,7 @@ pub(crate) fn code_of(trouble: &CallError) -> Option<FailureCode> {
         (None, CallErrorKind::Denied) => Some(FailureCode::PullRefused),
         (None, CallErrorKind::Throttled) => Some(FailureCode::RegistryLimit),
         (None, CallErrorKind::Unreachable) => Some(FailureCode::RegistryUnreachable),
-        (None, CallErrorKind::Rejected | CallErrorKind::Garbled | CallErrorKind::Build | CallErrorKind::Input) => {
+        (None, CallErrorKind::Rejected | CallErrorKind::InvalidResponse | CallErrorKind::Build | CallErrorKind::Input) => {
             None
         }
     }
@@ -54,7 +54,7 @@ mod tests {
             (kind(CallErrorKind::Throttled), FailureCode::RegistryLimit),
             (kind(CallErrorKind::Unreachable), FailureCode::RegistryUnreachable),
             (kind(CallErrorKind::Rejected), FailureCode::DoesNotStart),
-            (kind(CallErrorKind::Garbled), FailureCode::DoesNotStart),
+            (kind(CallErrorKind::InvalidResponse), FailureCode::DoesNotStart),
         ] {
             assert_eq!(of_trouble(&trouble, FailureCode::DoesNotStart).code, code, "{trouble:?}");
         }

@@ -46,7 +46,7 @@ pub(super) async fn pull(
     match look(engine, &reference, &doing).await? {
         Some(_) => Ok(()),
         None => Err(CallError::new(
-            CallErrorKind::Garbled,
+            CallErrorKind::InvalidResponse,
             doing,
             "the Engine ended the pull, and the image is not there",
         )),

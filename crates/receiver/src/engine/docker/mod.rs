@@ -93,7 +93,7 @@ impl DockerEngine {
                 CallErrorKind::Rejected
             }
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } | Error::StrParseError { .. } => {
-                CallErrorKind::Garbled
+                CallErrorKind::InvalidResponse
             }
             _ => return self.silent(error, doing),
         };

@@ -114,5 +114,5 @@ pub(super) fn filters(filters: &Value) -> String {
 
 /// An answer from which what has to be in it is missing.
 pub(super) fn without(what: &str, doing: &str) -> CallError {
-    CallError::new(CallErrorKind::Garbled, doing, format!("the Engine's answer has no {what}"))
+    CallError::new(CallErrorKind::InvalidResponse, doing, format!("the Engine's answer has no {what}"))
 }

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use crate::adapters::docker::Docker;
 use crate::adapters::github::{Access, GitHub};
 use crate::adapters::registry::OciRegistry;
-use crate::adapters::retry::{Patience, Repeat, with_patience};
+use crate::adapters::retry::{RetryPolicy, Idempotency, with_retries};
 use crate::adapters::ssh::Libssh2;
 use crate::cli::{self, Parsed, Printed};
 use crate::failure::{Failure, Kind};
@@ -163,7 +163,7 @@ async fn execute(
     };
     let world = World {
         forge: GitHub::connect(access, GitHub::patience())?,
-        registry: OciRegistry::new(order.wish.image.clone(), order.registry.as_ref(), Patience::default())?,
+        registry: OciRegistry::new(order.wish.image.clone(), order.registry.as_ref(), RetryPolicy::default())?,
         builder: LazyDocker::default(),
         shell: Libssh2,
     };
@@ -279,7 +279,7 @@ impl Builder for LazyDocker {
     ) -> CallResult<Digest> {
         let docker = self.docker().await?;
         // A layer that has arrived is not sent again, and the tag names these bytes alone.
-        with_patience(&Patience::default(), Repeat::Idempotent, async || {
+        with_retries(&RetryPolicy::default(), Idempotency::Idempotent, async || {
             docker.push(image, name, tag, credentials, log).await
         })
         .await

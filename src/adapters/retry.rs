@@ -9,7 +9,7 @@
 //! | any other status, an answer that makes no sense, a certificate that is not valid | never | never |
 //!
 //! [`super::wire`] turns an answer or a failure of the connection into one of these rows. The pause
-//! doubles from [`Patience::first_delay`] to [`Patience::max_delay`] and is drawn evenly between
+//! doubles from [`RetryPolicy::first_delay`] to [`RetryPolicy::max_delay`] and is drawn evenly between
 //! nothing and that ("full jitter"): runs that failed together do not come back together. A waiting
 //! time that the other side asks for is kept in full, or, where it does not fit into the deadline, the
 //! call is given up at once: to come back early only prolongs a rate limit.
@@ -25,7 +25,7 @@ use autotag_base::{Effect, CallResult, CallError, CallErrorKind};
 
 /// What doing a call twice would mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Repeat {
+pub enum Idempotency {
     /// It changes nothing.
     Read,
     /// It changes something, and twice is the same as once.
@@ -47,7 +47,7 @@ pub struct Deadlines {
 
 /// How long to go on trying.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// At most so many tries, the first included.
     pub attempts: u32,
     /// The longest pause before the second try.
@@ -60,7 +60,7 @@ pub struct Patience {
     pub each: Deadlines,
 }
 
-impl Default for Patience {
+impl Default for RetryPolicy {
     /// Sits out a registry's restart and a short rate limit, and no more: a job is paid by the minute.
     fn default() -> Self {
         Self {
@@ -77,7 +77,7 @@ impl Default for Patience {
     }
 }
 
-impl Patience {
+impl RetryPolicy {
     /// For tests against something that is near: three tries within a moment.
     pub fn quick() -> Self {
         Self {
@@ -114,15 +114,15 @@ pub enum Reason {
 
 /// Decides after the try with the number `tries` (from 1). `jitter` is drawn from 0 to 1.
 pub fn decide(
-    patience: &Patience,
-    repeat: Repeat,
+    patience: &RetryPolicy,
+    repeat: Idempotency,
     trouble: &CallError,
     tries: u32,
     elapsed: Duration,
     jitter: f64,
 ) -> Decision {
     let passing = matches!(trouble.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled);
-    let harmless = repeat != Repeat::OnlyIfUntouched || trouble.effect == Effect::None;
+    let harmless = repeat != Idempotency::OnlyIfUntouched || trouble.effect == Effect::None;
     if !passing || !harmless {
         return Decision::GiveUp(Reason::Futile);
     }
@@ -149,9 +149,9 @@ pub fn decide(
 ///
 /// The error is that of the last try; where there were several it says how many and for how long. If
 /// any try may have taken effect the error says so, whatever the last one was answered.
-pub async fn with_patience<T>(
-    patience: &Patience,
-    repeat: Repeat,
+pub async fn with_retries<T>(
+    patience: &RetryPolicy,
+    repeat: Idempotency,
     mut call: impl AsyncFnMut() -> CallResult<T>,
 ) -> CallResult<T> {
     let stopwatch = Stopwatch::start();
@@ -163,7 +163,7 @@ pub async fn with_patience<T>(
             Ok(value) => return Ok(value),
             Err(trouble) => trouble,
         };
-        if repeat == Repeat::Read {
+        if repeat == Idempotency::Read {
             trouble.effect = Effect::None;
         }
         perhaps_done |= trouble.effect == Effect::Unknown;
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn the_table() {
         use Effect::{None as Untouched, Unknown};
-        use Repeat::{Idempotent, OnlyIfUntouched, Read};
+        use Idempotency::{Idempotent, OnlyIfUntouched, Read};
         use CallErrorKind::{Build, Denied, InvalidResponse, Rejected, Throttled, Unreachable};
 
         let futile = Decision::GiveUp(Reason::Futile);
@@ -232,17 +232,17 @@ mod tests {
             (Read, Build, Untouched, futile),
         ] {
             let decision =
-                decide(&Patience::default(), repeat, &trouble(kind, effect, None), 1, Duration::ZERO, 1.0);
+                decide(&RetryPolicy::default(), repeat, &trouble(kind, effect, None), 1, Duration::ZERO, 1.0);
             assert_eq!(decision, expected, "{repeat:?} {kind:?} {effect:?}");
         }
     }
 
     #[test]
     fn pauses_double_up_to_the_longest_and_are_drawn_from_nothing() {
-        let patience = Patience { attempts: u32::MAX, ..Patience::default() };
+        let patience = RetryPolicy { attempts: u32::MAX, ..RetryPolicy::default() };
         let lost = trouble(CallErrorKind::Unreachable, Effect::None, None);
         let pause =
-            |tries, jitter| match decide(&patience, Repeat::Read, &lost, tries, Duration::ZERO, jitter) {
+            |tries, jitter| match decide(&patience, Idempotency::Read, &lost, tries, Duration::ZERO, jitter) {
                 Decision::Retry(pause) => pause.as_millis(),
                 Decision::GiveUp(reason) => panic!("{reason:?}"),
             };
@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn tries_deadline_and_the_time_asked_for_are_kept() {
-        let patience = Patience::default();
+        let patience = RetryPolicy::default();
         for (asked, tries, elapsed, expected) in [
             (None, 6, 0, Decision::GiveUp(Reason::Attempts)),
             (None, 5, 0, Decision::Retry(8 * SECOND)),
@@ -270,16 +270,16 @@ mod tests {
         ] {
             let throttled = trouble(CallErrorKind::Throttled, Effect::None, asked);
             let decision =
-                decide(&patience, Repeat::OnlyIfUntouched, &throttled, tries, elapsed * SECOND, 1.0);
+                decide(&patience, Idempotency::OnlyIfUntouched, &throttled, tries, elapsed * SECOND, 1.0);
             assert_eq!(decision, expected, "asked {asked:?}, try {tries}, after {elapsed} s");
         }
     }
 
     /// Plays the outcomes in turn and gives the result with the number of calls.
-    async fn play(repeat: Repeat, outcomes: Vec<CallResult<u8>>) -> (CallResult<u8>, usize) {
+    async fn play(repeat: Idempotency, outcomes: Vec<CallResult<u8>>) -> (CallResult<u8>, usize) {
         let left = RefCell::new(outcomes.into_iter());
         let calls = RefCell::new(0);
-        let outcome = with_patience(&Patience::default(), repeat, async || {
+        let outcome = with_retries(&RetryPolicy::default(), repeat, async || {
             *calls.borrow_mut() += 1;
             left.borrow_mut().next().expect("no more calls than outcomes")
         })
@@ -290,7 +290,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_call_is_repeated_until_it_works() {
         let lost = || Err(trouble(CallErrorKind::Unreachable, Effect::Unknown, None));
-        let (outcome, calls) = play(Repeat::Idempotent, vec![lost(), lost(), Ok(7)]).await;
+        let (outcome, calls) = play(Idempotency::Idempotent, vec![lost(), lost(), Ok(7)]).await;
         assert_eq!((outcome, calls), (Ok(7), 3));
     }
 
@@ -298,7 +298,7 @@ mod tests {
     async fn the_time_asked_for_passes_before_the_next_try() {
         let stopwatch = Stopwatch::start();
         let throttled = Err(trouble(CallErrorKind::Throttled, Effect::None, Some(30)));
-        let (outcome, _) = play(Repeat::OnlyIfUntouched, vec![throttled, Ok(1)]).await;
+        let (outcome, _) = play(Idempotency::OnlyIfUntouched, vec![throttled, Ok(1)]).await;
         assert_eq!(outcome, Ok(1));
         let elapsed = stopwatch.elapsed();
         assert!(elapsed >= 30 * SECOND && elapsed < 31 * SECOND, "{elapsed:?}");
@@ -307,13 +307,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_may_have_taken_effect_is_never_repeated_blindly() {
         let lost = Err(trouble(CallErrorKind::Unreachable, Effect::Unknown, None));
-        let (outcome, calls) = play(Repeat::OnlyIfUntouched, vec![lost, Ok(1)]).await;
+        let (outcome, calls) = play(Idempotency::OnlyIfUntouched, vec![lost, Ok(1)]).await;
         assert_eq!((outcome.expect_err("given up").effect, calls), (Effect::Unknown, 1));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_doubt_of_an_earlier_try_stays_but_for_reads() {
-        for (repeat, effect) in [(Repeat::Idempotent, Effect::Unknown), (Repeat::Read, Effect::None)] {
+        for (repeat, effect) in [(Idempotency::Idempotent, Effect::Unknown), (Idempotency::Read, Effect::None)] {
             let lost = Err(trouble(CallErrorKind::Unreachable, Effect::Unknown, None));
             let denied = Err(trouble(CallErrorKind::Denied, Effect::None, None));
             let (outcome, calls) = play(repeat, vec![lost, denied]).await;
@@ -325,14 +325,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_end_of_patience_says_how_much_there_was() {
         let lost = || Err(trouble(CallErrorKind::Unreachable, Effect::None, None));
-        let (outcome, calls) = play(Repeat::Read, (0..6).map(|_| lost()).collect()).await;
+        let (outcome, calls) = play(Idempotency::Read, (0..6).map(|_| lost()).collect()).await;
         let why = outcome.expect_err("all tries failed").why;
         assert_eq!(calls, 6);
         assert!(why.starts_with("no answer (tries: 6, in "), "{why}");
 
         let stopwatch = Stopwatch::start();
         let throttled = Err(trouble(CallErrorKind::Throttled, Effect::None, Some(3600)));
-        let (outcome, calls) = play(Repeat::Read, vec![throttled]).await;
+        let (outcome, calls) = play(Idempotency::Read, vec![throttled]).await;
         let why = outcome.expect_err("an hour is too long").why;
         assert_eq!(calls, 1);
         assert!(why.contains("asked to wait 3600 s"), "{why}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::retry::{Deadlines, Repeat};
+use super::retry::{Deadlines, Idempotency};
 use autotag_base::{CallError, CallErrorKind, clock};
 use autotag_model::help::Topic;
 use autotag_model::text;
@@ -30,7 +30,7 @@ pub fn client(deadlines: Deadlines) -> reqwest::ClientBuilder {
 /// The trouble of a request that got no whole answer.
 ///
 /// The URL is left out: one that a redirect gave may carry a signature that opens the file.
-pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Repeat) -> CallError {
+pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Idempotency) -> CallError {
     let error = error.without_url();
     let words = chain(&error);
     if let Some(certificate) = certificate_fault(&error) {
@@ -56,7 +56,7 @@ pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Repeat) -> CallE
         () => format!("the connection broke: {words}"),
     };
     let trouble = CallError::new(CallErrorKind::Unreachable, doing, why);
-    if error.is_connect() || repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
+    if error.is_connect() || repeat == Idempotency::Read { trouble } else { trouble.perhaps_done() }
 }
 
 /// The trouble of an answer with a status that is none of those the caller expects.
@@ -67,7 +67,7 @@ pub fn from_status(
     status: StatusCode,
     headers: &HeaderMap,
     words: &str,
-    repeat: Repeat,
+    repeat: Idempotency,
 ) -> CallError {
     let limited = is_rate_limit(status, headers, words);
     let kind = match status.as_u16() {
@@ -91,7 +91,7 @@ pub fn from_status(
     }
     // A 5xx may come from a proxy that has passed the request on, or from a server that failed halfway.
     let answered_by_refusal = status.is_client_error();
-    if answered_by_refusal || repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
+    if answered_by_refusal || repeat == Idempotency::Read { trouble } else { trouble.perhaps_done() }
 }
 
 /// 429, or the 403 that GitHub gives for its rate limits.
@@ -224,10 +224,10 @@ mod tests {
             (204, &[], "", InvalidResponse, Unknown),
         ] {
             let code = StatusCode::from_u16(status).expect("a status");
-            let trouble = from_status("asking", code, &headers(lines), words, Repeat::Idempotent);
+            let trouble = from_status("asking", code, &headers(lines), words, Idempotency::Idempotent);
             assert_eq!((trouble.kind, trouble.effect), (kind, effect), "{status} {lines:?} {words}");
             assert!(trouble.why.starts_with(&status.to_string()) && trouble.why.contains(words), "{trouble}");
-            let read = from_status("asking", code, &headers(lines), words, Repeat::Read);
+            let read = from_status("asking", code, &headers(lines), words, Idempotency::Read);
             assert_eq!(read.effect, Untouched, "{status}");
         }
     }
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn a_limit_without_a_time_gets_github_s_minute_and_a_plain_429_none() {
         let wait = |status, words| {
-            from_status("asking", status, &HeaderMap::new(), words, Repeat::Read)
+            from_status("asking", status, &HeaderMap::new(), words, Idempotency::Read)
                 .retry_after
                 .map(|it| it.as_secs())
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use semver::Version;
 
-use super::caller::{DeployEvent, DeployLog, Persistence, converse};
+use super::caller::{DeployEvent, DeployLog, ReconnectPolicy, converse};
 use super::tour::{HostReport, Step, Stop, Tour, stop_of, stop_of_revert, stop_of_rollback};
 use crate::adapters::ssh::{Shell, SshHost};
 use crate::failure::{Failure, Kind};
@@ -160,7 +160,7 @@ async fn go(shell: &impl Shell, errand: Errand<'_>, host: &HostName, log: &mut d
     let stopwatch = Stopwatch::start();
     log.event(&name, DeployEvent::Started(&errand.title(host)));
     let mut timed = Timed { log, steps: Vec::new(), last_words: VecDeque::new() };
-    let (ssh, persistence) = (ssh_host(errand.target, host), Persistence::within(errand.target.timeout));
+    let (ssh, persistence) = (ssh_host(errand.target, host), ReconnectPolicy::within(errand.target.timeout));
     let told = converse(shell, &ssh, (&name, &errand.request()), persistence, &mut timed).await;
     let (stop, running) = match told {
         Ok(outcome) => {
@@ -202,7 +202,7 @@ async fn revert(
     log.event(&report.host, DeployEvent::Started(&format!("Revert what {host} got ({})", errand.id)));
     let told = match errand.revert() {
         Ok(request) => {
-            let persistence = Persistence::within(errand.target.timeout);
+            let persistence = ReconnectPolicy::within(errand.target.timeout);
             converse(shell, &ssh_host(errand.target, host), (&report.host, &request), persistence, log).await
         }
         Err(failure) => Err(failure),
@@ -227,7 +227,7 @@ pub async fn status(
     let ssh = ssh_host(target, host);
     let mut catch = CatchStatus { status: None, log };
     let whole = QUESTION.min(target.timeout);
-    let outcome = converse(shell, &ssh, (&name, &request), Persistence::within(whole), &mut catch).await?;
+    let outcome = converse(shell, &ssh, (&name, &request), ReconnectPolicy::within(whole), &mut catch).await?;
     let refused = |why: String| {
         Failure::new(
             Kind::Deployment,

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use autotag_base::{Effect, CallResult, CallErrorKind};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
-use autotag_deploy::adapters::retry::Patience;
+use autotag_deploy::adapters::retry::RetryPolicy;
 use autotag_deploy::ports::{
     Ancestry, BuildRequest, Builder, DeploymentState, DeploymentStatus, Forge, Manifest, ManifestName,
     NewDeployment, NewRelease, RefUpdate, RefsAnswer, Registry, ReleaseEdit, TagListing,
@@ -353,7 +353,7 @@ async fn github_over_http_and_a_registry_keep_it() {
         repository: "org/app",
         token: token.as_ref(),
     };
-    let forge = GitHub::connect(access, Patience::quick()).expect("a client");
+    let forge = GitHub::connect(access, RetryPolicy::quick()).expect("a client");
     claims(&forge, &commits).await;
     history(&forge, &commits).await;
     releases(&forge).await;
@@ -364,7 +364,7 @@ async fn github_over_http_and_a_registry_keep_it() {
         deployment.state().map(str::to_owned)
     })
     .await;
-    let registry = OciRegistry::new(project.image(), None, Patience::quick()).expect("a client");
+    let registry = OciRegistry::new(project.image(), None, RetryPolicy::quick()).expect("a client");
     images(&registry, |tag| project.registry.put("org/app", tag, &TinyImage::labelled(&[("name", tag)])))
         .await;
 }
@@ -377,7 +377,7 @@ async fn a_registry_that_hides_what_is_not_there_keeps_it() {
     front.inject(Fault::on("GET */tags/list").answer(403, refusal).times(1));
     let image: ImageName = format!("{}/org/app", front.host()).parse().expect("an image's name");
     let login = Credentials { username: "me".to_owned(), password: Secret::verbatim("pa55word".to_owned()) };
-    let registry = OciRegistry::new(image, Some(&login), Patience::quick()).expect("a client");
+    let registry = OciRegistry::new(image, Some(&login), RetryPolicy::quick()).expect("a client");
     hidden(&registry, || drop(project.registry.put("org/app", "one", &TinyImage::labelled(&[])))).await;
 }
 
@@ -385,7 +385,7 @@ async fn a_registry_that_hides_what_is_not_there_keeps_it() {
 async fn docker_keeps_it() {
     let project = Project::new();
     let context = crate::context::folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
-    let registry = OciRegistry::new(project.image(), None, Patience::quick()).expect("a client");
+    let registry = OciRegistry::new(project.image(), None, RetryPolicy::quick()).expect("a client");
     let engine = docker_build::engine().await;
     let request = docker_build::request(context.path());
     let built = builds(&engine, &registry, (&project.image(), &request)).await;

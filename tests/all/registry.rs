@@ -13,7 +13,7 @@ mod against_distribution;
 mod login;
 
 use autotag_deploy::adapters::registry::OciRegistry;
-use autotag_deploy::adapters::retry::Patience;
+use autotag_deploy::adapters::retry::RetryPolicy;
 use autotag_deploy::ports::{Manifest, ManifestName};
 use autotag_model::reference::{Digest, ImageTag};
 use autotag_model::secret::{Credentials, Secret};
@@ -24,7 +24,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// The adapter for `org/app` at this address.
 fn registry(address: &str, credentials: Option<&Credentials>) -> OciRegistry {
     let name = format!("{address}/org/app").parse().expect("a name");
-    OciRegistry::new(name, credentials, Patience::quick()).expect("an adapter")
+    OciRegistry::new(name, credentials, RetryPolicy::quick()).expect("an adapter")
 }
 
 fn credentials(username: &str, password: &str) -> Credentials {

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::answers::Refusal;
 use super::{Access, GitHub};
 use crate::adapters::registry::link;
-use crate::adapters::retry::{Patience, Repeat, with_patience};
+use crate::adapters::retry::{RetryPolicy, Idempotency, with_retries};
 use crate::adapters::wire;
 use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_model::help::{ALLOW_WRITING, Topic};
@@ -26,7 +26,7 @@ pub struct Call<'a> {
     /// For errors: `reading the ref refs/tags/v1`.
     pub doing: &'a str,
     /// Whether twice is once.
-    pub repeat: Repeat,
+    pub repeat: Idempotency,
     /// The method and the body.
     pub send: Send<'a>,
 }
@@ -60,7 +60,7 @@ impl Answer {
     }
 }
 
-pub(super) fn connect(access: Access<'_>, patience: Patience) -> CallResult<GitHub> {
+pub(super) fn connect(access: Access<'_>, patience: RetryPolicy) -> CallResult<GitHub> {
     let doing = "setting up the GitHub client";
     let internal = |why: String| CallError::new(CallErrorKind::Rejected, doing, why);
     crate::adapters::install_tls();
@@ -69,7 +69,7 @@ pub(super) fn connect(access: Access<'_>, patience: Patience) -> CallResult<GitH
         // A redirect is followed below: reqwest would make a GET of a POST, or not send its body again.
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .map_err(|error| wire::from_reqwest(doing, error, Repeat::Read))?;
+        .map_err(|error| wire::from_reqwest(doing, error, Idempotency::Read))?;
     let mut builder = octocrab::Octocrab::builder()
         .base_uri(access.api_url)
         .map_err(|error| internal(format!("GITHUB_API_URL {:?}: {error}", access.api_url)))?
@@ -94,14 +94,14 @@ impl GitHub {
 
     /// GET; `None` for 404.
     pub(super) async fn find<T: DeserializeOwned>(&self, doing: &str, path: &str) -> CallResult<Option<T>> {
-        let call = Call { doing, repeat: Repeat::Read, send: Send::Get };
+        let call = Call { doing, repeat: Idempotency::Read, send: Send::Get };
         let answer = self.call(call, &format!("{}{path}", self.root)).await?;
         if answer.status == StatusCode::NOT_FOUND { Ok(None) } else { understood(doing, &answer).map(Some) }
     }
 
     /// GET of a comparison; `None` where the two have no history in common, which GitHub says by a 404.
     pub(super) async fn related<T: DeserializeOwned>(&self, doing: &str, path: &str) -> CallResult<Option<T>> {
-        let call = Call { doing, repeat: Repeat::Read, send: Send::Get };
+        let call = Call { doing, repeat: Idempotency::Read, send: Send::Get };
         let answer = self.call(call, &format!("{}{path}", self.root)).await?;
         if answer.status == StatusCode::NOT_FOUND
             && Refusal::words(&answer.body).starts_with("No common ancestor")
@@ -219,16 +219,16 @@ impl GitHub {
     }
 
     async fn page(&self, doing: &str, url: &str) -> CallResult<Answer> {
-        let answer = self.call(Call { doing, repeat: Repeat::Read, send: Send::Get }, url).await?;
+        let answer = self.call(Call { doing, repeat: Idempotency::Read, send: Send::Get }, url).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Err(not_found(doing));
         }
         Ok(answer)
     }
 
-    /// Sends it, as often as [`Repeat`] allows. An answer is a success or a 404; the rest is trouble.
+    /// Sends it, as often as [`Idempotency`] allows. An answer is a success or a 404; the rest is trouble.
     async fn call(&self, call: Call<'_>, url: &str) -> CallResult<Answer> {
-        with_patience(&self.patience, call.repeat, async || {
+        with_retries(&self.patience, call.repeat, async || {
             let answer = self.once(call, url).await?;
             if url == self.graphql_url && is_rate_limited(&answer.body) {
                 // GraphQL says so with status 200 ("Rate limits and query limits for the GraphQL API").
@@ -313,7 +313,7 @@ fn sent_elsewhere(call: Call<'_>, headers: &HeaderMap) -> CallError {
 /// A success that cannot be read is one all the same, unless nothing was to be changed.
 fn perhaps_done(call: Call<'_>, trouble: CallError) -> CallError {
     let is_success = trouble.kind == CallErrorKind::InvalidResponse;
-    if is_success && call.repeat != Repeat::Read { trouble.perhaps_done() } else { trouble }
+    if is_success && call.repeat != Idempotency::Read { trouble.perhaps_done() } else { trouble }
 }
 
 fn is_rate_limited(body: &[u8]) -> bool {
@@ -339,7 +339,7 @@ fn unanswered(call: Call<'_>, error: octocrab::Error) -> CallError {
 
 fn lost(call: Call<'_>, why: &str) -> CallError {
     let trouble = CallError::new(CallErrorKind::Unreachable, call.doing, why);
-    if call.repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
+    if call.repeat == Idempotency::Read { trouble } else { trouble.perhaps_done() }
 }
 
 fn understood<T: DeserializeOwned>(doing: &str, answer: &Answer) -> CallResult<T> {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::GitHub;
 use super::answers;
 use super::client::{Call, Send};
-use crate::adapters::retry::Repeat;
+use crate::adapters::retry::Idempotency;
 use crate::ports::{
     Ancestry, Commit, DeploymentState, DeploymentStatus, Forge, GitRef, NewDeployment, NewRelease, RefUpdate,
     RefsAnswer, Release, ReleaseEdit, Repository, TagObject,
@@ -110,7 +110,7 @@ impl Forge for GitHub {
     async fn may_write(&self, tag: &str, commit: &ObjectId) -> CallResult<()> {
         let body = json!({ "tag_name": tag, "target_commitish": commit });
         let doing = "asking whether the token may write";
-        let call = Call { doing, repeat: Repeat::Read, send: Send::Post(&body) };
+        let call = Call { doing, repeat: Idempotency::Read, send: Send::Post(&body) };
         self.permitted(call, "/releases/generate-notes").await
     }
 
@@ -118,7 +118,7 @@ impl Forge for GitHub {
         let body = json!({ "tag": tag, "message": message, "object": commit, "type": "commit" });
         let doing = format!("making the tag object of {tag}");
         // A second object that no ref names does no harm, so a lost answer is simply asked for again.
-        let call = Call { doing: &doing, repeat: Repeat::Idempotent, send: Send::Post(&body) };
+        let call = Call { doing: &doing, repeat: Idempotency::Idempotent, send: Send::Post(&body) };
         let made: answers::TagObject = self.write(call, "/git/tags").await?;
         Ok(made.sha)
     }
@@ -141,7 +141,7 @@ impl Forge for GitHub {
             "variables": { "input": { "repositoryId": repository.node_id, "refUpdates": updates } },
         });
         let doing = "moving the refs by updateRefs";
-        let call = Call { doing, repeat: Repeat::OnlyIfUntouched, send: Send::Post(&body) };
+        let call = Call { doing, repeat: Idempotency::OnlyIfUntouched, send: Send::Post(&body) };
         refs_answer(doing, &self.graphql(call).await?)
     }
 
@@ -151,7 +151,7 @@ impl Forge for GitHub {
             body["previous_tag_name"] = json!(previous);
         }
         let doing = format!("generating the notes of {tag}");
-        let call = Call { doing: &doing, repeat: Repeat::Idempotent, send: Send::Post(&body) };
+        let call = Call { doing: &doing, repeat: Idempotency::Idempotent, send: Send::Post(&body) };
         let notes: answers::Notes = self.write(call, "/releases/generate-notes").await?;
         Ok(notes.body)
     }
@@ -170,7 +170,7 @@ impl Forge for GitHub {
             "query": DRAFT_OF,
             "variables": { "owner": owner, "name": name, "tag": tag },
         });
-        let call = Call { doing: &doing, repeat: Repeat::Read, send: Send::Post(&body) };
+        let call = Call { doing: &doing, repeat: Idempotency::Read, send: Send::Post(&body) };
         let Some(id) = draft_in(&doing, &self.graphql(call).await?)? else { return Ok(None) };
         let found: Option<answers::Release> = self.find(&doing, &format!("/releases/{id}")).await?;
         // It may have been published or deleted since.
@@ -194,7 +194,7 @@ impl Forge for GitHub {
             "make_latest": if release.make_latest { "true" } else { "false" },
         });
         let doing = format!("creating the release {}", release.tag);
-        let call = Call { doing: &doing, repeat: Repeat::OnlyIfUntouched, send: Send::Post(&body) };
+        let call = Call { doing: &doing, repeat: Idempotency::OnlyIfUntouched, send: Send::Post(&body) };
         let made: answers::Release = self.write(call, "/releases").await?;
         Ok(made.into())
     }
@@ -208,7 +208,7 @@ impl Forge for GitHub {
             body["make_latest"] = json!(latest.to_string());
         }
         let doing = format!("editing the release with the id {id}");
-        let call = Call { doing: &doing, repeat: Repeat::Idempotent, send: Send::Patch(&body) };
+        let call = Call { doing: &doing, repeat: Idempotency::Idempotent, send: Send::Patch(&body) };
         let edited: answers::Release = self.write(call, &format!("/releases/{id}")).await?;
         Ok(edited.into())
     }
@@ -223,7 +223,7 @@ impl Forge for GitHub {
             "required_contexts": [],
         });
         let doing = format!("recording the deployment to {}", deployment.environment);
-        let call = Call { doing: &doing, repeat: Repeat::OnlyIfUntouched, send: Send::Post(&body) };
+        let call = Call { doing: &doing, repeat: Idempotency::OnlyIfUntouched, send: Send::Post(&body) };
         let made: answers::Numbered = self.write(call, "/deployments").await.map_err(allow_deployments)?;
         Ok(made.id)
     }
@@ -241,7 +241,7 @@ impl Forge for GitHub {
         }
         let doing = format!("recording what became of the deployment {id}");
         // The newest one counts, so that the same one twice says the same.
-        let call = Call { doing: &doing, repeat: Repeat::Idempotent, send: Send::Post(&body) };
+        let call = Call { doing: &doing, repeat: Idempotency::Idempotent, send: Send::Post(&body) };
         let path = format!("/deployments/{id}/statuses");
         self.write::<answers::Numbered>(call, &path).await.map_err(allow_deployments)?;
         Ok(())

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use answers::Refusal;
 
-use super::retry::{Deadlines, Patience};
+use super::retry::{Deadlines, RetryPolicy};
 use autotag_base::CallResult;
 use autotag_model::secret::Secret;
 
@@ -23,7 +23,7 @@ pub struct GitHub {
     /// `https://api.github.com/repos/OWNER/NAME`.
     root: String,
     graphql_url: String,
-    patience: Patience,
+    patience: RetryPolicy,
 }
 
 /// Where and as whom.
@@ -41,15 +41,15 @@ pub struct Access<'a> {
 
 impl GitHub {
     /// The usual one. GitHub itself ends a request after 10 s ("Rate limits and timeouts").
-    pub fn patience() -> Patience {
-        let usual = Patience::default();
+    pub fn patience() -> RetryPolicy {
+        let usual = RetryPolicy::default();
         let each =
             Deadlines { silence: Duration::from_secs(30), whole: Duration::from_mins(1), ..usual.each };
-        Patience { each, ..usual }
+        RetryPolicy { each, ..usual }
     }
 
     /// A client; nothing is sent yet.
-    pub fn connect(access: Access<'_>, patience: Patience) -> CallResult<Self> {
+    pub fn connect(access: Access<'_>, patience: RetryPolicy) -> CallResult<Self> {
         client::connect(access, patience)
     }
 }
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn every_try_ends_and_leaves_time_for_another() {
-        for Patience { each, deadline, .. } in [Patience::default(), GitHub::patience()] {
+        for RetryPolicy { each, deadline, .. } in [RetryPolicy::default(), GitHub::patience()] {
             assert!(each.connect < each.silence && each.silence < each.whole, "{each:?}");
             assert!(each.silence < deadline && each.whole <= deadline, "{each:?} within {deadline:?}");
         }

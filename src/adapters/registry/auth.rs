@@ -17,7 +17,7 @@ use serde::Deserialize;
 use super::challenge::Challenge;
 use super::refusal::{Complaint, Parties};
 use super::{connection, is_loopback};
-use crate::adapters::retry::Repeat;
+use crate::adapters::retry::Idempotency;
 use crate::adapters::wire;
 use autotag_base::clock::Stopwatch;
 use autotag_base::{CallResult, CallError, CallErrorKind};
@@ -207,12 +207,12 @@ impl Auth {
             request = request.header(header::AUTHORIZATION, basic.clone());
         }
         let response =
-            request.send().await.map_err(|error| wire::from_reqwest(&doing, error, Repeat::Read))?;
+            request.send().await.map_err(|error| wire::from_reqwest(&doing, error, Idempotency::Read))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = connection::bounded_body(&doing, response, TOKEN_ANSWER, Repeat::Read).await?;
+        let body = connection::bounded_body(&doing, response, TOKEN_ANSWER, Idempotency::Read).await?;
         if status != StatusCode::OK {
             let complaint = Complaint::read(&body);
-            return Err(self.parties.refusal(&doing, status, &headers, &complaint, (Repeat::Read, access)));
+            return Err(self.parties.refusal(&doing, status, &headers, &complaint, (Idempotency::Read, access)));
         }
         let (header, life) =
             read_token(&body).map_err(|why| CallError::new(CallErrorKind::InvalidResponse, doing, why))?;

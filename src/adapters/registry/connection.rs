@@ -7,7 +7,7 @@ use super::auth::{Access, Auth, Sent};
 use super::challenge;
 use super::refusal::Complaint;
 use crate::adapters::retry;
-use crate::adapters::retry::{Patience, Repeat};
+use crate::adapters::retry::{RetryPolicy, Idempotency};
 use crate::adapters::wire;
 use autotag_base::{Effect, CallResult, CallError, CallErrorKind};
 use autotag_model::help::Topic;
@@ -40,7 +40,7 @@ pub struct Ask<'a> {
     /// Bytes of the answer; more than that is an error.
     pub limit: usize,
     /// What doing it twice means.
-    pub repeat: Repeat,
+    pub repeat: Idempotency,
 }
 
 /// An answer with its whole body: whatever the caller can branch on. Rate limits and failures of the
@@ -63,12 +63,12 @@ pub struct Connection {
     client: Client,
     home: Url,
     auth: Auth,
-    patience: Patience,
+    patience: RetryPolicy,
 }
 
 impl Connection {
     /// Opens nothing yet.
-    pub fn new(name: &ImageName, credentials: Option<&Credentials>, patience: Patience) -> CallResult<Self> {
+    pub fn new(name: &ImageName, credentials: Option<&Credentials>, patience: RetryPolicy) -> CallResult<Self> {
         let doing = format!("preparing to ask {}", name.registry());
         let scheme = if name.is_loopback() { "http" } else { "https" };
         let home = Url::parse(&format!("{scheme}://{}/v2/", name.api_host()))
@@ -114,7 +114,7 @@ impl Connection {
     /// Asks, with patience.
     pub async fn ask(&self, ask: &Ask<'_>) -> CallResult<Answer> {
         let mut perhaps_done = false;
-        let answer = retry::with_patience(&self.patience, ask.repeat, async || {
+        let answer = retry::with_retries(&self.patience, ask.repeat, async || {
             let outcome = self.ask_once(ask).await;
             perhaps_done |= matches!(&outcome, Err(trouble) if trouble.effect == Effect::Unknown);
             outcome
@@ -162,12 +162,12 @@ impl Connection {
     async fn greet(&self, ask: &Ask<'_>) -> CallResult<()> {
         let request = self.client.get(self.home.clone());
         let response =
-            request.send().await.map_err(|error| wire::from_reqwest(ask.doing, error, Repeat::Read))?;
+            request.send().await.map_err(|error| wire::from_reqwest(ask.doing, error, Idempotency::Read))?;
         let (status, headers) = (response.status(), response.headers().clone());
         if status == StatusCode::UNAUTHORIZED {
             self.auth.learn(&challenges(&headers), ask.access, Sent::Nothing, true)?;
         } else if !status.is_success() {
-            let trouble = wire::from_status(ask.doing, status, &headers, "", Repeat::Read);
+            let trouble = wire::from_status(ask.doing, status, &headers, "", Idempotency::Read);
             if is_passing(&trouble) {
                 return Err(trouble);
             }
@@ -264,12 +264,12 @@ pub async fn bounded_body(
     doing: &str,
     mut response: Response,
     limit: usize,
-    repeat: Repeat,
+    repeat: Idempotency,
 ) -> CallResult<Vec<u8>> {
     let too_long = || {
         let trouble =
             CallError::new(CallErrorKind::InvalidResponse, doing, format!("an answer of more than {limit} bytes"));
-        if repeat == Repeat::Read { trouble } else { trouble.perhaps_done() }
+        if repeat == Idempotency::Read { trouble } else { trouble.perhaps_done() }
     };
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(too_long());
@@ -301,7 +301,7 @@ mod tests {
     use super::*;
 
     fn connection(name: &str) -> Connection {
-        Connection::new(&name.parse().expect(name), None, Patience::quick()).expect("a client")
+        Connection::new(&name.parse().expect(name), None, RetryPolicy::quick()).expect("a client")
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::auth::Access;
 use super::connection::{Answer, Ask, Connection};
 use super::{is_absent, media_type};
-use crate::adapters::retry::Repeat;
+use crate::adapters::retry::Idempotency;
 use crate::adapters::wire::excerpt;
 use crate::ports::{Manifest, ManifestName};
 use autotag_base::{CallResult, CallError, CallErrorKind};
@@ -68,7 +68,7 @@ pub async fn get(
         accept: ACCEPT,
         body: None,
         limit: MANIFEST_BYTES,
-        repeat: Repeat::Read,
+        repeat: Idempotency::Read,
     };
     let answer = connection.ask(&ask).await?;
     if is_absent(&answer) {
@@ -153,7 +153,7 @@ pub async fn put(
         accept: "application/json",
         body: Some((&manifest.bytes, &manifest.media_type)),
         limit: MANIFEST_BYTES,
-        repeat: Repeat::Idempotent,
+        repeat: Idempotency::Idempotent,
     };
     let answer = connection.ask(&ask).await?;
     // The specification says 201; others have said 200, 202 and 204. Whoever puts reads back.
@@ -231,7 +231,7 @@ async fn config_labels(
         accept: "*/*",
         body: None,
         limit: CONFIG_BYTES,
-        repeat: Repeat::Read,
+        repeat: Idempotency::Read,
     };
     let answer = connection.ask(&ask).await?;
     let garbled = |why: String| CallError::new(CallErrorKind::InvalidResponse, doing, why);

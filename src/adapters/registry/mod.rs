@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use ::http::{HeaderMap, StatusCode};
 use reqwest::Url;
 
-use super::retry::Patience;
+use super::retry::RetryPolicy;
 use crate::ports::{Manifest, ManifestName, Registry, TagListing};
 use autotag_base::CallResult;
 use autotag_model::reference::{ImageName, ImageTag};
@@ -46,7 +46,7 @@ impl OciRegistry {
     /// Prepares; the first request is made by the first question.
     ///
     /// Fails where no certificate authorities are found, or where the user name cannot be sent.
-    pub fn new(name: ImageName, credentials: Option<&Credentials>, patience: Patience) -> CallResult<Self> {
+    pub fn new(name: ImageName, credentials: Option<&Credentials>, patience: RetryPolicy) -> CallResult<Self> {
         let connection = Connection::new(&name, credentials, patience)?;
         Ok(Self { name, connection })
     }

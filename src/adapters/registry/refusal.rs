@@ -4,7 +4,7 @@ use ::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::auth::Access;
-use crate::adapters::retry::Repeat;
+use crate::adapters::retry::Idempotency;
 use crate::adapters::wire;
 use autotag_base::{CallError, CallErrorKind};
 use autotag_model::help::Topic;
@@ -89,7 +89,7 @@ impl Parties {
         status: StatusCode,
         headers: &HeaderMap,
         complaint: &Complaint,
-        (repeat, access): (Repeat, Access),
+        (repeat, access): (Idempotency, Access),
     ) -> CallError {
         let trouble = wire::from_status(doing, status, headers, &complaint.words, repeat);
         if status.is_client_error() && is_immutable(complaint) {
@@ -212,7 +212,7 @@ fn is_immutable(complaint: &Complaint) -> bool {
 mod tests {
     use super::*;
 
-    const PUTTING: (Repeat, Access) = (Repeat::Idempotent, Access::Push);
+    const PUTTING: (Idempotency, Access) = (Idempotency::Idempotent, Access::Push);
 
     #[test]
     fn complaints_are_read_in_every_form() {

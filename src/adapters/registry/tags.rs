@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::auth::Access;
 use super::connection::{Answer, Ask, Connection};
 use super::{is_absent, link, media_type};
-use crate::adapters::retry::Repeat;
+use crate::adapters::retry::Idempotency;
 use crate::adapters::wire::excerpt;
 use crate::ports::TagListing;
 use autotag_base::{CallResult, CallError, CallErrorKind};
@@ -39,7 +39,7 @@ pub async fn list(connection: &Connection, name: &ImageName) -> CallResult<TagLi
         accept: "application/json",
         body: None,
         limit: PAGE_BYTES,
-        repeat: Repeat::Read,
+        repeat: Idempotency::Read,
     };
     let mut question = ask(numbered);
     let mut answer = connection.ask(&question).await;

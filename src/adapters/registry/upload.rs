@@ -5,7 +5,7 @@ use reqwest::Url;
 
 use super::auth::Access;
 use super::connection::{Answer, Ask, Connection};
-use crate::adapters::retry::Repeat;
+use crate::adapters::retry::Idempotency;
 use autotag_base::{CallResult, CallErrorKind};
 use autotag_model::reference::ImageName;
 
@@ -60,6 +60,6 @@ fn ask(doing: &str, url: Url) -> Ask<'_> {
         accept: "application/json",
         body: None,
         limit: ANSWER_BYTES,
-        repeat: Repeat::Read,
+        repeat: Idempotency::Read,
     }
 }

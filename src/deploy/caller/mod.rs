@@ -44,7 +44,7 @@ pub enum DeployEvent<'a> {
 
 /// How long to go on asking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Persistence {
+pub struct ReconnectPolicy {
     /// At most so many connections.
     pub attempts: u32,
     /// At most so many without a word from the receiver: a wrong address is no lost connection.
@@ -57,7 +57,7 @@ pub struct Persistence {
     pub whole: Duration,
 }
 
-impl Persistence {
+impl ReconnectPolicy {
     /// For a deployment that may take this long.
     pub fn within(whole: Duration) -> Self {
         Self {
@@ -185,7 +185,7 @@ pub async fn converse(
     shell: &impl Shell,
     host: &SshHost,
     (name, request): (&str, &Request),
-    persistence: Persistence,
+    persistence: ReconnectPolicy,
     log: &mut dyn DeployLog,
 ) -> Result<Outcome, Failure> {
     let unsendable = |refused: autotag_protocol::Refused| {

@@ -97,7 +97,7 @@ async fn played(connections: Vec<Connection>) -> (Result<Outcome, Failure>, Vec<
     }));
     let request = Request { app: "app".parse().unwrap(), body };
     let mut log = Noted::default();
-    let persistence = Persistence::within(Duration::from_mins(10));
+    let persistence = ReconnectPolicy::within(Duration::from_mins(10));
     let outcome = converse(&script, &host(), ("web1", &request), persistence, &mut log).await;
     (outcome, log.0, script.requests.into_inner())
 }

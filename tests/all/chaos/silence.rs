@@ -11,7 +11,7 @@ use std::time::Duration;
 use autotag_base::{Effect, CallErrorKind};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
-use autotag_deploy::adapters::retry::{Deadlines, Patience};
+use autotag_deploy::adapters::retry::{Deadlines, RetryPolicy};
 use autotag_deploy::ports::{Forge as _, NewRelease, RefUpdate, Registry as _};
 use autotag_model::git::{ObjectId, RefName};
 use autotag_model::secret::Secret;
@@ -26,11 +26,11 @@ const SHORT: Duration = Duration::from_secs(3);
 const LONG: Duration = Duration::from_mins(5);
 
 /// Of which `harm` can use up one only.
-fn patience(harm: Harm) -> Patience {
-    let usual = Patience::default();
+fn patience(harm: Harm) -> RetryPolicy {
+    let usual = RetryPolicy::default();
     let (silence, whole) = if harm == Harm::Silent { (SHORT, LONG) } else { (LONG, SHORT) };
     let each = Deadlines { silence, whole, ..usual.each };
-    Patience { each, first_delay: Duration::from_millis(50), ..usual }
+    RetryPolicy { each, first_delay: Duration::from_millis(50), ..usual }
 }
 
 /// What the program logs, of one thread.
@@ -137,7 +137,7 @@ async fn a_server_that_is_silent_for_good_is_told_as_such() {
         token: token.as_ref(),
     };
     let forge =
-        GitHub::connect(access, Patience { attempts: 2, ..patience(Harm::Silent) }).expect("a client");
+        GitHub::connect(access, RetryPolicy { attempts: 2, ..patience(Harm::Silent) }).expect("a client");
     let name: RefName = "refs/autotag/v/head".parse().expect("a name");
     for _ in 0..2 {
         behind.github.strike("GET */git/ref/autotag/v/head", Harm::Silent);
@@ -181,7 +181,7 @@ async fn a_connection_that_does_not_come_to_stand_is_given_up_and_tried_again() 
     let full = Full::start();
     let usual = patience(Harm::Silent);
     let each = Deadlines { connect: Duration::from_secs(1), ..usual.each };
-    let patience = Patience { attempts: 2, each, ..usual };
+    let patience = RetryPolicy { attempts: 2, each, ..usual };
     let (url, token) = (format!("http://{}", full.address), Secret::new(Double::TOKEN));
     let access = Access {
         api_url: &url,

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
-use autotag_deploy::adapters::retry::Patience;
+use autotag_deploy::adapters::retry::RetryPolicy;
 use autotag_deploy::adapters::ssh::{Deadlines, Finished, Shell, SshHost};
 use autotag_deploy::failure::Failure;
 use autotag_deploy::inputs::run::Overrides;
@@ -306,7 +306,7 @@ impl Stage {
 
     fn run(&self, command: &str, commit: &ObjectId, inputs: &[(&'static str, &str)]) -> Came {
         let all = [&[("command", command)][..], inputs].concat();
-        run(&self.project, &self.servers, commit, &all, &Patience::quick())
+        run(&self.project, &self.servers, commit, &all, &RetryPolicy::quick())
     }
 }
 
@@ -320,7 +320,7 @@ pub fn run(
     servers: &Servers,
     commit: &ObjectId,
     inputs: &[(&'static str, &str)],
-    patience: &Patience,
+    patience: &RetryPolicy,
 ) -> Came {
     let usual = [
         ("command", "release"),
@@ -359,7 +359,7 @@ pub fn run(
     runtime.block_on(play(servers, &order, &run, patience))
 }
 
-async fn play(servers: &Servers, order: &Order, run: &Run, patience: &Patience) -> Came {
+async fn play(servers: &Servers, order: &Order, run: &Run, patience: &RetryPolicy) -> Came {
     let access = Access {
         api_url: &run.api_url,
         graphql_url: &run.graphql_url,

@@ -1,6 +1,6 @@
 //! How slow the other end of a transfer may be: its least rate.
 //!
-//! Patience is a bucket. Waiting empties it, as long as the wait; each byte fills it, by what that byte may
+//! RetryPolicy is a bucket. Waiting empties it, as long as the wait; each byte fills it, by what that byte may
 //! take at the least rate; it never holds more than one full wait. So a transfer may pause, and for as long as
 //! the bucket is deep, but one that drips ends. What the other side of the transfer waits for is not counted:
 //! only the time that was spent on this one.

@@ -7,7 +7,7 @@ use semver::Version;
 
 use super::caller::{DeployEvent, DeployLog, ReconnectPolicy, converse};
 use super::tour::{HostReport, Step, Stop, Tour, stop_of, stop_of_revert, stop_of_rollback};
-use crate::adapters::ssh::{Shell, SshHost};
+use crate::adapters::ssh::{RemoteExec, SshHost};
 use crate::failure::{Failure, Kind};
 use crate::inputs::deploy::{HostName, OnFailure, Target};
 use autotag_base::clock::Stopwatch;
@@ -132,7 +132,7 @@ impl Errand<'_> {
 }
 
 /// Takes the request to each server as [`Tour`] says. A failure is in the tour, with all that is known.
-pub async fn run(shell: &impl Shell, errand: Errand<'_>, log: &mut dyn DeployLog) -> Tour {
+pub async fn run(shell: &impl RemoteExec, errand: Errand<'_>, log: &mut dyn DeployLog) -> Tour {
     let hosts = &errand.target.hosts;
     // A rollback that failed half-way is not undone by a rollback.
     let on_failure = match errand.wanted {
@@ -155,7 +155,7 @@ pub async fn run(shell: &impl Shell, errand: Errand<'_>, log: &mut dyn DeployLog
 }
 
 /// One server's turn.
-async fn go(shell: &impl Shell, errand: Errand<'_>, host: &HostName, log: &mut dyn DeployLog) -> HostReport {
+async fn go(shell: &impl RemoteExec, errand: Errand<'_>, host: &HostName, log: &mut dyn DeployLog) -> HostReport {
     let name = host.to_string();
     let stopwatch = Stopwatch::start();
     log.event(&name, DeployEvent::Started(&errand.title(host)));
@@ -193,7 +193,7 @@ fn end(report: &HostReport, log: &mut dyn DeployLog) {
 /// Lets a server go back to what it had before this errand. The request waits for its turn behind the errand's own,
 /// so what is answered holds, whatever became of that one.
 async fn revert(
-    shell: &impl Shell,
+    shell: &impl RemoteExec,
     errand: Errand<'_>,
     (host, mut report): (&HostName, HostReport),
     log: &mut dyn DeployLog,
@@ -217,7 +217,7 @@ async fn revert(
 
 /// Asks one server what runs.
 pub async fn status(
-    shell: &impl Shell,
+    shell: &impl RemoteExec,
     target: &Target,
     host: &HostName,
     log: &mut dyn DeployLog,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Ending, Job, Logs, Released, World};
-use crate::adapters::ssh::Shell;
+use crate::adapters::ssh::RemoteExec;
 use crate::deploy::hosts::{self, Errand, Release, Wanted};
 use crate::deploy::tour::{self, HostReport, Tour};
 use crate::deploy::{github, published};
@@ -42,7 +42,7 @@ pub struct HostStatus {
 }
 
 /// After the release: the same run takes it to the servers, if there are any.
-pub(super) async fn after<F: Forge, R, B, S: Shell>(
+pub(super) async fn after<F: Forge, R, B, S: RemoteExec>(
     world: &World<F, R, B, S>,
     job: Job<'_>,
     released: &Released,
@@ -61,7 +61,7 @@ pub(super) async fn after<F: Forge, R, B, S: Shell>(
 }
 
 /// `deploy`, `rollback` and `status`.
-pub(super) async fn command<F: Forge, R: Registry, B, S: Shell>(
+pub(super) async fn command<F: Forge, R: Registry, B, S: RemoteExec>(
     world: &World<F, R, B, S>,
     job: Job<'_>,
     progress: &Progress,
@@ -102,7 +102,7 @@ pub(super) async fn command<F: Forge, R: Registry, B, S: Shell>(
     }
 }
 
-async fn deploy<F: Forge, R, B, S: Shell>(
+async fn deploy<F: Forge, R, B, S: RemoteExec>(
     world: &World<F, R, B, S>,
     job: Job<'_>,
     (target, release): (&Target, Release),
@@ -123,7 +123,7 @@ async fn deploy<F: Forge, R, B, S: Shell>(
 
 /// GitHub records a deployment by its commit, and which commit a server goes back to only the server knows:
 /// so it is recorded afterwards.
-async fn roll_back<F: Forge, R, B, S: Shell>(
+async fn roll_back<F: Forge, R, B, S: RemoteExec>(
     world: &World<F, R, B, S>,
     job: Job<'_>,
     (target, to): (&Target, Option<&semver::Version>),
@@ -148,7 +148,7 @@ async fn roll_back<F: Forge, R, B, S: Shell>(
     Ok(Deployment { id, release: None, tour, took, failure })
 }
 
-async fn travel<F, R, B, S: Shell>(
+async fn travel<F, R, B, S: RemoteExec>(
     world: &World<F, R, B, S>,
     errand: Errand<'_>,
     progress: &Progress,
@@ -173,7 +173,7 @@ fn failure_of(tour: &Tour, what: &str) -> Option<Failure> {
 }
 
 /// Asks all of them, also where one does not answer.
-async fn status<F, R, B, S: Shell>(
+async fn status<F, R, B, S: RemoteExec>(
     world: &World<F, R, B, S>,
     target: &Target,
     progress: &Progress,

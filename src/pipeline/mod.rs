@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use self::building::{build_and_stage, request};
 use self::deployment::{Deployment, HostStatus};
-use crate::adapters::ssh::Shell;
+use crate::adapters::ssh::RemoteExec;
 use crate::deploy::caller::DeployLog;
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::inputs::order::{Command, LatestPolicy, Order, Purpose, Source};
@@ -143,7 +143,7 @@ const REFUSALS: u32 = 3;
 /// What was asked for: the transaction and the deployment, or one of the servers' commands.
 ///
 /// A deployment that failed is part of the ending: the release stands, and what each server has is told.
-pub async fn run<F: Forge, R: Registry, B: Builder, S: Shell>(
+pub async fn run<F: Forge, R: Registry, B: Builder, S: RemoteExec>(
     world: &World<F, R, B, S>,
     job: Job<'_>,
     progress: &Progress,

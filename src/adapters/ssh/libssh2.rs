@@ -5,7 +5,7 @@ use ssh2::DisconnectCode;
 use super::connect::{Connection, connect};
 use super::exchange::{self, Talk};
 use super::fault::Running;
-use super::{Deadlines, Finished, Shell, SshHost};
+use super::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_base::CallResult;
 use autotag_base::clock::Stopwatch;
 use autotag_model::secret::Secret;
@@ -15,7 +15,7 @@ use autotag_model::secret::Secret;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Libssh2;
 
-impl Shell for Libssh2 {
+impl RemoteExec for Libssh2 {
     async fn run(
         &self,
         host: &SshHost,

@@ -1,6 +1,6 @@
 //! One word on a server, over SSH.
 //!
-//! A connection that is lost is never success: [`Shell::run`] gives [`Finished`] only where the channel's
+//! A connection that is lost is never success: [`RemoteExec::run`] gives [`Finished`] only where the channel's
 //! end was read, the other side closed it in order, and no signal ended the command. Whether the word
 //! worked, the lines themselves say (`deploy::protocol`).
 
@@ -55,7 +55,7 @@ pub struct Finished {
 
 /// SSH, as far as a deployment needs it.
 #[expect(async_fn_in_trait, reason = "never spawned: the pipeline awaits in one task")]
-pub trait Shell {
+pub trait RemoteExec {
     /// Runs one command with this standard input, and hands each line of its standard output over as it
     /// comes, without its line break and never longer than `limit` bytes.
     ///

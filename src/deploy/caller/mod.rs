@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::adapters::ssh::{Deadlines, Finished, Shell, SshHost};
+use crate::adapters::ssh::{Deadlines, Finished, RemoteExec, SshHost};
 use crate::failure::{Failure, Kind};
 use autotag_base::CallResult;
 use autotag_base::clock;
@@ -182,7 +182,7 @@ fn without_result(finished: &Finished) -> String {
 ///
 /// The failure means that it is not known: the deployment may have happened, or may still go on.
 pub async fn converse(
-    shell: &impl Shell,
+    shell: &impl RemoteExec,
     host: &SshHost,
     (name, request): (&str, &Request),
     persistence: ReconnectPolicy,
@@ -226,7 +226,7 @@ pub async fn converse(
 }
 
 async fn ask(
-    shell: &impl Shell,
+    shell: &impl RemoteExec,
     (host, name): (&SshHost, &str),
     (word, line): (Word, &Secret),
     deadlines: Deadlines,

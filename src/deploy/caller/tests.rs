@@ -16,7 +16,7 @@ struct Script {
     requests: RefCell<Vec<String>>,
 }
 
-impl Shell for Script {
+impl RemoteExec for Script {
     async fn run(
         &self,
         _host: &SshHost,

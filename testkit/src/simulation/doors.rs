@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use autotag_base::{Effect, CallResult, CallError, CallErrorKind};
-use autotag_deploy::adapters::ssh::{Deadlines, Finished, Shell, SshHost};
+use autotag_deploy::adapters::ssh::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_deploy::ports::{
     Ancestry, BuildLog, BuildRequest, Builder, Commit, DeploymentStatus, Forge, GitRef, Manifest,
     ManifestName, NewDeployment, NewRelease, RefUpdate, RefsAnswer, Registry, Release, ReleaseEdit,
@@ -432,7 +432,7 @@ impl Builder for Doors {
     }
 }
 
-impl Shell for Doors {
+impl RemoteExec for Doors {
     async fn run(
         &self,
         _host: &SshHost,

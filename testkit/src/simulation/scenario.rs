@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use autotag_deploy::adapters::ssh::{Deadlines, Shell as _, SshHost};
+use autotag_deploy::adapters::ssh::{Deadlines, RemoteExec as _, SshHost};
 use autotag_deploy::inputs::run::Cause;
 use autotag_deploy::inputs::{Faults, Order, Run, Said};
 use autotag_deploy::pipeline::{self, Job, Logs, World};

@@ -7,7 +7,7 @@ use autotag_base::{CallResult, CallError, CallErrorKind};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::RetryPolicy;
-use autotag_deploy::adapters::ssh::{Deadlines, Finished, Shell, SshHost};
+use autotag_deploy::adapters::ssh::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_deploy::failure::Failure;
 use autotag_deploy::inputs::run::Overrides;
 use autotag_deploy::inputs::{Environment, Faults, Order, Run, Said};
@@ -154,7 +154,7 @@ impl Servers {
     }
 }
 
-impl Shell for &Servers {
+impl RemoteExec for &Servers {
     async fn run(
         &self,
         host: &SshHost,

@@ -112,7 +112,7 @@ pub(super) fn rest(mut config: Fields) -> Vec<String> {
         "StdinOnce",
         "Volumes",
         "OnBuild",
-        "Shell",
+        "RemoteExec",
     ]);
     config.ignore(&["ArgsEscaped"]);
     config.rest(&[])

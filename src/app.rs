@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use crate::adapters::docker::Docker;
 use crate::adapters::github::{Access, GitHub};
 use crate::adapters::registry::OciRegistry;
-use crate::adapters::retry::{RetryPolicy, Idempotency, with_retries};
+use crate::adapters::retry::{Idempotency, RetryPolicy, with_retries};
 use crate::adapters::ssh::Libssh2;
 use crate::cli::{self, Parsed, Printed};
 use crate::failure::{Failure, Kind};
@@ -30,7 +30,7 @@ use crate::report::screen::{Lines, Screen};
 use crate::report::terminal_log::TerminalLog;
 use crate::report::{failed, log, plan, servers, stages, summary};
 use autotag_base::terminal::Tone;
-use autotag_base::{CallResult, CallErrorKind};
+use autotag_base::{CallErrorKind, CallResult};
 use autotag_model::help::Topic;
 use autotag_model::reference::{Digest, ImageName, ImageTag};
 use autotag_model::secret::Credentials;
@@ -163,7 +163,11 @@ async fn execute(
     };
     let world = World {
         forge: GitHub::connect(access, GitHub::patience())?,
-        registry: OciRegistry::new(order.wish.image.clone(), order.registry.as_ref(), RetryPolicy::default())?,
+        registry: OciRegistry::new(
+            order.wish.image.clone(),
+            order.registry.as_ref(),
+            RetryPolicy::default(),
+        )?,
         builder: LazyDocker::default(),
         shell: Libssh2,
     };

@@ -133,7 +133,9 @@ impl Failure {
 impl From<CallError> for Failure {
     fn from(trouble: CallError) -> Self {
         let kind = match trouble.kind {
-            CallErrorKind::Unreachable | CallErrorKind::Throttled | CallErrorKind::InvalidResponse => Kind::Unavailable,
+            CallErrorKind::Unreachable | CallErrorKind::Throttled | CallErrorKind::InvalidResponse => {
+                Kind::Unavailable
+            }
             CallErrorKind::Denied => Kind::Denied,
             CallErrorKind::Rejected => Kind::Conflict,
             CallErrorKind::Build => Kind::Build,

@@ -8,7 +8,7 @@
 //! | 429, or 403 that speaks of a rate limit | again, after the time asked for | again, likewise |
 //! | any other status, an answer that makes no sense, a certificate that is not valid | never | never |
 //!
-//! [`super::wire`] turns an answer or a failure of the connection into one of these rows. The pause
+//! [`super::http_error`] turns an answer or a failure of the connection into one of these rows. The pause
 //! doubles from [`RetryPolicy::first_delay`] to [`RetryPolicy::max_delay`] and is drawn evenly between
 //! nothing and that ("full jitter"): runs that failed together do not come back together. A waiting
 //! time that the other side asks for is kept in full, or, where it does not fit into the deadline, the
@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
-use autotag_base::{Effect, CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult, Effect};
 
 /// What doing a call twice would mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,9 +212,9 @@ mod tests {
 
     #[test]
     fn the_table() {
+        use CallErrorKind::{Build, Denied, InvalidResponse, Rejected, Throttled, Unreachable};
         use Effect::{None as Untouched, Unknown};
         use Idempotency::{Idempotent, OnlyIfUntouched, Read};
-        use CallErrorKind::{Build, Denied, InvalidResponse, Rejected, Throttled, Unreachable};
 
         let futile = Decision::GiveUp(Reason::Futile);
         let first = Decision::Retry(Duration::from_millis(500));
@@ -241,11 +241,17 @@ mod tests {
     fn pauses_double_up_to_the_longest_and_are_drawn_from_nothing() {
         let patience = RetryPolicy { attempts: u32::MAX, ..RetryPolicy::default() };
         let lost = trouble(CallErrorKind::Unreachable, Effect::None, None);
-        let pause =
-            |tries, jitter| match decide(&patience, Idempotency::Read, &lost, tries, Duration::ZERO, jitter) {
-                Decision::Retry(pause) => pause.as_millis(),
-                Decision::GiveUp(reason) => panic!("{reason:?}"),
-            };
+        let pause = |tries, jitter| match decide(
+            &patience,
+            Idempotency::Read,
+            &lost,
+            tries,
+            Duration::ZERO,
+            jitter,
+        ) {
+            Decision::Retry(pause) => pause.as_millis(),
+            Decision::GiveUp(reason) => panic!("{reason:?}"),
+        };
         let longest: Vec<u128> =
             [1, 2, 3, 4, 5, 6, 7, 40, u32::MAX - 1].map(|tries| pause(tries, 1.0)).into();
         assert_eq!(longest, [500, 1000, 2000, 4000, 8000, 16000, 20000, 20000, 20000]);
@@ -313,7 +319,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_doubt_of_an_earlier_try_stays_but_for_reads() {
-        for (repeat, effect) in [(Idempotency::Idempotent, Effect::Unknown), (Idempotency::Read, Effect::None)] {
+        for (repeat, effect) in
+            [(Idempotency::Idempotent, Effect::Unknown), (Idempotency::Read, Effect::None)]
+        {
             let lost = Err(trouble(CallErrorKind::Unreachable, Effect::Unknown, None));
             let denied = Err(trouble(CallErrorKind::Denied, Effect::None, None));
             let (outcome, calls) = play(repeat, vec![lost, denied]).await;

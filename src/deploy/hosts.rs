@@ -155,7 +155,12 @@ pub async fn run(shell: &impl RemoteExec, errand: Errand<'_>, log: &mut dyn Depl
 }
 
 /// One server's turn.
-async fn go(shell: &impl RemoteExec, errand: Errand<'_>, host: &HostName, log: &mut dyn DeployLog) -> HostReport {
+async fn go(
+    shell: &impl RemoteExec,
+    errand: Errand<'_>,
+    host: &HostName,
+    log: &mut dyn DeployLog,
+) -> HostReport {
     let name = host.to_string();
     let stopwatch = Stopwatch::start();
     log.event(&name, DeployEvent::Started(&errand.title(host)));
@@ -227,7 +232,8 @@ pub async fn status(
     let ssh = ssh_host(target, host);
     let mut catch = CatchStatus { status: None, log };
     let whole = QUESTION.min(target.timeout);
-    let outcome = converse(shell, &ssh, (&name, &request), ReconnectPolicy::within(whole), &mut catch).await?;
+    let outcome =
+        converse(shell, &ssh, (&name, &request), ReconnectPolicy::within(whole), &mut catch).await?;
     let refused = |why: String| {
         Failure::new(
             Kind::Deployment,

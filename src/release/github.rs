@@ -9,7 +9,7 @@ use crate::inputs::order::ReleaseOrder;
 use crate::ports::{Forge, NewRelease, Release, ReleaseEdit};
 use crate::versioning::claim::{Claim, Kind as ClaimKind, Known};
 use crate::versioning::tag::{TagPrefix, is_stable};
-use autotag_base::{Effect, CallResult, CallErrorKind};
+use autotag_base::{CallErrorKind, CallResult, Effect};
 use autotag_model::git::RefName;
 
 /// What the release is made from.

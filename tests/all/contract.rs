@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use autotag_base::{Effect, CallResult, CallErrorKind};
+use autotag_base::{CallErrorKind, CallResult, Effect};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::RetryPolicy;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use autotag_base::{Effect, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, Effect};
 use autotag_build_context::workspace::Workspace;
 use autotag_deploy::adapters::docker::Docker;
 use autotag_deploy::ports::{BuildEvent, BuildLog, BuildRequest, Builder as _};

@@ -6,7 +6,7 @@ mod loss;
 
 use std::time::Duration;
 
-use autotag_base::{Effect, CallError};
+use autotag_base::{CallError, Effect};
 use autotag_deploy::adapters::ssh::{Deadlines, Finished, Libssh2, RemoteExec as _, SshHost};
 use autotag_model::secret::Secret;
 

@@ -9,9 +9,9 @@ pub const VERSION: &str = match option_env!("VERSION") {
 /// What any call outside gives.
 pub type CallResult<T> = Result<T, CallError>;
 
-pub use call_error::{Cause, Effect, CallError, CallErrorKind};
+pub use call_error::{CallError, CallErrorKind, Cause, Effect};
 
+mod call_error;
 pub mod clock;
 pub mod manual;
 pub mod terminal;
-mod call_error;

@@ -8,7 +8,7 @@ use super::explain::{self, Failure};
 use super::progress::Progress;
 use super::wire::Way;
 use crate::ports::{BuildEvent, BuildLog, BuildRequest};
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_build_context::context::{ContextPlan, ContextStream};
 use autotag_build_context::dockerfile::{Asked, Dockerfile, is_a_version};
 use autotag_model::reference::Digest;
@@ -37,7 +37,11 @@ pub(super) async fn build(way: &Way, request: &BuildRequest, log: &mut dyn Build
     let answer = Box::pin(order.run(way, |status| progress.take(status, log))).await;
     let solved = answer.map_err(|error| failure.explain(&error, &progress))?;
     solved.image().and_then(|id| id.parse().ok()).ok_or_else(|| {
-        CallError::new(CallErrorKind::InvalidResponse, DOING, "the Engine ended the build without naming an image")
+        CallError::new(
+            CallErrorKind::InvalidResponse,
+            DOING,
+            "the Engine ended the build without naming an image",
+        )
     })
 }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::ports::{BuildLog, BuildRequest, Builder};
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_docker::daemon;
 use autotag_docker::daemon::with_url_safe_auth;
 use autotag_model::help::Topic;

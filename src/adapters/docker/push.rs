@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 
 use super::super::registry::{Access, Parties};
 use crate::ports::{BuildEvent, BuildLog};
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_docker::daemon;
 use autotag_docker::daemon::engine_credentials;
 use autotag_model::reference::{Digest, ImageName, ImageTag};

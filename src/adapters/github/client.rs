@@ -7,10 +7,10 @@ use serde::de::DeserializeOwned;
 
 use super::answers::Refusal;
 use super::{Access, GitHub};
+use crate::adapters::http_error;
 use crate::adapters::registry::link;
-use crate::adapters::retry::{RetryPolicy, Idempotency, with_retries};
-use crate::adapters::wire;
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use crate::adapters::retry::{Idempotency, RetryPolicy, with_retries};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_model::help::{ALLOW_WRITING, Topic};
 
 /// An answer longer than this is refused rather than read: 10,000 refs are about 5 MB.
@@ -65,11 +65,11 @@ pub(super) fn connect(access: Access<'_>, patience: RetryPolicy) -> CallResult<G
     let internal = |why: String| CallError::new(CallErrorKind::Rejected, doing, why);
     crate::adapters::install_tls();
     // Built on reqwest, so that HTTPS_PROXY and SSL_CERT_FILE work as everywhere else.
-    let client = wire::client(patience.each)
+    let client = http_error::client(patience.each)
         // A redirect is followed below: reqwest would make a GET of a POST, or not send its body again.
         .redirect(reqwest::redirect::Policy::none())
         .build()
-        .map_err(|error| wire::from_reqwest(doing, error, Idempotency::Read))?;
+        .map_err(|error| http_error::from_reqwest(doing, error, Idempotency::Read))?;
     let mut builder = octocrab::Octocrab::builder()
         .base_uri(access.api_url)
         .map_err(|error| internal(format!("GITHUB_API_URL {:?}: {error}", access.api_url)))?
@@ -77,7 +77,7 @@ pub(super) fn connect(access: Access<'_>, patience: RetryPolicy) -> CallResult<G
     if let Some(token) = access.token {
         builder = builder.personal_token(token.reveal().to_owned());
     }
-    let crab = builder.build_with_reqwest(client).map_err(|error| internal(wire::chain(&error)))?;
+    let crab = builder.build_with_reqwest(client).map_err(|error| internal(http_error::chain(&error)))?;
     Ok(GitHub {
         crab,
         root: format!("{}/repos/{}", access.api_url, access.repository),
@@ -100,7 +100,11 @@ impl GitHub {
     }
 
     /// GET of a comparison; `None` where the two have no history in common, which GitHub says by a 404.
-    pub(super) async fn related<T: DeserializeOwned>(&self, doing: &str, path: &str) -> CallResult<Option<T>> {
+    pub(super) async fn related<T: DeserializeOwned>(
+        &self,
+        doing: &str,
+        path: &str,
+    ) -> CallResult<Option<T>> {
         let call = Call { doing, repeat: Idempotency::Read, send: Send::Get };
         let answer = self.call(call, &format!("{}{path}", self.root)).await?;
         if answer.status == StatusCode::NOT_FOUND
@@ -125,7 +129,8 @@ impl GitHub {
     pub(super) async fn permitted(&self, call: Call<'_>, path: &str) -> CallResult<()> {
         let Ok(answer) = self.once(call, &format!("{}{path}", self.root)).await else { return Ok(()) };
         let words = Refusal::words(&answer.body);
-        let trouble = wire::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
+        let trouble =
+            http_error::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
         let trouble = with_remedy(trouble, answer.status, &words);
         if trouble.topic == Some(Topic::MayNotWrite) { Err(trouble) } else { Ok(()) }
     }
@@ -234,7 +239,7 @@ impl GitHub {
                 // GraphQL says so with status 200 ("Rate limits and query limits for the GraphQL API").
                 let why = "GitHub's GraphQL rate limit is used up";
                 let mut trouble = CallError::new(CallErrorKind::Throttled, call.doing, why);
-                trouble.retry_after = wire::asked_wait(&answer.headers);
+                trouble.retry_after = http_error::asked_wait(&answer.headers);
                 return Err(limited(trouble));
             }
             if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
@@ -244,7 +249,8 @@ impl GitHub {
                 return Err(sent_elsewhere(call, &answer.headers));
             }
             let words = Refusal::words(&answer.body);
-            let trouble = wire::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
+            let trouble =
+                http_error::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
             Err(with_remedy(trouble, answer.status, &words))
         })
         .await
@@ -277,7 +283,7 @@ impl GitHub {
             match error.downcast::<octocrab::Error>() {
                 Ok(error) => unanswered(call, *error),
                 Err(other) => {
-                    lost(call, &format!("the answer was cut short: {}", wire::chain(other.as_ref())))
+                    lost(call, &format!("the answer was cut short: {}", http_error::chain(other.as_ref())))
                 }
             }
         })?;
@@ -301,7 +307,7 @@ fn moved_to(asked: &str, answer: &Answer) -> Option<String> {
 /// What is answered elsewhere, or in circles, is not GitHub's.
 fn sent_elsewhere(call: Call<'_>, headers: &HeaderMap) -> CallError {
     let target = headers.get(header::LOCATION).map_or_else(String::new, |target| {
-        wire::excerpt(String::from_utf8_lossy(target.as_bytes()).split('?').next().unwrap_or_default())
+        http_error::excerpt(String::from_utf8_lossy(target.as_bytes()).split('?').next().unwrap_or_default())
     });
     CallError::new(
         CallErrorKind::InvalidResponse,
@@ -328,12 +334,12 @@ fn is_rate_limited(body: &[u8]) -> bool {
 /// octocrab wraps reqwest's error in a service error; inside it stands whether anything was sent.
 fn unanswered(call: Call<'_>, error: octocrab::Error) -> CallError {
     match error {
-        octocrab::Error::Reqwest { source, .. } => wire::from_reqwest(call.doing, source, call.repeat),
+        octocrab::Error::Reqwest { source, .. } => http_error::from_reqwest(call.doing, source, call.repeat),
         octocrab::Error::Service { source, .. } => match source.downcast::<octocrab::Error>() {
             Ok(inner) => unanswered(call, *inner),
-            Err(other) => lost(call, &wire::chain(other.as_ref())),
+            Err(other) => lost(call, &http_error::chain(other.as_ref())),
         },
-        other => lost(call, &wire::chain(&other)),
+        other => lost(call, &http_error::chain(&other)),
     }
 }
 
@@ -347,7 +353,11 @@ fn understood<T: DeserializeOwned>(doing: &str, answer: &Answer) -> CallResult<T
         return Err(not_found(doing));
     }
     serde_json::from_slice(&answer.body).map_err(|error| {
-        CallError::new(CallErrorKind::InvalidResponse, doing, format!("not the JSON that GitHub documents: {error}"))
+        CallError::new(
+            CallErrorKind::InvalidResponse,
+            doing,
+            format!("not the JSON that GitHub documents: {error}"),
+        )
     })
 }
 
@@ -360,7 +370,11 @@ fn collect<T: DeserializeOwned>(
     for page in pages {
         let value: serde_json::Value = understood(doing, page)?;
         let found = items(value).ok_or_else(|| {
-            CallError::new(CallErrorKind::InvalidResponse, doing, "a page is not the list that GitHub documents")
+            CallError::new(
+                CallErrorKind::InvalidResponse,
+                doing,
+                "a page is not the list that GitHub documents",
+            )
         })?;
         all.extend(found);
     }
@@ -389,7 +403,11 @@ fn numbered(last: &str) -> Option<Vec<String>> {
 }
 
 fn odd_link(doing: &str, target: &str) -> CallError {
-    CallError::new(CallErrorKind::InvalidResponse, doing, format!("the list's next page is at {}", wire::excerpt(target)))
+    CallError::new(
+        CallErrorKind::InvalidResponse,
+        doing,
+        format!("the list's next page is at {}", http_error::excerpt(target)),
+    )
 }
 
 fn not_found(doing: &str) -> CallError {

@@ -12,7 +12,7 @@ use crate::ports::{
     Ancestry, Commit, DeploymentState, DeploymentStatus, Forge, GitRef, NewDeployment, NewRelease, RefUpdate,
     RefsAnswer, Release, ReleaseEdit, Repository, TagObject,
 };
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_model::git::{ObjectId, RefName};
 
 /// Refs are asked for by this mutation (GraphQL reference, `updateRefs`). `force` is needed where the head
@@ -38,7 +38,8 @@ impl Forge for GitHub {
         let doing = format!("reading the commit {id}");
         let found: answers::Commit = self.get(&doing, &format!("/commits/{id}?per_page=1")).await?;
         let date = found.commit.committer.and_then(|committer| committer.date);
-        let date = date.ok_or_else(|| CallError::new(CallErrorKind::InvalidResponse, doing, "the commit has no date"))?;
+        let date = date
+            .ok_or_else(|| CallError::new(CallErrorKind::InvalidResponse, doing, "the commit has no date"))?;
         Ok(Commit { id: found.sha, message: found.commit.message, date })
     }
 
@@ -295,7 +296,8 @@ fn refs_answer(doing: &str, answer: &serde_json::Value) -> CallResult<RefsAnswer
     if answer.pointer("/data/updateRefs").is_some_and(|payload| !payload.is_null()) {
         return Ok(RefsAnswer::Applied);
     }
-    Err(CallError::new(CallErrorKind::InvalidResponse, doing, "an answer without data and without errors").perhaps_done())
+    Err(CallError::new(CallErrorKind::InvalidResponse, doing, "an answer without data and without errors")
+        .perhaps_done())
 }
 
 /// The number of the draft in an answer to [`DRAFT_OF`], if there is one.

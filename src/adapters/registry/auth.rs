@@ -17,10 +17,10 @@ use serde::Deserialize;
 use super::challenge::Challenge;
 use super::refusal::{Complaint, Parties};
 use super::{connection, is_loopback};
+use crate::adapters::http_error;
 use crate::adapters::retry::Idempotency;
-use crate::adapters::wire;
 use autotag_base::clock::Stopwatch;
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_model::help::Topic;
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
@@ -192,7 +192,7 @@ impl Auth {
             Err(CallError::new(
                 CallErrorKind::InvalidResponse,
                 format!("logging in to {registry}"),
-                format!("it sends logins to {}, {why}", wire::excerpt(realm)),
+                format!("it sends logins to {}, {why}", http_error::excerpt(realm)),
             ))
         };
         trusted_realm(&self.parties.name, realm).or_else(refuse)
@@ -206,13 +206,21 @@ impl Auth {
         if let Some(basic) = &self.basic {
             request = request.header(header::AUTHORIZATION, basic.clone());
         }
-        let response =
-            request.send().await.map_err(|error| wire::from_reqwest(&doing, error, Idempotency::Read))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| http_error::from_reqwest(&doing, error, Idempotency::Read))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = connection::bounded_body(&doing, response, TOKEN_ANSWER, Idempotency::Read).await?;
         if status != StatusCode::OK {
             let complaint = Complaint::read(&body);
-            return Err(self.parties.refusal(&doing, status, &headers, &complaint, (Idempotency::Read, access)));
+            return Err(self.parties.refusal(
+                &doing,
+                status,
+                &headers,
+                &complaint,
+                (Idempotency::Read, access),
+            ));
         }
         let (header, life) =
             read_token(&body).map_err(|why| CallError::new(CallErrorKind::InvalidResponse, doing, why))?;

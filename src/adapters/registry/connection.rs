@@ -6,10 +6,10 @@ use reqwest::{Client, Response, Url};
 use super::auth::{Access, Auth, Sent};
 use super::challenge;
 use super::refusal::Complaint;
+use crate::adapters::http_error;
 use crate::adapters::retry;
-use crate::adapters::retry::{RetryPolicy, Idempotency};
-use crate::adapters::wire;
-use autotag_base::{Effect, CallResult, CallError, CallErrorKind};
+use crate::adapters::retry::{Idempotency, RetryPolicy};
+use autotag_base::{CallError, CallErrorKind, CallResult, Effect};
 use autotag_model::help::Topic;
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
@@ -68,13 +68,17 @@ pub struct Connection {
 
 impl Connection {
     /// Opens nothing yet.
-    pub fn new(name: &ImageName, credentials: Option<&Credentials>, patience: RetryPolicy) -> CallResult<Self> {
+    pub fn new(
+        name: &ImageName,
+        credentials: Option<&Credentials>,
+        patience: RetryPolicy,
+    ) -> CallResult<Self> {
         let doing = format!("preparing to ask {}", name.registry());
         let scheme = if name.is_loopback() { "http" } else { "https" };
         let home = Url::parse(&format!("{scheme}://{}/v2/", name.api_host()))
             .map_err(|error| CallError::new(CallErrorKind::Rejected, &doing, error.to_string()))?;
         crate::adapters::install_tls();
-        let mut builder = wire::client(patience.each)
+        let mut builder = http_error::client(patience.each)
             // Both are done here: repeats by one table, redirects without the login.
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never());
@@ -82,7 +86,7 @@ impl Connection {
             builder = builder.no_proxy();
         }
         let client = builder.build().map_err(|error| {
-            CallError::new(CallErrorKind::Rejected, &doing, wire::chain(&error)).with_remedy(
+            CallError::new(CallErrorKind::Rejected, &doing, http_error::chain(&error)).with_remedy(
                 "let SSL_CERT_FILE name a file with the certificates of the authorities to trust; in a container, \
                  copy /etc/ssl/certs/ca-certificates.crt into it",
             )
@@ -161,13 +165,15 @@ impl Connection {
     /// that would be "nothing was pushed yet".
     async fn greet(&self, ask: &Ask<'_>) -> CallResult<()> {
         let request = self.client.get(self.home.clone());
-        let response =
-            request.send().await.map_err(|error| wire::from_reqwest(ask.doing, error, Idempotency::Read))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| http_error::from_reqwest(ask.doing, error, Idempotency::Read))?;
         let (status, headers) = (response.status(), response.headers().clone());
         if status == StatusCode::UNAUTHORIZED {
             self.auth.learn(&challenges(&headers), ask.access, Sent::Nothing, true)?;
         } else if !status.is_success() {
-            let trouble = wire::from_status(ask.doing, status, &headers, "", Idempotency::Read);
+            let trouble = http_error::from_status(ask.doing, status, &headers, "", Idempotency::Read);
             if is_passing(&trouble) {
                 return Err(trouble);
             }
@@ -189,8 +195,10 @@ impl Connection {
             if let Some((bytes, media_type)) = ask.body {
                 request = request.header(header::CONTENT_TYPE, media_type).body(bytes.to_vec());
             }
-            let response =
-                request.send().await.map_err(|error| wire::from_reqwest(ask.doing, error, ask.repeat))?;
+            let response = request
+                .send()
+                .await
+                .map_err(|error| http_error::from_reqwest(ask.doing, error, ask.repeat))?;
             if ask.method != Method::GET || !is_redirect(response.status()) {
                 return Ok((response, url));
             }
@@ -267,8 +275,11 @@ pub async fn bounded_body(
     repeat: Idempotency,
 ) -> CallResult<Vec<u8>> {
     let too_long = || {
-        let trouble =
-            CallError::new(CallErrorKind::InvalidResponse, doing, format!("an answer of more than {limit} bytes"));
+        let trouble = CallError::new(
+            CallErrorKind::InvalidResponse,
+            doing,
+            format!("an answer of more than {limit} bytes"),
+        );
         if repeat == Idempotency::Read { trouble } else { trouble.perhaps_done() }
     };
     if response.content_length().is_some_and(|length| length > limit as u64) {
@@ -280,7 +291,7 @@ pub async fn bounded_body(
             Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(too_long()),
             Ok(Some(chunk)) => body.extend_from_slice(&chunk),
             Ok(None) => return Ok(body),
-            Err(error) => return Err(wire::from_reqwest(doing, error, repeat)),
+            Err(error) => return Err(http_error::from_reqwest(doing, error, repeat)),
         }
     }
 }

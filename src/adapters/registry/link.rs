@@ -1,7 +1,7 @@
 //! `Link`: where the next page is (RFC 8288, 3).
 
 use super::grammar::Scanner;
-use crate::adapters::wire::excerpt;
+use crate::adapters::http_error::excerpt;
 
 /// One link of the header.
 #[derive(Debug, Clone, PartialEq, Eq)]

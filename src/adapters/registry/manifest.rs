@@ -8,10 +8,10 @@ use serde::Deserialize;
 use super::auth::Access;
 use super::connection::{Answer, Ask, Connection};
 use super::{is_absent, media_type};
+use crate::adapters::http_error::excerpt;
 use crate::adapters::retry::Idempotency;
-use crate::adapters::wire::excerpt;
 use crate::ports::{Manifest, ManifestName};
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_model::reference::{Digest, ImageName, ImageTag};
 
 /// Bytes of a manifest (distribution specification, "Pushing Manifests": registries should take 4 MiB).

@@ -46,7 +46,11 @@ impl OciRegistry {
     /// Prepares; the first request is made by the first question.
     ///
     /// Fails where no certificate authorities are found, or where the user name cannot be sent.
-    pub fn new(name: ImageName, credentials: Option<&Credentials>, patience: RetryPolicy) -> CallResult<Self> {
+    pub fn new(
+        name: ImageName,
+        credentials: Option<&Credentials>,
+        patience: RetryPolicy,
+    ) -> CallResult<Self> {
         let connection = Connection::new(&name, credentials, patience)?;
         Ok(Self { name, connection })
     }

@@ -4,8 +4,8 @@ use ::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use super::auth::Access;
+use crate::adapters::http_error;
 use crate::adapters::retry::Idempotency;
-use crate::adapters::wire;
 use autotag_base::{CallError, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::reference::ImageName;
@@ -42,7 +42,7 @@ impl Complaint {
             let page = text.trim_start().starts_with('<');
             return Self {
                 codes: Vec::new(),
-                words: if page { "an HTML page".to_owned() } else { wire::excerpt(&text) },
+                words: if page { "an HTML page".to_owned() } else { http_error::excerpt(&text) },
             };
         };
         let words = list.errors.iter().map(|entry| {
@@ -50,7 +50,7 @@ impl Complaint {
             let parts = [entry.code.as_str(), entry.message.as_deref().unwrap_or_default(), detail];
             parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
         });
-        let words = wire::excerpt(&words.collect::<Vec<_>>().join("; "));
+        let words = http_error::excerpt(&words.collect::<Vec<_>>().join("; "));
         Self { codes: list.errors.into_iter().map(|entry| entry.code.to_ascii_uppercase()).collect(), words }
     }
 
@@ -91,7 +91,7 @@ impl Parties {
         complaint: &Complaint,
         (repeat, access): (Idempotency, Access),
     ) -> CallError {
-        let trouble = wire::from_status(doing, status, headers, &complaint.words, repeat);
+        let trouble = http_error::from_status(doing, status, headers, &complaint.words, repeat);
         if status.is_client_error() && is_immutable(complaint) {
             return CallError { kind: CallErrorKind::Rejected, ..trouble }
                 .with_remedy(
@@ -314,8 +314,8 @@ mod tests {
     /// In the words of a registry itself, and as Docker hands them on.
     #[test]
     fn each_refusal_has_its_section() {
-        use Topic::{MayNotPush, NotLinked, RegistryFull, RegistryLimit, RegistryLogin};
         use CallErrorKind::{Denied, Rejected, Throttled, Unreachable};
+        use Topic::{MayNotPush, NotLinked, RegistryFull, RegistryLimit, RegistryLogin};
         for (name, kind, words, access, topic) in [
             ("ghcr.io/o/a", Denied, "denied: denied", Access::Push, Some(MayNotPush)),
             (

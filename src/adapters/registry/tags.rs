@@ -9,10 +9,10 @@ use serde::{Deserialize, Deserializer};
 use super::auth::Access;
 use super::connection::{Answer, Ask, Connection};
 use super::{is_absent, link, media_type};
+use crate::adapters::http_error::excerpt;
 use crate::adapters::retry::Idempotency;
-use crate::adapters::wire::excerpt;
 use crate::ports::TagListing;
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_model::reference::ImageName;
 
 /// Tags to a page. Most registries give at most 100 or 1,000 whatever is asked for.

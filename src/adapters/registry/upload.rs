@@ -6,7 +6,7 @@ use reqwest::Url;
 use super::auth::Access;
 use super::connection::{Answer, Ask, Connection};
 use crate::adapters::retry::Idempotency;
-use autotag_base::{CallResult, CallErrorKind};
+use autotag_base::{CallErrorKind, CallResult};
 use autotag_model::reference::ImageName;
 
 /// Answers to uploads that begin or end have no body that matters.

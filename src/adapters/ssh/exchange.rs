@@ -12,7 +12,7 @@ use super::Finished;
 use super::fault::Running;
 use super::socket::Socket;
 use autotag_base::clock::Stopwatch;
-use autotag_base::{CallResult, CallError};
+use autotag_base::{CallError, CallResult};
 use autotag_protocol::Lines;
 
 /// How much of standard error is kept, in bytes.

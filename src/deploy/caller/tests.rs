@@ -81,7 +81,8 @@ fn finished(status: i32) -> Finished {
 }
 
 fn lost() -> CallOutcome<Finished> {
-    Err(CallError::new(CallErrorKind::Unreachable, "deploy on web1", "the connection was lost").perhaps_done())
+    Err(CallError::new(CallErrorKind::Unreachable, "deploy on web1", "the connection was lost")
+        .perhaps_done())
 }
 
 /// What came of it, what was logged, and the requests.

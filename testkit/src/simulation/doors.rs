@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use autotag_base::{Effect, CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult, Effect};
 use autotag_deploy::adapters::ssh::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_deploy::ports::{
     Ancestry, BuildLog, BuildRequest, Builder, Commit, DeploymentStatus, Forge, GitRef, Manifest,
@@ -191,7 +191,9 @@ async fn scheduled<T: Clone + Debug + 'static>(
     std::future::poll_fn(|context| {
         let mut script = script.borrow_mut();
         if let Some(told) = script.answers.get(number) {
-            return Poll::Ready(told.downcast_ref::<CallResult<T>>().expect("the answer to this call").clone());
+            return Poll::Ready(
+                told.downcast_ref::<CallResult<T>>().expect("the answer to this call").clone(),
+            );
         }
         // Of calls that are made side by side, the first one goes first.
         if script.waits.as_ref().is_none_or(|(waiting, _)| number < *waiting) {

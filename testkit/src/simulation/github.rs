@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_deploy::ports::{
     Ancestry, Commit, DeploymentState, DeploymentStatus, GitRef, NewDeployment, NewRelease, RefUpdate,
     RefsAnswer, Release, ReleaseEdit, TagObject,

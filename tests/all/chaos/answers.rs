@@ -26,7 +26,7 @@ fn error_of(run: &Finished) -> &str {
     errors[0]
 }
 
-// invariant others-answers: The time asked for is kept; broken by: `src/adapters/wire.rs`: `Retry-After` is not
+// invariant others-answers: The time asked for is kept; broken by: `src/adapters/http_error.rs`: `Retry-After` is not
 //   read
 #[test]
 fn the_time_that_a_busy_server_asks_for_is_kept() {

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use autotag_base::{Effect, CallErrorKind};
+use autotag_base::{CallErrorKind, Effect};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::{Deadlines, RetryPolicy};
@@ -68,7 +68,7 @@ enum Then {
 }
 
 // invariant others-answers: Silence ends; a read is repeated, a write is looked up; broken by:
-//   `src/adapters/wire.rs`: no `read_timeout`; no `timeout`
+//   `src/adapters/http_error.rs`: no `read_timeout`; no `timeout`
 #[test]
 fn a_read_is_asked_again_and_a_write_is_looked_up() {
     const GITHUB: [(&str, Then); 5] = [

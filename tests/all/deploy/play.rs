@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::RetryPolicy;
@@ -206,7 +206,8 @@ impl RemoteExec for &Servers {
                     say(&Event::log(Source::Application, "listening"));
                 }
                 if let Some(Turn::IsCut) = other {
-                    let trouble = CallError::new(CallErrorKind::Unreachable, "deploy", "the connection was lost");
+                    let trouble =
+                        CallError::new(CallErrorKind::Unreachable, "deploy", "the connection was lost");
                     return Err(trouble.perhaps_done());
                 }
                 self.done(name, &request.body)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use autotag_base::clock::Stopwatch;
-use autotag_base::{Effect, CallErrorKind};
+use autotag_base::{CallErrorKind, Effect};
 use autotag_model::secret::Secret;
 use autotag_receiver::engine::options::{Gpu, Options};
 use autotag_receiver::engine::{ContainerSpec, Engine as _, HealthcheckSpec, Healthy, RestartSpec};

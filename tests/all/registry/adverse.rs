@@ -1,6 +1,6 @@
 //! Answers that no registry should give, and some that many do.
 
-use autotag_base::{Effect, CallResult, CallErrorKind};
+use autotag_base::{CallErrorKind, CallResult, Effect};
 use autotag_deploy::ports::{Registry as _, TagListing};
 
 use super::scripted::{Reply, Scripted};
@@ -180,7 +180,11 @@ async fn a_put_is_done_only_by_the_answers_that_say_so() {
             Ok(()) => assert!(done, "{status}"),
             Err(error) => {
                 assert!(!done, "{error}");
-                assert_eq!((error.kind, error.effect), (CallErrorKind::InvalidResponse, Effect::Unknown), "{error}");
+                assert_eq!(
+                    (error.kind, error.effect),
+                    (CallErrorKind::InvalidResponse, Effect::Unknown),
+                    "{error}"
+                );
             }
         }
         assert_eq!(server.lines().len(), 1);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use autotag_base::{Effect, CallErrorKind};
+use autotag_base::{CallErrorKind, Effect};
 use autotag_deploy::ports::{ManifestName, Registry as _, TagListing};
 use autotag_model::reference::Digest;
 

@@ -1,6 +1,6 @@
 //! Only the known server is spoken to.
 
-use autotag_base::{Effect, CallErrorKind};
+use autotag_base::{CallErrorKind, Effect};
 
 use super::{ClientKey, PATIENT, Ran, host, run, run_within};
 use testkit::processes::sshd::{Builder, Sshd};

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use autotag_base::{Effect, CallErrorKind};
+use autotag_base::{CallErrorKind, Effect};
 use autotag_model::secret::Secret;
 
 use super::{ClientKey, Deadlines, PATIENT, Server, Sshd, host, run, run_within};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use autotag_base::{Effect, CallErrorKind};
+use autotag_base::{CallErrorKind, Effect};
 
 use super::{Deadlines, Finished, Libssh2, PATIENT, Secret, Server, run, run_within};
 use autotag_deploy::adapters::ssh::RemoteExec as _;

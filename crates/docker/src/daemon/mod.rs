@@ -11,7 +11,7 @@ use bollard::errors::Error;
 use http::HeaderValue;
 
 pub use self::lines::{Lines, broken, json, refused};
-use autotag_base::{Cause, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, Cause};
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
 

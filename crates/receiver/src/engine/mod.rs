@@ -16,7 +16,7 @@ use std::time::Duration;
 pub use docker::DockerEngine;
 pub use plain::PlainEngine;
 
-use autotag_base::{Cause, CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult, Cause};
 use autotag_model::help::Topic;
 use autotag_model::reference::{Digest, ImageName};
 use autotag_model::secret::{Credentials, Secret};
@@ -272,7 +272,11 @@ pub trait Engine: Send + Sync + 'static {
     /// All images that were pulled from a repository.
     fn images(&self, name: &ImageName) -> impl Future<Output = CallResult<Vec<LocalImage>>> + Send;
     /// Removes `name@digest`; one that is gone or that a container uses is left, and `false` is told.
-    fn remove_image(&self, name: &ImageName, digest: &Digest) -> impl Future<Output = CallResult<bool>> + Send;
+    fn remove_image(
+        &self,
+        name: &ImageName,
+        digest: &Digest,
+    ) -> impl Future<Output = CallResult<bool>> + Send;
     /// Makes a bridge network with these labels, unless there is one of the name.
     fn ensure_network(
         &self,
@@ -297,7 +301,10 @@ pub trait Engine: Send + Sync + 'static {
     /// How it is, by id or name; `None` where there is none.
     fn inspect(&self, id: &str) -> impl Future<Output = CallResult<Option<ContainerFacts>>> + Send;
     /// All containers, stopped ones included, that carry all these labels.
-    fn labelled(&self, labels: &[(&str, &str)]) -> impl Future<Output = CallResult<Vec<ContainerFacts>>> + Send;
+    fn labelled(
+        &self,
+        labels: &[(&str, &str)],
+    ) -> impl Future<Output = CallResult<Vec<ContainerFacts>>> + Send;
     /// Its last lines, both streams in order, the oldest first.
     fn logs(&self, id: &str, lines: u32) -> impl Future<Output = CallResult<Vec<String>>> + Send;
     /// Runs a command in it, to its end or to the deadline.

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_docker::daemon;
 use autotag_model::help::Topic;
 
@@ -128,7 +128,11 @@ impl PlainEngine {
             // 304: it is stopped already.
             200..=299 | 304 => Ok(Some(body.to_owned())),
             404 => Ok(None),
-            _ => Err(CallError::new(CallErrorKind::Rejected, doing, format!("status {status}: {}", body.trim()))),
+            _ => Err(CallError::new(
+                CallErrorKind::Rejected,
+                doing,
+                format!("status {status}: {}", body.trim()),
+            )),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What the Engine's troubles mean for a step.
 
 use crate::state::StepError;
-use autotag_base::{Cause, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, Cause};
 use autotag_protocol::FailureCode;
 
 /// What failed outside, and what to do about it.
@@ -30,9 +30,13 @@ pub(crate) fn code_of(trouble: &CallError) -> Option<FailureCode> {
         (None, CallErrorKind::Denied) => Some(FailureCode::PullRefused),
         (None, CallErrorKind::Throttled) => Some(FailureCode::RegistryLimit),
         (None, CallErrorKind::Unreachable) => Some(FailureCode::RegistryUnreachable),
-        (None, CallErrorKind::Rejected | CallErrorKind::InvalidResponse | CallErrorKind::Build | CallErrorKind::Input) => {
-            None
-        }
+        (
+            None,
+            CallErrorKind::Rejected
+            | CallErrorKind::InvalidResponse
+            | CallErrorKind::Build
+            | CallErrorKind::Input,
+        ) => None,
     }
 }
 

@@ -54,7 +54,10 @@ pub(super) async fn remove(engine: &DockerEngine, id: &str) -> CallResult<Vec<Co
 }
 
 /// All that carry all these labels.
-pub(super) async fn labelled(engine: &DockerEngine, labels: &[(&str, &str)]) -> CallResult<Vec<ContainerFacts>> {
+pub(super) async fn labelled(
+    engine: &DockerEngine,
+    labels: &[(&str, &str)],
+) -> CallResult<Vec<ContainerFacts>> {
     let doing = "listing the containers";
     let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let mut containers = Vec::new();

@@ -13,7 +13,7 @@ use super::containers::{remove, whole_seconds};
 use super::raw::{Call, encoded, without};
 use super::{DockerEngine, ORDINARY, options};
 use crate::engine::{ContainerSpec, HealthcheckSpec, Id, RestartSpec};
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 
 /// Makes it, in all its networks, or leaves nothing behind that took its name.
 pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> CallResult<Id> {

@@ -8,7 +8,7 @@ use super::answers::{Event, Info, read, texts};
 use super::raw::{Call, filters};
 use super::{DockerEngine, ORDINARY};
 use crate::engine::{ContainerEvent, Events};
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 
 const DOING: &str = "listening to the Docker Engine's events";
 
@@ -73,7 +73,11 @@ fn ended() -> CallError {
 /// The Engine reads `since` as seconds with a fraction, and tells the hour as RFC 3339.
 fn since(hour: &str) -> CallResult<String> {
     let time: Timestamp = hour.parse().map_err(|_| {
-        CallError::new(CallErrorKind::InvalidResponse, DOING, format!("the Engine's hour is `{hour}`, which is no time"))
+        CallError::new(
+            CallErrorKind::InvalidResponse,
+            DOING,
+            format!("the Engine's hour is `{hour}`, which is no time"),
+        )
     })?;
     Ok(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))
 }

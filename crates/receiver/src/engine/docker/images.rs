@@ -11,7 +11,7 @@ use super::answers::{Image, List, read, texts};
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY, PATIENT, containers, facts, platform};
 use crate::engine::LocalImage;
-use autotag_base::{Cause, CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult, Cause};
 use autotag_docker::daemon;
 use autotag_docker::daemon::engine_credentials;
 use autotag_model::reference::{Digest, ImageName};
@@ -102,7 +102,11 @@ fn explain_words(mut trouble: CallError, name: &ImageName, has_credentials: bool
 }
 
 /// The image of this reference or id, as far as the Engine describes it.
-pub(super) async fn look(engine: &DockerEngine, reference: &str, doing: &str) -> CallResult<Option<LocalImage>> {
+pub(super) async fn look(
+    engine: &DockerEngine,
+    reference: &str,
+    doing: &str,
+) -> CallResult<Option<LocalImage>> {
     Ok(inspect(engine, reference, doing).await?.map(local))
 }
 

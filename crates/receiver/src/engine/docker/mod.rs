@@ -27,7 +27,7 @@ use answers::{About, Network, read};
 use raw::{Call, encoded, without};
 
 use super::{ContainerFacts, ContainerSpec, ContainerVolume, Engine, Executed, Id, LocalImage};
-use autotag_base::{Cause, CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult, Cause};
 use autotag_docker::daemon;
 use autotag_docker::daemon::with_url_safe_auth;
 use autotag_model::help::Topic;

@@ -11,7 +11,7 @@ use super::create::clamped;
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY};
 use crate::engine::options::{ExistingPath, Gpu, Options, Port};
-use autotag_base::{CallResult, CallError};
+use autotag_base::{CallError, CallResult};
 
 /// The Engine's driver that keeps everything for ever where nobody bounds it.
 const UNBOUNDED: &str = "json-file";

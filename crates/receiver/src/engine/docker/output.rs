@@ -14,7 +14,7 @@ use super::answers::{Exec, read};
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY, PATIENT};
 use crate::engine::Executed;
-use autotag_base::{CallResult, CallError, CallErrorKind, clock};
+use autotag_base::{CallError, CallErrorKind, CallResult, clock};
 use autotag_docker::daemon;
 
 /// A longer line is cut.
@@ -64,10 +64,14 @@ async fn unreadable(engine: &DockerEngine, id: &str, doing: &str) -> CallError {
         "syslog" => ("it hands the lines to syslog", "look for them where syslog writes".to_owned()),
         _ => ("it hands the lines on", "look for them where it sends them".to_owned()),
     };
-    CallError::new(CallErrorKind::Rejected, doing, format!("Docker cannot read the log driver `{driver}`: {why}"))
-        .with_remedy(format!(
-            "{remedy}. For `autotag-receiver logs`, choose a driver that Docker can read, such as `local`"
-        ))
+    CallError::new(
+        CallErrorKind::Rejected,
+        doing,
+        format!("Docker cannot read the log driver `{driver}`: {why}"),
+    )
+    .with_remedy(format!(
+        "{remedy}. For `autotag-receiver logs`, choose a driver that Docker can read, such as `local`"
+    ))
 }
 
 /// Puts lines together: the Engine hands a long one on in parts of 16 KiB, between which parts of the

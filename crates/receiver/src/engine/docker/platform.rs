@@ -12,7 +12,7 @@ use super::answers::{About, Container, Distribution, Image, Platform, read};
 use super::raw::{Call, encoded, without};
 use super::{DockerEngine, ORDINARY, containers};
 use crate::engine::Foreign;
-use autotag_base::{Cause, CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult, Cause};
 use autotag_model::reference::Digest;
 
 /// Completes what the Engine left out of an image's description.
@@ -47,7 +47,11 @@ pub(super) async fn complete(
 }
 
 /// Which platform an image is for, where this machine is another one.
-pub(super) async fn foreign(engine: &DockerEngine, image: &Image, doing: &str) -> CallResult<Option<Foreign>> {
+pub(super) async fn foreign(
+    engine: &DockerEngine,
+    image: &Image,
+    doing: &str,
+) -> CallResult<Option<Foreign>> {
     let version = engine.ask(Call::get("/version"), ORDINARY).await;
     let version: About = read(&version.map_err(|error| engine.trouble(&error, doing))?);
     let machine = version.arch.unwrap_or_default();

@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::DockerEngine;
-use autotag_base::{CallResult, CallError, CallErrorKind};
+use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_docker::daemon;
 use autotag_docker::daemon::{Lines, broken};
 

@@ -198,8 +198,8 @@ mod tests {
 
     #[test]
     fn each_status_has_its_kind_and_its_effect() {
-        use Effect::{None as Untouched, Unknown};
         use CallErrorKind::{Denied, InvalidResponse, Rejected, Throttled, Unreachable};
+        use Effect::{None as Untouched, Unknown};
         for (status, lines, words, kind, effect) in [
             (400, &[][..], "", Rejected, Untouched),
             (401, &[], "", Denied, Untouched),

@@ -16,7 +16,7 @@ use crate::cli::{self, Parsed, Printed};
 use crate::failure::{Failure, Kind};
 use crate::inputs::order::{Command, LogFormat, Purpose, log_format};
 use crate::inputs::run::{Cause, Overrides};
-use crate::inputs::{Environment, Faults, Order, Run, Said, checkout, laptop};
+use crate::inputs::{Environment, Faults, Order, RawInputs, Run, checkout, laptop};
 use crate::pipeline::deployment::{Deployment, HostStatus};
 use crate::pipeline::{self, Ending, Job, Logs, Planned, World};
 use crate::ports::{BuildLog, BuildRequest, Builder, Forge as _};
@@ -37,7 +37,7 @@ use autotag_model::secret::Credentials;
 
 /// The whole program. Gives the exit code.
 pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
-    let mut said = Said::from_environment(&environment);
+    let mut said = RawInputs::from_environment(&environment);
     // Before anything else is printed, and only where a runner takes the lines away again.
     if environment.in_actions() {
         for form in said.to_mask(&environment) {
@@ -96,7 +96,7 @@ fn printed(text: Printed, colour: bool) -> Vec<u8> {
 /// Everything that was said, understood; or one failure with all faults.
 fn inputs(
     environment: &Environment,
-    said: &mut Said,
+    said: &mut RawInputs,
     mut overrides: Overrides,
     mut faults: Faults,
 ) -> Result<(Order, Run), Failure> {

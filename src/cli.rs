@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use crate::failure::Kind;
 use crate::inputs::run::Overrides;
 use crate::inputs::spec::{self, COMMANDS, GROUPS, INPUTS, InputSpec, Takes};
-use crate::inputs::{Fault, Faults, Said};
+use crate::inputs::{Fault, Faults, RawInputs};
 use autotag_base::manual;
 use autotag_base::manual::Section;
 
@@ -45,7 +45,7 @@ pub enum Printed {
 }
 
 /// Reads the arguments over what the environment said. Faults are those of the arguments alone.
-pub fn parse(arguments: &[String], said: &mut Said, faults: &mut Faults) -> Parsed {
+pub fn parse(arguments: &[String], said: &mut RawInputs, faults: &mut Faults) -> Parsed {
     if let Some(spec) = secret_among(arguments) {
         faults.add(Fault {
             input: format!("--{}", spec.name),
@@ -95,7 +95,7 @@ fn secret_among(arguments: &[String]) -> Option<&'static InputSpec> {
 }
 
 /// Flags before the command count as well; those after it win.
-fn taken(matches: &ArgMatches, said: &mut Said) -> Parsed {
+fn taken(matches: &ArgMatches, said: &mut RawInputs) -> Parsed {
     let mut places = vec![matches];
     if let Some((word, arguments)) = matches.subcommand() {
         match manual::answer(word, arguments, command(Flags::Counting), &sections()) {
@@ -310,8 +310,8 @@ pub const DONE: &str = "Released, resumed, superseded, planned, deployed, rolled
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> (Parsed, Said, Faults) {
-        let (mut said, mut faults) = (Said::default(), Faults::default());
+    fn parsed(arguments: &[&str]) -> (Parsed, RawInputs, Faults) {
+        let (mut said, mut faults) = (RawInputs::default(), Faults::default());
         let arguments: Vec<String> =
             [PROGRAM].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
         let parsed = parse(&arguments, &mut said, &mut faults);

@@ -1,15 +1,15 @@
 //! As whom the image's registry is asked.
 
 use super::order::Reader;
+use super::raw::RawInputs;
 use super::run::{Cause, Run};
-use super::said::Said;
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
 
 impl<'a> Reader<'a> {
     /// A user name for Basic authentication, in which a colon ends it (RFC 7617, section 2).
     pub(super) fn username(&mut self, name: &str) -> Option<&'a str> {
-        let said: &'a Said = self.said;
+        let said: &'a RawInputs = self.said;
         let username = said.given(name)?;
         if username.contains(':') || username.contains(char::is_control) {
             let expected = "a user name without colons; a password belongs into the input for the password";

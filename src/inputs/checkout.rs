@@ -5,8 +5,8 @@
 use super::clone::repository_of;
 use super::fault::{Fault, Faults};
 use super::laptop;
+use super::raw::Environment;
 use super::run::Overrides;
-use super::said::Environment;
 
 /// Fills in what the flags left open; what cannot be told becomes a fault that says why.
 ///

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use super::order::Order;
-use super::said::{Environment, Said};
+use super::raw::{Environment, RawInputs};
 use autotag_docker::login;
 use autotag_docker::login::Login;
 use autotag_model::reference::ImageName;
@@ -24,7 +24,7 @@ fn host_of(address: &str) -> &str {
 
 /// Outside of Actions: the usual variables, and for a person who is there the login of GitHub's own command
 /// line. Gives what is to be told about it.
-pub fn find_github_token(environment: &Environment, said: &mut Said, attended: bool) -> Option<String> {
+pub fn find_github_token(environment: &Environment, said: &mut RawInputs, attended: bool) -> Option<String> {
     if environment.in_actions() {
         return None;
     }

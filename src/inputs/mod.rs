@@ -13,11 +13,11 @@ pub mod head;
 pub mod laptop;
 pub mod list;
 pub mod order;
+pub mod raw;
 pub mod run;
-pub mod said;
 pub mod spec;
 
 pub use fault::{Fault, Faults};
 pub use order::Order;
+pub use raw::{Environment, RawInputs};
 pub use run::Run;
-pub use said::{Environment, Said};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::event;
 use super::fault::{Fault, Faults};
-use super::said::Environment;
+use super::raw::Environment;
 use autotag_build_context::workspace::Workspace;
 use autotag_model::git::ObjectId;
 

@@ -119,17 +119,17 @@ impl Laptop {
     }
 
     /// The program without a terminal.
-    pub fn run(&self, arguments: &[&str]) -> Said {
-        Said::of(
+    pub fn run(&self, arguments: &[&str]) -> RawInputs {
+        RawInputs::of(
             &self.command(env!("CARGO_BIN_EXE_autotag-deploy")).args(arguments).output().expect("it runs"),
         )
     }
 
     /// A line for the shell on a terminal of its own (script(1)); both streams come as one. `$PROGRAM` is the
     /// program.
-    pub fn on_terminal(&self, line: &str) -> Said {
+    pub fn on_terminal(&self, line: &str) -> RawInputs {
         let mut script = self.command("script");
-        Said::of(
+        RawInputs::of(
             &script.args(["--quiet", "--return", "--command", line, "/dev/null"]).output().expect("script"),
         )
     }
@@ -137,13 +137,13 @@ impl Laptop {
 
 /// What a program said, and how it ended.
 #[derive(Debug)]
-pub struct Said {
+pub struct RawInputs {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
-impl Said {
+impl RawInputs {
     fn of(output: &Output) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Self { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }

@@ -118,7 +118,7 @@ fn library_types_stop_at_the_adapters() {
 /// Whatever the action starts gets no secret with its environment, which `Environment::command` sees to.
 #[test]
 fn the_action_starts_other_programs_in_one_place() {
-    let owner = "src/inputs/said.rs";
+    let owner = "src/inputs/raw.rs";
     let all = sources("src");
     let starts = |source: &Source| {
         let tokens: Vec<&str> = source.tokens.iter().map(|token| token.text.as_str()).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::inputs::{Environment, Faults, Order, Said};
+use crate::inputs::{Environment, Faults, Order, RawInputs};
 
 const KNOWN_HOSTS: &str =
     "web1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJdQxtq1mHiTDhqtGbiEKF9Xn1aJ5YJz0oaXKc8XwXe";
@@ -18,7 +18,7 @@ fn parse(event: &str, inputs: &[(&'static str, &str)]) -> Result<Order, Faults> 
     ]);
     let mut faults = Faults::default();
     let run = Run::read(&environment, &crate::inputs::run::Overrides::default(), &mut faults).unwrap();
-    let mut said = Said::default();
+    let mut said = RawInputs::default();
     for (name, value) in inputs {
         said.set(name, (*value).to_owned());
     }

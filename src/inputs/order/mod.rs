@@ -9,8 +9,8 @@ use wildmatch::WildMatchPattern;
 use super::access::own_registry;
 use super::deploy::Deploy;
 use super::fault::Faults;
+use super::raw::RawInputs;
 use super::run::{Cause, Run};
-use super::said::Said;
 use crate::versioning::bump::Level;
 use crate::versioning::plan::{Wanted, Wish};
 use crate::versioning::tag::{TagPrefix, is_stable};
@@ -162,13 +162,13 @@ pub struct Order {
 }
 
 /// The log's format alone, which has to be known before anything can be said about the rest.
-pub fn log_format(said: &Said) -> LogFormat {
+pub fn log_format(said: &RawInputs) -> LogFormat {
     if said.text("log-format") == "json" { LogFormat::Json } else { LogFormat::Text }
 }
 
 impl Order {
     /// Parses everything, and puts every fault into `faults`. `None` where there is any.
-    pub fn parse(said: &Said, run: &Run, faults: &mut Faults) -> Option<Self> {
+    pub fn parse(said: &RawInputs, run: &Run, faults: &mut Faults) -> Option<Self> {
         let mut reader = Reader { said, faults, notices: Vec::new() };
         // Everything is read before anything is given up, so that all faults are told at once.
         let image = reader.image(run);
@@ -267,7 +267,7 @@ impl Purpose {
 
 /// Parses single inputs and collects what is wrong with them.
 pub(super) struct Reader<'a> {
-    pub(super) said: &'a Said,
+    pub(super) said: &'a RawInputs,
     pub(super) faults: &'a mut Faults,
     pub(super) notices: Vec<String>,
 }

@@ -1,7 +1,7 @@
 //! What inputs mean, in tables.
 
 use super::*;
-use crate::inputs::said::Environment;
+use crate::inputs::raw::Environment;
 
 fn run_of(pairs: &[(&str, &str)]) -> Run {
     let sha = "a".repeat(40);
@@ -19,7 +19,7 @@ fn run_of(pairs: &[(&str, &str)]) -> Run {
 }
 
 fn parse_in(run: &Run, inputs: &[(&'static str, &str)]) -> Result<Order, Faults> {
-    let mut said = Said::default();
+    let mut said = RawInputs::default();
     for (name, value) in inputs {
         said.set(name, (*value).to_owned());
     }
@@ -247,11 +247,11 @@ fn the_default_branch_matters_to_a_release_from_a_branch_that_is_not_named() {
 fn the_logs_format_is_known_before_the_rest() {
     for (value, expected) in [("json", LogFormat::Json), ("text", LogFormat::Text), ("xml", LogFormat::Text)]
     {
-        let mut said = Said::default();
+        let mut said = RawInputs::default();
         said.set("log-format", value.to_owned());
         assert_eq!(log_format(&said), expected, "{value}");
     }
-    assert_eq!(log_format(&Said::default()), LogFormat::Text);
+    assert_eq!(log_format(&RawInputs::default()), LogFormat::Text);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use autotag_deploy::adapters::asked_wait;
 use autotag_deploy::adapters::github::Refusal;
 use autotag_deploy::inputs::clone::{Head, packed, repository_of};
 use autotag_deploy::inputs::run::{Cause, Overrides, cause};
-use autotag_deploy::inputs::{Environment, Faults, Order, Run, Said, spec};
+use autotag_deploy::inputs::{Environment, Faults, Order, RawInputs, Run, spec};
 use autotag_deploy::release::notes::Block;
 use autotag_docker::login;
 use autotag_model::reference::Digest;
@@ -454,7 +454,7 @@ fn event(bytes: &[u8]) {
 /// `NAME=VALUE` lines; in a value `|` stands for a line break.
 fn inputs(bytes: &[u8]) {
     let text = text(bytes);
-    let mut said = Said::default();
+    let mut said = RawInputs::default();
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
         if let Some(spec) = spec::of(name) {
             said.set(spec.name, value.replace('|', "\n"));

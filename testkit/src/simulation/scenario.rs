@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use autotag_deploy::adapters::ssh::{Deadlines, RemoteExec as _, SshHost};
 use autotag_deploy::inputs::run::Cause;
-use autotag_deploy::inputs::{Faults, Order, Run, Said};
+use autotag_deploy::inputs::{Faults, Order, RawInputs, Run};
 use autotag_deploy::pipeline::{self, Job, Logs, World};
 use autotag_deploy::ports::{BuildEvent, BuildLog, Forge as _, RefUpdate};
 use autotag_deploy::report::progress::Progress;
@@ -216,7 +216,7 @@ fn host() -> SshHost {
 const KNOWN_HOST: &str = "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs";
 
 fn run_work(spec: &RunOf, commit: ObjectId, doors: Doors) -> Work {
-    let mut said = Said::default();
+    let mut said = RawInputs::default();
     let usual = [("command", "release"), ("image", IMAGE), ("github-token", "token")];
     let server = [
         ("deploy-host", "server.test"),

@@ -5,7 +5,7 @@ use autotag_deploy::inputs::spec;
 use autotag_model::reference::ImageName;
 use serde_json::json;
 
-use super::{Laptop, Said};
+use super::{Laptop, RawInputs};
 use testkit::github::Double;
 use testkit::images::tiny_image::TinyImage;
 use testkit::network::faults::Fault;
@@ -250,7 +250,7 @@ fn dockers_login_is_used_for_its_own_registry_outside_of_ci() {
     assert!(said.contains("docker-credential-missing"), "{said}");
 }
 
-// invariant secrets: Other programs get no secret; broken by: `src/inputs/said.rs`: they inherit every variable
+// invariant secrets: Other programs get no secret; broken by: `src/inputs/raw.rs`: they inherit every variable
 /// git, `gh` and a credential helper are played here: they write down what they were given.
 #[test]
 fn other_programs_get_no_secret() {
@@ -304,7 +304,8 @@ fn other_programs_get_no_secret() {
     let usual = ["HOME=/", "PATH=/", "GIT_CONFIG_NOSYSTEM=1", "GH_CONFIG_DIR=/kept"];
     for token in ["GH_TOKEN", "GITHUB_TOKEN", "INPUT_GITHUB-TOKEN", "INPUT_GITHUB_TOKEN"] {
         let mut plan = laptop.command(env!("CARGO_BIN_EXE_autotag-deploy"));
-        let said = Said::of(&plan.arg("plan").env(token, Double::TOKEN).output().expect("it runs")).ended(0);
+        let said =
+            RawInputs::of(&plan.arg("plan").env(token, Double::TOKEN).output().expect("it runs")).ended(0);
         assert!(said.contains("release 1.4.1") && said.contains("by Docker's own login"), "{said}");
         given("git", &usual);
         given("drawer", &usual);
@@ -313,7 +314,7 @@ fn other_programs_get_no_secret() {
     let mut plan = laptop.command(env!("CARGO_BIN_EXE_autotag-deploy"));
     plan.arg("plan").env("GH_TOKEN", Double::TOKEN);
     plan.env("INPUT_REGISTRY-USERNAME", "me").env("INPUT_REGISTRY-PASSWORD", "hunter2");
-    Said::of(&plan.output().expect("it runs")).ended(0);
+    RawInputs::of(&plan.output().expect("it runs")).ended(0);
     given("git", &usual);
     // `gh` is asked only where there is no token.
     let laptop_of_gh =

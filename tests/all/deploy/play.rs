@@ -10,7 +10,7 @@ use autotag_deploy::adapters::retry::RetryPolicy;
 use autotag_deploy::adapters::ssh::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_deploy::failure::Failure;
 use autotag_deploy::inputs::run::Overrides;
-use autotag_deploy::inputs::{Environment, Faults, Order, Run, Said};
+use autotag_deploy::inputs::{Environment, Faults, Order, RawInputs, Run};
 use autotag_deploy::pipeline::{self, Ending, Job, Logs, World};
 use autotag_deploy::ports::{BuildEvent, BuildLog, BuildRequest, Builder};
 use autotag_deploy::report::build_log::Style;
@@ -343,7 +343,7 @@ pub fn run(
         ("GITHUB_REF", "refs/heads/main"),
         ("GITHUB_RUN_ID", "7"),
     ]);
-    let mut said = Said::default();
+    let mut said = RawInputs::default();
     let mut hosts = "";
     for (name, value) in usual.iter().chain(inputs) {
         said.set(name, (*value).to_owned());

@@ -29,7 +29,7 @@ pub struct SecurityOpt {
 }
 
 /// One of its words.
-enum Said {
+enum RawInputs {
     NoNewPrivileges(bool),
     Apparmor(String),
     Label(String),
@@ -40,9 +40,9 @@ pub(crate) fn security_opt(reader: &mut Reader, fields: &mut Fields) -> Security
     let Some((node, spec)) = fields.take("security_opt") else { return options };
     for item in Reader::items(node) {
         let twice = match reader.parse(&item, &spec, one) {
-            Some(Said::NoNewPrivileges(on)) => options.no_new_privileges.replace(on).is_some(),
-            Some(Said::Apparmor(profile)) => options.apparmor.replace(profile).is_some(),
-            Some(Said::Label(label)) => !options.label.insert(label),
+            Some(RawInputs::NoNewPrivileges(on)) => options.no_new_privileges.replace(on).is_some(),
+            Some(RawInputs::Apparmor(profile)) => options.apparmor.replace(profile).is_some(),
+            Some(RawInputs::Label(label)) => !options.label.insert(label),
             None => false,
         };
         if twice {
@@ -53,24 +53,24 @@ pub(crate) fn security_opt(reader: &mut Reader, fields: &mut Fields) -> Security
 }
 
 /// What takes the wall between image and machine away is refused: see SECURITY.md.
-fn one(text: &str) -> Result<Said, Malformed> {
+fn one(text: &str) -> Result<RawInputs, Malformed> {
     let (name, value) = match text.split_once(['=', ':']) {
         Some((name, value)) => (name, Some(value)),
         None => (text, None),
     };
     match (name, value) {
-        ("no-new-privileges", None | Some("true")) => Ok(Said::NoNewPrivileges(true)),
-        ("no-new-privileges", Some("false")) => Ok(Said::NoNewPrivileges(false)),
+        ("no-new-privileges", None | Some("true")) => Ok(RawInputs::NoNewPrivileges(true)),
+        ("no-new-privileges", Some("false")) => Ok(RawInputs::NoNewPrivileges(false)),
         ("no-new-privileges", _) => malformed("`no-new-privileges:true` or `no-new-privileges:false`"),
         ("seccomp" | "apparmor" | "systempaths", Some("unconfined")) | ("label", Some("disable")) => {
             malformed(format!(
                 "no `{text}`: it takes away a wall between the image and this machine. A single right is given by `cap_add` or `devices`"
             ))
         }
-        ("apparmor", Some(profile)) => words::word(profile).map(Said::Apparmor),
+        ("apparmor", Some(profile)) => words::word(profile).map(RawInputs::Apparmor),
         ("label", Some(label)) => match label.split_once(':') {
             Some(("user" | "role" | "type" | "level" | "filetype", value)) => {
-                words::word(value).map(|_| Said::Label(label.to_owned()))
+                words::word(value).map(|_| RawInputs::Label(label.to_owned()))
             }
             _ => malformed("a label such as `label=type:svirt_apache_t`"),
         },

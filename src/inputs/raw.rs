@@ -57,9 +57,9 @@ impl Environment {
 
 /// The raw text of every input that was given.
 #[derive(Clone, Default)]
-pub struct Said(BTreeMap<&'static str, String>);
+pub struct RawInputs(BTreeMap<&'static str, String>);
 
-impl Said {
+impl RawInputs {
     /// Inputs as the runner hands them over: `INPUT_` and the name in upper case, hyphens kept (the
     /// runner's own rule). Names with underscores are taken too, for shells, which cannot set the others;
     /// the runner's form wins. An empty text means "not given".
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn white_space_says_nothing() {
-        let mut said = Said::default();
+        let mut said = RawInputs::default();
         said.set("bump", " \n".to_owned());
         said.set("image", " ghcr.io/org/app ".to_owned());
         assert!(!said.names("bump") && said.names("image") && !said.names("version"));
@@ -233,7 +233,7 @@ mod tests {
             ("INPUT_INITIAL_VERSION", "1.0.0"),
             ("INPUT_BUMP", ""),
         ]);
-        let said = Said::from_environment(&environment);
+        let said = RawInputs::from_environment(&environment);
         assert_eq!(said.text("image"), "ghcr.io/org/app");
         assert_eq!(said.text("tag-prefix"), "api-v");
         assert_eq!(said.text("initial-version"), "1.0.0");
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(said.given("github-token"), None, "an expression in a default is the runner's to fill in");
     }
 
-    // invariant secrets: Secrets are masked in every form; broken by: `src/inputs/said.rs`: one form is left
+    // invariant secrets: Secrets are masked in every form; broken by: `src/inputs/raw.rs`: one form is left
     //   out
     #[test]
     fn secrets_are_masked_in_every_form() {
@@ -252,7 +252,7 @@ mod tests {
             ("INPUT_DEPLOY-ENVIRONMENT", "API_KEY=s3cret value\nFEATURE_X=on"),
             ("GITHUB_ACTOR", "octocat"),
         ]);
-        let forms = Said::from_environment(&environment).to_mask(&environment);
+        let forms = RawInputs::from_environment(&environment).to_mask(&environment);
         // The last one is octocat:t0ken, which GitHub's own registry gets.
         assert!(!forms.iter().any(|form| form == "on"), "{forms:?}");
         for form in [

@@ -77,7 +77,7 @@ const IDLE: Duration = Duration::from_secs(35);
 
 /// What one connection brought.
 #[derive(Debug, Default)]
-struct Heard {
+struct Transcript {
     /// Any answer at all.
     something: bool,
     /// Whom it waits for, where that was the last word of it.
@@ -88,7 +88,7 @@ struct Heard {
     garbage: Option<NotAnEvent>,
 }
 
-impl Heard {
+impl Transcript {
     /// Takes a line, and gives the answer in it.
     fn take(&mut self, line: &[u8]) -> Option<Event> {
         if self.garbage.is_some() {
@@ -146,7 +146,7 @@ impl From<String> for Missed {
 }
 
 /// Pure: what to make of what was heard, and of how the connection ended.
-fn judge(heard: Heard, ended: CallResult<Finished>) -> Verdict {
+fn judge(heard: Transcript, ended: CallResult<Finished>) -> Verdict {
     let finished = match ended {
         Ok(finished) => finished,
         // Somebody who refuses us, or cannot be trusted, does so the next time too.
@@ -197,7 +197,7 @@ pub async fn converse(
     for attempt in 1..=persistence.attempts {
         let left = persistence.whole.saturating_sub(stopwatch.elapsed());
         let deadlines = Deadlines { connect: CONNECT.min(left), idle: IDLE, whole: left };
-        let mut heard = Heard::default();
+        let mut heard = Transcript::default();
         let ended = ask(shell, (host, name), (request.word(), &line), deadlines, (&mut heard, log)).await;
         ever_heard |= heard.something;
         if heard.something {
@@ -230,7 +230,7 @@ async fn ask(
     (host, name): (&SshHost, &str),
     (word, line): (Word, &Secret),
     deadlines: Deadlines,
-    (heard, log): (&mut Heard, &mut dyn DeployLog),
+    (heard, log): (&mut Transcript, &mut dyn DeployLog),
 ) -> CallResult<Finished> {
     let mut take = |line: &[u8]| {
         if let Some(answer) = heard.take(line) {

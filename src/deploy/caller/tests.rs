@@ -196,7 +196,7 @@ async fn an_unknown_event_is_a_sign_of_life_and_nothing_else() {
     assert_eq!((outcome.unwrap_err().topic, requests.len()), (Some(Topic::ResultUnknown), 12));
     let lines = vec![unknown(), result(End::Deployed {}), unknown()];
     assert_eq!(played(vec![Connection(lines, Ok(finished(0)))]).await.0.unwrap().end, End::Deployed {});
-    let mut heard = Heard::default();
+    let mut heard = Transcript::default();
     for text in [line(&Event::Waiting { holder: None }), unknown()] {
         heard.take(&text);
     }

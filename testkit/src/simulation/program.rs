@@ -36,7 +36,7 @@ pub enum Next {
     End(Rc<Ended>),
 }
 
-enum Heard {
+enum Transcript {
     Answer(Rc<dyn Any>),
     Awake,
 }
@@ -55,7 +55,7 @@ struct Node {
     attempt: u32,
     /// What was heard on the way here, as a number.
     seen: u64,
-    before: Option<(Place, Heard)>,
+    before: Option<(Place, Transcript)>,
     calls: usize,
     missed: Missed,
     next: Next,
@@ -155,7 +155,7 @@ impl Programs {
             run: from.run,
             attempt: from.attempt,
             seen: hasher.finish(),
-            before: Some((place, Heard::Answer(Rc::clone(&answer.value)))),
+            before: Some((place, Transcript::Answer(Rc::clone(&answer.value)))),
             calls: from.calls + 1,
             missed: Missed {
                 read: from.missed.read || (answer.is_error && call.kind.is_read()),
@@ -172,7 +172,7 @@ impl Programs {
         let mut hasher = DefaultHasher::new();
         (from.seen, "awake").hash(&mut hasher);
         let (run, attempt, calls, missed) = (from.run, from.attempt, from.calls, from.missed);
-        let before = Some((place, Heard::Awake));
+        let before = Some((place, Transcript::Awake));
         let node = Node { run, attempt, seen: hasher.finish(), before, calls, missed, next: Next::Pause };
         self.find(node).await
     }
@@ -226,7 +226,9 @@ impl Programs {
         };
         let mut heard = heard.into_iter().rev().peekable();
         loop {
-            while let Some(Heard::Answer(value)) = heard.next_if(|heard| matches!(heard, Heard::Answer(_))) {
+            while let Some(Transcript::Answer(value)) =
+                heard.next_if(|heard| matches!(heard, Transcript::Answer(_)))
+            {
                 script.borrow_mut().answers.push(Rc::clone(value));
             }
             let waiting = script.borrow_mut().ask_anew();

@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// How many bytes have come over a connection.
 #[derive(Debug, Clone, Default)]
-pub struct Heard(Arc<AtomicU64>);
+pub struct Transcript(Arc<AtomicU64>);
 
-impl Heard {
+impl Transcript {
     /// So many.
     pub fn bytes(&self) -> u64 {
         self.0.load(Ordering::Acquire)
@@ -28,7 +28,7 @@ impl Heard {
 #[derive(Debug)]
 pub struct AppStream<S> {
     stream: S,
-    heard: Heard,
+    heard: Transcript,
     /// There is nothing left to read, so a write that fails may say so.
     ended: bool,
     /// A write has failed; who waits to hear of it.
@@ -37,7 +37,7 @@ pub struct AppStream<S> {
 
 impl<S> AppStream<S> {
     /// A new one.
-    pub fn new(stream: S, heard: Heard) -> Self {
+    pub fn new(stream: S, heard: Transcript) -> Self {
         Self { stream, heard, ended: false, failed: None }
     }
 

@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::app_stream::{AppStream, Heard};
+use super::app_stream::{AppStream, Transcript};
 use crate::bounds::limits::Limits;
 use crate::bounds::shares::{Places, Spare};
 use crate::messages::body::{Progress, Sending};
@@ -40,7 +40,7 @@ pub enum Unanswered {
 #[derive(Debug)]
 struct Connection {
     sender: SendRequest<Sending>,
-    heard: Heard,
+    heard: Transcript,
     /// Its task, to be ended where it would not end by itself.
     task: AbortHandle,
     /// Ends with its task.
@@ -179,7 +179,7 @@ pub async fn send(
 async fn exchange(
     mut connection: Connection,
     request: Request<Sending>,
-) -> Result<(Response<Incoming>, Option<Connection>), (TrySendError<Request<Sending>>, Heard)> {
+) -> Result<(Response<Incoming>, Option<Connection>), (TrySendError<Request<Sending>>, Transcript)> {
     let heard = connection.heard.clone();
     let sending = connection.sender.try_send_request(request);
     tokio::pin!(sending);
@@ -260,7 +260,7 @@ async fn connect(upstream: &Upstream, limits: &Limits) -> io::Result<Connection>
     let stream = tokio::time::timeout(limits.connect_timeout, open(upstream.target.address))
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no connection in time"))??;
-    let heard = Heard::default();
+    let heard = Transcript::default();
     let stream = AppStream::new(stream, heard.clone());
     let (sender, connection) = http1::Builder::new()
         .max_headers(256)

@@ -1,7 +1,7 @@
 //! What GitHub's page shows of a deployment. To record it is a courtesy: it never fails a deployment.
 
 use super::hosts::Release;
-use super::tour::Tour;
+use crate::deploy::host_sequence::Tour;
 use crate::inputs::deploy::{EnvironmentPage, Target};
 use crate::ports::{DeploymentState, DeploymentStatus, Forge, NewDeployment};
 use autotag_base::CallResult;

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use semver::Version;
 
-use super::caller::{DeployEvent, DeployLog, ReconnectPolicy, converse};
-use super::tour::{HostReport, Step, Stop, Tour, stop_of, stop_of_revert, stop_of_rollback};
 use crate::adapters::ssh::{RemoteExec, SshHost};
+use crate::deploy::conversation::{DeployEvent, DeployLog, ReconnectPolicy, converse};
+use crate::deploy::host_sequence::{HostReport, Step, Stop, Tour, stop_of, stop_of_revert, stop_of_rollback};
 use crate::failure::{Failure, Kind};
 use crate::inputs::deploy::{HostName, OnFailure, Target};
 use autotag_base::clock::Stopwatch;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName};
+use autotag_protocol::labels;
 use autotag_protocol::remedies;
-use autotag_protocol::words;
 use autotag_protocol::{
     Body, Configuration, Deploy, DeploymentId, Event, Open, Request, Rollback, RolloutStep, Status,
 };
@@ -191,7 +191,11 @@ fn kind_of(kind: Kind) -> Kind {
 }
 
 fn end(report: &HostReport, log: &mut dyn DeployLog) {
-    let words = format!("{}, after {:.1} s", super::tour::describe(report), report.took.as_secs_f64());
+    let words = format!(
+        "{}, after {:.1} s",
+        crate::deploy::host_sequence::describe(report),
+        report.took.as_secs_f64()
+    );
     log.event(&report.host, DeployEvent::Ended(&words));
 }
 
@@ -294,5 +298,5 @@ impl DeployLog for CatchStatus<'_> {
 
 /// What a status comes to, in words; for the log.
 pub fn status_words(host: &str, status: &Status) -> String {
-    format!("{host} {}", words::status(status))
+    format!("{host} {}", labels::status(status))
 }

@@ -1,9 +1,10 @@
 //! The deployment: what the action and the server's program say to each other, and the action's side of it.
 
-pub mod caller;
+pub mod conversation;
+pub mod host_sequence;
+
 pub mod github;
 pub mod hosts;
 pub mod known_hosts;
 pub mod private_key;
 pub mod published;
-pub mod tour;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::{Ending, Job, Logs, Released, World};
 use crate::adapters::ssh::RemoteExec;
+use crate::deploy::host_sequence;
+use crate::deploy::host_sequence::{HostReport, Tour};
 use crate::deploy::hosts::{self, Errand, Release, Wanted};
-use crate::deploy::tour::{self, HostReport, Tour};
 use crate::deploy::{github, published};
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::inputs::deploy::{Deploy, Target};
@@ -157,8 +158,8 @@ async fn travel<F, R, B, S: RemoteExec>(
     let stopwatch = Stopwatch::start();
     let tour = progress.stage("deploy", hosts::run(&world.shell, errand, logs.deploy)).await;
     for report in &tour.reports {
-        if let tour::Stop::Done(_) | tour::Stop::Reverted = &report.stop {
-            progress.done_as_logged(format!("server {}", tour::describe(report)));
+        if let host_sequence::Stop::Done(_) | host_sequence::Stop::Reverted = &report.stop {
+            progress.done_as_logged(format!("server {}", host_sequence::describe(report)));
         }
     }
     (tour, stopwatch.elapsed())
@@ -167,7 +168,7 @@ async fn travel<F, R, B, S: RemoteExec>(
 /// One failure for all servers, which says what each of them has.
 fn failure_of(tour: &Tour, what: &str) -> Option<Failure> {
     let failure = tour.failure()?;
-    let servers: Vec<String> = tour.reports.iter().map(tour::describe).collect();
+    let servers: Vec<String> = tour.reports.iter().map(host_sequence::describe).collect();
     let why = format!("{}: {}\n{}", failure.what, failure.why, servers.join("\n"));
     Some(Failure::new(failure.kind, what, why, failure.remedy.clone()).about(failure.topic))
 }

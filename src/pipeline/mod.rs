@@ -12,7 +12,7 @@ use std::time::Duration;
 use self::building::{build_and_stage, request};
 use self::deployment::{Deployment, HostStatus};
 use crate::adapters::ssh::RemoteExec;
-use crate::deploy::caller::DeployLog;
+use crate::deploy::conversation::DeployLog;
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::inputs::order::{Command, LatestPolicy, Order, Purpose, Source};
 use crate::inputs::run::Run;

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::build_log::{Style, printable, title};
 use super::commands::{END_GROUP, StopCommands, group};
 use super::screen::{Busy, Screen};
-use crate::deploy::caller::{DeployEvent, DeployLog};
+use crate::deploy::conversation::{DeployEvent, DeployLog};
 use autotag_protocol::Event;
-use autotag_protocol::words;
+use autotag_protocol::labels;
 
 /// Writes what servers tell.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl<W: Write> ServerLog<W> {
             _ => {}
         }
         if let Event::Waiting { holder } = answer {
-            let line = format!("waiting: {}", words::holder(holder.as_ref()));
+            let line = format!("waiting: {}", labels::holder(holder.as_ref()));
             if line != self.waiting {
                 self.line(&line);
                 self.waiting = line;
@@ -102,8 +102,8 @@ fn words_of(answer: &Event) -> Option<String> {
         }
         Event::Log { from, line } => format!("  {} | {line}", from.word()),
         Event::Note { text } => format!("note: {text}"),
-        Event::Status(status) => words::status(status),
-        Event::History(entry) => words::history(entry),
+        Event::Status(status) => labels::status(status),
+        Event::History(entry) => labels::history(entry),
         Event::Result(outcome) => format!("{} ({:.1} s)", outcome.end.words(), outcome.took().as_secs_f64()),
         Event::Heartbeat {} | Event::Waiting { .. } | Event::Unknown(_) => return None,
     })

@@ -91,7 +91,7 @@ struct Text {
 
 impl Text {
     fn add(&mut self, field: &Field, value: &dyn fmt::Display) {
-        // RawInputs in the message already; as a field it is for programs.
+        // Said in the message already; as a field it is for programs.
         if field.name() == "outcome" {
             return;
         }

@@ -6,16 +6,17 @@ use serde_json::{Value, json};
 
 use super::stages::seconds;
 use super::summary::{BAD, GOOD, escaped, excerpt, fenced};
-use crate::deploy::tour::{self, HostReport, Stop};
+use crate::deploy::host_sequence;
+use crate::deploy::host_sequence::{HostReport, Stop};
 use crate::pipeline::deployment::{Deployment, HostStatus};
 use autotag_protocol::Running;
-use autotag_protocol::words;
+use autotag_protocol::labels;
 
 /// A line for each server, and where its time went: Markdown.
 pub fn section(deployment: &Deployment) -> String {
     let mut text = String::from("| | Server | What it has | Time | Where it went |\n|---|---|---|---|---|\n");
     for report in deployment.reports() {
-        let line = tour::describe(report);
+        let line = host_sequence::describe(report);
         let words = line.strip_prefix(&format!("{}: ", report.host)).unwrap_or(&line);
         let steps = report.steps.iter().filter(|(_, took)| took.as_millis() >= 50);
         let steps: Vec<String> =
@@ -59,7 +60,7 @@ pub fn status_rows(answers: &[HostStatus]) -> Vec<[String; 5]> {
                 let of = |part: fn(&Running) -> String| status.running.as_ref().map_or_else(none, part);
                 let mut notes = status.drift.clone();
                 if let Some(busy) = &status.busy {
-                    notes.push(words::holder(Some(busy)));
+                    notes.push(labels::holder(Some(busy)));
                 }
                 if !status.blocked.is_empty() {
                     let blocked: Vec<String> = status.blocked.iter().map(ToString::to_string).collect();

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use super::{plan, servers};
-use crate::deploy::tour;
+use crate::deploy::host_sequence;
 use crate::failure::Failure;
 use crate::inputs::order::Order;
 use crate::inputs::run::Run;
@@ -184,7 +184,7 @@ fn without_servers(text: &str, deployment: Option<&Deployment>) -> String {
     let reports = deployment.map(Deployment::reports).unwrap_or_default();
     let in_table = |line: &&str| {
         reports.iter().any(|report| {
-            *line == tour::describe(report) || line.starts_with(&format!("{} serves ", report.host))
+            *line == host_sequence::describe(report) || line.starts_with(&format!("{} serves ", report.host))
         })
     };
     text.lines().filter(|line| !in_table(line)).collect::<Vec<_>>().join("\n")

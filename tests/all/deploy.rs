@@ -131,7 +131,7 @@ fn what_another_run_deployed_meanwhile_is_left_alone_and_said() {
 }
 
 // invariant server-order: A server that reported no result is asked to go back, and first; broken by:
-//   `src/deploy/tour/mod.rs`: only those that are done are asked
+//   `src/deploy/host_sequence/mod.rs`: only those that are done are asked
 /// Its turn may still come, or its answer alone was lost.
 #[test]
 fn the_server_that_told_no_result_is_asked_to_go_back_before_the_others() {

@@ -19,7 +19,7 @@ const PURE: [&str; 17] = [
     "crates/receiver/src/policy/admit",
     "crates/receiver/src/policy/drift.rs",
     "crates/receiver/src/policy/rollout",
-    "crates/receiver/src/state/layout.rs",
+    "crates/receiver/src/state/paths.rs",
     "src/deploy/tour",
     "src/deploy/known_hosts",
     "src/deploy/private_key.rs",
@@ -68,7 +68,7 @@ const NOT_MUTATED: [&str; 7] = [
     "crates/model/src/secret.rs",
     "crates/model/src/text.rs",
     "crates/protocol/src/remedies.rs",
-    "crates/receiver/src/state/layout.rs",
+    "crates/receiver/src/state/paths.rs",
     "src/inputs/checkout.rs",
     "src/inputs/laptop.rs",
 ];

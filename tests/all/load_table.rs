@@ -216,7 +216,7 @@ fn no_client_of_any_kind_loses_a_request_to_any_manner_of_ending() {
 }
 
 // invariant no-lost-request: No request is lost by a deployment; broken by:
-//   `crates/receiver/src/execute/front.rs`: the drain is said to be done at once
+//   `crates/receiver/src/execute/proxy_client.rs`: the drain is said to be done at once
 #[test]
 fn nor_to_whole_deployments() {
     nobody_loses_anything("deployments by serve", through_serve);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use clap::builder::{Styles, ValueParser};
 use clap::{Arg, ArgMatches, Command, ValueHint, value_parser};
-use clap_complete::RemoteExec;
+use clap_complete::Shell;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
@@ -53,7 +53,7 @@ pub fn commands() -> [Command; 2] {
     [
         Command::new("completions")
             .about("Print the completions for a shell")
-            .arg(Arg::new("SHELL").required(true).value_parser(value_parser!(RemoteExec))),
+            .arg(Arg::new("SHELL").required(true).value_parser(value_parser!(Shell))),
         Command::new("man").about("Print the man page, or write all pages into a directory").arg(
             Arg::new("to")
                 .long("to")
@@ -77,10 +77,10 @@ pub fn answer(
     let mut text = Vec::new();
     match word {
         "completions" => {
-            if let Some(shell) = arguments.get_one::<RemoteExec>("SHELL") {
+            if let Some(shell) = arguments.get_one::<Shell>("SHELL") {
                 let name = command.get_name().to_owned();
                 clap_complete::generate(*shell, &mut command, name.clone(), &mut text);
-                if *shell == RemoteExec::Bash {
+                if *shell == Shell::Bash {
                     text = consistent(&name, &String::from_utf8_lossy(&text)).into_bytes();
                 }
             }

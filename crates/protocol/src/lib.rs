@@ -7,10 +7,11 @@
 //! Nothing here grows without bound: [`Lines`] refuses a line that is too long before it is whole, and the
 //! parsers see whole lines only.
 
-pub mod remedies;
-pub mod words;
+mod event;
+pub mod labels;
 
-mod answer;
+pub mod remedies;
+
 mod codes;
 mod lines;
 mod names;
@@ -19,11 +20,11 @@ mod request;
 #[cfg(test)]
 mod tests;
 
-pub use answer::{
+pub use codes::{FailureCode, RefusalCode};
+pub use event::{
     EVENT_BYTES, End, Event, HistoryEntry, Holder, LOG_BYTES, NotAnEvent, Outcome, RolloutStep, Running,
     Source, Status,
 };
-pub use codes::{FailureCode, RefusalCode};
 pub use lines::{Lines, TooLong};
 pub use names::{AppName, DeploymentId, EnvironmentKey, HOME};
 pub use open::{Name, Open};

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::state::{Instance, Order, Phase, Purpose, Record, Release, State};
 use crate::config::settings::{Settings, Variables};
 use crate::engine::{ContainerFacts, Healthy};
-use crate::state::layout::Layout;
 use crate::state::lock::{Lock, Tried};
+use crate::state::paths::Layout;
 use autotag_model::reference::Digest;
 use autotag_protocol::Holder;
 

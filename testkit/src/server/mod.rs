@@ -20,7 +20,7 @@ use autotag_protocol::{
     AppName, Body, Configuration, Deploy, DeploymentId, Event, HistoryEntry, Request, Rollback, Status,
 };
 use autotag_receiver::state::journal;
-use autotag_receiver::state::layout::{GROUP, Layout, USER_PREFIX};
+use autotag_receiver::state::paths::{GROUP, Layout, USER_PREFIX};
 use autotag_receiver::state::{State, Store};
 use semver::Version;
 

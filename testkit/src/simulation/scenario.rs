@@ -265,6 +265,6 @@ impl BuildLog for Silent {
     fn event(&mut self, _event: BuildEvent) {}
 }
 
-impl autotag_deploy::deploy::caller::DeployLog for Silent {
-    fn event(&mut self, _host: &str, _event: autotag_deploy::deploy::caller::DeployEvent<'_>) {}
+impl autotag_deploy::deploy::conversation::DeployLog for Silent {
+    fn event(&mut self, _host: &str, _event: autotag_deploy::deploy::conversation::DeployEvent<'_>) {}
 }

@@ -9,7 +9,7 @@ use autotag_protocol::{
     Body, Configuration, Deploy, End, Event, Open, Outcome, RefusalCode, Rollback, RolloutStep,
 };
 use autotag_receiver::host::init::sshd::part;
-use autotag_receiver::state::layout::GROUP;
+use autotag_receiver::state::paths::GROUP;
 
 use crate::server::action::Way;
 use crate::server::moments::refused;

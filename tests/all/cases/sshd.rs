@@ -6,7 +6,7 @@ use std::process::Command;
 
 use autotag_protocol::AppName;
 use autotag_receiver::host::init::sshd;
-use autotag_receiver::state::layout::Layout;
+use autotag_receiver::state::paths::Layout;
 
 use testkit::processes::programs::receiver;
 use testkit::processes::sshd::SystemUser;

@@ -165,7 +165,7 @@ impl Spoiler {
     }
 }
 
-// invariant no-guess: A line that makes no sense is no result; broken by: `src/deploy/caller/mod.rs`: such
+// invariant no-guess: A line that makes no sense is no result; broken by: `src/deploy/conversation/mod.rs`: such
 //   lines are passed over
 #[test]
 fn a_line_that_makes_no_sense_is_never_the_result() {

@@ -80,7 +80,7 @@ fn told(way: &Way, run: &Finished, topic: Topic, name: &str) {
 }
 
 // invariant failures-are-explained: What a server does not say is not made up; broken by:
-//   `src/deploy/tour/mod.rs`: a refusal without a state tells of nothing that serves
+//   `src/deploy/host_sequence/mod.rs`: a refusal without a state tells of nothing that serves
 #[test]
 fn what_the_app_file_does_not_allow() {
     let served = Served::new();

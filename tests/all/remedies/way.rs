@@ -106,7 +106,7 @@ fn host_keys_and_a_key_that_do_not_fit() {
 }
 
 // invariant failures-are-explained: An unreachable server is not taken for a server without a receiver; broken
-//   by: `src/deploy/caller/mod.rs`: what kept the connection from standing is forgotten
+//   by: `src/deploy/conversation/mod.rs`: what kept the connection from standing is forgotten
 #[test]
 fn nobody_listens() {
     let door = Door::to(|_| "true".to_owned());

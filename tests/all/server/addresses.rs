@@ -42,7 +42,7 @@ impl Drop for Network {
 }
 
 // invariant no-lost-request: Nobody is sent to an address that is another's; broken by:
-//   `crates/receiver/src/serve/watch.rs`: `die`, `stop` and `destroy` are not heard; nothing is looked at when
+//   `crates/receiver/src/serve/reconcile.rs`: `die`, `stop` and `destroy` are not heard; nothing is looked at when
 //   Docker is back
 #[test]
 fn the_address_of_a_container_that_ended_is_not_asked_for_its_users() {

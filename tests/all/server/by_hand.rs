@@ -219,7 +219,7 @@ impl Interrupted {
     }
 }
 
-// invariant recovery: No container is left behind; broken by: `crates/receiver/src/serve/watch.rs`: containers
+// invariant recovery: No container is left behind; broken by: `crates/receiver/src/serve/reconcile.rs`: containers
 //   that come late are not looked at
 #[test]
 fn a_container_that_comes_after_its_deployment_is_over_is_removed() {
@@ -229,7 +229,7 @@ fn a_container_that_comes_after_its_deployment_is_over_is_removed() {
 }
 
 // invariant recovery: No container is left behind, whoever asks again; broken by:
-//   `crates/receiver/src/serve/watch.rs`: a container whose deployment has its id running is taken for one that
+//   `crates/receiver/src/serve/reconcile.rs`: a container whose deployment has its id running is taken for one that
 //   is being made
 /// Whoever asks again how the deployment ended has its id, and makes nothing.
 #[test]

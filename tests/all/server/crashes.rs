@@ -233,7 +233,7 @@ fn a_rollback_that_was_killed_behind_its_commit_goes_back_once() {
 }
 
 // invariant no-lost-request: A restart of `serve` costs no application a request; broken by:
-//   `crates/receiver/src/execute/front.rs`: each route is reported as the whole table
+//   `crates/receiver/src/execute/proxy_client.rs`: each route is reported as the whole table
 /// Requests of the one must not be lost while the other, which is first, recovers.
 #[test]
 fn a_killed_receiver_costs_no_application_a_request() {

@@ -16,7 +16,7 @@ fn steps_ended(answers: &[Event]) -> Vec<RolloutStep> {
 }
 
 // invariant no-lost-request: Before the first deployment requests are answered, and do not wait forever; broken
-//   by: `crates/receiver/src/serve/watch.rs`: no address is opened for an application that was never deployed
+//   by: `crates/receiver/src/serve/reconcile.rs`: no address is opened for an application that was never deployed
 #[test]
 fn before_the_first_deployment_a_request_is_answered_that_nobody_serves() {
     let mut server = Server::start();

@@ -243,7 +243,7 @@ fn a_disk_that_does_not_keep_what_is_written_is_told_and_the_old_one_serves() {
 }
 
 // invariant durable: The highest version is never forgotten silently; broken by:
-//   `crates/receiver/src/state/lost.rs`: a missing state is always one of nothing
+//   `crates/receiver/src/state/missing_state.rs`: a missing state is always one of nothing
 // invariant server-order
 #[test]
 fn a_broken_or_missing_state_is_never_taken_for_none() {

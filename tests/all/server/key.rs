@@ -110,7 +110,7 @@ fn is_refused(output: &Output, expected: RefusalCode) {
     assert!(!message.contains("uid="), "{message}");
 }
 
-// invariant one-door: A key reaches its own application alone; broken by: `crates/receiver/src/serve/who.rs`:
+// invariant one-door: A key reaches its own application alone; broken by: `crates/receiver/src/serve/peer.rs`:
 //   every application may be reached
 // invariant one-door: A key brings no other image; broken by: `crates/receiver/src/policy/admit/mod.rs`: any
 //   repository is the application's own

@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use autotag_protocol::{Body, Deploy, End, Event, Outcome, RefusalCode, Request};
-use autotag_receiver::state::layout::{GROUP, USER_PREFIX};
 use autotag_receiver::state::lock::{Lock, holder};
+use autotag_receiver::state::paths::{GROUP, USER_PREFIX};
 
 use super::docker_socket::DockerSocket;
 use super::moments::{one_of_the_right_version, refused};
@@ -158,7 +158,7 @@ fn end_of(answer: &Event) -> Option<&End> {
     }
 }
 
-// invariant one-door: One key's crowd shuts out nobody else; broken by: `crates/receiver/src/serve/places.rs`:
+// invariant one-door: One key's crowd shuts out nobody else; broken by: `crates/receiver/src/serve/connection_limit.rs`:
 //   all users share the places
 #[test]
 fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
@@ -223,7 +223,7 @@ fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
 }
 
 // invariant one-door: A retry that hangs keeps no other application waiting; broken by:
-//   `crates/receiver/src/serve/watch.rs`: one after another
+//   `crates/receiver/src/serve/reconcile.rs`: one after another
 /// Both were left unfinished, and one's try does not come to its end.
 #[test]
 fn an_application_that_is_tried_again_keeps_no_other_one_waiting() {

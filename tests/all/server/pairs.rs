@@ -5,7 +5,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Output, Stdio};
 
 use autotag_protocol::{End, Event, RefusalCode};
-use autotag_receiver::state::layout::Layout;
+use autotag_receiver::state::paths::Layout;
 
 use super::moments::{one_of_the_right_version, refused};
 use testkit::server::{Conversation, Images, Server, deploy, receiver};

@@ -19,8 +19,8 @@ use crate::cli::client::NoResult;
 use crate::config::app_file::Faults;
 use crate::host::check;
 use crate::serve;
-use crate::serve::relay;
-use crate::state::layout::Layout;
+use crate::serve::forced_command;
+use crate::state::paths::Layout;
 use autotag_base::manual;
 use autotag_model::help;
 use autotag_model::help::Topic;
@@ -45,7 +45,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         // Nothing of our own on standard output: that is the protocol's.
         "receive" => {
             let word = surroundings.ssh_command.as_deref();
-            relay::run(&layout, app(arguments), word)?;
+            forced_command::run(&layout, app(arguments), word)?;
             Ok(ExitCode::SUCCESS)
         }
         "proxy" => {

@@ -8,14 +8,14 @@ use semver::Version;
 
 use super::{Exit, app};
 use crate::host::init;
-use crate::host::init::farewell;
-use crate::host::init::farewell::Farewell;
+use crate::host::init::next_steps;
+use crate::host::init::next_steps::Farewell;
+use crate::host::init::options::{PublicKey, Wish};
 use crate::host::init::plan::Step;
-use crate::host::init::wish::{PublicKey, Wish};
 use crate::host::init::{apply, sshd};
 use crate::host::remove;
 use crate::state::highest;
-use crate::state::layout::Layout;
+use crate::state::paths::Layout;
 use autotag_model::secret::Secret;
 
 pub(super) use crate::host::init::apps;
@@ -89,7 +89,7 @@ pub(super) fn init(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<Ex
         println!("{} will be served at {listen}", wish.app);
     }
     if !prepared.systemd {
-        print!("{}", farewell::without_systemd(layout));
+        print!("{}", next_steps::without_systemd(layout));
     }
     print!("{}", last_words(layout, &wish, prepared.first, private_key.as_ref()));
     Ok(ExitCode::SUCCESS)
@@ -110,7 +110,7 @@ fn last_words(layout: &Layout, wish: &Wish, first: bool, private_key: Option<&Se
     let own = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     // Later on the name that was said at first would be lost by pasting this machine's own.
     let host = wish.public_name.clone().or_else(|| first.then(own));
-    let mut text = farewell::text(&Farewell {
+    let mut text = next_steps::text(&Farewell {
         app: &wish.app,
         host: host.as_deref(),
         port: wish.ssh_port,

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::state::layout::Layout;
+use crate::state::paths::Layout;
 use autotag_docker::login;
 use autotag_docker::login::Login;
 use autotag_model::reference::ImageName;

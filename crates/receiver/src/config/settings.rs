@@ -16,8 +16,8 @@ use crate::config::app_file::values::env_file;
 use crate::config::app_file::{AppFile, FILE_BYTES, OwnVariables, VariableName};
 use crate::policy::admit;
 use crate::serve::masks::Masks;
-use crate::state::layout::Layout;
 use crate::state::lock::Lock;
+use crate::state::paths::Layout;
 use autotag_model::secret::Secret;
 use autotag_protocol::{AppName, DeploymentId, EnvironmentKey, RefusalCode, Refused};
 

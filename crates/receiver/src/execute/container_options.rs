@@ -100,7 +100,7 @@ fn log(said: &Logging) -> Log {
 }
 
 fn security(said: &SecurityOpt) -> Vec<String> {
-    // RawInputs in both cases: Docker's own settings may have the other as the default.
+    // Said in both cases: Docker's own settings may have the other as the default.
     let gain =
         if said.no_new_privileges.unwrap_or(true) { "no-new-privileges" } else { "no-new-privileges=false" };
     let mut words = vec![gain.to_owned()];

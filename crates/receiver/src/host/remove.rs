@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::init::facts::Facts;
 use super::init::plan::{self, Step, run};
 use super::init::{apply, apps, listens, units};
 use crate::engine::PlainEngine;
-use crate::state::layout::{GROUP, Layout, PROXY_USER, user_of};
+use crate::host::init::host_facts::Facts;
 use crate::state::lock;
 use crate::state::lock::{Lock, Tried};
+use crate::state::paths::{GROUP, Layout, PROXY_USER, user_of};
 use autotag_protocol::AppName;
 use autotag_proxy::admin;
 use autotag_proxy::admin::{Answer, Command};

@@ -13,18 +13,19 @@
 //! A job does not depend on the connection that asked for it: it goes on when SSH drops, and when this
 //! process is killed its successor recovers from the state.
 
-pub mod job;
-pub mod masks;
-pub mod relay;
+pub(crate) mod connection_limit;
+pub mod event_log;
+pub mod forced_command;
+pub(crate) mod peer;
+pub(crate) mod queries;
+pub(crate) mod queue;
+pub mod reconcile;
 
-mod ask;
+pub mod masks;
+
 mod change;
-mod desk;
-mod places;
 mod quota;
 mod session;
-pub mod watch;
-mod who;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -35,19 +36,19 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::engine::{DockerEngine, Engine};
-use crate::execute::front::Front;
-use crate::state::layout::{GROUP, Layout};
+use crate::execute::proxy_client::Front;
 use crate::state::lock;
 use crate::state::lock::{Lock, Tried};
+use crate::state::paths::{GROUP, Layout};
 use autotag_base::clock;
 use autotag_protocol::AppName;
 use autotag_proxy::listen::bind_unix;
-use desk::Desk;
-use places::Places;
+use connection_limit::Places;
+use queue::Desk;
 
 /// Connections that one user may have at a time. Twice the changes that may wait ([`desk::CHANGES`]), each of
 /// which may have a caller that follows it: so there is always room for a question.
-const CONNECTIONS: usize = 2 * desk::CHANGES;
+const CONNECTIONS: usize = 2 * queue::CHANGES;
 
 /// So many more of one user's are told at a time that they are too many. What comes beyond them is closed
 /// without a word.
@@ -78,7 +79,7 @@ pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
     let listener = open(&layout)?;
     let server = Arc::new(Server { front: Front::new(&layout), layout, engine, desk: Desk::default() });
     tracing::info!(socket = %server.layout.socket().display(), "serving");
-    let watching = tokio::spawn(watch::watch(Arc::clone(&server)));
+    let watching = tokio::spawn(reconcile::watch(Arc::clone(&server)));
     let accepting = tokio::spawn(accept(Arc::clone(&server), listener));
     tokio::select! {
         _ = terminate.recv() => {}

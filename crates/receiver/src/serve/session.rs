@@ -8,15 +8,15 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use super::change::{self, Change};
-use super::desk::{Asked, CHANGES};
-use super::places::Place;
-use super::who::{Caller, caller};
-use super::{CONNECTIONS, Server, ask};
 use crate::config::settings::{Settings, Snapshots, Variables};
 use crate::engine::Engine;
 use crate::policy::admit::Asker;
-use crate::serve::job::Job;
+use crate::serve::connection_limit::Place;
+use crate::serve::event_log::Job;
 use crate::serve::masks::Masks;
+use crate::serve::peer::{Caller, caller};
+use crate::serve::queue::{Asked, CHANGES};
+use crate::serve::{CONNECTIONS, Server, queries};
 use crate::state::Store;
 use autotag_protocol::{
     AppName, Body, DeploymentId, End, Event, Lines, Outcome, REQUEST_BYTES, RefusalCode, Refused, Request,
@@ -196,7 +196,7 @@ fn set_to_work<E: Engine>(
             // It may take longer than its caller stays.
             let place = Arc::clone(place);
             tokio::spawn(async move {
-                ask::answer(&server, &app, question, &answering).await;
+                queries::answer(&server, &app, question, &answering).await;
                 drop(place);
             });
             return Ok(job);

@@ -7,9 +7,9 @@ use anyhow::{Context as _, bail};
 use semver::Version;
 
 use super::journal::{Entry, Journal, What};
-use super::layout::Layout;
 use super::lock::{self, Lock, Tried};
 use crate::serve::JOURNAL;
+use crate::state::paths::Layout;
 use crate::state::{Phase, State, Store};
 use autotag_base::clock;
 use autotag_protocol::AppName;

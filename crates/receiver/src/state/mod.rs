@@ -4,11 +4,12 @@
 //! containers by id and never by address: two containers that are restarted in the other order can swap
 //! their addresses.
 
+pub mod missing_state;
+pub mod paths;
+
 pub mod highest;
 pub mod journal;
-pub mod layout;
 pub mod lock;
-pub mod lost;
 
 mod step_error;
 mod store;

@@ -11,11 +11,11 @@ use autotag_docker::daemon::broken;
 
 /// A build without a result.
 #[derive(Debug)]
-pub(in super::super) struct Failed {
+pub(crate) struct Failed {
     /// What BuildKit answered is an error of the stream; everything else is the connection's.
-    pub(in super::super) error: Error,
+    pub(crate) error: Error,
     /// The Dockerfile's line that is at fault, where BuildKit names it. Old Engines name none.
-    pub(in super::super) line: Option<usize>,
+    pub(crate) line: Option<usize>,
 }
 
 impl From<Error> for Failed {

@@ -53,12 +53,12 @@ pub(super) type Answer<T> = Result<Response<T>, Status>;
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Where Dockerfile and context come from.
-pub(in super::super) struct Source {
-    pub(in super::super) plan: Arc<ContextPlan>,
+pub(crate) struct Source {
+    pub(crate) plan: Arc<ContextPlan>,
     /// The whole context, where BuildKit does not ask for its files one by one.
-    pub(in super::super) archive: Option<ContextStream>,
+    pub(crate) archive: Option<ContextStream>,
     /// Where an error of theirs is left.
-    pub(in super::super) fault: ContextFault,
+    pub(crate) fault: ContextFault,
 }
 
 /// The services of one build.

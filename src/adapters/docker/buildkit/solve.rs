@@ -27,28 +27,28 @@ const SILENCE: Duration = Duration::from_hours(6);
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 /// What to build.
-pub(in super::super) struct Build<'a> {
-    pub(in super::super) request: &'a BuildRequest,
+pub(crate) struct Build<'a> {
+    pub(crate) request: &'a BuildRequest,
     /// Build arguments beside the user's own.
-    pub(in super::super) given: &'a BTreeMap<String, String>,
-    pub(in super::super) source: Source,
+    pub(crate) given: &'a BTreeMap<String, String>,
+    pub(crate) source: Source,
     /// By the names that BuildKit asks with.
-    pub(in super::super) logins: HashMap<String, Credentials>,
+    pub(crate) logins: HashMap<String, Credentials>,
 }
 
 /// What came of it, by BuildKit's names.
-pub(in super::super) struct Solved(HashMap<String, String>);
+pub(crate) struct Solved(HashMap<String, String>);
 
 impl Solved {
     /// The image's id.
-    pub(in super::super) fn image(&self) -> Option<&str> {
+    pub(crate) fn image(&self) -> Option<&str> {
         self.0.get("containerimage.digest").map(String::as_str)
     }
 }
 
 impl Build<'_> {
     /// Builds. It lives as long as the returned future.
-    pub(in super::super) async fn run(
+    pub(crate) async fn run(
         self,
         way: &Way,
         mut watch: impl FnMut(&StatusResponse),

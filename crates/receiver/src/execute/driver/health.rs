@@ -6,8 +6,8 @@ use super::{Driver, REQUEST, address};
 use crate::config::app_file::{Healthcheck, HttpProbe, Proof};
 use crate::config::settings::Settings;
 use crate::engine::{ContainerFacts, Engine, Healthy};
-use crate::execute::probe;
-use crate::execute::probe::{Question, Target};
+use crate::execute::http_probe;
+use crate::execute::http_probe::{Question, Target};
 use crate::state::{Instance, StepError};
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
@@ -84,7 +84,7 @@ impl<E: Engine> Driver<'_, E> {
         let target = Target::Tcp((address, port).into());
         let host = request.client.host.clone().unwrap_or_else(|| super::smoke::host_of(settings));
         let question = Question { host: &host, path: &request.path, headers: &request.client.headers };
-        let answer = probe::get(&target, &question, REQUEST)
+        let answer = http_probe::get(&target, &question, REQUEST)
             .await
             .map_err(|why| question.unanswered(&target, &why))?;
         if answer.status == request.status {

@@ -15,20 +15,20 @@ use std::time::Duration;
 
 use super::container::{self, DEPLOYMENT};
 use super::errors::{of_trouble, words};
-use super::front::Front;
 use super::image_volumes;
 use crate::config::app_file::{Healthcheck, Proof, Traffic};
 use crate::config::docker_config;
 use crate::config::settings::{Settings, Snapshots};
 use crate::engine::{ContainerFacts, Engine, Healthy, LocalImage};
+use crate::execute::proxy_client::Front;
 use crate::policy::admit;
 use crate::policy::admit::LabelRule;
+use crate::policy::retention;
 use crate::policy::rollout::{Ending, Rollout, Step, StepResult};
-use crate::policy::tidy;
-use crate::serve::job::Job;
+use crate::serve::event_log::Job;
 use crate::state::journal::{Entry, Journal, What};
-use crate::state::layout::Layout;
 use crate::state::lock::Lock;
+use crate::state::paths::Layout;
 use crate::state::{ContainerId, Instance, Release, State, StepError, Store};
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
@@ -407,7 +407,7 @@ impl<E: Engine> Driver<'_, E> {
     /// Takes away what a deployment brought that failed: its snapshot, and its image if nothing else needs it. What
     /// cannot be removed goes with the next one that works.
     pub async fn clean_up(&mut self, state: &State, failed: &Release) {
-        let needed = tidy::needed(state, u32::MAX);
+        let needed = retention::needed(state, u32::MAX);
         if !needed.deployments.contains(&failed.deployment)
             && let Err(error) =
                 Snapshots::new(&self.layout.state(self.app)).remove(self.lock, &failed.deployment)
@@ -425,7 +425,7 @@ impl<E: Engine> Driver<'_, E> {
     async fn prune(&self, state: &State) -> Done {
         let Some(active) = state.active() else { return Ok(()) };
         let settings = self.settings(&active.release.deployment)?;
-        let needed = tidy::needed(state, settings.file.keep);
+        let needed = retention::needed(state, settings.file.keep);
         let images = self.engine.images(&active.release.image).await.map_err(words)?;
         for image in images {
             // An image that somebody else pulled by another digest of this repository is ours to judge, too:

@@ -5,9 +5,9 @@ use crate::config::app_file::{Client, HttpProbe, Listen, Proof, Smoke, Traffic};
 use crate::config::settings::Settings;
 use crate::engine::Engine;
 use crate::execute::errors::code_of;
-use crate::execute::front::entrance;
-use crate::execute::probe;
-use crate::execute::probe::{Question, Target};
+use crate::execute::http_probe;
+use crate::execute::http_probe::{Question, Target};
+use crate::execute::proxy_client::entrance;
 use crate::state::{Instance, StepError};
 use autotag_protocol::{Event, FailureCode, Source};
 
@@ -113,7 +113,7 @@ impl Test<'_> {
     async fn ask(&self, door: &Target, settings: &Settings) -> Result<(), StepError> {
         let host = self.client.host.clone().unwrap_or_else(|| host_of(settings));
         let question = Question { host: &host, path: self.path, headers: &self.client.headers };
-        let answer = probe::get(door, &question, REQUEST)
+        let answer = http_probe::get(door, &question, REQUEST)
             .await
             .map_err(|why| failed(question.unanswered(door, &why)))?;
         if answer.status != self.status {

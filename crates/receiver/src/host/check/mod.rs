@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::init::facts::is_held;
 use super::init::{apps, sshd as parts, units};
 use crate::config::app_file::values::env_file;
 use crate::config::app_file::{AppFile, Listen, OwnVariables, Source, Traffic};
 use crate::config::settings;
 use crate::engine::PlainEngine;
-use crate::state::layout::{GROUP, Layout, user_of};
+use crate::host::init::host_facts::is_held;
+use crate::state::paths::{GROUP, Layout, user_of};
 use autotag_protocol::AppName;
 use autotag_proxy::admin;
 

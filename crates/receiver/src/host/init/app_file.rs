@@ -8,7 +8,7 @@ use autotag_model::reference::ImageName;
 use autotag_model::secret::Secret;
 use autotag_protocol::AppName;
 
-use super::wish::Wish;
+use crate::host::init::options::Wish;
 
 /// A new app file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,24 +1,25 @@
 //! `init`: sets a server up for an application, and can be run again.
 //!
-//! 1. [`wish`]: what the owner said;
-//! 2. [`facts`]: what is there;
+//! 1. [`options`]: what the owner said;
+//! 2. [`host_facts`]: what is there;
 //! 3. [`adopt`], [`app_file`]: the app file that is written, if there is none;
 //! 4. [`plan`]: the steps from the one to the other: pure, and what `--dry-run` shows;
 //! 5. [`units`], [`sshd`]: what the files say: pure;
 //! 6. [`apply`]: the steps are done, the key last: a run that stops before can be repeated;
-//! 7. [`farewell`]: what is to be copied to the repository: pure.
+//! 7. [`next_steps`]: what is to be copied to the repository: pure.
+
+pub mod host_facts;
+pub mod next_steps;
+pub mod options;
 
 pub mod adopt;
 pub mod app_file;
 pub mod apply;
-pub mod facts;
-pub mod farewell;
 pub mod plan;
 pub mod sshd;
 #[cfg(test)]
 mod tests;
 pub mod units;
-pub mod wish;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -27,11 +28,11 @@ use anyhow::{Context as _, bail};
 
 use crate::config::app_file::{AppFile, Listen, Traffic};
 use crate::engine::PlainEngine;
-use crate::state::layout::Layout;
+use crate::state::paths::Layout;
 use autotag_protocol::AppName;
-use facts::Facts;
+use host_facts::Facts;
+use options::Wish;
 use plan::{Keys, Setup, Step};
-use wish::Wish;
 
 /// What `init` would do, or has done.
 #[derive(Debug)]

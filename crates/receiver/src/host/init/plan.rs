@@ -5,10 +5,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::app_file::Written;
-use super::facts::{Facts, Found};
 use super::{sshd, units};
 use crate::config::app_file::Listen;
-use crate::state::layout::{GROUP, Layout, PROXY_USER, user_of};
+use crate::host::init::host_facts::{Facts, Found};
+use crate::state::paths::{GROUP, Layout, PROXY_USER, user_of};
 use autotag_protocol::AppName;
 
 /// What should be.

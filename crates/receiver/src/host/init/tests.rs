@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::app_file::{Content, render};
-use super::facts::{Facts, Found};
-use super::farewell::{Farewell, known_hosts};
 use super::plan::{Keys, Setup, Step, plan};
-use super::wish::{PublicKey, Wish};
 use super::*;
 use crate::config::app_file::{Proof, fields};
-use crate::state::layout::user_of;
+use crate::host::init::host_facts::{Facts, Found};
+use crate::host::init::next_steps::{Farewell, known_hosts};
+use crate::host::init::options::{PublicKey, Wish};
+use crate::state::paths::user_of;
 use autotag_model::secret::Secret;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE9yZGluYXJ5 me@workstation";
@@ -254,12 +254,12 @@ fn the_last_words_are_to_be_copied() {
         host_keys: &host_keys,
         private_key: Some(&key),
     };
-    insta::assert_snapshot!(farewell::text(&farewell));
+    insta::assert_snapshot!(next_steps::text(&farewell));
     farewell.private_key = None;
-    assert!(!farewell::text(&farewell).contains("gh secret set"));
+    assert!(!next_steps::text(&farewell).contains("gh secret set"));
     // Where the name is not known, none is made up.
     farewell.host = None;
-    let text = farewell::text(&farewell);
+    let text = next_steps::text(&farewell);
     assert!(
         text.contains("--public-name") && !text.contains("AAAAhost") && !text.contains("gh variable"),
         "{text}"

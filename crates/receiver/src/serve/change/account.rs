@@ -3,9 +3,9 @@
 use super::Locked;
 use crate::engine::Engine;
 use crate::policy::admit::Asker;
-use crate::serve::desk::Place;
+use crate::serve::peer::Caller;
+use crate::serve::queue::Place;
 use crate::serve::quota;
-use crate::serve::who::Caller;
 use crate::state::journal::What;
 use autotag_protocol::End;
 

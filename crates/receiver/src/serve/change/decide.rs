@@ -6,7 +6,7 @@ use crate::config::settings::{Settings, Variables};
 use crate::engine::Engine;
 use crate::policy::admit;
 use crate::policy::admit::{Admitted, WayBack};
-use crate::serve::who::Caller;
+use crate::serve::peer::Caller;
 use crate::state::journal::What;
 use crate::state::{Record, Release, State};
 use autotag_base::clock;

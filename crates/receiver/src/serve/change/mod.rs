@@ -10,7 +10,6 @@ use std::os::unix::fs::DirBuilderExt as _;
 
 use refusals::{host, host_trouble, not_finished, unrecorded};
 
-use super::who::Caller;
 use super::{JOURNAL, Server};
 use crate::config::app_file::Traffic;
 use crate::config::settings::{Settings, Snapshots};
@@ -21,10 +20,11 @@ use crate::execute::image_volumes;
 use crate::policy::admit;
 use crate::policy::admit::{Admitted, Asker, LabelRule};
 use crate::policy::rollout::{Ending, Rollout, Verdict};
-use crate::serve::job::Job;
+use crate::serve::event_log::Job;
+use crate::serve::peer::Caller;
 use crate::state::journal::{Journal, What};
 use crate::state::lock::{Lock, Tried, holder};
-use crate::state::lost;
+use crate::state::missing_state;
 use crate::state::{
     ContainerId, Failure, Instance, Phase, Purpose, Record, Release, State, StepError, Store,
 };
@@ -325,7 +325,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             return Ok(());
         }
         let containers = self.labelled().await?;
-        lost::check(&self.server.layout, self.app, state, &containers)
+        missing_state::check(&self.server.layout, self.app, state, &containers)
             .map_err(|why| Refused::new(RefusalCode::HostState, why))
     }
 

@@ -112,7 +112,7 @@ pub(super) fn rest(mut config: Fields) -> Vec<String> {
         "StdinOnce",
         "Volumes",
         "OnBuild",
-        "RemoteExec",
+        "Shell",
     ]);
     config.ignore(&["ArgsEscaped"]);
     config.rest(&[])

@@ -8,7 +8,7 @@ use crate::deploy::known_hosts::KnownHosts;
 use autotag_protocol::{Body, End, Open, RefusalCode, RolloutStep};
 
 /// One connection: the lines that arrive, and how it ends.
-struct Connection(Vec<Vec<u8>>, CallOutcome<Finished>);
+struct Connection(Vec<Vec<u8>>, CallResult<Finished>);
 
 /// Plays connections in their order, and notes the requests.
 struct Script {
@@ -25,7 +25,7 @@ impl RemoteExec for Script {
         limit: usize,
         deadlines: Deadlines,
         line: &mut dyn FnMut(&[u8]),
-    ) -> CallOutcome<Finished> {
+    ) -> CallResult<Finished> {
         assert_eq!(limit, EVENT_BYTES);
         assert!(deadlines.connect <= deadlines.whole, "{deadlines:?}");
         let request = Request::parse(input.reveal().trim_end().as_bytes()).expect("a request");
@@ -80,7 +80,7 @@ fn finished(status: i32) -> Finished {
     Finished { status, stderr: String::new() }
 }
 
-fn lost() -> CallOutcome<Finished> {
+fn lost() -> CallResult<Finished> {
     Err(CallError::new(CallErrorKind::Unreachable, "deploy on web1", "the connection was lost")
         .perhaps_done())
 }

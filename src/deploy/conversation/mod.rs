@@ -15,7 +15,7 @@ use autotag_base::clock::Stopwatch;
 use autotag_base::{CallError, CallErrorKind};
 use autotag_model::help::Topic;
 use autotag_model::secret::Secret;
-use autotag_protocol::words;
+use autotag_protocol::labels;
 use autotag_protocol::{EVENT_BYTES, Event, NotAnEvent, Outcome, Request, Word};
 
 /// Takes what the servers tell, as they tell it.
@@ -98,7 +98,7 @@ impl Transcript {
             Ok(answer) => {
                 self.something = true;
                 match &answer {
-                    Event::Waiting { holder } => self.waits_for = Some(words::holder(holder.as_ref())),
+                    Event::Waiting { holder } => self.waits_for = Some(labels::holder(holder.as_ref())),
                     Event::Heartbeat {} => {}
                     // A sign of life, and nothing else.
                     Event::Unknown(_) => return Some(answer),

@@ -4,9 +4,9 @@
 //! guessed from what is left: after a rollback the highest is not what serves.
 
 use super::journal::{self, What};
-use super::layout::Layout;
 use crate::engine::ContainerFacts;
 use crate::execute::container::VERSION;
+use crate::state::paths::Layout;
 use crate::state::{State, Store};
 use autotag_protocol::{AppName, RolloutStep};
 

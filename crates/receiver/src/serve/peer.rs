@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::policy::admit::Asker;
-use crate::state::layout::USER_PREFIX;
+use crate::state::paths::USER_PREFIX;
 use autotag_protocol::AppName;
 
 /// Whose request it is.

@@ -9,8 +9,8 @@ use crate::execute::driver::address;
 use crate::execute::errors::code_of;
 use crate::policy::drift;
 use crate::policy::drift::Facts;
-use crate::serve::job::Job;
-use crate::state::lost;
+use crate::serve::event_log::Job;
+use crate::state::missing_state;
 use crate::state::{Record, State, Store};
 use autotag_base::clock::Stopwatch;
 use autotag_protocol::{
@@ -45,7 +45,7 @@ async fn not_lost<E: Engine>(server: &Server<E>, app: &AppName, state: &State) -
         return Ok(());
     }
     let containers = server.engine.labelled(&[(container::APP, app.as_str())]).await.unwrap_or_default();
-    lost::check(&server.layout, app, state, &containers)
+    missing_state::check(&server.layout, app, state, &containers)
 }
 
 fn running(state: &State) -> Option<Running> {

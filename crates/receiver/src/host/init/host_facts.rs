@@ -13,7 +13,7 @@ use super::plan::Setup;
 use super::sshd::SSHD;
 use super::{program, units};
 use crate::config::app_file::Listen;
-use crate::state::layout::Layout;
+use crate::state::paths::Layout;
 
 /// A path that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]

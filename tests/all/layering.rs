@@ -20,7 +20,7 @@ const PURE: [&str; 17] = [
     "crates/receiver/src/policy/drift.rs",
     "crates/receiver/src/policy/rollout",
     "crates/receiver/src/state/paths.rs",
-    "src/deploy/tour",
+    "src/deploy/host_sequence",
     "src/deploy/known_hosts",
     "src/deploy/private_key.rs",
     "src/inputs",

@@ -38,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The proxy, as `serve` sees it.
 #[derive(Debug)]
-pub struct Front {
+pub struct ProxyClient {
     layout: Layout,
     admin: PathBuf,
     /// What it was told last. The lock is held while it is told: the later word is the one that stays.
@@ -56,7 +56,7 @@ struct Told {
     port: u16,
 }
 
-impl Front {
+impl ProxyClient {
     /// The proxy of this machine. Nobody is asked yet.
     pub fn new(layout: &Layout) -> Self {
         Self { layout: layout.clone(), admin: layout.proxy_admin(), told: Mutex::default() }

@@ -36,7 +36,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::engine::{DockerEngine, Engine};
-use crate::execute::proxy_client::Front;
+use crate::execute::proxy_client::ProxyClient;
 use crate::state::lock;
 use crate::state::lock::{Lock, Tried};
 use crate::state::paths::{GROUP, Layout};
@@ -66,7 +66,7 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(75);
 pub(crate) struct Server<E> {
     pub(crate) layout: Layout,
     pub(crate) engine: E,
-    pub(crate) front: Front,
+    pub(crate) proxy: ProxyClient,
     pub(crate) desk: Desk,
 }
 
@@ -77,7 +77,7 @@ pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
     let engine = DockerEngine::at(docker);
     let alone = alone(&layout)?;
     let listener = open(&layout)?;
-    let server = Arc::new(Server { front: Front::new(&layout), layout, engine, desk: Desk::default() });
+    let server = Arc::new(Server { proxy: ProxyClient::new(&layout), layout, engine, desk: Desk::default() });
     tracing::info!(socket = %server.layout.socket().display(), "serving");
     let watching = tokio::spawn(reconcile::watch(Arc::clone(&server)));
     let accepting = tokio::spawn(accept(Arc::clone(&server), listener));

@@ -145,7 +145,7 @@ async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a Stat
     if let Some(snapshot) = snapshot
         && let Traffic::Proxied { .. } = snapshot.file.traffic
     {
-        facts.proxy = Some(server.front.status(app).await.map_err(|error| error.why));
+        facts.proxy = Some(server.proxy.status(app).await.map_err(|error| error.why));
         facts.address = match &facts.container {
             Ok(Some(container)) => address(app, &snapshot, container).ok(),
             _ => None,

@@ -64,10 +64,10 @@ async fn docker<E: Engine>(server: &Arc<Server<E>>) {
 /// A container that ended has no address, and one that was started again may have another.
 async fn refresh<E: Engine>(server: &Server<E>, app: &AppName, event: &ContainerEvent) {
     let done = match event.action.as_str() {
-        "die" => server.front.ended(app, &event.id).await,
+        "die" => server.proxy.ended(app, &event.id).await,
         // `stop` is told after the end, when somebody may have started it again: so it is looked at.
         "start" | "restart" | "unpause" | "stop" | "destroy" => {
-            server.front.refresh(&server.engine, app).await
+            server.proxy.refresh(&server.engine, app).await
         }
         _ => return,
     };
@@ -115,7 +115,7 @@ fn recover_all<E: Engine>(server: &Arc<Server<E>>) {
                 tokio::spawn(async move {
                     // First, since a recovery may wait for long: what happened unheard of, while Docker or
                     // this process was away, may have given the address to another.
-                    if let Err(why) = server.front.refresh(&server.engine, &app).await {
+                    if let Err(why) = server.proxy.refresh(&server.engine, &app).await {
                         tracing::warn!(%app, "the proxy may have an address that is another's: {why}");
                     }
                     recover(&server, &app).await;
@@ -159,7 +159,7 @@ async fn retry<E: Engine>(server: &Server<E>, app: &AppName) {
 async fn proxy<E: Engine>(server: &Arc<Server<E>>) {
     loop {
         if let Ok(stream) = UnixStream::connect(server.layout.proxy_admin()).await {
-            if let Err(why) = server.front.tell_all(&server.engine).await {
+            if let Err(why) = server.proxy.tell_all(&server.engine).await {
                 tracing::warn!("the proxy did not get all routes: {why}");
             }
             open_new(server).await;
@@ -187,7 +187,7 @@ async fn open_new<E: Engine>(server: &Server<E>) {
         let store = Store::new(&server.layout.state(app), app.clone());
         if alone
             && store.load().is_ok_and(|state| state.is_new())
-            && let Err(why) = server.front.open(app, traffic).await
+            && let Err(why) = server.proxy.open(app, traffic).await
         {
             tracing::warn!(%app, "its address could not be opened: {why}");
         }

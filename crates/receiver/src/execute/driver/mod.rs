@@ -20,7 +20,7 @@ use crate::config::app_file::{Healthcheck, Proof, Traffic};
 use crate::config::docker_config;
 use crate::config::settings::{Settings, Snapshots};
 use crate::engine::{ContainerFacts, Engine, Healthy, LocalImage};
-use crate::execute::proxy_client::Front;
+use crate::execute::proxy_client::ProxyClient;
 use crate::policy::admit;
 use crate::policy::admit::LabelRule;
 use crate::policy::retention;
@@ -45,7 +45,7 @@ pub struct Driver<'a, E> {
     /// Docker.
     pub engine: &'a E,
     /// The proxy.
-    pub front: &'a Front,
+    pub proxy: &'a ProxyClient,
     /// Where things lie.
     pub layout: &'a Layout,
     /// The application.
@@ -314,7 +314,7 @@ impl<E: Engine> Driver<'_, E> {
         if !releases.is_empty() && releases.iter().all(unproxied) {
             return Ok(());
         }
-        self.front.hold(self.app).await
+        self.proxy.hold(self.app).await
     }
 
     async fn switch(&self, instance: &Instance) -> Done {
@@ -331,11 +331,11 @@ impl<E: Engine> Driver<'_, E> {
             tracing::warn!(app = %self.app, %error, "manual drift will not be seen");
         }
         match &settings.file.traffic {
-            Traffic::Unproxied { .. } => self.front.forget(self.app).await?,
+            Traffic::Unproxied { .. } => self.proxy.forget(self.app).await?,
             Traffic::Proxied { .. } => {
                 // Named here by its network, if it has none.
                 address(self.app, &settings, &facts)?;
-                self.front.point(self.engine, self.app, &settings, &instance.container).await?;
+                self.proxy.switch_to(self.engine, self.app, &settings, &instance.container).await?;
             }
         }
         // Nobody's request depends on it: a name that cannot be had is told, and fails nothing.
@@ -349,7 +349,7 @@ impl<E: Engine> Driver<'_, E> {
         let Traffic::Proxied { drain, .. } = self.settings(&instance.release.deployment)?.file.traffic else {
             return Ok(());
         };
-        let drained = self.front.drain(self.app, &instance.container, drain).await?;
+        let drained = self.proxy.drain(self.app, &instance.container, drain).await?;
         if drained.requests_cut > 0 || drained.tunnels_cut > 0 {
             let why = format!(
                 "after {} s {} requests and {} WebSockets were cut off; `drain` in the app file says how long they may take",

@@ -58,7 +58,7 @@ impl<E: Engine> Driver<'_, E> {
     pub(super) async fn verify(&self, instance: &Instance) -> Result<(), StepError> {
         let settings = self.settings(&instance.release.deployment)?;
         let Traffic::Proxied { listen, .. } = &settings.file.traffic else { return Ok(()) };
-        let known = self.front.status(self.app).await?;
+        let known = self.proxy.status(self.app).await?;
         let current = known.and_then(|known| known.current).map(|current| current.id);
         if current.as_deref() != Some(instance.container.as_str()) {
             let why = "the proxy does not send requests to the new container";

@@ -238,7 +238,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         }
         let driver = Driver {
             engine: &server.engine,
-            front: &server.front,
+            proxy: &server.front,
             layout: &server.layout,
             app,
             lock,
@@ -381,7 +381,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         settings: &Settings,
     ) -> Result<End, Refused> {
         if let Traffic::Proxied { .. } = settings.file.traffic {
-            self.server.front.status(self.app).await.map_err(host)?;
+            self.server.proxy.status(self.app).await.map_err(host)?;
         }
         self.note_asked();
         self.driver.job.mask(&settings.masks());
@@ -472,8 +472,8 @@ impl<'a, E: Engine> Locked<'a, E> {
             if address(self.app, &settings, &facts).is_err() {
                 return Ok(false);
             }
-            let Server { engine, front, .. } = self.server;
-            let pointed = front.point(engine, self.app, &settings, &active.container).await;
+            let Server { engine, proxy, .. } = self.server;
+            let pointed = proxy.switch_to(engine, self.app, &settings, &active.container).await;
             pointed.map_err(|error| error.why)?;
         }
         if let Err(why) = take_name(&self.server.engine, self.app, active.container.as_str()).await {

@@ -169,7 +169,7 @@ impl Scenario {
             Some(_) => Some(old),
             None => None,
         };
-        // One that ends by itself takes the traffic along; that is for `front` to see.
+        // One that ends by itself takes the traffic along; that is for `proxy_client` to see.
         let runs = |it: &Container| matches!(it, Container::Running | Container::Broken);
         ensure(target.is_none_or(runs), "traffic goes to a container that runs")?;
         ensure(!at_new || *committed, "traffic goes to the new one only after the commit is durable")?;

@@ -234,7 +234,7 @@ impl World {
             let container = if is_of(&old_id()) { &mut world.old } else { &mut world.new };
             if container.is_there() {
                 *container = gone;
-                // The proxy has no address of a container that ended; see `front`.
+                // The proxy has no address of a container that ended; see `proxy_client`.
                 world.proxy = world.proxy.filter(|proxy| !is_of(proxy));
                 found.push((what, world));
             }

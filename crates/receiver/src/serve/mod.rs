@@ -5,7 +5,7 @@
 //! | `who` | whose request it is, as the kernel says |
 //! | `places` | how many connections each user may have |
 //! | `session` | one connection: reads the request, passes the answers on |
-//! | `desk` | each application's turn, and the job that is at work |
+//! | `queues` | each application's turn, and the job that is at work |
 //! | `change` | deploy, rollback, recovery: under the lock |
 //! | `ask` | status, history, logs |
 //! | `watch` | Docker's events and the proxy's restarts: keeps the proxy pointed at what serves |
@@ -44,9 +44,9 @@ use autotag_base::clock;
 use autotag_protocol::AppName;
 use autotag_proxy::listen::bind_unix;
 use connection_limit::Places;
-use queue::Desk;
+use queue::AppQueues;
 
-/// Connections that one user may have at a time. Twice the changes that may wait ([`desk::CHANGES`]), each of
+/// Connections that one user may have at a time. Twice the changes that may wait ([`queues::CHANGES`]), each of
 /// which may have a caller that follows it: so there is always room for a question.
 const CONNECTIONS: usize = 2 * queue::CHANGES;
 
@@ -67,7 +67,7 @@ pub(crate) struct Server<E> {
     pub(crate) layout: Layout,
     pub(crate) engine: E,
     pub(crate) proxy: ProxyClient,
-    pub(crate) desk: Desk,
+    pub(crate) queues: AppQueues,
 }
 
 /// Runs until SIGTERM or SIGINT, with Docker behind this socket.
@@ -77,7 +77,8 @@ pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
     let engine = DockerEngine::at(docker);
     let alone = alone(&layout)?;
     let listener = open(&layout)?;
-    let server = Arc::new(Server { proxy: ProxyClient::new(&layout), layout, engine, desk: Desk::default() });
+    let server =
+        Arc::new(Server { proxy: ProxyClient::new(&layout), layout, engine, queues: AppQueues::default() });
     tracing::info!(socket = %server.layout.socket().display(), "serving");
     let watching = tokio::spawn(reconcile::watch(Arc::clone(&server)));
     let accepting = tokio::spawn(accept(Arc::clone(&server), listener));
@@ -90,7 +91,7 @@ pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
     // A successor may begin. What is at work here holds its application's lock, for which it waits.
     drop(alone);
     tracing::info!("stopping when running deployments are done");
-    if tokio::time::timeout(GRACE, server.desk.idle()).await.is_err() {
+    if tokio::time::timeout(GRACE, server.queues.idle()).await.is_err() {
         tracing::warn!("a deployment is still running; the next start continues from its state");
     }
     Ok(())

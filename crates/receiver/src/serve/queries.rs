@@ -113,7 +113,7 @@ async fn status<E: Engine>(
         running: running(state),
         drift: drift::drift(&facts).iter().map(|text| Event::within_line(text)).collect(),
         blocked: state.blocked.keys().cloned().collect(),
-        busy: server.desk.place(app).holder(),
+        busy: server.queues.place(app).holder(),
         highest: state.highest.clone(),
         asked: asked.and_then(|id| state.record_of(id)).map(entry),
     }

@@ -28,7 +28,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 
 /// All applications' turns.
 #[derive(Debug)]
-pub(crate) struct Desk {
+pub(crate) struct AppQueues {
     places: Mutex<HashMap<AppName, Arc<Place>>>,
     /// So many jobs are at work or wait.
     at_work: watch::Sender<usize>,
@@ -39,7 +39,7 @@ pub(crate) struct Desk {
     clock: Stopwatch,
 }
 
-impl Default for Desk {
+impl Default for AppQueues {
     fn default() -> Self {
         Self {
             places: Mutex::default(),
@@ -105,13 +105,13 @@ impl Drop for Turn {
     }
 }
 
-impl Desk {
+impl AppQueues {
     /// An application's place.
     pub(crate) fn place(&self, app: &AppName) -> Arc<Place> {
         Arc::clone(lock(&self.places).entry(app.clone()).or_default())
     }
 
-    /// The time on a clock that the whole desk has, for quotas.
+    /// The time on a clock that the whole queues has, for quotas.
     pub(crate) fn now(&self) -> Duration {
         self.clock.elapsed()
     }
@@ -193,9 +193,9 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// See [`Desk::count_in`].
+/// See [`AppQueues::count_in`].
 #[derive(Debug)]
-pub(crate) struct AtWork<'a>(&'a Desk);
+pub(crate) struct AtWork<'a>(&'a AppQueues);
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
@@ -308,8 +308,8 @@ mod tests {
 
     #[tokio::test]
     async fn turns_come_in_the_order_of_asking() {
-        let desk = Desk::default();
-        let place = desk.place(&"app".parse().unwrap());
+        let queues = AppQueues::default();
+        let place = queues.place(&"app".parse().unwrap());
         let first = place.turn(Asker::Key, holder("first"), |_| panic!("nobody is before it")).await;
         let (say, mut said) = tokio::sync::mpsc::unbounded_channel();
         let mut waiting = Vec::new();
@@ -365,14 +365,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_tried_in_vain_is_tried_less_and_less_often() {
-        let (desk, app) = (Desk::default(), "app".parse().unwrap());
-        desk.again(&app);
+        let (queues, app) = (AppQueues::default(), "app".parse().unwrap());
+        queues.again(&app);
         let mut pauses = Vec::new();
         for _ in 0..7 {
             let stopwatch = Stopwatch::start();
-            assert_eq!(desk.unfinished().await, app);
+            assert_eq!(queues.unfinished().await, app);
             pauses.push(stopwatch.elapsed().as_secs());
-            desk.in_vain(&app);
+            queues.in_vain(&app);
         }
         assert_eq!(pauses, [5, 10, 20, 40, 60, 60, 60]);
         assert_eq!(pause(u32::MAX), LONGEST);
@@ -380,28 +380,28 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_change_or_a_success_makes_the_next_pause_short_again() {
-        let (desk, app, other) = (Desk::default(), "app".parse().unwrap(), "other".parse().unwrap());
-        (0..7).for_each(|_| desk.in_vain(&app));
+        let (queues, app, other) = (AppQueues::default(), "app".parse().unwrap(), "other".parse().unwrap());
+        (0..7).for_each(|_| queues.in_vain(&app));
         let stopwatch = Stopwatch::start();
-        desk.in_vain(&other);
+        queues.in_vain(&other);
         // While one waits already: the shorter pause counts, and each is taken up once.
-        let both = async { (desk.unfinished().await, desk.unfinished().await) };
-        let (both, ()) = tokio::join!(both, async { desk.again(&app) });
+        let both = async { (queues.unfinished().await, queues.unfinished().await) };
+        let (both, ()) = tokio::join!(both, async { queues.again(&app) });
         assert_eq!((both, stopwatch.elapsed().as_secs()), ((app.clone(), other), 10));
-        assert!(futures_util::FutureExt::now_or_never(desk.unfinished()).is_none());
-        (0..7).for_each(|_| desk.in_vain(&app));
-        assert_eq!(desk.unfinished().await, app);
-        desk.finished(&app);
+        assert!(futures_util::FutureExt::now_or_never(queues.unfinished()).is_none());
+        (0..7).for_each(|_| queues.in_vain(&app));
+        assert_eq!(queues.unfinished().await, app);
+        queues.finished(&app);
         let stopwatch = Stopwatch::start();
-        desk.in_vain(&app);
-        assert_eq!((desk.unfinished().await, stopwatch.elapsed().as_secs()), (app, 10));
+        queues.in_vain(&app);
+        assert_eq!((queues.unfinished().await, stopwatch.elapsed().as_secs()), (app, 10));
     }
 
     // case X5; broken by: the owner's turn is taken as the others' is
     #[tokio::test]
     async fn the_owner_waits_for_what_is_at_work_and_for_nothing_that_waits() {
-        let desk = Desk::default();
-        let place = desk.place(&"app".parse().unwrap());
+        let queues = AppQueues::default();
+        let place = queues.place(&"app".parse().unwrap());
         let first = place.turn(Asker::Key, holder("first"), |_| ()).await;
         let (say, mut said) = tokio::sync::mpsc::unbounded_channel();
         let wait = |asker, name: String| {
@@ -435,11 +435,11 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_idle_when_the_last_one_is_done() {
-        let desk = Desk::default();
-        let (one, two) = (desk.count_in(), desk.count_in());
+        let queues = AppQueues::default();
+        let (one, two) = (queues.count_in(), queues.count_in());
         drop(one);
-        assert!(futures_util::FutureExt::now_or_never(desk.idle()).is_none());
+        assert!(futures_util::FutureExt::now_or_never(queues.idle()).is_none());
         drop(two);
-        desk.idle().await;
+        queues.idle().await;
     }
 }

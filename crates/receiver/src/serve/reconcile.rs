@@ -127,17 +127,17 @@ fn recover_all<E: Engine>(server: &Arc<Server<E>>) {
 
 async fn recover<E: Engine>(server: &Server<E>, app: &AppName) {
     match change::recover(server, app).await {
-        Ok(()) => server.desk.finished(app),
+        Ok(()) => server.queues.finished(app),
         Err(why) => {
             tracing::error!(%app, "what should serve could not be made sure of: {why}");
-            server.desk.in_vain(app);
+            server.queues.in_vain(app);
         }
     }
 }
 
 async fn unfinished<E: Engine>(server: &Arc<Server<E>>) {
     loop {
-        let app = server.desk.unfinished().await;
+        let app = server.queues.unfinished().await;
         // Each for itself, as in `recover_all`.
         let server = Arc::clone(server);
         tokio::spawn(async move { retry(&server, &app).await });
@@ -147,10 +147,10 @@ async fn unfinished<E: Engine>(server: &Arc<Server<E>>) {
 /// One at a time for each application: every deployment that leaves something unfinished asks for one, and a
 /// deployment that mends it would have to wait for all of them.
 async fn retry<E: Engine>(server: &Server<E>, app: &AppName) {
-    match server.desk.place(app).retry() {
+    match server.queues.place(app).retry() {
         Some(_alone) => recover(server, app).await,
         // What the one at work began with may be older than this.
-        None => server.desk.again(app),
+        None => server.queues.again(app),
     }
 }
 

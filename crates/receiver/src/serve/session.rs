@@ -66,7 +66,7 @@ pub(super) async fn serve<E: Engine>(
 fn is_told<E: Engine>(server: &Server<E>, caller: &Caller, refused: &Refused) -> bool {
     match caller {
         Caller::Owner => true,
-        Caller::App(app) => server.desk.place(app).refused(refused.code, server.desk.now()),
+        Caller::App(app) => server.queues.place(app).refused(refused.code, server.queues.now()),
     }
 }
 
@@ -205,11 +205,12 @@ fn set_to_work<E: Engine>(
     let id = change.deployment();
     // What the owner wants is never one too many.
     let most = if *caller == Caller::Owner { usize::MAX } else { CHANGES };
-    let desk = server.desk.place(&app);
+    let queues = server.queues.place(&app);
     // Nor is it one too many to hear again what became of one.
     let free = || *caller == Caller::Owner || is_recorded(server, &app, id);
-    let in_quota = desk.quota_left(server.desk.now()).or_else(|wait| if free() { Ok(()) } else { Err(wait) });
-    match desk.job(id, &change.about(), if in_quota.is_ok() { most } else { 0 }) {
+    let in_quota =
+        queues.quota_left(server.queues.now()).or_else(|wait| if free() { Ok(()) } else { Err(wait) });
+    match queues.job(id, &change.about(), if in_quota.is_ok() { most } else { 0 }) {
         Asked::AtWork(job) => Ok(job),
         Asked::New(job) => {
             job.mask(&kept_from_ci(server, &app));

@@ -19,7 +19,7 @@ impl<E: Engine> Locked<'_, E> {
 
     /// Writes down how a change ended, and what it cost whoever has the key.
     pub(super) fn answered(&mut self, caller: &Caller, place: &Place, end: &End) {
-        let (now, nothing_done) = (self.server.desk.now(), self.asked.is_some());
+        let (now, nothing_done) = (self.server.queues.now(), self.asked.is_some());
         if caller.asker() == Asker::Key {
             if self.repeated {
                 return;

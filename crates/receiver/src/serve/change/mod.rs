@@ -91,8 +91,8 @@ pub(super) async fn carry_out<E: Engine>(
     change: Change,
     job: &Job,
 ) {
-    let _at_work = server.desk.count_in();
-    let place = server.desk.place(app);
+    let _at_work = server.queues.count_in();
+    let place = server.queues.place(app);
     let stopwatch = Stopwatch::start();
     let holder = holder(&change.purpose(), Some(change.deployment().clone()));
     let turn =
@@ -102,7 +102,7 @@ pub(super) async fn carry_out<E: Engine>(
         Ok(lock) => {
             let mut locked = Locked::new(server, app, &lock, job, change.credentials());
             place
-                .refusals(server.desk.now())
+                .refusals(server.queues.now())
                 .into_iter()
                 .for_each(|text| locked.driver.note(What::Noted { text }));
             locked.asked = Some(What::Asked {
@@ -125,7 +125,7 @@ pub(super) async fn carry_out<E: Engine>(
     tracing::info!(%app, deployment = %change.deployment(), ?end, "answered {}", change.purpose());
     let steady = state.as_ref().is_none_or(is_steady);
     if unfinished || !steady {
-        server.desk.again(app);
+        server.queues.again(app);
     }
     // Nothing is under way, and what should serve does not: it did not come up again.
     let down = unfinished && steady;
@@ -139,10 +139,10 @@ pub(super) async fn carry_out<E: Engine>(
 /// Makes sure that what should serve does, and goes on with what was under way. `Err` where it could not be
 /// brought to its end; it may be tried again.
 pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
-    let _at_work = server.desk.count_in();
+    let _at_work = server.queues.count_in();
     let job = Job::new(None);
     let holder = holder("recovery", None);
-    let place = server.desk.place(app);
+    let place = server.queues.place(app);
     let turn = place.turn(Asker::Owner, holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
@@ -162,10 +162,10 @@ pub(super) async fn sweep<E: Engine>(
     app: &AppName,
     container: &str,
 ) -> Result<(), String> {
-    let _at_work = server.desk.count_in();
+    let _at_work = server.queues.count_in();
     let job = Job::new(None);
     let holder = holder("sweep", None);
-    let _turn = server.desk.place(app).turn(Asker::Owner, holder.clone(), |_| ()).await;
+    let _turn = server.queues.place(app).turn(Asker::Owner, holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
     locked.sweep(container).await.map_err(|refused| refused.message)

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 
 use super::listen::Listen;
 use super::routes::Route;
-use super::state::{Life, State};
+use super::state::{Lifecycle, State};
 use super::upstream::{Drained, Target, Upstream};
 use crate::upstream::app::App;
 
@@ -329,7 +329,7 @@ async fn carry_out(state: &Arc<State>, command: Command) -> Answer {
 
 fn status(state: &State) -> Status {
     Status {
-        serving: state.life() == Life::Serving,
+        serving: state.life() == Lifecycle::Serving,
         connections: state.connections(),
         listeners: state.open_listeners(),
         apps: state.apps().iter().map(|app| app_status(app)).collect(),

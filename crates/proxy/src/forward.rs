@@ -12,7 +12,7 @@ use super::answer::Answer;
 use super::listen::Listen;
 use super::record::{self, Activity, Asked, Record};
 use super::routes::Way;
-use super::state::{Life, State};
+use super::state::{Lifecycle, State};
 use super::trust::Peer;
 use super::upstream::{Ticket, Upstream};
 use crate::bounds::pace::Pace;
@@ -109,7 +109,7 @@ pub async fn handle(state: &Arc<State>, client: &Client, request: Request<Incomi
         }
         Err(failure) => own(failure.status, failure.why, Some(record)),
     };
-    if state.life() != Life::Serving && version != Version::HTTP_2 && !is_upgrade(&response) {
+    if state.life() != Lifecycle::Serving && version != Version::HTTP_2 && !is_upgrade(&response) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

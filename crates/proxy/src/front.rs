@@ -16,7 +16,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::forward::{Client, handle};
 use super::listen::{Accepted, Listen, Listener};
 use super::record::Activity;
-use super::state::{Life, State};
+use super::state::{Lifecycle, State};
 use super::trust::Peer;
 use crate::bounds::crowd::Seat;
 use crate::bounds::guard::Guard;
@@ -41,7 +41,7 @@ pub async fn accept(state: Arc<State>, listener: Listener, listen: Listen) {
         let next = async { (seat(&state).await, listener.accept().await) };
         let (permit, accepted) = tokio::select! {
             biased;
-            _ = life.wait_for(|life| *life != Life::Serving) => return,
+            _ = life.wait_for(|life| *life != Lifecycle::Serving) => return,
             next = next => next,
         };
         let Some(permit) = permit else { return };
@@ -109,7 +109,7 @@ where
     let connection = builder.serve_connection_with_upgrades(io, service);
     tokio::pin!(connection);
     let mut life = state.watch_life();
-    let mut now = Life::Serving;
+    let mut now = Lifecycle::Serving;
     loop {
         let next = tokio::select! {
             // The connection first: what has come is answered.
@@ -120,14 +120,16 @@ where
                 }
                 return;
             }
-            next = life.wait_for(|life| *life > now) => Some(next.map_or(Life::Over, |life| *life)),
+            next = life.wait_for(|life| *life > now) => Some(next.map_or(Lifecycle::Over, |life| *life)),
             () = client.activity.guest().dismissed() => None,
         };
         match next {
-            Some(Life::Over) => return,
+            Some(Lifecycle::Over) => return,
             // HTTP/2 can say which requests it still takes, so that none is lost.
-            Some(Life::LameDuck) if http2.load(Ordering::Relaxed) => connection.as_mut().graceful_shutdown(),
-            Some(Life::Closing) => connection.as_mut().graceful_shutdown(),
+            Some(Lifecycle::LameDuck) if http2.load(Ordering::Relaxed) => {
+                connection.as_mut().graceful_shutdown()
+            }
+            Some(Lifecycle::Closing) => connection.as_mut().graceful_shutdown(),
             None if client.activity.idle() => {
                 if !http2.load(Ordering::Relaxed) {
                     return;

@@ -52,7 +52,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use bounds::limits::{self, Limits};
 use listen::Inherited;
-use state::{Life, State};
+use state::{Lifecycle, State};
 
 /// What the proxy is started with; everything else it is told.
 #[derive(Debug, Clone)]
@@ -133,9 +133,9 @@ impl Running {
         self.tell_systemd("STOPPING=1");
         let (state, limits) = (&self.state, &self.state.limits);
         tracing::info!(connections = state.connections(), "stopping");
-        state.set_life(Life::LameDuck);
+        state.set_life(Lifecycle::LameDuck);
         let _ = tokio::time::timeout(limits.lame_duck, state.deserted()).await;
-        state.set_life(Life::Closing);
+        state.set_life(Lifecycle::Closing);
         // Nobody hangs up a WebSocket by waiting; requests do end.
         state.close_tunnels();
         if tokio::time::timeout(limits.shutdown, state.deserted()).await.is_err() {
@@ -144,7 +144,7 @@ impl Running {
         // First the containers' side: clients whose answer has not begun get to hear of it.
         state.cut();
         let _ = tokio::time::timeout(limits.close_grace, state.deserted()).await;
-        state.set_life(Life::Over);
+        state.set_life(Lifecycle::Over);
         self.admin.abort();
     }
 }

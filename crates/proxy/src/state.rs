@@ -19,7 +19,7 @@ use crate::upstream::app::App;
 
 /// How far the proxy's own end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Life {
+pub enum Lifecycle {
     /// It serves.
     Serving,
     /// It accepts no more, and each answer says `Connection: close`.
@@ -51,7 +51,7 @@ pub struct State {
     table: RwLock<Table>,
     apps: Mutex<HashMap<String, Arc<App>>>,
     listeners: Mutex<Listeners>,
-    life: watch::Sender<Life>,
+    life: watch::Sender<Lifecycle>,
     /// Routes have been set once.
     routed: watch::Sender<bool>,
 }
@@ -80,7 +80,7 @@ impl State {
             table: RwLock::default(),
             apps: Mutex::default(),
             listeners: Mutex::new(Listeners { open: HashMap::new(), inherited }),
-            life: watch::Sender::new(Life::Serving),
+            life: watch::Sender::new(Lifecycle::Serving),
             routed: watch::Sender::new(false),
         })
     }
@@ -188,17 +188,17 @@ impl State {
     }
 
     /// How far its end has come.
-    pub fn life(&self) -> Life {
+    pub fn life(&self) -> Lifecycle {
         *self.life.borrow()
     }
 
     /// To be told when that changes.
-    pub fn watch_life(&self) -> watch::Receiver<Life> {
+    pub fn watch_life(&self) -> watch::Receiver<Lifecycle> {
         self.life.subscribe()
     }
 
     /// The end comes nearer.
-    pub fn set_life(&self, life: Life) {
+    pub fn set_life(&self, life: Lifecycle) {
         self.life.send_replace(life);
     }
 

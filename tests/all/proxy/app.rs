@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, watch};
 
 /// How far its end has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Life {
+enum Lifecycle {
     Serving,
     Ending,
     Dead,
@@ -42,7 +42,7 @@ pub enum Manner {
 pub struct App {
     pub id: String,
     pub address: SocketAddr,
-    life: watch::Sender<Life>,
+    life: watch::Sender<Lifecycle>,
     seen: Arc<Seen>,
 }
 
@@ -61,7 +61,7 @@ impl App {
     pub async fn start_at(id: &str, address: SocketAddr) -> Self {
         let listener = TcpListener::bind(address).await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let life = watch::Sender::new(Life::Serving);
+        let life = watch::Sender::new(Lifecycle::Serving);
         let seen = Arc::<Seen>::default();
         tokio::spawn(accept(listener, Arc::from(id), life.subscribe(), Arc::clone(&seen)));
         Self { id: id.to_owned(), address, life, seen }
@@ -83,21 +83,21 @@ impl App {
         match manner {
             Manner::Rude => {}
             Manner::Graceful => {
-                self.life.send_replace(Life::Ending);
+                self.life.send_replace(Lifecycle::Ending);
                 self.connections(0).await;
             }
             Manner::Deaf => clock::sleep(Duration::from_millis(50)).await,
         }
-        self.life.send_replace(Life::Dead);
+        self.life.send_replace(Lifecycle::Dead);
         self.connections(0).await;
     }
 }
 
-async fn accept(listener: TcpListener, id: Arc<str>, mut life: watch::Receiver<Life>, seen: Arc<Seen>) {
+async fn accept(listener: TcpListener, id: Arc<str>, mut life: watch::Receiver<Lifecycle>, seen: Arc<Seen>) {
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => accepted.expect("accepted").0,
-            _ = life.wait_for(|life| *life != Life::Serving) => return,
+            _ = life.wait_for(|life| *life != Lifecycle::Serving) => return,
         };
         seen.connections.send_modify(|count| *count += 1);
         tokio::spawn(serve(stream, Arc::clone(&id), life.clone(), Arc::clone(&seen)));
@@ -113,7 +113,7 @@ impl Drop for Counted {
     }
 }
 
-async fn serve(stream: TcpStream, id: Arc<str>, mut life: watch::Receiver<Life>, seen: Arc<Seen>) {
+async fn serve(stream: TcpStream, id: Arc<str>, mut life: watch::Receiver<Lifecycle>, seen: Arc<Seen>) {
     let counted = Arc::new(Counted(Arc::clone(&seen)));
     let service = service_fn({
         let life = life.clone();
@@ -128,12 +128,12 @@ async fn serve(stream: TcpStream, id: Arc<str>, mut life: watch::Receiver<Life>,
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     tokio::pin!(connection);
-    let mut before = Life::Serving;
+    let mut before = Lifecycle::Serving;
     loop {
         tokio::select! {
             _ = connection.as_mut() => return,
-            now = life.wait_for(|life| *life > before) => match now.map_or(Life::Dead, |life| *life) {
-                Life::Dead => return,
+            now = life.wait_for(|life| *life > before) => match now.map_or(Lifecycle::Dead, |life| *life) {
+                Lifecycle::Dead => return,
                 now => {
                     before = now;
                     connection.as_mut().graceful_shutdown();
@@ -182,7 +182,7 @@ fn number(request: &Request<Incoming>) -> u64 {
 async fn answer(
     request: Request<Incoming>,
     id: &str,
-    life: watch::Receiver<Life>,
+    life: watch::Receiver<Lifecycle>,
     counted: Arc<Counted>,
 ) -> Result<Response<Full>, Infallible> {
     let mut response = Response::new(full(""));
@@ -270,7 +270,7 @@ fn with_trailers() -> Full {
 /// Changes to whatever is asked for and sends all bytes back; what it is told stays in the tunnel.
 fn upgrade(
     mut request: Request<Incoming>,
-    mut life: watch::Receiver<Life>,
+    mut life: watch::Receiver<Lifecycle>,
     counted: Arc<Counted>,
 ) -> Response<Full> {
     let protocol = request.headers().get(header::UPGRADE).cloned().expect("an upgrade is asked for");
@@ -281,7 +281,7 @@ fn upgrade(
         loop {
             let read = tokio::select! {
                 read = stream.read(&mut buffer) => read.unwrap_or(0),
-                _ = life.wait_for(|life| *life == Life::Dead) => 0,
+                _ = life.wait_for(|life| *life == Lifecycle::Dead) => 0,
             };
             if read == 0 || stream.write_all(&buffer[..read]).await.is_err() {
                 break;

@@ -1,7 +1,7 @@
 //! What GitHub's page shows of a deployment. To record it is a courtesy: it never fails a deployment.
 
 use super::hosts::Release;
-use crate::deploy::host_sequence::Tour;
+use crate::deploy::host_sequence::HostSequence;
 use crate::inputs::deploy::{EnvironmentPage, Target};
 use crate::ports::{DeploymentState, DeploymentStatus, Forge, NewDeployment};
 use autotag_base::CallResult;
@@ -51,14 +51,14 @@ impl<F: Forge> Record<'_, F> {
     }
 
     /// Says how it ended.
-    pub async fn end(&self, tour: &Tour) {
+    pub async fn end(&self, tour: &HostSequence) {
         let (state, words) = state_of(tour);
         self.say(state, &words).await;
     }
 }
 
 /// Pure: the state that GitHub shows.
-fn state_of(tour: &Tour) -> (DeploymentState, String) {
+fn state_of(tour: &HostSequence) -> (DeploymentState, String) {
     match (tour.failure(), tour.superseded()) {
         (Some(failure), _) if tour.is_unknown() => (DeploymentState::Error, one_line(&failure.to_string())),
         (Some(failure), _) => (DeploymentState::Failure, one_line(&failure.to_string())),

@@ -7,7 +7,9 @@ use semver::Version;
 
 use crate::adapters::ssh::{RemoteExec, SshHost};
 use crate::deploy::conversation::{DeployEvent, DeployLog, ReconnectPolicy, converse};
-use crate::deploy::host_sequence::{HostReport, Step, Stop, Tour, stop_of, stop_of_revert, stop_of_rollback};
+use crate::deploy::host_sequence::{
+    HostReport, HostResult, HostSequence, Step, result_of, result_of_revert, result_of_rollback,
+};
 use crate::failure::{Failure, Kind};
 use crate::inputs::deploy::{HostName, OnFailure, Target};
 use autotag_base::clock::Stopwatch;
@@ -43,7 +45,7 @@ pub enum Wanted<'a> {
 
 /// A deployment on its way.
 #[derive(Debug, Clone, Copy)]
-pub struct Errand<'a> {
+pub struct HostDeployment<'a> {
     /// Where to, and how.
     pub target: &'a Target,
     /// What.
@@ -83,7 +85,7 @@ fn ssh_host(target: &Target, host: &HostName) -> SshHost {
     }
 }
 
-impl Errand<'_> {
+impl HostDeployment<'_> {
     fn request(&self) -> Request {
         let body = match self.wanted {
             Wanted::Release(release) => Body::Deploy(Box::new(Deploy {
@@ -109,7 +111,7 @@ impl Errand<'_> {
         Request { app: self.target.app.clone(), body }
     }
 
-    /// To revert what this errand brought. Where to, and with which configuration, the server knows.
+    /// To revert what this deployment brought. Where to, and with which configuration, the server knows.
     fn revert(&self) -> Result<Request, Failure> {
         let body = Body::Rollback(Box::new(Rollback {
             deployment: id(&format!("{}-back", self.id))?,
@@ -131,23 +133,27 @@ impl Errand<'_> {
     }
 }
 
-/// Takes the request to each server as [`Tour`] says. A failure is in the tour, with all that is known.
-pub async fn run(shell: &impl RemoteExec, errand: Errand<'_>, log: &mut dyn DeployLog) -> Tour {
-    let hosts = &errand.target.hosts;
+/// Takes the request to each server as [`HostSequence`] says. A failure is in the tour, with all that is known.
+pub async fn run(
+    shell: &impl RemoteExec,
+    deployment: HostDeployment<'_>,
+    log: &mut dyn DeployLog,
+) -> HostSequence {
+    let hosts = &deployment.target.hosts;
     // A rollback that failed half-way is not undone by a rollback.
-    let on_failure = match errand.wanted {
-        Wanted::Release(_) => errand.target.on_failure,
+    let on_failure = match deployment.wanted {
+        Wanted::Release(_) => deployment.target.on_failure,
         Wanted::Back(_) => OnFailure::Keep,
     };
-    let mut tour = Tour::new(hosts.iter().map(ToString::to_string), on_failure);
+    let mut tour = HostSequence::new(hosts.iter().map(ToString::to_string), on_failure);
     loop {
         match tour.next() {
             Step::Go(place) => {
-                tour.reports[place] = go(shell, errand, &hosts[place], log).await;
+                tour.reports[place] = go(shell, deployment, &hosts[place], log).await;
             }
             Step::Revert(place) => {
                 let report = tour.reports[place].clone();
-                tour.reports[place] = revert(shell, errand, (&hosts[place], report), log).await;
+                tour.reports[place] = revert(shell, deployment, (&hosts[place], report), log).await;
             }
             Step::Home => return tour,
         }
@@ -157,25 +163,28 @@ pub async fn run(shell: &impl RemoteExec, errand: Errand<'_>, log: &mut dyn Depl
 /// One server's turn.
 async fn go(
     shell: &impl RemoteExec,
-    errand: Errand<'_>,
+    deployment: HostDeployment<'_>,
     host: &HostName,
     log: &mut dyn DeployLog,
 ) -> HostReport {
     let name = host.to_string();
     let stopwatch = Stopwatch::start();
-    log.event(&name, DeployEvent::Started(&errand.title(host)));
+    log.event(&name, DeployEvent::Started(&deployment.title(host)));
     let mut timed = Timed { log, steps: Vec::new(), last_words: VecDeque::new() };
-    let (ssh, persistence) = (ssh_host(errand.target, host), ReconnectPolicy::within(errand.target.timeout));
-    let told = converse(shell, &ssh, (&name, &errand.request()), persistence, &mut timed).await;
+    let (ssh, persistence) =
+        (ssh_host(deployment.target, host), ReconnectPolicy::within(deployment.target.timeout));
+    let told = converse(shell, &ssh, (&name, &deployment.request()), persistence, &mut timed).await;
     let (stop, running) = match told {
         Ok(outcome) => {
-            let stop = match errand.wanted {
-                Wanted::Release(release) => stop_of(&name, &release.version, &outcome),
-                Wanted::Back(_) => stop_of_rollback(&name, &outcome),
+            let stop = match deployment.wanted {
+                Wanted::Release(release) => result_of(&name, &release.version, &outcome),
+                Wanted::Back(_) => result_of_rollback(&name, &outcome),
             };
             (stop, outcome.running)
         }
-        Err(failure) => (Stop::Unheard(Box::new(Failure { kind: kind_of(failure.kind), ..failure })), None),
+        Err(failure) => {
+            (HostResult::Unheard(Box::new(Failure { kind: kind_of(failure.kind), ..failure })), None)
+        }
     };
     let (steps, last_words) = (timed.steps, timed.last_words.into());
     let took = stopwatch.elapsed();
@@ -199,24 +208,25 @@ fn end(report: &HostReport, log: &mut dyn DeployLog) {
     log.event(&report.host, DeployEvent::Ended(&words));
 }
 
-/// Lets a server go back to what it had before this errand. The request waits for its turn behind the errand's own,
+/// Lets a server go back to what it had before this deployment. The request waits for its turn behind the deployment's own,
 /// so what is answered holds, whatever became of that one.
 async fn revert(
     shell: &impl RemoteExec,
-    errand: Errand<'_>,
+    deployment: HostDeployment<'_>,
     (host, mut report): (&HostName, HostReport),
     log: &mut dyn DeployLog,
 ) -> HostReport {
     let stopwatch = Stopwatch::start();
-    log.event(&report.host, DeployEvent::Started(&format!("Revert what {host} got ({})", errand.id)));
-    let told = match errand.revert() {
+    log.event(&report.host, DeployEvent::Started(&format!("Revert what {host} got ({})", deployment.id)));
+    let told = match deployment.revert() {
         Ok(request) => {
-            let persistence = ReconnectPolicy::within(errand.target.timeout);
-            converse(shell, &ssh_host(errand.target, host), (&report.host, &request), persistence, log).await
+            let persistence = ReconnectPolicy::within(deployment.target.timeout);
+            converse(shell, &ssh_host(deployment.target, host), (&report.host, &request), persistence, log)
+                .await
         }
         Err(failure) => Err(failure),
     };
-    report.stop = stop_of_revert(report.stop, told.as_ref());
+    report.stop = result_of_revert(report.stop, told.as_ref());
     report.running = told.ok().and_then(|outcome| outcome.running);
     report.asked_back = true;
     report.took += stopwatch.elapsed();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Ending, Job, Logs, Released, World};
 use crate::adapters::ssh::RemoteExec;
 use crate::deploy::host_sequence;
-use crate::deploy::host_sequence::{HostReport, Tour};
-use crate::deploy::hosts::{self, Errand, Release, Wanted};
+use crate::deploy::host_sequence::{HostReport, HostSequence};
+use crate::deploy::hosts::{self, HostDeployment, Release, Wanted};
 use crate::deploy::{github, published};
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::inputs::deploy::{Deploy, Target};
@@ -26,7 +26,7 @@ pub struct Deployment {
     /// What was deployed; `None` for a rollback.
     pub release: Option<Release>,
     /// What each server has.
-    pub tour: Tour,
+    pub tour: HostSequence,
     /// How long it took.
     pub took: Duration,
     /// Why it failed, if it did.
@@ -113,8 +113,8 @@ async fn deploy<F: Forge, R, B, S: RemoteExec>(
     let id = hosts::new_id(job.run.number)?;
     tracing::info!("deploying {}:{} as {id}", release.image, release.version);
     let record = github::begin(&world.forge, target, &release, (&id, &job.run.url)).await;
-    let errand = Errand { target, wanted: Wanted::Release(&release), id: &id, run: &job.run.url };
-    let (tour, took) = travel(world, errand, progress, logs).await;
+    let deployment = HostDeployment { target, wanted: Wanted::Release(&release), id: &id, run: &job.run.url };
+    let (tour, took) = run_on_hosts(world, deployment, progress, logs).await;
     if let Some(record) = &record {
         record.end(&tour).await;
     }
@@ -132,8 +132,8 @@ async fn roll_back<F: Forge, R, B, S: RemoteExec>(
     logs: &mut Logs<'_>,
 ) -> Result<Deployment, Failure> {
     let id = hosts::new_id(job.run.number)?;
-    let errand = Errand { target, wanted: Wanted::Back(to), id: &id, run: &job.run.url };
-    let (tour, took) = travel(world, errand, progress, logs).await;
+    let deployment = HostDeployment { target, wanted: Wanted::Back(to), id: &id, run: &job.run.url };
+    let (tour, took) = run_on_hosts(world, deployment, progress, logs).await;
     if let (true, Some(running)) = (tour.complete(), tour.running()) {
         let release = Release {
             image: job.order.wish.image.clone(),
@@ -149,16 +149,16 @@ async fn roll_back<F: Forge, R, B, S: RemoteExec>(
     Ok(Deployment { id, release: None, tour, took, failure })
 }
 
-async fn travel<F, R, B, S: RemoteExec>(
+async fn run_on_hosts<F, R, B, S: RemoteExec>(
     world: &World<F, R, B, S>,
-    errand: Errand<'_>,
+    deployment: HostDeployment<'_>,
     progress: &Progress,
     logs: &mut Logs<'_>,
-) -> (Tour, Duration) {
+) -> (HostSequence, Duration) {
     let stopwatch = Stopwatch::start();
-    let tour = progress.stage("deploy", hosts::run(&world.shell, errand, logs.deploy)).await;
+    let tour = progress.stage("deploy", hosts::run(&world.shell, deployment, logs.deploy)).await;
     for report in &tour.reports {
-        if let host_sequence::Stop::Done(_) | host_sequence::Stop::Reverted = &report.stop {
+        if let host_sequence::HostResult::Done(_) | host_sequence::HostResult::Reverted = &report.stop {
             progress.done_as_logged(format!("server {}", host_sequence::describe(report)));
         }
     }
@@ -166,7 +166,7 @@ async fn travel<F, R, B, S: RemoteExec>(
 }
 
 /// One failure for all servers, which says what each of them has.
-fn failure_of(tour: &Tour, what: &str) -> Option<Failure> {
+fn failure_of(tour: &HostSequence, what: &str) -> Option<Failure> {
     let failure = tour.failure()?;
     let servers: Vec<String> = tour.reports.iter().map(host_sequence::describe).collect();
     let why = format!("{}: {}\n{}", failure.what, failure.why, servers.join("\n"));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::stages::seconds;
 use super::summary::{BAD, GOOD, escaped, excerpt, fenced};
 use crate::deploy::host_sequence;
-use crate::deploy::host_sequence::{HostReport, Stop};
+use crate::deploy::host_sequence::{HostReport, HostResult};
 use crate::pipeline::deployment::{Deployment, HostStatus};
 use autotag_protocol::Running;
 use autotag_protocol::labels;
@@ -39,11 +39,14 @@ pub fn section(deployment: &Deployment) -> String {
     text
 }
 
-fn mark(stop: &Stop) -> &'static str {
+fn mark(stop: &HostResult) -> &'static str {
     match stop {
-        Stop::Done(_) => GOOD,
-        Stop::Failed(_) | Stop::Unheard(_) | Stop::Stuck(_) => BAD,
-        Stop::Untouched | Stop::Superseded(_) | Stop::Reverted | Stop::Overtaken(_) => "",
+        HostResult::Done(_) => GOOD,
+        HostResult::Failed(_) | HostResult::Unheard(_) | HostResult::Stuck(_) => BAD,
+        HostResult::Untouched
+        | HostResult::Superseded(_)
+        | HostResult::Reverted
+        | HostResult::Overtaken(_) => "",
     }
 }
 

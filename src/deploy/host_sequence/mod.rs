@@ -11,7 +11,7 @@ use autotag_protocol::{End, Open, Outcome, RefusalCode, RolloutStep, Running};
 
 /// What became of one server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stop {
+pub enum HostResult {
     /// Its turn did not come.
     Untouched,
     /// It has what was asked for, and this is how.
@@ -36,7 +36,7 @@ pub struct HostReport {
     /// As it was given.
     pub host: String,
     /// What became of it.
-    pub stop: Stop,
+    pub stop: HostResult,
     /// What runs there; `None`: nothing, or not known.
     pub running: Option<Running>,
     /// Whether it was asked to go back.
@@ -62,18 +62,18 @@ pub enum Step {
 
 /// The way through the servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tour {
+pub struct HostSequence {
     /// All of them, in their order.
     pub reports: Vec<HostReport>,
     on_failure: OnFailure,
 }
 
-impl Tour {
+impl HostSequence {
     /// Nobody was asked yet.
     pub fn new(hosts: impl IntoIterator<Item = String>, on_failure: OnFailure) -> Self {
         let report = |host| HostReport {
             host,
-            stop: Stop::Untouched,
+            stop: HostResult::Untouched,
             running: None,
             asked_back: false,
             took: Duration::ZERO,
@@ -89,17 +89,18 @@ impl Tour {
     pub fn next(&self) -> Step {
         if self.failure().is_some() {
             let may_have_it = |report: &HostReport| {
-                !report.asked_back && matches!(report.stop, Stop::Done(End::Deployed {}) | Stop::Unheard(_))
+                !report.asked_back
+                    && matches!(report.stop, HostResult::Done(End::Deployed {}) | HostResult::Unheard(_))
             };
             return match self.reports.iter().rposition(may_have_it) {
                 Some(place) if self.reverts() => Step::Revert(place),
                 _ => Step::Home,
             };
         }
-        if self.reports.iter().any(|report| matches!(report.stop, Stop::Superseded(_))) {
+        if self.reports.iter().any(|report| matches!(report.stop, HostResult::Superseded(_))) {
             return Step::Home;
         }
-        let untouched = |report: &HostReport| report.stop == Stop::Untouched;
+        let untouched = |report: &HostReport| report.stop == HostResult::Untouched;
         self.reports.iter().position(untouched).map_or(Step::Home, Step::Go)
     }
 
@@ -111,27 +112,27 @@ impl Tour {
     /// The failure that stopped it.
     pub fn failure(&self) -> Option<&Failure> {
         self.reports.iter().find_map(|report| match &report.stop {
-            Stop::Failed(failure) | Stop::Unheard(failure) => Some(&**failure),
+            HostResult::Failed(failure) | HostResult::Unheard(failure) => Some(&**failure),
             _ => None,
         })
     }
 
     /// Whether a server told no result.
     pub fn is_unknown(&self) -> bool {
-        self.reports.iter().any(|report| matches!(report.stop, Stop::Unheard(_)))
+        self.reports.iter().any(|report| matches!(report.stop, HostResult::Unheard(_)))
     }
 
     /// Why it stopped although nothing failed.
     pub fn superseded(&self) -> Option<&str> {
         self.reports.iter().find_map(|report| match &report.stop {
-            Stop::Superseded(why) => Some(why.as_str()),
+            HostResult::Superseded(why) => Some(why.as_str()),
             _ => None,
         })
     }
 
     /// Every server has what was asked for.
     pub fn complete(&self) -> bool {
-        self.reports.iter().all(|report| matches!(report.stop, Stop::Done(_)))
+        self.reports.iter().all(|report| matches!(report.stop, HostResult::Done(_)))
     }
 
     /// What all servers serve, if that is one and the same.
@@ -148,31 +149,31 @@ impl Tour {
 }
 
 /// What the answer to a rollback means for its server: there is nothing newer that it could yield to.
-pub fn stop_of_rollback(host: &str, outcome: &Outcome) -> Stop {
+pub fn result_of_rollback(host: &str, outcome: &Outcome) -> HostResult {
     match &outcome.end {
-        end if end.is_good() => Stop::Done(end.clone()),
-        _ => Stop::Failed(Box::new(failure_of(format!("rolling {host} back"), host, outcome))),
+        end if end.is_good() => HostResult::Done(end.clone()),
+        _ => HostResult::Failed(Box::new(failure_of(format!("rolling {host} back"), host, outcome))),
     }
 }
 
 /// What the answer to the deployment of this version means for its server.
-pub fn stop_of(host: &str, asked: &Version, outcome: &Outcome) -> Stop {
+pub fn result_of(host: &str, asked: &Version, outcome: &Outcome) -> HostResult {
     let failure = || Box::new(failure_of(format!("deploying to {host}"), host, outcome));
     let running = outcome.running.as_ref().map(|running| &running.deployment);
     match &outcome.end {
-        end if end.is_good() => Stop::Done(end.clone()),
+        end if end.is_good() => HostResult::Done(end.clone()),
         // That something newer was live once is no reason for a green job: it may have been rolled back since, and
         // perhaps it never was a real one.
         End::Refused { code: Open::Known(RefusalCode::NewerIsLive | RefusalCode::RolledBack), message }
             if serves_above(asked, outcome) =>
         {
-            Stop::Superseded(message.clone())
+            HostResult::Superseded(message.clone())
         }
         // What this version does not know may be anything.
-        End::Unknown(_) => Stop::Unheard(failure()),
+        End::Unknown(_) => HostResult::Unheard(failure()),
         // It was begun, could not be brought to its end, and the server will try again.
-        _ if running.is_some() && running == outcome.deployment.as_ref() => Stop::Unheard(failure()),
-        _ => Stop::Failed(failure()),
+        _ if running.is_some() && running == outcome.deployment.as_ref() => HostResult::Unheard(failure()),
+        _ => HostResult::Failed(failure()),
     }
 }
 
@@ -181,8 +182,8 @@ fn serves_above(asked: &Version, outcome: &Outcome) -> bool {
 }
 
 /// What the answer to a request to take the deployment back means for a server, or that there was none.
-pub fn stop_of_revert(stop: Stop, told: Result<&Outcome, &Failure>) -> Stop {
-    let Stop::Unheard(failure) = stop else { return back_from_it(told) };
+pub fn result_of_revert(stop: HostResult, told: Result<&Outcome, &Failure>) -> HostResult {
+    let HostResult::Unheard(failure) = stop else { return back_from_it(told) };
     let (is_without, words) = match told {
         Ok(outcome) => match &outcome.end {
             End::Deployed {} | End::RolledBack {} => (true, "it had it, and went back".to_owned()),
@@ -194,24 +195,24 @@ pub fn stop_of_revert(stop: Stop, told: Result<&Outcome, &Failure>) -> Stop {
     };
     let why = format!("{}\nAsked to take it back: {words}", failure.why);
     if !is_without {
-        return Stop::Unheard(Box::new(Failure { why, ..*failure }));
+        return HostResult::Unheard(Box::new(Failure { why, ..*failure }));
     }
     let remedy = "see to it that the server answers within `deploy-timeout`, and release a new version; where exactly \
                   this one is meant, run the job again with `deploy-allow-downgrade: true`";
-    Stop::Failed(Box::new(Failure { why, remedy: remedy.to_owned(), ..*failure }))
+    HostResult::Failed(Box::new(Failure { why, remedy: remedy.to_owned(), ..*failure }))
 }
 
 /// Likewise for a server that has it.
-fn back_from_it(told: Result<&Outcome, &Failure>) -> Stop {
+fn back_from_it(told: Result<&Outcome, &Failure>) -> HostResult {
     match told.map(|outcome| &outcome.end) {
-        Ok(End::Deployed {} | End::RolledBack {}) => Stop::Reverted,
+        Ok(End::Deployed {} | End::RolledBack {}) => HostResult::Reverted,
         Ok(End::Refused { code: Open::Known(RefusalCode::NewerIsLive), message }) => {
-            Stop::Overtaken(message.clone())
+            HostResult::Overtaken(message.clone())
         }
         // It was told of success, and knows nothing of it.
-        Ok(End::Unchanged {}) => Stop::Stuck("the server does not know of this deployment".to_owned()),
-        Ok(end) => Stop::Stuck(end.words()),
-        Err(failure) => Stop::Stuck(failure.to_string()),
+        Ok(End::Unchanged {}) => HostResult::Stuck("the server does not know of this deployment".to_owned()),
+        Ok(end) => HostResult::Stuck(end.words()),
+        Err(failure) => HostResult::Stuck(failure.to_string()),
     }
 }
 
@@ -234,15 +235,15 @@ pub fn describe(report: &HostReport) -> String {
         None => "what runs there is not known".to_owned(),
     };
     let words = match &report.stop {
-        Stop::Untouched => "not touched".to_owned(),
-        Stop::Done(End::Unchanged {}) => format!("{} already", runs("runs")),
-        Stop::Done(_) => runs("runs"),
-        Stop::Superseded(why) => format!("{} ({why})", runs("still runs")),
-        Stop::Failed(_) => format!("failed; {}", runs("still runs")),
-        Stop::Unheard(_) => format!("no result; {}", runs("runs")),
-        Stop::Reverted => format!("reverted; {}", runs("runs")),
-        Stop::Overtaken(why) => format!("not reverted ({why}); {}", runs("runs")),
-        Stop::Stuck(why) => format!("was not reverted ({why}); {}", runs("runs")),
+        HostResult::Untouched => "not touched".to_owned(),
+        HostResult::Done(End::Unchanged {}) => format!("{} already", runs("runs")),
+        HostResult::Done(_) => runs("runs"),
+        HostResult::Superseded(why) => format!("{} ({why})", runs("still runs")),
+        HostResult::Failed(_) => format!("failed; {}", runs("still runs")),
+        HostResult::Unheard(_) => format!("no result; {}", runs("runs")),
+        HostResult::Reverted => format!("reverted; {}", runs("runs")),
+        HostResult::Overtaken(why) => format!("not reverted ({why}); {}", runs("runs")),
+        HostResult::Stuck(why) => format!("was not reverted ({why}); {}", runs("runs")),
     };
     format!("{}: {words}", report.host)
 }

@@ -12,30 +12,30 @@ fn running(version: &str) -> Running {
     }
 }
 
-fn tour(on_failure: OnFailure, stops: &[Stop]) -> Tour {
-    let mut tour = Tour::new(["web1", "web2", "web3"].map(str::to_owned), on_failure);
+fn tour(on_failure: OnFailure, stops: &[HostResult]) -> HostSequence {
+    let mut tour = HostSequence::new(["web1", "web2", "web3"].map(str::to_owned), on_failure);
     for (report, stop) in tour.reports.iter_mut().zip(stops) {
         report.stop = stop.clone();
     }
     tour
 }
 
-fn done(end: End) -> Stop {
-    Stop::Done(end)
+fn done(end: End) -> HostResult {
+    HostResult::Done(end)
 }
 
-fn failed() -> Stop {
-    Stop::Failed(Box::new(Failure::new(Kind::Deployment, "deploying", "no", "fix it")))
+fn failed() -> HostResult {
+    HostResult::Failed(Box::new(Failure::new(Kind::Deployment, "deploying", "no", "fix it")))
 }
 
 #[test]
 fn one_after_another_and_the_first_failure_stops_the_rest() {
-    let next = |stops: &[Stop]| tour(OnFailure::Keep, stops).next();
+    let next = |stops: &[HostResult]| tour(OnFailure::Keep, stops).next();
     assert_eq!(next(&[]), Step::Go(0));
     assert_eq!(next(&[done(End::Deployed {})]), Step::Go(1));
     assert_eq!(next(&[done(End::Deployed {}), done(End::Unchanged {})]), Step::Go(2));
     assert_eq!(next(&[done(End::Deployed {}), failed()]), Step::Home);
-    assert_eq!(next(&[Stop::Superseded("newer".to_owned())]), Step::Home);
+    assert_eq!(next(&[HostResult::Superseded("newer".to_owned())]), Step::Home);
     let all = [done(End::Deployed {}), done(End::Deployed {}), done(End::Deployed {})];
     assert_eq!(next(&all), Step::Home);
     assert!(tour(OnFailure::Keep, &all).complete());
@@ -45,13 +45,13 @@ fn one_after_another_and_the_first_failure_stops_the_rest() {
 #[test]
 fn why_it_stopped_is_found_wherever_it_was() {
     let good = || done(End::Deployed {});
-    let of = |stop: Stop| tour(OnFailure::Keep, &[good(), stop]);
-    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    let of = |stop: HostResult| tour(OnFailure::Keep, &[good(), stop]);
+    let HostResult::Failed(failure) = failed() else { panic!("a failure") };
     for (stop, fails, unknown, superseded) in [
         (good(), false, false, None),
         (failed(), true, false, None),
-        (Stop::Unheard(failure), true, true, None),
-        (Stop::Superseded("newer".to_owned()), false, false, Some("newer")),
+        (HostResult::Unheard(failure), true, true, None),
+        (HostResult::Superseded("newer".to_owned()), false, false, Some("newer")),
     ] {
         let tour = of(stop);
         assert_eq!((tour.failure().is_some(), tour.is_unknown()), (fails, unknown), "{tour:?}");
@@ -62,18 +62,18 @@ fn why_it_stopped_is_found_wherever_it_was() {
 #[test]
 fn each_server_is_described_by_what_it_has() {
     let mut report = tour(OnFailure::Keep, &[]).reports.remove(0);
-    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    let HostResult::Failed(failure) = failed() else { panic!("a failure") };
     report.running = Some(running("1.0.0"));
     for (stop, words) in [
-        (Stop::Untouched, "web1: not touched"),
+        (HostResult::Untouched, "web1: not touched"),
         (done(End::Unchanged {}), "web1: runs 1.0.0 already"),
         (done(End::Deployed {}), "web1: runs 1.0.0"),
-        (Stop::Superseded("newer".to_owned()), "web1: still runs 1.0.0 (newer)"),
-        (Stop::Failed(failure.clone()), "web1: failed; still runs 1.0.0"),
-        (Stop::Unheard(failure), "web1: no result; runs 1.0.0"),
-        (Stop::Reverted, "web1: reverted; runs 1.0.0"),
-        (Stop::Overtaken("newer".to_owned()), "web1: not reverted (newer); runs 1.0.0"),
-        (Stop::Stuck("lost".to_owned()), "web1: was not reverted (lost); runs 1.0.0"),
+        (HostResult::Superseded("newer".to_owned()), "web1: still runs 1.0.0 (newer)"),
+        (HostResult::Failed(failure.clone()), "web1: failed; still runs 1.0.0"),
+        (HostResult::Unheard(failure), "web1: no result; runs 1.0.0"),
+        (HostResult::Reverted, "web1: reverted; runs 1.0.0"),
+        (HostResult::Overtaken("newer".to_owned()), "web1: not reverted (newer); runs 1.0.0"),
+        (HostResult::Stuck("lost".to_owned()), "web1: was not reverted (lost); runs 1.0.0"),
     ] {
         report.stop = stop;
         assert_eq!(describe(&report), words);
@@ -84,73 +84,73 @@ fn each_server_is_described_by_what_it_has() {
 
 #[test]
 fn those_that_changed_are_reverted_the_last_one_first() {
-    let next = |stops: &[Stop]| tour(OnFailure::Rollback, stops).next();
+    let next = |stops: &[HostResult]| tour(OnFailure::Rollback, stops).next();
     assert_eq!(next(&[done(End::Deployed {}), done(End::Deployed {}), failed()]), Step::Revert(1));
-    assert_eq!(next(&[done(End::Deployed {}), Stop::Reverted, failed()]), Step::Revert(0));
+    assert_eq!(next(&[done(End::Deployed {}), HostResult::Reverted, failed()]), Step::Revert(0));
     // What had the version before keeps it.
     assert_eq!(next(&[done(End::Unchanged {}), failed()]), Step::Home);
     assert_eq!(
-        next(&[done(End::Deployed {}), Stop::Overtaken("newer".to_owned()), failed()]),
+        next(&[done(End::Deployed {}), HostResult::Overtaken("newer".to_owned()), failed()]),
         Step::Revert(0)
     );
     // One that cannot go back is not asked for ever.
-    assert_eq!(next(&[Stop::Stuck("lost".to_owned()), failed()]), Step::Home);
-    assert_eq!(next(&[Stop::Reverted, failed()]), Step::Home, "and nobody new is asked");
+    assert_eq!(next(&[HostResult::Stuck("lost".to_owned()), failed()]), Step::Home);
+    assert_eq!(next(&[HostResult::Reverted, failed()]), Step::Home, "and nobody new is asked");
 }
 
 /// Whether it has it, nobody knows; and it may get it when the others have gone back.
 #[test]
 fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
-    let Stop::Failed(failure) = failed() else { panic!("a failure") };
-    let unheard = Stop::Unheard(failure);
+    let HostResult::Failed(failure) = failed() else { panic!("a failure") };
+    let unheard = HostResult::Unheard(failure);
     let mut tour = tour(OnFailure::Rollback, &[done(End::Deployed {}), unheard.clone()]);
     assert_eq!(tour.next(), Step::Revert(1));
     tour.reports[1].asked_back = true;
     assert_eq!(tour.next(), Step::Revert(0), "whatever it said");
-    tour.reports[0].stop = Stop::Reverted;
+    tour.reports[0].stop = HostResult::Reverted;
     assert_eq!(tour.next(), Step::Home);
     tour.on_failure = OnFailure::Keep;
     tour.reports[1].asked_back = false;
     assert_eq!(tour.next(), Step::Home);
-    let mut alone = Tour::new(["web1".to_owned()], OnFailure::Rollback);
+    let mut alone = HostSequence::new(["web1".to_owned()], OnFailure::Rollback);
     alone.reports[0].stop = unheard;
     assert_eq!(alone.next(), Step::Home, "there is no other to be like");
 }
 
 #[test]
 fn what_was_reverted_is_only_what_the_server_says_went_back() {
-    let Stop::Failed(failure) = failed() else { panic!("a failure") };
+    let HostResult::Failed(failure) = failed() else { panic!("a failure") };
     let refused = |code: RefusalCode| End::Refused { code: code.into(), message: "3.0.0 serves".to_owned() };
     let unhealthy = End::Failed {
         step: Open::Known(RolloutStep::Health),
         code: Open::Known(autotag_protocol::FailureCode::Unhealthy),
         message: "503".to_owned(),
     };
-    let back = |stop: &Stop, end: &End| stop_of_revert(stop.clone(), Ok(&outcome(end.clone())));
-    let (had, unheard) = (done(End::Deployed {}), Stop::Unheard(failure.clone()));
+    let back = |stop: &HostResult, end: &End| result_of_revert(stop.clone(), Ok(&outcome(end.clone())));
+    let (had, unheard) = (done(End::Deployed {}), HostResult::Unheard(failure.clone()));
     let newer = refused(RefusalCode::NewerIsLive);
     for (end, expected) in [
-        (End::RolledBack {}, Stop::Reverted),
+        (End::RolledBack {}, HostResult::Reverted),
         // Forward to a higher version, or to another configuration of the same one.
-        (End::Deployed {}, Stop::Reverted),
-        (newer.clone(), Stop::Overtaken("3.0.0 serves".to_owned())),
+        (End::Deployed {}, HostResult::Reverted),
+        (newer.clone(), HostResult::Overtaken("3.0.0 serves".to_owned())),
     ] {
         assert_eq!(back(&had, &end), expected);
     }
     for end in [End::Unchanged {}, refused(RefusalCode::NotRecorded), unhealthy.clone()] {
-        assert!(matches!(back(&had, &end), Stop::Stuck(_)), "{end:?}");
+        assert!(matches!(back(&had, &end), HostResult::Stuck(_)), "{end:?}");
     }
-    assert!(matches!(stop_of_revert(had, Err(&failure)), Stop::Stuck(_)));
+    assert!(matches!(result_of_revert(had, Err(&failure)), HostResult::Stuck(_)));
     // Of the other one it is enough that it does not have it, and will not get it.
     for end in [End::RolledBack {}, End::Deployed {}, End::Unchanged {}, newer] {
-        let Stop::Failed(told) = back(&unheard, &end) else { panic!("{end:?}") };
+        let HostResult::Failed(told) = back(&unheard, &end) else { panic!("{end:?}") };
         assert!(told.why.starts_with("no\nAsked to take it back: "), "{told:?}");
         assert!(told.remedy.contains("deploy-allow-downgrade"), "{told:?}");
     }
     for end in [refused(RefusalCode::Unfinished), unhealthy] {
-        assert!(matches!(back(&unheard, &end), Stop::Unheard(_)), "{end:?}");
+        assert!(matches!(back(&unheard, &end), HostResult::Unheard(_)), "{end:?}");
     }
-    assert!(matches!(stop_of_revert(unheard, Err(&failure)), Stop::Unheard(_)));
+    assert!(matches!(result_of_revert(unheard, Err(&failure)), HostResult::Unheard(_)));
 }
 
 /// A server that could not bring it to its end says that it shall serve, and tries again by itself.
@@ -160,9 +160,9 @@ fn a_failure_that_may_still_serve_is_no_result() {
         End::Refused { code: Open::Known(RefusalCode::Unfinished), message: "the disk is full".to_owned() };
     let outcome =
         |deployment: &str| Outcome { deployment: Some(deployment.parse().unwrap()), ..outcome(end.clone()) };
-    let stop_of = |deployment| stop_of("web1", &Version::new(1, 9, 0), &outcome(deployment));
-    assert!(matches!(stop_of("run-1-1-00000000"), Stop::Unheard(_)));
-    assert!(matches!(stop_of("run-2-1-00000000"), Stop::Failed(_)));
+    let result_of = |deployment| result_of("web1", &Version::new(1, 9, 0), &outcome(deployment));
+    assert!(matches!(result_of("run-1-1-00000000"), HostResult::Unheard(_)));
+    assert!(matches!(result_of("run-2-1-00000000"), HostResult::Failed(_)));
 }
 
 fn outcome(end: End) -> Outcome {
@@ -185,9 +185,9 @@ fn no_job_is_green_where_what_serves_is_lower_than_what_was_asked_for() {
         ] {
             let end = End::Refused { code: code.into(), message: "999.0.0 was live".to_owned() };
             let outcome = Outcome { running: serves.map(running), ..outcome(end) };
-            match stop_of("web1", &asked.parse().unwrap(), &outcome) {
-                Stop::Superseded(_) if green => {}
-                Stop::Failed(failure) if !green => {
+            match result_of("web1", &asked.parse().unwrap(), &outcome) {
+                HostResult::Superseded(_) if green => {}
+                HostResult::Failed(failure) if !green => {
                     assert!(failure.remedy.contains("reset-highest"), "{failure:?}");
                 }
                 other => panic!("{asked} asked for, {serves:?} serves, {code:?}: {other:?}"),
@@ -201,10 +201,10 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
     let asked = Version::new(1, 9, 0);
     let refused = |code: RefusalCode| {
         let end = End::Refused { code: code.into(), message: "2.0.0 is live".to_owned() };
-        stop_of("web1", &asked, &outcome(end))
+        result_of("web1", &asked, &outcome(end))
     };
     for code in [RefusalCode::NewerIsLive, RefusalCode::RolledBack] {
-        assert_eq!(refused(code), Stop::Superseded("2.0.0 is live".to_owned()));
+        assert_eq!(refused(code), HostResult::Superseded("2.0.0 is live".to_owned()));
     }
     for code in [
         RefusalCode::IdTaken,
@@ -220,33 +220,33 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
         RefusalCode::Busy,
         RefusalCode::Downgrade,
     ] {
-        let Stop::Failed(failure) = refused(code) else { panic!("{code:?} is no success") };
+        let HostResult::Failed(failure) = refused(code) else { panic!("{code:?} is no success") };
         assert_eq!(failure.kind, Kind::Deployment);
         assert!(failure.why.contains("web1 serves 2.0.0") && !failure.remedy.is_empty(), "{failure:?}");
     }
     let remedy = |code| match refused(code) {
-        Stop::Failed(failure) => failure.remedy,
+        HostResult::Failed(failure) => failure.remedy,
         other => panic!("{code:?} is no failure: {other:?}"),
     };
     assert!(remedy(RefusalCode::Environment).contains("allow_environment"));
     assert!(remedy(RefusalCode::App).contains("deploy-app"));
     assert!(remedy(RefusalCode::Busy).contains("run the job again"));
     for end in [End::Deployed {}, End::Unchanged {}] {
-        assert_eq!(stop_of("web1", &asked, &outcome(end.clone())), done(end.clone()));
-        assert_eq!(stop_of_rollback("web1", &outcome(end.clone())), done(end));
+        assert_eq!(result_of("web1", &asked, &outcome(end.clone())), done(end.clone()));
+        assert_eq!(result_of_rollback("web1", &outcome(end.clone())), done(end));
     }
     // A server that will not go back has failed to.
     let end = End::Refused {
         code: Open::Known(RefusalCode::RolledBack),
         message: "1.0.0 was rolled back".to_owned(),
     };
-    assert!(matches!(stop_of_rollback("web1", &outcome(end)), Stop::Failed(_)));
+    assert!(matches!(result_of_rollback("web1", &outcome(end)), HostResult::Failed(_)));
     let end = End::Failed {
         step: Open::Known(RolloutStep::Health),
         code: Open::Known(autotag_protocol::FailureCode::Unhealthy),
         message: "503".to_owned(),
     };
-    assert!(matches!(stop_of("web1", &asked, &outcome(end)), Stop::Failed(_)));
+    assert!(matches!(result_of("web1", &asked, &outcome(end)), HostResult::Failed(_)));
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl ProxyClient {
 
     /// Lets this container serve, at the address that it has now. The route is told along with it: it may
     /// be another than before, and the proxy may be a new one.
-    pub async fn point<E: Engine>(
+    pub async fn switch_to<E: Engine>(
         &self,
         engine: &E,
         app: &AppName,

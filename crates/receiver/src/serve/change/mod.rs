@@ -238,7 +238,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         }
         let driver = Driver {
             engine: &server.engine,
-            proxy: &server.front,
+            proxy: &server.proxy,
             layout: &server.layout,
             app,
             lock,

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 use autotag_model::secret::Secret;
 
 /// How OpenSSH's own format begins, decoded; the cipher's name follows (PROTOCOL.key).
@@ -21,7 +21,7 @@ impl PrivateKey {
     /// it in one line, or `\n` written out.
     ///
     /// The fault names what was expected, and nothing of what was found.
-    pub fn parse(pasted: &Secret) -> Result<Self, Malformed> {
+    pub fn parse(pasted: &Secret) -> Result<Self, ParseError> {
         let text = pasted.reveal().replace("\\n", "\n");
         let text = text.trim();
         if let Some(kind) = other_kind(text) {
@@ -58,11 +58,11 @@ impl PrivateKey {
     }
 }
 
-fn expected<T>(found: &str) -> Result<T, Malformed> {
-    Err(Malformed(format!("a private key as `ssh-keygen -t ed25519 -N ''` writes it; {found}")))
+fn expected<T>(found: &str) -> Result<T, ParseError> {
+    Err(ParseError(format!("a private key as `ssh-keygen -t ed25519 -N ''` writes it; {found}")))
 }
 
-fn encrypted<T>() -> Result<T, Malformed> {
+fn encrypted<T>() -> Result<T, ParseError> {
     expected(
         "what was found is protected by a passphrase, which nobody can type here: make a key of its own for \
          deployments without one",
@@ -138,7 +138,7 @@ mod tests {
         format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{code}\n-----END OPENSSH PRIVATE KEY-----\n")
     }
 
-    fn parse(text: &str) -> Result<PrivateKey, Malformed> {
+    fn parse(text: &str) -> Result<PrivateKey, ParseError> {
         PrivateKey::parse(&Secret::new(text).expect("not empty"))
     }
 
@@ -184,7 +184,7 @@ mod tests {
             (pem("RSA PRIVATE KEY", "MI*IC"), "characters"),
             ("hunter2".to_owned(), "no lines"),
         ] {
-            let Malformed(fault) = parse(&pasted).expect_err(said);
+            let ParseError(fault) = parse(&pasted).expect_err(said);
             assert!(fault.contains(said) && fault.contains("ssh-keygen"), "{fault}");
             assert!(
                 !fault.contains("AAAAC3") && !fault.contains("b3Blb") && !fault.contains("hunter2"),

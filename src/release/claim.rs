@@ -117,7 +117,7 @@ fn updates(order: &ClaimOrder<'_>, object: &ObjectId) -> Result<Vec<RefUpdate>, 
 /// Beside the head: `refs/autotag/v/claims/OBJECT`.
 fn kept_as(claim_ref: &RefName, object: &ObjectId) -> Result<RefName, Failure> {
     let folder = claim_ref.as_str().rsplit_once('/').map_or("refs/autotag", |(folder, _)| folder);
-    format!("{folder}/claims/{object}").parse().map_err(|error: autotag_model::reference::Malformed| {
+    format!("{folder}/claims/{object}").parse().map_err(|error: autotag_model::reference::ParseError| {
         Failure::new(
             FailureKind::Internal,
             "naming the claim's ref",

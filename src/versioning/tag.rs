@@ -6,7 +6,7 @@ use std::str::FromStr;
 use semver::Version;
 
 use autotag_model::git::RefName;
-use autotag_model::reference::{ImageTag, Malformed};
+use autotag_model::reference::{ImageTag, ParseError};
 
 /// What stands before the version in a Git tag: `v` in `v1.2.3`, `api-v` in `api-v1.2.3`.
 ///
@@ -28,7 +28,7 @@ impl TagPrefix {
 
     /// The full ref of a version's Git tag. An error only for a prerelease that ends in `.lock`, which is no name
     /// of Git's (git-check-ref-format(1)); a version that is released is none.
-    pub fn ref_of(&self, version: &Version) -> Result<RefName, Malformed> {
+    pub fn ref_of(&self, version: &Version) -> Result<RefName, ParseError> {
         RefName::tag(&self.tag_of(version))
     }
 
@@ -52,7 +52,7 @@ impl TagPrefix {
     /// | `a=` | `refs/autotag/a=3D/head` | perhaps another's that is written so |
     ///
     /// Different prefixes have different refs, and none is below another's.
-    pub fn default_claim_ref(&self) -> Result<RefName, Malformed> {
+    pub fn default_claim_ref(&self) -> Result<RefName, ParseError> {
         let own_names = |part: &str| matches!(part, "head" | "claims");
         let is_awkward =
             self.0.ends_with('/') || self.0.contains('=') || self.0.split('/').skip(1).any(own_names);
@@ -71,20 +71,20 @@ impl TagPrefix {
 }
 
 impl FromStr for TagPrefix {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         if text == "none" {
             return Ok(Self(String::new()));
         }
         let expected = "a prefix that makes a valid tag with a version behind it, such as `v`, `api-v`, `api/v` or `api/`, or `none`";
         // A prefix that ends in a digit or in `1.` would make two readings of one tag possible.
         if text.is_empty() || text.ends_with(|last: char| last.is_ascii_digit() || last == '.') {
-            return Err(Malformed(expected.to_owned()));
+            return Err(ParseError(expected.to_owned()));
         }
         let prefix = Self(text.to_owned());
         let fits = prefix.ref_of(&Version::new(0, 0, 0)).is_ok() && prefix.default_claim_ref().is_ok();
-        if fits { Ok(prefix) } else { Err(Malformed(expected.to_owned())) }
+        if fits { Ok(prefix) } else { Err(ParseError(expected.to_owned())) }
     }
 }
 
@@ -101,7 +101,7 @@ pub fn version_of(tag: &str) -> Option<Version> {
 
 /// The registry's tag of a version. Build metadata has a `+`, which no image tag may hold: such a version
 /// is refused where inputs are read, so that this cannot fail on a version of ours.
-pub fn image_tag_of(version: &Version) -> Result<ImageTag, Malformed> {
+pub fn image_tag_of(version: &Version) -> Result<ImageTag, ParseError> {
     version.to_string().parse()
 }
 

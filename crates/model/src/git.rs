@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::reference::Malformed;
+use crate::reference::ParseError;
 
 /// The name of a Git object: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -28,22 +28,22 @@ impl ObjectId {
 }
 
 impl FromStr for ObjectId {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let hex = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         if hex && matches!(text.len(), 40 | 64) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Malformed("a full commit or object name: 40 lower-case hexadecimal digits".to_owned()))
+            Err(ParseError("a full commit or object name: 40 lower-case hexadecimal digits".to_owned()))
         }
     }
 }
 
 impl TryFrom<String> for ObjectId {
-    type Error = Malformed;
+    type Error = ParseError;
 
-    fn try_from(text: String) -> Result<Self, Malformed> {
+    fn try_from(text: String) -> Result<Self, ParseError> {
         text.parse()
     }
 }
@@ -66,7 +66,7 @@ pub struct RefName(String);
 
 impl RefName {
     /// `refs/tags/NAME`.
-    pub fn tag(name: &str) -> Result<Self, Malformed> {
+    pub fn tag(name: &str) -> Result<Self, ParseError> {
         format!("refs/tags/{name}").parse()
     }
 
@@ -82,9 +82,9 @@ impl RefName {
 }
 
 impl FromStr for RefName {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let bad_character =
             |character: char| character.is_ascii_control() || " ~^:?*[\\\u{7f}".contains(character);
         // Git looks for `.lock` in small letters only, so a tag `v1.LOCK` may be there.
@@ -101,7 +101,7 @@ impl FromStr for RefName {
         if fits {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Malformed("a full ref name by git-check-ref-format, such as refs/autotag/v/head".to_owned()))
+            Err(ParseError("a full ref name by git-check-ref-format, such as refs/autotag/v/head".to_owned()))
         }
     }
 }

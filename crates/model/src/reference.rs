@@ -6,10 +6,10 @@ use std::str::FromStr;
 /// Why a name, tag or digest is none. The sentence names what was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Malformed(pub String);
+pub struct ParseError(pub String);
 
-fn malformed<T>(why: impl Into<String>) -> Result<T, Malformed> {
-    Err(Malformed(why.into()))
+fn malformed<T>(why: impl Into<String>) -> Result<T, ParseError> {
+    Err(ParseError(why.into()))
 }
 
 /// `registry/repository` without tag or digest, such as `ghcr.io/org/app`.
@@ -58,9 +58,9 @@ impl ImageName {
 }
 
 impl FromStr for ImageName {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         if text.contains('@') {
             return malformed("a name without a digest");
         }
@@ -162,9 +162,9 @@ impl ImageTag {
 }
 
 impl FromStr for ImageTag {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let mut bytes = text.bytes();
         let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if first
@@ -215,9 +215,9 @@ impl Digest {
 }
 
 impl FromStr for Digest {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         match text.strip_prefix("sha256:") {
             Some(hex)
                 if hex.len() == 64 && hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) =>

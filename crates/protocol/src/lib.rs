@@ -33,7 +33,7 @@ pub use request::{
     REQUEST_BYTES, RUN_BYTES, Refused, Request, Rollback, TEXT_BYTES, VERSION_BYTES,
 };
 
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 /// The one version of the protocol so far. A side that is asked in another says which one has to be updated.
 pub const PROTOCOL: u32 = 1;
@@ -71,11 +71,11 @@ impl Word {
 }
 
 impl std::str::FromStr for Word {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         Self::ALL.into_iter().find(|word| word.as_str() == text).ok_or_else(|| {
-            Malformed("one word: `deploy`, `rollback`, `status`, `logs` or `history`".to_owned())
+            ParseError("one word: `deploy`, `rollback`, `status`, `logs` or `history`".to_owned())
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 macro_rules! text_type {
     ($name:ident) => {
@@ -15,9 +15,9 @@ macro_rules! text_type {
         }
 
         impl TryFrom<String> for $name {
-            type Error = Malformed;
+            type Error = ParseError;
 
-            fn try_from(text: String) -> Result<Self, Malformed> {
+            fn try_from(text: String) -> Result<Self, ParseError> {
                 text.parse()
             }
         }
@@ -51,11 +51,11 @@ text_type!(AppName);
 pub const HOME: &str = "home";
 
 impl FromStr for AppName {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         if text == HOME {
-            return Err(Malformed(format!(
+            return Err(ParseError(format!(
                 "another name than `{HOME}`: on a server the directory of this name belongs to all applications"
             )));
         }
@@ -67,7 +67,7 @@ impl FromStr for AppName {
         if fits {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Malformed(
+            Err(ParseError(
                 "a name of at most 24 lower-case letters, digits and single `-`, a letter first, such as `shop-api`"
                     .to_owned(),
             ))
@@ -86,16 +86,16 @@ pub struct DeploymentId(String);
 text_type!(DeploymentId);
 
 impl FromStr for DeploymentId {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let fits = (8..=64).contains(&text.len())
             && !text.starts_with('-')
             && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         if fits {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Malformed("a deployment's id: 8 to 64 lower-case letters, digits and `-`".to_owned()))
+            Err(ParseError("a deployment's id: 8 to 64 lower-case letters, digits and `-`".to_owned()))
         }
     }
 }
@@ -108,16 +108,16 @@ pub struct EnvironmentKey(String);
 text_type!(EnvironmentKey);
 
 impl FromStr for EnvironmentKey {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let fits = (1..=128).contains(&text.len())
             && !text.starts_with(|first: char| first.is_ascii_digit())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if fits {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Malformed("a variable's name: letters, digits and `_`, no digit first".to_owned()))
+            Err(ParseError("a variable's name: letters, digits and `_`, no digit first".to_owned()))
         }
     }
 }

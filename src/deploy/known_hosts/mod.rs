@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest as _, Sha256};
 
 use self::line::{Entry, Names};
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 /// The host key algorithms that are asked for, in OpenSSH's order of preference. An `ssh-rsa` key signs by
 /// SHA-2 only: SHA-1 signatures are not accepted.
@@ -118,9 +118,9 @@ fn as_fingerprint(sha256: &[u8; 32]) -> String {
 }
 
 impl FromStr for KnownHosts {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let mut entries = Vec::new();
         let mut faults = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -135,7 +135,7 @@ impl FromStr for KnownHosts {
         if faults.is_empty() {
             return Ok(Self(entries));
         }
-        Err(Malformed(format!(
+        Err(ParseError(format!(
             "the server's host keys: lines as `ssh-keyscan HOST` prints them, or fingerprints `SHA256:...` as \
              `ssh-keygen -lf` prints them; {}",
             faults.join("; ")

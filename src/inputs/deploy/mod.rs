@@ -12,7 +12,7 @@ use super::run::{Cause, Run};
 use super::spec::{self, INPUTS};
 use crate::deploy::known_hosts::KnownHosts;
 use crate::deploy::private_key::PrivateKey;
-use autotag_model::reference::{ImageName, Malformed};
+use autotag_model::reference::{ImageName, ParseError};
 use autotag_model::secret::{Credentials, Secret};
 use autotag_protocol::{AppName, ENVIRONMENT_ENTRIES, ENVIRONMENT_VALUE_BYTES, EnvironmentKey};
 
@@ -98,10 +98,10 @@ struct Period(Duration);
 const PERIODS: std::ops::RangeInclusive<u64> = 10..=6 * 3600;
 
 impl FromStr for Period {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
-        let malformed = || Malformed("a time of 10s to 6h, such as `90s`, `10m` or `1h30m`".to_owned());
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let malformed = || ParseError("a time of 10s to 6h, such as `90s`, `10m` or `1h30m`".to_owned());
         let (mut total, mut rest, mut smaller_than) = (0_u64, text, u64::MAX);
         while !rest.is_empty() {
             let digits = rest.find(|next: char| !next.is_ascii_digit()).ok_or_else(malformed)?;
@@ -286,7 +286,7 @@ impl Reader<'_> {
             return self.parsed("deploy-app");
         }
         let name = image?.repository().rsplit('/').next().unwrap_or_default();
-        let unusable = |why: Malformed| {
+        let unusable = |why: ParseError| {
             let expected = format!(
                 "the application's name on the server, since the image's own, `{name}`, is none: expected {why}"
             );
@@ -334,7 +334,7 @@ impl Reader<'_> {
             return None;
         }
         // What was given is not shown: a private key may have been pasted into the wrong secret.
-        let refuse = |error: Malformed| {
+        let refuse = |error: ParseError| {
             self.faults.of_input("deploy-known-hosts", "", error.to_string());
         };
         let known: KnownHosts = self.said.text("deploy-known-hosts").parse().map_err(refuse).ok()?;

@@ -345,7 +345,7 @@ impl Reader<'_> {
         }
         lower
             .parse()
-            .map_err(|error: autotag_model::reference::Malformed| {
+            .map_err(|error: autotag_model::reference::ParseError| {
                 self.faults.of_input("image", &text, error.to_string());
             })
             .ok()

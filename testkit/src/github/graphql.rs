@@ -21,7 +21,7 @@ pub enum Outcome {
     /// The request was well formed and refused.
     Refused(Value),
     /// The request itself is wrong: a fault of the client.
-    Malformed(String),
+    ParseError(String),
 }
 
 impl Outcome {
@@ -29,7 +29,7 @@ impl Outcome {
     pub fn body(self) -> Value {
         match self {
             Self::Applied(body) | Self::Refused(body) => body,
-            Self::Malformed(message) => {
+            Self::ParseError(message) => {
                 json!({ "errors": [{ "message": message, "locations": [{ "line": 1, "column": 1 }] }] })
             }
         }
@@ -74,7 +74,7 @@ pub fn answer(model: &mut Model, body: &[u8], may_write: bool) -> Outcome {
         && request.query.trim_start().starts_with("query")
     {
         let asked = read_query(&request.query, &request.variables.unwrap_or_default());
-        return asked.map_or_else(Outcome::Malformed, |asked| release_by_tag(model, &asked, may_write));
+        return asked.map_or_else(Outcome::ParseError, |asked| release_by_tag(model, &asked, may_write));
     }
     let input = serde_json::from_slice::<Request>(body)
         .map_err(|error| format!("A query attribute must be specified and must be a string: {error}"))
@@ -86,7 +86,7 @@ pub fn answer(model: &mut Model, body: &[u8], may_write: bool) -> Outcome {
         });
     let input = match input {
         Ok(input) => input,
-        Err(message) => return Outcome::Malformed(message),
+        Err(message) => return Outcome::ParseError(message),
     };
     if input.repository_id != REPOSITORY_NODE {
         let message = format!("Could not resolve to a node with the global id of '{}'", input.repository_id);

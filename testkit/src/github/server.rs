@@ -165,7 +165,7 @@ fn carry_out(shared: &Shared, asked: &Asked, prefix: &str, path: &str) -> Answer
         redirect
     } else if (asked.method.as_str(), path) == ("POST", "/graphql") {
         let outcome = graphql::answer(&mut model, &asked.body, permissions.contents == Access::Write);
-        if let graphql::Outcome::Malformed(message) = &outcome {
+        if let graphql::Outcome::ParseError(message) = &outcome {
             lock(&shared.violations).push(format!("POST /graphql: {message}"));
         }
         Answer::new(200, outcome.body())

@@ -179,7 +179,7 @@ fn what_github_says_in_no_json_is_an_error_and_never_nothing() {
         behind.run(0).finish().ended("released");
         behind.merge("patch");
         // Of a first look that finds nothing, the status alone counts; these find something.
-        behind.github.strike(pattern, Harm::Malformed);
+        behind.github.strike(pattern, Harm::ParseError);
         let run = behind.run(1).finish().failed(4);
         let text = error_of(&run);
         assert!(text.contains("not the JSON") || text.contains("not the list"), "{pattern}: {run}");
@@ -191,7 +191,7 @@ fn what_github_says_in_no_json_is_an_error_and_never_nothing() {
 /// The claim stood, and its answer said so in bytes that nobody could read: it is looked up, as a lost one is.
 #[test]
 fn a_claim_and_a_release_whose_answers_make_no_sense_are_looked_up() {
-    for harm in [Harm::Malformed, Harm::Truncated] {
+    for harm in [Harm::ParseError, Harm::Truncated] {
         for pattern in ["POST /graphql", "POST */releases"] {
             let behind = behind();
             behind.github.strike(pattern, harm);

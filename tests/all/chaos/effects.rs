@@ -34,7 +34,7 @@ const HARMS: [Harm; 17] = [
     Harm::Busy(503, Wait::Unsaid),
     Harm::Busy(503, Wait::Seconds(0)),
     Harm::Truncated,
-    Harm::Malformed,
+    Harm::ParseError,
     Harm::WrongType,
     Harm::Cut,
     Harm::Expired,
@@ -49,7 +49,7 @@ fn is_sat_out(harm: Harm, effect: &str) -> bool {
         Harm::Redirected | Harm::OtherDigest | Harm::Expired => false,
         // The claim and the release are looked up. So is what can be put or posted twice; but an answer that
         // says "done" and nothing else is repeated by nobody.
-        Harm::Truncated | Harm::Malformed => matches!(effect, "POST /graphql" | "POST */releases"),
+        Harm::Truncated | Harm::ParseError => matches!(effect, "POST /graphql" | "POST */releases"),
         _ => true,
     }
 }

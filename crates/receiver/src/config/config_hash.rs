@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::app_file::{AppFile, VariableName};
-use autotag_model::reference::{Digest, Malformed};
+use autotag_model::reference::{Digest, ParseError};
 use autotag_model::secret::Secret;
 
 /// The hash of a configuration. Two app files that mean the same have the same, whatever their comments,
@@ -47,17 +47,17 @@ impl ConfigHash {
 }
 
 impl FromStr for ConfigHash {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         text.parse().map(Self)
     }
 }
 
 impl TryFrom<String> for ConfigHash {
-    type Error = Malformed;
+    type Error = ParseError;
 
-    fn try_from(text: String) -> Result<Self, Malformed> {
+    fn try_from(text: String) -> Result<Self, ParseError> {
         text.parse()
     }
 }

@@ -151,7 +151,7 @@ fn malformed(text: String) -> Refused {
 }
 
 /// `receive` passes on what it knows: it was updated, and this process still is the one before.
-fn newer_word(expected: &autotag_model::reference::Malformed) -> Refused {
+fn newer_word(expected: &autotag_model::reference::ParseError) -> Refused {
     let text = format!("expected {expected}; `serve` still runs an older version: systemctl restart autotag");
     Refused::new(RefusalCode::NewerRequest, text)
 }

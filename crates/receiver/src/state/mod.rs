@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::config_hash::ConfigHash;
 use autotag_model::git::ObjectId;
-use autotag_model::reference::{Digest, ImageName, Malformed};
+use autotag_model::reference::{Digest, ImageName, ParseError};
 use autotag_protocol::{AppName, DeploymentId, End, Event, FailureCode, RolloutStep, Running, as_text};
 
 /// The most deployments that are remembered. At ten a day that is three months.
@@ -54,21 +54,21 @@ impl ContainerId {
 }
 
 impl FromStr for ContainerId {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         if text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Malformed("a container's id: 64 lower-case hexadecimal digits".to_owned()))
+            Err(ParseError("a container's id: 64 lower-case hexadecimal digits".to_owned()))
         }
     }
 }
 
 impl TryFrom<String> for ContainerId {
-    type Error = Malformed;
+    type Error = ParseError;
 
-    fn try_from(text: String) -> Result<Self, Malformed> {
+    fn try_from(text: String) -> Result<Self, ParseError> {
         text.parse()
     }
 }

@@ -31,7 +31,7 @@ pub enum Harm {
     /// Half of the body, as if it were all.
     Truncated,
     /// A body that is not what it says.
-    Malformed,
+    ParseError,
     /// The right body under another content type.
     WrongType,
     /// The answer ends in the middle of what it promised.
@@ -73,7 +73,7 @@ impl Harm {
             Self::Busy(_, Wait::Unsaid) => "503",
             Self::Busy(..) => "503 with retry-after",
             Self::Truncated => "truncated body",
-            Self::Malformed => "malformed body",
+            Self::ParseError => "malformed body",
             Self::WrongType => "wrong content type",
             Self::Cut => "answer cut in the middle",
             Self::Expired => "expired login",
@@ -95,7 +95,7 @@ impl Harm {
             Self::OtherDigest => is_manifest,
             Self::OtherBytes => is_manifest && !is_put,
             // A registry's answer to a PUT has no body.
-            Self::Truncated | Self::Malformed | Self::WrongType | Self::Drip => !is_put,
+            Self::Truncated | Self::ParseError | Self::WrongType | Self::Drip => !is_put,
             _ => true,
         }
     }
@@ -110,7 +110,7 @@ impl Harm {
         match self {
             Self::Busy(status, wait) => return busy(status, wait),
             Self::Truncated => answer.body.truncate(answer.body.len() / 2),
-            Self::Malformed => {
+            Self::ParseError => {
                 let bodies = ["<html>captive portal</html>", "", "{\"unexpected\":1}", "null", "{\"a\":"];
                 answer.body = bodies[usize::try_from(chance % 5).expect("small")].into();
             }
@@ -191,7 +191,7 @@ impl Dice {
             Harm::Busy(429, wait),
             Harm::Busy(503, wait),
             Harm::Truncated,
-            Harm::Malformed,
+            Harm::ParseError,
             Harm::WrongType,
             Harm::Cut,
             Harm::Expired,

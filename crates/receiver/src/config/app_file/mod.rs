@@ -38,7 +38,7 @@ pub use values::variable::{OwnVariables, VariableName};
 pub use words::LABEL_PREFIX;
 
 use crate::state::Order;
-use autotag_model::reference::{ImageName, Malformed};
+use autotag_model::reference::{ImageName, ParseError};
 use autotag_protocol::{EnvironmentKey, as_text};
 use container::health;
 use container::mounts;
@@ -329,7 +329,7 @@ fn required<T>(
     reader: &mut Reader,
     fields: &mut Fields,
     name: &'static str,
-    parse: impl Fn(&str) -> Result<T, Malformed>,
+    parse: impl Fn(&str) -> Result<T, ParseError>,
 ) -> Option<T> {
     if !fields.has(name) {
         let spec = fields.spec(name);
@@ -341,7 +341,7 @@ fn required<T>(
 fn traffic(reader: &mut Reader, fields: &mut Fields, asks: bool) -> Option<Traffic> {
     let without = fields.one(reader, "proxy", |text| {
         let expected = "`none`, or no such key: there is a proxy by default";
-        if text == "none" { Ok(()) } else { Err(Malformed(expected.to_owned())) }
+        if text == "none" { Ok(()) } else { Err(ParseError(expected.to_owned())) }
     });
     if without.is_none() {
         let port = required(reader, fields, "port", network::port);
@@ -374,15 +374,15 @@ fn traffic(reader: &mut Reader, fields: &mut Fields, asks: bool) -> Option<Traff
     Some(Traffic::Unproxied { port: fields.one(reader, "port", network::port) })
 }
 
-fn order(text: &str) -> Result<Order, Malformed> {
+fn order(text: &str) -> Result<Order, ParseError> {
     match text {
         "start-first" => Ok(Order::StartFirst),
         "stop-first" => Ok(Order::StopFirst),
-        _ => Err(Malformed(String::new())),
+        _ => Err(ParseError(String::new())),
     }
 }
 
-fn restart(text: &str) -> Result<Restart, Malformed> {
+fn restart(text: &str) -> Result<Restart, ParseError> {
     Ok(match text {
         "no" => Restart::No,
         "always" => Restart::Always,
@@ -390,7 +390,7 @@ fn restart(text: &str) -> Result<Restart, Malformed> {
         "on-failure" => Restart::OnFailure(None),
         _ => match text.strip_prefix("on-failure:") {
             Some(times) => Restart::OnFailure(Some(quantity::number(1, 1000)(times)?)),
-            None => return Err(Malformed(String::new())),
+            None => return Err(ParseError(String::new())),
         },
     })
 }

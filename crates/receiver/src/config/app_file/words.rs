@@ -1,18 +1,18 @@
 //! Short texts with a grammar: commands, volumes, names, variables.
 
 use crate::config::app_file::values::variable::VariableName;
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 use autotag_model::secret::Secret;
 
 /// The labels with this prefix say what a container is; an owner's would make them lie.
 pub const LABEL_PREFIX: &str = "autotag-deploy.";
 
-fn malformed<T>(expected: &str) -> Result<T, Malformed> {
-    Err(Malformed(expected.to_owned()))
+fn malformed<T>(expected: &str) -> Result<T, ParseError> {
+    Err(ParseError(expected.to_owned()))
 }
 
 /// A name of Docker's: `[a-zA-Z0-9][a-zA-Z0-9_.-]*` (moby, `restrictedNameChars`).
-pub(super) fn name(text: &str) -> Result<String, Malformed> {
+pub(super) fn name(text: &str) -> Result<String, ParseError> {
     let fits = text.len() <= 128
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
@@ -20,7 +20,7 @@ pub(super) fn name(text: &str) -> Result<String, Malformed> {
 }
 
 /// A network that exists. `host` and `none` are modes, and would take the container out of the proxy's reach.
-pub(super) fn network(text: &str) -> Result<String, Malformed> {
+pub(super) fn network(text: &str) -> Result<String, ParseError> {
     match text {
         "host" | "none" => malformed("a network by its name: the modes `host` and `none` are not offered"),
         _ => name(text),
@@ -28,7 +28,7 @@ pub(super) fn network(text: &str) -> Result<String, Malformed> {
 }
 
 /// A capability, with or without `CAP_`.
-pub(super) fn capability(text: &str) -> Result<String, Malformed> {
+pub(super) fn capability(text: &str) -> Result<String, ParseError> {
     let upper = text.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
     if !bare.is_empty() && bare.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
@@ -39,13 +39,13 @@ pub(super) fn capability(text: &str) -> Result<String, Malformed> {
 }
 
 /// One word of plain signs.
-pub(super) fn word(text: &str) -> Result<String, Malformed> {
+pub(super) fn word(text: &str) -> Result<String, ParseError> {
     let fits = (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.to_owned()) } else { malformed("a word without white space") }
 }
 
 /// One line of text that is not empty.
-pub(super) fn line(text: &str) -> Result<String, Malformed> {
+pub(super) fn line(text: &str) -> Result<String, ParseError> {
     if text.is_empty() || text.len() > 4096 || text.chars().any(char::is_control) {
         return malformed("");
     }
@@ -53,7 +53,7 @@ pub(super) fn line(text: &str) -> Result<String, Malformed> {
 }
 
 /// The path part of a URL, with its query.
-pub(super) fn url_path(text: &str) -> Result<String, Malformed> {
+pub(super) fn url_path(text: &str) -> Result<String, ParseError> {
     let fits =
         text.starts_with('/') && text.len() <= 2048 && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits && !text.contains('#') {
@@ -67,7 +67,7 @@ pub(super) fn url_path(text: &str) -> Result<String, Malformed> {
 pub(super) const VARIABLE_BYTES: usize = 128 * 1024;
 
 /// What a request of our own asks for: a name or an address, with a port or without.
-pub(super) fn request_host(text: &str) -> Result<String, Malformed> {
+pub(super) fn request_host(text: &str) -> Result<String, ParseError> {
     let fits = !text.is_empty()
         && text.len() <= 255
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte));
@@ -79,7 +79,7 @@ pub(super) fn request_host(text: &str) -> Result<String, Malformed> {
 }
 
 /// A header of such a request and its value (RFC 9110, 5.1 and 5.5).
-pub(super) fn request_header(name: &str, value: &str) -> Result<(String, Secret), Malformed> {
+pub(super) fn request_header(name: &str, value: &str) -> Result<(String, Secret), ParseError> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || name.len() > 256 || !name.bytes().all(token) {
         return malformed("a header's name, such as `X-Forwarded-Proto`");
@@ -99,7 +99,7 @@ pub(super) fn request_header(name: &str, value: &str) -> Result<(String, Secret)
 }
 
 /// A variable and its value.
-pub(super) fn variable(name: &str, value: &str) -> Result<(VariableName, Secret), Malformed> {
+pub(super) fn variable(name: &str, value: &str) -> Result<(VariableName, Secret), ParseError> {
     let key = name.parse()?;
     if value.contains('\0') {
         return malformed("a value without NUL");
@@ -111,7 +111,7 @@ pub(super) fn variable(name: &str, value: &str) -> Result<(VariableName, Secret)
 }
 
 /// A label and its value.
-pub(super) fn label(name: &str, value: &str) -> Result<(String, String), Malformed> {
+pub(super) fn label(name: &str, value: &str) -> Result<(String, String), ParseError> {
     if name.starts_with(LABEL_PREFIX) {
         return malformed("another label: those that begin with `autotag-deploy.` say what a container is");
     }
@@ -123,7 +123,7 @@ pub(super) fn label(name: &str, value: &str) -> Result<(String, String), Malform
 
 /// A command in one text, split as a shell would split it: white space, quotes, backslashes. Nothing else
 /// of a shell is there: what looks as if it were meant for one is refused rather than passed on.
-pub(super) fn command(text: &str) -> Result<Vec<String>, Malformed> {
+pub(super) fn command(text: &str) -> Result<Vec<String>, ParseError> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut letters = text.chars();
@@ -206,7 +206,7 @@ mod tests {
             (command("'a").map(drop), "quotes are closed"),
             (command("a\\").map(drop), "backslash"),
         ] {
-            let Err(Malformed(why)) = refused else { panic!("{expected}: it was accepted") };
+            let Err(ParseError(why)) = refused else { panic!("{expected}: it was accepted") };
             assert!(why.contains(expected), "{expected}: {why}");
         }
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::config::app_file::{HostName, Listen};
-use autotag_model::reference::{ImageName, Malformed};
+use autotag_model::reference::{ImageName, ParseError};
 use autotag_protocol::AppName;
 
 /// The arguments, checked.
@@ -72,11 +72,11 @@ impl PublicKey {
 }
 
 impl FromStr for PublicKey {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let expected = || {
-            Malformed(
+            ParseError(
                 "one public key without options, the line of a file that ends in .pub, such as `ssh-ed25519 AAAA... me@workstation`"
                     .to_owned(),
             )

@@ -8,7 +8,7 @@ use crate::config::app_file::reading::quantity::number;
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
 use crate::config::app_file::reading::tree::{Node, Value};
 use crate::config::app_file::words;
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,11 +43,11 @@ fn of_count(count: i64) -> Gpu {
     Gpu { driver: None, count, device_ids: Vec::new(), capabilities: BTreeSet::from(["gpu".to_owned()]) }
 }
 
-fn count(text: &str) -> Result<i64, Malformed> {
+fn count(text: &str) -> Result<i64, ParseError> {
     if text == "all" {
         return Ok(-1);
     }
-    number(1, 1024)(text).map(i64::from).map_err(|_| Malformed(String::new()))
+    number(1, 1024)(text).map(i64::from).map_err(|_| ParseError(String::new()))
 }
 
 fn one(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Gpu> {

@@ -9,7 +9,7 @@ use crate::config::app_file::reading::quantity::{duration, number, wait};
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key, secret};
 use crate::config::app_file::reading::tree::{Node, Value};
 use crate::config::app_file::words::{command, line, request_header, request_host, url_path};
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 use autotag_model::secret::Secret;
 
 /// What has to be true before a container may serve.
@@ -194,7 +194,7 @@ pub(crate) fn health(reader: &mut Reader, given: Option<(Node, Spec)>) -> Health
     health
 }
 
-fn status(text: &str) -> Result<u16, Malformed> {
+fn status(text: &str) -> Result<u16, ParseError> {
     number(100, 599)(text).map(|status| u16::try_from(status).unwrap_or(200))
 }
 

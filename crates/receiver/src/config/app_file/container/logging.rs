@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key, secret};
 use crate::config::app_file::words;
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 /// What the owner says of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -48,8 +48,8 @@ pub(crate) fn logging(reader: &mut Reader, fields: &mut Fields) -> Logging {
     Logging { driver, options }
 }
 
-fn option(driver: Option<&str>, name: &str, value: &str) -> Result<(String, String), Malformed> {
-    let malformed = |expected: String| Err(Malformed(expected));
+fn option(driver: Option<&str>, name: &str, value: &str) -> Result<(String, String), ParseError> {
+    let malformed = |expected: String| Err(ParseError(expected));
     let local = driver == Some("local");
     let files = local || driver == Some("json-file");
     if files && !OF_FILES.contains(&name) {

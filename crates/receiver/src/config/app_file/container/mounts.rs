@@ -22,7 +22,7 @@ use super::tmpfs::{self, Tmpfs};
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
 use crate::config::app_file::reading::tree::{Node, Value};
 use crate::config::app_file::words::name;
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 /// Something mounted into the container.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
@@ -78,12 +78,12 @@ impl Mount {
 
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
-fn malformed<T>(expected: impl Into<String>) -> Result<T, Malformed> {
-    Err(Malformed(expected.into()))
+fn malformed<T>(expected: impl Into<String>) -> Result<T, ParseError> {
+    Err(ParseError(expected.into()))
 }
 
 /// A place in the container: Docker's forms have no way to write one with a colon.
-pub(crate) fn target(text: &str) -> Result<PathBuf, Malformed> {
+pub(crate) fn target(text: &str) -> Result<PathBuf, ParseError> {
     let target = path(text)?;
     if target == Path::new("/") {
         return malformed("a directory below `/`");
@@ -92,7 +92,7 @@ pub(crate) fn target(text: &str) -> Result<PathBuf, Malformed> {
 }
 
 /// Compose's short syntax, `SOURCE:TARGET[:MODE,...]`.
-pub(crate) fn mount(text: &str) -> Result<Mount, Malformed> {
+pub(crate) fn mount(text: &str) -> Result<Mount, ParseError> {
     let parts: Vec<&str> = text.split(':').collect();
     let (from, to, modes) = match parts.as_slice() {
         [from, to] => (*from, *to, None),
@@ -116,7 +116,7 @@ pub(crate) fn mount(text: &str) -> Result<Mount, Malformed> {
 }
 
 /// Sets one mode, and gives what it is about.
-fn mode(mount: &mut Mount, word: &str) -> Result<&'static str, Malformed> {
+fn mode(mount: &mut Mount, word: &str) -> Result<&'static str, ParseError> {
     let of_path = matches!(mount.source, Source::Path(_));
     if let Some(known) = PROPAGATIONS.iter().find(|known| **known == word) {
         if !of_path {
@@ -152,7 +152,7 @@ fn mode(mount: &mut Mount, word: &str) -> Result<&'static str, Malformed> {
     })
 }
 
-fn source(text: &str) -> Result<Source, Malformed> {
+fn source(text: &str) -> Result<Source, ParseError> {
     if text.starts_with('/') {
         if text.contains(':') {
             return malformed("an absolute path without `:`");
@@ -291,7 +291,7 @@ fn of_bind(reader: &mut Reader, fields: &mut Fields, mount: &mut Mount) {
     let mut fields = reader.fields(node, BIND, &[]);
     let propagation = |text: &str| {
         let known = PROPAGATIONS.iter().find(|known| **known == text);
-        known.copied().ok_or_else(|| Malformed(String::new()))
+        known.copied().ok_or_else(|| ParseError(String::new()))
     };
     mount.propagation = fields.one(reader, "propagation", propagation);
     mount.selinux = fields.one(reader, "selinux", |text| match text {

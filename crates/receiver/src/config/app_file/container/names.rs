@@ -7,14 +7,14 @@ use super::network::HostName;
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
 use crate::config::app_file::reading::tree::{Node, Value};
 use crate::config::app_file::words;
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
-fn malformed<T>(expected: impl Into<String>) -> Result<T, Malformed> {
-    Err(Malformed(expected.into()))
+fn malformed<T>(expected: impl Into<String>) -> Result<T, ParseError> {
+    Err(ParseError(expected.into()))
 }
 
 /// An address of a name server.
-pub(crate) fn address(text: &str) -> Result<String, Malformed> {
+pub(crate) fn address(text: &str) -> Result<String, ParseError> {
     match text.parse::<IpAddr>() {
         Ok(address) => Ok(address.to_string()),
         Err(_) => malformed("an IP address without a port"),
@@ -22,7 +22,7 @@ pub(crate) fn address(text: &str) -> Result<String, Malformed> {
 }
 
 /// A domain in which short names are looked for; `.` for none.
-pub(crate) fn search(text: &str) -> Result<String, Malformed> {
+pub(crate) fn search(text: &str) -> Result<String, ParseError> {
     if text == "." {
         Ok(text.to_owned())
     } else {
@@ -31,7 +31,7 @@ pub(crate) fn search(text: &str) -> Result<String, Malformed> {
 }
 
 /// The name that the container has for itself (sethostname(2): 64 bytes).
-pub(crate) fn hostname(text: &str) -> Result<String, Malformed> {
+pub(crate) fn hostname(text: &str) -> Result<String, ParseError> {
     match text.parse::<HostName>() {
         Ok(_) if text.len() <= 63 => Ok(text.to_owned()),
         _ => malformed("a host name of at most 63 letters, digits, `-` and `.`"),
@@ -67,7 +67,7 @@ pub(crate) fn extra_hosts(reader: &mut Reader, fields: &mut Fields) -> BTreeMap<
     hosts
 }
 
-fn host(name: &str, text: &str) -> Result<(String, String), Malformed> {
+fn host(name: &str, text: &str) -> Result<(String, String), ParseError> {
     // Compose's own files have names with `_`.
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
         return malformed("a host name before the address");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 use autotag_proxy::trust;
 use autotag_proxy::trust::NoNetwork;
 
@@ -32,12 +32,12 @@ impl Listen {
 }
 
 impl FromStr for Listen {
-    type Err = Malformed;
+    type Err = ParseError;
 
     /// `127.0.0.1:8080`, `[::]:80`, `8080` (as in Compose: on all addresses), `/run/app.sock`.
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let expected = || {
-            Malformed(
+            ParseError(
                 "an address with a port (`127.0.0.1:8080`, `[::]:80`), a port alone for all addresses, or the absolute path of a Unix socket"
                     .to_owned(),
             )
@@ -72,24 +72,24 @@ impl Serialize for Listen {
 }
 
 /// A port's number.
-pub(crate) fn port(text: &str) -> Result<u16, Malformed> {
+pub(crate) fn port(text: &str) -> Result<u16, ParseError> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     if digits && text.starts_with('0') && text.len() > 1 {
-        return Err(Malformed("a port from 1 to 65535, without a leading zero".to_owned()));
+        return Err(ParseError("a port from 1 to 65535, without a leading zero".to_owned()));
     }
     match text.parse() {
         Ok(port) if digits && port > 0 => Ok(port),
-        _ => Err(Malformed("a port from 1 to 65535".to_owned())),
+        _ => Err(ParseError("a port from 1 to 65535".to_owned())),
     }
 }
 
 /// An absolute path without detours or control characters.
-pub(crate) fn path(text: &str) -> Result<PathBuf, Malformed> {
+pub(crate) fn path(text: &str) -> Result<PathBuf, ParseError> {
     let plain = text.starts_with('/')
         && !text.chars().any(char::is_control)
         && text.len() <= 4096
         && !text.split('/').any(|part| matches!(part, "." | ".."));
-    if plain { Ok(PathBuf::from(text)) } else { Err(Malformed("an absolute path".to_owned())) }
+    if plain { Ok(PathBuf::from(text)) } else { Err(ParseError("an absolute path".to_owned())) }
 }
 
 /// The name that clients ask for, in lower case, without a port (RFC 1123, 2.1).
@@ -104,9 +104,9 @@ impl HostName {
 }
 
 impl FromStr for HostName {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let label = |label: &str| {
             (1..=63).contains(&label.len())
                 && !label.starts_with('-')
@@ -116,7 +116,7 @@ impl FromStr for HostName {
         if text.len() <= 253 && text.split('.').all(label) {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
-            Err(Malformed(
+            Err(ParseError(
                 "a host name without scheme, port or `*` (internationalised ones as `xn--...`)".to_owned(),
             ))
         }
@@ -135,9 +135,9 @@ impl HeaderName {
 }
 
 impl FromStr for HeaderName {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         const OWN: [&str; 11] = [
             "connection",
             "content-length",
@@ -157,17 +157,17 @@ impl FromStr for HeaderName {
         if plain && !OWN.contains(&name.as_str()) {
             Ok(Self(name))
         } else {
-            Err(Malformed("the name of a header with letters, digits and `-`".to_owned()))
+            Err(ParseError("the name of a header with letters, digits and `-`".to_owned()))
         }
     }
 }
 
 /// How long an answer may take to begin.
-pub(crate) fn answer_timeout(text: &str) -> Result<Duration, Malformed> {
+pub(crate) fn answer_timeout(text: &str) -> Result<Duration, ParseError> {
     let longest = Duration::from_hours(24);
     match crate::config::app_file::reading::quantity::duration(text)? {
-        Duration::ZERO => Err(Malformed("a duration of at least 1s".to_owned())),
-        wait if wait > longest => Err(Malformed("a duration of at most 24h".to_owned())),
+        Duration::ZERO => Err(ParseError("a duration of at least 1s".to_owned())),
+        wait if wait > longest => Err(ParseError("a duration of at most 24h".to_owned())),
         wait => Ok(wait),
     }
 }
@@ -180,11 +180,11 @@ pub struct Network {
 }
 
 impl FromStr for Network {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let (address, prefix) = trust::network(text).map_err(|why| {
-            Malformed(match why {
+            ParseError(match why {
                 NoNetwork::Unreadable => {
                     "an address, or a network such as `10.0.0.0/8` or `fd00::/8`".to_owned()
                 }

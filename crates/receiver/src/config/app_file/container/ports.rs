@@ -12,7 +12,7 @@ use super::network::port;
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
 use crate::config::app_file::reading::tree::{Node, Value};
 use crate::config::app_file::{Listen, Order, Traffic};
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 /// One port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,8 +54,8 @@ const PORT: &[Spec] = &[
 const ABSENT: &[(&str, &str)] =
     &[("name", "it has no effect; leave it out"), ("app_protocol", "it has no effect; leave it out")];
 
-fn malformed<T>(expected: impl Into<String>) -> Result<T, Malformed> {
-    Err(Malformed(expected.into()))
+fn malformed<T>(expected: impl Into<String>) -> Result<T, ParseError> {
+    Err(ParseError(expected.into()))
 }
 
 pub(crate) fn ports(
@@ -107,8 +107,8 @@ fn holds(traffic: &Traffic, port: &Published) -> bool {
 }
 
 /// `[ADDRESS:]HOST:CONTAINER[/PROTOCOL]`, either port a range `N-M` where both are.
-fn short(text: &str) -> Result<Vec<Published>, Malformed> {
-    let form = || Malformed("`HOST:CONTAINER`, perhaps with `/udp` behind and `ADDRESS:` before".to_owned());
+fn short(text: &str) -> Result<Vec<Published>, ParseError> {
+    let form = || ParseError("`HOST:CONTAINER`, perhaps with `/udp` behind and `ADDRESS:` before".to_owned());
     let (rest, protocol) = match text.split_once('/') {
         Some((rest, name)) => (rest, protocol(name)?),
         None => (text, "tcp"),
@@ -135,14 +135,14 @@ fn short(text: &str) -> Result<Vec<Published>, Malformed> {
         .collect())
 }
 
-fn ip(text: &str) -> Result<IpAddr, Malformed> {
+fn ip(text: &str) -> Result<IpAddr, ParseError> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    bare.parse().map_err(|_| Malformed(String::new()))
+    bare.parse().map_err(|_| ParseError(String::new()))
 }
 
-fn protocol(text: &str) -> Result<&'static str, Malformed> {
+fn protocol(text: &str) -> Result<&'static str, ParseError> {
     let known = ["tcp", "udp", "sctp"].into_iter().find(|known| *known == text);
-    known.ok_or_else(|| Malformed("`tcp`, `udp` or `sctp` behind the `/`".to_owned()))
+    known.ok_or_else(|| ParseError("`tcp`, `udp` or `sctp` behind the `/`".to_owned()))
 }
 
 fn long(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Published> {

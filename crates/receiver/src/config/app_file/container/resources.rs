@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::config::app_file::reading::quantity;
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
 use crate::config::app_file::reading::tree::{Node, Value};
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 /// The limit of a single process, as setrlimit(2) has it; -1: none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -19,8 +19,8 @@ pub struct Ulimit {
     pub hard: i64,
 }
 
-fn malformed<T>(expected: impl Into<String>) -> Result<T, Malformed> {
-    Err(Malformed(expected.into()))
+fn malformed<T>(expected: impl Into<String>) -> Result<T, ParseError> {
+    Err(ParseError(expected.into()))
 }
 
 /// What Docker takes as names (go-units, `ulimitNameMapping`).
@@ -86,7 +86,7 @@ fn ulimit(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Ulimit> {
     Some(Ulimit { soft: soft?, hard: hard? })
 }
 
-fn limit(text: &str) -> Result<i64, Malformed> {
+fn limit(text: &str) -> Result<i64, ParseError> {
     match text.parse::<i64>() {
         Ok(number) if number >= -1 && !text.starts_with('+') => Ok(number),
         _ => malformed("a number, or -1 for no limit"),
@@ -130,7 +130,7 @@ pub(crate) fn memory(
 }
 
 /// `0-2,4`: processors by their numbers.
-pub(crate) fn cpuset(text: &str) -> Result<String, Malformed> {
+pub(crate) fn cpuset(text: &str) -> Result<String, ParseError> {
     let number =
         |text: &str| text.parse::<u16>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
     let fits = text.split(',').all(|part| match part.split_once('-') {
@@ -140,7 +140,7 @@ pub(crate) fn cpuset(text: &str) -> Result<String, Malformed> {
     if fits { Ok(text.to_owned()) } else { malformed("") }
 }
 
-pub(crate) fn oom_score_adj(text: &str) -> Result<i64, Malformed> {
+pub(crate) fn oom_score_adj(text: &str) -> Result<i64, ParseError> {
     match text.parse::<i64>() {
         Ok(score) if (-1000..=1000).contains(&score) && !text.starts_with('+') => Ok(score),
         _ => malformed("a number from -1000 to 1000"),
@@ -148,11 +148,11 @@ pub(crate) fn oom_score_adj(text: &str) -> Result<i64, Malformed> {
 }
 
 /// The most processes; -1 for no limit.
-pub(crate) fn pids(text: &str) -> Result<i64, Malformed> {
+pub(crate) fn pids(text: &str) -> Result<i64, ParseError> {
     match text {
         "-1" => Ok(-1),
         _ => quantity::number(1, 4_194_304)(text)
             .map(i64::from)
-            .map_err(|_| Malformed("a number from 1 to 4194304, or -1 for no limit".to_owned())),
+            .map_err(|_| ParseError("a number from 1 to 4194304, or -1 for no limit".to_owned())),
     }
 }

@@ -10,10 +10,10 @@ use super::network::path;
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
 use crate::config::app_file::reading::tree::{Node, Value};
 use crate::config::app_file::words;
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
-fn malformed<T>(expected: impl Into<String>) -> Result<T, Malformed> {
-    Err(Malformed(expected.into()))
+fn malformed<T>(expected: impl Into<String>) -> Result<T, ParseError> {
+    Err(ParseError(expected.into()))
 }
 
 /// `security_opt`, understood.
@@ -53,7 +53,7 @@ pub(crate) fn security_opt(reader: &mut Reader, fields: &mut Fields) -> Security
 }
 
 /// What takes the wall between image and machine away is refused: see SECURITY.md.
-fn one(text: &str) -> Result<RawInputs, Malformed> {
+fn one(text: &str) -> Result<RawInputs, ParseError> {
     let (name, value) = match text.split_once(['=', ':']) {
         Some((name, value)) => (name, Some(value)),
         None => (text, None),
@@ -82,8 +82,8 @@ fn one(text: &str) -> Result<RawInputs, Malformed> {
 }
 
 /// A group in the container, by its number or name.
-pub(crate) fn group(text: &str) -> Result<String, Malformed> {
-    words::name(text).map_err(|_| Malformed(String::new()))
+pub(crate) fn group(text: &str) -> Result<String, ParseError> {
+    words::name(text).map_err(|_| ParseError(String::new()))
 }
 
 /// A device of this machine.
@@ -124,7 +124,7 @@ fn device(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Device> {
 }
 
 /// `HOST[:CONTAINER[:rwm]]`.
-fn short_device(text: &str) -> Result<Device, Malformed> {
+fn short_device(text: &str) -> Result<Device, ParseError> {
     if !text.starts_with('/') && text.contains('=') {
         return malformed("a path below /dev: devices by a vendor's name (CDI) are not offered");
     }
@@ -140,7 +140,7 @@ fn short_device(text: &str) -> Result<Device, Malformed> {
     Ok(Device { host: mounts::target(host)?, container: mounts::target(container)?, permissions })
 }
 
-fn permissions(text: &str) -> Result<String, Malformed> {
+fn permissions(text: &str) -> Result<String, ParseError> {
     let kept: String = "rwm".chars().filter(|right| text.contains(*right)).collect();
     if kept.len() == text.len() && !text.is_empty() {
         Ok(kept)
@@ -175,7 +175,7 @@ pub(crate) fn sysctls(reader: &mut Reader, fields: &mut Fields) -> BTreeMap<Stri
                 "a setting that a container has for itself: `net.*`, `fs.mqueue.*`, or `kernel.sem`, `kernel.msg*`, `kernel.shm*`; others are the machine's",
             );
         }
-        words::line(value).map_err(|_| Malformed("a value in one line".to_owned()))?;
+        words::line(value).map_err(|_| ParseError("a value in one line".to_owned()))?;
         Ok((name.to_owned(), value.to_owned()))
     })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Serialize, Serializer};
 
 use super::mounts::target;
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 /// A directory in memory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,12 +27,12 @@ const FLAGS: [[&str; 2]; 8] = [
     ["relatime", "strictatime"],
 ];
 
-fn malformed<T>(expected: impl Into<String>) -> Result<T, Malformed> {
-    Err(Malformed(expected.into()))
+fn malformed<T>(expected: impl Into<String>) -> Result<T, ParseError> {
+    Err(ParseError(expected.into()))
 }
 
 /// `/tmp`, `/tmp:size=64m,mode=1777`.
-pub(crate) fn short(text: &str) -> Result<Tmpfs, Malformed> {
+pub(crate) fn short(text: &str) -> Result<Tmpfs, ParseError> {
     let (place, said) = match text.split_once(':') {
         Some((place, said)) => (place, Some(said)),
         None => (text, None),
@@ -52,7 +52,7 @@ pub(crate) fn short(text: &str) -> Result<Tmpfs, Malformed> {
 }
 
 /// What an option is about, where it is one.
-fn option(word: &str) -> Result<&'static str, Malformed> {
+fn option(word: &str) -> Result<&'static str, ParseError> {
     if let Some([first, _]) = FLAGS.iter().find(|flags| flags.contains(&word)) {
         return Ok(first);
     }
@@ -82,7 +82,7 @@ fn option(word: &str) -> Result<&'static str, Malformed> {
 }
 
 /// YAML has octal numbers of its own, so a plain `1777` could be meant either way.
-pub(crate) fn long_mode(text: &str) -> Result<String, Malformed> {
+pub(crate) fn long_mode(text: &str) -> Result<String, ParseError> {
     let digits = text.strip_prefix("0o").or_else(|| text.strip_prefix('0')).unwrap_or_default();
     if digits.len() <= 4 && !digits.is_empty() && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit)) {
         Ok(digits.to_owned())

@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
-fn malformed<T>(expected: &str) -> Result<T, Malformed> {
-    Err(Malformed(expected.to_owned()))
+fn malformed<T>(expected: &str) -> Result<T, ParseError> {
+    Err(ParseError(expected.to_owned()))
 }
 
 /// `1m30s`, `250ms`: whole numbers, each with `h`, `m`, `s`, `ms` or `us`, the longer unit first.
-pub(crate) fn duration(text: &str) -> Result<Duration, Malformed> {
+pub(crate) fn duration(text: &str) -> Result<Duration, ParseError> {
     const UNITS: [(&str, u64); 5] =
         [("h", 3_600_000_000), ("m", 60_000_000), ("s", 1_000_000), ("ms", 1_000), ("us", 1)];
     let expected = "a duration with its unit (`h`, `m`, `s`, `ms`, `us`)";
@@ -30,7 +30,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, Malformed> {
 }
 
 /// A duration of at most an hour: what a deployment may wait for.
-pub(crate) fn wait(text: &str) -> Result<Duration, Malformed> {
+pub(crate) fn wait(text: &str) -> Result<Duration, ParseError> {
     let time = duration(text)?;
     if time > Duration::from_hours(1) {
         return malformed("at most an hour");
@@ -39,7 +39,7 @@ pub(crate) fn wait(text: &str) -> Result<Duration, Malformed> {
 }
 
 /// `512m`, `1gb`, `1073741824`: bytes, or a whole number with `b`, `k`, `m`, `g` (1024 each), a `b` behind.
-pub(crate) fn size(text: &str) -> Result<u64, Malformed> {
+pub(crate) fn size(text: &str) -> Result<u64, ParseError> {
     let expected = "a size in bytes, or with `k`, `m` or `g`";
     let lower = text.to_ascii_lowercase();
     let digits = lower.bytes().take_while(u8::is_ascii_digit).count();
@@ -59,13 +59,13 @@ pub(crate) fn size(text: &str) -> Result<u64, Malformed> {
 }
 
 /// Memory for a container; the Engine refuses less than 6 MiB.
-pub(crate) fn memory(text: &str) -> Result<u64, Malformed> {
+pub(crate) fn memory(text: &str) -> Result<u64, ParseError> {
     let bytes = size(text)?;
     if bytes < 6 << 20 { malformed("at least `6m`, the least that Docker takes") } else { Ok(bytes) }
 }
 
 /// `0.5`, `2`: processors, in billionths as the Engine counts them.
-pub(crate) fn cpus(text: &str) -> Result<u64, Malformed> {
+pub(crate) fn cpus(text: &str) -> Result<u64, ParseError> {
     let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !digits(whole) || !digits(part) || whole.len() > 4 || part.len() > 9 {
@@ -78,14 +78,14 @@ pub(crate) fn cpus(text: &str) -> Result<u64, Malformed> {
 }
 
 /// A whole number within bounds.
-pub(crate) fn number(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, Malformed> {
+pub(crate) fn number(low: u32, high: u32) -> impl Fn(&str) -> Result<u32, ParseError> {
     move |text| match text.parse::<u32>() {
         // To some readers of YAML it is octal.
         Ok(_) if text.starts_with('0') && text.len() > 1 => {
-            Err(Malformed(format!("a number from {low} to {high}, without a leading zero")))
+            Err(ParseError(format!("a number from {low} to {high}, without a leading zero")))
         }
         Ok(number) if (low..=high).contains(&number) && !text.starts_with('+') => Ok(number),
-        _ => Err(Malformed(format!("a number from {low} to {high}"))),
+        _ => Err(ParseError(format!("a number from {low} to {high}"))),
     }
 }
 

@@ -7,7 +7,7 @@ use super::tree::{Key, Node, Position, Tag, Value, place_of};
 use crate::config::app_file::elsewhere::{Elsewhere, instead};
 use crate::config::app_file::values::dollar;
 use crate::config::app_file::values::quotes::in_place_of_nothing;
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 /// A key that a map may have.
 #[derive(Debug, Clone, Copy)]
@@ -225,11 +225,11 @@ impl Reader {
         &mut self,
         node: &Node,
         spec: &Spec,
-        parse: impl Fn(&str) -> Result<T, Malformed>,
+        parse: impl Fn(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
         match parse(self.text(node, spec)?) {
             Ok(value) => Some(value),
-            Err(Malformed(expected)) => {
+            Err(ParseError(expected)) => {
                 let expected = if expected.is_empty() { spec.expected.to_owned() } else { expected };
                 self.fault(node, spec, expected);
                 None
@@ -250,7 +250,7 @@ impl Reader {
         &mut self,
         node: Node,
         spec: &Spec,
-        read: impl Fn(&str, &str) -> Result<(K, V), Malformed>,
+        read: impl Fn(&str, &str) -> Result<(K, V), ParseError>,
     ) -> BTreeMap<K, V> {
         let mut pairs = BTreeMap::new();
         let mut given: Vec<(Option<Key>, Node, String, String)> = Vec::new();
@@ -286,7 +286,7 @@ impl Reader {
         }
         for (key, node, name, value) in given {
             match read(&name, &value) {
-                Err(Malformed(expected)) => self.fault(&node, spec, expected),
+                Err(ParseError(expected)) => self.fault(&node, spec, expected),
                 Ok((known, value)) => {
                     if pairs.insert(known, value).is_some() {
                         let key = key.unwrap_or(Key { position: node.position.clone(), text: name.clone() });
@@ -334,7 +334,7 @@ impl Fields {
         &mut self,
         reader: &mut Reader,
         name: &'static str,
-        parse: impl Fn(&str) -> Result<T, Malformed>,
+        parse: impl Fn(&str) -> Result<T, ParseError>,
     ) -> Option<T> {
         let (node, spec) = self.take(name)?;
         reader.parse(&node, &spec, parse)
@@ -345,7 +345,7 @@ impl Fields {
         &mut self,
         reader: &mut Reader,
         name: &'static str,
-        parse: impl Fn(&str) -> Result<T, Malformed>,
+        parse: impl Fn(&str) -> Result<T, ParseError>,
     ) -> Vec<T> {
         let Some((node, spec)) = self.take(name) else { return Vec::new() };
         Reader::items(node).iter().filter_map(|item| reader.parse(item, &spec, &parse)).collect()

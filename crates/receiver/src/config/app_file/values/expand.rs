@@ -3,7 +3,7 @@
 use super::dollar::name_at;
 use super::variable::OwnVariables;
 use crate::config::app_file::words::VARIABLE_BYTES;
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 use autotag_model::secret::Secret;
 
 /// So deep defaults may stand in defaults.
@@ -30,7 +30,7 @@ impl Known<'_> {
 }
 
 /// Replaces the variables of a value.
-pub(crate) fn expand(text: &str, known: &Known) -> Result<String, Malformed> {
+pub(crate) fn expand(text: &str, known: &Known) -> Result<String, ParseError> {
     let mut value = String::new();
     Expansion { rest: text, known, depth: 0 }.run(Some(&mut value))?;
     Ok(value)
@@ -53,7 +53,7 @@ struct Operator {
 
 impl Expansion<'_, '_> {
     /// To the end of the text, or of the braces. `into` is `None` where a default is not needed.
-    fn run(&mut self, mut into: Option<&mut String>) -> Result<(), Malformed> {
+    fn run(&mut self, mut into: Option<&mut String>) -> Result<(), ParseError> {
         // Braces without a `$` count in Compose as well.
         let mut plain_braces = 0_usize;
         loop {
@@ -79,7 +79,7 @@ impl Expansion<'_, '_> {
         }
     }
 
-    fn dollar(&mut self, into: Option<&mut String>) -> Result<(), Malformed> {
+    fn dollar(&mut self, into: Option<&mut String>) -> Result<(), ParseError> {
         let behind = &self.rest[1..];
         if let Some(rest) = behind.strip_prefix('$') {
             self.rest = rest;
@@ -101,7 +101,7 @@ impl Expansion<'_, '_> {
         }
     }
 
-    fn braces(&mut self, mut into: Option<&mut String>) -> Result<(), Malformed> {
+    fn braces(&mut self, mut into: Option<&mut String>) -> Result<(), ParseError> {
         let name = name_at(self.rest);
         if name.is_empty() || self.depth >= DEPTH {
             return Err(unclosed());
@@ -133,7 +133,7 @@ impl Expansion<'_, '_> {
     }
 
     /// `None` for `}`.
-    fn operator(&mut self) -> Result<Option<Operator>, Malformed> {
+    fn operator(&mut self) -> Result<Option<Operator>, ParseError> {
         if let Some(rest) = self.rest.strip_prefix('}') {
             self.rest = rest;
             return Ok(None);
@@ -151,10 +151,10 @@ impl Expansion<'_, '_> {
     }
 }
 
-fn push(into: Option<&mut String>, text: &str) -> Result<(), Malformed> {
+fn push(into: Option<&mut String>, text: &str) -> Result<(), ParseError> {
     let Some(into) = into else { return Ok(()) };
     if into.len() + text.len() > VARIABLE_BYTES {
-        return Err(Malformed(
+        return Err(ParseError(
             "less than 128 KiB in one variable: Linux starts no program with more".to_owned(),
         ));
     }
@@ -162,20 +162,20 @@ fn push(into: Option<&mut String>, text: &str) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn unclosed() -> Malformed {
-    Malformed(
+fn unclosed() -> ParseError {
+    ParseError(
         "a variable as `${NAME}` or `${NAME:-default}`; for a `$` that is meant, single quotes".to_owned(),
     )
 }
 
 /// The name is shown where it is one for certain: behind a lonely `$` may stand the rest of a password.
-fn unset(name: &str, braces: bool) -> Malformed {
+fn unset(name: &str, braces: bool) -> ParseError {
     let shown = if braces && !name.contains(|letter: char| letter.is_ascii_lowercase()) {
         format!("`${{{name}}}`")
     } else {
         "the variable behind `$`".to_owned()
     };
-    Malformed(format!(
+    ParseError(format!(
         "{shown} to be set in the app file or on a line above (Compose takes it from the shell, and a server has none); for a `$` that is meant, single quotes"
     ))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 use autotag_model::secret::Secret;
 use autotag_protocol::EnvironmentKey;
 
@@ -27,16 +27,16 @@ impl VariableName {
 }
 
 impl FromStr for VariableName {
-    type Err = Malformed;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, Malformed> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let fits = (1..=128).contains(&text.len())
             && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-[]".contains(&byte));
         if fits {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Malformed(
+            Err(ParseError(
                 "a variable's name: letters, digits, `_`, `.` and `-`, a letter or `_` first".to_owned(),
             ))
         }
@@ -51,9 +51,9 @@ impl From<EnvironmentKey> for VariableName {
 }
 
 impl TryFrom<String> for VariableName {
-    type Error = Malformed;
+    type Error = ParseError;
 
-    fn try_from(text: String) -> Result<Self, Malformed> {
+    fn try_from(text: String) -> Result<Self, ParseError> {
         text.parse()
     }
 }

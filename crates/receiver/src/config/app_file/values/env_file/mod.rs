@@ -21,7 +21,7 @@ use super::variable::{OwnVariables, VariableName};
 use crate::config::app_file::reading::fault::Fault;
 use crate::config::app_file::reading::tree::Place;
 use crate::config::app_file::words::variable;
-use autotag_model::reference::Malformed;
+use autotag_model::reference::ParseError;
 
 /// The most bytes that all values may have, variables replaced: each line could double the one before.
 const BYTES: usize = 1024 * 1024;
@@ -49,7 +49,7 @@ pub fn parse_after(
     };
     while file.next_statement() {
         let line = file.line;
-        if let Err((name, Malformed(expected))) = file.statement() {
+        if let Err((name, ParseError(expected))) = file.statement() {
             if expected.is_empty() {
                 continue;
             }
@@ -84,7 +84,7 @@ pub fn text_of(bytes: Vec<u8>) -> Result<String, Fault> {
 }
 
 /// The name as far as it is known, and what was expected; nothing where a fault was told already.
-type Failed = (String, Malformed);
+type Failed = (String, ParseError);
 
 struct Reading<'a> {
     rest: &'a str,
@@ -130,7 +130,7 @@ impl<'a> Reading<'a> {
             Err(why) => {
                 self.take_line();
                 let why = if self.open { String::new() } else { why };
-                return Err((String::new(), Malformed(why)));
+                return Err((String::new(), ParseError(why)));
             }
         };
         self.take(to_value);
@@ -142,23 +142,23 @@ impl<'a> Reading<'a> {
         self.bytes += value.len();
         if self.bytes > BYTES {
             self.take(self.rest.len());
-            return Err(told(Malformed(format!("at most {BYTES} bytes in all values together"))));
+            return Err(told(ParseError(format!("at most {BYTES} bytes in all values together"))));
         }
         if self.known.read.insert(name, secret).is_some() {
-            return Err(told(Malformed("each variable once; it stands above already".to_owned())));
+            return Err(told(ParseError("each variable once; it stands above already".to_owned())));
         }
         Ok(())
     }
 
     /// The value that the text begins with, and the rest of its line.
-    fn value(&mut self) -> Result<String, Malformed> {
+    fn value(&mut self) -> Result<String, ParseError> {
         match self.rest.chars().next() {
             Some(quote @ ('\'' | '"')) => self.quoted(quote),
             _ => self.unquoted(),
         }
     }
 
-    fn unquoted(&mut self) -> Result<String, Malformed> {
+    fn unquoted(&mut self) -> Result<String, ParseError> {
         let line = self.take_line();
         let end = line.find(" #").unwrap_or(line.len());
         let value = line[..end].trim_end();
@@ -171,7 +171,7 @@ impl<'a> Reading<'a> {
     }
 
     /// What stands between two quotes, which may be on different lines.
-    fn quoted(&mut self, quote: char) -> Result<String, Malformed> {
+    fn quoted(&mut self, quote: char) -> Result<String, ParseError> {
         let mut inside = String::new();
         let mut escaped = false;
         let mut end = None;
@@ -196,7 +196,7 @@ impl<'a> Reading<'a> {
         let Some(end) = end else {
             self.take_line();
             self.open = true;
-            return Err(Malformed(format!("a closing `{quote}`; none follows")));
+            return Err(ParseError(format!("a closing `{quote}`; none follows")));
         };
         self.take(end + 1);
         let behind = self.take_line().trim();
@@ -210,8 +210,8 @@ impl<'a> Reading<'a> {
     }
 }
 
-fn malformed(expected: &str) -> Malformed {
-    Malformed(expected.to_owned())
+fn malformed(expected: &str) -> ParseError {
+    ParseError(expected.to_owned())
 }
 
 /// White space within a line, as Compose knows it.
@@ -238,7 +238,7 @@ fn assignment(line: &str) -> Result<(VariableName, usize), String> {
             _ => "`KEY=VALUE`: a name without white space".to_owned(),
         });
     }
-    let read = name.parse::<VariableName>().map_err(|Malformed(expected)| match name {
+    let read = name.parse::<VariableName>().map_err(|ParseError(expected)| match name {
         "" => "`KEY=VALUE`: the name is missing".to_owned(),
         _ => expected,
     })?;
@@ -265,7 +265,7 @@ fn no_sign(line: &str) -> String {
 }
 
 /// The first of Compose's two steps in double quotes; the second are the variables, so `\$` is `$$` in between.
-fn unescaped(text: &str) -> Result<String, Malformed> {
+fn unescaped(text: &str) -> Result<String, ParseError> {
     let mut read = String::with_capacity(text.len());
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {

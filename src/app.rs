@@ -16,7 +16,7 @@ use crate::cli::{self, Parsed, Printed};
 use crate::failure::{Failure, Kind};
 use crate::inputs::order::{Command, LogFormat, Purpose, log_format};
 use crate::inputs::run::{Cause, Overrides};
-use crate::inputs::{Environment, Faults, Order, RawInputs, Run, checkout, laptop};
+use crate::inputs::{Environment, Faults, Order, RawInputs, Run, checkout, local_logins};
 use crate::pipeline::deployment::{Deployment, HostStatus};
 use crate::pipeline::{self, Ending, Job, Logs, Planned, World};
 use crate::ports::{BuildLog, BuildRequest, Builder, Forge as _};
@@ -121,7 +121,7 @@ fn inputs(
     }
     if said.secret("github-token").is_none() {
         let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
-        notices.extend(laptop::find_github_token(environment, said, attended));
+        notices.extend(local_logins::find_github_token(environment, said, attended));
     }
     // Without the run the inputs are still read, for their faults.
     let stand_in = || Run::stand_in(environment);
@@ -131,7 +131,7 @@ fn inputs(
             // Servers are asked, and go back, without the registry.
             let asks_registry = !matches!(order.command, Command::Status | Command::Rollback);
             if asks_registry && order.registry.is_none() && !environment.in_ci() {
-                notices.extend(laptop::find_registry_login(environment, &mut order));
+                notices.extend(local_logins::find_registry_login(environment, &mut order));
             }
             order.notices.extend(notices);
             Ok((order, run))

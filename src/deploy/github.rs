@@ -30,7 +30,7 @@ pub async fn begin<'a, F: Forge>(
         environment: page.name.clone(),
         description: format!("{} to {} ({id})", release.version, hosts.join(", ")),
     };
-    // On a laptop there is no page of the run.
+    // On your own machine there is no page of the run.
     let log_url = run.starts_with("http").then(|| run.to_owned());
     let id = warned(forge.create_deployment(&deployment).await);
     let record = Record { forge, page, log_url, id };

@@ -1,10 +1,10 @@
-//! On a laptop: what the clone around the working directory says about repository, commit and branch.
+//! On your own machine: what the clone around the working directory says about repository, commit and branch.
 //!
 //! Only asked where no CI says it. Tags are never read from here: a clone may be shallow or old.
 
 use super::clone::repository_of;
 use super::fault::{Fault, Faults};
-use super::laptop;
+use super::local_logins;
 use super::raw::Environment;
 use super::run::Overrides;
 
@@ -110,7 +110,7 @@ fn git(environment: &Environment, arguments: &[&str]) -> Result<String, String> 
 /// The remote `origin`, or the only repository of this server that the other remotes name.
 fn repository(environment: &Environment) -> Result<String, String> {
     let git = |arguments: &[&str]| git(environment, arguments);
-    let server_host = laptop::server_host(environment);
+    let server_host = local_logins::server_host(environment);
     let remotes = git(&["remote"])?;
     let mut found: Vec<(String, String)> = Vec::new();
     for name in remotes.lines() {

@@ -124,7 +124,7 @@ impl Run {
         self.env("DOCKER_HOST", "tcp://127.0.0.1:1")
     }
 
-    /// Flags, as on a laptop.
+    /// Flags, as on a workstation.
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
         self

@@ -1,9 +1,9 @@
 //! The command line as a person meets it: real programs, real clones, real terminals, real shells.
 
-mod laptop;
 mod screen;
 mod shells;
 mod table;
+mod workstation;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,14 +14,14 @@ use autotag_model::git::ObjectId;
 use testkit::github::Double;
 
 /// A person's machine: a clone of `org/app` with one commit on main, a home, and programs on the PATH.
-pub struct Laptop {
+pub struct Workstation {
     folder: tempfile::TempDir,
     environment: BTreeMap<String, String>,
     /// Where its repository is hosted.
     pub github: Double,
 }
 
-impl Laptop {
+impl Workstation {
     /// The commit is pushed: the double has it.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
@@ -43,12 +43,12 @@ impl Laptop {
         ] {
             environment.insert(name.to_owned(), value);
         }
-        let laptop = Self { github: Double::start(), folder, environment };
-        laptop.git(&["init", "--quiet", "--initial-branch=main", "."]);
-        laptop.commit();
-        laptop.git(&["remote", "add", "origin", "https://github.com/org/app.git"]);
-        let github = Double::import_git(&laptop.clone());
-        laptop.with("GITHUB_API_URL", &github.url()).hosted_by(github)
+        let workstation = Self { github: Double::start(), folder, environment };
+        workstation.git(&["init", "--quiet", "--initial-branch=main", "."]);
+        workstation.commit();
+        workstation.git(&["remote", "add", "origin", "https://github.com/org/app.git"]);
+        let github = Double::import_git(&workstation.clone());
+        workstation.with("GITHUB_API_URL", &github.url()).hosted_by(github)
     }
 
     fn hosted_by(self, github: Double) -> Self {

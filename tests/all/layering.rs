@@ -70,7 +70,7 @@ const NOT_MUTATED: [&str; 7] = [
     "crates/protocol/src/remedies.rs",
     "crates/receiver/src/state/paths.rs",
     "src/inputs/checkout.rs",
-    "src/inputs/laptop.rs",
+    "src/inputs/local_logins.rs",
 ];
 
 #[test]
@@ -113,7 +113,7 @@ fn library_types_stop_at_the_adapters() {
     }
 }
 
-// invariant secrets: One place starts other programs; broken by: `src/inputs/laptop.rs`: `gh` is started
+// invariant secrets: One place starts other programs; broken by: `src/inputs/local_logins.rs`: `gh` is started
 //   without it
 /// Whatever the action starts gets no secret with its environment, which `Environment::command` sees to.
 #[test]

@@ -179,13 +179,13 @@ fn a_plan_is_a_table_and_json_and_changes_nothing() {
     assert_eq!(plan["version"], "0.0.2");
     assert_eq!(plan["highest"]["registry"], "0.0.1");
 
-    let laptop = project
+    let workstation = project
         .workflow
         .push(&commit)
         .on_a_laptop()
         .arguments(&["plan", "--repository", "org/app", "--commit", commit.as_str(), "--branch", "main"])
         .finish();
-    assert!(laptop.code == Some(0) && laptop.log.contains("release 0.0.2"), "{laptop}");
+    assert!(workstation.code == Some(0) && workstation.log.contains("release 0.0.2"), "{workstation}");
     assert!(project.github.requests().iter().all(|request| request.method == "GET"));
 }
 

@@ -1,4 +1,4 @@
-//! The command line, for laptops and other CI: flags of the inputs' own names.
+//! The command line, for your own machine and other CI: flags of the inputs' own names.
 //!
 //! Flags, help, completions and man pages are made from the table of inputs, and the words from action.yml,
 //! so that none of them can drift apart. A command takes every flag, as it takes every input: a line for

@@ -43,7 +43,7 @@ pub struct Run {
     pub server_url: String,
     /// Who started it: the user name that goes with the workflow's token.
     pub actor: String,
-    /// The run's page with its attempt; `your own machine` outside Actions.
+    /// The run's page with its attempt; empty outside Actions.
     pub url: String,
     /// The run's number and its attempt; `None` outside Actions.
     pub number: Option<(u64, u32)>,
@@ -129,7 +129,7 @@ impl Run {
     }
 }
 
-/// What flags say about the run, for laptops and other CI.
+/// What flags say about the run, for your own machine and other CI.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--repository OWNER/NAME`.

@@ -131,7 +131,7 @@ impl Run {
     }
 
     /// Outside of any CI.
-    pub fn on_a_laptop(mut self) -> Self {
+    pub fn outside_of_ci(mut self) -> Self {
         self.environment
             .retain(|name, _| !name.starts_with("GITHUB_") && name != "CI" || name == "GITHUB_API_URL");
         self

@@ -322,9 +322,9 @@ fn other_programs_get_no_secret() {
     RawInputs::of(&plan.output().expect("it runs")).ended(0);
     given("git", &usual);
     // `gh` is asked only where there is no token.
-    let laptop_of_gh =
+    let workstation_of_gh =
         format!("GITHUB_SERVER_URL={} $PROGRAM plan --repository org/app", workstation.github.url());
-    let said = workstation.on_terminal(&laptop_of_gh).ended(0);
+    let said = workstation.on_terminal(&workstation_of_gh).ended(0);
     assert!(said.contains("the login of `gh`"), "{said}");
     given("gh", &usual);
 }

@@ -182,7 +182,7 @@ fn a_plan_is_a_table_and_json_and_changes_nothing() {
     let workstation = project
         .workflow
         .push(&commit)
-        .on_a_laptop()
+        .outside_of_ci()
         .arguments(&["plan", "--repository", "org/app", "--commit", commit.as_str(), "--branch", "main"])
         .finish();
     assert!(workstation.code == Some(0) && workstation.log.contains("release 0.0.2"), "{workstation}");
@@ -190,11 +190,11 @@ fn a_plan_is_a_table_and_json_and_changes_nothing() {
 }
 
 #[test]
-fn on_a_laptop_nothing_is_released_by_accident() {
+fn outside_of_ci_nothing_is_released_by_accident() {
     let project = Project::new();
     let commit = project.merge("one");
     let said = ["--repository", "org/app", "--commit", commit.as_str(), "--branch", "main"];
-    let run = project.release(&commit).on_a_laptop().arguments(&said).finish();
+    let run = project.release(&commit).outside_of_ci().arguments(&said).finish();
     assert!(run.code == Some(2) && run.log.contains("`command`"), "{run}");
     assert!(project.github.requests().is_empty());
 }

@@ -127,7 +127,7 @@ where
             Some(Lifecycle::Over) => return,
             // HTTP/2 can say which requests it still takes, so that none is lost.
             Some(Lifecycle::LameDuck) if http2.load(Ordering::Relaxed) => {
-                connection.as_mut().graceful_shutdown()
+                connection.as_mut().graceful_shutdown();
             }
             Some(Lifecycle::Closing) => connection.as_mut().graceful_shutdown(),
             None if client.activity.idle() => {

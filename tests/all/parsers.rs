@@ -13,6 +13,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use testkit::parsers::{Entry, all};
+use testkit::processes::programs::built;
 use testkit::torture::{rounds, tally};
 
 /// Texts for each parser in a round.
@@ -108,7 +109,8 @@ fn no_short_text_needs_much_memory() {
                     path
                 })
                 .collect();
-            let output = Command::new(program()).arg(entry.name).args(&paths).output().expect("it runs");
+            let output =
+                Command::new(built("parsers")).arg(entry.name).args(&paths).output().expect("it runs");
             let last = String::from_utf8_lossy(&output.stdout).lines().last().map(ToOwned::to_owned);
             let text =
                 last.as_deref().and_then(|line| line.split_once(": ")).map(|(_, path)| std::fs::read(path));
@@ -173,7 +175,7 @@ fn changed(mut text: Vec<u8>, (place, edit): (Index, Edit)) -> Vec<u8> {
 /// Ten times the text may take ten times the time and memory, not a hundred times.
 #[test]
 fn large_texts_cost_what_they_are_long() {
-    let output = Command::new(program()).arg("measure").output().expect("the program runs");
+    let output = Command::new(built("parsers")).arg("measure").output().expect("the program runs");
     let told = String::from_utf8_lossy(&output.stdout);
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "after {:?}: {words}", told.lines().last());
@@ -195,10 +197,4 @@ fn large_texts_cost_what_they_are_long() {
             "{name} {number}: {before} ms, and {after} ms for ten times as much"
         );
     }
-}
-
-/// The example `parsers`, which stands beside this program's own folder.
-fn program() -> PathBuf {
-    let own = std::env::current_exe().expect("a path");
-    own.parent().and_then(Path::parent).expect("a target folder").join("examples/parsers")
 }

@@ -17,6 +17,7 @@ use autotag_model::reference::Digest;
 use serde_json::{Map, Value, json};
 
 use crate::images::tiny_image::{ARCHITECTURE, MANIFEST, TinyImage, descriptor};
+use crate::processes::programs::built;
 
 /// The label on everything that tests leave in Docker.
 pub const TEST_LABEL: &str = "autotag-deploy.test";
@@ -173,10 +174,10 @@ impl AppImage {
 pub fn layer() -> &'static [u8] {
     static LAYER: OnceLock<Vec<u8>> = OnceLock::new();
     LAYER.get_or_init(|| {
-        let program = stripped(&test_app());
+        let program = stripped(Path::new(built("test-app")));
         let mut archive = tar::Builder::new(Vec::new());
         add(&mut archive, Path::new("/test-app"), &program);
-        for library in libraries(&test_app()) {
+        for library in libraries(Path::new(built("test-app"))) {
             add(&mut archive, &library, &std::fs::read(&library).expect("a library can be read"));
         }
         archive.into_inner().expect("an archive in memory")
@@ -212,34 +213,4 @@ fn libraries(program: &Path) -> Vec<PathBuf> {
     let paths: Vec<_> = paths.map(PathBuf::from).collect();
     assert!(!paths.is_empty(), "ldd {}: {text}", program.display());
     paths
-}
-
-/// The program, built now if need be: `cargo test --test all` alone builds no examples.
-pub fn test_app() -> PathBuf {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        // What cargo tells tests about this package. Some build scripts (ring's) would take it for a change,
-        // and everything would be built again, here and then by the next `cargo test`.
-        #[expect(clippy::disallowed_methods, reason = "only names are looked at")]
-        for (name, _) in std::env::vars_os() {
-            let ours = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
-            if ours.iter().any(|start| name.to_string_lossy().starts_with(start)) {
-                build.env_remove(name);
-            }
-        }
-        let build = build
-            .args(["build", "--quiet", "--locked", "--bin", "test-app"])
-            .current_dir(crate::processes::programs::root())
-            .output()
-            .expect("cargo");
-        let words = String::from_utf8_lossy(&build.stderr).into_owned();
-        assert!(build.status.success(), "cargo build --bin test-app: {words}");
-        let tests = std::env::current_exe().expect("the tests' own program");
-        // target/debug/deps/all-1234 -> target/debug/test-app
-        let program = tests.ancestors().nth(2).expect("cargo's folder").join("test-app");
-        assert!(program.exists(), "{} is not there", program.display());
-        program
-    });
-    program.clone()
 }

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use crate::images::app_image::test_app;
+use crate::processes::programs::built;
 
 /// A running `test-app`. Dropped, it is killed.
 pub struct AppProcess {
@@ -16,7 +16,7 @@ pub struct AppProcess {
 impl AppProcess {
     /// Starts one with these variables, on a free port, and comes back when it listens.
     pub fn start(variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(test_app())
+        let mut child = Command::new(built("test-app"))
             .env_clear()
             .envs(variables.iter().copied())
             .env("PORT", "0")

@@ -27,6 +27,11 @@ fn serves_again(server: &Server, gone: &str, when: &str) {
     server.until("it is made again", || {
         server.state().active().is_some_and(|active| active.container.as_str() != gone)
     });
+    // Killed between its record and its start, it is recorded and does not run until the recovery has begun.
+    server.until("it runs", || {
+        let active = server.state().active().map(|active| active.container.to_string());
+        active.is_some_and(|active| server.containers() == [active])
+    });
     settled(server);
     let state = one_of_the_right_version(server, when);
     assert_eq!(state.active().expect("it serves").release.version.to_string(), "1.0.0", "{when}");

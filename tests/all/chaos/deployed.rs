@@ -126,7 +126,7 @@ async fn a_cancelled_deployment_goes_on_and_the_next_run_finds_it() {
         let running = way.release(&commit, &digest, way.sshd.port()).start();
         becomes("the container has started", || running.log_so_far().contains("health  ")).await;
         let run = cancelled(running, signal, "deploy").await;
-        assert!(run.annotations("error")[0].contains("the server goes on by itself"), "{run}");
+        assert!(run.annotations("error")[0].contains("`command: status`"), "{run}");
         assert!(run.annotations("error")[0].contains("release v0."), "what is done is said: {run}");
         let again = way.release(&commit, &digest, way.sshd.port()).start();
         let again = tokio::task::spawn_blocking(move || again.finish()).await.expect("it ends");

@@ -5,6 +5,8 @@
 //! is another value, what is accepted is not safe, a limit is not kept, a secret stands in an error.
 
 mod action;
+mod app_file;
+mod build;
 mod context;
 mod deploy;
 pub mod large;
@@ -32,8 +34,10 @@ pub const ENTRIES: &[&[Entry]] = &[
     names::ENTRIES,
     deploy::ENTRIES,
     action::ENTRIES,
+    build::ENTRIES,
     context::ENTRIES,
     server::ENTRIES,
+    app_file::ENTRIES,
     registry::ENTRIES,
     traffic::ENTRIES,
 ];

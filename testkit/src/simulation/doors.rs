@@ -1,4 +1,4 @@
-//! The four traits of `world`, over the world in memory. Every call is one step: its run waits until
+//! The four traits of the ports, over the world in memory. Every call is one step: its run waits until
 //! the schedule has carried it out, or not.
 
 use std::any::Any;
@@ -22,40 +22,7 @@ use autotag_model::secret::{Credentials, Secret};
 use autotag_protocol::{Body, Request};
 
 use super::Outside;
-
-/// A list that may lag.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListOf {
-    GitTags,
-    ImageTags(String),
-}
-
-/// What a call is, as far as schedules and faults differ by it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// It reads what never changes: when it happens makes no difference.
-    Fixed,
-    /// It makes what no other run ever sees: likewise.
-    Unseen,
-    /// It reads what others may write.
-    Read,
-    /// A read of a list.
-    List(ListOf),
-    /// It writes what others may read.
-    Write,
-}
-
-impl Kind {
-    /// Whether nobody else can notice when it happens.
-    pub fn is_private(&self) -> bool {
-        matches!(self, Self::Fixed | Self::Unseen)
-    }
-
-    /// Whether it changes nothing.
-    pub fn is_read(&self) -> bool {
-        matches!(self, Self::Fixed | Self::Read | Self::List(_))
-    }
-}
+use super::kind::{Kind, ListOf};
 
 /// What came back, or did not: a `CallResult` of the call's own type.
 pub struct Answer {

@@ -10,6 +10,7 @@ pub mod choice;
 pub mod doors;
 pub mod explore;
 pub mod github;
+pub mod kind;
 pub mod listing;
 pub mod program;
 pub mod registry;
@@ -63,10 +64,10 @@ impl Outside {
     }
 
     /// By how many writes a list can lag now.
-    pub fn longest_lag(&self, list: &doors::ListOf) -> usize {
+    pub fn longest_lag(&self, list: &kind::ListOf) -> usize {
         match list {
-            doors::ListOf::GitTags => self.github.longest_tag_lag(),
-            doors::ListOf::ImageTags(image) => {
+            kind::ListOf::GitTags => self.github.longest_tag_lag(),
+            kind::ListOf::ImageTags(image) => {
                 self.repositories.get(image).map_or(0, |repository| repository.longest_lag())
             }
         }

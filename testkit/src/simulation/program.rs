@@ -17,7 +17,8 @@ use autotag_deploy::failure::Failure;
 use autotag_deploy::pipeline::Ending;
 use autotag_model::git::ObjectId;
 
-use super::doors::{Answer, Call, Doors, Kind, Script};
+use super::doors::{Answer, Call, Doors, Script};
+use super::kind::Kind;
 use super::scenario::{Actor, Work, work};
 use super::schedule::{is_whole, words};
 

@@ -12,7 +12,8 @@ use autotag_model::git::ObjectId;
 
 use super::Outside;
 use super::choice::{Budget, Choice, Fate, Injected, Limits};
-use super::doors::{Answer, Call, Kind};
+use super::doors::{Answer, Call};
+use super::kind::Kind;
 use super::program::{Ended, Next, Place, Programs};
 use super::scenario::{Actor, Start};
 

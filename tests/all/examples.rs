@@ -15,9 +15,10 @@ use crate::runner::{self, leftovers::Leftovers, leftovers::docker};
 use testkit::clock;
 use testkit::github::{Double, Options};
 use testkit::processes::act::{Act, Event, Repository, action, readable};
+use testkit::processes::programs::receiver;
 use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
 use testkit::registry::{Auth, Registry};
-use testkit::server::{Server, receiver};
+use testkit::server::Server;
 
 /// The stand-ins that `scripts/example-images` makes. A Dockerfile takes the one that it has an argument for.
 const BUILD_ARGS: &str = "GO_IMAGE=autotag-deploy-example-go\nNODE_IMAGE=autotag-deploy-example-node\n\

@@ -214,9 +214,14 @@ fn shared_crates_stay_small() {
 
 /// The names of the crates that are linked.
 fn cargo_tree(arguments: &[&str]) -> BTreeSet<String> {
+    crates_of(&[&["--edges", "normal"], arguments].concat())
+}
+
+/// The names of the crates in a tree of Cargo's.
+pub fn crates_of(arguments: &[&str]) -> BTreeSet<String> {
     let output = Command::new(env!("CARGO"))
         .current_dir(root())
-        .args(["tree", "--offline", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p}"])
         .args(arguments)
         .output()
         .expect("cargo runs");

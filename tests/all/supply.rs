@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_yaml::Value;
+
+use super::layering::crates_of;
 
 /// Cargo's commands that resolve dependencies, and so could change what is built. (cargo-cyclonedx knows no
 /// `--locked`; `scripts/sbom` compares the lock file afterwards.)
@@ -72,13 +73,10 @@ fn no_edge_of_the_tree_leads_to_a_second_tls_stack() {
     for program in ["autotag-deploy", "autotag-receiver"] {
         let tree = crates_of(&["--package", program, "--edges", "all"]);
         for wanted in ["hyper", "proptest"] {
-            assert!(
-                tree.iter().any(|name| name == wanted),
-                "{wanted} is missing: is this the tree of {program}?"
-            );
+            assert!(tree.contains(wanted), "{wanted} is missing: is this the tree of {program}?");
         }
         for banned in ["aws-lc-rs", "aws-lc-sys", "boring", "native-tls", "openssl"] {
-            assert!(!tree.iter().any(|name| name == banned), "{banned} is in the tree of {program}");
+            assert!(!tree.contains(banned), "{banned} is in the tree of {program}");
         }
     }
 }
@@ -160,18 +158,6 @@ fn what_compiles_cannot_write_to_the_repository_or_sign() {
         compiling >= 4 && writing >= 5,
         "{compiling} jobs compile and {writing} write: does this test still see them?"
     );
-}
-
-fn crates_of(arguments: &[&str]) -> Vec<String> {
-    let output = Command::new(env!("CARGO"))
-        .current_dir(root())
-        .args(["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p}"])
-        .args(arguments)
-        .output()
-        .expect("cargo runs");
-    assert!(output.status.success(), "cargo tree: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.lines().filter_map(|line| line.split(' ').next()).map(ToOwned::to_owned).collect()
 }
 
 fn root() -> &'static Path {

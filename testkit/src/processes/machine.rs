@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::clock;
 use crate::images::app_image::AppImage;
-use crate::server::{PATIENCE, receiver};
+use crate::processes::programs::receiver;
+use crate::server::PATIENCE;
 
 /// The application's repository, in the registry that [`Machine::ship`] starts.
 pub const IMAGE: &str = "127.0.0.1:5005/org/shop";

@@ -16,12 +16,6 @@ pub fn receiver() -> &'static str {
     &PROGRAM
 }
 
-/// The action's program under test.
-pub fn action() -> &'static str {
-    static PROGRAM: LazyLock<String> = LazyLock::new(|| beside("autotag-deploy"));
-    &PROGRAM
-}
-
 /// Cargo puts programs beside the folder of its tests (`target/debug/deps`), and this program is one of either.
 fn beside(name: &str) -> String {
     let this = std::env::current_exe().expect("a program knows where it is");

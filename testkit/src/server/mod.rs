@@ -26,7 +26,7 @@ use semver::Version;
 
 use crate::clock;
 use crate::images::app_image::PORT as APP_PORT;
-pub use crate::processes::programs::receiver;
+use crate::processes::programs::receiver;
 use crate::processes::sshd::{ClientKey, SystemUser};
 use crate::torture::variable;
 pub use images::Images;

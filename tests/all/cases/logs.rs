@@ -6,7 +6,8 @@ use autotag_protocol::{Body, End, Open, RefusalCode};
 use autotag_receiver::config::settings::Snapshots;
 use autotag_receiver::execute::container;
 
-use testkit::server::{Images, Server, deploy, docker, receiver};
+use testkit::processes::programs::receiver;
+use testkit::server::{Images, Server, deploy, docker};
 
 /// Makes the container that serves anew, with a log driver that keeps nothing.
 fn without_a_log(server: &mut Server) {

@@ -15,8 +15,9 @@ use crate::server::action::Way;
 use crate::server::moments::refused;
 use crate::server::neighbours::{as_key, by_key, let_key_in};
 use testkit::images::app_image::AppImage;
+use testkit::processes::programs::receiver;
 use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
-use testkit::server::{Images, Server, commit_of, deploy, docker, receiver, revert, rollback};
+use testkit::server::{Images, Server, commit_of, deploy, docker, revert, rollback};
 
 /// A server with one application, whose key may ask.
 struct Site {

@@ -5,7 +5,8 @@ use std::process::Command;
 use autotag_protocol::{Body, End, Open, RolloutStep};
 
 use crate::server::moments::{held_at, one_of_the_right_version, settled};
-use testkit::server::{Images, Server, deploy, docker, receiver};
+use testkit::processes::programs::receiver;
+use testkit::server::{Images, Server, deploy, docker};
 
 const QUICK: &str =
     "health: {path: /healthz, deadline: 6s, stable: 100ms}\nstop_grace_period: 1s\ndrain: 1s\n";
@@ -63,7 +64,7 @@ pub fn what_was_pruned_during_a_failed_stop_first_is_made_again() {
     serves_again(&server, &old, "pruned");
 }
 
-// case S8; broken by: `removed` taken out of `watch.rs`; by the recovery without `Step::Remake`.
+// case S8; broken by: `removed` taken out of `reconcile.rs`; by the recovery without `Step::Remake`.
 pub fn what_serves_is_made_again_when_somebody_removes_it() {
     let (images, mut server) = serving("");
     let old = container(&server);

@@ -9,7 +9,8 @@ use autotag_receiver::state::paths::{GROUP, USER_PREFIX};
 
 use super::docker_socket::DockerSocket;
 use super::moments::{one_of_the_right_version, refused};
-use testkit::server::{Images, Server, deploy, deployment_id, docker, receiver};
+use testkit::processes::programs::receiver;
+use testkit::server::{Images, Server, deploy, deployment_id, docker};
 
 /// The number of the group [`GROUP`] below a folder that stands for `/`. Nobody on this machine has it.
 const GROUP_NUMBER: u32 = 54_000;

@@ -8,7 +8,8 @@ use autotag_protocol::{End, Event, RefusalCode};
 use autotag_receiver::state::paths::Layout;
 
 use super::moments::{one_of_the_right_version, refused};
-use testkit::server::{Conversation, Images, Server, deploy, receiver};
+use testkit::processes::programs::receiver;
+use testkit::server::{Conversation, Images, Server, deploy};
 
 /// The relay as sshd starts it.
 fn relay(layout: &Layout, app: &str, word: &str, request: &str) -> Output {

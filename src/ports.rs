@@ -197,7 +197,7 @@ pub trait Forge {
     async fn may_write(&self, tag: &str, commit: &ObjectId) -> CallResult<()>;
     /// POST /git/tags: makes the object, and no ref. Made twice it is two objects: harmless.
     async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> CallResult<ObjectId>;
-    /// GraphQL `updateRefs`: all of them in one step, or none. A lost answer has [`Effect::Unknown`].
+    /// GraphQL `updateRefs`: all of them in one step, or none. A lost answer has [`autotag_base::Effect::Unknown`].
     async fn update_refs(&self, updates: &[RefUpdate]) -> CallResult<RefsAnswer>;
     /// POST /releases/generate-notes.
     async fn generate_notes(&self, tag: &str, previous: Option<&str>) -> CallResult<String>;

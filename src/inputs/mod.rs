@@ -1,6 +1,6 @@
 //! Inputs: from what was said to what it means, with every fault reported at once.
 //!
-//! [`said`] collects the raw texts (environment, flags), [`run`] reads what GitHub says about the run, and
+//! [`raw`] collects the raw texts (environment, flags), [`run`] reads what GitHub says about the run, and
 //! [`order`] parses both into types that cannot be wrong. Nothing after this module looks at a raw text.
 
 mod access;

@@ -2,12 +2,12 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | [`limits`] | every bound and its default |
+//! | [`bounds::limits`] | every bound and its default |
 //! | [`listen`] | where clients come in; sockets of systemd |
-//! | [`trust`], [`headers`], [`validity`], [`websocket`] | what messages must be and become: pure |
-//! | [`routes`], [`app`], [`upstream`] | who serves: routes, the swap, waiting, draining |
+//! | [`trust`], [`messages::headers`], [`messages::validity`], [`messages::websocket`] | what messages must be and become: pure |
+//! | [`routes`], [`upstream`], [`upstream::app`] | who serves: routes, the swap, waiting, draining |
 //! | `front`, `guard` | the clients' connections and their timeouts |
-//! | [`shares`], `crowd`, `pace` | how much of everything one application and one client get |
+//! | [`bounds::shares`], `crowd`, `pace` | how much of everything one application and one client get |
 //! | `forward`, `pool`, `app_stream`, `body`, `spool`, `answer`, `interim`, `tunnel` | a request's way to the container and back |
 //! | `record`, [`counters`] | the access log, the numbers |
 //! | [`admin`] | the one who says where to: a Unix socket |

@@ -2,26 +2,23 @@
 //!
 //! In the order of a deployment:
 //!
-//! 1. [`forced_command`]: the key's one door, which carries a request to [`serve`] and the answers back;
-//! 2. [`serve`]: who asks, whose turn it is, and the job that goes on when the caller leaves;
-//! 3. [`app_file`], [`settings`]: what the server's owner allows, every fault at once, and its snapshot;
-//! 4. [`admit`]: whether a request may be done at all: pure;
-//! 5. [`lock`]: one change of an application at a time, a crash frees it;
-//! 6. [`rollout`]: which step comes next, after success, failure and crash: pure;
-//! 7. [`driver`], [`container`], [`image_volumes`], [`http_probe`], [`proxy_client`], [`retention`]: how each step is done;
-//! 8. [`state`]: the only authority on what runs, durable; [`missing_state`]: what is said where it is gone;
-//! 9. [`journal`], [`event_log`], [`masks`]: the audit trail, and what the caller hears; they decide nothing;
-//! 10. [`drift`]: how what runs differs from what should: pure.
+//! 1. [`serve`]: the key's one door ([`serve::forced_command`]), who asks, whose turn it is, and the job that goes on
+//!    when the caller leaves; [`serve::event_log`] and [`serve::masks`] are what the caller hears;
+//! 2. [`config`]: what the server's owner allows, every fault at once, and its snapshot;
+//! 3. [`policy`]: whether a request may be done ([`policy::admit`]), which step comes next after success, failure and
+//!    crash ([`policy::rollout`]), how what runs differs from what should ([`policy::drift`]), what may go: pure;
+//! 4. [`execute`]: how each step is done, by the Docker [`engine`] and the proxy;
+//! 5. [`state`]: the only authority on what runs, durable; one change at a time ([`state::lock`]), the audit trail
+//!    ([`state::journal`]), which decides nothing.
 //!
-//! For the server's owner: [`init`], [`remove`], [`check`], [`highest`], [`client`], [`show`], [`cli`].
+//! For the server's owner: [`host`] (`init`, `check`, `remove`) and [`cli`].
 
+pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod execute;
 pub mod host;
 pub mod policy;
-
-pub mod cli;
 pub mod serve;
 pub mod state;
 #[cfg(test)]

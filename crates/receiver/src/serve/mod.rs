@@ -2,13 +2,13 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `who` | whose request it is, as the kernel says |
-//! | `places` | how many connections each user may have |
+//! | `peer` | whose request it is, as the kernel says |
+//! | `connection_limit` | how many connections each user may have |
 //! | `session` | one connection: reads the request, passes the answers on |
-//! | `queues` | each application's turn, and the job that is at work |
+//! | `queue` | each application's turn, and the job that runs |
 //! | `change` | deploy, rollback, recovery: under the lock |
-//! | `ask` | status, history, logs |
-//! | `watch` | Docker's events and the proxy's restarts: keeps the proxy pointed at what serves |
+//! | `queries` | status, history, logs |
+//! | `reconcile` | Docker's events and the proxy's restarts: keeps the proxy pointed at what serves |
 //!
 //! A job does not depend on the connection that asked for it: it goes on when SSH drops, and when this
 //! process is killed its successor recovers from the state.
@@ -46,7 +46,7 @@ use autotag_proxy::listen::bind_unix;
 use connection_limit::Places;
 use queue::AppQueues;
 
-/// Connections that one user may have at a time. Twice the changes that may wait ([`queues::CHANGES`]), each of
+/// Connections that one user may have at a time. Twice the changes that may wait ([`queue::CHANGES`]), each of
 /// which may have a caller that follows it: so there is always room for a question.
 const CONNECTIONS: usize = 2 * queue::CHANGES;
 

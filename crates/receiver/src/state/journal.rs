@@ -1,5 +1,5 @@
 //! The audit trail: one JSON line for each thing that happened. It decides nothing; the state does. (Where the
-//! state's file is missing, `lost` reads here that there was one.)
+//! state's file is missing, `missing_state` reads here that there was one.)
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom, Write as _};

@@ -23,7 +23,7 @@ use crate::ports::BuildRequest;
 /// A build of which nothing is heard for so long has failed: BuildKit waits without end for a server that takes
 /// its connection and says nothing. A step may well be silent for hours.
 const SILENCE: Duration = Duration::from_hours(6);
-/// What happened last is told after the build's answer, and some Engines never end it.
+/// The last events arrive after the build's answer, and some Engines never end their stream.
 const AFTERMATH: Duration = Duration::from_secs(1);
 
 /// What to build.

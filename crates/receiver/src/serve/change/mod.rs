@@ -319,7 +319,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         }
     }
 
-    /// A missing state is one of nothing, unless there was one; see [`lost`].
+    /// A missing state is one of nothing, unless there was one; see [`missing_state`].
     async fn not_lost(&self, state: &State) -> Result<(), Refused> {
         if !state.is_new() {
             return Ok(());

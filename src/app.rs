@@ -1,39 +1,33 @@
 //! From the process's start to its exit code: masks, inputs, world, pipeline, report, in that order.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::Path;
 
-use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::OnceCell;
 
-use crate::adapters::docker::Docker;
+use crate::adapters::docker::lazy::LazyDocker;
 use crate::adapters::github::{Access, GitHub};
 use crate::adapters::registry::OciRegistry;
-use crate::adapters::retry::{Idempotency, RetryPolicy, with_retries};
+use crate::adapters::retry::RetryPolicy;
 use crate::adapters::ssh::Libssh2;
 use crate::cli::{self, Parsed, Printed};
 use crate::failure::{Failure, Kind};
-use crate::inputs::order::{Command, LogFormat, Purpose, log_format};
+use crate::inputs::request::{LogFormat, Purpose, log_format};
 use crate::inputs::run::{Cause, Overrides};
-use crate::inputs::{Environment, Faults, Order, RawInputs, Run, checkout, local_logins};
-use crate::pipeline::deployment::{Deployment, HostStatus};
-use crate::pipeline::{self, Ending, Job, Logs, Planned, World};
-use crate::ports::{BuildLog, BuildRequest, Builder, Forge as _};
+use crate::inputs::{Command, Environment, Faults, Order, RawInputs, Run};
+use crate::local::{checkout, local_logins};
+use crate::pipeline::progress::Progress;
+use crate::pipeline::{self, Ending, Job, Logs, World};
+use crate::ports::{BuildLog, Forge as _};
 use crate::release::survey;
-use crate::report::build_log::{GroupedLog, Style};
-use crate::report::commands::{self, Level, annotation, defused};
+use crate::report::build_log::GroupedLog;
+use crate::report::commands;
+use crate::report::console::Console;
 use crate::report::deploy_log::ServerLog;
-use crate::report::outputs::{self, Outputs};
-use crate::report::progress::Progress;
+use crate::report::log;
 use crate::report::screen::{Lines, Screen};
 use crate::report::terminal_log::TerminalLog;
-use crate::report::{failed, log, plan, servers, stages, summary};
-use autotag_base::terminal::Tone;
-use autotag_base::{CallErrorKind, CallResult};
+use autotag_base::CallErrorKind;
 use autotag_model::help::Topic;
-use autotag_model::reference::{Digest, ImageName, ImageTag};
-use autotag_model::secret::Credentials;
 
 /// The whole program. Gives the exit code.
 pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
@@ -69,8 +63,8 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
         )),
     };
     log::start(format, environment.get("RUNNER_DEBUG") == Some("1"), &screen);
-    let progress = Progress::on(screen.clone()).annotating(environment.in_actions());
     let console = Console { environment: &environment, format, screen };
+    let progress = Progress::start(console.observer());
     match arguments.and_then(|it| inputs(&environment, &mut said, it.overrides, faults)) {
         Err(failure) => console.failed(&failure, &progress),
         Ok((order, run)) => {
@@ -256,211 +250,4 @@ async fn until_interrupted(
         format!("{name}: the run was cancelled"),
         remedy,
     ))
-}
-
-/// Docker, connected when something is first built: a plan, a resumed and a superseded run need none.
-#[derive(Debug, Default)]
-struct LazyDocker(OnceCell<Docker>);
-
-impl LazyDocker {
-    async fn docker(&self) -> CallResult<&Docker> {
-        self.0.get_or_try_init(Docker::connect).await
-    }
-}
-
-impl Builder for LazyDocker {
-    async fn build(&self, request: &BuildRequest, log: &mut dyn BuildLog) -> CallResult<Digest> {
-        self.docker().await?.build(request, log).await
-    }
-
-    async fn push(
-        &self,
-        image: &Digest,
-        name: &ImageName,
-        tag: &ImageTag,
-        credentials: Option<&Credentials>,
-        log: &mut dyn BuildLog,
-    ) -> CallResult<Digest> {
-        let docker = self.docker().await?;
-        // A layer that has arrived is not sent again, and the tag names these bytes alone.
-        with_retries(&RetryPolicy::default(), Idempotency::Idempotent, async || {
-            docker.push(image, name, tag, credentials, log).await
-        })
-        .await
-    }
-}
-
-/// Where reports go.
-struct Console<'a> {
-    environment: &'a Environment,
-    format: LogFormat,
-    screen: Screen,
-}
-
-impl Console<'_> {
-    fn style(&self) -> Style {
-        Style::for_run(self.format, self.environment.in_actions())
-    }
-
-    /// Says how it ended, and gives the exit code.
-    fn ended(&self, ending: &Ending, order: &Order, run: &Run, progress: &Progress) -> u8 {
-        if let Some(deployment) = ending.deployment()
-            && let Some(failure) = &deployment.failure
-        {
-            let outputs = Outputs::of(ending, order);
-            return self.tell_failure(failure, progress, (&outputs, Some(deployment)));
-        }
-        let stages = stages::table(&progress.intents(), &progress.timings(), None);
-        let text = match ending {
-            Ending::Released(released) => summary::released(order, run, released, &stages),
-            Ending::Superseded(superseded) => summary::superseded(order, run, superseded, &stages),
-            Ending::Planned(planned) => summary::planned(order, planned, &stages),
-            Ending::Deployed(deployment) | Ending::RolledBack(deployment) => {
-                summary::deployed(deployment, &stages)
-            }
-            Ending::Reported(answers) => servers::status_summary(answers),
-        };
-        let outputs = Outputs::of(ending, order);
-        match ending {
-            // What is superseded is announced below.
-            Ending::Deployed(deployment) if !deployment.deployed() => {}
-            Ending::Deployed(_) | Ending::RolledBack(_) => {
-                let (outcome, seconds) = (outputs.outcome, &outputs.deploy_seconds);
-                tracing::info!(outcome, "{outcome} {} in {seconds} s", outputs.deployed_version);
-            }
-            Ending::Reported(answers) => self.print_status(answers),
-            Ending::Released(released) => {
-                let word = if released.resumed { "resumed" } else { "released" };
-                let seconds = progress.elapsed().as_secs_f64();
-                let claim = &released.known.claim;
-                let image = format!("{}:{}@{}", claim.image, claim.version, claim.digest);
-                tracing::info!(
-                    outcome = outputs.outcome,
-                    "{word} {} in {seconds:.1} s: {image}",
-                    outputs.tag
-                );
-            }
-            Ending::Superseded(superseded) => self.announce_superseded(order, run, &superseded.by.claim),
-            Ending::Planned(planned) => self.print_plan(order, planned),
-        }
-        if let Some(deployment) = ending.deployment() {
-            self.announce_newer(deployment);
-        }
-        let written = self.write_files(&outputs, &text);
-        let silent = match ending {
-            Ending::Reported(answers) => answers.iter().find_map(|answer| answer.status.as_ref().err()),
-            _ => None,
-        };
-        match silent {
-            Some(failure) => {
-                self.announce_failure(failure, &[]);
-                failure.kind.exit_code()
-            }
-            None => written,
-        }
-    }
-
-    /// A newer version is live: no failure, but nobody should believe that this one was deployed.
-    fn announce_newer(&self, deployment: &Deployment) {
-        let (Some(why), Some(release)) = (deployment.tour.superseded(), &deployment.release) else { return };
-        let text = format!(
-            "{} is not deployed: {why}.\nWhat to do: nothing, where the newer one is meant to stay. To deploy exactly {0}, set `deploy-allow-downgrade: true`, which the server's app file has to allow.\nMore: {}",
-            release.version,
-            Topic::NewerIsLive.link()
-        );
-        if self.environment.in_actions() {
-            self.screen.line(&annotation(Level::Notice, "Not deployed", &text));
-        } else {
-            tracing::info!(outcome = "superseded", "{text}");
-        }
-    }
-
-    fn print_status(&self, answers: &[HostStatus]) {
-        self.print_table(&servers::status_table(answers), &servers::status_json(answers));
-    }
-
-    fn announce_superseded(&self, order: &Order, run: &Run, by: &crate::versioning::claim::Claim) {
-        let text = format!(
-            "the newer commit {1} has the version {0}; commit {2} is not released, and will not be.",
-            order.wish.prefix.tag_of(&by.version),
-            by.commit.short(),
-            run.commit.short()
-        );
-        if self.environment.in_actions() {
-            self.screen.line(&annotation(Level::Notice, "Superseded", &text));
-        } else {
-            tracing::info!(outcome = "superseded", "superseded: {text}");
-        }
-    }
-
-    fn print_plan(&self, order: &Order, planned: &Planned) {
-        self.print_table(&plan::table(&plan::rows(order, planned)), &plan::json(order, planned));
-    }
-
-    /// For people a table, whose first line says most; for programs JSON, which no person at a terminal needs.
-    fn print_table(&self, table: &str, json: &serde_json::Value) {
-        if self.format != LogFormat::Json {
-            let table = defused(table);
-            let (first, rest) = table.split_once('\n').unwrap_or((&table, ""));
-            self.screen.line(&format!("{}\n{rest}", self.screen.paint(Tone::Strong, first)));
-        }
-        if !self.screen.is_terminal() {
-            self.screen.line(&commands::defused_json(&json.to_string()));
-        }
-    }
-
-    /// Says what failed, once in each place, and gives the exit code.
-    fn failed(&self, failure: &Failure, progress: &Progress) -> u8 {
-        let outputs = Outputs { outcome: "failed", ..Outputs::default() };
-        self.tell_failure(failure, progress, (&outputs, None))
-    }
-
-    fn tell_failure(
-        &self,
-        failure: &Failure,
-        progress: &Progress,
-        (outputs, deployment): (&Outputs, Option<&Deployment>),
-    ) -> u8 {
-        let done = progress.facts();
-        let timings = progress.timings();
-        let stage = progress.current().or_else(|| timings.last().map(|timing| timing.stage));
-        let stages = stages::table(&progress.intents(), &timings, stage);
-        self.announce_failure(failure, &done);
-        self.write_files(outputs, &summary::failed(failure, &done, deployment, &stages));
-        failure.kind.exit_code()
-    }
-
-    /// The one annotation of a run that fails; outside of Actions the same words in the log.
-    fn announce_failure(&self, failure: &Failure, done: &[String]) {
-        if self.environment.in_actions() {
-            let text = failed::text_within(commands::LONGEST, failure, done);
-            self.screen.line(&annotation(Level::Error, failure.heading(), &text));
-        } else {
-            tracing::error!("{}: {}", failure.heading(), failed::text(failure, done));
-        }
-    }
-
-    /// Outputs and summary, where a runner gave files for them. 0, or the exit code for a file that cannot
-    /// be written: later steps would run on nothing.
-    fn write_files(&self, outputs: &Outputs, text: &str) -> u8 {
-        // Each is tried, whatever became of the other.
-        let written = self.write_file("GITHUB_OUTPUT", |path| outputs::write(path, outputs));
-        let summarised = self.write_file("GITHUB_STEP_SUMMARY", |path| summary::write(path, text));
-        match written.and(summarised) {
-            Ok(()) => 0,
-            Err(error) => {
-                tracing::error!("{error:#}");
-                Kind::Internal.exit_code()
-            }
-        }
-    }
-
-    fn write_file(
-        &self,
-        variable: &str,
-        write: impl FnOnce(&Path) -> std::io::Result<()>,
-    ) -> anyhow::Result<()> {
-        let Some(path) = self.environment.get(variable) else { return Ok(()) };
-        write(Path::new(path)).with_context(|| format!("writing the file that {variable} names, {path}"))
-    }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use semver::Version;
 
-use crate::adapters::ssh::{RemoteExec, SshHost};
 use crate::deploy::conversation::{DeployEvent, DeployLog, ReconnectPolicy, converse};
 use crate::deploy::host_sequence::{
     HostReport, HostResult, HostSequence, Step, result_of, result_of_revert, result_of_rollback,
 };
 use crate::failure::{Failure, Kind};
 use crate::inputs::deploy::{HostName, OnFailure, Target};
+use crate::ports::{RemoteExec, SshHost};
 use autotag_base::clock::Stopwatch;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName};

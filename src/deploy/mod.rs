@@ -5,6 +5,4 @@ pub mod host_sequence;
 
 pub mod github;
 pub mod hosts;
-pub mod known_hosts;
-pub mod private_key;
 pub mod published;

@@ -1,7 +1,7 @@
 //! As whom the image's registry is asked.
 
-use super::order::Reader;
 use super::raw::RawInputs;
+use super::reader::Reader;
 use super::run::{Cause, Run};
 use autotag_model::reference::ImageName;
 use autotag_model::secret::Credentials;
@@ -9,7 +9,7 @@ use autotag_model::secret::Credentials;
 impl<'a> Reader<'a> {
     /// A user name for Basic authentication, in which a colon ends it (RFC 7617, section 2).
     pub(super) fn username(&mut self, name: &str) -> Option<&'a str> {
-        let said: &'a RawInputs = self.said;
+        let said: &'a RawInputs = self.raw;
         let username = said.given(name)?;
         if username.contains(':') || username.contains(char::is_control) {
             let expected = "a user name without colons; a password belongs into the input for the password";
@@ -27,7 +27,7 @@ impl<'a> Reader<'a> {
         run: &Run,
     ) -> Option<Credentials> {
         let username = self.username("registry-username");
-        let password = self.said.secret("registry-password");
+        let password = self.raw.secret("registry-password");
         match (username, password) {
             (Some(username), Some(password)) => Some(Credentials { username: username.to_owned(), password }),
             // Pull requests of forks and of Dependabot get no secrets; they publish nothing either.
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
             }
             (None, None) => {
                 let owned = image.is_some_and(|image| image.registry() == own_registry(&run.server_url));
-                let token = self.said.secret("workflow-token").filter(|_| owned)?;
+                let token = self.raw.secret("workflow-token").filter(|_| owned)?;
                 Some(Credentials { username: run.actor.clone(), password: token })
             }
         }

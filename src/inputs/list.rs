@@ -13,11 +13,6 @@
 //! breaks: `"GREETING=say ""hello"""` is `GREETING=say "hello"`. A quote that opens and does not close is
 //! a fault: taken to the letter it would be a key that nothing asks for.
 
-use std::collections::BTreeMap;
-
-use super::order::{Reader, ReleaseBranches};
-use autotag_model::git::RefName;
-
 /// One entry, and the line on which it begins, from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -123,107 +118,6 @@ fn unquoted(text: &str) -> Option<(String, usize)> {
         }
     }
     None
-}
-
-/// Why a key is not taken: what is expected in its place.
-type Refusal<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
-
-/// As the Dockerfile reference and every shell have it; nothing could ask for another one.
-fn is_argument(name: &str) -> bool {
-    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
-
-impl Reader<'_> {
-    /// The name of the build argument for the version; `none` gives it as none.
-    pub(super) fn version_arg(&mut self) -> Option<String> {
-        let name = self.said.given("version-build-arg").filter(|name| *name != "none")?.to_owned();
-        if is_argument(&name) {
-            return Some(name);
-        }
-        self.faults.of_input("version-build-arg", &name, "a name of letters, digits and `_`, or `none`");
-        None
-    }
-
-    pub(super) fn build_args(&mut self, version_arg: Option<&str>) -> BTreeMap<String, String> {
-        self.pairs("build-args", &|key| {
-            if !is_argument(key) {
-                Some("a name of letters, digits and `_` before the `=`")
-            } else if version_arg == Some(key) {
-                Some("another name than that of `version-build-arg`, which is set to the version")
-            } else {
-                None
-            }
-        })
-    }
-
-    pub(super) fn labels(&mut self) -> BTreeMap<String, String> {
-        self.pairs("labels", &|key| {
-            if key.contains(['"', '\'', '`', '#', ',']) || key.contains(char::is_control) {
-                Some("a label's name without quotes, `#` and commas")
-            } else if autotag_model::labels::is_reserved(key) {
-                Some("another label: this one is set from what is released")
-            } else {
-                None
-            }
-        })
-    }
-
-    /// `KEY=VALUE` lines.
-    pub(super) fn pairs(&mut self, name: &str, refused: Refusal<'_>) -> BTreeMap<String, String> {
-        let mut pairs = BTreeMap::new();
-        for item in lines(self.said.text(name)) {
-            let item = match item {
-                Ok(item) => item,
-                Err(Unquotable { line }) => {
-                    self.faults.of_input(name, &format!("line {line}"), Unquotable::EXPECTED);
-                    continue;
-                }
-            };
-            match item.text.split_once('=').map(|(key, value)| (key.trim(), value)) {
-                Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) => {
-                    if let Some(expected) = refused(key) {
-                        self.faults.of_input(name, key, expected);
-                    } else if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
-                        self.faults.of_input(name, key, "each key once");
-                    }
-                }
-                // The line is not shown: people do put secrets into build arguments.
-                _ => self.faults.of_input(name, &format!("line {}", item.line), "one `KEY=VALUE` a line"),
-            }
-        }
-        pairs
-    }
-
-    /// Words of a list; a line that cannot be read is a fault.
-    pub(super) fn words(&mut self, name: &str) -> Vec<String> {
-        let mut found = Vec::new();
-        for item in words(self.said.text(name)) {
-            match item {
-                Ok(item) => found.push(item.text),
-                Err(Unquotable { line }) => {
-                    self.faults.of_input(name, &format!("line {line}"), Unquotable::EXPECTED);
-                }
-            }
-        }
-        found
-    }
-
-    pub(super) fn release_branches(&mut self) -> ReleaseBranches {
-        const NAME: &str = "release-branches";
-        let patterns = self.words(NAME);
-        // A pattern that fits no branch would release nothing, without a word.
-        let never = |pattern: &str| {
-            let name = format!("refs/heads/{}", pattern.replace('*', "x"));
-            name.parse::<RefName>().is_err() || pattern.contains(['"', '\'', '\\'])
-        };
-        for pattern in patterns.iter().filter(|pattern| never(pattern)) {
-            let expected =
-                "names of branches, in which `*` alone stands for any text, separated by commas or lines";
-            self.faults.of_input(NAME, pattern, expected);
-        }
-        if patterns.is_empty() { ReleaseBranches::Default } else { ReleaseBranches::Matching(patterns) }
-    }
 }
 
 #[cfg(test)]

@@ -1,23 +1,22 @@
 //! Inputs: from what was said to what it means, with every fault reported at once.
 //!
 //! [`raw`] collects the raw texts (environment, flags), [`run`] reads what GitHub says about the run, and
-//! [`order`] parses both into types that cannot be wrong. Nothing after this module looks at a raw text.
+//! [`request`] parses both into types that cannot be wrong. Nothing after this module looks at a raw text.
 
 mod access;
-pub mod checkout;
-pub mod clone;
+mod command;
 pub mod deploy;
 mod event;
 pub mod fault;
-pub mod head;
 pub mod list;
-pub mod local_logins;
-pub mod order;
 pub mod raw;
+mod reader;
+pub mod request;
 pub mod run;
 pub mod spec;
 
+pub use command::Command;
 pub use fault::{Fault, Faults};
-pub use order::Order;
 pub use raw::{Environment, RawInputs};
+pub use request::Order;
 pub use run::Run;

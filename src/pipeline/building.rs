@@ -5,13 +5,13 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::progress::Progress;
 use super::{Job, World};
 use crate::failure::{Failure, Kind as FailureKind};
-use crate::inputs::head::{self, CheckedOut, Whose};
-use crate::inputs::order::{BuildOrder, Source};
+use crate::inputs::request::{BuildOrder, Source};
+use crate::local::head::{self, CheckedOut, Whose};
 use crate::ports::{BuildLog, BuildRequest, Builder, Forge, Registry};
 use crate::release::stage::{self, PushOrder, Staged};
-use crate::report::progress::Progress;
 use crate::versioning::plan::Next;
 use autotag_build_context::workspace::Workspace;
 use autotag_model::help::Topic;

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use super::progress::Progress;
 use super::{Ending, Job, Logs, Released, World};
-use crate::adapters::ssh::RemoteExec;
 use crate::deploy::host_sequence;
 use crate::deploy::host_sequence::{HostReport, HostSequence};
 use crate::deploy::hosts::{self, HostDeployment, Release, Wanted};
 use crate::deploy::{github, published};
 use crate::failure::{Failure, Kind as FailureKind};
+use crate::inputs::Command;
 use crate::inputs::deploy::{Deploy, Target};
-use crate::inputs::order::Command;
+use crate::ports::RemoteExec;
 use crate::ports::{Forge, Registry};
-use crate::report::progress::Progress;
 use crate::versioning::plan::Wanted as WantedVersion;
 use autotag_base::clock::Stopwatch;
 use autotag_model::help::Topic;
@@ -90,8 +90,8 @@ pub(super) async fn command<F: Forge, R: Registry, B, S: RemoteExec>(
         }
         _ => {
             let digest = match &job.order.source {
-                crate::inputs::order::Source::Digest(digest) => Some(digest),
-                crate::inputs::order::Source::Build(_) => None,
+                crate::inputs::request::Source::Digest(digest) => Some(digest),
+                crate::inputs::request::Source::Build(_) => None,
             };
             let prefix = &job.order.wish.prefix;
             let question = published::Question { image: &job.order.wish.image, version, digest, prefix };

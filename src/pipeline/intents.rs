@@ -1,10 +1,15 @@
 //! Which stages a run was asked for: what was not reached is told apart from what nobody wanted.
 
 use super::Job;
+use crate::inputs::Command;
 use crate::inputs::deploy::Deploy;
-use crate::inputs::order::{Command, LatestPolicy, Source};
-use crate::report::progress::Intent;
-use crate::report::stages::ALL;
+use crate::inputs::request::{LatestPolicy, Source};
+
+/// A stage, and whether this run was asked for it.
+pub type Intent = (&'static str, bool);
+
+/// All stages of the transaction, in order.
+pub const STAGES: [&str; 8] = ["plan", "build", "stage", "claim", "publish", "latest", "release", "deploy"];
 
 /// The stages of this run in their order, and whether each is wanted.
 pub(super) fn of(job: Job<'_>) -> Vec<Intent> {
@@ -22,6 +27,6 @@ pub(super) fn of(job: Job<'_>) -> Vec<Intent> {
         Command::Deploy => vec![("plan", true), ("deploy", true)],
         Command::Rollback => vec![("deploy", true)],
         Command::Status => Vec::new(),
-        Command::Release | Command::Plan => ALL.map(|stage| (stage, wanted(stage))).to_vec(),
+        Command::Release | Command::Plan => STAGES.map(|stage| (stage, wanted(stage))).to_vec(),
     }
 }

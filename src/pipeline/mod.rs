@@ -5,17 +5,20 @@
 
 mod building;
 pub mod deployment;
-mod intents;
+pub mod intents;
+pub mod progress;
 
 use std::time::Duration;
 
 use self::building::{build_and_stage, request};
 use self::deployment::{Deployment, HostStatus};
-use crate::adapters::ssh::RemoteExec;
+use self::progress::{Progress, Severity};
 use crate::deploy::conversation::DeployLog;
 use crate::failure::{Failure, Kind as FailureKind};
-use crate::inputs::order::{Command, LatestPolicy, Order, Purpose, Source};
+use crate::inputs::Command;
+use crate::inputs::request::{LatestPolicy, Order, Purpose, Source};
 use crate::inputs::run::Run;
+use crate::ports::RemoteExec;
 use crate::ports::{BuildLog, Builder, Forge, Registry, Release};
 use crate::release::claim::{self, ClaimOrder, Claimed};
 use crate::release::github::{self, ReleaseFacts};
@@ -23,8 +26,6 @@ use crate::release::latest::{self, Latest};
 use crate::release::publish::{self, Help, Published};
 use crate::release::stage;
 use crate::release::survey::{self, Question};
-use crate::report::commands::Level;
-use crate::report::progress::Progress;
 use crate::versioning::claim::{Claim, Known};
 use crate::versioning::plan::{Next, Plan, RegistryVersions, Survey, decide};
 use autotag_base::clock;
@@ -275,7 +276,7 @@ fn remark_unread(survey: &Survey, progress: &Progress) {
     let text = format!(
         "the text below the title does not follow Conventional Commits in the message of \u{201c}{first}\u{201d}{others}; the title counts all the same, and so does a line that begins with `BREAKING CHANGE:`."
     );
-    progress.remark(Level::Notice, "Commit messages", &text);
+    progress.remark(Severity::Notice, "Commit messages", &text);
 }
 
 /// Whether another run has claimed since this one looked.
@@ -390,7 +391,7 @@ fn forgiven<T>(result: Result<T, Failure>, title: &str, progress: &Progress) -> 
                 "{what}: {why}\nThe version is published all the same, and deployed where that was asked for.\nWhat to do: {remedy}. Then run the job again: it does only what is missing.\nMore: {}",
                 failure.link()
             );
-            progress.remark(Level::Warning, title, &text);
+            progress.remark(Severity::Warning, title, &text);
             Ok(None)
         }
         result => result.map(Some),

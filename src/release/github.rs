@@ -5,7 +5,7 @@ use semver::Version;
 use super::notes::{self, Block};
 use super::survey;
 use crate::failure::{Failure, Kind};
-use crate::inputs::order::ReleaseOrder;
+use crate::inputs::request::ReleaseOrder;
 use crate::ports::{Forge, NewRelease, Release, ReleaseEdit};
 use crate::versioning::claim::{Claim, Kind as ClaimKind, Known};
 use crate::versioning::tag::{TagPrefix, is_stable};

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 
 use super::commands::{END_GROUP, StopCommands, group};
-use crate::inputs::order::LogFormat;
+use crate::inputs::request::LogFormat;
 use crate::ports::{BuildEvent, BuildLog};
 use autotag_model::text;
 use autotag_model::text::Fit;

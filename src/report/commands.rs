@@ -6,41 +6,26 @@
 
 use rand::Rng as _;
 
+use crate::pipeline::progress::Severity;
 use autotag_model::text;
 use autotag_model::text::Fit;
-
-/// Levels of annotations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Level {
-    /// Blue: worth knowing.
-    Notice,
-    /// Yellow: look at it.
-    Warning,
-    /// Red: it failed.
-    Error,
-}
-
-impl Level {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Notice => "notice",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        }
-    }
-}
 
 /// GitHub cuts an annotation's text at 4096 characters; cut here, the end says so.
 pub const LONGEST: usize = 4000;
 
 /// An annotation on the run's page.
-pub fn annotation(level: Level, title: &str, text: &str) -> String {
+pub fn annotation(severity: Severity, title: &str, text: &str) -> String {
+    let name = match severity {
+        Severity::Notice => "notice",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    };
     let text = text::fit(text, Fit::Lines);
     let mut cut: String = text.chars().take(LONGEST).collect();
     if cut.len() < text.len() {
         cut.push_str("\n(cut; the log has all of it)");
     }
-    format!("::{} title={}::{}", level.word(), property(title), data(&cut))
+    format!("::{name} title={}::{}", property(title), data(&cut))
 }
 
 /// Keeps a value out of the log from here on. Several lines are masked as a whole and each for itself.
@@ -129,7 +114,7 @@ mod tests {
     #[test]
     fn commands_are_escaped_as_the_runner_reads_them() {
         assert_eq!(
-            annotation(Level::Error, "a: b, c", "100%\nof it"),
+            annotation(Severity::Error, "a: b, c", "100%\nof it"),
             "::error title=a%3A b%2C c::100%25%0Aof it"
         );
         assert_eq!(mask("a\nb"), "::add-mask::a%0Ab");
@@ -138,7 +123,7 @@ mod tests {
 
     #[test]
     fn long_annotations_say_that_they_are_cut() {
-        let text = annotation(Level::Notice, "t", &"ä".repeat(5000));
+        let text = annotation(Severity::Notice, "t", &"ä".repeat(5000));
         assert!(text.chars().count() < 4096 && text.ends_with("(cut; the log has all of it)"));
     }
 
@@ -163,7 +148,7 @@ mod tests {
     #[test]
     fn what_misleads_a_reader_reaches_no_line() {
         let evil = "a\u{202e}b\u{2066}c\u{9b}d";
-        for line in [annotation(Level::Error, "t", evil), group(evil), defused(evil), defused_json(evil)] {
+        for line in [annotation(Severity::Error, "t", evil), group(evil), defused(evil), defused_json(evil)] {
             assert!(!line.chars().any(text::misleads), "{line:?}");
         }
     }

@@ -12,7 +12,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::commands::{defused, defused_json};
 use super::screen::{self, Screen};
-use crate::inputs::order::LogFormat;
+use crate::inputs::request::LogFormat;
 use autotag_base::terminal::Tone;
 
 /// Starts the log on standard output, where the runner reads commands too: one stream keeps their order.

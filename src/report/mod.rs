@@ -2,12 +2,13 @@
 
 pub mod build_log;
 pub mod commands;
+pub mod console;
 pub mod deploy_log;
 pub mod failed;
 pub mod log;
+mod markdown;
 pub mod outputs;
 pub mod plan;
-pub mod progress;
 pub mod screen;
 pub mod servers;
 pub mod stages;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rand::Rng as _;
 
-use crate::inputs::order::Order;
+use crate::inputs::request::Order;
 use crate::inputs::spec::OUTPUTS;
 use crate::pipeline::Ending;
 use crate::versioning::plan::Plan;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::inputs::order::Order;
+use crate::inputs::request::Order;
 use crate::pipeline::Planned;
 use crate::versioning::claim::Kind;
 use crate::versioning::plan::{Plan, RegistryVersions};

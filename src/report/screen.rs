@@ -7,7 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::inputs::Environment;
-use crate::inputs::order::LogFormat;
+use crate::inputs::request::LogFormat;
 use autotag_base::terminal;
 use autotag_base::terminal::Tone;
 

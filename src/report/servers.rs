@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::markdown::{BAD, GOOD, escaped, excerpt, fenced};
 use super::stages::seconds;
-use super::summary::{BAD, GOOD, escaped, excerpt, fenced};
 use crate::deploy::host_sequence;
 use crate::deploy::host_sequence::{HostReport, HostResult};
 use crate::pipeline::deployment::{Deployment, HostStatus};

@@ -3,10 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::progress::{Intent, Timing};
-
-/// All stages of the transaction, in order.
-pub const ALL: [&str; 8] = ["plan", "build", "stage", "claim", "publish", "latest", "release", "deploy"];
+use crate::pipeline::intents::Intent;
+use crate::pipeline::progress::Timing;
 
 /// What became of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +93,7 @@ mod tests {
     //   what comes after the failure counts as not needed
     #[test]
     fn a_failure_shows_what_was_reached_what_not_and_what_nobody_wanted() {
-        let mut intents = ALL.map(|name| (name, true));
+        let mut intents = crate::pipeline::intents::STAGES.map(|name| (name, true));
         intents[6].1 = false;
         let timings = [("plan", 100), ("build", 12_340), ("stage", 0), ("plan", 200), ("publish", 250)];
         let timings = timings.map(|(stage, milliseconds)| timing(stage, milliseconds));

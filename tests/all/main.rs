@@ -5,6 +5,7 @@ mod action;
 mod build;
 mod cases;
 mod chaos;
+mod circles;
 mod cli;
 mod context;
 mod contract;

@@ -7,7 +7,9 @@ mod loss;
 use std::time::Duration;
 
 use autotag_base::{CallError, Effect};
-use autotag_deploy::adapters::ssh::{Deadlines, Finished, Libssh2, RemoteExec as _, SshHost};
+use autotag_deploy::adapters::ssh::Libssh2;
+use autotag_deploy::ports::{Deadlines, Finished, RemoteExec as _, SshHost};
+use autotag_deploy::ssh_keys::private_key::PrivateKey;
 use autotag_model::secret::Secret;
 
 use testkit::processes::sshd::{ClientKey, Sshd};
@@ -44,12 +46,16 @@ impl Server {
     }
 }
 
+fn private_key(text: &str) -> PrivateKey {
+    PrivateKey::parse(&Secret::verbatim(text.to_owned())).expect("a key")
+}
+
 fn host(port: u16, key: &ClientKey, known_hosts: &str) -> SshHost {
     SshHost {
         host: "127.0.0.1".to_owned(),
         port,
         user: "root".to_owned(),
-        key: Secret::new(&key.private).expect("a key"),
+        key: private_key(&key.private),
         known_hosts: known_hosts.parse().expect("host keys"),
     }
 }

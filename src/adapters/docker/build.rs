@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::buildkit::{Build, Source};
-use super::explain::{self, Failure};
+use super::explain::{self, DOING, Failure};
 use super::progress::Progress;
 use super::wire::Way;
 use crate::ports::{BuildEvent, BuildLog, BuildRequest};
@@ -13,8 +13,6 @@ use autotag_build_context::context::{ContextPlan, ContextStream};
 use autotag_build_context::dockerfile::{Asked, Dockerfile, is_a_version};
 use autotag_model::reference::Digest;
 use autotag_model::secret::Credentials;
-
-pub(super) const DOING: &str = "building the image";
 
 /// Builds. The build lives as long as the returned future: the Engine ends it when the connection goes.
 pub(super) async fn build(way: &Way, request: &BuildRequest, log: &mut dyn BuildLog) -> CallResult<Digest> {

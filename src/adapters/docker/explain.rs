@@ -9,7 +9,6 @@ use std::path::Path;
 
 use bollard::errors::Error;
 
-use super::build::DOING;
 use super::buildkit::Failed;
 use super::progress::{FailedStep, Progress};
 use crate::ports::BuildRequest;
@@ -18,6 +17,9 @@ use autotag_build_context::context::{ContextError, ContextFault, ContextPlan};
 use autotag_build_context::dockerfile::{Dockerfile, Instruction};
 use autotag_docker::daemon;
 use autotag_model::help::Topic;
+
+/// The operation, as every error of the build names it.
+pub(super) const DOING: &str = "building the image";
 
 /// What to do about a context, a Dockerfile or an ignore file that cannot be used.
 pub(super) fn context(request: &BuildRequest, error: &ContextError, trouble: CallError) -> CallError {

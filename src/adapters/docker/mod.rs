@@ -3,6 +3,7 @@
 mod build;
 mod buildkit;
 mod explain;
+pub mod lazy;
 mod progress;
 mod push;
 mod wire;

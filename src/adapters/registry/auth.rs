@@ -14,9 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use serde::Deserialize;
 
+use super::access::Access;
 use super::challenge::Challenge;
 use super::refusal::{Complaint, Parties};
-use super::{connection, is_loopback};
+use super::{http, is_loopback};
 use crate::adapters::http_error;
 use crate::adapters::retry::Idempotency;
 use autotag_base::clock::Stopwatch;
@@ -30,15 +31,6 @@ const USUAL_LIFE: Duration = Duration::from_mins(1);
 
 /// A token longer than this is none; answers of realms are bounded by it.
 const TOKEN_ANSWER: usize = 1 << 20;
-
-/// What a request needs to be allowed to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
-    /// Read tags, manifests, blobs.
-    Pull,
-    /// Put a manifest.
-    Push,
-}
 
 /// How the registry wants to be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -211,7 +203,7 @@ impl Auth {
             .await
             .map_err(|error| http_error::from_reqwest(&doing, error, Idempotency::Read))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = connection::bounded_body(&doing, response, TOKEN_ANSWER, Idempotency::Read).await?;
+        let body = http::bounded_body(&doing, response, TOKEN_ANSWER, Idempotency::Read).await?;
         if status != StatusCode::OK {
             let complaint = Complaint::read(&body);
             return Err(self.parties.refusal(
@@ -233,7 +225,7 @@ impl Auth {
 /// The realm that a registry names, if the password for this image may go there; else why not.
 pub fn trusted_realm(name: &ImageName, realm: &str) -> Result<Url, &'static str> {
     let url = Url::parse(realm).map_err(|_| "which is no URL")?;
-    if !connection::is_plain(&url) {
+    if !http::is_plain(&url) {
         return Err("which is no plain http or https URL");
     }
     let on_this_machine = name.is_loopback() && is_loopback(&url);

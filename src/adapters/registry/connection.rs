@@ -3,8 +3,10 @@
 use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::{Client, Response, Url};
 
-use super::auth::{Access, Auth, Sent};
+use super::access::Access;
+use super::auth::{Auth, Sent};
 use super::challenge;
+use super::http::{beginning, bounded_body, is_plain};
 use super::refusal::Complaint;
 use crate::adapters::http_error;
 use crate::adapters::retry;
@@ -257,54 +259,6 @@ fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, String> {
         return Err(format!("a redirect from https to http, to {}", target.host_str().unwrap_or_default()));
     }
     Ok(target)
-}
-
-/// http or https with a host, and without a login in it: reqwest would send that.
-pub fn is_plain(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https")
-        && url.has_host()
-        && url.username().is_empty()
-        && url.password().is_none()
-}
-
-/// The whole body, if it is not longer than the limit. No more than that is ever held.
-pub async fn bounded_body(
-    doing: &str,
-    mut response: Response,
-    limit: usize,
-    repeat: Idempotency,
-) -> CallResult<Vec<u8>> {
-    let too_long = || {
-        let trouble = CallError::new(
-            CallErrorKind::InvalidResponse,
-            doing,
-            format!("an answer of more than {limit} bytes"),
-        );
-        if repeat == Idempotency::Read { trouble } else { trouble.perhaps_done() }
-    };
-    if response.content_length().is_some_and(|length| length > limit as u64) {
-        return Err(too_long());
-    }
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if body.len() + chunk.len() > limit => return Err(too_long()),
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(http_error::from_reqwest(doing, error, repeat)),
-        }
-    }
-}
-
-/// The beginning of an error's body; that the rest does not come is no second error.
-async fn beginning(mut response: Response, limit: usize) -> Vec<u8> {
-    let mut body = Vec::new();
-    while body.len() < limit
-        && let Ok(Some(chunk)) = response.chunk().await
-    {
-        body.extend_from_slice(&chunk[..chunk.len().min(limit - body.len())]);
-    }
-    body
 }
 
 #[cfg(test)]

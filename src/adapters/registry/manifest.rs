@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ::http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
-use super::auth::Access;
+use super::access::Access;
 use super::connection::{Answer, Ask, Connection};
 use super::{is_absent, media_type};
 use crate::adapters::http_error::excerpt;

@@ -4,10 +4,12 @@
 //! repeats), [`tags`] and [`manifest`] know what an answer means, and [`refusal`] what to do about a no.
 //! Everything that others wrote is read by pure functions ([`challenge`], [`link`], `read_…`).
 
+mod access;
 mod auth;
 pub mod challenge;
 mod connection;
 mod grammar;
+mod http;
 pub mod link;
 mod manifest;
 mod refusal;
@@ -31,7 +33,7 @@ pub use auth::{read_token, trusted_realm};
 pub use manifest::{Part, labels_in, manifest_in, part};
 pub use refusal::Complaint;
 pub use tags::tags_in;
-pub(crate) use {auth::Access, refusal::Parties};
+pub(crate) use {access::Access, refusal::Parties};
 
 /// One repository in a registry.
 ///

@@ -3,7 +3,7 @@
 use ::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use super::auth::Access;
+use super::access::Access;
 use crate::adapters::http_error;
 use crate::adapters::retry::Idempotency;
 use autotag_base::{CallError, CallErrorKind};

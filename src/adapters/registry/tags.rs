@@ -6,7 +6,7 @@ use ::http::{HeaderMap, Method, StatusCode, header};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
 
-use super::auth::Access;
+use super::access::Access;
 use super::connection::{Answer, Ask, Connection};
 use super::{is_absent, link, media_type};
 use crate::adapters::http_error::excerpt;

@@ -3,7 +3,7 @@
 use ::http::{Method, StatusCode, header};
 use reqwest::Url;
 
-use super::auth::Access;
+use super::access::Access;
 use super::connection::{Answer, Ask, Connection};
 use crate::adapters::retry::Idempotency;
 use autotag_base::{CallErrorKind, CallResult};

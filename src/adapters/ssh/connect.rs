@@ -9,11 +9,11 @@ use futures_util::stream::FuturesUnordered;
 use ssh2::{HostKeyType, MethodType, Session};
 use tokio::net::TcpStream;
 
-use super::SshHost;
 use super::fault::{self, Step};
 use super::socket::Socket;
-use crate::deploy::known_hosts::{Verdict, fingerprint, signs_by};
-use crate::deploy::private_key::PrivateKey;
+use crate::ports::SshHost;
+use crate::ssh_keys::known_hosts::{Verdict, fingerprint, signs_by};
+use crate::ssh_keys::private_key::PrivateKey;
 use autotag_base::{CallResult, clock};
 
 /// How much later each further address is tried, while the earlier ones go on (RFC 8305, 5: 250 ms).
@@ -33,13 +33,12 @@ struct Progress {
 
 /// Connects, checks the host key, logs in.
 pub(super) async fn connect(host: &SshHost, limit: Duration) -> CallResult<Connection> {
-    let key = PrivateKey::parse(&host.key).map_err(|why| fault::bad_key(host, &why.to_string()))?;
     let progress = Progress { step: Cell::new(Step::Name), heard: RefCell::default() };
     let connecting = async {
         let addresses = resolve(host).await?;
         let connection = at_the_right_server(host, &addresses, &progress).await?;
         progress.step.set(Step::Login);
-        log_in(host, &connection, &key).await?;
+        log_in(host, &connection, &host.key).await?;
         Ok(connection)
     };
     tokio::time::timeout(limit, connecting).await.unwrap_or_else(|_| {

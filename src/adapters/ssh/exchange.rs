@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use ssh2::{Channel, Session};
 
-use super::Finished;
 use super::fault::Running;
 use super::socket::Socket;
+use crate::ports::Finished;
 use autotag_base::clock::Stopwatch;
 use autotag_base::{CallError, CallResult};
 use autotag_protocol::Lines;

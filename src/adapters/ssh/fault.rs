@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use ssh2::{Error, ErrorCode};
 
-use super::SshHost;
 use crate::adapters::http_error::excerpt;
-use crate::deploy::known_hosts::Verdict;
+use crate::ports::SshHost;
+use crate::ssh_keys::known_hosts::Verdict;
 use autotag_base::{CallError, CallErrorKind};
 use autotag_model::help::Topic;
 

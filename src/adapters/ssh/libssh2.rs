@@ -5,7 +5,7 @@ use ssh2::DisconnectCode;
 use super::connect::{Connection, connect};
 use super::exchange::{self, Talk};
 use super::fault::Running;
-use super::{Deadlines, Finished, RemoteExec, SshHost};
+use crate::ports::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_base::CallResult;
 use autotag_base::clock::Stopwatch;
 use autotag_model::secret::Secret;

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use crate::adapters::ssh::{Deadlines, Finished, RemoteExec, SshHost};
 use crate::failure::{Failure, Kind};
+use crate::ports::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_base::CallResult;
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 
 use super::*;
-use crate::deploy::known_hosts::KnownHosts;
+use crate::ssh_keys::known_hosts::KnownHosts;
+use crate::ssh_keys::private_key::PrivateKey;
 use autotag_protocol::{Body, End, Open, RefusalCode, RolloutStep};
 
 /// One connection: the lines that arrive, and how it ends.
@@ -58,7 +59,10 @@ fn host() -> SshHost {
         host: "web1".to_owned(),
         port: 22,
         user: "autotag-app".to_owned(),
-        key: Secret::new("k").unwrap(),
+        key: PrivateKey::parse(&Secret::verbatim(
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----".to_owned(),
+        ))
+        .unwrap(),
         known_hosts: "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs".parse::<KnownHosts>().unwrap(),
     }
 }

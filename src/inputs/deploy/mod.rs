@@ -6,12 +6,13 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::command::Command;
 use super::list;
-use super::order::{Command, Reader};
+use super::reader::Reader;
 use super::run::{Cause, Run};
 use super::spec::{self, INPUTS};
-use crate::deploy::known_hosts::KnownHosts;
-use crate::deploy::private_key::PrivateKey;
+use crate::ssh_keys::known_hosts::KnownHosts;
+use crate::ssh_keys::private_key::PrivateKey;
 use autotag_model::reference::{ImageName, ParseError};
 use autotag_model::secret::{Credentials, Secret};
 use autotag_protocol::{AppName, ENVIRONMENT_ENTRIES, ENVIRONMENT_VALUE_BYTES, EnvironmentKey};
@@ -33,7 +34,7 @@ pub struct Target {
     /// The system user on each.
     pub user: String,
     /// The private key.
-    pub key: Secret,
+    pub key: PrivateKey,
     /// The only host keys that are accepted.
     pub known_hosts: KnownHosts,
     /// The application's name on the servers.
@@ -183,7 +184,7 @@ fn given_without_host<'a>(reader: &'a Reader<'_>) -> impl Iterator<Item = &'stat
             || matches!(name, "environment" | "environment-url")
     };
     let names = INPUTS.iter().map(|spec| spec.name).filter(move |name| of_deployment(name));
-    names.filter(|name| reader.said.names(name) && reader.said.text(name) != spec::default_of(name))
+    names.filter(|name| reader.raw.names(name) && reader.raw.text(name) != spec::default_of(name))
 }
 
 impl Reader<'_> {
@@ -195,11 +196,11 @@ impl Reader<'_> {
         command: Option<Command>,
     ) -> Option<Deploy> {
         let needed = command.is_some_and(Command::reaches_servers);
-        if self.said.given("deploy-host").is_none() {
+        if self.raw.given("deploy-host").is_none() {
             let given: Vec<&str> = given_without_host(self).collect();
             if needed || !given.is_empty() {
                 let reason = match given.as_slice() {
-                    [] => format!("`command: {}`", self.said.text("command")),
+                    [] => format!("`command: {}`", self.raw.text("command")),
                     names => format!("`{}`", names.join("`, `")),
                 };
                 self.faults.of_input("deploy-host", "", format!("a server, since there is {reason}"));
@@ -208,7 +209,7 @@ impl Reader<'_> {
             return Some(Deploy::Off);
         }
         // Pull requests of forks and of Dependabot get no secrets; they deploy nothing either.
-        if self.said.secret("deploy-key").is_none() && !needed && matches!(run.cause, Cause::Other { .. }) {
+        if self.raw.secret("deploy-key").is_none() && !needed && matches!(run.cause, Cause::Other { .. }) {
             self.notices.push("`deploy-key` is empty: nothing can be deployed from here".to_owned());
             return Some(Deploy::Off);
         }
@@ -224,7 +225,7 @@ impl Reader<'_> {
 
     /// Whether this is the job's token. A job that releases has one that may write.
     fn is_the_jobs_own(&self, credential: Option<&Credentials>) -> bool {
-        let tokens = ["workflow-token", "github-token"].map(|name| self.said.secret(name));
+        let tokens = ["workflow-token", "github-token"].map(|name| self.raw.secret(name));
         credential.is_some_and(|credential| tokens.contains(&Some(credential.password.clone())))
     }
 
@@ -258,13 +259,13 @@ impl Reader<'_> {
     }
 
     fn hosts(&mut self) -> Option<Vec<HostName>> {
-        let port = self.said.text("deploy-port");
+        let port = self.raw.text("deploy-port");
         let default_port = port.parse::<u16>().ok().filter(|port| *port > 0);
         if default_port.is_none() {
             self.faults.of_input("deploy-port", port, "a port from 1 to 65535");
         }
         let mut hosts = Vec::new();
-        let text = self.said.text("deploy-host");
+        let text = self.raw.text("deploy-host");
         let entries = self.words("deploy-host");
         for entry in &entries {
             match host_of(entry, default_port.unwrap_or(22)) {
@@ -282,7 +283,7 @@ impl Reader<'_> {
     }
 
     fn app(&mut self, image: Option<&ImageName>) -> Option<AppName> {
-        if self.said.given("deploy-app").is_some() {
+        if self.raw.given("deploy-app").is_some() {
             return self.parsed("deploy-app");
         }
         let name = image?.repository().rsplit('/').next().unwrap_or_default();
@@ -296,7 +297,7 @@ impl Reader<'_> {
     }
 
     fn user(&mut self, app: Option<&AppName>) -> Option<String> {
-        match self.said.given("deploy-user") {
+        match self.raw.given("deploy-user") {
             Some(user) if is_user(user) => Some(user.to_owned()),
             Some(user) => {
                 let expected = "a system user: at most 32 lower-case letters, digits, `_` and `-`";
@@ -308,7 +309,7 @@ impl Reader<'_> {
     }
 
     fn needed_secret(&mut self, name: &str, expected: &str) -> Option<Secret> {
-        let secret = self.said.secret(name);
+        let secret = self.raw.secret(name);
         if secret.is_none() {
             self.faults.of_input(name, "", expected);
         }
@@ -316,19 +317,14 @@ impl Reader<'_> {
     }
 
     /// A key that no server could take is a fault of the input, not of the first connection.
-    fn key(&mut self) -> Option<Secret> {
+    fn key(&mut self) -> Option<PrivateKey> {
         let key = self.needed_secret("deploy-key", "the private key that `autotag-receiver init` printed")?;
-        match PrivateKey::parse(&key) {
-            Ok(_) => Some(key),
-            Err(why) => {
-                self.faults.of_input("deploy-key", "", why.to_string());
-                None
-            }
-        }
+        let refuse = |why: ParseError| self.faults.of_input("deploy-key", "", why.to_string());
+        PrivateKey::parse(&key).map_err(refuse).ok()
     }
 
     fn known_hosts(&mut self, servers: usize) -> Option<KnownHosts> {
-        if self.said.given("deploy-known-hosts").is_none() {
+        if self.raw.given("deploy-known-hosts").is_none() {
             let expected = "the servers' host keys, as `autotag-receiver init` printed them: no key is trusted at first sight";
             self.faults.of_input("deploy-known-hosts", "", expected);
             return None;
@@ -337,7 +333,7 @@ impl Reader<'_> {
         let refuse = |error: ParseError| {
             self.faults.of_input("deploy-known-hosts", "", error.to_string());
         };
-        let known: KnownHosts = self.said.text("deploy-known-hosts").parse().map_err(refuse).ok()?;
+        let known: KnownHosts = self.raw.text("deploy-known-hosts").parse().map_err(refuse).ok()?;
         // One server's key would be believed at every other one.
         if servers > 1 && known.has_fingerprints_of_no_host() {
             let expected = "each fingerprint behind the name of its server, since there are several: `web1.example.com SHA256:...`";
@@ -369,7 +365,7 @@ impl Reader<'_> {
 
     fn pull_credential(&mut self) -> Option<Credentials> {
         let username = self.username("deploy-registry-username");
-        let password = self.said.secret("deploy-registry-password");
+        let password = self.raw.secret("deploy-registry-password");
         match (username, password) {
             (Some(username), Some(password)) => Some(Credentials { username: username.to_owned(), password }),
             (None, None) => None,
@@ -387,13 +383,13 @@ impl Reader<'_> {
     }
 
     fn environment_page(&mut self) -> Option<EnvironmentPage> {
-        let url = self.said.given("environment-url");
+        let url = self.raw.given("environment-url");
         if let Some(url) = url
             && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
         {
             self.faults.of_input("environment-url", url, "an address that begins with https:// or http://");
         }
-        match (self.said.given("environment"), url) {
+        match (self.raw.given("environment"), url) {
             (Some(name), url) if name.chars().count() <= 255 && !name.contains('\n') => {
                 Some(EnvironmentPage { name: name.to_owned(), url: url.map(ToOwned::to_owned) })
             }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use autotag_deploy::adapters::asked_wait;
 use autotag_deploy::adapters::github::Refusal;
-use autotag_deploy::inputs::clone::{Head, packed, repository_of};
 use autotag_deploy::inputs::run::{Cause, Overrides, cause};
 use autotag_deploy::inputs::{Environment, Faults, Order, RawInputs, Run, spec};
+use autotag_deploy::local::clone::{Head, packed, repository_of};
 use autotag_deploy::release::notes::Block;
 use autotag_docker::login;
 use autotag_model::reference::Digest;

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use autotag_deploy::deploy::known_hosts::{KnownHosts, Verdict};
-use autotag_deploy::deploy::private_key::PrivateKey;
+use autotag_deploy::ssh_keys::known_hosts::{KnownHosts, Verdict};
+use autotag_deploy::ssh_keys::private_key::PrivateKey;
 use autotag_model::secret::Secret;
 use autotag_protocol::{EVENT_BYTES, Event, Lines};
 

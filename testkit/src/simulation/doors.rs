@@ -9,12 +9,12 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use autotag_base::{CallError, CallErrorKind, CallResult, Effect};
-use autotag_deploy::adapters::ssh::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_deploy::ports::{
     Ancestry, BuildLog, BuildRequest, Builder, Commit, DeploymentStatus, Forge, GitRef, Manifest,
     ManifestName, NewDeployment, NewRelease, RefUpdate, RefsAnswer, Registry, Release, ReleaseEdit,
     Repository, TagListing, TagObject,
 };
+use autotag_deploy::ports::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_model::git::{ObjectId, RefName};
 use autotag_model::labels;
 use autotag_model::reference::{Digest, ImageName, ImageTag};

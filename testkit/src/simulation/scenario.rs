@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use autotag_deploy::adapters::ssh::{Deadlines, RemoteExec as _, SshHost};
 use autotag_deploy::inputs::run::Cause;
 use autotag_deploy::inputs::{Faults, Order, RawInputs, Run};
+use autotag_deploy::pipeline::progress::Progress;
 use autotag_deploy::pipeline::{self, Job, Logs, World};
 use autotag_deploy::ports::{BuildEvent, BuildLog, Forge as _, RefUpdate};
-use autotag_deploy::report::progress::Progress;
+use autotag_deploy::ports::{Deadlines, RemoteExec as _, SshHost};
+use autotag_deploy::ssh_keys::private_key::PrivateKey;
 use autotag_model::git::{ObjectId, RefName};
+use autotag_model::secret::Secret;
 use autotag_protocol::{Body, Configuration, Request, Rollback};
 
 use super::choice::Limits;
@@ -208,7 +210,10 @@ fn host() -> SshHost {
         host: "server.test".to_owned(),
         port: 22,
         user: "autotag-app".to_owned(),
-        key: autotag_model::secret::Secret::new("key").expect("a secret"),
+        key: PrivateKey::parse(&Secret::verbatim(
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----".to_owned(),
+        ))
+        .expect("a key"),
         known_hosts: KNOWN_HOST.parse().expect("a host key"),
     }
 }
@@ -237,7 +242,7 @@ fn run_work(spec: &RunOf, commit: ObjectId, doors: Doors) -> Work {
         let world = World { forge: doors.clone(), registry, builder: doors.clone(), shell: doors };
         let job = Job { order: &order, run: &run, purpose: &purpose };
         let mut logs = Logs { build: &mut Silent, deploy: &mut Silent };
-        pipeline::run(&world, job, &Progress::start(), &mut logs).await.map(Some)
+        pipeline::run(&world, job, &Progress::start(()), &mut logs).await.map(Some)
     })
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use autotag_build_context::workspace::Workspace;
-use autotag_deploy::inputs::head::{CheckedOut, Whose, of};
+use autotag_deploy::local::head::{CheckedOut, Whose, of};
 use autotag_model::git::ObjectId;
 
 const WHOSE: Whose<'static> = Whose { repository: "org/app", server_host: "github.com" };

@@ -7,16 +7,16 @@ use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_deploy::adapters::github::{Access, GitHub};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::RetryPolicy;
-use autotag_deploy::adapters::ssh::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_deploy::failure::Failure;
 use autotag_deploy::inputs::run::Overrides;
 use autotag_deploy::inputs::{Environment, Faults, Order, RawInputs, Run};
+use autotag_deploy::pipeline::progress::Progress;
 use autotag_deploy::pipeline::{self, Ending, Job, Logs, World};
 use autotag_deploy::ports::{BuildEvent, BuildLog, BuildRequest, Builder};
+use autotag_deploy::ports::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_deploy::report::build_log::Style;
 use autotag_deploy::report::deploy_log::ServerLog;
 use autotag_deploy::report::outputs::Outputs;
-use autotag_deploy::report::progress::Progress;
 use autotag_deploy::report::{stages, summary};
 use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName, ImageTag};
@@ -375,7 +375,7 @@ async fn play(servers: &Servers, order: &Order, run: &Run, patience: &RetryPolic
         shell: servers,
     };
     let purpose = order.purpose(run, "main");
-    let (progress, mut log) = (Progress::start(), Vec::new());
+    let (progress, mut log) = (Progress::start(()), Vec::new());
     let mut told = ServerLog::new(&mut log, Style::Actions);
     let mut logs = Logs { build: &mut Silent, deploy: &mut told };
     let job = Job { order, run, purpose: &purpose };

@@ -78,7 +78,7 @@ fn what_changes_from_run_to_run_is_replaced() {
 #[test]
 fn annotations_are_read_as_the_runner_reads_them() {
     let line = autotag_deploy::report::commands::annotation(
-        autotag_deploy::report::commands::Level::Error,
+        autotag_deploy::pipeline::progress::Severity::Error,
         "a: b, c",
         "100%\n::x",
     );

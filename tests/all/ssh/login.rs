@@ -5,9 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use autotag_base::{CallErrorKind, Effect};
-use autotag_model::secret::Secret;
 
-use super::{ClientKey, Deadlines, PATIENT, Server, Sshd, host, run, run_within};
+use super::{ClientKey, Deadlines, PATIENT, Server, Sshd, host, private_key, run, run_within};
 use testkit::processes::sshd::SystemUser;
 
 const SHORT: Deadlines = Deadlines { connect: Duration::from_millis(700), ..PATIENT };
@@ -30,7 +29,7 @@ async fn keys_of_all_usual_kinds_log_in_as_pasted() {
         for pasted in
             [key.private.clone(), key.private.replace('\n', "\r\n"), key.private.trim().replace('\n', " ")]
         {
-            host.key = Secret::new(&pasted).expect("a key");
+            host.key = private_key(&pasted);
             let ran = run(&host, "echo hello", "").await;
             assert!(ran.outcome.is_ok(), "{}: {:?}", key.public, ran.outcome);
             assert_eq!(ran.lines, ["hello"]);
@@ -55,7 +54,7 @@ async fn a_restricted_user_gets_the_forced_command_whatever_is_asked() {
 async fn a_key_that_is_not_let_in_is_told_with_the_command_that_lets_it_in() {
     let server = Server::start();
     let mut host = server.host();
-    host.key = Secret::new(&ClientKey::ed25519().private).expect("a key");
+    host.key = private_key(&ClientKey::ed25519().private);
     host.user = "autotag-shop".to_owned();
     let ran = run(&host, "status", "").await;
     assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::Denied));
@@ -66,14 +65,9 @@ async fn a_key_that_is_not_let_in_is_told_with_the_command_that_lets_it_in() {
 async fn a_key_that_nobody_can_use_is_told_before_anything_is_sent() {
     let server = Server::start();
     let mut host = server.host();
-    let locked = ClientKey::generate(&["-t", "ed25519", "-N", "a passphrase"]);
-    for (pasted, word) in [(locked.private, "passphrase"), (locked.public, "without `.pub`")] {
-        host.key = Secret::new(&pasted).expect("a text");
-        run(&host, "status", "").await.must_be_trouble(Effect::None, &[word, "`deploy-key`"]);
-    }
     // The right form, and no key in it.
     let text = "-----BEGIN RSA PRIVATE KEY-----\nMIICXAIBAAKBgQ==\n-----END RSA PRIVATE KEY-----";
-    host.key = Secret::new(text).expect("a text");
+    host.key = private_key(text);
     run(&host, "status", "").await.must_be_trouble(Effect::None, &["the key cannot be used", "`deploy-key`"]);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use autotag_base::{CallErrorKind, Effect};
 
 use super::{Deadlines, Finished, Libssh2, PATIENT, Secret, Server, run, run_within};
-use autotag_deploy::adapters::ssh::RemoteExec as _;
+use autotag_deploy::ports::RemoteExec as _;
 
 use testkit::network::cutter::{Break, Cutter};
 

@@ -13,9 +13,9 @@ use hyper::client::conn::http2;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioExecutor;
 use tokio::task::JoinHandle;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Pin, Service};
+use tonic::{Response, Status};
 
 use autotag_docker::daemon::broken;
 
@@ -27,6 +27,11 @@ pub(super) const WINDOW: u32 = 64 * 1024 * 1024;
 pub(super) const LARGEST_HEAD: u32 = 16 * 1024 * 1024;
 /// BuildKit's own limit of a message.
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
+
+/// What a service of ours answers to BuildKit.
+pub(super) type Answer<T> = Result<Response<T>, Status>;
+/// The same, in pieces.
+pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The control of a BuildKit, by any number of clones.
 pub(super) type Control = ControlClient<Channel>;

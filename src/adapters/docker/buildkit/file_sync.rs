@@ -19,7 +19,7 @@ use autotag_build_context::context::{
     ContextError, ContextFault, ContextPlan, Entry, EntryKind, Listing, Selection,
 };
 
-use super::session::{Answer, Answers};
+use super::channel::{Answer, Answers};
 
 /// One piece of a file, in bytes.
 const PIECE: u64 = 64 * 1024;

@@ -3,7 +3,6 @@
 //! The session is HTTP/2 inside of a call: BuildKit is the client on it, and this is the server.
 
 use std::collections::HashMap;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use bollard_buildkit_proto::health::health_server::{Health, HealthServer};
@@ -19,7 +18,7 @@ use bollard_buildkit_proto::moby::filesync::v1::{
 };
 use bollard_buildkit_proto::moby::upload::v1::BytesMessage;
 use bollard_buildkit_proto::moby::upload::v1::upload_server::{Upload, UploadServer};
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
@@ -31,7 +30,7 @@ use tonic::{Request, Response, Status, Streaming};
 use autotag_build_context::context::{ContextFault, ContextPlan, ContextStream};
 use autotag_model::secret::Credentials;
 
-use super::channel::{Control, LARGEST_HEAD, WINDOW};
+use super::channel::{Answer, Answers, Control, LARGEST_HEAD, WINDOW};
 use super::file_sync;
 
 /// What it can be asked for, as BuildKit learns at its start.
@@ -48,9 +47,6 @@ const METHODS: &[&str] = &[
 const PIECE: usize = 64 * 1024;
 /// How much may wait between the session and its call, in each direction.
 const BUFFER: usize = 4 * PIECE;
-
-pub(super) type Answer<T> = Result<Response<T>, Status>;
-pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// Where Dockerfile and context come from.
 pub(crate) struct Source {

@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::Stdio;
 
-use super::order::Order;
-use super::raw::{Environment, RawInputs};
+use crate::inputs::raw::{Environment, RawInputs};
+use crate::inputs::request::Order;
 use autotag_docker::login;
 use autotag_docker::login::Login;
 use autotag_model::reference::ImageName;

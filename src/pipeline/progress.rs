@@ -1,14 +1,41 @@
 //! What a run has done so far, and where its time went. A failure quotes it, the summary draws it.
 
+use std::any::Any;
+use std::fmt::Debug;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::commands::{Level, annotation};
-use super::screen::Screen;
+use super::intents::Intent;
 use autotag_base::clock::Stopwatch;
 
-/// A stage, and whether this run was asked for it.
-pub type Intent = (&'static str, bool);
+/// Who is shown a run while it goes on.
+pub trait Observer: Debug + Send + Sync {
+    /// A stage has begun. What is returned is dropped at its end, however it ends.
+    fn begins(&self, stage: &'static str) -> Box<dyn Any + Send>;
+
+    /// Something that fails nothing and that somebody should see.
+    fn remarks(&self, severity: Severity, title: &str, text: &str);
+}
+
+/// Nobody looks.
+impl Observer for () {
+    fn begins(&self, _: &'static str) -> Box<dyn Any + Send> {
+        Box::new(())
+    }
+
+    fn remarks(&self, _: Severity, _: &str, _: &str) {}
+}
+
+/// How much something matters to whoever reads of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Worth knowing.
+    Notice,
+    /// Look at it.
+    Warning,
+    /// It failed.
+    Error,
+}
 
 /// One stage of the transaction, as it was run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +52,7 @@ pub struct Timing {
 #[derive(Debug)]
 pub struct Progress {
     stopwatch: Stopwatch,
-    screen: Screen,
-    annotates: bool,
+    observer: Box<dyn Observer>,
     inner: Mutex<Inner>,
 }
 
@@ -40,29 +66,13 @@ struct Inner {
 
 impl Progress {
     /// Begins now.
-    pub fn start() -> Self {
-        Self::on(Screen::default())
-    }
-
-    /// Begins now, and draws the stage that is running.
-    pub fn on(screen: Screen) -> Self {
-        Self { stopwatch: Stopwatch::start(), screen, annotates: false, inner: Mutex::default() }
-    }
-
-    /// The same; what is remarked becomes an annotation on the run's page.
-    #[must_use]
-    pub fn annotating(self, annotates: bool) -> Self {
-        Self { annotates, ..self }
+    pub fn start(observer: impl Observer + 'static) -> Self {
+        Self { stopwatch: Stopwatch::start(), observer: Box::new(observer), inner: Mutex::default() }
     }
 
     /// Says something that fails nothing and that somebody should see.
-    pub fn remark(&self, level: Level, title: &str, text: &str) {
-        match level {
-            _ if self.annotates => self.screen.line(&annotation(level, title, text)),
-            Level::Notice => tracing::info!("{title}: {text}"),
-            Level::Warning => tracing::warn!("{title}: {text}"),
-            Level::Error => tracing::error!("{title}: {text}"),
-        }
+    pub fn remark(&self, severity: Severity, title: &str, text: &str) {
+        self.observer.remarks(severity, title, text);
     }
 
     /// Notes which stages there are, and which of them this run was asked for.
@@ -79,9 +89,9 @@ impl Progress {
     pub async fn stage<T>(&self, name: &'static str, work: impl Future<Output = T>) -> T {
         let start = self.stopwatch.elapsed();
         self.change(|inner| inner.current = Some(name));
-        let drawn = self.screen.busy(name);
+        let shown = self.observer.begins(name);
         let result = work.await;
-        drop(drawn);
+        drop(shown);
         let took = self.stopwatch.elapsed().saturating_sub(start);
         self.change(|inner| {
             inner.current = None;

@@ -1,7 +1,10 @@
 //! What inputs mean, in tables.
 
 use super::*;
+use crate::inputs::Faults;
 use crate::inputs::raw::Environment;
+use crate::versioning::bump::Level;
+use semver::Version;
 
 fn run_of(pairs: &[(&str, &str)]) -> Run {
     let sha = "a".repeat(40);

@@ -3,10 +3,10 @@
 //! Only asked where no CI says it. Tags are never read from here: a clone may be shallow or old.
 
 use super::clone::repository_of;
-use super::fault::{Fault, Faults};
 use super::local_logins;
-use super::raw::Environment;
-use super::run::Overrides;
+use crate::inputs::fault::{Fault, Faults};
+use crate::inputs::raw::Environment;
+use crate::inputs::run::Overrides;
 
 /// Fills in what the flags left open; what cannot be told becomes a fault that says why.
 ///

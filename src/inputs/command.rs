@@ -1,0 +1,23 @@
+//! The commands.
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command {
+    /// The whole transaction.
+    Release,
+    /// Print what `release` would do.
+    Plan,
+    /// Bring a version that is published to the servers.
+    Deploy,
+    /// Let the servers go back.
+    Rollback,
+    /// Ask the servers what runs.
+    Status,
+}
+
+impl Command {
+    /// Whether it is about servers and nothing else, so that it needs one.
+    pub fn reaches_servers(self) -> bool {
+        matches!(self, Self::Deploy | Self::Rollback | Self::Status)
+    }
+}

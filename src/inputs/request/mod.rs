@@ -1,0 +1,210 @@
+//! What the inputs mean, in types that cannot be wrong.
+
+mod build;
+mod parse;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use wildmatch::WildMatchPattern;
+
+use super::command::Command;
+use super::deploy::Deploy;
+use super::raw::RawInputs;
+use super::run::{Cause, Run};
+use crate::versioning::plan::{Wanted, Wish};
+use crate::versioning::tag::is_stable;
+use autotag_model::git::RefName;
+use autotag_model::reference::Digest;
+use autotag_model::secret::{Credentials, Secret};
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do about `latest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LatestPolicy {
+    /// Keep it at the highest version; warn where the registry forbids to move it.
+    Auto,
+    /// Keep it there; fail where that is forbidden.
+    Must,
+    /// Leave it alone.
+    Never,
+}
+
+/// Where the image comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// It is built here.
+    Build(BuildOrder),
+    /// It was built elsewhere and is in the registry.
+    Digest(Digest),
+}
+
+/// How to build.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildOrder {
+    /// The context's folder.
+    pub context: PathBuf,
+    /// The Dockerfile.
+    pub dockerfile: PathBuf,
+    /// The stage.
+    pub target: Option<String>,
+    /// The platform.
+    pub platform: Option<String>,
+    /// The user's build arguments.
+    pub build_args: BTreeMap<String, String>,
+    /// The build argument that the version is given as, if any.
+    pub version_arg: Option<String>,
+    /// The user's labels.
+    pub labels: BTreeMap<String, String>,
+    /// Inline cache.
+    pub cache: bool,
+    /// Build every step anew.
+    pub no_cache: bool,
+    /// Look for newer bases.
+    pub pull: bool,
+}
+
+/// What the GitHub release says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseOrder {
+    /// Keep it unpublished.
+    pub draft: bool,
+    /// Own text instead of GitHub's.
+    pub notes: Option<String>,
+    /// The title, with `{tag}` and `{version}`.
+    pub name: String,
+}
+
+/// A pattern of branches: `*` stands for any text, and every other character for itself. (No text of the
+/// environment holds the character that would stand for any one.)
+type BranchPattern = WildMatchPattern<'*', '\0'>;
+
+/// Which branches release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReleaseBranches {
+    /// The repository's default branch.
+    Default,
+    /// Those that match one of these patterns.
+    Matching(Vec<String>),
+}
+
+impl ReleaseBranches {
+    /// Whether a branch releases.
+    pub fn contains(&self, branch: &str, default_branch: &str) -> bool {
+        match self {
+            Self::Default => branch == default_branch,
+            Self::Matching(patterns) => {
+                patterns.iter().any(|pattern| BranchPattern::new(pattern).matches(branch))
+            }
+        }
+    }
+}
+
+/// Everything that was asked for.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// What to do.
+    pub command: Command,
+    /// The version's choice, prefix and image. `wanted` still lacks what a pushed tag says.
+    pub wish: Wish,
+    /// Which branches release.
+    pub release_branches: ReleaseBranches,
+    /// Where the image comes from.
+    pub source: Source,
+    /// What to do about `latest`.
+    pub latest: LatestPolicy,
+    /// The GitHub release, if one is wanted.
+    pub release: Option<ReleaseOrder>,
+    /// The ref that orders the releases.
+    pub claim_ref: RefName,
+    /// Publish nothing.
+    pub dry_run: bool,
+    /// For GitHub's API.
+    pub github_token: Option<Secret>,
+    /// For the registry; none means anonymous.
+    pub registry: Option<Credentials>,
+    /// Where it is deployed.
+    pub deploy: Deploy,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Things to tell that are no faults.
+    pub notices: Vec<String>,
+}
+
+/// The log's format alone, which has to be known before anything can be said about the rest.
+pub fn log_format(said: &RawInputs) -> LogFormat {
+    if said.text("log-format") == "json" { LogFormat::Json } else { LogFormat::Text }
+}
+
+impl Order {
+    /// Whether it matters which branch is the default one.
+    pub fn depends_on_default_branch(&self, run: &Run) -> bool {
+        self.release_branches == ReleaseBranches::Default
+            && matches!(run.cause, Cause::Branch(_))
+            && !self.command.reaches_servers()
+    }
+
+    /// What the run is for: what is wished for, and whether it is published.
+    pub fn purpose(&self, run: &Run, default_branch: &str) -> Purpose {
+        let wish = self.wish.clone();
+        let purpose = match &run.cause {
+            Cause::Branch(branch) if self.release_branches.contains(branch, default_branch) => {
+                Purpose { wish, preview: None }
+            }
+            Cause::Branch(branch) => {
+                Purpose::preview(wish, format!("branch {branch} is not one of `release-branches`"))
+            }
+            Cause::Tag(tag) => match self.wish.prefix.version_of(tag) {
+                Some(version) if is_stable(&version) && version.build.is_empty() => {
+                    Purpose { wish: Wish { wanted: Wanted::PushedTag(version), ..wish }, preview: None }
+                }
+                Some(version) => Purpose::preview(
+                    wish,
+                    format!("tag {tag}: {version} is a prerelease or has build metadata"),
+                ),
+                None => {
+                    let why = format!("tag {tag} is no version with the prefix {}", self.wish.prefix);
+                    Purpose::preview(wish, why)
+                }
+            },
+            Cause::Other { event } => Purpose::preview(wish, format!("the event `{event}` releases nothing")),
+        };
+        match self.command {
+            Command::Plan => Purpose::preview(purpose.wish, "the command is `plan`".to_owned()),
+            Command::Release if self.dry_run => Purpose::preview(purpose.wish, "`dry-run` is set".to_owned()),
+            _ => purpose,
+        }
+    }
+}
+
+/// What a run is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purpose {
+    /// What is wished for; a pushed tag's version stands here.
+    pub wish: Wish,
+    /// Plan and build, publish nothing; and why no more.
+    pub preview: Option<String>,
+}
+
+impl Purpose {
+    /// The same, for a tag whose release is marked as a prerelease.
+    #[must_use]
+    pub fn held_back(self, tag: &str) -> Self {
+        Self::preview(self.wish, format!("GitHub's release of the tag {tag} is marked as a prerelease"))
+    }
+
+    fn preview(wish: Wish, why: String) -> Self {
+        Self { wish, preview: Some(why) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,7 @@ pub mod load;
 pub mod network;
 pub mod parsers;
 pub mod processes;
+pub mod programs;
 pub mod registry;
 pub mod server;
 pub mod simulation;

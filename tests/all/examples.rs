@@ -15,8 +15,8 @@ use crate::runner::{self, leftovers::Leftovers, leftovers::docker};
 use testkit::clock;
 use testkit::github::{Double, Options};
 use testkit::processes::act::{Act, Event, Repository, action, readable};
-use testkit::processes::programs::receiver;
 use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::programs::receiver;
 use testkit::registry::{Auth, Registry};
 use testkit::server::Server;
 

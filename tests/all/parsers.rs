@@ -13,7 +13,7 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 
 use testkit::parsers::{Entry, all};
-use testkit::processes::programs::built;
+use testkit::programs::built;
 use testkit::torture::{rounds, tally};
 
 /// Texts for each parser in a round.

@@ -21,7 +21,7 @@ use autotag_deploy::report::servers;
 use autotag_protocol::{End, FailureCode, Open, RolloutStep};
 use testkit::github::{Access, Double, Permissions};
 use testkit::images::app_image;
-use testkit::processes::programs::receiver;
+use testkit::programs::receiver;
 
 /// Set: the texts are written, all of them, so that those of one run stay together.
 const WRITE: &str = "AUTOTAG_DEPLOY_PICTURES_WRITE";

@@ -9,9 +9,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 
 use autotag_protocol::Holder;
+use autotag_receiver::lock::{Lock, Tried};
 use autotag_receiver::state::journal;
 use autotag_receiver::state::journal::{Entry, Journal, What};
-use autotag_receiver::state::lock::{Lock, Tried};
 use autotag_receiver::state::{State, Store};
 use semver::Version;
 

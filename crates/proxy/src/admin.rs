@@ -16,6 +16,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+pub use super::error::{Error, ErrorCode};
 use super::listen::Listen;
 use super::routes::Route;
 use super::state::{Lifecycle, State};
@@ -94,32 +95,6 @@ pub enum Answer {
     Status(Status),
     /// The command was not understood or could not be done, and changed nothing.
     Error(Error),
-}
-
-/// Why a command was not done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Error {
-    /// The kind of reason, for programs.
-    pub code: ErrorCode,
-    /// The reason, for people.
-    pub message: String,
-}
-
-/// The kinds of reasons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorCode {
-    /// Another program listens there.
-    PortInUse,
-    /// Whatever else the message says. So is a kind that this version does not know.
-    #[serde(other)]
-    Refused,
-}
-
-impl From<String> for Error {
-    fn from(message: String) -> Self {
-        Self { code: ErrorCode::Refused, message }
-    }
 }
 
 /// What is.

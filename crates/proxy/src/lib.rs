@@ -6,10 +6,10 @@
 //! | [`listen`] | where clients come in; sockets of systemd |
 //! | [`trust`], [`messages::headers`], [`messages::validity`], [`messages::websocket`] | what messages must be and become: pure |
 //! | [`routes`], [`upstream`], [`upstream::app`] | who serves: routes, the swap, waiting, draining |
-//! | `front`, `guard` | the clients' connections and their timeouts |
+//! | `front` | the clients' connections and their timeouts |
 //! | [`bounds::shares`], `crowd`, `pace` | how much of everything one application and one client get |
-//! | `forward`, `pool`, `app_stream`, `body`, `spool`, `answer`, `interim`, `tunnel` | a request's way to the container and back |
-//! | `record`, [`counters`] | the access log, the numbers |
+//! | `exchange` | a request's way to the container and back, and its line in the access log |
+//! | `state`, [`counters`] | what the proxy knows, the numbers |
 //! | [`admin`] | the one who says where to: a Unix socket |
 //!
 //! In front it speaks HTTP/1.1 and HTTP/2 without TLS (prior knowledge), behind it HTTP/1.1. It knows no
@@ -18,7 +18,7 @@
 //!
 //! Absent on purpose: TLS, HTTP/2 to the container, WebSockets over HTTP/2 (RFC 8441), CONNECT, caching,
 //! compression, rewriting, balancing over several containers, informational answers such as 103 over HTTP/2
-//! (hyper has no way to send them; over HTTP/1.1 they are passed on, see `interim`).
+//! (hyper has no way to send them; over HTTP/1.1 they are passed on, see `messages::interim`).
 //!
 //! # Its own restart
 //! The listening sockets are systemd's (`.socket`), and a second service may share them: name the same
@@ -33,12 +33,11 @@ pub mod bounds;
 pub mod messages;
 
 pub mod admin;
-pub(crate) mod answer;
 pub mod counters;
-pub(crate) mod forward;
+pub(crate) mod error;
+pub(crate) mod exchange;
 pub(crate) mod front;
 pub mod listen;
-pub(crate) mod record;
 pub mod routes;
 pub(crate) mod state;
 pub mod trust;
@@ -107,7 +106,7 @@ pub async fn run(mut options: Options) -> io::Result<()> {
 
 /// Starts a proxy with these inherited sockets. The admin socket is open when this returns.
 pub fn start(options: Options, inherited: Vec<Inherited>) -> io::Result<Running> {
-    let state = State::new(options.limits, options.via, listen::by_address(inherited)?);
+    let state = State::new(options.limits, options.via, listen::by_address(inherited)?, front::open);
     let listener = listen::bind_unix(&options.admin, Some(0o600))?;
     let admin = tokio::spawn(admin::accept(Arc::clone(&state), listener)).abort_handle();
     Ok(Running { state, admin, notify: options.notify })

@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::{Semaphore, watch};
 
-use super::admin::{Error, ErrorCode};
 use super::counters::{self, Counter, Shown};
-use super::front;
+use super::error::{Error, ErrorCode};
 use super::listen::{Inherited, Listen, Listener};
 use super::routes::{Route, Table, Way};
 use super::upstream::Phase;
@@ -30,9 +29,13 @@ pub enum Lifecycle {
     Over,
 }
 
+/// Begins to accept connections at an address, until the handle aborts it.
+pub type Accept = fn(Arc<State>, Listener, Listen) -> tokio::task::AbortHandle;
+
 /// The proxy, as its connections and its admin side see it.
 #[derive(Debug)]
 pub struct State {
+    accept: Accept,
     /// All bounds.
     pub limits: Arc<Limits>,
     /// The name for `Via`, if it is to be sent.
@@ -68,8 +71,14 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl State {
     /// A proxy without routes.
-    pub fn new(limits: Limits, via: Option<String>, inherited: HashMap<Listen, Inherited>) -> Arc<Self> {
+    pub fn new(
+        limits: Limits,
+        via: Option<String>,
+        inherited: HashMap<Listen, Inherited>,
+        accept: Accept,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            accept,
             seats: Arc::new(Semaphore::new(limits.connections)),
             crowd: Arc::default(),
             requests: Places::new(&limits),
@@ -180,8 +189,8 @@ impl State {
             keep
         });
         for (listen, listener) in opened {
-            let accepting = tokio::spawn(front::accept(Arc::clone(self), listener, listen.clone()));
-            listeners.open.insert(listen, accepting.abort_handle());
+            let accepting = (self.accept)(Arc::clone(self), listener, listen.clone());
+            listeners.open.insert(listen, accepting);
         }
         self.routed.send_replace(true);
         Ok(())

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::state::{Instance, Order, Phase, Purpose, Record, Release, State};
+use super::config::app_file::Order;
+use super::state::{Instance, Phase, Purpose, Record, Release, State};
 use crate::config::settings::{Settings, Variables};
 use crate::engine::{ContainerFacts, Healthy};
-use crate::state::lock::{Lock, Tried};
-use crate::state::paths::Layout;
+use crate::lock::{Lock, Tried};
+use crate::paths::Layout;
 use autotag_model::reference::Digest;
 use autotag_protocol::Holder;
 

@@ -7,51 +7,7 @@ use super::ancestry;
 use super::answers::{Answer, Urls};
 use super::call::Call;
 use super::model::Model;
-use super::objects::moment;
-
-/// A deployment.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Deployment {
-    /// Its number.
-    pub id: u64,
-    /// The commit.
-    pub sha: ObjectId,
-    /// The branch, tag or commit that was asked for.
-    pub reference: String,
-    /// `deploy`, if nothing else was said.
-    pub task: String,
-    /// Whatever the client sent along.
-    pub payload: Value,
-    /// Where to.
-    pub environment: String,
-    /// In words.
-    pub description: Option<String>,
-    /// It will not exist for long.
-    pub transient: bool,
-    /// People use it.
-    pub production: bool,
-    /// When, in seconds since 1970.
-    pub created: i64,
-    /// What became of it, oldest first.
-    pub statuses: Vec<Status>,
-}
-
-/// One status of a deployment.
-#[derive(Debug, Clone, PartialEq, serde::Serialize)]
-pub struct Status {
-    /// Its number.
-    pub id: u64,
-    /// `in_progress`, `success` ...
-    pub state: String,
-    /// In words, at most 140 characters.
-    pub description: String,
-    /// Where it can be seen.
-    pub environment_url: String,
-    /// Where its log is.
-    pub log_url: String,
-    /// When, in seconds since 1970.
-    pub created: i64,
-}
+use super::objects::{Deployment, Status, moment};
 
 impl Deployment {
     /// The newest state.

@@ -8,12 +8,11 @@ use std::sync::{Arc, Mutex, OnceLock};
 use autotag_model::git::ObjectId;
 use serde_json::Value;
 
-use super::deployments::Deployment;
 use super::import::Source;
 use super::knobs::Knobs;
 use super::model::Model;
-use super::objects::{Commit, Person, TagObject};
-use super::releases::{self, Release};
+use super::objects::{Commit, Deployment, Person, Release, TagObject};
+use super::releases;
 use super::server::{self, Access, Permissions, Recorded, Shared, lock};
 use crate::clock::now;
 use crate::network::faults::{Fault, Gate, fits};

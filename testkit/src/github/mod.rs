@@ -20,8 +20,6 @@ mod releases;
 mod server;
 
 pub use answers::REPOSITORY_NODE;
-pub use deployments::{Deployment, Status};
 pub use handle::{Double, Handle, Options};
-pub use objects::{Commit, Person, TagObject};
-pub use releases::Release;
+pub use objects::{Commit, Deployment, Person, Release, Status, TagObject};
 pub use server::{Access, Permissions, Recorded};

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use autotag_model::git::{ObjectId, RefName};
 
 use super::ancestry::{self, Graph};
-use super::deployments::Deployment;
-use super::objects::{Commit, Person, TagObject};
-use super::releases::Release;
+use super::objects::{Commit, Deployment, Person, Release, TagObject};
 
 /// Refs by full name.
 pub type Refs = BTreeMap<String, ObjectId>;

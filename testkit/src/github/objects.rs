@@ -1,6 +1,7 @@
 //! Git's objects, byte for byte, so that their names are the ones Git would give.
 
 use autotag_model::git::ObjectId;
+use serde_json::Value;
 
 /// The tree without files, which every commit made here has.
 pub const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
@@ -159,4 +160,73 @@ pub fn object_id(kind: &str, bytes: &[u8]) -> ObjectId {
         let _ = write!(hex, "{byte:02x}");
     }
     hex.parse().expect("40 hexadecimal digits")
+}
+
+/// A release.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Release {
+    /// Its number.
+    pub id: u64,
+    /// The tag.
+    pub tag: String,
+    /// The branch or commit it was asked for with.
+    pub target: String,
+    /// The title.
+    pub name: Option<String>,
+    /// The notes.
+    pub body: Option<String>,
+    /// Not published.
+    pub draft: bool,
+    /// A prerelease.
+    pub prerelease: bool,
+    /// It was said of this one that it is not the latest.
+    pub never_latest: bool,
+    /// The date of the tagged commit, in seconds since 1970 (GitHub's `created_at`).
+    pub created: i64,
+    /// When it was published.
+    pub published: Option<i64>,
+}
+
+/// A deployment.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Deployment {
+    /// Its number.
+    pub id: u64,
+    /// The commit.
+    pub sha: ObjectId,
+    /// The branch, tag or commit that was asked for.
+    pub reference: String,
+    /// `deploy`, if nothing else was said.
+    pub task: String,
+    /// Whatever the client sent along.
+    pub payload: Value,
+    /// Where to.
+    pub environment: String,
+    /// In words.
+    pub description: Option<String>,
+    /// It will not exist for long.
+    pub transient: bool,
+    /// People use it.
+    pub production: bool,
+    /// When, in seconds since 1970.
+    pub created: i64,
+    /// What became of it, oldest first.
+    pub statuses: Vec<Status>,
+}
+
+/// One status of a deployment.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct Status {
+    /// Its number.
+    pub id: u64,
+    /// `in_progress`, `success` ...
+    pub state: String,
+    /// In words, at most 140 characters.
+    pub description: String,
+    /// Where it can be seen.
+    pub environment_url: String,
+    /// Where its log is.
+    pub log_url: String,
+    /// When, in seconds since 1970.
+    pub created: i64,
 }

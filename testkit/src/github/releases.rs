@@ -6,32 +6,7 @@ use super::ancestry;
 use super::answers::{Answer, Urls, login};
 use super::call::Call;
 use super::model::Model;
-use super::objects::{Commit, moment};
-
-/// A release.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Release {
-    /// Its number.
-    pub id: u64,
-    /// The tag.
-    pub tag: String,
-    /// The branch or commit it was asked for with.
-    pub target: String,
-    /// The title.
-    pub name: Option<String>,
-    /// The notes.
-    pub body: Option<String>,
-    /// Not published.
-    pub draft: bool,
-    /// A prerelease.
-    pub prerelease: bool,
-    /// It was said of this one that it is not the latest.
-    pub never_latest: bool,
-    /// The date of the tagged commit, in seconds since 1970 (GitHub's `created_at`).
-    pub created: i64,
-    /// When it was published.
-    pub published: Option<i64>,
-}
+use super::objects::{Commit, Release, moment};
 
 impl Release {
     fn is_public(&self) -> bool {

@@ -17,7 +17,7 @@ use autotag_model::reference::Digest;
 use serde_json::{Map, Value, json};
 
 use crate::images::tiny_image::{ARCHITECTURE, MANIFEST, TinyImage, descriptor};
-use crate::processes::programs::built;
+use crate::programs::built;
 
 /// The label on everything that tests leave in Docker.
 pub const TEST_LABEL: &str = "autotag-deploy.test";

@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::report::Lost;
 use super::web_socket::{End, WebSocket};
 use super::{Failure, Kind, Mix, Tally};
 
@@ -25,9 +26,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const AFTER_FAILURE: Duration = Duration::from_millis(10);
 /// Between two pieces of a streamed answer, as the server is told.
 const PIECE_MS: u64 = 20;
-
-/// Why an exchange failed, in words.
-pub(super) type Lost = (Failure, String);
 
 /// Runs all clients of a mix until `over`.
 pub(super) async fn run_all(

@@ -27,6 +27,9 @@ pub enum Failure {
     Timeout,
 }
 
+/// Why an exchange failed, in words.
+pub(super) type Lost = (Failure, String);
+
 impl Failure {
     const fn name(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::Failure;
-use super::clients::Lost;
+use super::report::Lost;
 
 /// RFC 6455's own example; what the server proves with it is not this client's concern.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";

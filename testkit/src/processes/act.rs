@@ -79,7 +79,7 @@ pub fn readable(workflow: &str) -> String {
 /// Defaults are how a test says what the workflows need not say: where the registry is, for example, since
 /// ghcr.io cannot be reached.
 pub fn action(image: &str, defaults: &[(&str, &str)]) -> String {
-    let path = crate::processes::programs::root().join("action.yml");
+    let path = crate::programs::root().join("action.yml");
     let text = std::fs::read_to_string(path).expect("action.yml");
     let mut action: Yaml = serde_yaml::from_str(&text).expect("action.yml is YAML");
     // Before the first release it says `Dockerfile`; then it names the newest release, and not what is tested.

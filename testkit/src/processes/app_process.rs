@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
-use crate::processes::programs::built;
+use crate::programs::built;
 
 /// A running `test-app`. Dropped, it is killed.
 pub struct AppProcess {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::clock;
 use crate::images::app_image::AppImage;
-use crate::processes::programs::receiver;
-use crate::server::PATIENCE;
+use crate::processes::PATIENCE;
+use crate::programs::receiver;
 
 /// The application's repository, in the registry that [`Machine::ship`] starts.
 pub const IMAGE: &str = "127.0.0.1:5005/org/shop";
@@ -27,7 +27,7 @@ impl Machine {
     /// Boots one, with the receiver's program in `/opt`.
     pub fn boot() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let root = crate::processes::programs::root();
+        let root = crate::programs::root();
         let made = Command::new(root.join("scripts/systemd-image")).output().expect("scripts/systemd-image");
         assert!(made.status.success(), "scripts/systemd-image: {}", text(&made));
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

@@ -19,21 +19,19 @@ use autotag_model::reference::{Digest, ImageName};
 use autotag_protocol::{
     AppName, Body, Configuration, Deploy, DeploymentId, Event, HistoryEntry, Request, Rollback, Status,
 };
+use autotag_receiver::paths::{GROUP, Layout, USER_PREFIX};
 use autotag_receiver::state::journal;
-use autotag_receiver::state::paths::{GROUP, Layout, USER_PREFIX};
 use autotag_receiver::state::{State, Store};
 use semver::Version;
 
 use crate::clock;
 use crate::images::app_image::PORT as APP_PORT;
-use crate::processes::programs::receiver;
+use crate::processes::PATIENCE;
 use crate::processes::sshd::{ClientKey, SystemUser};
+use crate::programs::receiver;
 use crate::torture::variable;
 pub use images::Images;
 pub use talk::{Conversation, Told};
-
-/// How long something may take before a test gives up: machines are slow at times.
-pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The program of another release, which takes turns with ours as `serve`: where a test kills `serve` and starts
 /// it again, the one finishes what the other began.

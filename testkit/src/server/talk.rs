@@ -6,7 +6,7 @@ use std::path::Path;
 
 use autotag_protocol::{End, Event, Outcome};
 
-use super::PATIENCE;
+use crate::processes::PATIENCE;
 
 /// A conversation with `serve`.
 pub struct Conversation {

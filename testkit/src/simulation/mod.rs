@@ -8,6 +8,7 @@
 
 pub mod choice;
 pub mod doors;
+pub mod ending;
 pub mod explore;
 pub mod github;
 pub mod kind;

@@ -13,17 +13,12 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use autotag_deploy::failure::Failure;
-use autotag_deploy::pipeline::Ending;
 use autotag_model::git::ObjectId;
 
 use super::doors::{Answer, Call, Doors, Script};
+use super::ending::{Ended, is_whole, words};
 use super::kind::Kind;
 use super::scenario::{Actor, Work, work};
-use super::schedule::{is_whole, words};
-
-/// How a run ended.
-pub type Ended = Result<Option<Ending>, Failure>;
 
 /// A place in a run's program; only its [`Programs`] can say more of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

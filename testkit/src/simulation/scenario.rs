@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::rc::Rc;
 
 use autotag_deploy::inputs::run::Cause;
 use autotag_deploy::inputs::{Faults, Order, RawInputs, Run};
@@ -15,10 +14,8 @@ use autotag_model::git::{ObjectId, RefName};
 use autotag_model::secret::Secret;
 use autotag_protocol::{Body, Configuration, Request, Rollback};
 
-use super::choice::Limits;
 use super::doors::Doors;
-use super::program::Ended;
-use super::schedule::Simulation;
+use super::ending::Ended;
 use super::{Outside, registry};
 
 /// The image of every scenario.
@@ -133,31 +130,6 @@ impl Scenario {
     pub fn on(mut self, commits: &'static [&'static [usize]]) -> Self {
         self.commits = commits;
         self
-    }
-
-    /// The world before anybody acts.
-    pub async fn start(&self) -> Start {
-        let mut outside = Outside::new(IMAGE);
-        outside.absent = self.absent;
-        let mut commits: Vec<ObjectId> = Vec::new();
-        for (number, parents) in self.commits.iter().enumerate() {
-            let parents: Vec<ObjectId> = parents.iter().map(|parent| commits[*parent].clone()).collect();
-            commits
-                .push(Rc::make_mut(&mut outside.github).commit_with(&format!("commit {number}"), &parents));
-        }
-        Rc::make_mut(&mut outside.github).set_main(commits.last().expect("at least one commit"));
-        let mut start = Start { outside, commits, released: 0, releasing: BTreeSet::new() };
-        for run in &self.before {
-            let mut simulation = Simulation::new(&start, vec![Actor::Run(run.clone())], Limits::default());
-            let mut situation = simulation.beginning(&start).await;
-            let ended = simulation.run_alone(&mut situation, 0).await;
-            assert!(ended.is_ok(), "what came before was released: {ended:?}");
-            start.outside = situation.outside;
-            start.releasing = simulation.releasing;
-            start.released += 1;
-        }
-        start.outside.settle();
-        start
     }
 }
 

@@ -6,16 +6,16 @@ use std::rc::Rc;
 
 use autotag_base::Effect;
 use autotag_deploy::failure::Kind as FailureKind;
-use autotag_deploy::pipeline::Ending;
 use autotag_deploy::ports::DeploymentState;
 use autotag_model::git::ObjectId;
 
 use super::Outside;
 use super::choice::{Budget, Choice, Fate, Injected, Limits};
 use super::doors::{Answer, Call};
+use super::ending::{Ended, is_whole, words};
 use super::kind::Kind;
-use super::program::{Ended, Next, Place, Programs};
-use super::scenario::{Actor, Start};
+use super::program::{Next, Place, Programs};
+use super::scenario::{Actor, IMAGE, Scenario, Start};
 
 /// Where everything stands.
 #[derive(Clone)]
@@ -385,31 +385,29 @@ impl Situation {
     }
 }
 
-/// Whether a job with this result is green.
-pub fn is_whole(result: &Ended) -> bool {
-    match result {
-        Err(_) => false,
-        Ok(ending) => {
-            let deployment = ending.as_ref().and_then(Ending::deployment);
-            deployment.is_none_or(|deployment| deployment.failure.is_none())
+impl Scenario {
+    /// The world before anybody acts.
+    pub async fn start(&self) -> Start {
+        let mut outside = Outside::new(IMAGE);
+        outside.absent = self.absent;
+        let mut commits: Vec<ObjectId> = Vec::new();
+        for (number, parents) in self.commits.iter().enumerate() {
+            let parents: Vec<ObjectId> = parents.iter().map(|parent| commits[*parent].clone()).collect();
+            commits
+                .push(Rc::make_mut(&mut outside.github).commit_with(&format!("commit {number}"), &parents));
         }
-    }
-}
-
-/// An ending in a few words.
-pub fn words(ending: &Ending) -> String {
-    match ending {
-        Ending::Released(released) => {
-            let word = if released.resumed { "resumed" } else { "released" };
-            let deployed = match &released.deployment {
-                Some(deployment) if deployment.deployed() => ", deployed",
-                Some(deployment) if deployment.failure.is_some() => ", deployment failed",
-                Some(_) => ", a newer one serves",
-                None => "",
-            };
-            format!("{word} {}{deployed}", released.known.claim.version)
+        Rc::make_mut(&mut outside.github).set_main(commits.last().expect("at least one commit"));
+        let mut start = Start { outside, commits, released: 0, releasing: BTreeSet::new() };
+        for run in &self.before {
+            let mut simulation = Simulation::new(&start, vec![Actor::Run(run.clone())], Limits::default());
+            let mut situation = simulation.beginning(&start).await;
+            let ended = simulation.run_alone(&mut situation, 0).await;
+            assert!(ended.is_ok(), "what came before was released: {ended:?}");
+            start.outside = situation.outside;
+            start.releasing = simulation.releasing;
+            start.released += 1;
         }
-        Ending::Superseded(superseded) => format!("superseded by {}", superseded.by.claim.version),
-        other => format!("{other:?}"),
+        start.outside.settle();
+        start
     }
 }

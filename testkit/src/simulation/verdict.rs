@@ -11,10 +11,10 @@ use autotag_model::reference::Digest;
 use semver::Version;
 
 use super::Outside;
+use super::ending::{Ended, is_whole, words};
 use super::github::Deployment;
-use super::program::Ended;
 use super::scenario::{Actor, IMAGE, RunOf};
-use super::schedule::{Simulation, Situation, is_whole, words};
+use super::schedule::{Simulation, Situation};
 
 /// Checks an execution that is over, then runs every job again, alone, and checks that this converges.
 ///

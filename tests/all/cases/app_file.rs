@@ -22,10 +22,7 @@ fn check(text: &str) -> (Option<i32>, String) {
 }
 
 fn receiver(arguments: &[&str]) -> Output {
-    Command::new(testkit::processes::programs::receiver())
-        .args(arguments)
-        .output()
-        .expect("the program starts")
+    Command::new(testkit::programs::receiver()).args(arguments).output().expect("the program starts")
 }
 
 /// Whether Compose puts something else in the place of a value, or refuses it.

@@ -6,7 +6,7 @@ use autotag_protocol::{Body, End, Open, RefusalCode};
 use autotag_receiver::config::settings::Snapshots;
 use autotag_receiver::execute::container;
 
-use testkit::processes::programs::receiver;
+use testkit::programs::receiver;
 use testkit::server::{Images, Server, deploy, docker};
 
 /// Makes the container that serves anew, with a log driver that keeps nothing.

@@ -9,14 +9,14 @@ use autotag_protocol::{
     Body, Configuration, Deploy, End, Event, Open, Outcome, RefusalCode, Rollback, RolloutStep,
 };
 use autotag_receiver::host::init::sshd::part;
-use autotag_receiver::state::paths::GROUP;
+use autotag_receiver::paths::GROUP;
 
 use crate::server::action::Way;
 use crate::server::moments::refused;
 use crate::server::neighbours::{as_key, by_key, let_key_in};
 use testkit::images::app_image::AppImage;
-use testkit::processes::programs::receiver;
 use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
+use testkit::programs::receiver;
 use testkit::server::{Images, Server, commit_of, deploy, docker, revert, rollback};
 
 /// A server with one application, whose key may ask.

@@ -5,7 +5,7 @@ use std::process::Command;
 use autotag_protocol::{Body, End, Open, RolloutStep};
 
 use crate::server::moments::{held_at, one_of_the_right_version, settled};
-use testkit::processes::programs::receiver;
+use testkit::programs::receiver;
 use testkit::server::{Images, Server, deploy, docker};
 
 const QUICK: &str =

@@ -6,10 +6,10 @@ use std::process::Command;
 
 use autotag_protocol::AppName;
 use autotag_receiver::host::init::sshd;
-use autotag_receiver::state::paths::Layout;
+use autotag_receiver::paths::Layout;
 
-use testkit::processes::programs::receiver;
 use testkit::processes::sshd::SystemUser;
+use testkit::programs::receiver;
 
 struct Machine {
     folder: tempfile::TempDir,

@@ -36,7 +36,7 @@ pub async fn cancelled(mut running: Running, signal: &str, stage: &str) -> Finis
 }
 
 // invariant failures-are-explained: A canceled run says where it was and what is done; broken by: `src/app.rs`:
-//   SIGTERM is not heard; `src/report/progress.rs`: what is done is not kept
+//   SIGTERM is not heard; `src/pipeline/progress.rs`: what is done is not kept
 // invariant resumable
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_run_names_its_stage_and_the_next_one_goes_on() {

@@ -84,7 +84,9 @@ impl Crate {
         let file = module.file.clone();
         self.modules.push(module);
         let mut found = Found::default();
-        items.iter().for_each(|item| found.visit_item(item));
+        for item in items {
+            found.visit_item(item);
+        }
         for inner in &found.modules {
             let name = inner.ident.to_string();
             let beside = folder.join(&name);

@@ -63,7 +63,7 @@ fn failures_and_help_have_colours_on_a_terminal_alone() {
         let said = workstation.on_terminal(line).out;
         assert!(!said.contains(ESCAPE), "{line}: {said:?}");
     }
-    let receiver = testkit::processes::programs::receiver();
+    let receiver = testkit::programs::receiver();
     for (line, coloured) in [("$RECEIVER --help", true), ("NO_COLOR=1 $RECEIVER --help", false)] {
         let said = workstation.on_terminal(&line.replace("$RECEIVER", receiver)).ended(0);
         assert_eq!(said.contains(ESCAPE), coloured, "{line}: {said:?}");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use testkit::processes::programs::receiver;
+use testkit::programs::receiver;
 
 const ACTION: &str = env!("CARGO_BIN_EXE_autotag-deploy");
 

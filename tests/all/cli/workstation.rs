@@ -157,7 +157,7 @@ fn a_commit_that_is_not_pushed_is_named() {
     assert!(planned.status.code() == Some(2) && said.contains("push the commit first"), "{planned:?}");
 }
 
-// invariant secrets: `gh`'s login goes to its own host; broken by: `src/inputs/local_logins.rs`: any API may have it
+// invariant secrets: `gh`'s login goes to its own host; broken by: `src/local/local_logins.rs`: any API may have it
 // invariant secrets: In CI nobody's login is taken; broken by: `src/app.rs`: `in_ci` is not asked
 #[test]
 fn ghs_login_is_used_by_a_person_alone() {

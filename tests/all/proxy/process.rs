@@ -44,7 +44,7 @@ impl ProxyProcess {
         let log = std::fs::File::options().append(true).create(true).open(folder.join("proxy.log"));
         let before = std::fs::symlink_metadata(&admin).ok().map(|file| inode(&file));
         let child = Process::new("sh")
-            .args(["-c", PASS_SOCKET, "sh", testkit::processes::programs::receiver(), "proxy", "--admin"])
+            .args(["-c", PASS_SOCKET, "sh", testkit::programs::receiver(), "proxy", "--admin"])
             .arg(&admin)
             .envs(environment.iter().copied())
             .stdin(Stdio::from(passed))

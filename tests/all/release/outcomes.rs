@@ -303,7 +303,7 @@ fn a_token_that_may_not_write_is_told_what_to_do() {
     assert!(run.annotations("error")[0].contains("github-token"), "{run}");
 }
 
-// invariant secrets: The job's token goes to GitHub's registry only; broken by: `src/inputs/order/mod.rs`: the
+// invariant secrets: The job's token goes to GitHub's registry only; broken by: `src/inputs/request/parse.rs`: the
 //   registry's host is not asked about
 #[test]
 fn the_workflow_token_never_reaches_another_registry() {

@@ -7,7 +7,7 @@ use autotag_model::help::Topic;
 
 use super::told::calm;
 use autotag_protocol::End;
-use testkit::processes::programs::receiver;
+use testkit::programs::receiver;
 use testkit::server::{Images, Server, deploy};
 
 /// Standard output and error of the receiver's program, and its exit code.

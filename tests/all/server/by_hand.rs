@@ -4,8 +4,8 @@
 //! may fail; it is named, and the next deployment ends with one container of the right version.
 
 use autotag_protocol::{Body, Deploy, End, Event, FailureCode, RolloutStep};
+use autotag_receiver::lock::{Lock, holder};
 use autotag_receiver::state::journal::What;
-use autotag_receiver::state::lock::{Lock, holder};
 
 use super::docker_socket::DockerSocket;
 use super::moments::{at_moment, one_of_the_right_version, settled};

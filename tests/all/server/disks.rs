@@ -171,7 +171,7 @@ fn full_at(server: &Server, images: &Images, folder: &Path, step: RolloutStep, p
 }
 
 // invariant durable: A full disk takes nothing away that served; broken by:
-//   `crates/receiver/src/state/lock.rs`: the lock needs its entry to be written
+//   `crates/receiver/src/lock.rs`: the lock needs its entry to be written
 /// Where nothing can be written, what served before a restart serves after it.
 #[test]
 fn on_a_full_disk_what_was_deployed_is_brought_back() {

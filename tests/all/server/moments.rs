@@ -6,7 +6,8 @@ use autotag_receiver::state::{Phase, State};
 
 use super::tracer::Tracer;
 use testkit::clock;
-use testkit::server::{Conversation, PATIENCE, Server};
+use testkit::processes::PATIENCE;
+use testkit::server::{Conversation, Server};
 
 /// A change under way, whose `serve` is held where it has just noted that a step begins.
 pub struct Held {

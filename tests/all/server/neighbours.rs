@@ -4,12 +4,12 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use autotag_protocol::{Body, Deploy, End, Event, Outcome, RefusalCode, Request};
-use autotag_receiver::state::lock::{Lock, holder};
-use autotag_receiver::state::paths::{GROUP, USER_PREFIX};
+use autotag_receiver::lock::{Lock, holder};
+use autotag_receiver::paths::{GROUP, USER_PREFIX};
 
 use super::docker_socket::DockerSocket;
 use super::moments::{one_of_the_right_version, refused};
-use testkit::processes::programs::receiver;
+use testkit::programs::receiver;
 use testkit::server::{Images, Server, deploy, deployment_id, docker};
 
 /// The number of the group [`GROUP`] below a folder that stands for `/`. Nobody on this machine has it.

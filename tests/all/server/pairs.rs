@@ -5,10 +5,10 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Output, Stdio};
 
 use autotag_protocol::{End, Event, RefusalCode};
-use autotag_receiver::state::paths::Layout;
+use autotag_receiver::paths::Layout;
 
 use super::moments::{one_of_the_right_version, refused};
-use testkit::processes::programs::receiver;
+use testkit::programs::receiver;
 use testkit::server::{Conversation, Images, Server, deploy};
 
 /// The relay as sshd starts it.

@@ -14,7 +14,7 @@ use semver::Version;
 use super::moments::{one_of_the_right_version, settled};
 use testkit::clock;
 use testkit::load::{Load, Mix};
-use testkit::processes::programs::receiver;
+use testkit::programs::receiver;
 use testkit::server::{Images, Server, Told, deploy, docker, rollback};
 use testkit::torture::{at_length, rounds, tally};
 

@@ -7,7 +7,8 @@ use std::sync::mpsc::{Receiver, channel};
 
 use autotag_receiver::state::journal::What;
 
-use testkit::server::{PATIENCE, Server};
+use testkit::processes::PATIENCE;
+use testkit::server::Server;
 
 /// A tracer, until it is dropped or `serve` ends.
 pub struct Tracer {

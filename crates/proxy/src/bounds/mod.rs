@@ -1,7 +1,6 @@
 //! How much, how long and how slow: the bounds, and who watches over them.
 
 pub(crate) mod crowd;
-pub(crate) mod guard;
 pub mod limits;
 pub(crate) mod pace;
 pub mod shares;

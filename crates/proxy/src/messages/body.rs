@@ -3,17 +3,17 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::activity::Activity;
 use super::headers::Claims;
 use crate::bounds::limits::Limits;
 use crate::bounds::pace::Pace;
 use crate::bounds::shares::Admitted;
-use crate::record::Activity;
 
 /// How far a request's body has come; read by whoever waits for the answer.
 #[derive(Debug)]
@@ -59,25 +59,6 @@ impl Progress {
     }
 }
 
-/// The bodies that come in over one client's connection.
-#[derive(Debug, Default)]
-pub struct Uploads {
-    open: AtomicUsize,
-    left: AtomicBool,
-}
-
-impl Uploads {
-    /// Whether each has been read to its end: what comes next is a head.
-    pub fn all_read(&self) -> bool {
-        self.open.load(Ordering::Relaxed) == 0 && !self.left.load(Ordering::Relaxed)
-    }
-
-    /// What comes next is not to be read any more.
-    pub fn leave(&self) {
-        self.left.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Why a body broke off.
 #[derive(Debug)]
 pub enum Broken {
@@ -112,7 +93,7 @@ impl Upload {
     fn finish(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
             self.progress.done.store(true, Ordering::Relaxed);
-            self.activity.uploads.open.fetch_sub(1, Ordering::Relaxed);
+            self.activity.uploads.end();
         }
     }
 }
@@ -121,7 +102,7 @@ impl Drop for Upload {
     fn drop(&mut self) {
         if !self.over {
             self.activity.uploads.leave();
-            self.activity.uploads.open.fetch_sub(1, Ordering::Relaxed);
+            self.activity.uploads.end();
         }
     }
 }
@@ -147,7 +128,7 @@ impl Sending {
         claims: &Claims,
         limits: &Limits,
     ) -> Self {
-        activity.uploads.open.fetch_add(1, Ordering::Relaxed);
+        activity.uploads.begin();
         let upload = Upload {
             progress: Arc::clone(progress),
             activity: Arc::clone(activity),

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::state::paths::Layout;
+use crate::paths::Layout;
 use autotag_protocol::{EVENT_BYTES, Event, Lines, Outcome, Refused, Request};
 
 /// `serve` sends a heartbeat at least every ten seconds; so much silence means that it hangs.

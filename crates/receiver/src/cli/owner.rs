@@ -15,7 +15,7 @@ use crate::cli::client::NoResult;
 use crate::cli::show;
 use crate::cli::show::{Look, Progress, harmless};
 use crate::config::app_file::AppFile;
-use crate::state::paths::Layout;
+use crate::paths::Layout;
 use autotag_base::clock;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::Digest;

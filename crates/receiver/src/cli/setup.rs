@@ -14,8 +14,8 @@ use crate::host::init::options::{PublicKey, Wish};
 use crate::host::init::plan::Step;
 use crate::host::init::{apply, sshd};
 use crate::host::remove;
+use crate::paths::Layout;
 use crate::state::highest;
-use crate::state::paths::Layout;
 use autotag_model::secret::Secret;
 
 pub(super) use crate::host::init::apps;

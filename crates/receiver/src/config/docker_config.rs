@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::state::paths::Layout;
+use crate::paths::Layout;
 use autotag_docker::login;
 use autotag_docker::login::Login;
 use autotag_model::reference::ImageName;

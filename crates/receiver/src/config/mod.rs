@@ -3,4 +3,6 @@
 pub mod app_file;
 pub mod config_hash;
 pub mod docker_config;
+mod environment;
+pub mod masks;
 pub mod settings;

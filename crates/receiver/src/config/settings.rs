@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::config_hash::ConfigHash;
+use super::environment::environment;
 use crate::config::app_file::values::env_file;
 use crate::config::app_file::{AppFile, FILE_BYTES, OwnVariables, VariableName};
-use crate::policy::admit;
-use crate::serve::masks::Masks;
-use crate::state::lock::Lock;
-use crate::state::paths::Layout;
+use crate::config::masks::Masks;
+use crate::lock::Lock;
+use crate::paths::Layout;
 use autotag_model::secret::Secret;
 use autotag_protocol::{AppName, DeploymentId, EnvironmentKey, RefusalCode, Refused};
 
@@ -80,7 +80,7 @@ impl Settings {
     }
 
     fn of(file: AppFile, text: String, files: Vec<OwnVariables>, given: Variables) -> Result<Self, Refused> {
-        let environment = admit::environment(&file, &files, &given)?;
+        let environment = environment(&file, &files, &given)?;
         Ok(Self { file, text, files, given, environment })
     }
 

@@ -1,24 +1,12 @@
 //! From a release and its settings to the container that is made. Pure.
 
-use std::collections::BTreeMap;
-
 use super::container_options;
 use crate::config::app_file::{Container, Healthcheck, Restart, Source};
 use crate::config::settings::Settings;
 use crate::engine::{ContainerSpec, HealthcheckSpec, RestartSpec};
 use crate::state::Release;
+use crate::state::labels::{app_labels, release_labels};
 use autotag_protocol::{AppName, DeploymentId};
-
-/// Whose a container, a network or an image is.
-pub const APP: &str = "autotag-deploy.app";
-/// Which deployment made a container.
-pub const DEPLOYMENT: &str = "autotag-deploy.deployment";
-/// Which version a container has.
-pub const VERSION: &str = "autotag-deploy.version";
-/// Which image a container runs, by its manifest: Docker itself names the image's configuration only.
-pub const DIGEST: &str = "autotag-deploy.digest";
-const COMMIT: &str = "autotag-deploy.commit";
-const CONFIG: &str = "autotag-deploy.config";
 
 /// The network that an application has for itself, unless its file names others.
 pub fn own_network(app: &AppName) -> String {
@@ -42,31 +30,6 @@ pub fn names(app: &AppName) -> [String; 2] {
 /// The network in which the proxy, health requests and smoke tests reach a container.
 pub fn network(app: &AppName, settings: &Settings) -> String {
     settings.file.container.networks.first().cloned().unwrap_or_else(|| own_network(app))
-}
-
-/// The labels of what belongs to an application.
-pub fn app_labels(app: &AppName) -> BTreeMap<String, String> {
-    BTreeMap::from([(APP.to_owned(), app.to_string())])
-}
-
-/// The labels of what belongs to one release. They are no part of the configuration's hash: a receiver that
-/// sets more of them than the last one did finds nothing changed.
-fn release_labels(release: &Release) -> [(&'static str, String); 5] {
-    [
-        (DEPLOYMENT, release.deployment.to_string()),
-        (VERSION, release.version.to_string()),
-        (DIGEST, release.digest.to_string()),
-        (COMMIT, release.commit.to_string()),
-        (CONFIG, release.config.to_string()),
-    ]
-}
-
-/// The labels by which a container says that it is of another release than this one, each with what it should
-/// say. One that is missing says nothing: earlier receivers set fewer.
-pub fn contradictions(release: &Release, labels: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
-    let otherwise =
-        |(label, expected): &(&str, String)| labels.get(*label).is_some_and(|said| said != expected);
-    release_labels(release).into_iter().filter(otherwise).collect()
 }
 
 /// What is made.
@@ -150,6 +113,7 @@ fn restart(said: Restart) -> RestartSpec {
 mod tests {
     use super::*;
     use crate::config::app_file::LABEL_PREFIX;
+    use crate::state::labels::contradictions;
     use crate::testing;
     use autotag_model::reference::Digest;
 

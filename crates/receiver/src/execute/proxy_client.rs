@@ -18,7 +18,7 @@ use super::errors::code_of;
 use crate::config::app_file::{Listen, Traffic};
 use crate::config::settings::Settings;
 use crate::engine::{ContainerFacts, Engine};
-use crate::state::paths::Layout;
+use crate::paths::Layout;
 use crate::state::{ContainerId, StepError};
 use autotag_base::CallError;
 use autotag_protocol::{AppName, FailureCode};

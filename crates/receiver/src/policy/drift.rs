@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::config::config_hash::ConfigHash;
 use crate::engine::{ContainerFacts, LocalImage};
-use crate::execute::container::contradictions;
+use crate::state::labels::contradictions;
 use crate::state::{Instance, State};
 use autotag_proxy::admin::AppStatus;
 

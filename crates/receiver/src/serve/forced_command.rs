@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::state::paths::Layout;
+use crate::paths::Layout;
 use autotag_protocol::{AppName, End, Event, Outcome, REQUEST_BYTES, RefusalCode, Refused, Word};
 
 /// How long `serve` may say nothing (it promises a sign within ten seconds, once it knows what is asked for, which it

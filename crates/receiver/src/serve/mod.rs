@@ -14,14 +14,11 @@
 //! process is killed its successor recovers from the state.
 
 pub(crate) mod connection_limit;
-pub mod event_log;
 pub mod forced_command;
 pub(crate) mod peer;
 pub(crate) mod queries;
 pub(crate) mod queue;
 pub mod reconcile;
-
-pub mod masks;
 
 mod change;
 mod quota;
@@ -37,9 +34,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::engine::{DockerEngine, Engine};
 use crate::execute::proxy_client::ProxyClient;
-use crate::state::lock;
-use crate::state::lock::{Lock, Tried};
-use crate::state::paths::{GROUP, Layout};
+use crate::lock;
+use crate::lock::{Lock, Tried};
+use crate::paths::{GROUP, Layout};
 use autotag_base::clock;
 use autotag_protocol::AppName;
 use autotag_proxy::listen::bind_unix;
@@ -53,9 +50,6 @@ const CONNECTIONS: usize = 2 * queue::CHANGES;
 /// So many more of one user's are told at a time that they are too many. What comes beyond them is closed
 /// without a word.
 const TURNED_AWAY: usize = CONNECTIONS;
-
-/// A journal is put aside at this size; so many that were put aside are kept.
-pub(crate) const JOURNAL: (u64, u32) = (8 * 1024 * 1024, 4);
 
 /// How long a deployment at work may go on after SIGTERM. What is not finished then is recovered by the
 /// next start. systemd's default before SIGKILL is 90 s.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::paths::USER_PREFIX;
 use crate::policy::admit::Asker;
-use crate::state::paths::USER_PREFIX;
 use autotag_protocol::AppName;
 
 /// Whose request it is.

@@ -4,12 +4,12 @@ use super::Server;
 use crate::config::app_file::Traffic;
 use crate::config::settings::{Settings, Snapshots};
 use crate::engine::Engine;
-use crate::execute::container;
+use crate::event_log::Job;
 use crate::execute::driver::address;
 use crate::execute::errors::code_of;
 use crate::policy::drift;
 use crate::policy::drift::Facts;
-use crate::serve::event_log::Job;
+use crate::state::labels;
 use crate::state::missing_state;
 use crate::state::{Record, State, Store};
 use autotag_base::clock::Stopwatch;
@@ -44,7 +44,7 @@ async fn not_lost<E: Engine>(server: &Server<E>, app: &AppName, state: &State) -
     if !state.is_new() {
         return Ok(());
     }
-    let containers = server.engine.labelled(&[(container::APP, app.as_str())]).await.unwrap_or_default();
+    let containers = server.engine.labelled(&[(labels::APP, app.as_str())]).await.unwrap_or_default();
     missing_state::check(&server.layout, app, state, &containers)
 }
 
@@ -121,7 +121,7 @@ async fn status<E: Engine>(
 
 async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a State) -> Facts<'a> {
     let snapshots = Snapshots::new(&server.layout.state(app));
-    let labelled = server.engine.labelled(&[(container::APP, app.as_str())]).await;
+    let labelled = server.engine.labelled(&[(labels::APP, app.as_str())]).await;
     let mut facts = Facts {
         container: Ok(None),
         labelled: labelled.map_err(|trouble| trouble.to_string()),

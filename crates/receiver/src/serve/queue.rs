@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedMutexGuard, watch};
 
 use super::quota::{Quota, Refusals};
+use crate::event_log::Job;
 use crate::policy::admit::Asker;
-use crate::serve::event_log::Job;
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
 use autotag_protocol::{AppName, DeploymentId, Holder, RefusalCode};

@@ -11,8 +11,8 @@ use super::{Server, apps, change};
 use crate::config::app_file::Traffic;
 use crate::config::settings::{Settings, Variables};
 use crate::engine::{ContainerEvent, Engine, Events as _};
-use crate::execute::container;
 use crate::state::Store;
+use crate::state::labels;
 use autotag_base::clock;
 use autotag_protocol::AppName;
 use autotag_proxy::admin::Command;
@@ -34,14 +34,14 @@ pub(super) async fn watch<E: Engine>(server: Arc<Server<E>>) {
 /// Recovers every application when Docker is there, and again whenever it has been away.
 async fn docker<E: Engine>(server: &Arc<Server<E>>) {
     loop {
-        match server.engine.events(container::APP).await {
+        match server.engine.events(labels::APP).await {
             Err(trouble) => tracing::warn!("{trouble}"),
             Ok(mut events) => {
                 recover_all(server);
                 loop {
                     match events.next().await {
                         Ok(event) => {
-                            let app = event.labels.get(container::APP).map(|app| app.parse::<AppName>());
+                            let app = event.labels.get(labels::APP).map(|app| app.parse::<AppName>());
                             if let Some(Ok(app)) = app {
                                 tracing::debug!(%app, container = event.id, action = event.action, "Docker tells");
                                 refresh(server, &app, &event).await;

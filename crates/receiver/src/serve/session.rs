@@ -8,12 +8,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use super::change::{self, Change};
+use crate::config::masks::Masks;
 use crate::config::settings::{Settings, Snapshots, Variables};
 use crate::engine::Engine;
+use crate::event_log::Job;
 use crate::policy::admit::Asker;
 use crate::serve::connection_limit::Place;
-use crate::serve::event_log::Job;
-use crate::serve::masks::Masks;
 use crate::serve::peer::{Caller, caller};
 use crate::serve::queue::{Asked, CHANGES};
 use crate::serve::{CONNECTIONS, Server, queries};

@@ -6,10 +6,10 @@ use std::cmp::Ordering;
 use anyhow::{Context as _, bail};
 use semver::Version;
 
+use super::journal::LIMITS;
 use super::journal::{Entry, Journal, What};
-use super::lock::{self, Lock, Tried};
-use crate::serve::JOURNAL;
-use crate::state::paths::Layout;
+use crate::lock::{self, Lock, Tried};
+use crate::paths::Layout;
 use crate::state::{Phase, State, Store};
 use autotag_base::clock;
 use autotag_protocol::AppName;
@@ -80,7 +80,7 @@ pub fn reset(layout: &Layout, app: &AppName, to: Option<&Version>) -> anyhow::Re
     let (state, highest, before) = lowered(&store.load()?, to)?;
     store.save(&lock, &state).with_context(|| format!("writing {}", store.path().display()))?;
     let text = format!("root lowered the highest version from {before} to {highest}");
-    let (limit, kept) = JOURNAL;
+    let (limit, kept) = LIMITS;
     let what = What::Noted { text };
     let noted = Journal::open(&layout.journal(app), limit, kept)
         .and_then(|mut journal| journal.append(&Entry { at: clock::now(), deployment: None, what }));

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use autotag_protocol::{DeploymentId, End, RolloutStep};
 
+/// A journal is put aside at this size; so many that were put aside are kept.
+pub(crate) const LIMITS: (u64, u32) = (8 * 1024 * 1024, 4);
+
 /// The longest entry that is read back, in bytes; what is longer was not written by this program.
 const LONGEST: u64 = 256 * 1024;
 

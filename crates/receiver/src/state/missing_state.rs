@@ -5,8 +5,8 @@
 
 use super::journal::{self, What};
 use crate::engine::ContainerFacts;
-use crate::execute::container::VERSION;
-use crate::state::paths::Layout;
+use crate::paths::Layout;
+use crate::state::labels::VERSION;
 use crate::state::{State, Store};
 use autotag_protocol::{AppName, RolloutStep};
 

@@ -5,11 +5,10 @@
 //! their addresses.
 
 pub mod missing_state;
-pub mod paths;
 
 pub mod highest;
 pub mod journal;
-pub mod lock;
+pub mod labels;
 
 mod step_error;
 mod store;
@@ -25,6 +24,7 @@ use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::config::app_file::Order;
 use crate::config::config_hash::ConfigHash;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName, ParseError};
@@ -83,16 +83,6 @@ impl fmt::Display for ContainerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Whether the new container starts before the old one stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Order {
-    /// Both run for a while: no request waits.
-    StartFirst,
-    /// Never both: for what cannot run twice (SQLite, single workers). Requests wait meanwhile.
-    StopFirst,
 }
 
 /// Why a release is rolled out.

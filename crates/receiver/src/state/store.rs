@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::State;
-use crate::state::lock::Lock;
+use crate::lock::Lock;
 use autotag_protocol::AppName;
 
 /// The format's number. A receiver that meets a higher one refuses: it cannot know what it would lose.

@@ -5,11 +5,13 @@
 
 pub mod container;
 pub mod reading;
+pub mod syntax;
 pub mod values;
 
 mod elsewhere;
 mod keys;
 mod options;
+mod order;
 #[cfg(test)]
 mod spelling_tests;
 #[cfg(test)]
@@ -32,12 +34,12 @@ pub use container::resources::Ulimit;
 pub use container::security::{Device, SecurityOpt};
 pub use container::tmpfs::Tmpfs;
 pub use options::{Logging, Options};
-pub use reading::fault::{Fault, Faults};
-pub use reading::tree::Place;
+pub use order::Order;
+pub use syntax::fault::{Fault, Faults};
+pub use syntax::tree::Place;
 pub use values::variable::{OwnVariables, VariableName};
 pub use words::LABEL_PREFIX;
 
-use crate::state::Order;
 use autotag_model::reference::{ImageName, ParseError};
 use autotag_protocol::{EnvironmentKey, as_text};
 use container::health;
@@ -48,7 +50,7 @@ use container::ports;
 use container::resources;
 use reading::quantity;
 use reading::reader::{self, Fields, Reader};
-use reading::tree::{self, Value};
+use syntax::tree::{self, Value};
 use values::dollar;
 use values::quotes;
 
@@ -282,7 +284,7 @@ impl AppFile {
         let traffic = traffic(reader, &mut fields, asks);
         container.options.ports = ports::ports(reader, &mut fields, order, traffic.as_ref());
         let environment = match fields.take("environment") {
-            Some((node, spec)) => reader.pairs(node, &spec, words::variable),
+            Some((node, spec)) => reader.pairs(node, &spec, values::variable::variable),
             None => BTreeMap::new(),
         };
         let env_files = fields.many(reader, "env_file", network::path);

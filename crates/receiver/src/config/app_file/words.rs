@@ -1,6 +1,5 @@
 //! Short texts with a grammar: commands, volumes, names, variables.
 
-use crate::config::app_file::values::variable::VariableName;
 use autotag_model::reference::ParseError;
 use autotag_model::secret::Secret;
 
@@ -63,9 +62,6 @@ pub(super) fn url_path(text: &str) -> Result<String, ParseError> {
     }
 }
 
-/// The most bytes of `NAME=value` and its end: Linux starts no program with a longer text (`MAX_ARG_STRLEN`).
-pub(super) const VARIABLE_BYTES: usize = 128 * 1024;
-
 /// What a request of our own asks for: a name or an address, with a port or without.
 pub(super) fn request_host(text: &str) -> Result<String, ParseError> {
     let fits = !text.is_empty()
@@ -96,18 +92,6 @@ pub(super) fn request_header(name: &str, value: &str) -> Result<(String, Secret)
         return malformed("a header's value of visible ASCII signs");
     }
     Ok((name, Secret::verbatim(value.to_owned())))
-}
-
-/// A variable and its value.
-pub(super) fn variable(name: &str, value: &str) -> Result<(VariableName, Secret), ParseError> {
-    let key = name.parse()?;
-    if value.contains('\0') {
-        return malformed("a value without NUL");
-    }
-    if name.len() + value.len() + 2 > VARIABLE_BYTES {
-        return malformed("less than 128 KiB in one variable: Linux starts no program with more");
-    }
-    Ok((key, Secret::verbatim(value.to_owned())))
 }
 
 /// A label and its value.
@@ -188,8 +172,6 @@ mod tests {
             assert!(name(text).is_err(), "{text:?} was accepted");
         }
         assert_eq!(name("9a_b.c-d"), Ok("9a_b.c-d".to_owned()));
-        assert!(variable("A", "a\0b").is_err() && variable("A B", "").is_err());
-        assert_eq!(variable("A", " b ").map(|(_, value)| value.reveal().to_owned()), Ok(" b ".to_owned()));
         for text in ["", "a b", "a\u{1}b", "autotag-deploy.x"] {
             assert!(label(text, "").is_err(), "{text:?} was accepted");
         }

@@ -10,8 +10,9 @@ use bollard::models::{
 
 use super::answers::{Identified, read};
 use super::containers::{remove, whole_seconds};
+use super::options::{self, clamped};
 use super::raw::{Call, encoded, without};
-use super::{DockerEngine, ORDINARY, options};
+use super::{DockerEngine, ORDINARY};
 use crate::engine::{ContainerSpec, HealthcheckSpec, Id, RestartSpec};
 use autotag_base::{CallError, CallErrorKind, CallResult};
 
@@ -137,9 +138,4 @@ fn healthcheck(spec: &HealthcheckSpec) -> HealthConfig {
 
 fn nanoseconds(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
-}
-
-/// The Engine's numbers are signed; what is more than they hold is no limit anyway.
-pub(super) fn clamped(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -9,9 +9,6 @@ use sha2::{Digest as _, Sha256};
 use super::answers::{Config, Container, Endpoint, List, State, read, texts};
 use crate::engine::{ContainerFacts, Healthy};
 
-/// Go's zero time: it never happened.
-const NEVER: &str = "0001-01-01T00:00:00Z";
-
 /// The facts in what `GET /containers/ID/json` answered.
 pub(super) fn facts(answer: &Value) -> ContainerFacts {
     let container: Container = read(answer);
@@ -39,12 +36,7 @@ pub(super) fn facts(answer: &Value) -> ContainerFacts {
 /// Whether it was ever started.
 fn has_run(container: &Container) -> bool {
     let started = container.state.as_ref().and_then(|state| state.started_at.as_deref());
-    started.is_some_and(|time| !time.is_empty() && time != NEVER)
-}
-
-/// Whether the Engine says that it never was started. What it does not say is not assumed: data hangs on it.
-pub(super) fn never_ran(container: &Container) -> bool {
-    container.state.as_ref().is_some_and(|state| state.started_at.as_deref() == Some(NEVER))
+    started.is_some_and(|time| !time.is_empty() && time != super::NEVER)
 }
 
 fn trouble(state: &State) -> Option<String> {
@@ -189,7 +181,7 @@ mod tests {
 
     #[test]
     fn states_are_told_apart() {
-        let (ran, never) = ("2026-01-01T00:00:00Z", NEVER);
+        let (ran, never) = ("2026-01-01T00:00:00Z", crate::engine::docker::NEVER);
         for (state, running, exit_code) in [
             (json!({ "Running": true, "ExitCode": 0, "StartedAt": ran }), true, None),
             (json!({ "Running": true, "Restarting": true, "ExitCode": 7, "StartedAt": ran }), false, Some(7)),

@@ -34,6 +34,9 @@ use autotag_model::help::Topic;
 use autotag_model::reference::{Digest, ImageName};
 use autotag_model::secret::Credentials;
 
+/// Go's zero time: it never happened.
+pub(super) const NEVER: &str = "0001-01-01T00:00:00Z";
+
 /// For a call that the Engine answers from what it has, on a machine that is busy.
 const ORDINARY: Duration = Duration::from_mins(2);
 /// For a call that lasts as long as a registry or an application takes. bollard's one timeout covers the

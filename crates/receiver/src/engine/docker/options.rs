@@ -7,7 +7,6 @@ use bollard::models::{
     MountBindOptions, MountBindOptionsPropagationEnum, MountType, PortBinding, ResourcesUlimits,
 };
 
-use super::create::clamped;
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY};
 use crate::engine::options::{ExistingPath, Gpu, Options, Port};
@@ -147,4 +146,9 @@ pub(super) async fn bound_log(
         bounded.log.options.entry(name.clone()).or_insert_with(|| value.clone());
     }
     Ok(Some(bounded))
+}
+
+/// The Engine's numbers are signed; what is more than they hold is no limit anyway.
+pub(super) fn clamped(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -8,7 +8,6 @@
 use std::collections::BTreeSet;
 
 use super::answers::{Container, Host, List, Mounted};
-use super::facts::never_ran;
 use crate::engine::{ContainerVolume, place};
 
 /// Every volume that the application sees.
@@ -77,6 +76,11 @@ fn volume(mount: &Mounted, asked: &Asked) -> Option<ContainerVolume> {
     let (name, target) = (mount.name.clone()?, mount.destination.clone()?);
     let named = target.starts_with('/') && asked.mounts.contains(&place(&target));
     Some(ContainerVolume { name, target, unnamed: !named })
+}
+
+/// Whether the Engine says that it never was started. What it does not say is not assumed: data hangs on it.
+pub(super) fn never_ran(container: &Container) -> bool {
+    container.state.as_ref().is_some_and(|state| state.started_at.as_deref() == Some(super::NEVER))
 }
 
 #[cfg(test)]

@@ -13,22 +13,23 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::container::{self, DEPLOYMENT};
+use super::container;
 use super::errors::{of_trouble, words};
 use super::image_volumes;
 use crate::config::app_file::{Healthcheck, Proof, Traffic};
 use crate::config::docker_config;
 use crate::config::settings::{Settings, Snapshots};
 use crate::engine::{ContainerFacts, Engine, Healthy, LocalImage};
+use crate::event_log::Job;
 use crate::execute::proxy_client::ProxyClient;
+use crate::lock::Lock;
+use crate::paths::Layout;
 use crate::policy::admit;
 use crate::policy::admit::LabelRule;
 use crate::policy::retention;
 use crate::policy::rollout::{Ending, Rollout, Step, StepResult};
-use crate::serve::event_log::Job;
 use crate::state::journal::{Entry, Journal, What};
-use crate::state::lock::Lock;
-use crate::state::paths::Layout;
+use crate::state::labels::{self, DEPLOYMENT};
 use crate::state::{ContainerId, Instance, Release, State, StepError, Store};
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
@@ -261,7 +262,7 @@ impl<E: Engine> Driver<'_, E> {
     async fn create(&self, release: &Release) -> Result<ContainerId, StepError> {
         let settings = self.settings(&release.deployment)?;
         if settings.file.container.networks.is_empty() {
-            let (name, labels) = (container::own_network(self.app), container::app_labels(self.app));
+            let (name, labels) = (container::own_network(self.app), labels::app_labels(self.app));
             self.engine.ensure_network(&name, &labels).await.map_err(words)?;
         }
         let spec = container::spec(self.app, release, &settings);
@@ -287,7 +288,7 @@ impl<E: Engine> Driver<'_, E> {
             return Ok(());
         }
         let name = container::own_network(self.app);
-        self.engine.ensure_network(&name, &container::app_labels(self.app)).await.map_err(words)?;
+        self.engine.ensure_network(&name, &labels::app_labels(self.app)).await.map_err(words)?;
         if facts.running && !facts.addresses.contains_key(&name) {
             self.job.say(Event::Note { text: format!("{} was taken out of its network {name}", facts.name) });
             self.engine.connect(&facts.id, &name).await.map_err(words)?;
@@ -391,7 +392,7 @@ impl<E: Engine> Driver<'_, E> {
     }
 
     async fn of_deployment(&self, release: &Release) -> Result<Vec<ContainerFacts>, StepError> {
-        let labels = [(container::APP, self.app.as_str()), (DEPLOYMENT, release.deployment.as_str())];
+        let labels = [(labels::APP, self.app.as_str()), (DEPLOYMENT, release.deployment.as_str())];
         self.engine.labelled(&labels).await.map_err(words)
     }
 

@@ -10,8 +10,8 @@
 use super::words;
 use crate::engine::{ContainerFacts, Engine};
 use crate::execute::container;
-use crate::execute::container::{APP, DEPLOYMENT};
 use crate::state::StepError;
+use crate::state::labels::{APP, DEPLOYMENT};
 use autotag_protocol::{AppName, DeploymentId, FailureCode};
 
 /// Gives this container the application's name, and takes it from every other one of the application.

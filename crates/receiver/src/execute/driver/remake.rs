@@ -2,8 +2,8 @@
 
 use super::{Done, Driver, words};
 use crate::engine::Engine;
-use crate::execute::container;
 use crate::state::journal::What;
+use crate::state::labels;
 use crate::state::{ContainerId, Instance, State, StepError};
 use autotag_protocol::{Event, FailureCode};
 
@@ -20,7 +20,7 @@ impl<E: Engine> Driver<'_, E> {
         }
         let release = &instance.release;
         let mut made = self.of_deployment(release).await?.into_iter();
-        if let Some(made) = made.find(|made| container::contradictions(release, &made.labels).is_empty()) {
+        if let Some(made) = made.find(|made| labels::contradictions(release, &made.labels).is_empty()) {
             return id(&made.id).map(Some);
         }
         let text = format!(

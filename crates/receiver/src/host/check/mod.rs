@@ -15,7 +15,7 @@ use crate::config::app_file::{AppFile, Listen, OwnVariables, Source, Traffic};
 use crate::config::settings;
 use crate::engine::PlainEngine;
 use crate::host::init::host_facts::is_held;
-use crate::state::paths::{GROUP, Layout, user_of};
+use crate::paths::{GROUP, Layout, user_of};
 use autotag_protocol::AppName;
 use autotag_proxy::admin;
 

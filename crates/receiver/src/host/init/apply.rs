@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use super::plan::Step;
 use super::program;
 use super::sshd::SSHD;
-use crate::state::paths::Layout;
+use crate::paths::Layout;
 use autotag_model::secret::Secret;
 
 /// Does one step. A pair that was made gives its private half.

@@ -9,11 +9,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-use super::plan::Setup;
 use super::sshd::SSHD;
 use super::{program, units};
 use crate::config::app_file::Listen;
-use crate::state::paths::Layout;
+use crate::paths::Layout;
+use autotag_protocol::AppName;
 
 /// A path that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,9 +55,8 @@ pub struct Facts {
 
 impl Facts {
     /// Looks.
-    pub fn gather(setup: &Setup) -> anyhow::Result<Self> {
-        let (layout, app) = (&setup.layout, &setup.app);
-        let mut facts = Self::of_host(layout, &setup.listens)?;
+    pub fn gather(layout: &Layout, app: &AppName, listens: &BTreeSet<Listen>) -> anyhow::Result<Self> {
+        let mut facts = Self::of_host(layout, listens)?;
         let paths = [
             layout.app_files(),
             layout.keys(),

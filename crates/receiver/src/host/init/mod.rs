@@ -28,7 +28,7 @@ use anyhow::{Context as _, bail};
 
 use crate::config::app_file::{AppFile, Listen, Traffic};
 use crate::engine::PlainEngine;
-use crate::state::paths::Layout;
+use crate::paths::Layout;
 use autotag_protocol::AppName;
 use host_facts::Facts;
 use options::Wish;
@@ -119,7 +119,7 @@ pub fn prepare(layout: &Layout, wish: &Wish) -> anyhow::Result<Prepared> {
         keys,
         listens: listens.into_keys().collect(),
     };
-    let facts = Facts::gather(&setup)?;
+    let facts = Facts::gather(&setup.layout, &setup.app, &setup.listens)?;
     if !facts.systemd {
         notes.push("systemd does not run this machine: no units are written".to_owned());
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::state::paths::Layout;
+use crate::paths::Layout;
 use autotag_model::secret::Secret;
 use autotag_protocol::AppName;
 

@@ -8,7 +8,7 @@ use super::app_file::Written;
 use super::{sshd, units};
 use crate::config::app_file::Listen;
 use crate::host::init::host_facts::{Facts, Found};
-use crate::state::paths::{GROUP, Layout, PROXY_USER, user_of};
+use crate::paths::{GROUP, Layout, PROXY_USER, user_of};
 use autotag_protocol::AppName;
 
 /// What should be.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::state::paths::{GROUP, Layout, USER_PREFIX};
+use crate::paths::{GROUP, Layout, USER_PREFIX};
 use autotag_protocol::AppName;
 
 /// sshd, which wants to be called by its whole path.

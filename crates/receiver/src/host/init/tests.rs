@@ -10,7 +10,7 @@ use crate::config::app_file::{Proof, fields};
 use crate::host::init::host_facts::{Facts, Found};
 use crate::host::init::next_steps::{Farewell, known_hosts};
 use crate::host::init::options::{PublicKey, Wish};
-use crate::state::paths::user_of;
+use crate::paths::user_of;
 use autotag_model::secret::Secret;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE9yZGluYXJ5 me@workstation";

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::config::app_file::Listen;
-use crate::state::paths::{Layout, PROXY_USER};
+use crate::paths::{Layout, PROXY_USER};
 use autotag_model::reference::Digest;
 use autotag_proxy::bounds::limits::Limits;
 

@@ -9,15 +9,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use semver::Version;
 
-use crate::config::app_file::{AppFile, VariableName};
+use crate::config::app_file::AppFile;
 use crate::config::config_hash::ConfigHash;
 use crate::state::{Instance, Phase, Purpose, Record, Release, State};
 use autotag_model::labels;
 use autotag_model::reference::ImageName;
-use autotag_model::secret::Secret;
-use autotag_protocol::{
-    Deploy, DeploymentId, End, EnvironmentKey, Event, Open, RefusalCode, Refused, Rollback,
-};
+use autotag_protocol::{Deploy, DeploymentId, End, Event, Open, RefusalCode, Refused, Rollback};
 
 /// Who asks, as far as it decides what may be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,35 +70,6 @@ pub enum WayBack<'a> {
     /// Nowhere: what shall be reverted does not serve. It is to be withdrawn for good
     /// ([`State::with_withdrawn`]); then this is the answer.
     Withdraw(&'a DeploymentId, End),
-}
-
-/// The environment that a container gets: CI's, where the app file allows it; over it the files', later
-/// ones first; over them the app file's own. What the owner says wins.
-pub fn environment(
-    file: &AppFile,
-    files: &[BTreeMap<VariableName, Secret>],
-    given: &BTreeMap<EnvironmentKey, Secret>,
-) -> Result<BTreeMap<VariableName, Secret>, Refused> {
-    let strange: Vec<&str> = given
-        .keys()
-        .filter(|key| !file.allow_environment.contains(*key))
-        .map(EnvironmentKey::as_str)
-        .collect();
-    if !strange.is_empty() {
-        return Err(Refused::new(
-            RefusalCode::Environment,
-            format!(
-                "the app file does not allow these variables: {}. Its owner can add them to `allow_environment`",
-                strange.join(", ")
-            ),
-        ));
-    }
-    let mut merged: BTreeMap<VariableName, Secret> =
-        given.iter().map(|(key, value)| (key.clone().into(), value.clone())).collect();
-    for variables in files.iter().chain([&file.environment]) {
-        merged.extend(variables.clone());
-    }
-    Ok(merged)
 }
 
 /// Whether a version may be deployed. `config` is the hash of what it would get now.

@@ -198,24 +198,6 @@ fn nothing_is_begun_on_top_of_what_is_not_finished() {
     assert_eq!(rollback_target(None, Asker::Key, &state).expect_err("refused").code, RefusalCode::Unfinished);
 }
 
-fn variables<K: std::str::FromStr<Err: std::fmt::Debug> + Ord>(
-    pairs: &[(&str, &str)],
-) -> BTreeMap<K, Secret> {
-    pairs.iter().map(|(key, value)| (key.parse().unwrap(), Secret::verbatim((*value).to_owned()))).collect()
-}
-
-#[test]
-fn the_owners_environment_wins() {
-    let files = [variables(&[("A", "file"), ("B", "file"), ("C", "first")]), variables(&[("C", "second")])];
-    let given = variables(&[("A", "ci"), ("B", "ci"), ("C", "ci"), ("D", "ci")]);
-    let merged = environment(&file(), &files, &given).expect("allowed");
-    assert_eq!(merged, variables(&[("A", "owner"), ("B", "file"), ("C", "second"), ("D", "ci")]));
-    let refused = environment(&file(), &[], &variables(&[("D", "x"), ("E", "hunter2"), ("PATH", "hunter2")]))
-        .expect_err("not allowed");
-    assert_eq!(refused.code, RefusalCode::Environment);
-    assert!(refused.message.contains("E, PATH") && !refused.message.contains("hunter2"), "{refused}");
-}
-
 /// A row for each pair of who asks and what the app file says.
 // case X2; broken by: `downgrade` does not look at who asks
 #[test]

@@ -3,9 +3,8 @@
 use std::collections::VecDeque;
 
 use super::{Act, Begun, IfFails, Step, Verdict};
-use crate::state::{
-    Blocked, ContainerId, Failure, Instance, Order, Phase, Purpose, Release, State, in_short,
-};
+use crate::config::app_file::Order;
+use crate::state::{Blocked, ContainerId, Failure, Instance, Phase, Purpose, Release, State, in_short};
 use autotag_protocol::{FailureCode, RolloutStep};
 
 type Script = VecDeque<Act>;

@@ -1,7 +1,7 @@
 //! What the whole graph (`model`) does not tell apart: each ends well, and one of them does too much.
 
 use super::*;
-use crate::state::Order;
+use crate::config::app_file::Order;
 use crate::testing;
 
 fn begun(order: Order) -> Rollout {

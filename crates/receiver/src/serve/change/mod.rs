@@ -10,20 +10,21 @@ use std::os::unix::fs::DirBuilderExt as _;
 
 use refusals::{host, host_trouble, not_finished, unrecorded};
 
-use super::{JOURNAL, Server};
+use super::Server;
 use crate::config::app_file::Traffic;
 use crate::config::settings::{Settings, Snapshots};
 use crate::engine::{ContainerFacts, Engine};
-use crate::execute::container;
+use crate::event_log::Job;
 use crate::execute::driver::{Driver, address, serves_at_once, take_name};
 use crate::execute::image_volumes;
+use crate::lock::{Lock, Tried, holder};
 use crate::policy::admit;
 use crate::policy::admit::{Admitted, Asker, LabelRule};
 use crate::policy::rollout::{Ending, Rollout, Verdict};
-use crate::serve::event_log::Job;
 use crate::serve::peer::Caller;
+use crate::state::journal::LIMITS;
 use crate::state::journal::{Journal, What};
-use crate::state::lock::{Lock, Tried, holder};
+use crate::state::labels;
 use crate::state::missing_state;
 use crate::state::{
     ContainerId, Failure, Instance, Phase, Purpose, Record, Release, State, StepError, Store,
@@ -231,7 +232,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         credentials: Option<Credentials>,
     ) -> Self {
         let folder = server.layout.state(app);
-        let (limit, kept) = JOURNAL;
+        let (limit, kept) = LIMITS;
         let journal = Journal::open(&server.layout.journal(app), limit, kept);
         if let Err(error) = &journal {
             job.say(Event::Note { text: format!("the journal cannot be opened: {error}") });
@@ -330,7 +331,7 @@ impl<'a, E: Engine> Locked<'a, E> {
     }
 
     async fn labelled(&self) -> Result<Vec<ContainerFacts>, Refused> {
-        let labels = [(container::APP, self.app.as_str())];
+        let labels = [(labels::APP, self.app.as_str())];
         self.server.engine.labelled(&labels).await.map_err(|trouble| host_trouble(&trouble))
     }
 
@@ -344,7 +345,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             return Ok(());
         }
         for container in self.labelled().await? {
-            let deployment = container.labels.get(container::DEPLOYMENT).map(|text| text.parse());
+            let deployment = container.labels.get(labels::DEPLOYMENT).map(|text| text.parse());
             let Some(Ok(deployment)) = deployment else { continue };
             // One of what serves was made in the place of one that was removed, and is not named yet.
             let serves = state.active().is_some_and(|active| active.release.deployment == deployment);

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::config::app_file::reading::quantity::number;
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
-use crate::config::app_file::reading::tree::{Node, Value};
+use crate::config::app_file::syntax::tree::{Node, Value};
 use crate::config::app_file::words;
 use autotag_model::reference::ParseError;
 

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::config::app_file::reading::quantity::{duration, number, wait};
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key, secret};
-use crate::config::app_file::reading::tree::{Node, Value};
+use crate::config::app_file::syntax::tree::{Node, Value};
 use crate::config::app_file::words::{command, line, request_header, request_host, url_path};
 use autotag_model::reference::ParseError;
 use autotag_model::secret::Secret;

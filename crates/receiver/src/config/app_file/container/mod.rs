@@ -9,4 +9,5 @@ pub(crate) mod network;
 pub(crate) mod ports;
 pub(crate) mod resources;
 pub(crate) mod security;
+mod target;
 pub(crate) mod tmpfs;

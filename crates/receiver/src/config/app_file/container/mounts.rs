@@ -18,9 +18,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::network::path;
+use super::target::target;
 use super::tmpfs::{self, Tmpfs};
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
-use crate::config::app_file::reading::tree::{Node, Value};
+use crate::config::app_file::syntax::tree::{Node, Value};
 use crate::config::app_file::words::name;
 use autotag_model::reference::ParseError;
 
@@ -80,15 +81,6 @@ const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "sl
 
 fn malformed<T>(expected: impl Into<String>) -> Result<T, ParseError> {
     Err(ParseError(expected.into()))
-}
-
-/// A place in the container: Docker's forms have no way to write one with a colon.
-pub(crate) fn target(text: &str) -> Result<PathBuf, ParseError> {
-    let target = path(text)?;
-    if target == Path::new("/") {
-        return malformed("a directory below `/`");
-    }
-    if text.contains(':') { malformed("an absolute path without `:`") } else { Ok(target) }
 }
 
 /// Compose's short syntax, `SOURCE:TARGET[:MODE,...]`.

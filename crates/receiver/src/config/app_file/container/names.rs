@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::network::HostName;
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
-use crate::config::app_file::reading::tree::{Node, Value};
+use crate::config::app_file::syntax::tree::{Node, Value};
 use crate::config::app_file::words;
 use autotag_model::reference::ParseError;
 

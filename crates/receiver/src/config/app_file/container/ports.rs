@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 
 use super::network::port;
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
-use crate::config::app_file::reading::tree::{Node, Value};
+use crate::config::app_file::syntax::tree::{Node, Value};
 use crate::config::app_file::{Listen, Order, Traffic};
 use autotag_model::reference::ParseError;
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::config::app_file::reading::quantity;
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
-use crate::config::app_file::reading::tree::{Node, Value};
+use crate::config::app_file::syntax::tree::{Node, Value};
 use autotag_model::reference::ParseError;
 
 /// The limit of a single process, as setrlimit(2) has it; -1: none.

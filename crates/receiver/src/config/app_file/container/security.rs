@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::mounts;
 use super::network::path;
+use super::target::target;
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key};
-use crate::config::app_file::reading::tree::{Node, Value};
+use crate::config::app_file::syntax::tree::{Node, Value};
 use crate::config::app_file::words;
 use autotag_model::reference::ParseError;
 
@@ -137,7 +137,7 @@ fn short_device(text: &str) -> Result<Device, ParseError> {
         _ => return malformed("`HOST:CONTAINER` or `HOST:CONTAINER:rwm`"),
     };
     let permissions = permissions(rights)?;
-    Ok(Device { host: mounts::target(host)?, container: mounts::target(container)?, permissions })
+    Ok(Device { host: target(host)?, container: target(container)?, permissions })
 }
 
 fn permissions(text: &str) -> Result<String, ParseError> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Serialize, Serializer};
 
-use super::mounts::target;
+use super::target::target;
 use autotag_model::reference::ParseError;
 
 /// A directory in memory.

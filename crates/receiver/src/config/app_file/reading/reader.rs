@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fault::{Fault, Faults, TOLD, nearest};
-use super::tree::{Key, Node, Position, Tag, Value, place_of};
 use crate::config::app_file::elsewhere::{Elsewhere, instead};
+use crate::config::app_file::syntax::fault::{Fault, Faults, TOLD, nearest};
+use crate::config::app_file::syntax::tree::{Key, Node, Position, Tag, Value, place_of};
 use crate::config::app_file::values::dollar;
 use crate::config::app_file::values::quotes::in_place_of_nothing;
 use autotag_model::reference::ParseError;
@@ -133,7 +133,13 @@ impl Reader {
         example: &str,
     ) {
         let (key, expected, example) = (key.to_owned(), expected.into(), example.to_owned());
-        let fault = Fault { place: super::tree::Place::default(), key, expected, found, example };
+        let fault = Fault {
+            place: crate::config::app_file::syntax::tree::Place::default(),
+            key,
+            expected,
+            found,
+            example,
+        };
         self.noted.push(Noted { position, fault, about: About::Value });
     }
 

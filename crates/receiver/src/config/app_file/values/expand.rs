@@ -2,7 +2,7 @@
 
 use super::dollar::name_at;
 use super::variable::OwnVariables;
-use crate::config::app_file::words::VARIABLE_BYTES;
+use crate::config::app_file::values::variable::VARIABLE_BYTES;
 use autotag_model::reference::ParseError;
 use autotag_model::secret::Secret;
 

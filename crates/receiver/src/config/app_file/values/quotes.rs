@@ -4,8 +4,8 @@
 //! was looking for. People look for the value: so the lines before that place are searched for an entry whose
 //! value begins with a sign that YAML has for itself, and the remedy is nearly always quotes.
 
-use crate::config::app_file::reading::fault::Fault;
-use crate::config::app_file::reading::tree::{Place, TOO_MUCH};
+use crate::config::app_file::syntax::fault::Fault;
+use crate::config::app_file::syntax::tree::{Place, TOO_MUCH};
 
 /// So many lines before the place are looked at.
 const LINES: usize = 4;

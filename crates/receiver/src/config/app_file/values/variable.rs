@@ -70,6 +70,28 @@ impl fmt::Display for VariableName {
     }
 }
 
+/// The most bytes of `NAME=value` and its end: Linux starts no program with a longer text (`MAX_ARG_STRLEN`).
+pub(in crate::config::app_file) const VARIABLE_BYTES: usize = 128 * 1024;
+
+/// A variable and its value.
+pub(in crate::config::app_file) fn variable(
+    name: &str,
+    value: &str,
+) -> Result<(VariableName, Secret), ParseError> {
+    let key = name.parse()?;
+    if value.contains('\0') {
+        return expected("a value without NUL");
+    }
+    if name.len() + value.len() + 2 > VARIABLE_BYTES {
+        return expected("less than 128 KiB in one variable: Linux starts no program with more");
+    }
+    Ok((key, Secret::verbatim(value.to_owned())))
+}
+
+fn expected<T>(what: &str) -> Result<T, ParseError> {
+    Err(ParseError(what.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -93,5 +115,11 @@ mod tests {
                 proptest::prop_assert_eq!(VariableName::from(key), text.parse().unwrap());
             }
         }
+    }
+
+    #[test]
+    fn a_variable_has_a_name_and_a_value_that_linux_takes() {
+        assert!(variable("A", "a\0b").is_err() && variable("A B", "").is_err());
+        assert_eq!(variable("A", " b ").map(|(_, value)| value.reveal().to_owned()), Ok(" b ".to_owned()));
     }
 }

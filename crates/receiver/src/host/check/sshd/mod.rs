@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::Report;
 use crate::host::init::sshd::{SSHD, reads_parts};
-use crate::state::paths::{GROUP, Layout, user_of};
+use crate::paths::{GROUP, Layout, user_of};
 use autotag_base::clock;
 use autotag_protocol::AppName;
 

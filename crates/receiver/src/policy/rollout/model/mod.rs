@@ -16,7 +16,8 @@ mod world;
 use std::collections::HashSet;
 
 use super::*;
-use crate::state::{Order, Record};
+use crate::config::app_file::Order;
+use crate::state::Record;
 use crate::testing;
 use graph::{Edge, Explored, FAULTS, Graph, Node};
 use world::{

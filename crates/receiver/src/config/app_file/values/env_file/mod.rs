@@ -18,9 +18,9 @@
 
 use super::expand::{self, Known};
 use super::variable::{OwnVariables, VariableName};
-use crate::config::app_file::reading::fault::Fault;
-use crate::config::app_file::reading::tree::Place;
-use crate::config::app_file::words::variable;
+use crate::config::app_file::syntax::fault::Fault;
+use crate::config::app_file::syntax::tree::Place;
+use crate::config::app_file::values::variable::variable;
 use autotag_model::reference::ParseError;
 
 /// The most bytes that all values may have, variables replaced: each line could double the one before.

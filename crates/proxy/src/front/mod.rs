@@ -1,5 +1,7 @@
 //! The clients' side: accepting connections and speaking HTTP/1.1 or HTTP/2 on each.
 
+mod guard;
+
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -13,13 +15,14 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::forward::{Client, handle};
-use super::listen::{Accepted, Listen, Listener};
-use super::record::Activity;
-use super::state::{Lifecycle, State};
-use super::trust::Peer;
+use crate::exchange::forward::{Client, handle};
+use crate::listen::{Accepted, Listen, Listener};
+use crate::messages::activity::Activity;
+use crate::state::{Lifecycle, State};
+use crate::trust::Peer;
+use guard::Guard;
+
 use crate::bounds::crowd::Seat;
-use crate::bounds::guard::Guard;
 use crate::bounds::limits::Limits;
 use autotag_base::clock;
 
@@ -34,8 +37,13 @@ const EXHAUSTED: Duration = Duration::from_millis(100);
 /// How long an HTTP/2 connection that is to go may take to do so.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// Accepts connections in a task of its own.
+pub fn open(state: Arc<State>, listener: Listener, listen: Listen) -> tokio::task::AbortHandle {
+    tokio::spawn(accept(state, listener, listen)).abort_handle()
+}
+
 /// Accepts connections until the proxy's end begins.
-pub async fn accept(state: Arc<State>, listener: Listener, listen: Listen) {
+async fn accept(state: Arc<State>, listener: Listener, listen: Listen) {
     let mut life = state.watch_life();
     loop {
         let next = async { (seat(&state).await, listener.accept().await) };

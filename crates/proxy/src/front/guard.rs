@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::limits::Limits;
-use super::pace::Pace;
+use crate::bounds::limits::Limits;
+use crate::bounds::pace::Pace;
+use crate::exchange::record;
+use crate::messages::activity::Activity;
 use crate::messages::target::Target;
 use crate::messages::validity;
-use crate::record;
-use crate::record::Activity;
 use autotag_base::clock::{Alarm, Stopwatch};
 
 /// What a client that sends nothing is thought to be doing.

@@ -6,67 +6,13 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode, Version};
 
-use super::trust::Peer;
-use super::upstream::Ticket;
-use crate::bounds::crowd::{Guest, Seat};
 use crate::bounds::shares::Admitted;
-use crate::messages::body::{Progress, Uploads};
-use crate::messages::interim::Interim;
+use crate::messages::activity::Busy;
+use crate::messages::body::Progress;
+use crate::trust::Peer;
+use crate::upstream::Ticket;
 use crate::upstream::app::App;
 use autotag_base::clock::Stopwatch;
-
-/// What a client's connection has under way: what its timeouts go by, and whether it may be closed.
-#[derive(Debug, Default)]
-pub struct Activity {
-    guest: Arc<Guest>,
-    /// Its bodies, as far as they have come.
-    pub uploads: Uploads,
-    /// What the application says before its answer.
-    pub interim: Interim,
-    /// Here, so that a tunnel keeps it.
-    seat: Option<Seat>,
-}
-
-impl Activity {
-    /// A new connection's, with its place.
-    pub fn new(seat: Seat) -> Arc<Self> {
-        Arc::new(Self { guest: Arc::clone(&seat.guest), seat: Some(seat), ..Self::default() })
-    }
-
-    /// An exchange begins.
-    pub fn begin(self: &Arc<Self>) -> Busy {
-        self.guest.begin();
-        Busy(Arc::clone(self))
-    }
-
-    /// What others may know of it.
-    pub fn guest(&self) -> &Guest {
-        &self.guest
-    }
-
-    /// Whether no exchange is under way.
-    pub fn idle(&self) -> bool {
-        self.guest.idle()
-    }
-
-    /// How many have ended.
-    pub fn ended(&self) -> usize {
-        self.guest.ended()
-    }
-}
-
-/// Proof that a client's connection is in use.
-#[derive(Debug)]
-pub struct Busy(Arc<Activity>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        if let Some(seat) = &self.0.seat {
-            seat.end();
-        }
-        self.0.guest.finish();
-    }
-}
 
 /// An exchange. When it is dropped the exchange has ended, however it ended: it is counted and logged.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 
-use super::websocket::{Advance, Frames, close_to_app, close_to_client};
+use crate::messages::websocket::{Advance, Frames, close_to_app, close_to_client};
 use crate::upstream::Phase;
 
 const BUFFER: usize = 16 * 1024;

@@ -9,24 +9,25 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
 use super::answer::Answer;
-use super::listen::Listen;
-use super::record::{self, Activity, Asked, Record};
-use super::routes::Way;
-use super::state::{Lifecycle, State};
-use super::trust::Peer;
-use super::upstream::{Ticket, Upstream};
+use super::record::{self, Asked, Record};
+use super::spool::Spool;
+use super::tunnel;
 use crate::bounds::pace::Pace;
 use crate::bounds::shares::{ClientKey, Full};
+use crate::listen::Listen;
+use crate::messages::activity::Activity;
 use crate::messages::body::{Progress, Sending};
 use crate::messages::headers;
 use crate::messages::headers::Origin;
-use crate::messages::spool::Spool;
-use crate::messages::tunnel;
 use crate::messages::validity;
 use crate::messages::validity::Refusal;
+use crate::routes::Way;
+use crate::state::{Lifecycle, State};
+use crate::trust::Peer;
 use crate::upstream::app::{App, Hold};
 use crate::upstream::pool;
 use crate::upstream::pool::Unanswered;
+use crate::upstream::{Ticket, Upstream};
 use autotag_base::clock::Stopwatch;
 
 /// A client's connection, as far as its requests need to know it.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::masks::Masks;
+use crate::config::masks::Masks;
 use autotag_protocol::{DeploymentId, Event, Outcome};
 
 /// The most lines that are kept. A deployment tells some dozens, and its application's last lines.

@@ -1,7 +1,6 @@
 //! An answer's body on its way to the client: watched, not held. With it goes the record of the exchange,
 //! which is closed when the last byte has been handed on, or when the client is gone.
 
-use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -10,7 +9,7 @@ use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
 use super::record::Record;
-use crate::messages::spool::Spool;
+use super::spool::{Cut, Spool};
 
 /// What the client gets.
 #[derive(Debug)]
@@ -28,26 +27,6 @@ enum Source {
     /// The same, by a task that waits for the client.
     Spooled(Spool),
 }
-
-/// Why an answer broke off.
-#[derive(Debug)]
-pub enum Cut {
-    /// The application, or the drain's deadline, ended it.
-    App(hyper::Error),
-    /// The client took none of it for too long.
-    TooSlow,
-}
-
-impl fmt::Display for Cut {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::App(error) => error.fmt(f),
-            Self::TooSlow => f.write_str("the client is too slow"),
-        }
-    }
-}
-
-impl std::error::Error for Cut {}
 
 impl Answer {
     /// A text of the proxy's own.

@@ -5,6 +5,7 @@
 //! the body from the application, waits for the client no longer than it may take, and then lets go of the
 //! application. What is left is a stream with one piece in it, which ends with its connection.
 
+use std::fmt;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,9 +13,28 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Frame, Incoming};
 use tokio::sync::mpsc;
 
-use crate::answer::Cut;
+use super::record::Record;
 use crate::bounds::pace::Pace;
-use crate::record::Record;
+
+/// Why an answer broke off.
+#[derive(Debug)]
+pub enum Cut {
+    /// The application, or the drain's deadline, ended it.
+    App(hyper::Error),
+    /// The client took none of it for too long.
+    TooSlow,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::App(error) => error.fmt(f),
+            Self::TooSlow => f.write_str("the client is too slow"),
+        }
+    }
+}
+
+impl std::error::Error for Cut {}
 
 /// One step of the body; none: that was all.
 type Step = Option<Result<Frame<Bytes>, hyper::Error>>;

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2154 # the variables of scripts/demo and scripts/lib.sh
-# The demo's second half: a web application, the server it runs on, and clients that never stop asking.
+# The demo's web application, the server it runs on, and clients that never stop asking.
 # Sourced by `scripts/demo`, whose functions and variables it uses.
 #
 # The server is a folder that stands for `/`: the receiver's own `init` sets it up there. What cannot be put
@@ -9,7 +9,7 @@
 
 app=shop
 server=$demo/server
-receiver=$made/debug/autotag-receiver
+receiver=$programs/autotag-receiver
 
 owner() { "${as_root[@]}" "$receiver" --root "$server" "$@"; }
 
@@ -40,16 +40,23 @@ init_server() {
     printf 'smoke: [{path: /, contains: "."}]\ndrain: 5s\nkeep: 5\n' | "${as_root[@]}" tee -a "$server/etc/autotag/$app.yaml" >/dev/null
 }
 
+# The names that the demo takes on this machine must be free: nobody's shop is touched.
+refuse_a_real_shop() {
+    ! getent passwd "autotag-$app" >/dev/null || die "this machine has a user autotag-$app; the demo would take it over"
+    [[ -z $(docker ps --all --quiet --filter "label=autotag-deploy.app=$app") ]] &&
+        ! docker network inspect "autotag-$app" >/dev/null 2>&1 ||
+        die "this Docker has an application $app already; the demo would take it over"
+}
+
 # The user that `init` added to the server's files, for this machine's sshd. It can do nothing but that key's
 # one command.
 borrow_user() {
     local user=autotag-$app ids
-    ! getent passwd "$user" >/dev/null || die "this machine has a user $user already; the demo would take it over"
     ids=$(awk -F: -v user="$user" '$1 == user { print $3 ":" $4 }' "$server/etc/passwd")
     # Its numbers are the server's; here they may be somebody else's.
     "${as_root[@]}" useradd --system --no-create-home --password '*' --home-dir "$server/var/lib/autotag/home" \
         --shell /bin/sh --no-user-group --gid nogroup "$user"
-    user_borrowed=$user
+    note user "$user"
     # The server knows the user by the number that the kernel tells.
     "${as_root[@]}" sed -i "s/^$user:x:${ids%:*}:/$user:x:$(id -u "$user"):/" "$server/etc/passwd"
     "${as_root[@]}" sed -i "s/^autotag:x:[0-9]*:/autotag:x:$(id -g "$user"):/" "$server/etc/group"
@@ -72,11 +79,11 @@ CONFIG
     chmod 755 "$demo" "$server"
     # Not by a function: its number would be that of a shell in between, which leaves them behind when it is ended.
     "${as_root[@]}" /usr/sbin/sshd -D -e -f "$server/etc/ssh/sshd_config" >"$demo/sshd.log" 2>&1 </dev/null &
-    sshd_pid=$!
+    note process $!
     "${as_root[@]}" "$receiver" --root "$server" proxy >"$demo/proxy.log" 2>&1 </dev/null &
-    proxy_pid=$!
+    note process $!
     "${as_root[@]}" "$receiver" --root "$server" serve >"$demo/serve.log" 2>&1 </dev/null &
-    serve_pid=$!
+    note process $!
     local deadline=$((SECONDS + 20))
     until [[ -S $server/run/autotag/serve.sock && -S $server/run/autotag-proxy/admin.sock ]]; do
         ((SECONDS < deadline)) || { tail -n 5 "$demo"/{serve,proxy}.log >&2 && die "the server did not start"; }
@@ -87,7 +94,7 @@ CONFIG
 # A repository with the application.
 new_shop() {
     mkdir -p "$shop"
-    app_files "$shop"
+    app_files "$shop" "$programs/test-app"
     git -C "$shop" init --quiet --initial-branch main
     commit_shop "A web shop" >/dev/null
 }
@@ -102,7 +109,7 @@ commit_shop() {
 run_shop() {
     local commit=$1
     shift
-    project=$shop repository=org/$app github=$shop_github run_action "$commit" \
+    run_action "$commit" \
         INPUT_DEPLOY-HOST=127.0.0.1 INPUT_DEPLOY-PORT="$ssh_port" "INPUT_DEPLOY-KEY=$(<"$demo/key")" \
         "INPUT_DEPLOY-KNOWN-HOSTS=$known_hosts" INPUT_DEPLOY-USER="autotag-$app" INPUT_DEPLOY-APP="$app" "$@"
 }
@@ -117,8 +124,9 @@ expect_served() {
 }
 
 start_load() {
-    "$made/debug/load" --url "http://127.0.0.1:$web_port" --seconds 600 >"$demo/load.txt" 2>&1 </dev/null &
+    "$programs/load" --url "http://127.0.0.1:$web_port" --seconds 600 >"$demo/load.txt" 2>&1 </dev/null &
     load_pid=$!
+    note process "$load_pid"
 }
 
 # Ends the clients, and shows what they counted. They fail where anything was lost.
@@ -129,19 +137,4 @@ stop_load() {
     load_pid=
     sed 's/^/    | /' "$demo/load.txt"
     [[ $status -eq 0 ]] || die "requests were lost"
-}
-
-# shellcheck disable=SC2317,SC2329 # called by the trap
-clean_up_server() {
-    local pid
-    kill "${load_pid:-}" 2>/dev/null || true
-    for pid in "${serve_pid:-}" "${proxy_pid:-}" "${sshd_pid:-}"; do
-        [[ -z $pid ]] || "${as_root[@]}" kill "$pid" 2>/dev/null || true
-    done
-    [[ -z ${serve_pid:-} ]] || wait "$serve_pid" 2>/dev/null || true
-    docker ps --all --quiet --filter "label=autotag-deploy.app=$app" |
-        xargs --no-run-if-empty docker rm --force >/dev/null 2>&1 || true
-    docker network ls --quiet --filter "label=autotag-deploy.app=$app" |
-        xargs --no-run-if-empty docker network rm >/dev/null 2>&1 || true
-    [[ -z ${user_borrowed:-} ]] || "${as_root[@]}" userdel "$user_borrowed" 2>/dev/null || true
 }

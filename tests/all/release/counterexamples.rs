@@ -92,7 +92,7 @@ async fn the_claim_of_a_dead_run_stays_and_nobody_reuses_its_version() {
     // Neither by counting on, nor by naming it.
     let next = project.merge("two");
     let run = release(&next).with("version", "0.0.1").start();
-    assert_ne!(ended(run).await.code, Some(0));
+    ended(run).await.refused(6, "The Git tag belongs to another commit");
     let run = ended(release(&next).start()).await.ended("released");
     assert_eq!(run.output("version"), "0.0.2");
     assert_eq!(project.github.read_ref("refs/tags/v0.0.1"), Some(claim));

@@ -2,6 +2,7 @@
 
 use super::Project;
 use super::races::ended;
+use autotag_model::git::ObjectId;
 use testkit::images::tiny_image::TinyImage;
 use testkit::network::faults::Fault;
 
@@ -12,12 +13,19 @@ fn owners(project: &Project, version: &str) -> usize {
     of_version.map(|claim| &claim.commit).collect::<std::collections::BTreeSet<_>>().len()
 }
 
+/// The commit that a tag names, by a tag object or without one.
+fn tagged(project: &Project, tag: &str) -> Option<ObjectId> {
+    let tag = project.github.read_ref(&format!("refs/tags/{tag}"))?;
+    Some(project.github.tag_object(&tag).map_or(tag, |object| object.target))
+}
+
 #[test]
 fn a_version_stays_its_commits_though_its_tag_was_deleted() {
     let project = Project::new();
     project.release(&project.merge("one")).with("version", "1.0.0").finish().ended("released");
     project.github.delete_ref("refs/tags/v1.0.0");
     let run = project.release(&project.merge("two")).with("version", "1.0.0").finish();
+    let run = run.refused(6, "The version is not above what exists");
     assert_eq!(owners(&project, "1.0.0"), 1, "{run}");
 }
 
@@ -32,7 +40,8 @@ fn a_version_stays_its_commits_though_its_tag_was_pushed_elsewhere() {
         .workflow
         .run(&second, "push", "refs/tags/v1.0.0")
         .with("image-digest", digest.as_str())
-        .finish();
+        .finish()
+        .refused(6, "The version is not above what exists");
     assert_eq!(owners(&project, "1.0.0"), 1, "{run}");
 }
 
@@ -43,12 +52,9 @@ fn a_deleted_tag_is_made_again_at_its_own_commit() {
     project.github.inject(Fault::on("POST */releases").answer(401, serde_json::json!({"message": "no"})));
     project.release(&first).finish().failed(3);
     project.github.delete_ref("refs/tags/v0.0.1");
-    let second = project.merge("two");
-    let run = project.release(&first).finish();
-    let tag = project.github.read_ref("refs/tags/v0.0.1");
-    let commit =
-        tag.as_ref().map(|tag| project.github.tag_object(tag).map_or(tag.clone(), |object| object.target));
-    assert_ne!(commit, Some(second.clone()), "v0.0.1 tags another commit than its image's: {run}");
+    project.merge("two");
+    let run = project.release(&first).finish().ended("resumed");
+    assert_eq!(tagged(&project, "v0.0.1"), Some(first), "{run}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,14 +62,14 @@ async fn a_hand_made_tag_deleted_during_the_build_never_lands_elsewhere() {
     let project = Project::new();
     let first = project.merge("one");
     project.github.set_ref("refs/tags/v1.0.0", &first);
-    let second = project.merge("two");
+    project.merge("two");
     let gate = project.github.hold("POST /graphql");
     let run = project.release(&first).start();
     gate.arrived(1).await;
     project.github.delete_ref("refs/tags/v1.0.0");
     gate.open();
-    let run = ended(run).await;
-    assert_ne!(project.github.read_ref("refs/tags/v1.0.0"), Some(second), "{run}");
+    let run = ended(run).await.ended("released");
+    assert_eq!(tagged(&project, "v1.0.0"), Some(first), "{run}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,11 +83,9 @@ async fn a_hand_made_tag_moved_during_the_build_is_not_released() {
     gate.arrived(1).await;
     project.github.set_ref("refs/tags/v1.0.0", &second);
     gate.open();
-    let run = ended(run).await;
-    assert!(
-        run.output("outcome") != "released" || run.output("version") != "1.0.0",
-        "released 1.0.0 whose tag is another commit's: {run}"
-    );
+    ended(run).await.refused(6, "The Git tag belongs to another commit");
+    assert_eq!(project.registry.digest("org/app", "1.0.0"), None, "published under another commit's tag");
+    assert_eq!(tagged(&project, "v1.0.0"), Some(second), "a person's tag was moved");
 }
 
 #[test]
@@ -94,7 +98,7 @@ fn an_image_joins_no_version_that_is_taken_in_its_repository() {
     let image = project.registry.image("org/worker").to_string();
     let run =
         project.workflow.push(&commit).with("image", &image).with("image-digest", digest.as_str()).finish();
-    assert_ne!(run.code, Some(0));
+    let run = run.refused(6, "The image's tag is taken");
     assert_eq!(project.claims().len(), 1, "claimed what can never be published: {run}");
 }
 
@@ -103,8 +107,8 @@ fn what_can_never_be_published_is_not_claimed() {
     let project = Project::new();
     project.registry.put("org/app", "2.0.0", &TinyImage::labelled(&[("by", "hand")]));
     let commit = project.merge("one");
-    let run = project.release(&commit).with("version", "2.0.0").finish();
-    assert_ne!(run.code, Some(0));
+    let run =
+        project.release(&commit).with("version", "2.0.0").finish().refused(6, "The image's tag is taken");
     assert_eq!(project.claims().len(), 0, "claimed what can never be published: {run}");
 }
 
@@ -180,7 +184,8 @@ fn a_deleted_release_stays_deleted() {
         .run(&commit, "release", "refs/tags/v0.0.1")
         .with("image-digest", digest.as_str())
         .env("GITHUB_EVENT_PATH", &event.to_string_lossy())
-        .finish();
+        .finish()
+        .ended("planned");
     assert!(project.github.releases().is_empty(), "{run}");
 }
 
@@ -204,7 +209,8 @@ fn a_tag_pushed_on_an_older_commit_is_refused_not_passed_over() {
     let digest = project.pushed("org/app", &old);
     let run =
         project.workflow.run(&old, "push", "refs/tags/v2.0.0").with("image-digest", digest.as_str()).finish();
-    assert_ne!(run.code, Some(0), "a person's tag v2.0.0 was passed over with success: {run}");
+    run.refused(6, "The version is not above what exists");
+    assert_eq!(project.registry.digest("org/app", "2.0.0"), None);
 }
 
 #[test]
@@ -213,9 +219,9 @@ fn a_hand_made_tag_with_build_metadata_is_no_version_to_take_up() {
     project.release(&project.merge("one")).finish().ended("released");
     let commit = project.merge("two");
     project.github.set_ref("refs/tags/v1.0.0+hotfix", &commit);
-    let run = project.release(&commit).finish();
-    assert_ne!(run.code, Some(1), "{run}");
-    run.ended("released");
+    let run = project.release(&commit).finish().ended("released");
+    // Above the tag, whose number is nobody's to give again.
+    assert_eq!(run.output("version"), "1.0.1");
 }
 
 #[test]
@@ -236,8 +242,10 @@ fn a_failed_or_foreign_workflow_run_releases_nothing() {
         .run(&commit, "workflow_run", "refs/heads/main")
         .with("image-digest", digest.as_str())
         .env("GITHUB_EVENT_PATH", &event.to_string_lossy())
-        .finish();
-    assert_ne!(run.output("outcome"), "released", "{run}");
+        .finish()
+        .ended("planned");
+    assert!(project.claims().is_empty() && project.github.releases().is_empty(), "{run}");
+    assert_eq!(project.registry.digest("org/app", "0.0.1"), None, "{run}");
 }
 
 #[test]
@@ -246,12 +254,9 @@ fn the_tag_that_is_put_out_exists() {
     let commit = project.merge("one");
     project.release(&commit).with("release", "false").finish().ended("released");
     project.github.delete_ref("refs/tags/v0.0.1");
-    let run = project.release(&commit).with("release", "false").finish();
-    assert!(
-        run.code != Some(0) || project.github.read_ref("refs/tags/v0.0.1").is_some(),
-        "tag output {} that does not exist: {run}",
-        run.output("tag")
-    );
+    let run = project.release(&commit).with("release", "false").finish().ended("resumed");
+    assert_eq!(run.output("tag"), "v0.0.1");
+    assert_eq!(tagged(&project, "v0.0.1"), Some(commit), "a tag is put out that does not exist: {run}");
 }
 
 #[test]
@@ -264,7 +269,9 @@ fn superseded_promises_no_release_that_may_be_missing() {
         .inject(Fault::on("POST */releases").answer(401, serde_json::json!({"message": "no"})).times(9));
     project.release(&new).finish().failed(3);
     let run = project.release(&old).finish().ended("superseded");
-    assert!(!run.summary.contains("has been released"), "{}", run.summary);
+    let summary = &run.summary;
+    assert!(summary.contains("v0.0.1"), "it names what stands in the way: {summary}");
+    assert!(!summary.contains("has been released") && !summary.contains("/releases/tag/"), "{summary}");
 }
 
 #[test]
@@ -287,8 +294,7 @@ fn latest_that_may_not_be_moved_warns_or_fails_as_asked() {
         assert_eq!(run.output("outcome"), "released", "{status}: {run}");
         assert!(run.log.contains("latest was not moved"), "{status}: {run}");
         let run = project.release(&commit).with("image", &format!("{}/org/app", pager.host()));
-        let run = run.with("latest", "true").finish();
-        assert!(run.code != Some(0), "{status}: {run}");
+        run.with("latest", "true").finish().refused(6, "The registry's tags are immutable");
     }
 }
 
@@ -307,8 +313,8 @@ fn a_list_withheld_twice_claims_nothing() {
             .with("registry-username", "me")
             .with("registry-password", "pa55word")
     };
-    let run = with(&project).finish();
-    assert!(run.code != Some(0) && project.claims().is_empty(), "{run}");
+    let run = with(&project).finish().refused(3, "The registry refuses the login");
+    assert!(project.claims().is_empty(), "{run}");
     project.registry.put("org/app", "3.0.0", &TinyImage::labelled(&[("by", "hand")]));
     pager.inject(Fault::on("GET */tags/list").answer(403, refusal).times(1));
     let run = with(&project).finish().ended("released");

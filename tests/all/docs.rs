@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 mod changelog;
+mod commands;
 mod generated;
 mod invariants;
 mod links;

@@ -1,4 +1,4 @@
-//! From the process's start to its exit code: masks, inputs, world, pipeline, report, in that order.
+//! From the process's start to its exit code: masks, inputs, ports, pipeline, report, in that order.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -11,12 +11,12 @@ use crate::adapters::retry::RetryPolicy;
 use crate::adapters::ssh::Libssh2;
 use crate::cli::{self, Parsed, Printed};
 use crate::failure::{Failure, Kind};
-use crate::inputs::request::{LogFormat, Purpose, log_format};
+use crate::inputs::request::{LogFormat, Mode, log_format};
 use crate::inputs::run::{Cause, Overrides};
-use crate::inputs::{Command, Environment, Faults, Order, RawInputs, Run};
+use crate::inputs::{Command, Environment, Faults, RawInputs, Request, Run};
 use crate::local::{checkout, local_logins};
 use crate::pipeline::progress::Progress;
-use crate::pipeline::{self, Ending, Job, Logs, World};
+use crate::pipeline::{self, Ending, Job, Logs, Ports};
 use crate::ports::{BuildLog, Forge as _};
 use crate::release::survey;
 use crate::report::build_log::GroupedLog;
@@ -67,11 +67,11 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
     let progress = Progress::start(console.observer());
     match arguments.and_then(|it| inputs(&environment, &mut said, it.overrides, faults)) {
         Err(failure) => console.failed(&failure, &progress),
-        Ok((order, run)) => {
-            let work = Box::pin(execute(&order, &run, &console, &progress));
+        Ok((request, run)) => {
+            let work = Box::pin(execute(&request, &run, &console, &progress));
             let result = until_interrupted(work, &progress).await;
             match result {
-                Ok(ending) => console.ended(&ending, &order, &run, &progress),
+                Ok(ending) => console.ended(&ending, &request, &run, &progress),
                 Err(failure) => console.failed(&failure, &progress),
             }
         }
@@ -93,7 +93,7 @@ fn inputs(
     said: &mut RawInputs,
     mut overrides: Overrides,
     mut faults: Faults,
-) -> Result<(Order, Run), Failure> {
+) -> Result<(Request, Run), Failure> {
     let mut notices = Vec::new();
     let in_clone = !environment.in_actions() && environment.get("GITHUB_REPOSITORY").is_none();
     if in_clone {
@@ -119,16 +119,16 @@ fn inputs(
     }
     // Without the run the inputs are still read, for their faults.
     let stand_in = || Run::stand_in(environment);
-    let order = Order::parse(said, &run.clone().unwrap_or_else(stand_in), &mut faults);
-    match (order, run) {
-        (Some(mut order), Some(run)) if faults.is_empty() => {
+    let request = Request::parse(said, &run.clone().unwrap_or_else(stand_in), &mut faults);
+    match (request, run) {
+        (Some(mut request), Some(run)) if faults.is_empty() => {
             // Servers are asked, and go back, without the registry.
-            let asks_registry = !matches!(order.command, Command::Status | Command::Rollback);
-            if asks_registry && order.registry.is_none() && !environment.in_ci() {
-                notices.extend(local_logins::find_registry_login(environment, &mut order));
+            let asks_registry = !matches!(request.command, Command::Status | Command::Rollback);
+            if asks_registry && request.registry.is_none() && !environment.in_ci() {
+                notices.extend(local_logins::find_registry_login(environment, &mut request));
             }
-            order.notices.extend(notices);
-            Ok((order, run))
+            request.notices.extend(notices);
+            Ok((request, run))
         }
         _ => Err(Failure::new(
             Kind::Input,
@@ -141,40 +141,40 @@ fn inputs(
 }
 
 async fn execute(
-    order: &Order,
+    request: &Request,
     run: &Run,
     console: &Console<'_>,
     progress: &Progress,
 ) -> Result<Ending, Failure> {
-    for notice in &order.notices {
+    for notice in &request.notices {
         tracing::info!("{notice}");
     }
     let access = Access {
         api_url: &run.api_url,
         graphql_url: &run.graphql_url,
         repository: &run.repository,
-        token: order.github_token.as_ref(),
+        token: request.github_token.as_ref(),
     };
-    let world = World {
+    let ports = Ports {
         forge: GitHub::connect(access, GitHub::patience())?,
         registry: OciRegistry::new(
-            order.wish.image.clone(),
-            order.registry.as_ref(),
+            request.version.image.clone(),
+            request.registry.as_ref(),
             RetryPolicy::default(),
         )?,
         builder: LazyDocker::default(),
-        shell: Libssh2,
+        remote: Libssh2,
     };
-    if !console.environment.in_ci() && !order.command.reaches_servers() {
-        is_pushed(order, run, &world.forge).await?;
+    if !console.environment.in_ci() && !request.command.reaches_servers() {
+        is_pushed(request, run, &ports.forge).await?;
     }
-    let purpose = purpose(order, run, &world.forge).await?;
-    if let Some(why) = &purpose.preview
-        && order.command == Command::Release
+    let mode = mode(request, run, &ports.forge).await?;
+    if let Mode::Preview(why) = &mode
+        && request.command == Command::Release
     {
         tracing::info!("nothing will be published: {why}");
     }
-    let job = Job { order, run, purpose: &purpose };
+    let job = Job { request, run, mode: &mode };
     let lines = || Lines::on(&console.screen);
     let mut build: Box<dyn BuildLog> = if console.screen.is_watched() {
         Box::new(TerminalLog::new(console.screen.clone()))
@@ -183,18 +183,18 @@ async fn execute(
     };
     let mut deploy = ServerLog::new(lines(), console.style()).on(console.screen.clone());
     let mut logs = Logs { build: &mut *build, deploy: &mut deploy };
-    pipeline::run(&world, job, progress, &mut logs).await
+    pipeline::run(&ports, job, progress, &mut logs).await
 }
 
 /// A person's clone may be ahead of GitHub, and a person may have no login there: neither is a new repository.
-async fn is_pushed(order: &Order, run: &Run, forge: &GitHub) -> Result<(), Failure> {
+async fn is_pushed(request: &Request, run: &Run, forge: &GitHub) -> Result<(), Failure> {
     let Err(trouble) = forge.commit(&run.commit).await else { return Ok(()) };
     let (kind, remedy) = match trouble.kind {
         CallErrorKind::Rejected => (
             Kind::Input,
             "push the commit first; the order of versions is that of GitHub's commits".to_owned(),
         ),
-        CallErrorKind::Denied if order.github_token.is_none() => {
+        CallErrorKind::Denied if request.github_token.is_none() => {
             let remedy = "GitHub shows {} to nobody without a login, or there is no such repository: set GH_TOKEN, or log in by `gh auth login`";
             (Kind::Denied, remedy.replace("{}", &run.repository))
         }
@@ -204,20 +204,21 @@ async fn is_pushed(order: &Order, run: &Run, forge: &GitHub) -> Result<(), Failu
 }
 
 /// The default branch is asked for only where the event did not say it and something depends on it.
-async fn purpose(order: &Order, run: &Run, forge: &GitHub) -> Result<Purpose, Failure> {
+async fn mode(request: &Request, run: &Run, forge: &GitHub) -> Result<Mode, Failure> {
     let default_branch = match &run.default_branch {
         Some(branch) => branch.clone(),
-        None if order.depends_on_default_branch(run) => forge.repository().await?.default_branch,
+        None if request.depends_on_default_branch(run) => forge.repository().await?.default_branch,
         None => String::new(),
     };
-    let purpose = order.purpose(run, &default_branch);
+    let mode = request.mode(run, &default_branch);
     // The push of a tag says nothing of the release that it may have come with.
     match &run.cause {
-        Cause::Tag(tag) if purpose.preview.is_none() && !order.command.reaches_servers() => {
+        Cause::Tag(tag) if mode.publishes() && !request.command.reaches_servers() => {
             let is_prerelease = survey::is_prerelease(forge, tag).await?;
-            Ok(if is_prerelease { purpose.held_back(tag) } else { purpose })
+            let why = || format!("GitHub's release of the tag {tag} is marked as a prerelease");
+            Ok(if is_prerelease { Mode::Preview(why()) } else { mode })
         }
-        _ => Ok(purpose),
+        _ => Ok(mode),
     }
 }
 

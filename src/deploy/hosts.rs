@@ -36,11 +36,11 @@ pub struct Release {
 
 /// What the servers are asked to do.
 #[derive(Debug, Clone, Copy)]
-pub enum Wanted<'a> {
+pub enum Change<'a> {
     /// Serve this.
-    Release(&'a Release),
+    Deploy(&'a Release),
     /// Go back; to this one, or to the one before.
-    Back(Option<&'a Version>),
+    RollBack(Option<&'a Version>),
 }
 
 /// A deployment on its way.
@@ -49,7 +49,7 @@ pub struct HostDeployment<'a> {
     /// Where to, and how.
     pub target: &'a Target,
     /// What.
-    pub wanted: Wanted<'a>,
+    pub change: Change<'a>,
     /// Its name.
     pub id: &'a DeploymentId,
     /// The run's address, for people.
@@ -87,8 +87,8 @@ fn ssh_host(target: &Target, host: &HostName) -> SshHost {
 
 impl HostDeployment<'_> {
     fn request(&self) -> Request {
-        let body = match self.wanted {
-            Wanted::Release(release) => Body::Deploy(Box::new(Deploy {
+        let body = match self.change {
+            Change::Deploy(release) => Body::Deploy(Box::new(Deploy {
                 deployment: self.id.clone(),
                 image: release.image.clone(),
                 digest: release.digest.clone(),
@@ -99,7 +99,7 @@ impl HostDeployment<'_> {
                 credential: self.target.credential.clone(),
                 run: self.run.to_owned(),
             })),
-            Wanted::Back(to) => Body::Rollback(Box::new(Rollback {
+            Change::RollBack(to) => Body::Rollback(Box::new(Rollback {
                 deployment: self.id.clone(),
                 to: to.cloned(),
                 reverts: None,
@@ -125,10 +125,10 @@ impl HostDeployment<'_> {
     }
 
     fn title(&self, host: &HostName) -> String {
-        match self.wanted {
-            Wanted::Release(release) => format!("Deploy {} to {host} ({})", release.version, self.id),
-            Wanted::Back(Some(to)) => format!("Roll {host} back to {to} ({})", self.id),
-            Wanted::Back(None) => format!("Roll {host} back ({})", self.id),
+        match self.change {
+            Change::Deploy(release) => format!("Deploy {} to {host} ({})", release.version, self.id),
+            Change::RollBack(Some(to)) => format!("Roll {host} back to {to} ({})", self.id),
+            Change::RollBack(None) => format!("Roll {host} back ({})", self.id),
         }
     }
 }
@@ -141,9 +141,9 @@ pub async fn run(
 ) -> HostSequence {
     let hosts = &deployment.target.hosts;
     // A rollback that failed half-way is not undone by a rollback.
-    let on_failure = match deployment.wanted {
-        Wanted::Release(_) => deployment.target.on_failure,
-        Wanted::Back(_) => OnFailure::Keep,
+    let on_failure = match deployment.change {
+        Change::Deploy(_) => deployment.target.on_failure,
+        Change::RollBack(_) => OnFailure::Keep,
     };
     let mut tour = HostSequence::new(hosts.iter().map(ToString::to_string), on_failure);
     loop {
@@ -176,9 +176,9 @@ async fn go(
     let told = converse(shell, &ssh, (&name, &deployment.request()), persistence, &mut timed).await;
     let (stop, running) = match told {
         Ok(outcome) => {
-            let stop = match deployment.wanted {
-                Wanted::Release(release) => result_of(&name, &release.version, &outcome),
-                Wanted::Back(_) => result_of_rollback(&name, &outcome),
+            let stop = match deployment.change {
+                Change::Deploy(release) => result_of(&name, &release.version, &outcome),
+                Change::RollBack(_) => result_of_rollback(&name, &outcome),
             };
             (stop, outcome.running)
         }

@@ -18,5 +18,5 @@ pub mod spec;
 pub use command::Command;
 pub use fault::{Fault, Faults};
 pub use raw::{Environment, RawInputs};
-pub use request::Order;
+pub use request::Request;
 pub use run::Run;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use crate::inputs::raw::{Environment, RawInputs};
-use crate::inputs::request::Order;
+use crate::inputs::request::Request;
 use autotag_docker::login;
 use autotag_docker::login::Login;
 use autotag_model::reference::ImageName;
@@ -57,15 +57,15 @@ fn belongs_to(api: &str, server: &str) -> bool {
 }
 
 /// On a person's machine: Docker's own login for the image's registry. Gives what is to be told about it.
-pub fn find_registry_login(environment: &Environment, order: &mut Order) -> Option<String> {
-    let registry = order.wish.image.registry();
-    match docker_login(environment, &order.wish.image) {
+pub fn find_registry_login(environment: &Environment, request: &mut Request) -> Option<String> {
+    let registry = request.version.image.registry();
+    match docker_login(environment, &request.version.image) {
         Ok(None) => Some(format!(
             "{registry} is asked without a login: Docker keeps none (`docker login {registry}`)"
         )),
         Ok(Some(credentials)) => {
             let notice = format!("{registry} is asked as {}, by Docker's own login", credentials.username);
-            order.registry = Some(credentials);
+            request.registry = Some(credentials);
             Some(notice)
         }
         Err(why) => Some(format!("{registry} is asked without a login: {why}")),

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use super::progress::Progress;
-use super::{Ending, Job, Logs, Released, World};
+use super::{Ending, Job, Logs, Ports, Released};
 use crate::deploy::host_sequence;
 use crate::deploy::host_sequence::{HostReport, HostSequence};
-use crate::deploy::hosts::{self, HostDeployment, Release, Wanted};
+use crate::deploy::hosts::{self, Change, HostDeployment, Release};
 use crate::deploy::{github, published};
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::inputs::Command;
 use crate::inputs::deploy::{Deploy, Target};
 use crate::ports::RemoteExec;
 use crate::ports::{Forge, Registry};
-use crate::versioning::plan::Wanted as WantedVersion;
+use crate::versioning::plan::VersionSelector;
 use autotag_base::clock::Stopwatch;
 use autotag_model::help::Topic;
 use autotag_protocol::{DeploymentId, Status};
@@ -44,13 +44,13 @@ pub struct HostStatus {
 
 /// After the release: the same run takes it to the servers, if there are any.
 pub(super) async fn after<F: Forge, R, B, S: RemoteExec>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     released: &Released,
     progress: &Progress,
     logs: &mut Logs<'_>,
 ) -> Result<Option<Deployment>, Failure> {
-    let Deploy::To(target) = &job.order.deploy else { return Ok(None) };
+    let Deploy::To(target) = &job.request.deploy else { return Ok(None) };
     let claim = &released.known.claim;
     let release = Release {
         image: claim.image.clone(),
@@ -58,17 +58,17 @@ pub(super) async fn after<F: Forge, R, B, S: RemoteExec>(
         version: claim.version.clone(),
         commit: claim.commit.clone(),
     };
-    deploy(world, job, (target, release), progress, logs).await.map(Some)
+    deploy(ports, job, (target, release), progress, logs).await.map(Some)
 }
 
 /// `deploy`, `rollback` and `status`.
 pub(super) async fn command<F: Forge, R: Registry, B, S: RemoteExec>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     progress: &Progress,
     logs: &mut Logs<'_>,
 ) -> Result<Ending, Failure> {
-    let Deploy::To(target) = &job.order.deploy else {
+    let Deploy::To(target) = &job.request.deploy else {
         // The inputs are refused without a host.
         return Err(Failure::new(
             FailureKind::Input,
@@ -78,33 +78,33 @@ pub(super) async fn command<F: Forge, R: Registry, B, S: RemoteExec>(
         )
         .about(Topic::Inputs));
     };
-    let version = match &job.order.wish.wanted {
-        WantedVersion::Exactly(version) => Some(version),
+    let version = match &job.request.version.selector {
+        VersionSelector::Exactly(version) => Some(version),
         _ => None,
     };
-    match job.order.command {
-        Command::Status => Ok(Ending::Reported(status(world, target, progress, logs).await)),
+    match job.request.command {
+        Command::Status => Ok(Ending::Reported(status(ports, target, progress, logs).await)),
         Command::Rollback => {
-            let deployment = roll_back(world, job, (target, version), progress, logs).await?;
+            let deployment = roll_back(ports, job, (target, version), progress, logs).await?;
             Ok(Ending::RolledBack(Box::new(deployment)))
         }
         _ => {
-            let digest = match &job.order.source {
+            let digest = match &job.request.source {
                 crate::inputs::request::Source::Digest(digest) => Some(digest),
                 crate::inputs::request::Source::Build(_) => None,
             };
-            let prefix = &job.order.wish.prefix;
-            let question = published::Question { image: &job.order.wish.image, version, digest, prefix };
-            let finding = published::find(&world.forge, &world.registry, question);
+            let prefix = &job.request.version.prefix;
+            let question = published::Question { image: &job.request.version.image, version, digest, prefix };
+            let finding = published::find(&ports.forge, &ports.registry, question);
             let release = progress.stage("plan", finding).await?;
-            let deployment = deploy(world, job, (target, release), progress, logs).await?;
+            let deployment = deploy(ports, job, (target, release), progress, logs).await?;
             Ok(Ending::Deployed(Box::new(deployment)))
         }
     }
 }
 
 async fn deploy<F: Forge, R, B, S: RemoteExec>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     (target, release): (&Target, Release),
     progress: &Progress,
@@ -112,9 +112,9 @@ async fn deploy<F: Forge, R, B, S: RemoteExec>(
 ) -> Result<Deployment, Failure> {
     let id = hosts::new_id(job.run.number)?;
     tracing::info!("deploying {}:{} as {id}", release.image, release.version);
-    let record = github::begin(&world.forge, target, &release, (&id, &job.run.url)).await;
-    let deployment = HostDeployment { target, wanted: Wanted::Release(&release), id: &id, run: &job.run.url };
-    let (tour, took) = run_on_hosts(world, deployment, progress, logs).await;
+    let record = github::begin(&ports.forge, target, &release, (&id, &job.run.url)).await;
+    let deployment = HostDeployment { target, change: Change::Deploy(&release), id: &id, run: &job.run.url };
+    let (tour, took) = run_on_hosts(ports, deployment, progress, logs).await;
     if let Some(record) = &record {
         record.end(&tour).await;
     }
@@ -125,23 +125,23 @@ async fn deploy<F: Forge, R, B, S: RemoteExec>(
 /// GitHub records a deployment by its commit, and which commit a server goes back to only the server knows:
 /// so it is recorded afterwards.
 async fn roll_back<F: Forge, R, B, S: RemoteExec>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     (target, to): (&Target, Option<&semver::Version>),
     progress: &Progress,
     logs: &mut Logs<'_>,
 ) -> Result<Deployment, Failure> {
     let id = hosts::new_id(job.run.number)?;
-    let deployment = HostDeployment { target, wanted: Wanted::Back(to), id: &id, run: &job.run.url };
-    let (tour, took) = run_on_hosts(world, deployment, progress, logs).await;
+    let deployment = HostDeployment { target, change: Change::RollBack(to), id: &id, run: &job.run.url };
+    let (tour, took) = run_on_hosts(ports, deployment, progress, logs).await;
     if let (true, Some(running)) = (tour.complete(), tour.running()) {
         let release = Release {
-            image: job.order.wish.image.clone(),
+            image: job.request.version.image.clone(),
             digest: running.digest.clone(),
             version: running.version.clone(),
             commit: running.commit.clone(),
         };
-        if let Some(record) = github::begin(&world.forge, target, &release, (&id, &job.run.url)).await {
+        if let Some(record) = github::begin(&ports.forge, target, &release, (&id, &job.run.url)).await {
             record.end(&tour).await;
         }
     }
@@ -150,13 +150,13 @@ async fn roll_back<F: Forge, R, B, S: RemoteExec>(
 }
 
 async fn run_on_hosts<F, R, B, S: RemoteExec>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     deployment: HostDeployment<'_>,
     progress: &Progress,
     logs: &mut Logs<'_>,
 ) -> (HostSequence, Duration) {
     let stopwatch = Stopwatch::start();
-    let tour = progress.stage("deploy", hosts::run(&world.shell, deployment, logs.deploy)).await;
+    let tour = progress.stage("deploy", hosts::run(&ports.remote, deployment, logs.deploy)).await;
     for report in &tour.reports {
         if let host_sequence::HostResult::Done(_) | host_sequence::HostResult::Reverted = &report.stop {
             progress.done_as_logged(format!("server {}", host_sequence::describe(report)));
@@ -175,7 +175,7 @@ fn failure_of(tour: &HostSequence, what: &str) -> Option<Failure> {
 
 /// Asks all of them, also where one does not answer.
 async fn status<F, R, B, S: RemoteExec>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     target: &Target,
     progress: &Progress,
     logs: &mut Logs<'_>,
@@ -183,7 +183,7 @@ async fn status<F, R, B, S: RemoteExec>(
     let asking = async {
         let mut answers = Vec::new();
         for host in &target.hosts {
-            let status = hosts::status(&world.shell, target, host, logs.deploy).await;
+            let status = hosts::status(&ports.remote, target, host, logs.deploy).await;
             answers.push(HostStatus { host: host.to_string(), status: status.map(Box::new) });
         }
         answers

@@ -13,17 +13,17 @@ pub const STAGES: [&str; 8] = ["plan", "build", "stage", "claim", "publish", "la
 
 /// The stages of this run in their order, and whether each is wanted.
 pub(super) fn of(job: Job<'_>) -> Vec<Intent> {
-    let order = job.order;
-    let publishes = job.purpose.preview.is_none();
+    let request = job.request;
+    let publishes = job.mode.publishes();
     let wanted = |stage: &str| match stage {
         "plan" => true,
-        "build" => order.command == Command::Release && matches!(order.source, Source::Build(_)),
-        "latest" => publishes && order.latest != LatestPolicy::Never,
-        "release" => publishes && order.release.is_some(),
-        "deploy" => publishes && matches!(order.deploy, Deploy::To(_)),
+        "build" => request.command == Command::Release && matches!(request.source, Source::Build(_)),
+        "latest" => publishes && request.latest != LatestPolicy::Never,
+        "release" => publishes && request.release.is_some(),
+        "deploy" => publishes && matches!(request.deploy, Deploy::To(_)),
         _ => publishes,
     };
-    match order.command {
+    match request.command {
         Command::Deploy => vec![("plan", true), ("deploy", true)],
         Command::Rollback => vec![("deploy", true)],
         Command::Status => Vec::new(),

@@ -16,17 +16,17 @@ use self::progress::{Progress, Severity};
 use crate::deploy::conversation::DeployLog;
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::inputs::Command;
-use crate::inputs::request::{LatestPolicy, Order, Purpose, Source};
+use crate::inputs::request::{LatestPolicy, Mode, Request, Source};
 use crate::inputs::run::Run;
 use crate::ports::RemoteExec;
 use crate::ports::{BuildLog, Builder, Forge, Registry, Release};
-use crate::release::claim::{self, ClaimOrder, Claimed};
+use crate::release::claim::{self, ClaimRequest, Claimed};
 use crate::release::github::{self, ReleaseFacts};
 use crate::release::latest::{self, Latest};
 use crate::release::publish::{self, Help, Published};
 use crate::release::stage;
 use crate::release::survey::{self, Question};
-use crate::versioning::claim::{Claim, Known};
+use crate::versioning::claim::{Claim, RecordedClaim};
 use crate::versioning::plan::{Next, Plan, RegistryVersions, Survey, decide};
 use autotag_base::clock;
 use autotag_base::{CallError, CallErrorKind};
@@ -34,7 +34,7 @@ use autotag_model::reference::{Digest, ImageTag};
 
 /// The doors outside that a run needs.
 #[derive(Debug)]
-pub struct World<F, R, B, S> {
+pub struct Ports<F, R, B, S> {
     /// GitHub.
     pub forge: F,
     /// The image's repository.
@@ -42,7 +42,7 @@ pub struct World<F, R, B, S> {
     /// Docker.
     pub builder: B,
     /// The servers.
-    pub shell: S,
+    pub remote: S,
 }
 
 /// Where the texts of others go as they come.
@@ -57,11 +57,11 @@ pub struct Logs<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
     /// What was asked for.
-    pub order: &'a Order,
+    pub request: &'a Request,
     /// What GitHub says about the run.
     pub run: &'a Run,
-    /// Release or preview.
-    pub purpose: &'a Purpose,
+    /// Publish or preview.
+    pub mode: &'a Mode,
 }
 
 /// How a run ended, if nothing failed.
@@ -98,7 +98,7 @@ pub struct Released {
     /// The claim was there before this run.
     pub resumed: bool,
     /// The claim.
-    pub known: Known,
+    pub known: RecordedClaim,
     /// The tag that holds the image by commit and digest, where there is one.
     pub sha_tag: Option<ImageTag>,
     /// The GitHub release, where one was wanted.
@@ -115,7 +115,7 @@ pub struct Released {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superseded {
     /// The newest claim.
-    pub by: Known,
+    pub by: RecordedClaim,
     /// What was done for newer versions.
     pub helped: Vec<Help>,
     /// Where `latest` ended; `None`: not to be touched.
@@ -145,26 +145,26 @@ const REFUSALS: u32 = 3;
 ///
 /// A deployment that failed is part of the ending: the release stands, and what each server has is told.
 pub async fn run<F: Forge, R: Registry, B: Builder, S: RemoteExec>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     progress: &Progress,
     logs: &mut Logs<'_>,
 ) -> Result<Ending, Failure> {
     progress.intends(intents::of(job));
-    if job.order.command.reaches_servers() {
-        return deployment::command(world, job, progress, logs).await;
+    if job.request.command.reaches_servers() {
+        return deployment::command(ports, job, progress, logs).await;
     }
-    let mut ending = release(world, job, progress, logs.build).await?;
+    let mut ending = release(ports, job, progress, logs.build).await?;
     // A superseded run deploys nothing, and nor does a plan.
     if let Ending::Released(released) = &mut ending {
-        released.deployment = deployment::after(world, job, released, progress, logs).await?;
+        released.deployment = deployment::after(ports, job, released, progress, logs).await?;
     }
     Ok(ending)
 }
 
 /// The transaction. See the module's head, and ARCHITECTURE.md for why the steps stand in this order.
 async fn release<F: Forge, R: Registry, B: Builder, S>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     progress: &Progress,
     log: &mut dyn BuildLog,
@@ -172,32 +172,32 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
     let (mut own, mut unmoved_refusals) = (Vec::new(), 0);
     for attempt in 1..=CLAIMS {
         let survey =
-            progress.stage("plan", survey::read(&world.forge, &world.registry, question(job))).await?;
+            progress.stage("plan", survey::read(&ports.forge, &ports.registry, question(job))).await?;
         if attempt == 1 {
             remark_unread(&survey, progress);
         }
-        let plan = match decide(&survey, &job.purpose.wish) {
+        let plan = match decide(&survey, &job.request.version) {
             Ok(plan) => plan,
             // The lists were read after the head: what speaks against a version may be what another run has
             // claimed and published since.
-            Err(refusal) if moved_since(world, job, &survey).await? => {
+            Err(refusal) if moved_since(ports, job, &survey).await? => {
                 tracing::info!("{}: planning again (try {attempt} of {CLAIMS})", refusal.why);
                 continue;
             }
             Err(refusal) => return Err(refusal.into()),
         };
-        if let Some(why) = &job.purpose.preview {
-            return preview(world, job, Prepared { plan, survey, why }, progress, log).await;
+        if let Mode::Preview(why) = &job.mode {
+            return preview(ports, job, Prepared { plan, survey, why }, progress, log).await;
         }
         let next = match plan {
             Plan::Superseded { by, newer } => {
-                return superseded(world, job, (*by, &newer), &survey.registry, progress).await;
+                return superseded(ports, job, (*by, &newer), &survey.registry, progress).await;
             }
             Plan::Resume { known } => {
                 let resumed = !own.contains(&known.id);
                 let reason = format!("{}: this commit's version", known.claim.version);
                 tracing::info!("{reason}; going on from its claim");
-                if let Source::Digest(given) = &job.order.source
+                if let Source::Digest(given) = &job.request.source
                     && *given != known.claim.digest
                 {
                     tracing::warn!(
@@ -207,44 +207,44 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
                     );
                 }
                 let sha_tag = held_by(&survey, &known);
-                let claimed = Settled { resumed, known, sha_tag, reason };
-                return finish(world, job, claimed, &survey, progress).await;
+                let claimed = ResolvedClaim { resumed, known, sha_tag, reason };
+                return finish(ports, job, claimed, &survey, progress).await;
             }
             Plan::Claim(next) => next,
         };
         tracing::info!("{}", next.reason);
-        let staged = build_and_stage(world, job, &next, progress, log).await?;
-        let settled = progress.stage("stage", stage::settle(&world.registry, &survey.registry)).await?;
+        let staged = build_and_stage(ports, job, &next, progress, log).await?;
+        let settled = progress.stage("stage", stage::settle(&ports.registry, &survey.registry)).await?;
         if settled.is_some_and(|listed| listed.versions().iter().any(|version| *version >= next.version)) {
             tracing::info!("the registry's list, now readable, has higher versions: planning again");
             continue;
         }
-        let image = &job.order.wish.image;
-        let asking = publish::free(&world.registry, image, &next.version, staged.digest());
+        let image = &job.request.version.image;
+        let asking = publish::free(&ports.registry, image, &next.version, staged.digest());
         match progress.stage("claim", asking).await {
             // Whoever claimed it since may have published it already: that is a lost race and no conflict.
-            Err(taken) if taken.kind == FailureKind::Conflict && moved_since(world, job, &survey).await? => {
+            Err(taken) if taken.kind == FailureKind::Conflict && moved_since(ports, job, &survey).await? => {
                 tracing::info!("{}: planning again (try {attempt} of {CLAIMS})", taken.why);
                 continue;
             }
             free => free?,
         }
-        match progress.stage("claim", claim::claim(&world.forge, claim_order(job, &next), &staged)).await? {
+        match progress.stage("claim", claim::claim(&ports.forge, claim_order(job, &next), &staged)).await? {
             Claimed::Won(known) => {
                 progress.done(format!(
                     "claimed {} for commit {}",
-                    job.order.wish.prefix.tag_of(&next.version),
+                    job.request.version.prefix.tag_of(&next.version),
                     job.run.commit.short()
                 ));
-                let claimed = Settled {
+                let claimed = ResolvedClaim {
                     resumed: false,
                     known: *known,
                     sha_tag: staged.tag().cloned(),
                     reason: next.reason,
                 };
-                return finish(world, job, claimed, &survey, progress).await;
+                return finish(ports, job, claimed, &survey, progress).await;
             }
-            Claimed::LookAgain { object, why, unmoved } => {
+            Claimed::Contended { object, why, unmoved } => {
                 if let Some(failure) = unmoved {
                     unmoved_refusals += 1;
                     if unmoved_refusals == REFUSALS {
@@ -281,12 +281,12 @@ fn remark_unread(survey: &Survey, progress: &Progress) {
 
 /// Whether another run has claimed since this one looked.
 async fn moved_since<F: Forge, R, B, S>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     survey: &Survey,
 ) -> Result<bool, Failure> {
     let seen = survey.head.as_ref().map(|head| &head.id);
-    claim::has_moved(&world.forge, &job.order.claim_ref, seen).await
+    claim::has_moved(&ports.forge, &job.request.claim_ref, seen).await
 }
 
 /// Runs that lost together do not come back together; lists that lag get a moment to catch up.
@@ -295,56 +295,56 @@ fn pause_after(attempt: u32) -> Duration {
 }
 
 fn question(job: Job<'_>) -> Question<'_> {
-    let wish = &job.purpose.wish;
+    let version = &job.request.version;
     Question {
         commit: &job.run.commit,
-        prefix: &wish.prefix,
-        claim_ref: &job.order.claim_ref,
-        wanted: &wish.wanted,
+        prefix: &version.prefix,
+        claim_ref: &job.request.claim_ref,
+        selector: &version.selector,
     }
 }
 
-fn claim_order<'a>(job: Job<'a>, next: &'a Next) -> ClaimOrder<'a> {
-    ClaimOrder {
+fn claim_order<'a>(job: Job<'a>, next: &'a Next) -> ClaimRequest<'a> {
+    ClaimRequest {
         next,
         commit: &job.run.commit,
-        image: &job.order.wish.image,
-        prefix: &job.order.wish.prefix,
-        claim_ref: &job.order.claim_ref,
+        image: &job.request.version.image,
+        prefix: &job.request.version.prefix,
+        claim_ref: &job.request.claim_ref,
         run: &job.run.url,
     }
 }
 
 /// The tag that holds a claimed image, if the registry's list shows that there is one.
-fn held_by(survey: &Survey, known: &Known) -> Option<ImageTag> {
+fn held_by(survey: &Survey, known: &RecordedClaim) -> Option<ImageTag> {
     let tag = stage::tag_for(&known.claim.commit, &known.claim.digest).ok()?;
     survey.registry.holds(&tag).then_some(tag)
 }
 
 /// A claim that stands, whoever made it.
-struct Settled {
+struct ResolvedClaim {
     resumed: bool,
-    known: Known,
+    known: RecordedClaim,
     sha_tag: Option<ImageTag>,
     reason: String,
 }
 
 /// Everything after the claim. Each step looks first and does only what is missing.
 async fn finish<F: Forge, R: Registry, B, S>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
-    settled: Settled,
+    settled: ResolvedClaim,
     survey: &Survey,
     progress: &Progress,
 ) -> Result<Ending, Failure> {
     let claim = &settled.known.claim;
-    let holding = claim::hold_tag(&world.forge, &job.order.wish.prefix, &settled.known);
+    let holding = claim::hold_tag(&ports.forge, &job.request.version.prefix, &settled.known);
     progress.stage("publish", holding).await?;
-    let published = progress.stage("publish", publish::publish(&world.registry, claim)).await?;
+    let published = progress.stage("publish", publish::publish(&ports.registry, claim)).await?;
     let since = if published == Published::Now { "published" } else { "is published already" };
     progress.done(format!("{}:{} {since}, {}", claim.image, claim.version, claim.digest));
-    let latest = settle_latest(world, job, &survey.registry, progress).await?;
-    let release = release_page(world, job, claim, survey, progress).await?;
+    let latest = settle_latest(ports, job, &survey.registry, progress).await?;
+    let release = release_page(ports, job, claim, survey, progress).await?;
     Ok(Ending::Released(Box::new(Released {
         resumed: settled.resumed,
         sha_tag: settled.sha_tag,
@@ -358,23 +358,23 @@ async fn finish<F: Forge, R: Registry, B, S>(
 
 /// The page on GitHub, and which one GitHub shows as Latest.
 async fn release_page<F: Forge, R, B, S>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     claim: &Claim,
     survey: &Survey,
     progress: &Progress,
 ) -> Result<Option<Release>, Failure> {
-    let Some(order) = &job.order.release else { return Ok(None) };
+    let Some(settings) = &job.request.release else { return Ok(None) };
     let mut tagged = survey.git.clone();
     tagged.push(claim.version.clone());
-    let (prefix, claim_ref) = (&job.order.wish.prefix, &job.order.claim_ref);
+    let (prefix, claim_ref) = (&job.request.version.prefix, &job.request.claim_ref);
     let repository_url = &format!("{}/{}", job.run.server_url, job.run.repository);
-    let facts = ReleaseFacts { claim, prefix, order, tagged: &tagged, claim_ref, repository_url };
-    let made = progress.stage("release", github::release(&world.forge, facts)).await;
+    let facts = ReleaseFacts { claim, prefix, settings, tagged: &tagged, claim_ref, repository_url };
+    let made = progress.stage("release", github::release(&ports.forge, facts)).await;
     let Some(release) = forgiven(made, "There is no GitHub release", progress)? else { return Ok(None) };
     progress.done(format!("release {}: {}", release.tag, release.html_url));
-    if !release.draft && !release.prerelease && job.order.latest != LatestPolicy::Never {
-        let shown = github::show_highest(&world.forge, &release, prefix, claim_ref);
+    if !release.draft && !release.prerelease && job.request.latest != LatestPolicy::Never {
+        let shown = github::show_highest(&ports.forge, &release, prefix, claim_ref);
         let shown = progress.stage("release", shown).await;
         forgiven(shown, "GitHub's Latest was not moved", progress)?;
     }
@@ -400,20 +400,20 @@ fn forgiven<T>(result: Result<T, Failure>, title: &str, progress: &Progress) -> 
 
 /// `latest`, as the input says. Only a refusal by the registry is forgiven, and only under `auto`.
 async fn settle_latest<F: Forge, R: Registry, B, S>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     listed: &RegistryVersions,
     progress: &Progress,
 ) -> Result<Option<Latest>, Failure> {
-    if job.order.latest == LatestPolicy::Never {
+    if job.request.latest == LatestPolicy::Never {
         return Ok(None);
     }
-    let image = &job.order.wish.image;
-    let settling = latest::settle(&world.forge, &world.registry, image, &job.order.claim_ref, listed);
+    let image = &job.request.version.image;
+    let settling = latest::settle(&ports.forge, &ports.registry, image, &job.request.claim_ref, listed);
     match progress.stage("latest", settling).await {
         Ok(latest) => {
             match &latest {
-                Latest::Refused(trouble) if job.order.latest == LatestPolicy::Must => {
+                Latest::Refused(trouble) if job.request.latest == LatestPolicy::Must => {
                     return Err((**trouble).clone().into());
                 }
                 Latest::Refused(trouble) => tracing::warn!("latest was not moved: {trouble}"),
@@ -426,7 +426,7 @@ async fn settle_latest<F: Forge, R: Registry, B, S>(
             }
             Ok(Some(latest))
         }
-        Err(failure) if failure.is_for_good() && job.order.latest != LatestPolicy::Must => {
+        Err(failure) if failure.is_for_good() && job.request.latest != LatestPolicy::Must => {
             let why = format!("{}: {}", failure.what, failure.why);
             forgiven::<()>(Err(failure), "`latest` was not moved", progress)?;
             Ok(Some(Latest::Refused(Box::new(CallError::new(CallErrorKind::Denied, "moving `latest`", why)))))
@@ -437,13 +437,13 @@ async fn settle_latest<F: Forge, R: Registry, B, S>(
 
 /// A newer commit is out. Its run may have died after the claim, so this one helps before it leaves.
 async fn superseded<F: Forge, R: Registry, B, S>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
-    (by, newer): (Known, &[Known]),
+    (by, newer): (RecordedClaim, &[RecordedClaim]),
     listed: &RegistryVersions,
     progress: &Progress,
 ) -> Result<Ending, Failure> {
-    let helping = publish::help(&world.registry, &job.order.wish.image, newer, listed);
+    let helping = publish::help(&ports.registry, &job.request.version.image, newer, listed);
     let helped = progress.stage("publish", helping).await?;
     for help in &helped {
         match help {
@@ -453,7 +453,7 @@ async fn superseded<F: Forge, R: Registry, B, S>(
             Help::Left(why) => tracing::warn!("{why}"),
         }
     }
-    let latest = settle_latest(world, job, listed, progress).await?;
+    let latest = settle_latest(ports, job, listed, progress).await?;
     Ok(Ending::Superseded(Box::new(Superseded { by, helped, latest })))
 }
 
@@ -465,7 +465,7 @@ struct Prepared<'a> {
 
 /// Plan and build, and publish nothing.
 async fn preview<F: Forge, R: Registry, B: Builder, S>(
-    world: &World<F, R, B, S>,
+    ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     prepared: Prepared<'_>,
     progress: &Progress,
@@ -473,12 +473,12 @@ async fn preview<F: Forge, R: Registry, B: Builder, S>(
 ) -> Result<Ending, Failure> {
     let Prepared { plan, survey, why } = prepared;
     let mut built = None;
-    if job.order.command == Command::Release
-        && let (Plan::Claim(next), Source::Build(order)) = (&plan, &job.order.source)
+    if job.request.command == Command::Release
+        && let (Plan::Claim(next), Source::Build(settings)) = (&plan, &job.request.source)
     {
         tracing::info!("{}", next.reason);
-        let request = progress.stage("build", request(world, job, order, next)).await?;
-        let image = progress.stage("build", world.builder.build(&request, log)).await?;
+        let request = progress.stage("build", request(ports, job, settings, next)).await?;
+        let image = progress.stage("build", ports.builder.build(&request, log)).await?;
         progress.done(format!("built {} as {image}, published nothing", next.version));
         built = Some(image);
     }

@@ -9,7 +9,7 @@ use semver::Version;
 use super::stage::Staged;
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::ports::{Forge, RefUpdate, RefsAnswer};
-use crate::versioning::claim::{Claim, Known, MAIN_LINE};
+use crate::versioning::claim::{Claim, MAIN_LINE, RecordedClaim};
 use crate::versioning::plan::Next;
 use crate::versioning::tag::TagPrefix;
 use autotag_base::Effect;
@@ -21,10 +21,10 @@ use autotag_model::reference::ImageName;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claimed {
     /// It is ours.
-    Won(Box<Known>),
+    Won(Box<RecordedClaim>),
     /// Somebody else was faster, or the answer was lost: look again. The tag object that was made, so that
     /// it is known again where the claim took effect after all.
-    LookAgain {
+    Contended {
         /// The tag object.
         object: ObjectId,
         /// Why, in words.
@@ -36,7 +36,7 @@ pub enum Claimed {
 
 /// What is claimed, and where.
 #[derive(Debug, Clone, Copy)]
-pub struct ClaimOrder<'a> {
+pub struct ClaimRequest<'a> {
     /// The version and the state it rests on.
     pub next: &'a Next,
     /// The commit.
@@ -52,17 +52,17 @@ pub struct ClaimOrder<'a> {
 }
 
 /// Claims the version for an image that is staged.
-pub async fn claim(forge: &impl Forge, order: ClaimOrder<'_>, staged: &Staged) -> Result<Claimed, Failure> {
+pub async fn claim(forge: &impl Forge, order: ClaimRequest<'_>, staged: &Staged) -> Result<Claimed, Failure> {
     let tag = order.prefix.tag_of(&order.next.version);
     let claim = write_down(&order, staged);
     let object = forge.create_tag_object(&tag, &claim.message(&tag), order.commit).await?;
     let updates = updates(&order, &object)?;
     let answer = forge.update_refs(&updates).await;
     let look_again = |why: String, unmoved: Option<Failure>| {
-        Ok(Claimed::LookAgain { object: object.clone(), why, unmoved: unmoved.map(Box::new) })
+        Ok(Claimed::Contended { object: object.clone(), why, unmoved: unmoved.map(Box::new) })
     };
     match answer {
-        Ok(RefsAnswer::Applied) => Ok(Claimed::Won(Box::new(Known { id: object, claim }))),
+        Ok(RefsAnswer::Applied) => Ok(Claimed::Won(Box::new(RecordedClaim { id: object, claim }))),
         Ok(RefsAnswer::Refused(words)) => {
             if !nothing_moved(forge, &order).await? {
                 return look_again(format!("another run claimed first ({words})"), None);
@@ -80,7 +80,7 @@ pub async fn claim(forge: &impl Forge, order: ClaimOrder<'_>, staged: &Staged) -
     }
 }
 
-fn write_down(order: &ClaimOrder<'_>, staged: &Staged) -> Claim {
+fn write_down(order: &ClaimRequest<'_>, staged: &Staged) -> Claim {
     Claim {
         kind: order.next.kind,
         version: order.next.version.clone(),
@@ -97,7 +97,7 @@ fn write_down(order: &ClaimOrder<'_>, staged: &Staged) -> Claim {
     }
 }
 
-fn updates(order: &ClaimOrder<'_>, object: &ObjectId) -> Result<Vec<RefUpdate>, Failure> {
+fn updates(order: &ClaimRequest<'_>, object: &ObjectId) -> Result<Vec<RefUpdate>, Failure> {
     let mut updates = vec![RefUpdate {
         name: order.claim_ref.clone(),
         before: order.next.head.clone().unwrap_or_else(ObjectId::zero),
@@ -132,7 +132,7 @@ const HOLDS: usize = 3;
 
 /// Makes sure that the version's tag is there and means the claimed commit: GitHub would make a missing one
 /// for the release, at the head of the default branch.
-pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &Known) -> Result<(), Failure> {
+pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &RecordedClaim) -> Result<(), Failure> {
     let name = tag_ref(prefix, &known.claim.version)?;
     for _ in 0..HOLDS {
         if let Some(found) = forge.read_ref(&name).await? {
@@ -196,13 +196,13 @@ pub async fn has_moved(
 }
 
 /// Whether a refusal was for no race: head and tag are as they were when the claim was sent.
-async fn nothing_moved(forge: &impl Forge, order: &ClaimOrder<'_>) -> Result<bool, Failure> {
+async fn nothing_moved(forge: &impl Forge, order: &ClaimRequest<'_>) -> Result<bool, Failure> {
     let moved = has_moved(forge, order.claim_ref, order.next.head.as_ref()).await?;
     let tag = forge.read_ref(&tag_ref(order.prefix, &order.next.version)?).await?;
     Ok(!moved && tag.is_some() == order.next.tag_exists)
 }
 
-fn forbidden(order: &ClaimOrder<'_>, tag: &str, words: String) -> Failure {
+fn forbidden(order: &ClaimRequest<'_>, tag: &str, words: String) -> Failure {
     let what = format!("claiming {tag} (refs {} and refs/tags/{tag})", order.claim_ref);
     let known = words.to_lowercase();
     let (remedy, topic) = if known.contains("doesn't exist on type") {

@@ -5,9 +5,9 @@ use semver::Version;
 use super::notes::{self, Block};
 use super::survey;
 use crate::failure::{Failure, Kind};
-use crate::inputs::request::ReleaseOrder;
+use crate::inputs::request::ReleaseSettings;
 use crate::ports::{Forge, NewRelease, Release, ReleaseEdit};
-use crate::versioning::claim::{Claim, Kind as ClaimKind, Known};
+use crate::versioning::claim::{Claim, Kind as ClaimKind, RecordedClaim};
 use crate::versioning::tag::{TagPrefix, is_stable};
 use autotag_base::{CallErrorKind, CallResult, Effect};
 use autotag_model::git::RefName;
@@ -20,7 +20,7 @@ pub struct ReleaseFacts<'a> {
     /// The prefix of its tag.
     pub prefix: &'a TagPrefix,
     /// What the user wants of it.
-    pub order: &'a ReleaseOrder,
+    pub settings: &'a ReleaseSettings,
     /// The Git tags' versions: a previous version without a tag cannot be compared with.
     pub tagged: &'a [Version],
     /// Where the claims begin: other images of the version are found there.
@@ -102,7 +102,7 @@ async fn find(forge: &impl Forge, tag: &str) -> CallResult<Option<Release>> {
 async fn images(forge: &impl Forge, facts: &ReleaseFacts<'_>) -> Result<Vec<Claim>, Failure> {
     let mut claims = Vec::new();
     let mut next = survey::head(forge, facts.claim_ref).await?;
-    while let Some(Known { claim, .. }) = next {
+    while let Some(RecordedClaim { claim, .. }) = next {
         let previous = claim.previous.clone();
         if claim.version == facts.claim.version {
             let takes_version = claim.kind == ClaimKind::Version;
@@ -133,7 +133,7 @@ async fn new_release(
     tag: &str,
 ) -> CallResult<NewRelease> {
     let version = &facts.claim.version;
-    let text = if let Some(text) = &facts.order.notes {
+    let text = if let Some(text) = &facts.settings.notes {
         text.clone()
     } else {
         let previous = tagged_before(facts).map(|version| facts.prefix.tag_of(version));
@@ -141,9 +141,9 @@ async fn new_release(
     };
     Ok(NewRelease {
         tag: tag.to_owned(),
-        name: facts.order.name.replace("{tag}", tag).replace("{version}", &version.to_string()),
+        name: facts.settings.name.replace("{tag}", tag).replace("{version}", &version.to_string()),
         body: with_blocks(facts, images, tag, &text),
-        draft: facts.order.draft,
+        draft: facts.settings.draft,
         // Whether it is the highest is seen afterwards, from the list.
         make_latest: false,
     })
@@ -218,7 +218,7 @@ async fn highest_released(
     let own_id = Some(own).filter(|own| counts(own)).map(|own| own.id);
     let mut next = survey::head(forge, claim_ref).await?;
     for _ in 0..ABOVE {
-        let Some(Known { claim, .. }) = next else { break };
+        let Some(RecordedClaim { claim, .. }) = next else { break };
         let is_above = own_version.as_ref().is_none_or(|own| claim.version > *own);
         if is_above {
             let found = forge.release_of(&prefix.tag_of(&claim.version)).await?;

@@ -5,7 +5,7 @@ use semver::Version;
 use super::{stage, survey};
 use crate::failure::{Failure, Kind};
 use crate::ports::{Forge, Manifest, ManifestName, Registry};
-use crate::versioning::claim::{Kind as ClaimKind, Known};
+use crate::versioning::claim::{Kind as ClaimKind, RecordedClaim};
 use crate::versioning::plan::RegistryVersions;
 use crate::versioning::tag::{highest_stable, image_tag_of};
 use autotag_base::{CallError, CallErrorKind};
@@ -102,10 +102,10 @@ async fn highest_published(
     registry: &impl Registry,
     image: &ImageName,
     claim_ref: &RefName,
-) -> Result<Option<(Published, Option<Known>)>, Failure> {
+) -> Result<Option<(Published, Option<RecordedClaim>)>, Failure> {
     let mut best: Option<Published> = None;
     let mut next = survey::head(forge, claim_ref).await?;
-    while let Some(Known { claim, .. }) = &next {
+    while let Some(RecordedClaim { claim, .. }) = &next {
         let above = best.as_ref().is_none_or(|best| claim.version > best.version);
         if !above && claim.kind == ClaimKind::Version {
             break;
@@ -129,11 +129,11 @@ const BEHIND: usize = 8;
 async fn is_claimed(
     forge: &impl Forge,
     image: &ImageName,
-    mut next: Option<Known>,
+    mut next: Option<RecordedClaim>,
     shown: &Digest,
 ) -> Result<bool, Failure> {
     for _ in 0..BEHIND {
-        let Some(Known { claim, .. }) = next else { break };
+        let Some(RecordedClaim { claim, .. }) = next else { break };
         if claim.image == *image && claim.digest == *shown {
             return Ok(true);
         }

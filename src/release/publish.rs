@@ -2,7 +2,7 @@
 
 use crate::failure::{Failure, Kind};
 use crate::ports::{Manifest, ManifestName, Registry};
-use crate::versioning::claim::{Claim, Known};
+use crate::versioning::claim::{Claim, RecordedClaim};
 use crate::versioning::plan::RegistryVersions;
 use crate::versioning::tag::image_tag_of;
 use autotag_model::help::Topic;
@@ -110,11 +110,11 @@ pub enum Help {
 pub async fn help(
     registry: &impl Registry,
     image: &ImageName,
-    newer: &[Known],
+    newer: &[RecordedClaim],
     listed: &RegistryVersions,
 ) -> Result<Vec<Help>, Failure> {
     let mut helped = Vec::new();
-    for Known { claim, .. } in newer {
+    for RecordedClaim { claim, .. } in newer {
         if claim.image != *image || listed.versions().contains(&claim.version) {
             continue;
         }

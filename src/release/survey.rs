@@ -11,10 +11,10 @@ use semver::Version;
 
 use crate::failure::{Failure, Kind as FailureKind};
 use crate::ports::{Ancestry, Forge, GitRef, Registry, TagListing};
-use crate::versioning::claim::{Claim, Kind, Known};
+use crate::versioning::claim::{Claim, Kind, RecordedClaim};
 use crate::versioning::conventional;
 use crate::versioning::form::Reading;
-use crate::versioning::plan::{RegistryVersions, Standing, Survey, Wanted};
+use crate::versioning::plan::{CommitStatus, RegistryVersions, Survey, VersionSelector};
 use crate::versioning::tag::{TagPrefix, highest_stable, is_stable, version_of};
 use autotag_base::CallResult;
 use autotag_model::git::{ObjectId, RefName};
@@ -30,7 +30,7 @@ pub struct Question<'a> {
     /// Where the claims begin.
     pub claim_ref: &'a RefName,
     /// How the version is chosen; decides which tags are looked at closely.
-    pub wanted: &'a Wanted,
+    pub selector: &'a VersionSelector,
 }
 
 /// Reads everything. A listing that fails is a failure; nothing is ever taken for empty that was not said
@@ -53,12 +53,13 @@ pub async fn read(
         ));
     }
     let standing = match &head {
-        None => Standing::New { other_tips: Vec::new() },
+        None => CommitStatus::New { other_tips: Vec::new() },
         Some(head) => standing(forge, head, question.commit).await?,
     };
     let registry = registry_versions(registry).await?;
     // Whoever claims first sees the tags of every form, so as not to pass any over.
-    let is_first = head.is_none() && matches!(question.wanted, Wanted::Bump(_) | Wanted::Auto);
+    let is_first =
+        head.is_none() && matches!(question.selector, VersionSelector::Bump(_) | VersionSelector::Auto);
     let tags = forge.list_tags(if is_first { "" } else { question.prefix.as_str() }).await?;
     let git_others = if is_first { others_among(&tags, question.prefix) } else { Vec::new() };
     let tags = versions_among(tags, question.prefix);
@@ -73,10 +74,10 @@ pub async fn read(
         standing,
         registry,
     };
-    if matches!(survey.standing, Standing::New { .. }) {
+    if matches!(survey.standing, CommitStatus::New { .. }) {
         nothing_blocks(forge, question.prefix).await?;
         survey.tagged_here = tagged_here(forge, &survey, &tags, question).await?;
-        if *question.wanted == Wanted::Auto {
+        if *question.selector == VersionSelector::Auto {
             let messages = messages_since(forge, &survey, &tags).await?;
             if let Some((highest, messages)) = messages {
                 let all = || messages.iter().map(String::as_str);
@@ -109,7 +110,7 @@ async fn nothing_blocks(forge: &impl Forge, prefix: &TagPrefix) -> Result<(), Fa
 }
 
 /// The newest claim.
-pub async fn head(forge: &impl Forge, claim_ref: &RefName) -> Result<Option<Known>, Failure> {
+pub async fn head(forge: &impl Forge, claim_ref: &RefName) -> Result<Option<RecordedClaim>, Failure> {
     match forge.read_ref(claim_ref).await? {
         None => Ok(None),
         Some(found) => claim_at(forge, &found.target).await.map(Some),
@@ -117,7 +118,7 @@ pub async fn head(forge: &impl Forge, claim_ref: &RefName) -> Result<Option<Know
 }
 
 /// The claim in a tag object.
-pub async fn claim_at(forge: &impl Forge, id: &ObjectId) -> Result<Known, Failure> {
+pub async fn claim_at(forge: &impl Forge, id: &ObjectId) -> Result<RecordedClaim, Failure> {
     let broken = |why: String| broken_chain(id, why);
     let Some(object) = forge.tag_object(id).await? else {
         return Err(broken("the tag object is gone".to_owned()));
@@ -126,11 +127,14 @@ pub async fn claim_at(forge: &impl Forge, id: &ObjectId) -> Result<Known, Failur
     if object.target != claim.commit {
         return Err(broken(format!("it says commit {}, but tags {}", claim.commit, object.target)));
     }
-    Ok(Known { id: id.clone(), claim })
+    Ok(RecordedClaim { id: id.clone(), claim })
 }
 
 /// One step back along the chain: the claim that `previous` names, if there is one.
-pub async fn claim_before(forge: &impl Forge, previous: Option<&ObjectId>) -> Result<Option<Known>, Failure> {
+pub async fn claim_before(
+    forge: &impl Forge,
+    previous: Option<&ObjectId>,
+) -> Result<Option<RecordedClaim>, Failure> {
     match previous {
         Some(id) => claim_at(forge, id).await.map(Some),
         None => Ok(None),
@@ -151,7 +155,11 @@ const SIDE_BY_SIDE: usize = 6;
 
 /// How the commit stands to the claims. One comparison a tip where it is new; only where it is not, the
 /// chain is walked back to the last claim that the commit contains.
-async fn standing(forge: &impl Forge, head: &Known, commit: &ObjectId) -> Result<Standing, Failure> {
+async fn standing(
+    forge: &impl Forge,
+    head: &RecordedClaim,
+    commit: &ObjectId,
+) -> Result<CommitStatus, Failure> {
     let mut relations = BTreeMap::new();
     let mut other_tips = Vec::new();
     let mut is_new = true;
@@ -175,17 +183,17 @@ async fn standing(forge: &impl Forge, head: &Known, commit: &ObjectId) -> Result
         }
     }
     if is_new {
-        return Ok(Standing::New { other_tips });
+        return Ok(CommitStatus::New { other_tips });
     }
     walk(forge, head, commit, &mut relations).await
 }
 
 async fn walk(
     forge: &impl Forge,
-    head: &Known,
+    head: &RecordedClaim,
     commit: &ObjectId,
     relations: &mut BTreeMap<ObjectId, Ancestry>,
-) -> Result<Standing, Failure> {
+) -> Result<CommitStatus, Failure> {
     let (mut mine, mut newer) = (Vec::new(), Vec::new());
     let mut by = None;
     let mut next = Some(head.clone());
@@ -214,8 +222,8 @@ async fn walk(
         next = claim_before(forge, previous.as_ref()).await?;
     }
     match by {
-        _ if !mine.is_empty() => Ok(Standing::Claimed { mine, newer }),
-        Some(by) => Ok(Standing::Older { by, newer }),
+        _ if !mine.is_empty() => Ok(CommitStatus::Claimed { mine, newer }),
+        Some(by) => Ok(CommitStatus::Older { by, newer }),
         None => Err(broken_chain(&head.id, "its tips name a newer commit that no claim has".to_owned())),
     }
 }
@@ -282,16 +290,16 @@ async fn tagged_here(
         .into_iter()
         .collect();
     let mut pushed = None;
-    match question.wanted {
-        Wanted::Exactly(version) => {
+    match question.selector {
+        VersionSelector::Exactly(version) => {
             candidates.extend(tags.get_key_value(version).map(|(version, _)| version));
         }
         // A list may lag behind the push that started this run; the ref by its name does not.
-        Wanted::PushedTag(version) => pushed = Some(version),
-        Wanted::Bump(_) | Wanted::Auto => {}
+        VersionSelector::PushedTag(version) => pushed = Some(version),
+        VersionSelector::Bump(_) | VersionSelector::Auto => {}
     }
     // What somebody marked as a prerelease is taken up only by its name.
-    let asked_for = matches!(question.wanted, Wanted::Exactly(_));
+    let asked_for = matches!(question.selector, VersionSelector::Exactly(_));
     let mut here = Vec::new();
     for version in candidates {
         if let Some(tag) = tags.get(version)

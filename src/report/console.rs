@@ -12,7 +12,7 @@ use super::screen::Screen;
 use super::{failed, plan, servers, stages, summary};
 use crate::failure::{Failure, Kind};
 use crate::inputs::request::LogFormat;
-use crate::inputs::{Environment, Order, Run};
+use crate::inputs::{Environment, Request, Run};
 use crate::pipeline::deployment::{Deployment, HostStatus};
 use crate::pipeline::progress::{Observer, Progress, Severity};
 use crate::pipeline::{Ending, Planned};
@@ -42,24 +42,24 @@ impl Console<'_> {
     }
 
     /// Says how it ended, and gives the exit code.
-    pub fn ended(&self, ending: &Ending, order: &Order, run: &Run, progress: &Progress) -> u8 {
+    pub fn ended(&self, ending: &Ending, request: &Request, run: &Run, progress: &Progress) -> u8 {
         if let Some(deployment) = ending.deployment()
             && let Some(failure) = &deployment.failure
         {
-            let outputs = Outputs::of(ending, order);
+            let outputs = Outputs::of(ending, request);
             return self.tell_failure(failure, progress, (&outputs, Some(deployment)));
         }
         let stages = stages::table(&progress.intents(), &progress.timings(), None);
         let text = match ending {
-            Ending::Released(released) => summary::released(order, run, released, &stages),
-            Ending::Superseded(superseded) => summary::superseded(order, run, superseded, &stages),
-            Ending::Planned(planned) => summary::planned(order, planned, &stages),
+            Ending::Released(released) => summary::released(request, run, released, &stages),
+            Ending::Superseded(superseded) => summary::superseded(request, run, superseded, &stages),
+            Ending::Planned(planned) => summary::planned(request, planned, &stages),
             Ending::Deployed(deployment) | Ending::RolledBack(deployment) => {
                 summary::deployed(deployment, &stages)
             }
             Ending::Reported(answers) => servers::status_summary(answers),
         };
-        let outputs = Outputs::of(ending, order);
+        let outputs = Outputs::of(ending, request);
         match ending {
             // What is superseded is announced below.
             Ending::Deployed(deployment) if !deployment.deployed() => {}
@@ -79,8 +79,8 @@ impl Console<'_> {
                     outputs.tag
                 );
             }
-            Ending::Superseded(superseded) => self.announce_superseded(order, run, &superseded.by.claim),
-            Ending::Planned(planned) => self.print_plan(order, planned),
+            Ending::Superseded(superseded) => self.announce_superseded(request, run, &superseded.by.claim),
+            Ending::Planned(planned) => self.print_plan(request, planned),
         }
         if let Some(deployment) = ending.deployment() {
             self.announce_newer(deployment);
@@ -118,10 +118,10 @@ impl Console<'_> {
         self.print_table(&servers::status_table(answers), &servers::status_json(answers));
     }
 
-    fn announce_superseded(&self, order: &Order, run: &Run, by: &Claim) {
+    fn announce_superseded(&self, request: &Request, run: &Run, by: &Claim) {
         let text = format!(
             "the newer commit {1} has the version {0}; commit {2} is not released, and will not be.",
-            order.wish.prefix.tag_of(&by.version),
+            request.version.prefix.tag_of(&by.version),
             by.commit.short(),
             run.commit.short()
         );
@@ -132,8 +132,8 @@ impl Console<'_> {
         }
     }
 
-    fn print_plan(&self, order: &Order, planned: &Planned) {
-        self.print_table(&plan::table(&plan::rows(order, planned)), &plan::json(order, planned));
+    fn print_plan(&self, request: &Request, planned: &Planned) {
+        self.print_table(&plan::table(&plan::rows(request, planned)), &plan::json(request, planned));
     }
 
     /// For people a table, whose first line says most; for programs JSON, which no person at a terminal needs.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rand::Rng as _;
 
-use crate::inputs::request::Order;
+use crate::inputs::request::Request;
 use crate::inputs::spec::OUTPUTS;
 use crate::pipeline::Ending;
 use crate::versioning::plan::Plan;
@@ -49,8 +49,8 @@ impl Outputs {
     ///
     /// A superseded run gives no version and no digest: a later step that deploys what it finds here must
     /// find nothing.
-    pub fn of(ending: &Ending, order: &Order) -> Self {
-        let outputs = Self::without_servers(ending, order);
+    pub fn of(ending: &Ending, request: &Request) -> Self {
+        let outputs = Self::without_servers(ending, request);
         let Some(deployment) = ending.deployment() else { return outputs };
         let running = deployment.tour.running();
         Self {
@@ -63,8 +63,8 @@ impl Outputs {
         }
     }
 
-    fn without_servers(ending: &Ending, order: &Order) -> Self {
-        let image = Some(order.wish.image.clone());
+    fn without_servers(ending: &Ending, request: &Request) -> Self {
+        let image = Some(request.version.image.clone());
         match ending {
             Ending::Superseded(_) => Self { outcome: "superseded", image, ..Self::default() },
             Ending::Released(released) => {
@@ -72,7 +72,7 @@ impl Outputs {
                 Self {
                     outcome: if released.resumed { "resumed" } else { "released" },
                     version: claim.version.to_string(),
-                    tag: order.wish.prefix.tag_of(&claim.version),
+                    tag: request.version.prefix.tag_of(&claim.version),
                     previous_version: claim.after.as_ref().map(ToString::to_string).unwrap_or_default(),
                     image,
                     digest: Some(claim.digest.clone()),
@@ -99,7 +99,7 @@ impl Outputs {
                     image,
                     version: release.map(|release| release.version.to_string()).unwrap_or_default(),
                     tag: release
-                        .map(|release| order.wish.prefix.tag_of(&release.version))
+                        .map(|release| request.version.prefix.tag_of(&release.version))
                         .unwrap_or_default(),
                     digest: release.map(|release| release.digest.clone()),
                     ..Self::default()
@@ -115,7 +115,7 @@ impl Outputs {
                     Plan::Superseded { .. } => return outputs,
                 };
                 outputs.version = version.to_string();
-                outputs.tag = order.wish.prefix.tag_of(version);
+                outputs.tag = request.version.prefix.tag_of(version);
                 outputs.previous_version = previous.map(ToString::to_string).unwrap_or_default();
                 outputs
             }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::inputs::request::Order;
+use crate::inputs::request::Request;
 use crate::pipeline::Planned;
 use crate::versioning::claim::Kind;
 use crate::versioning::plan::{Plan, RegistryVersions};
@@ -23,14 +23,14 @@ pub fn sentence(plan: &Plan) -> String {
 }
 
 /// Rows of name and value.
-pub fn rows(order: &Order, planned: &Planned) -> Vec<(&'static str, String)> {
+pub fn rows(request: &Request, planned: &Planned) -> Vec<(&'static str, String)> {
     let survey = &planned.survey;
     let none = || "none".to_owned();
     let mut rows = vec![("Plan", sentence(&planned.plan))];
     if let Plan::Claim(next) = &planned.plan {
         rows.push(("Why", next.reason.clone()));
-        rows.push(("Git tag", order.wish.prefix.tag_of(&next.version)));
-        rows.push(("Image", format!("{}:{}", order.wish.image, next.version)));
+        rows.push(("Git tag", request.version.prefix.tag_of(&next.version)));
+        rows.push(("Image", format!("{}:{}", request.version.image, next.version)));
         rows.push(("Previous version", next.previous.as_ref().map_or_else(none, ToString::to_string)));
     }
     rows.push(("Commit", survey.commit.to_string()));
@@ -59,7 +59,7 @@ pub fn table(rows: &[(&str, String)]) -> String {
 }
 
 /// The plan for programs. Fields are only ever added.
-pub fn json(order: &Order, planned: &Planned) -> Value {
+pub fn json(request: &Request, planned: &Planned) -> Value {
     let survey = &planned.survey;
     let text = |version: Option<&semver::Version>| version.map(ToString::to_string);
     let (action, version, previous, reason) = match &planned.plan {
@@ -72,11 +72,11 @@ pub fn json(order: &Order, planned: &Planned) -> Value {
     json!({
         "action": action,
         "version": text(version),
-        "tag": version.map(|version| order.wish.prefix.tag_of(version)),
+        "tag": version.map(|version| request.version.prefix.tag_of(version)),
         "previous-version": text(previous),
         "reason": reason,
         "commit": survey.commit,
-        "image": order.wish.image.to_string(),
+        "image": request.version.image.to_string(),
         "highest": {
             "git": text(highest_stable(&survey.git)),
             "registry": text(highest_stable(survey.registry.versions())),

@@ -9,7 +9,7 @@ use super::markdown::{BAD, GOOD, escaped, excerpt, fenced, folded, shortened};
 use super::{plan, servers};
 use crate::deploy::host_sequence;
 use crate::failure::Failure;
-use crate::inputs::request::Order;
+use crate::inputs::request::Request;
 use crate::inputs::run::Run;
 use crate::pipeline::deployment::Deployment;
 use crate::pipeline::{Planned, Released, Superseded};
@@ -34,9 +34,9 @@ pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// A release, or one that was gone on with. The stages are a table of [`super::stages`].
-pub fn released(order: &Order, run: &Run, released: &Released, stages: &str) -> String {
+pub fn released(request: &Request, run: &Run, released: &Released, stages: &str) -> String {
     let claim = &released.known.claim;
-    let tag = order.wish.prefix.tag_of(&claim.version);
+    let tag = request.version.prefix.tag_of(&claim.version);
     let word = if released.resumed { "Resumed" } else { "Released" };
     let what = match &released.release {
         Some(release) => format!("[{tag}]({})", release.html_url),
@@ -51,7 +51,7 @@ pub fn released(order: &Order, run: &Run, released: &Released, stages: &str) -> 
     let _ = writeln!(text, "| Image | `{}:{}` |\n|:--|:--|", claim.image, claim.version);
     let _ = writeln!(text, "| Digest | `{}` |", claim.digest);
     let _ = writeln!(text, "| `latest` | {} |", latest_words(released.latest.as_ref()));
-    let _ = writeln!(text, "| Commit | {}, {} |\n", commit_link(run), since(order, run, released));
+    let _ = writeln!(text, "| Commit | {}, {} |\n", commit_link(run), since(request, run, released));
     if let Some(deployment) = &released.deployment {
         text.push_str(&servers::section(deployment));
     }
@@ -64,12 +64,13 @@ pub fn released(order: &Order, run: &Run, released: &Released, stages: &str) -> 
     text + &folded("Pull this very image", &more)
 }
 
-fn since(order: &Order, run: &Run, released: &Released) -> String {
+fn since(request: &Request, run: &Run, released: &Released) -> String {
     let claim = &released.known.claim;
     match &claim.after {
         None => "the first version".to_owned(),
         Some(before) => {
-            let (from, to) = (order.wish.prefix.tag_of(before), order.wish.prefix.tag_of(&claim.version));
+            let (from, to) =
+                (request.version.prefix.tag_of(before), request.version.prefix.tag_of(&claim.version));
             format!(
                 "[what changed since {before}]({}/{}/compare/{from}...{to})",
                 run.server_url, run.repository
@@ -95,9 +96,9 @@ fn commit_link(run: &Run) -> String {
 }
 
 /// A commit that came too late.
-pub fn superseded(order: &Order, run: &Run, superseded: &Superseded, stages: &str) -> String {
+pub fn superseded(request: &Request, run: &Run, superseded: &Superseded, stages: &str) -> String {
     let by = &superseded.by.claim;
-    let tag = order.wish.prefix.tag_of(&by.version);
+    let tag = request.version.prefix.tag_of(&by.version);
     let mut text = format!(
         "## Superseded by [{tag}]({server}/{repository}/tree/{tag})\n\nThe newer commit [`{short}`]({server}/{repository}/commit/{commit}) contains {own} and has the version {tag}: this merge goes out with it. Nothing was released for this one, and nothing is to be done.\n\n",
         server = run.server_url,
@@ -132,16 +133,16 @@ pub fn deployed(deployment: &Deployment, stages: &str) -> String {
 }
 
 /// A plan that was not carried out.
-pub fn planned(order: &Order, planned: &Planned, stages: &str) -> String {
+pub fn planned(request: &Request, planned: &Planned, stages: &str) -> String {
     let mut text = format!("## Planned: {}\n\n", escaped(&plan::sentence(&planned.plan)));
     let built = if planned.built.is_some() { "The image was built. " } else { "" };
     let _ = writeln!(text, "{built}Nothing was published: {}.\n", escaped(&planned.why));
-    let rows = plan::rows(order, planned);
+    let rows = plan::rows(request, planned);
     let mut head = "|:--|:--|\n";
     for (name, value) in rows.iter().filter(|(name, _)| !["Plan", "Published"].contains(name)) {
         let _ = write!(text, "| {name} | {} |\n{}", escaped(value), std::mem::take(&mut head));
     }
-    let json = serde_json::to_string_pretty(&plan::json(order, planned)).unwrap_or_default();
+    let json = serde_json::to_string_pretty(&plan::json(request, planned)).unwrap_or_default();
     text.push('\n');
     text + stages + &folded("As JSON", &fenced("json", &json))
 }

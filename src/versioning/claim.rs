@@ -71,7 +71,7 @@ pub struct Claim {
 
 /// A claim and the tag object that holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
+pub struct RecordedClaim {
     /// The tag object.
     pub id: ObjectId,
     /// What it says.

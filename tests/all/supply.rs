@@ -167,7 +167,7 @@ fn root() -> &'static Path {
 /// What a test says that touches Docker, by itself or by a harness that does.
 const TOUCHES_DOCKER: [&str; 10] = [
     "DockerEngine",
-    "world::docker",
+    "adapters::docker",
     "Command::new(\"docker\")",
     "testkit::processes::act",
     "testkit::processes::machine",

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::inputs::{Environment, Faults, Order, RawInputs};
+use crate::inputs::{Environment, Faults, RawInputs, Request};
 
 const KNOWN_HOSTS: &str =
     "web1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJdQxtq1mHiTDhqtGbiEKF9Xn1aJ5YJz0oaXKc8XwXe";
 
-fn parse(event: &str, inputs: &[(&'static str, &str)]) -> Result<Order, Faults> {
+fn parse(event: &str, inputs: &[(&'static str, &str)]) -> Result<Request, Faults> {
     let sha = "a".repeat(40);
     let environment = Environment::of([
         ("GITHUB_REPOSITORY", "org/app"),
@@ -22,7 +22,7 @@ fn parse(event: &str, inputs: &[(&'static str, &str)]) -> Result<Order, Faults> 
     for (name, value) in inputs {
         said.set(name, (*value).to_owned());
     }
-    Order::parse(&said, &run, &mut faults).ok_or(faults)
+    Request::parse(&said, &run, &mut faults).ok_or(faults)
 }
 
 fn target_of(more: &[(&'static str, &str)]) -> Result<Target, Faults> {
@@ -148,9 +148,9 @@ fn servers_get_a_token_that_may_write_only_with_a_warning() {
             ("deploy-registry-username", "me"),
             ("deploy-registry-password", password),
         ];
-        let order = parse("push", &inputs).unwrap_or_else(|faults| panic!("{faults}"));
+        let request = parse("push", &inputs).unwrap_or_else(|faults| panic!("{faults}"));
         let of_token = |notice: &&String| notice.contains("may only read") && !notice.contains("t0ken");
-        order.notices.iter().filter(of_token).count()
+        request.notices.iter().filter(of_token).count()
     };
     for token in ["workflow-token", "github-token"] {
         assert_eq!(warned("release", token, "t0ken"), 1, "{token}");
@@ -253,9 +253,9 @@ fn a_deployment_without_a_host_is_a_fault() {
 #[test]
 fn a_pull_request_without_secrets_deploys_nothing_and_is_no_fault() {
     let inputs = [("deploy-host", "web1"), ("deploy-known-hosts", KNOWN_HOSTS)];
-    let order = parse("pull_request", &inputs).expect("no fault of the fork's");
-    assert_eq!(order.deploy, Deploy::Off);
-    assert!(order.notices.iter().any(|notice| notice.contains("deploy-key")), "{:?}", order.notices);
+    let request = parse("pull_request", &inputs).expect("no fault of the fork's");
+    assert_eq!(request.deploy, Deploy::Off);
+    assert!(request.notices.iter().any(|notice| notice.contains("deploy-key")), "{:?}", request.notices);
     assert!(parse("push", &inputs).is_err());
     assert!(parse("pull_request", &[&inputs[..], &[("command", "status")]].concat()).is_err());
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{BuildOrder, Source};
+use super::{BuildSettings, Source};
 use crate::inputs::reader::Reader;
 use crate::inputs::run::Run;
 use autotag_model::reference::Digest;
@@ -21,7 +21,7 @@ impl Reader<'_> {
         digest.map_or(Source::Build(build), Source::Digest)
     }
 
-    fn build(&mut self, run: &Run) -> BuildOrder {
+    fn build(&mut self, run: &Run) -> BuildSettings {
         // Without the `.` of the default, which would stand in every message.
         let context: PathBuf = run.workspace.join(self.raw.text("context")).components().collect();
         let dockerfile = match self.raw.given("file") {
@@ -30,7 +30,7 @@ impl Reader<'_> {
         };
         let version_arg = self.version_arg();
         let cache = self.word("cache", &[("inline", true), ("none", false)]).unwrap_or(false);
-        BuildOrder {
+        BuildSettings {
             context,
             dockerfile,
             target: self.raw.given("target").map(ToOwned::to_owned),

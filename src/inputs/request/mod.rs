@@ -6,14 +6,15 @@ mod parse;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use semver::Version;
 use wildmatch::WildMatchPattern;
 
 use super::command::Command;
 use super::deploy::Deploy;
 use super::raw::RawInputs;
 use super::run::{Cause, Run};
-use crate::versioning::plan::{Wanted, Wish};
-use crate::versioning::tag::is_stable;
+use crate::versioning::plan::VersionRequest;
+use crate::versioning::tag::{TagPrefix, is_stable};
 use autotag_model::git::RefName;
 use autotag_model::reference::Digest;
 use autotag_model::secret::{Credentials, Secret};
@@ -42,14 +43,14 @@ pub enum LatestPolicy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// It is built here.
-    Build(BuildOrder),
+    Build(BuildSettings),
     /// It was built elsewhere and is in the registry.
     Digest(Digest),
 }
 
 /// How to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildOrder {
+pub struct BuildSettings {
     /// The context's folder.
     pub context: PathBuf,
     /// The Dockerfile.
@@ -74,7 +75,7 @@ pub struct BuildOrder {
 
 /// What the GitHub release says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReleaseOrder {
+pub struct ReleaseSettings {
     /// Keep it unpublished.
     pub draft: bool,
     /// Own text instead of GitHub's.
@@ -110,11 +111,11 @@ impl ReleaseBranches {
 
 /// Everything that was asked for.
 #[derive(Debug, Clone)]
-pub struct Order {
+pub struct Request {
     /// What to do.
     pub command: Command,
-    /// The version's choice, prefix and image. `wanted` still lacks what a pushed tag says.
-    pub wish: Wish,
+    /// Which version, of which image. A pushed tag has been taken into account.
+    pub version: VersionRequest,
     /// Which branches release.
     pub release_branches: ReleaseBranches,
     /// Where the image comes from.
@@ -122,7 +123,7 @@ pub struct Order {
     /// What to do about `latest`.
     pub latest: LatestPolicy,
     /// The GitHub release, if one is wanted.
-    pub release: Option<ReleaseOrder>,
+    pub release: Option<ReleaseSettings>,
     /// The ref that orders the releases.
     pub claim_ref: RefName,
     /// Publish nothing.
@@ -144,7 +145,7 @@ pub fn log_format(said: &RawInputs) -> LogFormat {
     if said.text("log-format") == "json" { LogFormat::Json } else { LogFormat::Text }
 }
 
-impl Order {
+impl Request {
     /// Whether it matters which branch is the default one.
     pub fn depends_on_default_branch(&self, run: &Run) -> bool {
         self.release_branches == ReleaseBranches::Default
@@ -152,57 +153,42 @@ impl Order {
             && !self.command.reaches_servers()
     }
 
-    /// What the run is for: what is wished for, and whether it is published.
-    pub fn purpose(&self, run: &Run, default_branch: &str) -> Purpose {
-        let wish = self.wish.clone();
-        let purpose = match &run.cause {
-            Cause::Branch(branch) if self.release_branches.contains(branch, default_branch) => {
-                Purpose { wish, preview: None }
-            }
-            Cause::Branch(branch) => {
-                Purpose::preview(wish, format!("branch {branch} is not one of `release-branches`"))
-            }
-            Cause::Tag(tag) => match self.wish.prefix.version_of(tag) {
-                Some(version) if is_stable(&version) && version.build.is_empty() => {
-                    Purpose { wish: Wish { wanted: Wanted::PushedTag(version), ..wish }, preview: None }
-                }
-                Some(version) => Purpose::preview(
-                    wish,
-                    format!("tag {tag}: {version} is a prerelease or has build metadata"),
-                ),
-                None => {
-                    let why = format!("tag {tag} is no version with the prefix {}", self.wish.prefix);
-                    Purpose::preview(wish, why)
-                }
-            },
-            Cause::Other { event } => Purpose::preview(wish, format!("the event `{event}` releases nothing")),
+    /// Whether what the run was started for is to be published.
+    pub fn mode(&self, run: &Run, default_branch: &str) -> Mode {
+        let preview = match &run.cause {
+            _ if self.command == Command::Plan => Some("the command is `plan`".to_owned()),
+            _ if self.command == Command::Release && self.dry_run => Some("`dry-run` is set".to_owned()),
+            Cause::Branch(branch) if self.release_branches.contains(branch, default_branch) => None,
+            Cause::Branch(branch) => Some(format!("branch {branch} is not one of `release-branches`")),
+            Cause::Tag(tag) => released_by(tag, &self.version.prefix).err(),
+            Cause::Other { event } => Some(format!("the event `{event}` releases nothing")),
         };
-        match self.command {
-            Command::Plan => Purpose::preview(purpose.wish, "the command is `plan`".to_owned()),
-            Command::Release if self.dry_run => Purpose::preview(purpose.wish, "`dry-run` is set".to_owned()),
-            _ => purpose,
-        }
+        preview.map_or(Mode::Publish, Mode::Preview)
     }
 }
 
-/// What a run is for.
+/// Whether a run publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Purpose {
-    /// What is wished for; a pushed tag's version stands here.
-    pub wish: Wish,
-    /// Plan and build, publish nothing; and why no more.
-    pub preview: Option<String>,
+pub enum Mode {
+    /// It does.
+    Publish,
+    /// It plans and builds, and publishes nothing; the reason for people.
+    Preview(String),
 }
 
-impl Purpose {
-    /// The same, for a tag whose release is marked as a prerelease.
-    #[must_use]
-    pub fn held_back(self, tag: &str) -> Self {
-        Self::preview(self.wish, format!("GitHub's release of the tag {tag} is marked as a prerelease"))
+impl Mode {
+    /// Whether it does.
+    pub fn publishes(&self) -> bool {
+        *self == Self::Publish
     }
+}
 
-    fn preview(wish: Wish, why: String) -> Self {
-        Self { wish, preview: Some(why) }
+/// The version that a pushed tag names, if it can be released.
+fn released_by(tag: &str, prefix: &TagPrefix) -> Result<Version, String> {
+    match prefix.version_of(tag) {
+        Some(version) if is_stable(&version) && version.build.is_empty() => Ok(version),
+        Some(version) => Err(format!("tag {tag}: {version} is a prerelease or has build metadata")),
+        None => Err(format!("tag {tag} is no version with the prefix {prefix}")),
     }
 }
 

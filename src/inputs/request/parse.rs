@@ -1,28 +1,28 @@
 //! From raw inputs to a request.
 
-use super::{LatestPolicy, LogFormat, Order, ReleaseBranches, ReleaseOrder};
+use super::{LatestPolicy, LogFormat, ReleaseBranches, ReleaseSettings, Request, released_by};
 use crate::inputs::access::own_registry;
 use crate::inputs::command::Command;
 use crate::inputs::fault::Faults;
 use crate::inputs::raw::RawInputs;
 use crate::inputs::reader::Reader;
-use crate::inputs::run::Run;
+use crate::inputs::run::{Cause, Run};
 use crate::versioning::bump::Level;
-use crate::versioning::plan::{Wanted, Wish};
+use crate::versioning::plan::{VersionRequest, VersionSelector};
 use crate::versioning::tag::TagPrefix;
 use autotag_model::git::RefName;
 use autotag_model::reference::ImageName;
 
-impl Order {
+impl Request {
     /// Parses everything, and puts every fault into `faults`. `None` where there is any.
     pub fn parse(said: &RawInputs, run: &Run, faults: &mut Faults) -> Option<Self> {
         let mut reader = Reader { raw: said, faults, notices: Vec::new() };
         // Everything is read before anything is given up, so that all faults are told at once.
         let image = reader.image(run);
-        let wish = reader.wish(image.clone());
         let command = reader.command();
+        let version = reader.version_request(image.clone(), command, run);
         let log_format = reader.word("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
-        let claim_ref = reader.claim_ref(wish.as_ref());
+        let claim_ref = reader.claim_ref(version.as_ref());
         let source = reader.source(run);
         let latest = reader.latest();
         let release = reader.release();
@@ -36,7 +36,7 @@ impl Order {
         }
         Some(Self {
             command: command?,
-            wish: wish?,
+            version: version?,
             release_branches,
             source,
             latest,
@@ -88,7 +88,12 @@ impl Reader<'_> {
             .ok()
     }
 
-    fn wish(&mut self, image: Option<ImageName>) -> Option<Wish> {
+    fn version_request(
+        &mut self,
+        image: Option<ImageName>,
+        command: Option<Command>,
+        run: &Run,
+    ) -> Option<VersionRequest> {
         let bump = self.word(
             "bump",
             &[
@@ -101,13 +106,20 @@ impl Reader<'_> {
         let version = self.version("version");
         let initial = self.version("initial-version");
         let prefix: Option<TagPrefix> = self.parsed("tag-prefix");
-        let wanted = match (version, bump?) {
-            (Some(version), _) => Wanted::Exactly(version),
-            (None, Some(level)) => Wanted::Bump(level),
-            (None, None) => Wanted::Auto,
+        // A tag that was pushed names the version. Commands for servers go by the inputs alone.
+        let releases = command.is_some_and(|command| !command.reaches_servers());
+        let pushed = match (&run.cause, &prefix) {
+            (Cause::Tag(tag), Some(prefix)) if releases => released_by(tag, prefix).ok(),
+            _ => None,
+        };
+        let selector = match (version, bump?) {
+            _ if pushed.is_some() => VersionSelector::PushedTag(pushed?),
+            (Some(version), _) => VersionSelector::Exactly(version),
+            (None, Some(level)) => VersionSelector::Bump(level),
+            (None, None) => VersionSelector::Auto,
         };
         let prebuilt = self.raw.given("image-digest").is_some();
-        Some(Wish { wanted, initial, prefix: prefix?, image: image?, prebuilt })
+        Some(VersionRequest { selector, initial, prefix: prefix?, image: image?, prebuilt })
     }
 
     fn latest(&mut self) -> LatestPolicy {
@@ -116,21 +128,21 @@ impl Reader<'_> {
         self.word("latest", &words).unwrap_or(LatestPolicy::Never)
     }
 
-    fn release(&mut self) -> Option<ReleaseOrder> {
+    fn release(&mut self) -> Option<ReleaseSettings> {
         let draft = self.flag("release-draft");
-        self.flag("release").then(|| ReleaseOrder {
+        self.flag("release").then(|| ReleaseSettings {
             draft,
             notes: self.raw.given("release-notes").map(ToOwned::to_owned),
             name: self.raw.given("release-name").unwrap_or("{tag}").to_owned(),
         })
     }
 
-    fn claim_ref(&mut self, wish: Option<&Wish>) -> Option<RefName> {
+    fn claim_ref(&mut self, version: Option<&VersionRequest>) -> Option<RefName> {
         if self.raw.given("claim-ref").is_some() {
             return self.parsed("claim-ref");
         }
         // A wrong prefix has been noted; another name stands in so that the other inputs are read too.
-        let prefix = wish.map_or("v".parse(), |wish| Ok(wish.prefix.clone()));
+        let prefix = version.map_or("v".parse(), |version| Ok(version.prefix.clone()));
         prefix.and_then(|prefix: TagPrefix| prefix.default_claim_ref()).ok()
     }
 

@@ -4,6 +4,7 @@ use super::*;
 use crate::inputs::Faults;
 use crate::inputs::raw::Environment;
 use crate::versioning::bump::Level;
+use crate::versioning::plan::VersionSelector;
 use semver::Version;
 
 fn run_of(pairs: &[(&str, &str)]) -> Run {
@@ -21,16 +22,16 @@ fn run_of(pairs: &[(&str, &str)]) -> Run {
         .expect("the run is complete")
 }
 
-fn parse_in(run: &Run, inputs: &[(&'static str, &str)]) -> Result<Order, Faults> {
+fn parse_in(run: &Run, inputs: &[(&'static str, &str)]) -> Result<Request, Faults> {
     let mut said = RawInputs::default();
     for (name, value) in inputs {
         said.set(name, (*value).to_owned());
     }
     let mut faults = Faults::default();
-    Order::parse(&said, run, &mut faults).ok_or(faults)
+    Request::parse(&said, run, &mut faults).ok_or(faults)
 }
 
-fn parse(inputs: &[(&'static str, &str)]) -> Result<Order, Faults> {
+fn parse(inputs: &[(&'static str, &str)]) -> Result<Request, Faults> {
     parse_in(&run_of(&[]), inputs)
 }
 
@@ -69,13 +70,17 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"
 
 #[test]
 fn nothing_given_is_enough() {
-    let order = parse(&[]).expect("defaults are valid");
-    assert_eq!(order.wish.image.to_string(), "ghcr.io/org/app");
-    assert!(order.notices[0].contains("Org/App"), "upper case is lowered with a notice: {:?}", order.notices);
-    assert_eq!(order.claim_ref.as_str(), "refs/autotag/v/head");
-    assert_eq!(order.wish.wanted, Wanted::Bump(Level::Patch));
-    assert_eq!(order.registry, None);
-    let Source::Build(build) = &order.source else { panic!("it is built") };
+    let request = parse(&[]).expect("defaults are valid");
+    assert_eq!(request.version.image.to_string(), "ghcr.io/org/app");
+    assert!(
+        request.notices[0].contains("Org/App"),
+        "upper case is lowered with a notice: {:?}",
+        request.notices
+    );
+    assert_eq!(request.claim_ref.as_str(), "refs/autotag/v/head");
+    assert_eq!(request.version.selector, VersionSelector::Bump(Level::Patch));
+    assert_eq!(request.registry, None);
+    let Source::Build(build) = &request.source else { panic!("it is built") };
     assert_eq!(build.dockerfile, PathBuf::from("/checkout/./Dockerfile"));
 }
 
@@ -115,9 +120,13 @@ fn a_secret_is_never_shown() {
 #[test]
 fn a_pull_request_without_the_password_is_told_so_and_nothing_else_goes_without_it() {
     let fork = run_of(&[("GITHUB_EVENT_NAME", "pull_request"), ("GITHUB_REF", "refs/pull/1/merge")]);
-    let order = parse_in(&fork, &[("registry-username", "me")]).expect("no fault of the fork's");
-    assert_eq!(order.registry, None);
-    assert!(order.notices.iter().any(|notice| notice.contains("registry-password")), "{:?}", order.notices);
+    let request = parse_in(&fork, &[("registry-username", "me")]).expect("no fault of the fork's");
+    assert_eq!(request.registry, None);
+    assert!(
+        request.notices.iter().any(|notice| notice.contains("registry-password")),
+        "{:?}",
+        request.notices
+    );
     let faults = parse(&[("registry-username", "me")]).expect_err("the password is missing").to_string();
     assert!(faults.starts_with("`registry-password`: ") && faults.contains("me"), "{faults}");
 }
@@ -132,8 +141,8 @@ fn the_workflow_token_is_for_githubs_own_registry_alone() {
         (ghes.clone(), "containers.git.example/org/app", Some("t0ken")),
         (ghes.clone(), "ghcr.io/org/app", None),
     ] {
-        let order = parse_in(&run, &[("image", image), ("workflow-token", "t0ken")]).expect(image);
-        let found = order.registry.as_ref().map(|found| found.password.reveal());
+        let request = parse_in(&run, &[("image", image), ("workflow-token", "t0ken")]).expect(image);
+        let found = request.registry.as_ref().map(|found| found.password.reveal());
         assert_eq!(found, password, "{image} on {}", run.server_url);
     }
     let own =
@@ -143,7 +152,7 @@ fn the_workflow_token_is_for_githubs_own_registry_alone() {
 
 #[test]
 fn a_platform_is_one_in_dockers_words() {
-    let platform = |text: &str| match parse(&[("platforms", text)]).map(|order| order.source) {
+    let platform = |text: &str| match parse(&[("platforms", text)]).map(|request| request.source) {
         Ok(Source::Build(build)) => Ok(build.platform),
         Ok(Source::Digest(_)) => panic!("it is built"),
         Err(faults) => Err(faults.to_string()),
@@ -161,7 +170,7 @@ fn a_platform_is_one_in_dockers_words() {
 
 #[test]
 fn pairs_are_a_key_and_a_value_a_line() {
-    let arguments = |text: &str| match parse(&[("build-args", text)]).map(|order| order.source) {
+    let arguments = |text: &str| match parse(&[("build-args", text)]).map(|request| request.source) {
         Ok(Source::Build(build)) => Ok(build.build_args.into_iter().collect::<Vec<_>>()),
         Ok(Source::Digest(_)) => panic!("it is built"),
         Err(faults) => Err(faults.to_string()),
@@ -205,7 +214,7 @@ fn the_versions_build_argument_may_have_another_name_or_none() {
 #[test]
 fn branches_are_words_and_what_none_is_called_is_a_fault() {
     let told = |text: &str| match parse(&[("release-branches", text)]) {
-        Ok(order) => Ok(order.release_branches),
+        Ok(request) => Ok(request.release_branches),
         Err(faults) => Err(faults.to_string()),
     };
     let matching =
@@ -259,9 +268,10 @@ fn the_logs_format_is_known_before_the_rest() {
 
 #[test]
 fn only_release_branches_and_version_tags_release() {
-    let purpose = |pairs: &[(&str, &str)], inputs: &[(&'static str, &str)]| {
+    let found = |pairs: &[(&str, &str)], inputs: &[(&'static str, &str)]| {
         let run = run_of(pairs);
-        parse_in(&run, inputs).expect("valid").purpose(&run, "main")
+        let request = parse_in(&run, inputs).expect("valid");
+        (request.mode(&run, "main").publishes(), request.version.selector)
     };
     for (event, reference, branches, releases) in [
         ("push", "refs/heads/main", "", true),
@@ -275,11 +285,15 @@ fn only_release_branches_and_version_tags_release() {
         ("push", "refs/tags/v1.2.3-rc.1", "", false),
     ] {
         let pairs = [("GITHUB_EVENT_NAME", event), ("GITHUB_REF", reference)];
-        let found = purpose(&pairs, &[("release-branches", branches)]);
-        assert_eq!(found.preview.is_none(), releases, "{event} {reference} {branches:?}");
+        let (publishes, _) = found(&pairs, &[("release-branches", branches)]);
+        assert_eq!(publishes, releases, "{event} {reference} {branches:?}");
     }
-    let tag = purpose(&[("GITHUB_REF", "refs/tags/v1.2.3")], &[]);
-    assert_eq!(tag.wish.wanted, Wanted::PushedTag(Version::new(1, 2, 3)));
-    assert!(purpose(&[], &[("dry-run", "true")]).preview.is_some());
-    assert!(purpose(&[], &[("command", "plan")]).preview.is_some());
+    let pushed = VersionSelector::PushedTag(Version::new(1, 2, 3));
+    let tag = [("GITHUB_REF", "refs/tags/v1.2.3")];
+    assert_eq!(found(&tag, &[]), (true, pushed.clone()));
+    assert_eq!(found(&tag, &[("command", "plan")]), (false, pushed.clone()));
+    assert_eq!(found(&tag, &[("dry-run", "true")]), (false, pushed));
+    let other = [("GITHUB_REF", "refs/tags/v1")];
+    assert_eq!(found(&other, &[]), (false, VersionSelector::Bump(Level::Patch)));
+    assert!(!found(&[], &[("dry-run", "true")]).0 && !found(&[], &[("command", "plan")]).0);
 }

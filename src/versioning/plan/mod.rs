@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use semver::Version;
 
 use super::bump::Level;
-use super::claim::{Kind, Known, MAIN_LINE, Tip};
+use super::claim::{Kind, MAIN_LINE, RecordedClaim, Tip};
 use super::passed_over::{Floor, PassedOver, Tags};
 use super::tag::{TagPrefix, highest_stable};
 use autotag_model::git::ObjectId;
@@ -15,7 +15,7 @@ use autotag_model::reference::{ImageName, ImageTag};
 
 /// How the version is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum VersionSelector {
     /// The input `bump`.
     Bump(Level),
     /// `bump: auto`: what the commits ask for.
@@ -28,9 +28,9 @@ pub enum Wanted {
 
 /// What a run wants, as far as the plan is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct VersionRequest {
     /// How the version is chosen.
-    pub wanted: Wanted,
+    pub selector: VersionSelector,
     /// The version of a repository without any, if the input says one.
     pub initial: Option<Version>,
     /// What stands before versions in Git tags.
@@ -41,7 +41,7 @@ pub struct Wish {
     pub prebuilt: bool,
 }
 
-impl Wish {
+impl VersionRequest {
     /// The version of a repository without any.
     fn first(&self) -> Version {
         self.initial.clone().unwrap_or(Version::new(0, 0, 1))
@@ -91,7 +91,7 @@ impl RegistryVersions {
 
 /// How this commit stands to all claims of its line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Standing {
+pub enum CommitStatus {
     /// No claim has it, and it is an ancestor of none.
     New {
         /// The tips that it does not descend from; they stay tips beside it.
@@ -100,16 +100,16 @@ pub enum Standing {
     /// It has been claimed.
     Claimed {
         /// The claims of this commit, newest first; the last one took the version.
-        mine: Vec<Known>,
+        mine: Vec<RecordedClaim>,
         /// The claims after it, newest first.
-        newer: Vec<Known>,
+        newer: Vec<RecordedClaim>,
     },
     /// A newer commit of its line has been claimed, and this one has not.
     Older {
         /// The newest claim of a commit that contains this one.
-        by: Box<Known>,
+        by: Box<RecordedClaim>,
         /// All claims since the last one that this commit contains, newest first.
-        newer: Vec<Known>,
+        newer: Vec<RecordedClaim>,
     },
 }
 
@@ -119,9 +119,9 @@ pub struct Survey {
     /// The commit of this run.
     pub commit: ObjectId,
     /// The newest claim; the claim's compare-and-swap rests on it.
-    pub head: Option<Known>,
+    pub head: Option<RecordedClaim>,
     /// How the commit stands to the claims.
-    pub standing: Standing,
+    pub standing: CommitStatus,
     /// The registry's versions.
     pub registry: RegistryVersions,
     /// The versions among the Git tags of the prefix.
@@ -179,14 +179,14 @@ pub enum Plan {
     /// This commit and image have their claim: go on from there.
     Resume {
         /// The claim.
-        known: Known,
+        known: RecordedClaim,
     },
     /// A newer commit has been released: help it, and leave.
     Superseded {
         /// The newest claim of a commit that contains this one.
-        by: Box<Known>,
+        by: Box<RecordedClaim>,
         /// The claims since, newest first.
-        newer: Vec<Known>,
+        newer: Vec<RecordedClaim>,
     },
 }
 
@@ -212,22 +212,24 @@ fn refuse<T>(
 
 /// The plan for what was read. That a commit has been claimed is judged before anything else: a commit
 /// gets one version, ever.
-pub fn decide(survey: &Survey, wish: &Wish) -> Result<Plan, Refusal> {
+pub fn decide(survey: &Survey, request: &VersionRequest) -> Result<Plan, Refusal> {
     match &survey.standing {
-        Standing::Claimed { mine, .. } => resume_or_join(survey, wish, mine),
-        Standing::Older { by, .. } if matches!(wish.wanted, Wanted::PushedTag(_)) => refuse(
-            Topic::VersionTooLow,
-            format!(
-                "the pushed tag is on commit {}, and the newer commit {} has the version {} already",
-                survey.commit.short(),
-                by.claim.commit.short(),
-                by.claim.version
-            ),
-            "an older commit is not released over a newer one: delete the tag, and tag a commit that is not released yet",
-        ),
-        Standing::Older { by, newer } => Ok(Plan::Superseded { by: by.clone(), newer: newer.clone() }),
-        Standing::New { other_tips } => {
-            let (version, tag_exists, reason) = choose(survey, wish)?;
+        CommitStatus::Claimed { mine, .. } => resume_or_join(survey, request, mine),
+        CommitStatus::Older { by, .. } if matches!(request.selector, VersionSelector::PushedTag(_)) => {
+            refuse(
+                Topic::VersionTooLow,
+                format!(
+                    "the pushed tag is on commit {}, and the newer commit {} has the version {} already",
+                    survey.commit.short(),
+                    by.claim.commit.short(),
+                    by.claim.version
+                ),
+                "an older commit is not released over a newer one: delete the tag, and tag a commit that is not released yet",
+            )
+        }
+        CommitStatus::Older { by, newer } => Ok(Plan::Superseded { by: by.clone(), newer: newer.clone() }),
+        CommitStatus::New { other_tips } => {
+            let (version, tag_exists, reason) = choose(survey, request)?;
             let mut tips = other_tips.clone();
             tips.push(Tip { commit: survey.commit.clone(), line: MAIN_LINE.to_owned() });
             Ok(Plan::Claim(Next {
@@ -244,12 +246,16 @@ pub fn decide(survey: &Survey, wish: &Wish) -> Result<Plan, Refusal> {
     }
 }
 
-fn resume_or_join(survey: &Survey, wish: &Wish, mine: &[Known]) -> Result<Plan, Refusal> {
+fn resume_or_join(
+    survey: &Survey,
+    request: &VersionRequest,
+    mine: &[RecordedClaim],
+) -> Result<Plan, Refusal> {
     let Some(owner) = mine.last() else {
         return refuse(None, "a commit counts as claimed, but no claim has it", "report this as a defect");
     };
     let version_here = &owner.claim.version;
-    if let Wanted::Exactly(version) | Wanted::PushedTag(version) = &wish.wanted
+    if let VersionSelector::Exactly(version) | VersionSelector::PushedTag(version) = &request.selector
         && version != version_here
     {
         return refuse(
@@ -261,7 +267,7 @@ fn resume_or_join(survey: &Survey, wish: &Wish, mine: &[Known]) -> Result<Plan, 
             "a commit has one version for good: release another commit (an empty one will do) as the new version",
         );
     }
-    if let Some(known) = mine.iter().find(|known| known.claim.image == wish.image) {
+    if let Some(known) = mine.iter().find(|known| known.claim.image == request.image) {
         return Ok(Plan::Resume { known: known.clone() });
     }
     let Some(head) = &survey.head else {
@@ -280,23 +286,25 @@ fn resume_or_join(survey: &Survey, wish: &Wish, mine: &[Known]) -> Result<Plan, 
 }
 
 /// The version, whether its Git tag exists, and the reason in words.
-fn choose(survey: &Survey, wish: &Wish) -> Result<(Version, bool, String), Refusal> {
-    match &wish.wanted {
-        Wanted::PushedTag(version) => pushed(survey, wish, version)
+fn choose(survey: &Survey, request: &VersionRequest) -> Result<(Version, bool, String), Refusal> {
+    match &request.selector {
+        VersionSelector::PushedTag(version) => pushed(survey, request, version)
             .map(|()| (version.clone(), true, format!("{version}: the tag that was pushed"))),
-        Wanted::Exactly(version) => {
+        VersionSelector::Exactly(version) => {
             let tag_exists = survey.tagged_here.contains(version);
-            exactly(survey, wish, version, tag_exists)?;
+            exactly(survey, request, version, tag_exists)?;
             Ok((version.clone(), tag_exists, format!("{version}: set by the input `version`")))
         }
-        Wanted::Bump(_) | Wanted::Auto => match tagged_highest(survey) {
+        VersionSelector::Bump(_) | VersionSelector::Auto => match tagged_highest(survey) {
             Some(version) => {
-                free_in_registry(survey, wish, version)?;
-                let reason =
-                    format!("{version}: this commit carries the tag {} already", wish.prefix.tag_of(version));
+                free_in_registry(survey, request, version)?;
+                let reason = format!(
+                    "{version}: this commit carries the tag {} already",
+                    request.prefix.tag_of(version)
+                );
                 Ok((version.clone(), true, reason))
             }
-            None => bumped(survey, wish).map(|(version, reason)| (version, false, reason)),
+            None => bumped(survey, request).map(|(version, reason)| (version, false, reason)),
         },
     }
 }
@@ -307,8 +315,8 @@ fn tagged_highest(survey: &Survey) -> Option<&Version> {
     survey.tagged_here.iter().find(|version| *version == highest)
 }
 
-fn pushed(survey: &Survey, wish: &Wish, version: &Version) -> Result<(), Refusal> {
-    let tag = wish.prefix.tag_of(version);
+fn pushed(survey: &Survey, request: &VersionRequest, version: &Version) -> Result<(), Refusal> {
+    let tag = request.prefix.tag_of(version);
     if !survey.tagged_here.contains(version) {
         return refuse(
             Topic::TagTaken,
@@ -319,14 +327,19 @@ fn pushed(survey: &Survey, wish: &Wish, version: &Version) -> Result<(), Refusal
             "the tag was moved or deleted since: push it again, under a version that was not used yet",
         );
     }
-    free_in_registry(survey, wish, version)?;
+    free_in_registry(survey, request, version)?;
     // With an image built elsewhere the registry may hold this very version; a claim never may.
-    let rivals = survey.registry.versions().iter().filter(|rival| *rival != version || !wish.prebuilt);
+    let rivals = survey.registry.versions().iter().filter(|rival| *rival != version || !request.prebuilt);
     above(version, rivals.chain(survey.highest_claimed()), &format!("the pushed tag {tag}"))
 }
 
-fn exactly(survey: &Survey, wish: &Wish, version: &Version, tag_exists: bool) -> Result<(), Refusal> {
-    let tag = wish.prefix.tag_of(version);
+fn exactly(
+    survey: &Survey,
+    request: &VersionRequest,
+    version: &Version,
+    tag_exists: bool,
+) -> Result<(), Refusal> {
+    let tag = request.prefix.tag_of(version);
     if survey.git.contains(version) && !tag_exists {
         return refuse(
             Topic::TagTaken,
@@ -334,22 +347,22 @@ fn exactly(survey: &Survey, wish: &Wish, version: &Version, tag_exists: bool) ->
             "choose a higher version, or leave `version` empty to have the next one computed",
         );
     }
-    free_in_registry(survey, wish, version)?;
+    free_in_registry(survey, request, version)?;
     let rivals = (survey.registry.versions().iter().chain(&survey.git))
-        .filter(|rival| *rival != version || !(tag_exists || wish.prebuilt))
+        .filter(|rival| *rival != version || !(tag_exists || request.prebuilt))
         .chain(survey.highest_claimed());
     above(version, rivals, "`version`")
 }
 
 /// A version that exists in the registry is never overwritten. What is there may be this commit's or not:
 /// that is not guessed; who knows says so with `image-digest`.
-fn free_in_registry(survey: &Survey, wish: &Wish, version: &Version) -> Result<(), Refusal> {
-    if wish.prebuilt || !survey.registry.versions().contains(version) {
+fn free_in_registry(survey: &Survey, request: &VersionRequest, version: &Version) -> Result<(), Refusal> {
+    if request.prebuilt || !survey.registry.versions().contains(version) {
         return Ok(());
     }
     refuse(
         Topic::ImageTagTaken,
-        format!("{}:{version} exists in the registry already, and no claim says whose it is", wish.image),
+        format!("{}:{version} exists in the registry already, and no claim says whose it is", request.image),
         "if that image is this commit's, pass its digest as `image-digest`; otherwise release a higher version",
     )
 }
@@ -369,15 +382,15 @@ fn above<'a>(
     }
 }
 
-fn bumped(survey: &Survey, wish: &Wish) -> Result<(Version, String), Refusal> {
-    none_is_passed_over(survey, wish)?;
+fn bumped(survey: &Survey, request: &VersionRequest) -> Result<(Version, String), Refusal> {
+    none_is_passed_over(survey, request)?;
     let Some(base) = survey.highest() else {
-        let first = wish.first();
+        let first = request.first();
         let reason = format!("{first}: the first version (`initial-version`)");
         return Ok((first, reason));
     };
-    let (level, asked_by) = match &wish.wanted {
-        Wanted::Bump(level) => (*level, None),
+    let (level, asked_by) = match &request.selector {
+        VersionSelector::Bump(level) => (*level, None),
         _ => survey.asked_by_commits.clone().unwrap_or((Level::Patch, None)),
     };
     let Some(version) = level.after(base) else {
@@ -390,7 +403,7 @@ fn bumped(survey: &Survey, wish: &Wish) -> Result<(Version, String), Refusal> {
     let mut reason = format!("{version}: {} after {base}", level.word());
     if let Some(title) = asked_by {
         let _ = write!(reason, ", for \u{201c}{title}\u{201d}");
-    } else if wish.wanted == Wanted::Auto {
+    } else if request.selector == VersionSelector::Auto {
         reason.push_str(", since no commit asks for more");
     }
     if let Some(behind) = who_is_behind(survey) {
@@ -403,26 +416,26 @@ fn bumped(survey: &Survey, wish: &Wish) -> Result<(Version, String), Refusal> {
 /// it, `latest` would go back, and a claim is for good. So whoever claims first has to say where to go on.
 ///
 /// Afterwards the claims say what is highest, and tags of another form are of no consequence.
-fn none_is_passed_over(survey: &Survey, wish: &Wish) -> Result<(), Refusal> {
+fn none_is_passed_over(survey: &Survey, request: &VersionRequest) -> Result<(), Refusal> {
     let counted = survey.highest();
-    if survey.head.is_some() || (counted.is_none() && wish.initial.is_some()) {
+    if survey.head.is_some() || (counted.is_none() && request.initial.is_some()) {
         return Ok(());
     }
-    let floor = counted.cloned().unwrap_or_else(|| wish.first());
+    let floor = counted.cloned().unwrap_or_else(|| request.first());
     let tags = Tags {
         git_others: &survey.git_others,
         registry_others: survey.registry.others(),
         git: &survey.git,
         registry: survey.registry.versions(),
     };
-    let (prefix, image) = (&wish.prefix, &wish.image);
+    let (prefix, image) = (&request.prefix, &request.image);
     let found =
         PassedOver::find(tags, Floor { prefix, image, version: &floor, some_count: counted.is_some() });
     let Some(next) = found.next() else { return Ok(()) };
     let why = match counted {
         None => format!(
             "no tag has the form of a version ({} in Git, 1.2.3 in the registry), and these read like versions of another form",
-            wish.prefix.tag_of(&Version::new(1, 2, 3))
+            request.prefix.tag_of(&Version::new(1, 2, 3))
         ),
         Some(highest) => {
             format!("the highest version that counts is {highest}, and these read like higher ones")

@@ -20,7 +20,7 @@ fn commit(letter: char) -> ObjectId {
     letter.to_string().repeat(40).parse().unwrap()
 }
 
-fn known(letter: char, of: &str, image: &str, kind: Kind) -> Known {
+fn known(letter: char, of: &str, image: &str, kind: Kind) -> RecordedClaim {
     let tip = Tip { commit: commit(letter), line: MAIN_LINE.to_owned() };
     let claim = Claim {
         kind,
@@ -36,14 +36,14 @@ fn known(letter: char, of: &str, image: &str, kind: Kind) -> Known {
         tips: vec![tip],
         run: "a test".to_owned(),
     };
-    Known { id: commit('f'), claim }
+    RecordedClaim { id: commit('f'), claim }
 }
 
 fn survey(claimed: Option<&str>, registry: &[&str], git: &[&str]) -> Survey {
     Survey {
         commit: commit('a'),
         head: claimed.map(|claimed| known('b', claimed, IMAGE, Kind::Version)),
-        standing: Standing::New { other_tips: Vec::new() },
+        standing: CommitStatus::New { other_tips: Vec::new() },
         registry: RegistryVersions::Known {
             versions: versions(registry),
             held: BTreeSet::new(),
@@ -57,9 +57,9 @@ fn survey(claimed: Option<&str>, registry: &[&str], git: &[&str]) -> Survey {
     }
 }
 
-fn wish(wanted: Wanted) -> Wish {
-    Wish {
-        wanted,
+fn request(selector: VersionSelector) -> VersionRequest {
+    VersionRequest {
+        selector,
         initial: None,
         prefix: "v".parse().unwrap(),
         image: IMAGE.parse().unwrap(),
@@ -67,12 +67,12 @@ fn wish(wanted: Wanted) -> Wish {
     }
 }
 
-fn patch() -> Wish {
-    wish(Wanted::Bump(Level::Patch))
+fn patch() -> VersionRequest {
+    request(VersionSelector::Bump(Level::Patch))
 }
 
-fn next(survey: &Survey, wish: &Wish) -> Next {
-    match decide(survey, wish) {
+fn next(survey: &Survey, request: &VersionRequest) -> Next {
+    match decide(survey, request) {
         Ok(Plan::Claim(next)) => next,
         other => panic!("expected a version to claim, got {other:?}"),
     }
@@ -126,8 +126,8 @@ fn the_next_version_is_above_everything_and_says_why() {
 fn a_first_claim_goes_below_nothing_that_reads_like_a_version() {
     let mut read = survey(None, &[], &[]);
     read.git_others = vec!["v0.12".to_owned(), "v0.13".to_owned()];
-    for wanted in [Wanted::Bump(Level::Patch), Wanted::Auto] {
-        let refusal = decide(&read, &wish(wanted)).unwrap_err();
+    for wanted in [VersionSelector::Bump(Level::Patch), VersionSelector::Auto] {
+        let refusal = decide(&read, &request(wanted)).unwrap_err();
         for word in ["v0.12", "v0.13", "v1.2.3"] {
             assert!(refusal.why.contains(word), "{}", refusal.why);
         }
@@ -137,12 +137,12 @@ fn a_first_claim_goes_below_nothing_that_reads_like_a_version() {
     }
     // Who says a version, or a first one, has looked.
     let initial = Some(version("0.14.0"));
-    assert_eq!(next(&read, &Wish { initial, ..patch() }).version, version("0.14.0"));
-    assert_eq!(next(&read, &wish(Wanted::Exactly(version("0.14.0")))).version, version("0.14.0"));
+    assert_eq!(next(&read, &VersionRequest { initial, ..patch() }).version, version("0.14.0"));
+    assert_eq!(next(&read, &request(VersionSelector::Exactly(version("0.14.0")))).version, version("0.14.0"));
     // Beside a version that counts, the first one is no answer; afterwards the claims are.
     let mut mixed = Survey { git_others: read.git_others.clone(), ..survey(None, &[], &["0.1.0"]) };
     let initial = Some(version("0.14.0"));
-    let refusal = decide(&mixed, &Wish { initial, ..patch() }).unwrap_err();
+    let refusal = decide(&mixed, &VersionRequest { initial, ..patch() }).unwrap_err();
     assert!(refusal.why.contains("0.1.0") && refusal.remedy.contains("`version: 0.14.0`"), "{refusal:?}");
     mixed.head = Some(known('b', "0.1.0", IMAGE, Kind::Version));
     assert_eq!(next(&mixed, &patch()).version, version("0.1.1"));
@@ -152,11 +152,11 @@ fn a_first_claim_goes_below_nothing_that_reads_like_a_version() {
 fn commits_may_ask_for_more() {
     let mut survey = survey(None, &["1.2.3"], &["1.2.3"]);
     survey.asked_by_commits = Some((Level::Minor, Some("feat: search".to_owned())));
-    let asked = next(&survey, &wish(Wanted::Auto));
+    let asked = next(&survey, &request(VersionSelector::Auto));
     assert_eq!(asked.version, version("1.3.0"));
     assert_eq!(asked.reason, "1.3.0: minor after 1.2.3, for \u{201c}feat: search\u{201d}");
     survey.asked_by_commits = Some((Level::Patch, None));
-    let every = next(&survey, &wish(Wanted::Auto));
+    let every = next(&survey, &request(VersionSelector::Auto));
     assert_eq!(every.version, version("1.2.4"), "every merge ships");
     assert_eq!(every.reason, "1.2.4: patch after 1.2.3, since no commit asks for more");
 }
@@ -171,7 +171,7 @@ fn the_input_bump_is_taken_by_its_word() {
         (Level::Minor, "1.3.0", "1.3.0: minor after 1.2.3"),
         (Level::Major, "2.0.0", "2.0.0: major after 1.2.3"),
     ] {
-        let next = next(&survey, &wish(Wanted::Bump(level)));
+        let next = next(&survey, &request(VersionSelector::Bump(level)));
         assert_eq!((next.version, next.reason.as_str()), (version(expected), reason));
     }
 }
@@ -215,22 +215,26 @@ fn a_version_by_name_must_rise() {
     for (wanted, fits) in
         [("1.2.4", true), ("2.0.0", true), ("1.2.3", false), ("1.2.2", false), ("0.9.0", false)]
     {
-        let found = decide(&survey(None, &["1.2.0"], &["1.2.3"]), &wish(Wanted::Exactly(version(wanted))));
+        let found = decide(
+            &survey(None, &["1.2.0"], &["1.2.3"]),
+            &request(VersionSelector::Exactly(version(wanted))),
+        );
         assert_eq!(found.is_ok(), fits, "{wanted}: {found:?}");
     }
 }
 
 #[test]
 fn what_is_taken_is_refused_by_name() {
-    let by_git = decide(&survey(None, &[], &["2.0.0"]), &wish(Wanted::Exactly(version("2.0.0"))));
+    let by_git = decide(&survey(None, &[], &["2.0.0"]), &request(VersionSelector::Exactly(version("2.0.0"))));
     assert!(by_git.unwrap_err().why.contains("belongs to another commit"));
-    let by_registry = decide(&survey(None, &["2.0.0"], &[]), &wish(Wanted::Exactly(version("2.0.0"))));
+    let by_registry =
+        decide(&survey(None, &["2.0.0"], &[]), &request(VersionSelector::Exactly(version("2.0.0"))));
     assert!(by_registry.unwrap_err().remedy.contains("image-digest"));
 }
 
 #[test]
 fn a_pushed_tag_is_the_version_if_it_is_here_and_rises() {
-    let wanted = wish(Wanted::PushedTag(version("2.0.0")));
+    let wanted = request(VersionSelector::PushedTag(version("2.0.0")));
     let mut tagged = survey(Some("1.9.0"), &["1.9.0"], &["1.9.0", "2.0.0"]);
     assert!(decide(&tagged, &wanted).unwrap_err().why.contains("does not point at commit"));
     tagged.tagged_here = versions(&["2.0.0"]);
@@ -247,8 +251,8 @@ fn a_pushed_tag_is_the_version_if_it_is_here_and_rises() {
 /// Its own version may be there already, by its tag or by its image; nothing else excuses a higher one.
 #[test]
 fn what_is_there_of_this_very_version_is_no_rival_and_all_else_is() {
-    let pushed = Wanted::PushedTag(version("2.0.0"));
-    let exactly = Wanted::Exactly(version("2.0.0"));
+    let pushed = VersionSelector::PushedTag(version("2.0.0"));
+    let exactly = VersionSelector::Exactly(version("2.0.0"));
     for (wanted, prebuilt, tagged, registry, git, fits) in [
         (&pushed, true, true, &["2.0.0"][..], &["2.0.0"][..], true),
         (&pushed, true, true, &["3.0.0"], &["2.0.0"], false),
@@ -262,7 +266,7 @@ fn what_is_there_of_this_very_version_is_no_rival_and_all_else_is() {
     ] {
         let mut read = survey(Some("1.0.0"), registry, git);
         read.tagged_here = if tagged { versions(&["2.0.0"]) } else { Vec::new() };
-        let found = decide(&read, &Wish { prebuilt, ..wish(wanted.clone()) });
+        let found = decide(&read, &VersionRequest { prebuilt, ..request(wanted.clone()) });
         assert_eq!(found.is_ok(), fits, "{wanted:?} {prebuilt} {registry:?} {git:?}: {found:?}");
     }
 }
@@ -277,7 +281,7 @@ fn a_tag_made_by_hand_on_this_commit_is_taken_up() {
     tagged.registry =
         RegistryVersions::Known { versions: versions(&["1.5.0"]), held: BTreeSet::new(), others: Vec::new() };
     assert!(decide(&tagged, &patch()).is_err());
-    assert!(decide(&tagged, &Wish { prebuilt: true, ..patch() }).is_ok());
+    assert!(decide(&tagged, &VersionRequest { prebuilt: true, ..patch() }).is_ok());
 }
 
 // invariant resumable
@@ -285,13 +289,16 @@ fn a_tag_made_by_hand_on_this_commit_is_taken_up() {
 fn a_claimed_commit_resumes_whatever_else_is_there() {
     let mine = known('a', "0.0.8", IMAGE, Kind::Version);
     let mut claimed = survey(Some("0.0.9"), &["0.0.9"], &["0.0.9"]);
-    claimed.standing = Standing::Claimed {
+    claimed.standing = CommitStatus::Claimed {
         mine: vec![mine.clone()],
         newer: vec![known('b', "0.0.9", IMAGE, Kind::Version)],
     };
     assert_eq!(decide(&claimed, &patch()), Ok(Plan::Resume { known: mine.clone() }));
-    assert_eq!(decide(&claimed, &wish(Wanted::Exactly(version("0.0.8")))), Ok(Plan::Resume { known: mine }));
-    let second = decide(&claimed, &wish(Wanted::Exactly(version("1.0.0"))));
+    assert_eq!(
+        decide(&claimed, &request(VersionSelector::Exactly(version("0.0.8")))),
+        Ok(Plan::Resume { known: mine })
+    );
+    let second = decide(&claimed, &request(VersionSelector::Exactly(version("1.0.0"))));
     assert!(second.unwrap_err().why.contains("is version 0.0.8 already"));
 }
 
@@ -299,7 +306,7 @@ fn a_claimed_commit_resumes_whatever_else_is_there() {
 fn a_second_image_joins_the_commits_version() {
     let mut claimed = survey(Some("0.0.9"), &[], &["0.0.8", "0.0.9"]);
     let head = claimed.head.clone().unwrap();
-    claimed.standing = Standing::Claimed {
+    claimed.standing = CommitStatus::Claimed {
         mine: vec![known('a', "0.0.8", "ghcr.io/org/other", Kind::Version)],
         newer: vec![head.clone()],
     };
@@ -319,7 +326,7 @@ fn an_image_that_joined_an_old_version_hides_no_higher_one() {
     read.tagged_here = versions(&["1.9.5"]);
     assert_eq!(next(&read, &patch()).version, version("2.0.1"));
     assert_eq!(next(&read, &patch()).highest, version("2.0.1"));
-    let pushed = decide(&read, &wish(Wanted::PushedTag(version("1.9.5"))));
+    let pushed = decide(&read, &request(VersionSelector::PushedTag(version("1.9.5"))));
     assert!(pushed.unwrap_err().why.contains("not higher than 2.0.0"));
 }
 
@@ -329,12 +336,16 @@ fn an_older_commit_is_superseded() {
     let newer = vec![known('b', "0.0.9", IMAGE, Kind::Version)];
     let mut old = survey(Some("0.0.9"), &["0.0.9"], &["0.0.9"]);
     let by = Box::new(newer[0].clone());
-    old.standing = Standing::Older { by: by.clone(), newer: newer.clone() };
-    for wanted in [Wanted::Bump(Level::Major), Wanted::Auto, Wanted::Exactly(version("9.0.0"))] {
+    old.standing = CommitStatus::Older { by: by.clone(), newer: newer.clone() };
+    for wanted in [
+        VersionSelector::Bump(Level::Major),
+        VersionSelector::Auto,
+        VersionSelector::Exactly(version("9.0.0")),
+    ] {
         let expected = Plan::Superseded { by: by.clone(), newer: newer.clone() };
-        assert_eq!(decide(&old, &wish(wanted)), Ok(expected));
+        assert_eq!(decide(&old, &request(wanted)), Ok(expected));
     }
-    let pushed = decide(&old, &wish(Wanted::PushedTag(version("9.0.0")))).unwrap_err();
+    let pushed = decide(&old, &request(VersionSelector::PushedTag(version("9.0.0")))).unwrap_err();
     assert!(pushed.why.contains("has the version 0.0.9 already"), "{}", pushed.why);
 }
 
@@ -342,7 +353,7 @@ fn an_older_commit_is_superseded() {
 fn diverged_commits_stay_tips_beside_each_other() {
     let other = Tip { commit: commit('c'), line: MAIN_LINE.to_owned() };
     let mut diverged = survey(Some("0.0.9"), &["0.0.9"], &["0.0.9"]);
-    diverged.standing = Standing::New { other_tips: vec![other.clone()] };
+    diverged.standing = CommitStatus::New { other_tips: vec![other.clone()] };
     let own = Tip { commit: commit('a'), line: MAIN_LINE.to_owned() };
     assert_eq!(next(&diverged, &patch()).tips, [other, own]);
 }
@@ -363,7 +374,7 @@ proptest::proptest! {
         read.git = list(&git);
         read.registry = RegistryVersions::Known { versions: list(&registry), held: BTreeSet::new(), others: Vec::new() };
         let level = [Level::Patch, Level::Minor, Level::Major][level];
-        let found = next(&read, &wish(Wanted::Bump(level)));
+        let found = next(&read, &request(VersionSelector::Bump(level)));
         for other in list(&git).iter().chain(&list(&registry)) {
             proptest::prop_assert!(found.version > *other);
         }

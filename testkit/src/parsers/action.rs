@@ -5,7 +5,7 @@ use std::time::Duration;
 use autotag_deploy::adapters::asked_wait;
 use autotag_deploy::adapters::github::Refusal;
 use autotag_deploy::inputs::run::{Cause, Overrides, cause};
-use autotag_deploy::inputs::{Environment, Faults, Order, RawInputs, Run, spec};
+use autotag_deploy::inputs::{Environment, Faults, RawInputs, Request, Run, spec};
 use autotag_deploy::local::clone::{Head, packed, repository_of};
 use autotag_deploy::release::notes::Block;
 use autotag_docker::login;
@@ -288,15 +288,15 @@ fn inputs(bytes: &[u8]) {
     }
     let environment = Environment::of([]);
     let mut faults = Faults::default();
-    let order = Order::parse(&said, &Run::stand_in(&environment), &mut faults);
-    assert_eq!(order.is_none(), !faults.is_empty(), "an order, or faults");
+    let request = Request::parse(&said, &Run::stand_in(&environment), &mut faults);
+    assert_eq!(request.is_none(), !faults.is_empty(), "a request, or faults");
     for fault in faults.as_slice() {
         let secret = spec::of(&fault.input).is_some_and(|spec| spec.secret);
         assert!(!secret || !fault.to_string().contains(SECRET), "{} tells its secret", fault.input);
     }
-    let Some(order) = order else { return };
-    assert!(order.claim_ref.as_str().starts_with("refs/"));
-    order.release_branches.contains(&"a".repeat(50), "main");
+    let Some(request) = request else { return };
+    assert!(request.claim_ref.as_str().starts_with("refs/"));
+    request.release_branches.contains(&"a".repeat(50), "main");
     // Whatever is secret is masked in the form in which it was given.
     let masks = said.to_mask(&environment);
     for spec in spec::INPUTS.iter().filter(|spec| spec.secret) {

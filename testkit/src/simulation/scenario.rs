@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 
 use autotag_deploy::inputs::run::Cause;
-use autotag_deploy::inputs::{Faults, Order, RawInputs, Run};
+use autotag_deploy::inputs::{Faults, RawInputs, Request, Run};
 use autotag_deploy::pipeline::progress::Progress;
-use autotag_deploy::pipeline::{self, Job, Logs, World};
+use autotag_deploy::pipeline::{self, Job, Logs, Ports};
 use autotag_deploy::ports::{BuildEvent, BuildLog, Forge as _, RefUpdate};
 use autotag_deploy::ports::{Deadlines, RemoteExec as _, SshHost};
 use autotag_deploy::ssh_keys::private_key::PrivateKey;
 use autotag_model::git::{ObjectId, RefName};
 use autotag_model::secret::Secret;
-use autotag_protocol::{Body, Configuration, Request, Rollback};
+use autotag_protocol::{Body, Configuration, Rollback};
 
 use super::doors::Doors;
 use super::ending::Ended;
@@ -166,7 +166,7 @@ pub fn work(actor: &Actor, commits: &[ObjectId], doors: Doors) -> Work {
                     credential: None,
                     run: String::new(),
                 }));
-                let request = Request { app: "app".parse().expect("a name"), body };
+                let request = autotag_protocol::Request { app: "app".parse().expect("a name"), body };
                 let deadline = std::time::Duration::from_secs(1);
                 let deadlines = Deadlines { connect: deadline, idle: deadline, whole: deadline };
                 let line = request.to_line().expect("a request");
@@ -207,14 +207,14 @@ fn run_work(spec: &RunOf, commit: ObjectId, doors: Doors) -> Work {
     }
     let run = run_facts(commit);
     let mut faults = Faults::default();
-    let order = Order::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
-    let purpose = order.purpose(&run, "main");
-    let registry = doors.to(&order.wish.image);
+    let request = Request::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
+    let mode = request.mode(&run, "main");
+    let registry = doors.to(&request.version.image);
     Box::pin(async move {
-        let world = World { forge: doors.clone(), registry, builder: doors.clone(), shell: doors };
-        let job = Job { order: &order, run: &run, purpose: &purpose };
+        let ports = Ports { forge: doors.clone(), registry, builder: doors.clone(), remote: doors };
+        let job = Job { request: &request, run: &run, mode: &mode };
         let mut logs = Logs { build: &mut Silent, deploy: &mut Silent };
-        pipeline::run(&world, job, &Progress::start(()), &mut logs).await.map(Some)
+        pipeline::run(&ports, job, &Progress::start(()), &mut logs).await.map(Some)
     })
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use autotag_deploy::pipeline::Ending;
 use autotag_deploy::ports::DeploymentState;
-use autotag_deploy::versioning::claim::{Claim, Kind, Known};
+use autotag_deploy::versioning::claim::{Claim, Kind, RecordedClaim};
 use autotag_model::git::ObjectId;
 use autotag_model::help::Topic;
 use autotag_model::reference::Digest;
@@ -60,14 +60,14 @@ pub async fn judge(simulation: &mut Simulation, situation: &mut Situation, undis
 }
 
 /// The claims, the oldest first.
-pub fn claims(outside: &Outside) -> Vec<Known> {
+pub fn claims(outside: &Outside) -> Vec<RecordedClaim> {
     let mut claims = Vec::new();
     let mut next = outside.github.reference("refs/autotag/v/head").cloned();
     while let Some(id) = next.take() {
         let object = outside.github.object(&id).expect("a claim's object");
         let claim = Claim::parse(&object.message).expect("a claim");
         next.clone_from(&claim.previous);
-        claims.push(Known { id, claim });
+        claims.push(RecordedClaim { id, claim });
     }
     claims.reverse();
     claims
@@ -155,7 +155,7 @@ fn all_is_out(simulation: &Simulation, outside: &Outside) -> Vec<String> {
 fn whole(simulation: &Simulation, outside: &Outside) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut claimed: BTreeMap<String, BTreeMap<Version, Digest>> = BTreeMap::new();
-    for Known { claim, .. } in claims(outside) {
+    for RecordedClaim { claim, .. } in claims(outside) {
         let Some(repository) = outside.repositories.get(&claim.image.to_string()) else {
             wrong.push(format!("2 (whole): {} has no repository", claim.image));
             continue;

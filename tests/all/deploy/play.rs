@@ -9,9 +9,9 @@ use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::RetryPolicy;
 use autotag_deploy::failure::Failure;
 use autotag_deploy::inputs::run::Overrides;
-use autotag_deploy::inputs::{Environment, Faults, Order, RawInputs, Run};
+use autotag_deploy::inputs::{self, Environment, Faults, RawInputs, Run};
 use autotag_deploy::pipeline::progress::Progress;
-use autotag_deploy::pipeline::{self, Ending, Job, Logs, World};
+use autotag_deploy::pipeline::{self, Ending, Job, Logs, Ports};
 use autotag_deploy::ports::{BuildEvent, BuildLog, BuildRequest, Builder};
 use autotag_deploy::ports::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_deploy::report::build_log::Style;
@@ -355,31 +355,35 @@ pub fn run(
     }
     let mut faults = Faults::default();
     let run = Run::read(&environment, &Overrides::default(), &mut faults).expect("a run");
-    let order = Order::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
+    let request = inputs::Request::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(play(servers, &order, &run, patience))
+    runtime.block_on(play(servers, &request, &run, patience))
 }
 
-async fn play(servers: &Servers, order: &Order, run: &Run, patience: &RetryPolicy) -> Came {
+async fn play(servers: &Servers, request: &inputs::Request, run: &Run, patience: &RetryPolicy) -> Came {
     let access = Access {
         api_url: &run.api_url,
         graphql_url: &run.graphql_url,
         repository: &run.repository,
-        token: order.github_token.as_ref(),
+        token: request.github_token.as_ref(),
     };
-    let world = World {
+    let ports = Ports {
         forge: GitHub::connect(access, patience.clone()).expect("a client"),
-        registry: OciRegistry::new(order.wish.image.clone(), order.registry.as_ref(), patience.clone())
-            .expect("a client"),
+        registry: OciRegistry::new(
+            request.version.image.clone(),
+            request.registry.as_ref(),
+            patience.clone(),
+        )
+        .expect("a client"),
         builder: NoBuilder,
-        shell: servers,
+        remote: servers,
     };
-    let purpose = order.purpose(run, "main");
+    let mode = request.mode(run, "main");
     let (progress, mut log) = (Progress::start(()), Vec::new());
     let mut told = ServerLog::new(&mut log, Style::Actions);
     let mut logs = Logs { build: &mut Silent, deploy: &mut told };
-    let job = Job { order, run, purpose: &purpose };
-    let result = pipeline::run(&world, job, &progress, &mut logs).await;
+    let job = Job { request, run, mode: &mode };
+    let result = pipeline::run(&ports, job, &progress, &mut logs).await;
     drop(told);
     let stages = |failed| stages::table(&progress.intents(), &progress.timings(), failed);
     let facts = progress.facts();
@@ -388,12 +392,12 @@ async fn play(servers: &Servers, order: &Order, run: &Run, patience: &RetryPolic
             let deployment = released.deployment.as_ref();
             match deployment.and_then(|it| it.failure.as_ref()) {
                 Some(failure) => summary::failed(failure, &facts, deployment, &stages(Some("deploy"))),
-                None => summary::released(order, run, released, &stages(None)),
+                None => summary::released(request, run, released, &stages(None)),
             }
         }
         _ => String::new(),
     };
-    let outputs = result.as_ref().map(|ending| Outputs::of(ending, order).pairs()).unwrap_or_default();
+    let outputs = result.as_ref().map(|ending| Outputs::of(ending, request).pairs()).unwrap_or_default();
     Came {
         result,
         outputs: outputs.into_iter().collect(),

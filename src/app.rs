@@ -188,8 +188,8 @@ async fn execute(
 
 /// A person's clone may be ahead of GitHub, and a person may have no login there: neither is a new repository.
 async fn is_pushed(request: &Request, run: &Run, forge: &GitHub) -> Result<(), Failure> {
-    let Err(trouble) = forge.commit(&run.commit).await else { return Ok(()) };
-    let (kind, remedy) = match trouble.kind {
+    let Err(error) = forge.commit(&run.commit).await else { return Ok(()) };
+    let (kind, remedy) = match error.kind {
         CallErrorKind::Rejected => (
             Kind::Input,
             "push the commit first; the order of versions is that of GitHub's commits".to_owned(),
@@ -198,9 +198,9 @@ async fn is_pushed(request: &Request, run: &Run, forge: &GitHub) -> Result<(), F
             let remedy = "GitHub shows {} to nobody without a login, or there is no such repository: set GH_TOKEN, or log in by `gh auth login`";
             (Kind::Denied, remedy.replace("{}", &run.repository))
         }
-        _ => return Err(trouble.into()),
+        _ => return Err(error.into()),
     };
-    Err(Failure::new(kind, trouble.doing, trouble.why, remedy))
+    Err(Failure::new(kind, error.doing, error.why, remedy))
 }
 
 /// The default branch is asked for only where the event did not say it and something depends on it.

@@ -131,8 +131,8 @@ impl Failure {
 }
 
 impl From<CallError> for Failure {
-    fn from(trouble: CallError) -> Self {
-        let kind = match trouble.kind {
+    fn from(error: CallError) -> Self {
+        let kind = match error.kind {
             CallErrorKind::Unreachable | CallErrorKind::Throttled | CallErrorKind::InvalidResponse => {
                 Kind::Unavailable
             }
@@ -141,9 +141,9 @@ impl From<CallError> for Failure {
             CallErrorKind::Build => Kind::Build,
             CallErrorKind::Input => Kind::Input,
         };
-        let remedy = trouble.remedy.unwrap_or_else(|| usual_remedy(trouble.kind).to_owned());
-        let failure = Self::new(kind, trouble.doing, trouble.why, remedy).about(trouble.topic);
-        Self { login_ran_out: trouble.login_ran_out, ..failure }
+        let remedy = error.remedy.unwrap_or_else(|| usual_remedy(error.kind).to_owned());
+        let failure = Self::new(kind, error.doing, error.why, remedy).about(error.topic);
+        Self { login_ran_out: error.login_ran_out, ..failure }
     }
 }
 

@@ -27,7 +27,7 @@ pub fn client(deadlines: Deadlines) -> reqwest::ClientBuilder {
         .timeout(deadlines.whole)
 }
 
-/// The trouble of a request that got no whole answer.
+/// The error of a request that got no whole answer.
 ///
 /// The URL is left out: one that a redirect gave may carry a signature that opens the file.
 pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Idempotency) -> CallError {
@@ -55,11 +55,11 @@ pub fn from_reqwest(doing: &str, error: reqwest::Error, repeat: Idempotency) -> 
         () if error.is_body() || error.is_decode() => format!("the answer was cut short: {words}"),
         () => format!("the connection broke: {words}"),
     };
-    let trouble = CallError::new(CallErrorKind::Unreachable, doing, why);
-    if error.is_connect() || repeat == Idempotency::Read { trouble } else { trouble.perhaps_done() }
+    let call_error = CallError::new(CallErrorKind::Unreachable, doing, why);
+    if error.is_connect() || repeat == Idempotency::Read { call_error } else { call_error.perhaps_done() }
 }
 
-/// The trouble of an answer with a status that is none of those the caller expects.
+/// The error of an answer with a status that is none of those the caller expects.
 ///
 /// `words` is what the other side says in the body, as far as the caller understood it.
 pub fn from_status(
@@ -81,17 +81,17 @@ pub fn from_status(
     };
     let words = excerpt(words);
     let why = if words.is_empty() { status.to_string() } else { format!("{status}: {words}") };
-    let mut trouble = CallError::new(kind, doing, why);
-    trouble.login_ran_out = status == StatusCode::UNAUTHORIZED;
+    let mut error = CallError::new(kind, doing, why);
+    error.login_ran_out = status == StatusCode::UNAUTHORIZED;
     if matches!(kind, CallErrorKind::Throttled | CallErrorKind::Unreachable) {
-        trouble.retry_after = asked_wait(headers).or(limited.then_some(UNNAMED_WAIT).filter(|_| {
+        error.retry_after = asked_wait(headers).or(limited.then_some(UNNAMED_WAIT).filter(|_| {
             // A plain 429 says nothing of its length; then the usual pauses do.
             status == StatusCode::FORBIDDEN || words.to_ascii_lowercase().contains("secondary rate limit")
         }));
     }
     // A 5xx may come from a proxy that has passed the request on, or from a server that failed halfway.
     let answered_by_refusal = status.is_client_error();
-    if answered_by_refusal || repeat == Idempotency::Read { trouble } else { trouble.perhaps_done() }
+    if answered_by_refusal || repeat == Idempotency::Read { error } else { error.perhaps_done() }
 }
 
 /// 429, or the 403 that GitHub gives for its rate limits.
@@ -224,9 +224,9 @@ mod tests {
             (204, &[], "", InvalidResponse, Unknown),
         ] {
             let code = StatusCode::from_u16(status).expect("a status");
-            let trouble = from_status("asking", code, &headers(lines), words, Idempotency::Idempotent);
-            assert_eq!((trouble.kind, trouble.effect), (kind, effect), "{status} {lines:?} {words}");
-            assert!(trouble.why.starts_with(&status.to_string()) && trouble.why.contains(words), "{trouble}");
+            let error = from_status("asking", code, &headers(lines), words, Idempotency::Idempotent);
+            assert_eq!((error.kind, error.effect), (kind, effect), "{status} {lines:?} {words}");
+            assert!(error.why.starts_with(&status.to_string()) && error.why.contains(words), "{error}");
             let read = from_status("asking", code, &headers(lines), words, Idempotency::Read);
             assert_eq!(read.effect, Untouched, "{status}");
         }

@@ -116,13 +116,13 @@ pub enum Reason {
 pub fn decide(
     patience: &RetryPolicy,
     repeat: Idempotency,
-    trouble: &CallError,
+    error: &CallError,
     tries: u32,
     elapsed: Duration,
     jitter: f64,
 ) -> Decision {
-    let passing = matches!(trouble.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled);
-    let harmless = repeat != Idempotency::OnlyIfUntouched || trouble.effect == Effect::None;
+    let passing = matches!(error.kind, CallErrorKind::Unreachable | CallErrorKind::Throttled);
+    let harmless = repeat != Idempotency::OnlyIfUntouched || error.effect == Effect::None;
     if !passing || !harmless {
         return Decision::GiveUp(Reason::Futile);
     }
@@ -133,11 +133,11 @@ pub fn decide(
     let doubled = patience.first_delay.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1).min(31)));
     let drawn = doubled.min(patience.max_delay).mul_f64(jitter.clamp(0.0, 1.0));
     // Spread also what many were told at once ("come back in 60 s").
-    let pause = trouble.retry_after.map_or(drawn, |asked| asked.saturating_add(drawn));
+    let pause = error.retry_after.map_or(drawn, |asked| asked.saturating_add(drawn));
     if elapsed.saturating_add(pause) <= patience.deadline {
         return Decision::Retry(pause);
     }
-    match trouble.retry_after {
+    match error.retry_after {
         Some(asked) if elapsed.saturating_add(asked) > patience.deadline => {
             Decision::GiveUp(Reason::AskedTooMuch(asked))
         }
@@ -159,22 +159,22 @@ pub async fn with_retries<T>(
     let mut tries = 0;
     loop {
         tries += 1;
-        let mut trouble = match call().await {
+        let mut error = match call().await {
             Ok(value) => return Ok(value),
-            Err(trouble) => trouble,
+            Err(error) => error,
         };
         if repeat == Idempotency::Read {
-            trouble.effect = Effect::None;
+            error.effect = Effect::None;
         }
-        perhaps_done |= trouble.effect == Effect::Unknown;
-        match decide(patience, repeat, &trouble, tries, stopwatch.elapsed(), rand::random()) {
+        perhaps_done |= error.effect == Effect::Unknown;
+        match decide(patience, repeat, &error, tries, stopwatch.elapsed(), rand::random()) {
             Decision::Retry(pause) => {
-                tracing::warn!("{trouble}; trying again in {:.1} s", pause.as_secs_f64());
+                tracing::warn!("{error}; trying again in {:.1} s", pause.as_secs_f64());
                 clock::sleep(pause).await;
             }
             Decision::GiveUp(reason) => {
-                trouble.why.push_str(&epilogue(reason, tries, stopwatch.elapsed()));
-                return Err(if perhaps_done { trouble.perhaps_done() } else { trouble });
+                error.why.push_str(&epilogue(reason, tries, stopwatch.elapsed()));
+                return Err(if perhaps_done { error.perhaps_done() } else { error });
             }
         }
     }
@@ -203,11 +203,11 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn trouble(kind: CallErrorKind, effect: Effect, asked: Option<u64>) -> CallError {
-        let mut trouble = CallError::new(kind, "asking", "no answer");
-        trouble.effect = effect;
-        trouble.retry_after = asked.map(Duration::from_secs);
-        trouble
+    fn error(kind: CallErrorKind, effect: Effect, asked: Option<u64>) -> CallError {
+        let mut error = CallError::new(kind, "asking", "no answer");
+        error.effect = effect;
+        error.retry_after = asked.map(Duration::from_secs);
+        error
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tests {
             (Read, Build, Untouched, futile),
         ] {
             let decision =
-                decide(&RetryPolicy::default(), repeat, &trouble(kind, effect, None), 1, Duration::ZERO, 1.0);
+                decide(&RetryPolicy::default(), repeat, &error(kind, effect, None), 1, Duration::ZERO, 1.0);
             assert_eq!(decision, expected, "{repeat:?} {kind:?} {effect:?}");
         }
     }
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest_and_are_drawn_from_nothing() {
         let patience = RetryPolicy { attempts: u32::MAX, ..RetryPolicy::default() };
-        let lost = trouble(CallErrorKind::Unreachable, Effect::None, None);
+        let lost = error(CallErrorKind::Unreachable, Effect::None, None);
         let pause = |tries, jitter| match decide(
             &patience,
             Idempotency::Read,
@@ -274,7 +274,7 @@ mod tests {
             (Some(60), 1, 61, Decision::GiveUp(Reason::AskedTooMuch(60 * SECOND))),
             (Some(u64::MAX), 1, 1, Decision::GiveUp(Reason::AskedTooMuch(Duration::from_secs(u64::MAX)))),
         ] {
-            let throttled = trouble(CallErrorKind::Throttled, Effect::None, asked);
+            let throttled = error(CallErrorKind::Throttled, Effect::None, asked);
             let decision =
                 decide(&patience, Idempotency::OnlyIfUntouched, &throttled, tries, elapsed * SECOND, 1.0);
             assert_eq!(decision, expected, "asked {asked:?}, try {tries}, after {elapsed} s");
@@ -295,7 +295,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_is_repeated_until_it_works() {
-        let lost = || Err(trouble(CallErrorKind::Unreachable, Effect::Unknown, None));
+        let lost = || Err(error(CallErrorKind::Unreachable, Effect::Unknown, None));
         let (outcome, calls) = play(Idempotency::Idempotent, vec![lost(), lost(), Ok(7)]).await;
         assert_eq!((outcome, calls), (Ok(7), 3));
     }
@@ -303,7 +303,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_time_asked_for_passes_before_the_next_try() {
         let stopwatch = Stopwatch::start();
-        let throttled = Err(trouble(CallErrorKind::Throttled, Effect::None, Some(30)));
+        let throttled = Err(error(CallErrorKind::Throttled, Effect::None, Some(30)));
         let (outcome, _) = play(Idempotency::OnlyIfUntouched, vec![throttled, Ok(1)]).await;
         assert_eq!(outcome, Ok(1));
         let elapsed = stopwatch.elapsed();
@@ -312,7 +312,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_may_have_taken_effect_is_never_repeated_blindly() {
-        let lost = Err(trouble(CallErrorKind::Unreachable, Effect::Unknown, None));
+        let lost = Err(error(CallErrorKind::Unreachable, Effect::Unknown, None));
         let (outcome, calls) = play(Idempotency::OnlyIfUntouched, vec![lost, Ok(1)]).await;
         assert_eq!((outcome.expect_err("given up").effect, calls), (Effect::Unknown, 1));
     }
@@ -322,8 +322,8 @@ mod tests {
         for (repeat, effect) in
             [(Idempotency::Idempotent, Effect::Unknown), (Idempotency::Read, Effect::None)]
         {
-            let lost = Err(trouble(CallErrorKind::Unreachable, Effect::Unknown, None));
-            let denied = Err(trouble(CallErrorKind::Denied, Effect::None, None));
+            let lost = Err(error(CallErrorKind::Unreachable, Effect::Unknown, None));
+            let denied = Err(error(CallErrorKind::Denied, Effect::None, None));
             let (outcome, calls) = play(repeat, vec![lost, denied]).await;
             let error = outcome.expect_err("denied");
             assert_eq!((error.kind, error.effect, calls), (CallErrorKind::Denied, effect, 2), "{repeat:?}");
@@ -332,14 +332,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_end_of_patience_says_how_much_there_was() {
-        let lost = || Err(trouble(CallErrorKind::Unreachable, Effect::None, None));
+        let lost = || Err(error(CallErrorKind::Unreachable, Effect::None, None));
         let (outcome, calls) = play(Idempotency::Read, (0..6).map(|_| lost()).collect()).await;
         let why = outcome.expect_err("all tries failed").why;
         assert_eq!(calls, 6);
         assert!(why.starts_with("no answer (tries: 6, in "), "{why}");
 
         let stopwatch = Stopwatch::start();
-        let throttled = Err(trouble(CallErrorKind::Throttled, Effect::None, Some(3600)));
+        let throttled = Err(error(CallErrorKind::Throttled, Effect::None, Some(3600)));
         let (outcome, calls) = play(Idempotency::Read, vec![throttled]).await;
         let why = outcome.expect_err("an hour is too long").why;
         assert_eq!(calls, 1);

@@ -74,10 +74,10 @@ fn one_line(text: &str) -> String {
 fn warned<T>(outcome: CallResult<T>) -> Option<T> {
     match outcome {
         Ok(value) => Some(value),
-        Err(trouble) => {
-            let remedy = trouble.remedy.as_deref().map_or(String::new(), |remedy| format!(": {remedy}"));
+        Err(error) => {
+            let remedy = error.remedy.as_deref().map_or(String::new(), |remedy| format!(": {remedy}"));
             // It may be there all the same, without what became of it, where the answer was lost.
-            tracing::warn!("GitHub's record of the deployment is missing or not complete: {trouble}{remedy}");
+            tracing::warn!("GitHub's record of the deployment is missing or not complete: {error}{remedy}");
             None
         }
     }

@@ -413,10 +413,10 @@ async fn settle_latest<F: Forge, R: Registry, B, S>(
     match progress.stage("latest", settling).await {
         Ok(latest) => {
             match &latest {
-                Latest::Refused(trouble) if job.request.latest == LatestPolicy::Must => {
-                    return Err((**trouble).clone().into());
+                Latest::Refused(error) if job.request.latest == LatestPolicy::Must => {
+                    return Err((**error).clone().into());
                 }
-                Latest::Refused(trouble) => tracing::warn!("latest was not moved: {trouble}"),
+                Latest::Refused(error) => tracing::warn!("latest was not moved: {error}"),
                 Latest::Moved(version) => progress.done(format!("latest is {version} now")),
                 Latest::Already(version) => progress.done(format!("latest was {version} already")),
                 Latest::Foreign(version) => {

@@ -73,10 +73,10 @@ pub async fn claim(forge: &impl Forge, order: ClaimRequest<'_>, staged: &Staged)
             }
             look_again(format!("the claim was refused ({words})"), Some(failure))
         }
-        Err(trouble) if trouble.effect == Effect::Unknown => {
-            look_again(format!("the answer to the claim was lost ({})", trouble.why), None)
+        Err(error) if error.effect == Effect::Unknown => {
+            look_again(format!("the answer to the claim was lost ({})", error.why), None)
         }
-        Err(trouble) => Err(trouble.into()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -157,8 +157,8 @@ pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &RecordedCl
             Ok(RefsAnswer::Refused(words)) => {
                 tracing::warn!("{name} is gone and was not made again: {words}");
             }
-            Err(trouble) if trouble.effect == Effect::Unknown => {}
-            Err(trouble) => return Err(trouble.into()),
+            Err(error) if error.effect == Effect::Unknown => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Err(Failure::new(

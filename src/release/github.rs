@@ -49,17 +49,17 @@ pub async fn release(forge: &impl Forge, facts: ReleaseFacts<'_>) -> Result<Rele
                 }
                 // Another run made it, or ours was made and the answer lost: look again. What is refused
                 // for another reason is still absent then.
-                Err(trouble) if trouble.effect == Effect::Unknown => {
-                    tracing::warn!("{trouble}; looking whether the release is there");
+                Err(error) if error.effect == Effect::Unknown => {
+                    tracing::warn!("{error}; looking whether the release is there");
                     continue;
                 }
-                Err(trouble) if trouble.kind == CallErrorKind::Rejected => {
+                Err(error) if error.kind == CallErrorKind::Rejected => {
                     if find(forge, &tag).await?.is_none() {
-                        return Err(trouble.into());
+                        return Err(error.into());
                     }
                     continue;
                 }
-                Err(trouble) => return Err(trouble.into()),
+                Err(error) => return Err(error.into()),
             }
         };
         let body = with_blocks(&facts, &images, &tag, &found.body);

@@ -72,11 +72,11 @@ pub async fn settle(
         match registry.put_manifest(&ImageTag::latest(), &manifest).await {
             Ok(()) => moved = true,
             // A registry without room forbids nothing: `latest` is late, and stays to be moved.
-            Err(trouble) if trouble.topic == Some(Topic::RegistryFull) => return Err(trouble.into()),
-            Err(trouble) if matches!(trouble.kind, CallErrorKind::Rejected | CallErrorKind::Denied) => {
-                return Ok(Latest::Refused(Box::new(trouble)));
+            Err(error) if error.topic == Some(Topic::RegistryFull) => return Err(error.into()),
+            Err(error) if matches!(error.kind, CallErrorKind::Rejected | CallErrorKind::Denied) => {
+                return Ok(Latest::Refused(Box::new(error)));
             }
-            Err(trouble) => return Err(trouble.into()),
+            Err(error) => return Err(error.into()),
         }
     }
     Err(Failure::new(

@@ -59,7 +59,7 @@ fn refused(answer: CallResult<RefsAnswer>) -> bool {
 fn fails<T: std::fmt::Debug>(as_kind: CallErrorKind, answer: CallResult<T>) {
     match answer {
         Ok(answer) => panic!("it did not fail: {answer:?}"),
-        Err(trouble) => assert_eq!((trouble.kind, trouble.effect), (as_kind, Effect::None), "{trouble}"),
+        Err(error) => assert_eq!((error.kind, error.effect), (as_kind, Effect::None), "{error}"),
     }
 }
 

@@ -83,7 +83,7 @@ fn docker(arguments: &[&str]) -> String {
 }
 
 pub async fn engine() -> Docker {
-    Docker::connect().await.unwrap_or_else(|trouble| panic!("these tests need a Docker Engine: {trouble}"))
+    Docker::connect().await.unwrap_or_else(|error| panic!("these tests need a Docker Engine: {error}"))
 }
 
 /// A context with busybox and this Dockerfile.
@@ -136,7 +136,7 @@ async fn a_build_honours_the_request_and_tells_its_story() {
     request.labels.insert("a.b/c".to_owned(), "quotes \" and ünïcode $X".to_owned());
     request.cache_from = vec!["127.0.0.1:1/no/cache:here".to_owned()];
     let mut log = Log::default();
-    let image = engine.build(&request, &mut log).await.unwrap_or_else(|trouble| panic!("{trouble}"));
+    let image = engine.build(&request, &mut log).await.unwrap_or_else(|error| panic!("{error}"));
     images.0.push(image.clone());
 
     let label =
@@ -188,12 +188,12 @@ async fn a_dockerfile_outside_of_the_context_works() {
 async fn a_failing_step_names_its_line_and_its_last_words() {
     let folder =
         context(&format!("{SHELL}\n# why not\nRUN echo before; \\\n    echo the last word; exit 7\n"));
-    let trouble = fails(&request(folder.path())).await;
-    assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Build, Effect::None), "{trouble}");
+    let error = fails(&request(folder.path())).await;
+    assert_eq!((error.kind, error.effect), (CallErrorKind::Build, Effect::None), "{error}");
     let place = "Dockerfile line 6, `RUN echo before; echo the last word; exit 7`";
-    assert!(trouble.why.starts_with(place), "{trouble}");
-    assert!(trouble.why.contains("exit code: 7"), "{trouble}");
-    assert!(trouble.why.ends_with("Its last lines:\nbefore\nthe last word"), "{trouble}");
+    assert!(error.why.starts_with(place), "{error}");
+    assert!(error.why.contains("exit code: 7"), "{error}");
+    assert!(error.why.ends_with("Its last lines:\nbefore\nthe last word"), "{error}");
 }
 
 #[tokio::test]
@@ -202,9 +202,9 @@ async fn a_dockerfile_that_makes_no_sense_is_named() {
     let comment = "# why not\n".repeat(20_000);
     for (comment, line) in [("", 3), (comment.as_str(), 20_003)] {
         let folder = folder(&[("Dockerfile", &format!("{comment}FROM scratch\n\nFOO bar\n"))]);
-        let trouble = fails(&request(folder.path())).await;
-        assert_eq!(trouble.kind, CallErrorKind::Build);
-        assert!(trouble.why.contains(&format!("Dockerfile line {line}, `FOO bar`")), "{trouble}");
+        let error = fails(&request(folder.path())).await;
+        assert_eq!(error.kind, CallErrorKind::Build);
+        assert!(error.why.contains(&format!("Dockerfile line {line}, `FOO bar`")), "{error}");
     }
 }
 
@@ -215,9 +215,9 @@ async fn copying_what_is_ignored_is_explained() {
         ("dist/app", ""),
         (".dockerignore", "# built files\ndist\n"),
     ]);
-    let trouble = fails(&request(folder.path())).await;
-    assert!(trouble.why.contains("Dockerfile line 2, `COPY dist/app /`"), "{trouble}");
-    let remedy = trouble.remedy.clone().unwrap_or_else(|| panic!("no remedy: {trouble}"));
+    let error = fails(&request(folder.path())).await;
+    assert!(error.why.contains("Dockerfile line 2, `COPY dist/app /`"), "{error}");
+    let remedy = error.remedy.clone().unwrap_or_else(|| panic!("no remedy: {error}"));
     assert!(
         remedy.starts_with("`dist/app` is kept out") && remedy.contains(".dockerignore, line 2"),
         "{remedy}"
@@ -240,15 +240,15 @@ async fn inputs_and_files_at_fault_are_named() {
     let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY big /\n"), ("big", "0123456789")]);
     let mut wrong = request(folder.path());
     wrong.dockerfile = folder.path().join("dockerfil");
-    let trouble = fails(&wrong).await;
-    assert_eq!(trouble.kind, CallErrorKind::Build);
-    assert!(trouble.why.starts_with("input `file`: "), "{trouble}");
+    let error = fails(&wrong).await;
+    assert_eq!(error.kind, CallErrorKind::Build);
+    assert!(error.why.starts_with("input `file`: "), "{error}");
 
     let big = folder.path().join("big");
     let outcome = engine().await.build(&request(folder.path()), &mut Cut(&big)).await;
-    let trouble = outcome.expect_err("half a file is no build");
-    assert_eq!((trouble.kind, trouble.doing.as_str()), (CallErrorKind::Build, "sending the build context"));
-    assert!(trouble.why.contains("big` changed while it was sent"), "{trouble}");
+    let error = outcome.expect_err("half a file is no build");
+    assert_eq!((error.kind, error.doing.as_str()), (CallErrorKind::Build, "sending the build context"));
+    assert!(error.why.contains("big` changed while it was sent"), "{error}");
 }
 
 /// The arguments of every process on this machine: containers' are among them.
@@ -387,7 +387,7 @@ async fn a_push_gives_the_digest_that_the_registry_has() {
         docker(&["tag", image.as_str(), &name.with_tag(&tag("another"))]);
         let mut log = Log::default();
         let digest = engine.push(&image, &name, &tag("1.2.3"), Some(&user), &mut log).await;
-        let digest = digest.unwrap_or_else(|trouble| panic!("{password}: {trouble}"));
+        let digest = digest.unwrap_or_else(|error| panic!("{password}: {error}"));
         let again = engine.push(&image, &name, &tag("1.2.3"), Some(&user), &mut Log::default()).await;
         assert_eq!(again.as_ref(), Ok(&digest), "a second push changes nothing");
 
@@ -419,20 +419,20 @@ async fn a_refused_push_names_the_inputs_and_never_the_password() {
     let wrong = user("wr0ng-secret");
     for credentials in [Some(&wrong), None] {
         let outcome = engine.push(&image, &name, &tag("1"), credentials, &mut Log::default()).await;
-        let trouble = outcome.expect_err("not allowed");
-        assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Denied, Effect::None), "{trouble}");
-        let remedy = trouble.remedy.clone().expect("a remedy");
+        let error = outcome.expect_err("not allowed");
+        assert_eq!((error.kind, error.effect), (CallErrorKind::Denied, Effect::None), "{error}");
+        let remedy = error.remedy.clone().expect("a remedy");
         assert!(remedy.contains("`registry-username` and `registry-password`"), "{remedy}");
-        assert!(!format!("{trouble:?}").contains("wr0ng-secret"), "{trouble:?}");
+        assert!(!format!("{error:?}").contains("wr0ng-secret"), "{error:?}");
     }
     let nowhere: ImageName = "127.0.0.1:1/org/app".parse().expect("a name");
-    let trouble =
+    let error =
         engine.push(&image, &nowhere, &tag("1"), None, &mut Log::default()).await.expect_err("nobody");
-    assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Unreachable, Effect::Unknown), "{trouble}");
+    assert_eq!((error.kind, error.effect), (CallErrorKind::Unreachable, Effect::Unknown), "{error}");
     let unknown = Digest::of(b"no image has this id");
-    let trouble =
+    let error =
         engine.push(&unknown, &name, &tag("1"), None, &mut Log::default()).await.expect_err("no image");
-    assert_eq!(trouble.kind, CallErrorKind::Rejected, "{trouble}");
+    assert_eq!(error.kind, CallErrorKind::Rejected, "{error}");
 }
 
 #[tokio::test]
@@ -449,14 +449,10 @@ async fn a_private_base_needs_its_credentials() {
         folder(&[("Dockerfile", &format!("FROM {}\nCOPY Dockerfile /\n", name.with_digest(&digest)))]);
     let mut request = request(folder.path());
     request.pull = true;
-    let trouble = fails(&request).await;
-    assert_eq!(trouble.kind, CallErrorKind::Denied, "{trouble}");
-    assert!(
-        trouble.remedy.as_ref().is_some_and(|remedy| remedy.contains("`registry-username`")),
-        "{trouble:?}"
-    );
+    let error = fails(&request).await;
+    assert_eq!(error.kind, CallErrorKind::Denied, "{error}");
+    assert!(error.remedy.as_ref().is_some_and(|remedy| remedy.contains("`registry-username`")), "{error:?}");
     request.credentials = BTreeMap::from([(name.registry().to_owned(), user)]);
-    let image =
-        engine.build(&request, &mut Log::default()).await.unwrap_or_else(|trouble| panic!("{trouble}"));
+    let image = engine.build(&request, &mut Log::default()).await.unwrap_or_else(|error| panic!("{error}"));
     images.0.push(image);
 }

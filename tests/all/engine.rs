@@ -102,12 +102,12 @@ impl Stage {
 
     async fn create(&self, spec: &ContainerSpec) -> Id {
         self.containers.lock().expect("the list").push(spec.name.clone());
-        self.engine.create(spec).await.unwrap_or_else(|trouble| panic!("{trouble}"))
+        self.engine.create(spec).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
     async fn start(&self, spec: &ContainerSpec) -> Id {
         let id = self.create(spec).await;
-        self.engine.start(&id).await.unwrap_or_else(|trouble| panic!("{trouble}"));
+        self.engine.start(&id).await.unwrap_or_else(|error| panic!("{error}"));
         id
     }
 
@@ -162,7 +162,7 @@ fn shell(script: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_engine_tells_its_version() {
-    let version = engine().version().await.unwrap_or_else(|trouble| panic!("a Docker Engine: {trouble}"));
+    let version = engine().version().await.unwrap_or_else(|error| panic!("a Docker Engine: {error}"));
     assert_eq!(version, docker(&["version", "--format", "{{.Server.Version}}"]));
 }
 
@@ -174,10 +174,10 @@ async fn an_engine_that_is_away_is_told_by_its_socket() {
     let missing = engine.version().await.expect_err("nothing is there");
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket that nobody serves any more"));
     let dead = engine.start("app").await.expect_err("nobody listens");
-    for trouble in [missing, dead] {
-        assert_eq!(trouble.kind, CallErrorKind::Unreachable);
-        assert!(trouble.why.contains(&socket.display().to_string()), "{trouble}");
-        assert!(trouble.remedy.expect("a remedy").contains("systemctl start docker"));
+    for error in [missing, dead] {
+        assert_eq!(error.kind, CallErrorKind::Unreachable);
+        assert!(error.why.contains(&socket.display().to_string()), "{error}");
+        assert!(error.remedy.expect("a remedy").contains("systemctl start docker"));
     }
     // It came back: the same value works, for it holds no connection.
     std::fs::remove_file(&socket).expect("removed");

@@ -393,7 +393,7 @@ fn many_runs_and_many_faults_by_chance() {
     let budget = Budget { faults: 4, kills: 3, stale: 4 };
     let scenarios = [eight(), three_whole(), two_images()];
     for scenario in &scenarios {
-        let chance = Chance { budget, trouble: 15 };
+        let chance = Chance { budget, faults: 15 };
         let explored = explore::by_chance(scenario, chance, rounds("simulation", 24));
         println!("{}: {explored}", scenario.name);
         count("by chance", &explored);

@@ -67,16 +67,16 @@ struct Ran {
 }
 
 impl Ran {
-    fn trouble(self) -> CallError {
-        self.outcome.expect_err("trouble")
+    fn error(self) -> CallError {
+        self.outcome.expect_err("an error")
     }
 
-    /// Fails unless it is this trouble, with a text that has all these words.
+    /// Fails unless it is this error, with a text that has all these words.
     #[track_caller]
-    fn must_be_trouble(self, effect: Effect, words: &[&str]) {
-        let trouble = self.trouble();
-        let text = format!("{trouble}. {}", trouble.remedy.clone().unwrap_or_default());
-        assert_eq!(trouble.effect, effect, "{text}");
+    fn must_be_an_error(self, effect: Effect, words: &[&str]) {
+        let call_error = self.error();
+        let text = format!("{call_error}. {}", call_error.remedy.clone().unwrap_or_default());
+        assert_eq!(call_error.effect, effect, "{text}");
         for word in words {
             assert!(text.contains(word), "{word:?} is missing in: {text}");
         }
@@ -163,5 +163,5 @@ async fn a_line_without_end_is_garbled() {
     let server = Server::start();
     let ran = run(&server.host(), "echo first; head -c 1000000 /dev/zero | tr '\\0' x", "").await;
     assert_eq!(ran.lines, ["first"]);
-    ran.must_be_trouble(Effect::Unknown, &["more than 65536 bytes", "autotag-receiver receive"]);
+    ran.must_be_an_error(Effect::Unknown, &["more than 65536 bytes", "autotag-receiver receive"]);
 }

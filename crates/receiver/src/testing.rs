@@ -73,7 +73,7 @@ pub(crate) fn facts() -> ContainerFacts {
         running: true,
         paused: false,
         exit_code: None,
-        trouble: None,
+        error: None,
         restarts: 0,
         health: Healthy::Yes,
         health_log: Vec::new(),

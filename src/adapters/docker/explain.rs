@@ -22,7 +22,7 @@ use autotag_model::help::Topic;
 pub(super) const DOING: &str = "building the image";
 
 /// What to do about a context, a Dockerfile or an ignore file that cannot be used.
-pub(super) fn context(request: &BuildRequest, error: &ContextError, trouble: CallError) -> CallError {
+pub(super) fn context(request: &BuildRequest, error: &ContextError, call_error: CallError) -> CallError {
     const OUTSIDE: &str = "and what it names lie below the workspace: a link that leads out of it, a device or a \
                            pipe is not followed. Copy what lies elsewhere into the workspace in a step before this one";
     const NO_CHECKOUT: &str =
@@ -32,18 +32,18 @@ pub(super) fn context(request: &BuildRequest, error: &ContextError, trouble: Cal
         |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
     match error {
         ContextError::NoFolder { fault, .. } if fault.is_refusal() => {
-            refused(trouble, format!("let the input `context` {OUTSIDE}")).about(Topic::NoContext)
+            refused(call_error, format!("let the input `context` {OUTSIDE}")).about(Topic::NoContext)
         }
         ContextError::NoDockerfile { fault, .. } if fault.is_refusal() => {
-            refused(trouble, format!("let the input `file` {OUTSIDE}")).about(Topic::NoDockerfile)
+            refused(call_error, format!("let the input `file` {OUTSIDE}")).about(Topic::NoDockerfile)
         }
         ContextError::NoIgnoreFile { fault, .. } if fault.is_refusal() => {
-            refused(trouble, format!("let the ignore file {OUTSIDE}"))
+            refused(call_error, format!("let the ignore file {OUTSIDE}"))
         }
-        ContextError::NoIgnoreFile { .. } => trouble.with_remedy(
+        ContextError::NoIgnoreFile { .. } => call_error.with_remedy(
             "commit the ignore file as a regular file, or remove it; without it what it names would be in the image",
         ),
-        ContextError::BadPattern { .. } => trouble.with_remedy(
+        ContextError::BadPattern { .. } => call_error.with_remedy(
             "correct that line of the ignore file and push; until then what it names would be in the image",
         ),
         ContextError::NoFolder { .. } => {
@@ -53,7 +53,7 @@ pub(super) fn context(request: &BuildRequest, error: &ContextError, trouble: Cal
             } else {
                 "let the input `context` name a directory of the repository, relative to its root"
             };
-            trouble.with_remedy(remedy).about(Topic::NoContext)
+            call_error.with_remedy(remedy).about(Topic::NoContext)
         }
         ContextError::NoDockerfile { nearby, .. } => {
             let remedy = match nearby {
@@ -72,9 +72,9 @@ pub(super) fn context(request: &BuildRequest, error: &ContextError, trouble: Cal
                          to the repository's root"
                     .to_owned(),
             };
-            trouble.with_remedy(remedy).about(Topic::NoDockerfile)
+            call_error.with_remedy(remedy).about(Topic::NoDockerfile)
         }
-        _ => trouble,
+        _ => call_error,
     }
 }
 
@@ -86,8 +86,8 @@ fn is_relative_to_the_context(request: &BuildRequest, there: &Path) -> bool {
 }
 
 /// It is not for the build to fail: somebody named, or planted, what must not be read.
-fn refused(trouble: CallError, remedy: String) -> CallError {
-    CallError { kind: CallErrorKind::Input, ..trouble }.with_remedy(remedy)
+fn refused(call_error: CallError, remedy: String) -> CallError {
+    CallError { kind: CallErrorKind::Input, ..call_error }.with_remedy(remedy)
 }
 
 /// What is needed to explain a failed build.
@@ -120,8 +120,8 @@ impl Failure<'_> {
     }
 
     fn explain_step(&self, step: &FailedStep, instruction: Option<&Instruction>) -> CallError {
-        if let Some(trouble) = self.explain_syntax(step) {
-            return trouble;
+        if let Some(call_error) = self.explain_syntax(step) {
+            return call_error;
         }
         let place = match instruction {
             Some(instruction) => self.place(instruction),

@@ -151,9 +151,9 @@ mod tests {
         ] {
             let outcome = require_buildkit(version, components);
             assert_eq!(outcome.is_ok(), fits, "{version}");
-            if let Err(trouble) = outcome {
-                assert_eq!(trouble.kind, CallErrorKind::Rejected);
-                assert!(trouble.remedy.is_some());
+            if let Err(error) = outcome {
+                assert_eq!(error.kind, CallErrorKind::Rejected);
+                assert!(error.remedy.is_some());
             }
         }
     }
@@ -169,14 +169,14 @@ mod tests {
             ("tcp://127.0.0.1:1", CallErrorKind::Unreachable, "onnection refused"),
             ("ssh://me@host", CallErrorKind::Rejected, "DOCKER_HOST is `ssh://me@host`"),
         ] {
-            let trouble = Docker::connect_to(address).await.expect_err("nothing is there");
-            assert_eq!(trouble.kind, kind, "{trouble}");
-            assert!(trouble.why.contains(words), "{trouble}");
-            let remedy = trouble.remedy.expect("a remedy");
+            let error = Docker::connect_to(address).await.expect_err("nothing is there");
+            assert_eq!(error.kind, kind, "{error}");
+            assert!(error.why.contains(words), "{error}");
+            let remedy = error.remedy.expect("a remedy");
             for word in ["runs-on: ubuntu-latest", "DOCKER_HOST", "self-hosted"] {
                 assert!(remedy.contains(word), "{remedy}");
             }
-            assert_eq!(trouble.topic, Some(Topic::NoDocker));
+            assert_eq!(error.topic, Some(Topic::NoDocker));
         }
         // Who runs the tests may open any socket.
         assert!(remedy_for("no connection: Permission denied (os error 13)").contains("--groups docker"));

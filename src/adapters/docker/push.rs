@@ -33,20 +33,20 @@ pub(super) async fn push(
     match once(client, (name, tag), credentials, log).await {
         // The Engine gets one token for the whole push and no second one. It may have run out on the way; a
         // new push gets a new one, and sends nothing twice.
-        Err(Stopped { trouble, midway: true })
-            if trouble.kind == CallErrorKind::Denied && credentials.is_some() =>
+        Err(Stopped { error: call_error, midway: true })
+            if call_error.kind == CallErrorKind::Denied && credentials.is_some() =>
         {
-            log.event(BuildEvent::Note(format!("{trouble}; logging in again")));
+            log.event(BuildEvent::Note(format!("{call_error}; logging in again")));
             once(client, (name, tag), credentials, log).await
         }
         ended => ended,
     }
-    .map_err(|stopped| stopped.trouble)
+    .map_err(|stopped| stopped.error)
 }
 
 /// A push that did not get to its end.
 struct Stopped {
-    trouble: CallError,
+    error: CallError,
     /// The registry had taken something already, or was being sent it.
     midway: bool,
 }
@@ -79,16 +79,16 @@ async fn once(
             },
             Err(error) if digest.is_some() && daemon::is_leftover(&error) => break,
             Err(error) => {
-                let trouble = explain(&error, name, tag, credentials.is_some());
-                return Err(Stopped { trouble, midway: midway || sent + there > 0 });
+                let call_error = explain(&error, name, tag, credentials.is_some());
+                return Err(Stopped { error: call_error, midway: midway || sent + there > 0 });
             }
         }
     }
     let Some(digest) = digest else {
         let doing = format!("pushing {name}:{tag}");
         let why = "the Engine ended the push without naming a digest";
-        let trouble = CallError::new(CallErrorKind::InvalidResponse, doing, why).perhaps_done();
-        return Err(Stopped { trouble, midway });
+        let call_error = CallError::new(CallErrorKind::InvalidResponse, doing, why).perhaps_done();
+        return Err(Stopped { error: call_error, midway });
     };
     log.event(BuildEvent::Note(format!("pushed (layers sent: {sent}, there already: {there})")));
     Ok(digest)
@@ -108,13 +108,13 @@ fn digest_in(status: &str, tag: &str) -> Option<Digest> {
 }
 
 fn explain(error: &Error, name: &ImageName, tag: &str, has_credentials: bool) -> CallError {
-    let trouble = daemon::of_client(error, &format!("pushing {name}:{tag}"));
+    let call_error = daemon::of_client(error, &format!("pushing {name}:{tag}"));
     // The registry may have taken the manifest before the line broke.
-    let trouble = match trouble.kind {
-        CallErrorKind::Unreachable | CallErrorKind::InvalidResponse => trouble.perhaps_done(),
-        _ => trouble,
+    let call_error = match call_error.kind {
+        CallErrorKind::Unreachable | CallErrorKind::InvalidResponse => call_error.perhaps_done(),
+        _ => call_error,
     };
-    Parties { name: name.clone(), with_credentials: has_credentials }.explain(trouble, Access::Push)
+    Parties { name: name.clone(), with_credentials: has_credentials }.explain(call_error, Access::Push)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One call of GitHub's API: sent, answered, understood or turned into trouble.
+//! One call of GitHub's API: sent, answered, understood or turned into an error.
 
 use futures_util::StreamExt as _;
 use http::{HeaderMap, StatusCode, header};
@@ -121,7 +121,7 @@ impl GitHub {
         if answer.status == StatusCode::NOT_FOUND {
             return Err(not_found(call.doing));
         }
-        understood(call.doing, &answer).map_err(|trouble| perhaps_done(call, trouble))
+        understood(call.doing, &answer).map_err(|error| perhaps_done(call, error))
     }
 
     /// Whether GitHub refuses a call for want of a permission. Asked once: any other answer, or none, tells
@@ -129,10 +129,9 @@ impl GitHub {
     pub(super) async fn permitted(&self, call: Call<'_>, path: &str) -> CallResult<()> {
         let Ok(answer) = self.once(call, &format!("{}{path}", self.root)).await else { return Ok(()) };
         let words = Refusal::words(&answer.body);
-        let trouble =
-            http_error::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
-        let trouble = with_remedy(trouble, answer.status, &words);
-        if trouble.topic == Some(Topic::MayNotWrite) { Err(trouble) } else { Ok(()) }
+        let error = http_error::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
+        let error = with_remedy(error, answer.status, &words);
+        if error.topic == Some(Topic::MayNotWrite) { Err(error) } else { Ok(()) }
     }
 
     /// The repository's owner and name, as GraphQL asks for it.
@@ -145,7 +144,7 @@ impl GitHub {
     /// GraphQL: the whole answer, `errors` included.
     pub(super) async fn graphql(&self, call: Call<'_>) -> CallResult<serde_json::Value> {
         let answer = self.call(call, &self.graphql_url).await?;
-        understood(call.doing, &answer).map_err(|trouble| perhaps_done(call, trouble))
+        understood(call.doing, &answer).map_err(|error| perhaps_done(call, error))
     }
 
     /// All pages of a list. With `rel="last"` given, the pages between are asked for side by side.
@@ -238,9 +237,9 @@ impl GitHub {
             if url == self.graphql_url && is_rate_limited(&answer.body) {
                 // GraphQL says so with status 200 ("Rate limits and query limits for the GraphQL API").
                 let why = "GitHub's GraphQL rate limit is used up";
-                let mut trouble = CallError::new(CallErrorKind::Throttled, call.doing, why);
-                trouble.retry_after = http_error::asked_wait(&answer.headers);
-                return Err(limited(trouble));
+                let mut error = CallError::new(CallErrorKind::Throttled, call.doing, why);
+                error.retry_after = http_error::asked_wait(&answer.headers);
+                return Err(limited(error));
             }
             if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
                 return Ok(answer);
@@ -249,9 +248,9 @@ impl GitHub {
                 return Err(sent_elsewhere(call, &answer.headers));
             }
             let words = Refusal::words(&answer.body);
-            let trouble =
+            let error =
                 http_error::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
-            Err(with_remedy(trouble, answer.status, &words))
+            Err(with_remedy(error, answer.status, &words))
         })
         .await
     }
@@ -317,9 +316,9 @@ fn sent_elsewhere(call: Call<'_>, headers: &HeaderMap) -> CallError {
 }
 
 /// A success that cannot be read is one all the same, unless nothing was to be changed.
-fn perhaps_done(call: Call<'_>, trouble: CallError) -> CallError {
-    let is_success = trouble.kind == CallErrorKind::InvalidResponse;
-    if is_success && call.repeat != Idempotency::Read { trouble.perhaps_done() } else { trouble }
+fn perhaps_done(call: Call<'_>, error: CallError) -> CallError {
+    let is_success = error.kind == CallErrorKind::InvalidResponse;
+    if is_success && call.repeat != Idempotency::Read { error.perhaps_done() } else { error }
 }
 
 fn is_rate_limited(body: &[u8]) -> bool {
@@ -344,8 +343,8 @@ fn unanswered(call: Call<'_>, error: octocrab::Error) -> CallError {
 }
 
 fn lost(call: Call<'_>, why: &str) -> CallError {
-    let trouble = CallError::new(CallErrorKind::Unreachable, call.doing, why);
-    if call.repeat == Idempotency::Read { trouble } else { trouble.perhaps_done() }
+    let error = CallError::new(CallErrorKind::Unreachable, call.doing, why);
+    if call.repeat == Idempotency::Read { error } else { error.perhaps_done() }
 }
 
 fn understood<T: DeserializeOwned>(doing: &str, answer: &Answer) -> CallResult<T> {
@@ -419,9 +418,9 @@ fn not_found(doing: &str) -> CallError {
         .about(Topic::TokenRefused)
 }
 
-fn with_remedy(trouble: CallError, status: StatusCode, words: &str) -> CallError {
-    if trouble.kind == CallErrorKind::Throttled {
-        return limited(trouble);
+fn with_remedy(error: CallError, status: StatusCode, words: &str) -> CallError {
+    if error.kind == CallErrorKind::Throttled {
+        return limited(error);
     }
     let (remedy, topic) = match status.as_u16() {
         401 => (
@@ -439,13 +438,13 @@ fn with_remedy(trouble: CallError, status: StatusCode, words: &str) -> CallError
             "let a GitHub App bypass the ruleset, and pass that App's token as `github-token`",
             Topic::Ruleset,
         ),
-        _ => return trouble,
+        _ => return error,
     };
-    trouble.with_remedy(remedy).about(topic)
+    error.with_remedy(remedy).about(topic)
 }
 
-fn limited(trouble: CallError) -> CallError {
-    trouble
+fn limited(error: CallError) -> CallError {
+    error
         .with_remedy(
             "run the job again when the limit is over: it continues where this one stopped; if this is usual, pass an App's token as `github-token`, which has a limit of its own",
         )

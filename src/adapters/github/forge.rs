@@ -269,11 +269,11 @@ fn state_word(state: DeploymentState) -> &'static str {
 }
 
 /// A job's token has this permission only where the job asks for it, and GitHub's words do not name it.
-fn allow_deployments(trouble: CallError) -> CallError {
-    if trouble.kind == CallErrorKind::Denied {
-        trouble.with_remedy("give the job `permissions: deployments: write`, or leave `environment` empty")
+fn allow_deployments(error: CallError) -> CallError {
+    if error.kind == CallErrorKind::Denied {
+        error.with_remedy("give the job `permissions: deployments: write`, or leave `environment` empty")
     } else {
-        trouble
+        error
     }
 }
 
@@ -366,7 +366,7 @@ mod tests {
             (json!({ "data": { "repository": null } }), Err(CallErrorKind::InvalidResponse)),
             (json!({ "data": null, "errors": [{ "message": "no" }] }), Err(CallErrorKind::Rejected)),
         ] {
-            assert_eq!(draft_in("", &answer).map_err(|trouble| trouble.kind), found, "{answer}");
+            assert_eq!(draft_in("", &answer).map_err(|error| error.kind), found, "{answer}");
         }
     }
 

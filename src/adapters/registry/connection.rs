@@ -122,20 +122,20 @@ impl Connection {
         let mut perhaps_done = false;
         let answer = retry::with_retries(&self.patience, ask.repeat, async || {
             let outcome = self.ask_once(ask).await;
-            perhaps_done |= matches!(&outcome, Err(trouble) if trouble.effect == Effect::Unknown);
+            perhaps_done |= matches!(&outcome, Err(error) if error.effect == Effect::Unknown);
             outcome
         });
         let answer = answer.await?;
         Ok(Answer { perhaps_done, ..answer })
     }
 
-    /// The trouble of an answer that the caller has no use for.
+    /// The error of an answer that the caller has no use for.
     pub fn refusal(&self, ask: &Ask<'_>, answer: &Answer) -> CallError {
         let complaint = Complaint::read(&answer.body);
         let parties = self.auth.parties();
-        let trouble =
+        let error =
             parties.refusal(ask.doing, answer.status, &answer.headers, &complaint, (ask.repeat, ask.access));
-        if answer.perhaps_done { trouble.perhaps_done() } else { trouble }
+        if answer.perhaps_done { error.perhaps_done() } else { error }
     }
 
     /// Asks, and takes the first answer.
@@ -175,9 +175,9 @@ impl Connection {
         if status == StatusCode::UNAUTHORIZED {
             self.auth.learn(&challenges(&headers), ask.access, Sent::Nothing, true)?;
         } else if !status.is_success() {
-            let trouble = http_error::from_status(ask.doing, status, &headers, "", Idempotency::Read);
-            if is_passing(&trouble) {
-                return Err(trouble);
+            let call_error = http_error::from_status(ask.doing, status, &headers, "", Idempotency::Read);
+            if is_passing(&call_error) {
+                return Err(call_error);
             }
         }
         self.auth.greeted();
@@ -227,9 +227,9 @@ impl Connection {
         };
         let answer = Answer { status, headers, body, url, perhaps_done: false };
         if !status.is_success() {
-            let trouble = self.refusal(ask, &answer);
-            if is_passing(&trouble) {
-                return Err(trouble);
+            let error = self.refusal(ask, &answer);
+            if is_passing(&error) {
+                return Err(error);
             }
         }
         Ok(answer)
@@ -237,8 +237,8 @@ impl Connection {
 }
 
 /// Whether waiting may help, so that it is for the retry table and not for the caller.
-fn is_passing(trouble: &CallError) -> bool {
-    matches!(trouble.kind, CallErrorKind::Throttled | CallErrorKind::Unreachable)
+fn is_passing(error: &CallError) -> bool {
+    matches!(error.kind, CallErrorKind::Throttled | CallErrorKind::Unreachable)
 }
 
 fn challenges(headers: &HeaderMap) -> Vec<challenge::Challenge> {

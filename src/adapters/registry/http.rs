@@ -22,12 +22,12 @@ pub async fn bounded_body(
     repeat: Idempotency,
 ) -> CallResult<Vec<u8>> {
     let too_long = || {
-        let trouble = CallError::new(
+        let call_error = CallError::new(
             CallErrorKind::InvalidResponse,
             doing,
             format!("an answer of more than {limit} bytes"),
         );
-        if repeat == Idempotency::Read { trouble } else { trouble.perhaps_done() }
+        if repeat == Idempotency::Read { call_error } else { call_error.perhaps_done() }
     };
     if response.content_length().is_some_and(|length| length > limit as u64) {
         return Err(too_long());

@@ -84,12 +84,12 @@ pub async fn get(
 
 /// A 404 that is not the registry's own is not "absent", and not a conflict either.
 fn refusal_of_get(connection: &Connection, ask: &Ask<'_>, answer: &Answer) -> CallError {
-    let mut trouble = connection.refusal(ask, answer);
+    let mut error = connection.refusal(ask, answer);
     if answer.status == StatusCode::NOT_FOUND {
-        trouble.kind = CallErrorKind::InvalidResponse;
-        trouble.why = format!("a 404 that does not come from a registry: {}", trouble.why);
+        error.kind = CallErrorKind::InvalidResponse;
+        error.why = format!("a 404 that does not come from a registry: {}", error.why);
     }
-    trouble
+    error
 }
 
 /// The manifest of an answer; else what is wrong with it.

@@ -82,7 +82,7 @@ pub struct Parties {
 }
 
 impl Parties {
-    /// The trouble of an error answer, with its remedy where there is one.
+    /// The error of an error answer, with its remedy where there is one.
     pub fn refusal(
         &self,
         doing: &str,
@@ -91,9 +91,9 @@ impl Parties {
         complaint: &Complaint,
         (repeat, access): (Idempotency, Access),
     ) -> CallError {
-        let trouble = http_error::from_status(doing, status, headers, &complaint.words, repeat);
+        let call_error = http_error::from_status(doing, status, headers, &complaint.words, repeat);
         if status.is_client_error() && is_immutable(complaint) {
-            return CallError { kind: CallErrorKind::Rejected, ..trouble }
+            return CallError { kind: CallErrorKind::Rejected, ..call_error }
                 .with_remedy(
                     "exempt `latest` and other moving tags from the registry's rule (ECR: an exclusion filter), or \
                      turn it off; a version's own tag is never moved by this action",
@@ -102,29 +102,29 @@ impl Parties {
         }
         let blob_unknown = complaint.has("MANIFEST_BLOB_UNKNOWN") || complaint.has("BLOB_UNKNOWN");
         if status.is_client_error() && blob_unknown {
-            return trouble.with_remedy(
+            return call_error.with_remedy(
                 "a layer or an image that the manifest names is not in this repository any more (a clean-up rule?): \
                  run the job again, which builds and pushes it anew",
             );
         }
         let denied = complaint.has("DENIED") || complaint.has("UNAUTHORIZED");
-        let denied = status.is_client_error() && trouble.kind == CallErrorKind::Rejected && denied;
-        let kind = if denied { CallErrorKind::Denied } else { trouble.kind };
-        self.explain(CallError { kind, ..trouble }, access)
+        let denied = status.is_client_error() && call_error.kind == CallErrorKind::Rejected && denied;
+        let kind = if denied { CallErrorKind::Denied } else { call_error.kind };
+        self.explain(CallError { kind, ..call_error }, access)
     }
 
-    /// The same trouble with what to do about it, by its kind and by the words in it, which may have come
+    /// The same error with what to do about it, by its kind and by the words in it, which may have come
     /// through Docker.
-    pub fn explain(&self, trouble: CallError, access: Access) -> CallError {
-        let words = trouble.why.to_ascii_lowercase();
-        if trouble.kind == CallErrorKind::Throttled {
+    pub fn explain(&self, call_error: CallError, access: Access) -> CallError {
+        let words = call_error.why.to_ascii_lowercase();
+        if call_error.kind == CallErrorKind::Throttled {
             let who = if self.with_credentials {
                 "where this is usual, ask the registry for a higher limit"
             } else {
                 "and give `registry-username` and `registry-password`: who logs in may ask more often"
             };
             let remedy = format!("run the job again when the limit is over, {who}");
-            return trouble.with_remedy(remedy).about(Topic::RegistryLimit);
+            return call_error.with_remedy(remedy).about(Topic::RegistryLimit);
         }
         if is_full(&words) {
             let remedy = format!(
@@ -134,14 +134,14 @@ impl Parties {
             );
             // Waiting makes no room, so what is written is refused for good. What is read is not refused by that: a
             // list that is not given for want of room is a failed list.
-            let kind = if access == Access::Push { CallErrorKind::Denied } else { trouble.kind };
-            return CallError { kind, ..trouble }.with_remedy(remedy).about(Topic::RegistryFull);
+            let kind = if access == Access::Push { CallErrorKind::Denied } else { call_error.kind };
+            return CallError { kind, ..call_error }.with_remedy(remedy).about(Topic::RegistryFull);
         }
-        if trouble.kind != CallErrorKind::Denied {
-            return trouble;
+        if call_error.kind != CallErrorKind::Denied {
+            return call_error;
         }
         let (remedy, topic) = self.denied(&words, access);
-        trouble.with_remedy(remedy).about(topic)
+        call_error.with_remedy(remedy).about(topic)
     }
 
     /// What to do about a refusal of the credentials, or of their lack.
@@ -304,9 +304,9 @@ mod tests {
             let parties = Parties { name: name.parse().expect(name), with_credentials };
             let complaint = Complaint::read(body.as_bytes());
             let status = StatusCode::from_u16(status).expect("a status");
-            let trouble = parties.refusal("putting", status, &HeaderMap::new(), &complaint, PUTTING);
-            assert_eq!(trouble.kind, kind, "{name} {body}");
-            let given = trouble.remedy.unwrap_or_default();
+            let error = parties.refusal("putting", status, &HeaderMap::new(), &complaint, PUTTING);
+            assert_eq!(error.kind, kind, "{name} {body}");
+            let given = error.remedy.unwrap_or_default();
             assert!(given.contains(remedy), "{name} {body}: {given}");
         }
     }
@@ -353,16 +353,16 @@ mod tests {
             ("r.example/a", Rejected, "manifest invalid", Access::Push, None),
         ] {
             let parties = Parties { name: name.parse().expect(name), with_credentials: true };
-            let trouble = parties.explain(CallError::new(kind, "pushing", words), access);
-            assert_eq!(trouble.topic, topic, "{words}");
-            assert_eq!(trouble.remedy.is_some(), topic.is_some(), "{words}");
+            let error = parties.explain(CallError::new(kind, "pushing", words), access);
+            assert_eq!(error.topic, topic, "{words}");
+            assert_eq!(error.remedy.is_some(), topic.is_some(), "{words}");
         }
     }
 
     #[test]
     fn no_room_is_no_outage() {
         let parties = Parties { name: "r.example/a".parse().expect("a name"), with_credentials: true };
-        let trouble = parties.refusal(
+        let error = parties.refusal(
             "x",
             StatusCode::INSUFFICIENT_STORAGE,
             &HeaderMap::new(),
@@ -370,15 +370,15 @@ mod tests {
             PUTTING,
         );
         // 507 by itself says it; trying again would not help.
-        assert_eq!((trouble.kind, trouble.topic), (CallErrorKind::Denied, Some(Topic::RegistryFull)));
+        assert_eq!((error.kind, error.topic), (CallErrorKind::Denied, Some(Topic::RegistryFull)));
     }
 
     #[test]
     fn a_rate_limit_is_no_refusal_of_the_credentials() {
         let parties = Parties { name: "a".parse().expect("a name"), with_credentials: true };
         let complaint = Complaint::read(br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}"#);
-        let trouble =
+        let error =
             parties.refusal("x", StatusCode::TOO_MANY_REQUESTS, &HeaderMap::new(), &complaint, PUTTING);
-        assert_eq!((trouble.kind, trouble.topic), (CallErrorKind::Throttled, Some(Topic::RegistryLimit)));
+        assert_eq!((error.kind, error.topic), (CallErrorKind::Throttled, Some(Topic::RegistryLimit)));
     }
 }

@@ -63,7 +63,7 @@ enum First {
 
 /// Only here "no such repository" and "not yours" are answers; on a later page they are errors.
 fn first_page(connection: &Connection, question: &Ask<'_>, answer: CallResult<Answer>) -> CallResult<First> {
-    let trouble = match answer {
+    let error = match answer {
         Ok(answer) if answer.status == StatusCode::OK => return Ok(First::Page(answer)),
         Ok(answer) if is_absent(&answer) => return Ok(First::Else(TagListing::NoRepository)),
         Ok(answer) if answer.status == StatusCode::NOT_FOUND => {
@@ -76,13 +76,13 @@ fn first_page(connection: &Connection, question: &Ask<'_>, answer: CallResult<An
             .with_remedy("check the registry's host in the image's name"));
         }
         Ok(answer) => connection.refusal(question, &answer),
-        Err(trouble) => trouble,
+        Err(error) => error,
     };
-    if trouble.kind != CallErrorKind::Denied {
-        return Err(trouble);
+    if error.kind != CallErrorKind::Denied {
+        return Err(error);
     }
-    let remedy = trouble.remedy.as_deref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
-    Ok(First::Else(TagListing::Withheld(format!("{trouble}{remedy}"))))
+    let remedy = error.remedy.as_deref().map(|remedy| format!("; {remedy}")).unwrap_or_default();
+    Ok(First::Else(TagListing::Withheld(format!("{error}{remedy}"))))
 }
 
 /// Goes along the `Link`s to the end.

@@ -23,16 +23,16 @@ pub async fn may_push(connection: &Connection, image: &ImageName) -> CallResult<
         body: Some((b"", "application/octet-stream")),
         ..ask(&doing, connection.url(&format!("{}/blobs/uploads/", image.repository())))
     };
-    let trouble = match connection.ask_once(&begin).await {
+    let error = match connection.ask_once(&begin).await {
         Ok(answer) if answer.status.is_success() => {
             cancel(connection, &begin, &answer).await;
             return Ok(());
         }
         Ok(answer) => connection.refusal(&begin, &answer),
-        Err(trouble) => trouble,
+        Err(error) => error,
     };
     // An outage or an answer of another kind says nothing about rights; the push itself will tell.
-    if trouble.kind == CallErrorKind::Denied { Err(trouble) } else { Ok(()) }
+    if error.kind == CallErrorKind::Denied { Err(error) } else { Ok(()) }
 }
 
 /// One that cannot be cancelled (GitHub's registry knows no DELETE here) ends by itself, at the registry's own
@@ -46,8 +46,8 @@ async fn cancel(connection: &Connection, begun: &Ask<'_>, answer: &Answer) {
         return;
     };
     let cancelled = connection.ask_once(&Ask { method: Method::DELETE, ..ask(begun.doing, upload) }).await;
-    if let Err(trouble) = cancelled {
-        tracing::debug!("the upload is left to the registry: {trouble}");
+    if let Err(error) = cancelled {
+        tracing::debug!("the upload is left to the registry: {error}");
     }
 }
 

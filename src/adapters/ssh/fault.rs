@@ -96,7 +96,7 @@ pub(super) fn too_slow(host: &SshHost, step: Step, heard: Option<&str>, limit: D
 /// The key exchange failed. `heard` as in [`too_slow`].
 pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> CallError {
     let doing = connecting(host);
-    let trouble = match heard {
+    let call_error = match heard {
         Some(heard) if !heard.starts_with("SSH-") => {
             let why = format!("what answers there is no SSH server; it says: {}", excerpt(heard));
             CallError::new(CallErrorKind::InvalidResponse, doing, why).with_remedy(check_address(host))
@@ -134,7 +134,7 @@ pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> C
              this machine away",
         ),
     };
-    trouble.about(Topic::NoConnection)
+    call_error.about(Topic::NoConnection)
 }
 
 /// Both sides spoke SSH, and found nothing in common; or the connection was lost while they looked.

@@ -136,12 +136,12 @@ struct Missed {
     /// In words.
     why: String,
     /// Where there was no orderly connection: what it was.
-    trouble: Option<Box<CallError>>,
+    error: Option<Box<CallError>>,
 }
 
 impl From<String> for Missed {
     fn from(why: String) -> Self {
-        Self { why, trouble: None }
+        Self { why, error: None }
     }
 }
 
@@ -150,12 +150,12 @@ fn judge(heard: Transcript, ended: CallResult<Finished>) -> Verdict {
     let finished = match ended {
         Ok(finished) => finished,
         // Somebody who refuses us, or cannot be trusted, does so the next time too.
-        Err(trouble) if matches!(trouble.kind, CallErrorKind::Denied | CallErrorKind::Rejected) => {
-            return Verdict::Final(Box::new(trouble));
+        Err(call_error) if matches!(call_error.kind, CallErrorKind::Denied | CallErrorKind::Rejected) => {
+            return Verdict::Final(Box::new(call_error));
         }
-        Err(trouble) => {
-            let why = trouble.why.clone();
-            return Verdict::Again(Missed { why, trouble: Some(Box::new(trouble)) });
+        Err(call_error) => {
+            let why = call_error.why.clone();
+            return Verdict::Again(Missed { why, error: Some(Box::new(call_error)) });
         }
     };
     if let Some(garbage) = heard.garbage {
@@ -205,7 +205,7 @@ pub async fn converse(
         }
         let missed = match judge(heard, ended) {
             Verdict::Reported(outcome) => return Ok(*outcome),
-            Verdict::Final(trouble) => return Err(refused_at(name, &trouble)),
+            Verdict::Final(error) => return Err(refused_at(name, &error)),
             Verdict::Again(missed) => missed,
         };
         let spent = stopwatch.elapsed().saturating_add(pause) >= persistence.whole;
@@ -240,15 +240,15 @@ async fn ask(
     shell.run(host, word.as_str(), line, EVENT_BYTES, deadlines, &mut take).await
 }
 
-fn refused_at(name: &str, trouble: &CallError) -> Failure {
-    let failure = Failure::from(trouble.clone());
+fn refused_at(name: &str, error: &CallError) -> Failure {
+    let failure = Failure::from(error.clone());
     Failure { what: format!("{name}: {}", failure.what), ..failure }
 }
 
 /// There is no receiver, or no way to it.
 fn unheard(name: &str, request: &Request, missed: Missed) -> Failure {
-    if let Some(trouble) = missed.trouble.filter(|trouble| trouble.topic.is_some()) {
-        return refused_at(name, &trouble);
+    if let Some(call_error) = missed.error.filter(|call_error| call_error.topic.is_some()) {
+        return refused_at(name, &call_error);
     }
     Failure::new(
         Kind::Unavailable,

@@ -51,8 +51,8 @@ impl Call {
 
     /// What its maker is told where it gets no answer.
     pub fn fails(&self, why: &str, effect: Effect) -> Answer {
-        let trouble = CallError::new(CallErrorKind::Unreachable, self.what.as_str(), why);
-        (self.refusal)(if effect == Effect::Unknown { trouble.perhaps_done() } else { trouble })
+        let error = CallError::new(CallErrorKind::Unreachable, self.what.as_str(), why);
+        (self.refusal)(if effect == Effect::Unknown { error.perhaps_done() } else { error })
     }
 }
 
@@ -153,7 +153,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
         what,
         kind,
         effect: Box::new(move |outside, lag| answer(effect(outside, lag))),
-        refusal: Box::new(|trouble| answer::<T>(Err(trouble))),
+        refusal: Box::new(|error| answer::<T>(Err(error))),
     });
     std::future::poll_fn(|context| {
         let mut script = script.borrow_mut();

@@ -208,7 +208,7 @@ pub struct Chance {
     /// The most that is done to the runs.
     pub budget: Budget,
     /// Of a hundred calls so many meet a fault, at most.
-    pub trouble: u32,
+    pub faults: u32,
 }
 
 /// Some schedules by their seeds. Panics at a violation, with its story.
@@ -243,9 +243,9 @@ async fn one_by_chance(
     let mut situation = simulation.beginning(start).await;
     // Some schedules change over at every call, others let each run go far.
     let stays = [0.0, 0.5, 0.8, 0.95][random.random_range(0..4)];
-    let trouble = f64::from(random.random_range(0..=chance.trouble)) / 100.0;
+    let faults = f64::from(random.random_range(0..=chance.faults)) / 100.0;
     let mut path = Vec::new();
-    while let Some(choice) = draw(&simulation.choices(&situation), &mut random, stays, trouble) {
+    while let Some(choice) = draw(&simulation.choices(&situation), &mut random, stays, faults) {
         path.push(choice);
         simulation.take(&mut situation, choice).await;
     }
@@ -255,10 +255,10 @@ async fn one_by_chance(
     check(scenario, start, simulation, situation, &path).await;
 }
 
-fn draw(choices: &[Choice], random: &mut StdRng, stays: f64, trouble: f64) -> Option<Choice> {
+fn draw(choices: &[Choice], random: &mut StdRng, stays: f64, faults: f64) -> Option<Choice> {
     let (calm, rough): (Vec<Choice>, Vec<Choice>) =
         choices.iter().partition(|choice| matches!(choice, Choice::Call(_, Fate::Good) | Choice::Wake(_)));
-    if calm.is_empty() || (!rough.is_empty() && random.random_bool(trouble)) {
+    if calm.is_empty() || (!rough.is_empty() && random.random_bool(faults)) {
         // Effects that are late have to come at last.
         return (!rough.is_empty()).then(|| rough[random.random_range(0..rough.len())]);
     }

@@ -44,8 +44,8 @@ pub async fn podman_is_refused_by_name() {
     let checking =
         tokio::task::spawn_blocking(move || PlainEngine::at(plain).ping()).await.expect("no panic");
     let building = Docker::connect_to(&format!("unix://{}", socket.display())).await.expect_err("Podman");
-    for trouble in [deploying, checking.expect_err("Podman"), building] {
-        assert!(trouble.why.contains("this is Podman"), "{trouble}");
-        assert!(trouble.remedy.as_deref().unwrap_or_default().contains("Docker Engine"), "{trouble:?}");
+    for error in [deploying, checking.expect_err("Podman"), building] {
+        assert!(error.why.contains("this is Podman"), "{error}");
+        assert!(error.remedy.as_deref().unwrap_or_default().contains("Docker Engine"), "{error:?}");
     }
 }

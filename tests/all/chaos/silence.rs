@@ -142,15 +142,15 @@ async fn a_server_that_is_silent_for_good_is_told_as_such() {
     for _ in 0..2 {
         behind.github.strike("GET */git/ref/autotag/v/head", Harm::Silent);
     }
-    let trouble = forge.read_ref(&name).await.expect_err("no answer");
-    assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Unreachable, Effect::None), "{trouble}");
-    assert!(trouble.why.starts_with("no answer in time: "), "{trouble}");
-    assert!(trouble.why.contains("(tries: 2, in "), "{trouble}");
+    let error = forge.read_ref(&name).await.expect_err("no answer");
+    assert_eq!((error.kind, error.effect), (CallErrorKind::Unreachable, Effect::None), "{error}");
+    assert!(error.why.starts_with("no answer in time: "), "{error}");
+    assert!(error.why.contains("(tries: 2, in "), "{error}");
     behind.github.strike("POST /graphql", Harm::Silent);
     let update = RefUpdate { name, before: ObjectId::zero(), after: behind.merged(0).0.clone() };
-    let trouble = forge.update_refs(&[update]).await.expect_err("no answer");
-    assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Unreachable, Effect::Unknown), "{trouble}");
-    assert!(trouble.why.starts_with("no answer in time: "), "{trouble}");
+    let error = forge.update_refs(&[update]).await.expect_err("no answer");
+    assert_eq!((error.kind, error.effect), (CallErrorKind::Unreachable, Effect::Unknown), "{error}");
+    assert!(error.why.starts_with("no answer in time: "), "{error}");
     assert_eq!(behind.project.github.count("POST /graphql"), 1);
 }
 
@@ -199,12 +199,12 @@ async fn a_connection_that_does_not_come_to_stand_is_given_up_and_tried_again() 
         draft: false,
         make_latest: true,
     };
-    for trouble in [
+    for error in [
         forge.create_release(&release).await.expect_err("no connection"),
         registry.list_tags().await.expect_err("no connection"),
     ] {
-        assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Unreachable, Effect::None), "{trouble}");
-        assert!(trouble.why.starts_with("no connection in time: "), "{trouble}");
-        assert!(trouble.why.contains("(tries: 2, in "), "{trouble}");
+        assert_eq!((error.kind, error.effect), (CallErrorKind::Unreachable, Effect::None), "{error}");
+        assert!(error.why.starts_with("no connection in time: "), "{error}");
+        assert!(error.why.contains("(tries: 2, in "), "{error}");
     }
 }

@@ -206,9 +206,9 @@ impl RemoteExec for &Servers {
                     say(&Event::log(Source::Application, "listening"));
                 }
                 if let Some(Turn::IsCut) = other {
-                    let trouble =
+                    let error =
                         CallError::new(CallErrorKind::Unreachable, "deploy", "the connection was lost");
-                    return Err(trouble.perhaps_done());
+                    return Err(error.perhaps_done());
                 }
                 self.done(name, &request.body)
             }

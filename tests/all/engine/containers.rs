@@ -138,9 +138,9 @@ async fn a_network_that_is_missing_shows_before_the_container_is_made() {
     let own = spec.networks.clone();
     spec.networks.push(unique("nowhere"));
     stage.containers.lock().expect("the list").push(spec.name.clone());
-    let trouble = stage.engine.create(&spec).await.expect_err("no such network");
-    assert_eq!((trouble.kind, trouble.effect), (CallErrorKind::Rejected, Effect::None));
-    assert!(trouble.why.contains(&spec.networks[1]), "{trouble}");
+    let error = stage.engine.create(&spec).await.expect_err("no such network");
+    assert_eq!((error.kind, error.effect), (CallErrorKind::Rejected, Effect::None));
+    assert!(error.why.contains(&spec.networks[1]), "{error}");
     assert_eq!(stage.engine.inspect(&spec.name).await, Ok(None));
     stage.create(&ContainerSpec { networks: own, ..spec }).await;
 }
@@ -188,10 +188,13 @@ async fn what_cannot_be_started_says_why() {
     let stage = Stage::sleeping().await;
     let spec = ContainerSpec { command: Some(vec!["/no/program".to_owned()]), ..stage.spec().await };
     let id = stage.create(&spec).await;
-    let trouble = stage.engine.start(&id).await.expect_err("there is no such program");
-    assert!(trouble.kind == CallErrorKind::Rejected && trouble.why.contains("/no/program"), "{trouble}");
+    let call_error = stage.engine.start(&id).await.expect_err("there is no such program");
+    assert!(
+        call_error.kind == CallErrorKind::Rejected && call_error.why.contains("/no/program"),
+        "{call_error}"
+    );
     let facts = stage.facts(&id).await;
-    assert!(facts.trouble.as_deref().unwrap_or_default().contains("/no/program"), "{facts:?}");
+    assert!(facts.error.as_deref().unwrap_or_default().contains("/no/program"), "{facts:?}");
 }
 
 #[tokio::test]

@@ -69,15 +69,15 @@ async fn credentials_open_a_closed_registry() {
         let stage = Stage::new(&auth, json!({}));
         for (login, words) in [(None, "docker login"), (Some(credentials("wrong")), "Check the inputs")] {
             let refusal = stage.engine.pull(&stage.name, &stage.digest, login.as_ref()).await;
-            let trouble = refusal.expect_err("it is closed");
-            assert_eq!(trouble.kind, CallErrorKind::Denied, "{auth:?}: {trouble}");
-            let remedy = trouble.remedy.as_deref().unwrap_or_default();
+            let error = refusal.expect_err("it is closed");
+            assert_eq!(error.kind, CallErrorKind::Denied, "{auth:?}: {error}");
+            let remedy = error.remedy.as_deref().unwrap_or_default();
             assert!(remedy.contains(words) && remedy.contains("`deploy-registry-username`"), "{remedy}");
-            assert!(!format!("{trouble:?}").contains("wrong"), "{trouble:?}");
+            assert!(!format!("{error:?}").contains("wrong"), "{error:?}");
         }
         let login = credentials(PASSWORD);
         let pulled = stage.engine.pull(&stage.name, &stage.digest, Some(&login)).await;
-        pulled.unwrap_or_else(|trouble| panic!("{auth:?}: {trouble}"));
+        pulled.unwrap_or_else(|error| panic!("{auth:?}: {error}"));
         assert!(stage.engine.image(&stage.name, &stage.digest).await.expect("an answer").is_some());
     }
 }

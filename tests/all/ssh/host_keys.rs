@@ -60,10 +60,10 @@ async fn a_changed_key_is_never_trusted() {
     let line = format!("[127.0.0.1]:{} {OTHER}", sshd.port());
     let print = sshd.fingerprint_line("ed25519").split(' ').nth(1).expect("a fingerprint").to_owned();
     let ran = hello(&sshd, &key, &line).await;
-    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::Denied));
+    assert_eq!(ran.outcome.as_ref().map_err(|error| error.kind), Err(CallErrorKind::Denied));
     let words =
         ["is not the known one", &print, "SHA256:Q7Nl4Bx9piomy8oT6M8J3q2whjgLqtEWg/KroiR5dcs", "do not just"];
-    ran.must_be_trouble(Effect::None, &words);
+    ran.must_be_an_error(Effect::None, &words);
     assert!(!sshd.log().contains("Accepted publickey"), "nobody logged in:\n{}", sshd.log());
 }
 
@@ -74,7 +74,7 @@ async fn an_unknown_host_is_shown_and_not_trusted() {
     for known in [format!("elsewhere {OTHER}"), format!("[127.0.0.1]:1 {}", sshd.public_key("ed25519"))] {
         let words =
             ["no host key is known for [127.0.0.1]", &print, "`deploy-known-hosts`", "ssh-keygen -lf"];
-        hello(&sshd, &key, &known).await.must_be_trouble(Effect::None, &words);
+        hello(&sshd, &key, &known).await.must_be_an_error(Effect::None, &words);
     }
     assert!(!sshd.log().contains("Accepted publickey"), "nobody logged in:\n{}", sshd.log());
 }
@@ -83,7 +83,7 @@ async fn an_unknown_host_is_shown_and_not_trusted() {
 async fn a_wrong_fingerprint_shows_all_keys_that_the_server_has() {
     let (sshd, key) = with_all_keys();
     let ran = hello(&sshd, &key, "SHA256:Q7Nl4Bx9piomy8oT6M8J3q2whjgLqtEWg/KroiR5dcs").await;
-    ran.must_be_trouble(
+    ran.must_be_an_error(
         Effect::None,
         &["(ssh-ed25519)", "(ecdsa-sha2-nistp256)", "(ssh-rsa)", "do not just"],
     );
@@ -98,5 +98,5 @@ async fn a_server_that_lost_its_known_key_type_is_a_changed_one() {
     let (other, _) = with_all_keys();
     let line = format!("[127.0.0.1]:{} {}", sshd.port(), other.public_key("rsa"));
     let ran = run_within(&host(sshd.port(), &key, &line), "echo hello", "", PATIENT).await;
-    ran.must_be_trouble(Effect::None, &["is not the known one", "(ssh-ed25519)", "(ssh-rsa)"]);
+    ran.must_be_an_error(Effect::None, &["is not the known one", "(ssh-ed25519)", "(ssh-rsa)"]);
 }

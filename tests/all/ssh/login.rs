@@ -57,8 +57,8 @@ async fn a_key_that_is_not_let_in_is_told_with_the_command_that_lets_it_in() {
     host.key = private_key(&ClientKey::ed25519().private);
     host.user = "autotag-shop".to_owned();
     let ran = run(&host, "status", "").await;
-    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::Denied));
-    ran.must_be_trouble(Effect::None, &["autotag-shop", "autotag-receiver init shop --key", "`deploy-key`"]);
+    assert_eq!(ran.outcome.as_ref().map_err(|error| error.kind), Err(CallErrorKind::Denied));
+    ran.must_be_an_error(Effect::None, &["autotag-shop", "autotag-receiver init shop --key", "`deploy-key`"]);
 }
 
 #[tokio::test]
@@ -68,7 +68,9 @@ async fn a_key_that_nobody_can_use_is_told_before_anything_is_sent() {
     // The right form, and no key in it.
     let text = "-----BEGIN RSA PRIVATE KEY-----\nMIICXAIBAAKBgQ==\n-----END RSA PRIVATE KEY-----";
     host.key = private_key(text);
-    run(&host, "status", "").await.must_be_trouble(Effect::None, &["the key cannot be used", "`deploy-key`"]);
+    run(&host, "status", "")
+        .await
+        .must_be_an_error(Effect::None, &["the key cannot be used", "`deploy-key`"]);
 }
 
 #[tokio::test]
@@ -76,8 +78,8 @@ async fn a_server_that_runs_nothing_says_so() {
     let key = ClientKey::ed25519();
     let sshd = Sshd::with_host_key("ed25519").directive("MaxSessions 0").authorize("root", "", &key).start();
     let ran = run(&host(sshd.port(), &key, &sshd.known_hosts()), "status", "").await;
-    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::Denied));
-    ran.must_be_trouble(Effect::None, &["runs no command", "autotag-receiver init"]);
+    assert_eq!(ran.outcome.as_ref().map_err(|error| error.kind), Err(CallErrorKind::Denied));
+    ran.must_be_an_error(Effect::None, &["runs no command", "autotag-receiver init"]);
 }
 
 #[tokio::test]
@@ -86,10 +88,10 @@ async fn an_address_without_a_server_is_told_apart() {
     let closed =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("one").port();
     let words = ["no connection", "127.0.0.1", "refused", "`deploy-port`"];
-    run(&server.host_at(closed), "status", "").await.must_be_trouble(Effect::None, &words);
+    run(&server.host_at(closed), "status", "").await.must_be_an_error(Effect::None, &words);
     let mut host = server.host();
     host.host = "no-such-host.invalid".to_owned();
-    run(&host, "status", "").await.must_be_trouble(Effect::None, &["has no address", "`deploy-host`"]);
+    run(&host, "status", "").await.must_be_an_error(Effect::None, &["has no address", "`deploy-host`"]);
 }
 
 #[tokio::test]
@@ -98,7 +100,7 @@ async fn a_peer_that_accepts_and_says_nothing_is_left_in_time() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let host = server.host_at(silent.local_addr().expect("an address").port());
     let words = ["no SSH server spoke within 0.7 s", "`deploy-port`"];
-    run_within(&host, "status", "", SHORT).await.must_be_trouble(Effect::None, &words);
+    run_within(&host, "status", "", SHORT).await.must_be_an_error(Effect::None, &words);
 }
 
 #[tokio::test]
@@ -113,6 +115,6 @@ async fn what_is_no_ssh_server_is_shown() {
         }
     });
     let ran = run(&host, "status", "").await;
-    assert_eq!(ran.outcome.as_ref().map_err(|trouble| trouble.kind), Err(CallErrorKind::InvalidResponse));
-    ran.must_be_trouble(Effect::None, &["no SSH server", "`deploy-port`"]);
+    assert_eq!(ran.outcome.as_ref().map_err(|error| error.kind), Err(CallErrorKind::InvalidResponse));
+    ran.must_be_an_error(Effect::None, &["no SSH server", "`deploy-port`"]);
 }

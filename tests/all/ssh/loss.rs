@@ -32,14 +32,14 @@ async fn cut_at_any_byte_it_is_never_success() {
         let cutter = Cutter::start(server.sshd.port(), Break::Cut, place);
         let ran = run(&server.host_at(cutter.port()), command, "input\n").await;
         let lines = ran.lines.clone();
-        let Err(trouble) = ran.outcome else {
+        let Err(error) = ran.outcome else {
             panic!("success after {} of {all} bytes, cut at {place}", cutter.passed());
         };
         // Whoever asks again must not be told that it is of no use.
-        let is_final = matches!(trouble.kind, CallErrorKind::Denied | CallErrorKind::Rejected);
-        assert!(!is_final, "cut after {place} of {all} bytes: {trouble}");
+        let is_final = matches!(error.kind, CallErrorKind::Denied | CallErrorKind::Rejected);
+        assert!(!is_final, "cut after {place} of {all} bytes: {error}");
         if lines.iter().any(|line| line == "working") {
-            assert_eq!(trouble.effect, Effect::Unknown, "after {place} of {all} bytes: {trouble}");
+            assert_eq!(error.effect, Effect::Unknown, "after {place} of {all} bytes: {error}");
         }
     }
 }
@@ -51,7 +51,7 @@ async fn cut_in_the_middle_of_much_output_it_is_lost() {
     let command = "yes line | head -n 1000000; exit 0";
     let ran = run(&server.host_at(cutter.port()), command, &"x".repeat(256 * 1024)).await;
     assert!(!ran.lines.is_empty() && ran.lines.len() < 100_000, "{} lines", ran.lines.len());
-    ran.must_be_trouble(Effect::Unknown, &["the connection was lost"]);
+    ran.must_be_an_error(Effect::Unknown, &["the connection was lost"]);
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn half_closed_in_the_middle_it_is_lost() {
     let server = Server::start();
     let cutter = Cutter::start(server.sshd.port(), Break::HalfClose, 300_000);
     let ran = run(&server.host_at(cutter.port()), "yes line | head -n 1000000; exit 0", "").await;
-    ran.must_be_trouble(Effect::Unknown, &["the connection was lost"]);
+    ran.must_be_an_error(Effect::Unknown, &["the connection was lost"]);
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_network_that_went_silent_is_noticed_by_the_idle_deadline() {
     let cutter = Cutter::start(server.sshd.port(), Break::Freeze, 300_000);
     let host = server.host_at(cutter.port());
     let ran = run_within(&host, "yes line | head -n 1000000; exit 0", "", IMPATIENT).await;
-    ran.must_be_trouble(Effect::Unknown, &["said nothing for 3 s"]);
+    ran.must_be_an_error(Effect::Unknown, &["said nothing for 3 s"]);
 }
 
 #[tokio::test]
@@ -76,11 +76,11 @@ async fn a_silent_command_is_left_in_time_and_one_that_speaks_is_not() {
     let server = Server::start();
     let ran = run_within(&server.host(), "echo one; exec sleep 30", "", IMPATIENT).await;
     assert_eq!(ran.lines, ["one"]);
-    ran.must_be_trouble(Effect::Unknown, &["said nothing for 3 s"]);
+    ran.must_be_an_error(Effect::Unknown, &["said nothing for 3 s"]);
     // What is no line is no sign of life.
     let ran =
         run_within(&server.host(), "while :; do printf .; echo . >&2; sleep 0.1; done", "", IMPATIENT).await;
-    ran.must_be_trouble(Effect::Unknown, &["said nothing for 3 s"]);
+    ran.must_be_an_error(Effect::Unknown, &["said nothing for 3 s"]);
     let beats = "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.5; done";
     assert_eq!(run_within(&server.host(), beats, "", IMPATIENT).await.outcome.map(|end| end.status), Ok(0));
 }
@@ -91,7 +91,7 @@ async fn the_whole_deadline_ends_what_goes_on_for_ever() {
     let deadlines = Deadlines { whole: Duration::from_secs(6), ..PATIENT };
     let ran = run_within(&server.host(), "yes", "", deadlines).await;
     assert!(ran.lines.len() > 1000, "{} lines", ran.lines.len());
-    ran.must_be_trouble(Effect::Unknown, &["did not end within 6 s", "`deploy-timeout`"]);
+    ran.must_be_an_error(Effect::Unknown, &["did not end within 6 s", "`deploy-timeout`"]);
 }
 
 // invariant no-guess: A command that was killed has not worked; broken by: `src/adapters/ssh`: the exit signal
@@ -100,7 +100,7 @@ async fn the_whole_deadline_ends_what_goes_on_for_ever() {
 async fn a_command_that_a_signal_ended_is_no_success() {
     let server = Server::start();
     let ran = run(&server.host(), "echo dying >&2; kill -KILL $$", "").await;
-    ran.must_be_trouble(Effect::Unknown, &["the signal KILL", "dying"]);
+    ran.must_be_an_error(Effect::Unknown, &["the signal KILL", "dying"]);
 }
 
 #[tokio::test]

@@ -180,7 +180,7 @@ pub struct ContainerFacts {
     /// The exit code of its last end, where it does not run and has run.
     pub exit_code: Option<i64>,
     /// Docker's words where it could not be started or was killed for want of memory.
-    pub trouble: Option<String>,
+    pub error: Option<String>,
     /// How often Docker has started it again.
     pub restarts: u64,
     /// What Docker's health check says.

@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn who_is_not_there_is_said() {
-        let trouble = PlainEngine::at("/nowhere/docker.sock").ping().unwrap_err();
-        assert!(trouble.to_string().contains("/nowhere/docker.sock"), "{trouble}");
+        let error = PlainEngine::at("/nowhere/docker.sock").ping().unwrap_err();
+        assert!(error.to_string().contains("/nowhere/docker.sock"), "{error}");
     }
 }

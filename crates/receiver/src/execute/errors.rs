@@ -6,22 +6,22 @@ use autotag_protocol::FailureCode;
 
 /// What failed outside, and what to do about it.
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-pub(crate) fn words(trouble: CallError) -> StepError {
-    of_trouble(&trouble, FailureCode::Docker)
+pub(crate) fn words(error: CallError) -> StepError {
+    of_call_error(&error, FailureCode::Docker)
 }
 
 /// The same for a call whose failure means something else where nothing more is known.
-pub(crate) fn of_trouble(trouble: &CallError, otherwise: FailureCode) -> StepError {
-    let why = match &trouble.remedy {
-        Some(remedy) => format!("{trouble}. {remedy}"),
-        None => trouble.to_string(),
+pub(crate) fn of_call_error(error: &CallError, otherwise: FailureCode) -> StepError {
+    let why = match &error.remedy {
+        Some(remedy) => format!("{error}. {remedy}"),
+        None => error.to_string(),
     };
-    StepError::new(code_of(trouble).unwrap_or(otherwise), why)
+    StepError::new(code_of(error).unwrap_or(otherwise), why)
 }
 
 /// What the Engine's side knows of it; only a pull asks a registry.
-pub(crate) fn code_of(trouble: &CallError) -> Option<FailureCode> {
-    match (trouble.cause, trouble.kind) {
+pub(crate) fn code_of(error: &CallError) -> Option<FailureCode> {
+    match (error.cause, error.kind) {
         (Some(Cause::NoEngine), _) => Some(FailureCode::DockerUnavailable),
         (Some(Cause::DiskFull), _) => Some(FailureCode::DiskFull),
         (Some(Cause::PortInUse), _) => Some(FailureCode::PortInUse),
@@ -45,10 +45,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_trouble_of_the_engine_has_its_code() {
+    fn each_error_of_the_engine_has_its_code() {
         let cause = |cause| CallError::new(CallErrorKind::Rejected, "pulling", "words").caused_by(cause);
         let kind = |kind| CallError::new(kind, "pulling", "words");
-        for (trouble, code) in [
+        for (error, code) in [
             (cause(Cause::NoEngine), FailureCode::DockerUnavailable),
             (cause(Cause::DiskFull), FailureCode::DiskFull),
             (cause(Cause::PortInUse), FailureCode::PortInUse),
@@ -60,7 +60,7 @@ mod tests {
             (kind(CallErrorKind::Rejected), FailureCode::DoesNotStart),
             (kind(CallErrorKind::InvalidResponse), FailureCode::DoesNotStart),
         ] {
-            assert_eq!(of_trouble(&trouble, FailureCode::DoesNotStart).code, code, "{trouble:?}");
+            assert_eq!(of_call_error(&error, FailureCode::DoesNotStart).code, code, "{error:?}");
         }
     }
 }

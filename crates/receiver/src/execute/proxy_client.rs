@@ -151,7 +151,7 @@ impl ProxyClient {
         // A predecessor has told it. Which network it meant is not known here, and the recovery will tell anew;
         // until then nobody may be sent to what is not the container's address any more.
         let Some(current) = self.current(app, &told).await? else { return Ok(()) };
-        let facts = engine.inspect(&current.id).await.map_err(|trouble| of_engine(&trouble))?;
+        let facts = engine.inspect(&current.id).await.map_err(|error| of_engine(&error))?;
         let has = |facts: &ContainerFacts| facts.addresses.values().any(|it| *it == current.address.ip());
         if facts.is_some_and(|facts| facts.running && has(&facts)) {
             return Ok(());
@@ -178,17 +178,17 @@ impl ProxyClient {
         let mut told = self.told.lock().await;
         // `remove` has told the proxy itself.
         told.retain(|app, _| self.layout.app_file(app).exists());
-        let mut troubles = Vec::new();
+        let mut errors = Vec::new();
         for (app, one) in told.iter() {
             let done = match self.tell_route(&one.route).await {
                 Ok(()) => self.refresh_one(engine, app, one).await,
                 Err(why) => Err(why),
             };
             if let Err(why) = done {
-                troubles.push(format!("{app}: {why}"));
+                errors.push(format!("{app}: {why}"));
             }
         }
-        if troubles.is_empty() { Ok(()) } else { Err(troubles.join("; ")) }
+        if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
     }
 
     async fn refresh_one<E: Engine>(&self, engine: &E, app: &AppName, told: &Told) -> Result<(), StepError> {
@@ -291,7 +291,7 @@ async fn address<E: Engine>(
     container: &ContainerId,
     network: &str,
 ) -> Result<Option<IpAddr>, StepError> {
-    let facts = engine.inspect(container.as_str()).await.map_err(|trouble| of_engine(&trouble))?;
+    let facts = engine.inspect(container.as_str()).await.map_err(|error| of_engine(&error))?;
     let running = facts.filter(|facts| facts.running);
     Ok(running.and_then(|facts| facts.addresses.get(network).copied()))
 }
@@ -313,8 +313,8 @@ fn refused(error: &admin::Error) -> StepError {
     StepError::new(code, format!("the proxy refuses: {}", error.message))
 }
 
-fn of_engine(trouble: &CallError) -> StepError {
-    StepError::new(code_of(trouble).unwrap_or(FailureCode::Docker), trouble.to_string())
+fn of_engine(error: &CallError) -> StepError {
+    StepError::new(code_of(error).unwrap_or(FailureCode::Docker), error.to_string())
 }
 
 fn milliseconds(duration: Duration) -> u64 {

@@ -80,7 +80,7 @@ async fn tell<E: Engine>(
                 return Err(Refused::new(RefusalCode::NotRecorded, why));
             };
             let lines = server.engine.logs(active.container.as_str(), lines).await;
-            for line in lines.map_err(|trouble| unanswered(&trouble))? {
+            for line in lines.map_err(|error| unanswered(&error))? {
                 job.say(Event::log(Source::Application, &line));
             }
         }
@@ -90,12 +90,12 @@ async fn tell<E: Engine>(
     Ok(())
 }
 
-fn unanswered(trouble: &autotag_base::CallError) -> Refused {
-    let text = match &trouble.remedy {
-        Some(remedy) => format!("{trouble}; {remedy}"),
-        None => trouble.to_string(),
+fn unanswered(error: &autotag_base::CallError) -> Refused {
+    let text = match &error.remedy {
+        Some(remedy) => format!("{error}; {remedy}"),
+        None => error.to_string(),
     };
-    Refused::new(code_of(trouble).map_or(RefusalCode::Host, FailureCode::of_host), text)
+    Refused::new(code_of(error).map_or(RefusalCode::Host, FailureCode::of_host), text)
 }
 
 fn entry(record: &Record) -> HistoryEntry {
@@ -124,7 +124,7 @@ async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a Stat
     let labelled = server.engine.labelled(&[(labels::APP, app.as_str())]).await;
     let mut facts = Facts {
         container: Ok(None),
-        labelled: labelled.map_err(|trouble| trouble.to_string()),
+        labelled: labelled.map_err(|call_error| call_error.to_string()),
         image: Ok(None),
         made_as: None,
         proxy: None,
@@ -133,7 +133,7 @@ async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a Stat
         state,
     };
     let Some(active) = state.active() else { return facts };
-    let (release, words) = (&active.release, |trouble: autotag_base::CallError| trouble.to_string());
+    let (release, words) = (&active.release, |call_error: autotag_base::CallError| call_error.to_string());
     facts.container = server.engine.inspect(active.container.as_str()).await.map_err(words);
     facts.image = server.engine.image(&release.image, &release.digest).await.map_err(words);
     facts.made_as = snapshots.made_as(&release.deployment);

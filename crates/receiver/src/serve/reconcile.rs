@@ -35,7 +35,7 @@ pub(super) async fn watch<E: Engine>(server: Arc<Server<E>>) {
 async fn docker<E: Engine>(server: &Arc<Server<E>>) {
     loop {
         match server.engine.events(labels::APP).await {
-            Err(trouble) => tracing::warn!("{trouble}"),
+            Err(error) => tracing::warn!("{error}"),
             Ok(mut events) => {
                 recover_all(server);
                 loop {
@@ -49,8 +49,8 @@ async fn docker<E: Engine>(server: &Arc<Server<E>>) {
                                 made(server, app, &event);
                             }
                         }
-                        Err(trouble) => {
-                            tracing::warn!("Docker's events ended: {trouble}");
+                        Err(error) => {
+                            tracing::warn!("Docker's events ended: {error}");
                             break;
                         }
                     }

@@ -36,7 +36,7 @@ const HEARING_OUT: Duration = Duration::from_secs(2);
 /// Between two heartbeats; the protocol promises one within ten seconds.
 const HEARTBEAT: Duration = Duration::from_secs(4);
 
-/// Serves a connection to its end. Nobody is told of its troubles but the log: the caller has gone.
+/// Serves a connection to its end. Its errors go to the log alone: the caller has gone.
 pub(super) async fn serve<E: Engine>(
     server: Arc<Server<E>>,
     mut stream: UnixStream,

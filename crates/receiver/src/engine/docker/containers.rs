@@ -77,7 +77,7 @@ pub(super) async fn ids(
 ) -> CallResult<Vec<String>> {
     let path = format!("/containers/json?all=true&filters={}", filters(filtered));
     let listed = engine.ask(Call::get(&path), ORDINARY).await;
-    let listed: List<Identified> = read(&listed.map_err(|error| engine.trouble(&error, doing))?);
+    let listed: List<Identified> = read(&listed.map_err(|error| engine.call_error(&error, doing))?);
     let ids = listed.0.into_iter().filter_map(|container| container.id);
     Ok(ids.map(|id| encoded(&id, b"")).collect())
 }

@@ -32,10 +32,10 @@ pub(super) async fn create(engine: &DockerEngine, spec: &ContainerSpec) -> CallR
         let endpoint_config = Some(endpoint(spec, network));
         let request = NetworkConnectRequest { container: id.clone(), endpoint_config };
         if let Err(error) = client.connect_network(network, request).await {
-            let trouble = engine.change_failed(&error, &format!("{doing}: joining the network {network}"));
+            let call_error = engine.change_failed(&error, &format!("{doing}: joining the network {network}"));
             return Err(match remove(engine, &id).await {
-                Ok(_) => trouble,
-                Err(_) => trouble.perhaps_done(),
+                Ok(_) => call_error,
+                Err(_) => call_error.perhaps_done(),
             });
         }
     }

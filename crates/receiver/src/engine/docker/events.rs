@@ -26,7 +26,7 @@ pub struct DockerEvents {
 /// by its own clock, at which this call asked it for the hour.
 pub(super) async fn subscribe(engine: &DockerEngine, label: &str) -> CallResult<DockerEvents> {
     let info = engine.ask(Call::get("/info"), ORDINARY).await;
-    let info: Info = read(&info.map_err(|error| engine.trouble(&error, DOING))?);
+    let info: Info = read(&info.map_err(|error| engine.call_error(&error, DOING))?);
     let since = since(info.system_time.as_deref().unwrap_or_default())?;
     let filters = filters(&json!({ "type": ["container"], "label": [label] }));
     let path = format!("/events?since={since}&filters={filters}");
@@ -39,7 +39,7 @@ pub(super) async fn subscribe(engine: &DockerEngine, label: &str) -> CallResult<
         };
         let mut messages = match asked {
             Ok(lines) => lines,
-            Err(error) => return drop(sender.send(Err(engine.trouble(&error, DOING)))),
+            Err(error) => return drop(sender.send(Err(engine.call_error(&error, DOING)))),
         };
         loop {
             let message = tokio::select! {
@@ -48,7 +48,7 @@ pub(super) async fn subscribe(engine: &DockerEngine, label: &str) -> CallResult<
             };
             let event = match message {
                 Some(Ok(message)) => Ok(event(&message)),
-                Some(Err(error)) => Err(engine.trouble(&error, DOING)),
+                Some(Err(error)) => Err(engine.call_error(&error, DOING)),
                 None => Err(ended()),
             };
             let last = event.is_err();

@@ -22,7 +22,7 @@ pub(super) fn facts(answer: &Value) -> ContainerFacts {
         running,
         paused: running && state.paused.unwrap_or(false),
         exit_code: state.exit_code.filter(|_| !running && has_run(&container)),
-        trouble: trouble(&state),
+        error: error_of(&state),
         restarts: container.restart_count.and_then(|count| count.try_into().ok()).unwrap_or(0),
         health: health(&state, &config),
         health_log: health_log(&state),
@@ -39,7 +39,7 @@ fn has_run(container: &Container) -> bool {
     started.is_some_and(|time| !time.is_empty() && time != super::NEVER)
 }
 
-fn trouble(state: &State) -> Option<String> {
+fn error_of(state: &State) -> Option<String> {
     let words = state.error.clone().filter(|words| !words.is_empty());
     words.or_else(|| {
         let killed = state.oom_killed.unwrap_or(false) && !state.running.unwrap_or(false);
@@ -194,7 +194,7 @@ mod tests {
             assert_eq!((facts.name.as_str(), facts.restarts), ("app", 2));
         }
         let killed = json!({ "Running": false, "OOMKilled": true, "ExitCode": 137, "StartedAt": ran });
-        assert!(read(&killed, &Value::Null).trouble.expect("words").contains("memory"));
+        assert!(read(&killed, &Value::Null).error.expect("words").contains("memory"));
     }
 
     #[test]

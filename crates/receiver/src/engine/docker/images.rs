@@ -61,26 +61,26 @@ fn explain(
 ) -> CallError {
     let doing = format!("pulling {}", name.with_digest(digest));
     if !matches!(error, Error::DockerResponseServerError { .. } | Error::DockerStreamError { .. }) {
-        return engine.trouble(error, &doing);
+        return engine.call_error(error, &doing);
     }
     explain_words(daemon::of_client(error, &doing), name, has_credentials)
 }
 
 /// What the registry's words, which the Engine hands on, mean for a pull.
-fn explain_words(mut trouble: CallError, name: &ImageName, has_credentials: bool) -> CallError {
-    let words = trouble.why.to_ascii_lowercase();
+fn explain_words(mut error: CallError, name: &ImageName, has_credentials: bool) -> CallError {
+    let words = error.why.to_ascii_lowercase();
     // "not found" comes with a pull of what is denied as well, so it is asked after that.
-    if trouble.cause == Some(Cause::DiskFull) {
-        trouble.kind = CallErrorKind::Rejected;
-        return trouble.with_remedy(
+    if error.cause == Some(Cause::DiskFull) {
+        error.kind = CallErrorKind::Rejected;
+        return error.with_remedy(
             "Free some of the server's disk: `docker system df` says what takes it, `docker image prune` \
              removes images that nothing uses.",
         );
     }
-    if trouble.kind == CallErrorKind::Denied {
+    if error.kind == CallErrorKind::Denied {
         let registry = name.registry();
         let inputs = "`deploy-registry-username` and `deploy-registry-password`";
-        return trouble.with_remedy(if has_credentials {
+        return error.with_remedy(if has_credentials {
             format!(
                 "Check the inputs {inputs}: the account must exist at {registry} and may read {}.",
                 name.repository()
@@ -93,12 +93,12 @@ fn explain_words(mut trouble: CallError, name: &ImageName, has_credentials: bool
         });
     }
     if words.contains("manifest unknown") || words.contains("not found") {
-        trouble.kind = CallErrorKind::Rejected;
-        return trouble.caused_by(Cause::NoImage).with_remedy(format!(
+        error.kind = CallErrorKind::Rejected;
+        return error.caused_by(Cause::NoImage).with_remedy(format!(
             "The repository {name} has no image of this digest: it was removed, or pushed somewhere else."
         ));
     }
-    trouble
+    error
 }
 
 /// The image of this reference or id, as far as the Engine describes it.
@@ -153,7 +153,7 @@ pub(super) async fn of_repository(engine: &DockerEngine, name: &ImageName) -> Ca
     let doing = format!("listing the images of {name}");
     // The Engine's own filter matches names as they are shown, without Docker Hub's.
     let listed = engine.ask(Call::get("/images/json?digests=true"), ORDINARY).await;
-    let listed: List<Image> = read(&listed.map_err(|error| engine.trouble(&error, &doing))?);
+    let listed: List<Image> = read(&listed.map_err(|error| engine.call_error(&error, &doing))?);
     let mut images = Vec::new();
     for image in listed.0 {
         let digests = image.repo_digests.unwrap_or_default();
@@ -214,9 +214,9 @@ mod tests {
             ),
         ] {
             let error = Error::DockerStreamError { error: words.to_owned() };
-            let trouble = explain_words(daemon::of_client(&error, "pulling"), &name, has_credentials);
-            assert_eq!(trouble.kind, kind, "{words}");
-            assert!(trouble.remedy.as_deref().unwrap_or_default().contains(remedy), "{trouble:?}");
+            let call_error = explain_words(daemon::of_client(&error, "pulling"), &name, has_credentials);
+            assert_eq!(call_error.kind, kind, "{words}");
+            assert!(call_error.remedy.as_deref().unwrap_or_default().contains(remedy), "{call_error:?}");
         }
     }
 

@@ -86,11 +86,11 @@ impl DockerEngine {
         let path = self.socket.to_string_lossy();
         bollard::Docker::connect_with_socket(&path, patience.as_secs(), bollard::API_DEFAULT_VERSION)
             .map(|client| client.with_request_modifier(with_url_safe_auth))
-            .map_err(|error| self.trouble(&error, doing))
+            .map_err(|error| self.call_error(&error, doing))
     }
 
     /// What went wrong in a call that only the Engine itself answers.
-    fn trouble(&self, error: &Error, doing: &str) -> CallError {
+    fn call_error(&self, error: &Error, doing: &str) -> CallError {
         let kind = match error {
             Error::DockerResponseServerError { .. } | Error::DockerStreamError { .. } => {
                 CallErrorKind::Rejected
@@ -107,10 +107,10 @@ impl DockerEngine {
 
     /// The same for a call that changes something: where no answer came, it may have.
     fn change_failed(&self, error: &Error, doing: &str) -> CallError {
-        let trouble = self.trouble(error, doing);
-        match (trouble.kind, error) {
-            (_, Error::SocketNotFoundError(_)) | (CallErrorKind::Rejected, _) => trouble,
-            _ => trouble.perhaps_done(),
+        let failure = self.call_error(error, doing);
+        match (failure.kind, error) {
+            (_, Error::SocketNotFoundError(_)) | (CallErrorKind::Rejected, _) => failure,
+            _ => failure.perhaps_done(),
         }
     }
 
@@ -127,8 +127,8 @@ impl DockerEngine {
             "Start Docker (`systemctl start docker`) and see what it says (`journalctl -u docker`)."
         };
         let why = format!("no Docker Engine answers at {socket}: {cause}");
-        let trouble = CallError::new(CallErrorKind::Unreachable, doing, why).caused_by(Cause::NoEngine);
-        trouble.with_remedy(remedy).about(Topic::ServerDocker)
+        let call_error = CallError::new(CallErrorKind::Unreachable, doing, why).caused_by(Cause::NoEngine);
+        call_error.with_remedy(remedy).about(Topic::ServerDocker)
     }
 }
 
@@ -147,7 +147,7 @@ impl Engine for DockerEngine {
     async fn version(&self) -> CallResult<String> {
         let doing = "asking the Docker Engine for its version";
         let version = self.ask(Call::get("/version"), ORDINARY).await;
-        let version: About = read(&version.map_err(|error| self.trouble(&error, doing))?);
+        let version: About = read(&version.map_err(|error| self.call_error(&error, doing))?);
         let components = version.components.as_deref().into_iter().flatten();
         if daemon::is_podman(components.filter_map(|component| component.name.as_deref())) {
             return Err(super::podman(doing, version.version.as_deref().unwrap_or_default()));
@@ -281,9 +281,9 @@ mod tests {
         ] {
             match (DockerEngine::from_host(host), socket) {
                 (Ok(engine), Some(socket)) => assert_eq!(engine.socket, Path::new(socket)),
-                (Err(trouble), None) => {
-                    assert_eq!(trouble.kind, CallErrorKind::Rejected);
-                    assert!(trouble.why.contains(host.unwrap_or_default()), "{trouble}");
+                (Err(error), None) => {
+                    assert_eq!(error.kind, CallErrorKind::Rejected);
+                    assert!(error.why.contains(host.unwrap_or_default()), "{error}");
                 }
                 (outcome, _) => panic!("{host:?}: {outcome:?}"),
             }

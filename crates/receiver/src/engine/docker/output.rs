@@ -35,7 +35,7 @@ pub(super) async fn logs(engine: &DockerEngine, id: &str, lines: u32) -> CallRes
         match part {
             Ok(part) => log.take(&part),
             Err(error) if is_unreadable(&error) => return Err(unreadable(engine, id, &doing).await),
-            Err(error) => return Err(engine.trouble(&error, &doing)),
+            Err(error) => return Err(engine.call_error(&error, &doing)),
         }
     }
     Ok(log.finish())
@@ -160,7 +160,7 @@ async fn run(
         cmd: Some(command.to_vec()),
         ..ExecConfig::default()
     };
-    let exec = client.create_exec(id, config).await.map_err(|error| engine.trouble(&error, doing))?.id;
+    let exec = client.create_exec(id, config).await.map_err(|error| engine.call_error(&error, doing))?.id;
     let started = client.start_exec(&exec, Some(StartExecOptions::default())).await;
     let started = started.map_err(|error| engine.change_failed(&error, doing))?;
     if let StartExecResults::Attached { mut output, input: _open } = started {

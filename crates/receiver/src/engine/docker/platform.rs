@@ -53,7 +53,7 @@ pub(super) async fn foreign(
     doing: &str,
 ) -> CallResult<Option<Foreign>> {
     let version = engine.ask(Call::get("/version"), ORDINARY).await;
-    let version: About = read(&version.map_err(|error| engine.trouble(&error, doing))?);
+    let version: About = read(&version.map_err(|error| engine.call_error(&error, doing))?);
     let machine = version.arch.unwrap_or_default();
     let (os, architecture) = (image.os.as_deref(), image.architecture.as_deref());
     Ok(differs(&machine, os.unwrap_or_default(), architecture.unwrap_or_default()))
@@ -97,8 +97,8 @@ pub(super) async fn refusal(engine: &DockerEngine, reference: &str, doing: &str)
     let named = platforms.into_iter().filter_map(|it| Some(format!("{}/{}", it.os?, it.architecture?)));
     let image: Vec<String> = named.filter(|name| !name.contains("unknown")).collect();
     let foreign = Foreign { image, machine: format!("linux/{}", usual(&machine)) };
-    let trouble = CallError::new(CallErrorKind::Rejected, doing, foreign.to_string());
-    trouble.with_remedy(foreign.remedy()).caused_by(Cause::Platform)
+    let error = CallError::new(CallErrorKind::Rejected, doing, foreign.to_string());
+    error.with_remedy(foreign.remedy()).caused_by(Cause::Platform)
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ impl DockerEngine {
     /// The same, where that it is not there is an answer too.
     pub(super) async fn look(&self, path: &str, doing: &str) -> CallResult<Option<Value>> {
         super::found(self.ask(Call::get(path), super::ORDINARY).await)
-            .map_err(|error| self.trouble(&error, doing))
+            .map_err(|error| self.call_error(&error, doing))
     }
 
     /// The lines of an answer that goes on for as long as both want.

@@ -96,14 +96,14 @@ impl<E: Engine> Driver<'_, E> {
 
 /// What Docker knows. `baseline`: so many restarts are none of this start's.
 fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look {
-    let trouble = facts.trouble.as_ref().map(|trouble| format!(" ({trouble})")).unwrap_or_default();
+    let call_error = facts.error.as_ref().map(|call_error| format!(" ({call_error})")).unwrap_or_default();
     let code = facts.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
     if facts.restarts > baseline {
-        let why = format!("it ended{code}{trouble}, and Docker started it again");
+        let why = format!("it ended{code}{call_error}, and Docker started it again");
         return Look::Never(StepError::new(FailureCode::Exited, why));
     }
     if !facts.running {
-        return Look::Never(StepError::new(FailureCode::Exited, format!("it ended{code}{trouble}")));
+        return Look::Never(StepError::new(FailureCode::Exited, format!("it ended{code}{call_error}")));
     }
     if facts.paused {
         return Look::NotYet("somebody has paused it (docker pause)".to_owned());

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::container;
-use super::errors::{of_trouble, words};
+use super::errors::{of_call_error, words};
 use super::image_volumes;
 use crate::config::app_file::{Healthcheck, Proof, Traffic};
 use crate::config::docker_config;
@@ -277,7 +277,7 @@ impl<E: Engine> Driver<'_, E> {
         let restarts = if before.running { before.restarts } else { 0 };
         self.restarts.insert(instance.container.clone(), restarts);
         let started = self.engine.start(instance.container.as_str()).await;
-        started.map_err(|trouble| of_trouble(&trouble, FailureCode::DoesNotStart))
+        started.map_err(|error| of_call_error(&error, FailureCode::DoesNotStart))
     }
 
     /// Gives a container the application's own network back, where somebody has taken it away by hand:
@@ -375,8 +375,8 @@ impl<E: Engine> Driver<'_, E> {
 
     async fn explain(&self, release: &Release) -> Done {
         for container in self.of_deployment(release).await? {
-            if let Some(trouble) = &container.trouble {
-                self.job.say(Event::Note { text: Event::within_line(&format!("Docker says: {trouble}")) });
+            if let Some(call_error) = &container.error {
+                self.job.say(Event::Note { text: Event::within_line(&format!("Docker says: {call_error}")) });
             }
             for (code, output) in &container.health_log {
                 for line in output.lines() {
@@ -418,8 +418,8 @@ impl<E: Engine> Driver<'_, E> {
         let Some((name, digest)) = self.pulled.take().filter(|(_, digest)| !needed.has(digest)) else {
             return;
         };
-        if let Err(trouble) = self.engine.remove_image(&name, &digest).await {
-            tracing::warn!(app = %self.app, %trouble, "the image of a failed deployment stays");
+        if let Err(call_error) = self.engine.remove_image(&name, &digest).await {
+            tracing::warn!(app = %self.app, %call_error, "the image of a failed deployment stays");
         }
     }
 

@@ -40,9 +40,9 @@ impl<E: Engine> Driver<'_, E> {
         let deadline = settings.file.health.deadline;
         let shown = command.join(" ");
         let executed =
-            self.engine.execute(instance.container.as_str(), command, deadline).await.map_err(|trouble| {
-                let code = code_of(&trouble).unwrap_or(FailureCode::SmokeTest);
-                StepError::new(code, format!("`{shown}`: {trouble}"))
+            self.engine.execute(instance.container.as_str(), command, deadline).await.map_err(|error| {
+                let code = code_of(&error).unwrap_or(FailureCode::SmokeTest);
+                StepError::new(code, format!("`{shown}`: {error}"))
             })?;
         if executed.exit_code == 0 {
             return Ok(());

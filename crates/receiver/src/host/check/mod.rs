@@ -102,8 +102,8 @@ fn look_at_host(layout: &Layout, report: &mut Report) -> Host {
             report.right.push("Docker answers".to_owned());
             Some(engine)
         }
-        Err(trouble) => {
-            report.fault(format!("{trouble}; {}", trouble.remedy.clone().unwrap_or_default()));
+        Err(call_error) => {
+            report.fault(format!("{call_error}; {}", call_error.remedy.clone().unwrap_or_default()));
             None
         }
     };
@@ -249,7 +249,7 @@ fn in_docker(app: &AppName, parsed: &AppFile, docker: &PlainEngine, report: &mut
             Ok(true) => {}
             Ok(false) => report
                 .fault(format!("{app}: there is no network `{network}`: docker network create {network}")),
-            Err(trouble) => report.fault(trouble.to_string()),
+            Err(error) => report.fault(error.to_string()),
         }
     }
     for mount in &parsed.container.volumes {
@@ -263,7 +263,7 @@ fn in_docker(app: &AppName, parsed: &AppFile, docker: &PlainEngine, report: &mut
                 Ok(false) => {
                     report.right.push(format!("{app}: the volume `{name}` is made by the first deployment"));
                 }
-                Err(trouble) => report.fault(trouble.to_string()),
+                Err(error) => report.fault(error.to_string()),
             },
         }
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 
-use refusals::{host, host_trouble, not_finished, unrecorded};
+use refusals::{host, host_error, not_finished, unrecorded};
 
 use super::Server;
 use crate::config::app_file::Traffic;
@@ -273,8 +273,8 @@ impl<'a, E: Engine> Locked<'a, E> {
             self.repeated = true;
             return Ok(known.end());
         }
-        if let Err(trouble) = self.server.engine.version().await {
-            return Err(host_trouble(&trouble));
+        if let Err(error) = self.server.engine.version().await {
+            return Err(host_error(&error));
         }
         self.not_lost(&state).await?;
         if !is_steady(&state) {
@@ -309,7 +309,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             self.save(&state)?;
         }
         let facts = self.server.engine.inspect(active.container.as_str()).await;
-        match facts.map_err(|trouble| host_trouble(&trouble))? {
+        match facts.map_err(|error| host_error(&error))? {
             Some(facts) if facts.running && !facts.paused => Ok(End::Unchanged {}),
             _ => {
                 self.note_asked();
@@ -332,7 +332,7 @@ impl<'a, E: Engine> Locked<'a, E> {
 
     async fn labelled(&self) -> Result<Vec<ContainerFacts>, Refused> {
         let labels = [(labels::APP, self.app.as_str())];
-        self.server.engine.labelled(&labels).await.map_err(|trouble| host_trouble(&trouble))
+        self.server.engine.labelled(&labels).await.map_err(|error| host_error(&error))
     }
 
     /// Removes containers of earlier deployments that the state does not know. Docker makes a container
@@ -355,9 +355,9 @@ impl<'a, E: Engine> Locked<'a, E> {
             let text = format!("removing {}, which came to be after its deployment was over", container.name);
             tracing::warn!(app = %self.app, "{text}");
             self.driver.note(What::Noted { text });
-            let trouble = |trouble: autotag_base::CallError| host_trouble(&trouble);
-            self.server.engine.stop(&container.id, None).await.map_err(trouble)?;
-            for volume in self.server.engine.remove(&container.id).await.map_err(trouble)? {
+            let error = |error: autotag_base::CallError| host_error(&error);
+            self.server.engine.stop(&container.id, None).await.map_err(error)?;
+            for volume in self.server.engine.remove(&container.id).await.map_err(error)? {
                 self.driver.note(What::Noted { text: image_volumes::kept(&volume, &container.name) });
             }
         }
@@ -464,7 +464,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         let Phase::Steady { active } = &state.change else { return Ok(false) };
         let Some(active) = active else { return Ok(true) };
         let facts = self.server.engine.inspect(active.container.as_str()).await;
-        let Some(facts) = facts.map_err(|trouble| trouble.to_string())?.filter(serves_at_once) else {
+        let Some(facts) = facts.map_err(|call_error| call_error.to_string())?.filter(serves_at_once) else {
             return Ok(false);
         };
         let Some(settings) = self.snapshots.load(&active.release.deployment)? else { return Ok(false) };

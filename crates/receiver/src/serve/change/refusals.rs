@@ -12,8 +12,8 @@ pub(super) fn host(error: StepError) -> Refused {
     Refused::new(error.code.of_host(), text)
 }
 
-pub(super) fn host_trouble(trouble: &CallError) -> Refused {
-    host(StepError::new(code_of(trouble).unwrap_or(FailureCode::Docker), trouble.to_string()))
+pub(super) fn host_error(error: &CallError) -> Refused {
+    host(StepError::new(code_of(error).unwrap_or(FailureCode::Docker), error.to_string()))
 }
 
 pub(super) fn unrecorded(why: impl Into<String>) -> Refused {

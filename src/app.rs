@@ -31,22 +31,22 @@ use autotag_model::help::Topic;
 
 /// The whole program. Gives the exit code.
 pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
-    let mut said = RawInputs::from_environment(&environment);
+    let mut raw = RawInputs::from_environment(&environment);
     // Before anything else is printed, and only where a runner takes the lines away again.
     if environment.in_actions() {
-        for form in said.to_mask(&environment) {
+        for form in raw.to_mask(&environment) {
             Screen::default().line(&commands::mask(&form));
         }
     }
     // Nobody said anything: a person who wants to know what this is.
-    if arguments.len() < 2 && !environment.in_ci() && !said.names("command") {
+    if arguments.len() < 2 && !environment.in_ci() && !raw.names("command") {
         let colour = Screen::of_process(&environment, LogFormat::Text).has_colour();
         let _ = io::stderr().write_all(&printed(cli::short_help(), colour));
         return Kind::Input.exit_code();
     }
     let mut faults = Faults::default();
-    let parsed = cli::parse(arguments, &mut said, &mut faults);
-    let format = log_format(&said);
+    let parsed = cli::parse(arguments, &mut raw, &mut faults);
+    let format = log_format(&raw);
     let screen = Screen::of_process(&environment, format);
     let arguments = match parsed {
         Parsed::Run(arguments) => Ok(arguments),
@@ -65,7 +65,7 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
     log::start(format, environment.get("RUNNER_DEBUG") == Some("1"), &screen);
     let console = Console { environment: &environment, format, screen };
     let progress = Progress::start(console.observer());
-    match arguments.and_then(|it| inputs(&environment, &mut said, it.overrides, faults)) {
+    match arguments.and_then(|it| inputs(&environment, &mut raw, it.overrides, faults)) {
         Err(failure) => console.failed(&failure, &progress),
         Ok((request, run)) => {
             let work = Box::pin(execute(&request, &run, &console, &progress));
@@ -90,7 +90,7 @@ fn printed(text: Printed, colour: bool) -> Vec<u8> {
 /// Everything that was said, understood; or one failure with all faults.
 fn inputs(
     environment: &Environment,
-    said: &mut RawInputs,
+    raw: &mut RawInputs,
     mut overrides: Overrides,
     mut faults: Faults,
 ) -> Result<(Request, Run), Failure> {
@@ -103,23 +103,23 @@ fn inputs(
     // The clone's faults say more than that a variable is missing.
     let run = if faults.is_empty() { Run::read(environment, &overrides, &mut faults) } else { None };
     // A person who tries the program out must not find that it has released something.
-    if !environment.in_ci() && !said.names("command") {
+    if !environment.in_ci() && !raw.names("command") {
         let expected = "`release` or `plan` in so many words, since no CI started this program";
         faults.of_input("command", "", expected);
     }
     // A CI's own clone is detached and has its build products; what it builds from is its affair.
     let by_a_person = in_clone && !environment.in_ci();
-    if by_a_person && said.names("command") && said.text("command") == "release" {
-        let builds = said.text("dry-run") != "true" && !said.names("image-digest");
+    if by_a_person && raw.names("command") && raw.text("command") == "release" {
+        let builds = raw.text("dry-run") != "true" && !raw.names("image-digest");
         checkout::check_for_release(environment, &overrides, builds, &mut faults);
     }
-    if said.secret("github-token").is_none() {
+    if raw.secret("github-token").is_none() {
         let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
-        notices.extend(local_logins::find_github_token(environment, said, attended));
+        notices.extend(local_logins::find_github_token(environment, raw, attended));
     }
     // Without the run the inputs are still read, for their faults.
     let stand_in = || Run::stand_in(environment);
-    let request = Request::parse(said, &run.clone().unwrap_or_else(stand_in), &mut faults);
+    let request = Request::parse(raw, &run.clone().unwrap_or_else(stand_in), &mut faults);
     match (request, run) {
         (Some(mut request), Some(run)) if faults.is_empty() => {
             // Servers are asked, and go back, without the registry.

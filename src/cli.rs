@@ -45,7 +45,7 @@ pub enum Printed {
 }
 
 /// Reads the arguments over what the environment said. Faults are those of the arguments alone.
-pub fn parse(arguments: &[String], said: &mut RawInputs, faults: &mut Faults) -> Parsed {
+pub fn parse(arguments: &[String], raw: &mut RawInputs, faults: &mut Faults) -> Parsed {
     if let Some(spec) = secret_among(arguments) {
         faults.add(Fault {
             input: format!("--{}", spec.name),
@@ -57,7 +57,7 @@ pub fn parse(arguments: &[String], said: &mut RawInputs, faults: &mut Faults) ->
     }
     let brief = arguments.iter().any(|argument| argument == "-h");
     match command(Flags::All { brief }).try_get_matches_from(arguments) {
-        Ok(matches) => taken(&matches, said),
+        Ok(matches) => taken(&matches, raw),
         Err(error) if !error.use_stderr() => Parsed::Print(Printed::Help(error.render())),
         Err(error) => Parsed::Wrong(in_words(&error)),
     }
@@ -95,7 +95,7 @@ fn secret_among(arguments: &[String]) -> Option<&'static InputSpec> {
 }
 
 /// Flags before the command count as well; those after it win.
-fn taken(matches: &ArgMatches, said: &mut RawInputs) -> Parsed {
+fn taken(matches: &ArgMatches, raw: &mut RawInputs) -> Parsed {
     let mut places = vec![matches];
     if let Some((word, arguments)) = matches.subcommand() {
         match manual::answer(word, arguments, command(Flags::Counting), &sections()) {
@@ -103,14 +103,14 @@ fn taken(matches: &ArgMatches, said: &mut RawInputs) -> Parsed {
             Ok(None) => places.push(arguments),
             Err(error) => return Parsed::Wrong(format!("the man pages cannot be written: {error}")),
         }
-        said.set("command", word.to_owned());
+        raw.set("command", word.to_owned());
     }
     let mut overrides = Overrides::default();
     for place in places {
         for spec in flags() {
             if let Some(values) = place.get_many::<String>(spec.name) {
                 let values: Vec<&str> = values.map(String::as_str).collect();
-                said.set(spec.name, values.join("\n"));
+                raw.set(spec.name, values.join("\n"));
             }
         }
         let text = |name: &str, before| place.get_one::<String>(name).cloned().or(before);
@@ -311,11 +311,11 @@ mod tests {
     use super::*;
 
     fn parsed(arguments: &[&str]) -> (Parsed, RawInputs, Faults) {
-        let (mut said, mut faults) = (RawInputs::default(), Faults::default());
+        let (mut raw, mut faults) = (RawInputs::default(), Faults::default());
         let arguments: Vec<String> =
             [PROGRAM].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
-        let parsed = parse(&arguments, &mut said, &mut faults);
-        (parsed, said, faults)
+        let parsed = parse(&arguments, &mut raw, &mut faults);
+        (parsed, raw, faults)
     }
 
     fn help(arguments: &[&str]) -> String {
@@ -338,24 +338,24 @@ mod tests {
             &["plan", "--image", "ghcr.io/org/app", "--tag-prefix=api-v"][..],
             &["--image", "ghcr.io/org/app", "--tag-prefix=web-v", "plan", "--tag-prefix=api-v"],
         ] {
-            let (_, said, faults) = parsed(line);
+            let (_, raw, faults) = parsed(line);
             assert!(faults.is_empty(), "{faults}");
-            assert_eq!((said.text("command"), said.text("image")), ("plan", "ghcr.io/org/app"));
-            assert_eq!(said.text("tag-prefix"), "api-v");
+            assert_eq!((raw.text("command"), raw.text("image")), ("plan", "ghcr.io/org/app"));
+            assert_eq!(raw.text("tag-prefix"), "api-v");
         }
         // CI need not say a command, and what is a command's own is taken by the others too.
-        let (_, said, _) = parsed(&["--image", "ghcr.io/org/app"]);
-        assert!(!said.names("command") && said.names("image"));
+        let (_, raw, _) = parsed(&["--image", "ghcr.io/org/app"]);
+        assert!(!raw.names("command") && raw.names("image"));
         assert_eq!(parsed(&["rollback", "--bump", "major"]).1.text("bump"), "major");
     }
 
     #[test]
     fn lists_are_said_one_by_one_and_truths_without_a_value() {
         let line = ["release", "--build-args", "A=1", "--build-args", "B=2", "--dry-run", "--pull=false"];
-        let (_, said, faults) = parsed(&line);
+        let (_, raw, faults) = parsed(&line);
         assert!(faults.is_empty(), "{faults}");
-        assert_eq!(said.text("build-args"), "A=1\nB=2");
-        assert_eq!((said.text("dry-run"), said.text("pull")), ("true", "false"));
+        assert_eq!(raw.text("build-args"), "A=1\nB=2");
+        assert_eq!((raw.text("dry-run"), raw.text("pull")), ("true", "false"));
     }
 
     // invariant secrets

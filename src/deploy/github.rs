@@ -51,16 +51,18 @@ impl<F: Forge> Record<'_, F> {
     }
 
     /// Says how it ended.
-    pub async fn end(&self, tour: &HostSequence) {
-        let (state, words) = state_of(tour);
+    pub async fn end(&self, sequence: &HostSequence) {
+        let (state, words) = state_of(sequence);
         self.say(state, &words).await;
     }
 }
 
 /// Pure: the state that GitHub shows.
-fn state_of(tour: &HostSequence) -> (DeploymentState, String) {
-    match (tour.failure(), tour.superseded()) {
-        (Some(failure), _) if tour.is_unknown() => (DeploymentState::Error, one_line(&failure.to_string())),
+fn state_of(sequence: &HostSequence) -> (DeploymentState, String) {
+    match (sequence.failure(), sequence.superseded()) {
+        (Some(failure), _) if sequence.is_unknown() => {
+            (DeploymentState::Error, one_line(&failure.to_string()))
+        }
         (Some(failure), _) => (DeploymentState::Failure, one_line(&failure.to_string())),
         (None, Some(why)) => (DeploymentState::Inactive, one_line(why)),
         (None, None) => (DeploymentState::Success, "all servers serve it".to_owned()),

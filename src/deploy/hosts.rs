@@ -145,17 +145,17 @@ pub async fn run(
         Change::Deploy(_) => deployment.target.on_failure,
         Change::RollBack(_) => OnFailure::Keep,
     };
-    let mut tour = HostSequence::new(hosts.iter().map(ToString::to_string), on_failure);
+    let mut sequence = HostSequence::new(hosts.iter().map(ToString::to_string), on_failure);
     loop {
-        match tour.next() {
+        match sequence.next() {
             Step::Go(place) => {
-                tour.reports[place] = go(shell, deployment, &hosts[place], log).await;
+                sequence.reports[place] = go(shell, deployment, &hosts[place], log).await;
             }
             Step::Revert(place) => {
-                let report = tour.reports[place].clone();
-                tour.reports[place] = revert(shell, deployment, (&hosts[place], report), log).await;
+                let report = sequence.reports[place].clone();
+                sequence.reports[place] = revert(shell, deployment, (&hosts[place], report), log).await;
             }
-            Step::Home => return tour,
+            Step::Home => return sequence,
         }
     }
 }

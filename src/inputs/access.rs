@@ -9,8 +9,8 @@ use autotag_model::secret::Credentials;
 impl<'a> Reader<'a> {
     /// A user name for Basic authentication, in which a colon ends it (RFC 7617, section 2).
     pub(super) fn username(&mut self, name: &str) -> Option<&'a str> {
-        let said: &'a RawInputs = self.raw;
-        let username = said.given(name)?;
+        let inputs: &'a RawInputs = self.raw;
+        let username = inputs.given(name)?;
         if username.contains(':') || username.contains(char::is_control) {
             let expected = "a user name without colons; a password belongs into the input for the password";
             // What stands behind the colon may be the password.

@@ -64,13 +64,13 @@ impl RawInputs {
     /// runner's own rule). Names with underscores are taken too, for shells, which cannot set the others;
     /// the runner's form wins. An empty text means "not given".
     pub fn from_environment(environment: &Environment) -> Self {
-        let mut said = BTreeMap::new();
+        let mut raw = BTreeMap::new();
         for spec in INPUTS {
             if let Some(value) = variables_of(spec).iter().find_map(|name| environment.get(name)) {
-                said.insert(spec.name, value.to_owned());
+                raw.insert(spec.name, value.to_owned());
             }
         }
-        Self(said)
+        Self(raw)
     }
 
     /// A flag overrides the environment.
@@ -215,14 +215,14 @@ mod tests {
 
     #[test]
     fn white_space_says_nothing() {
-        let mut said = RawInputs::default();
-        said.set("bump", " \n".to_owned());
-        said.set("image", " ghcr.io/org/app ".to_owned());
-        assert!(!said.names("bump") && said.names("image") && !said.names("version"));
-        assert_eq!(said.text("bump"), spec::default_of("bump"));
-        assert_eq!(said.given("image"), Some("ghcr.io/org/app"));
-        said.set("image", String::new());
-        assert!(!said.names("image"));
+        let mut raw = RawInputs::default();
+        raw.set("bump", " \n".to_owned());
+        raw.set("image", " ghcr.io/org/app ".to_owned());
+        assert!(!raw.names("bump") && raw.names("image") && !raw.names("version"));
+        assert_eq!(raw.text("bump"), spec::default_of("bump"));
+        assert_eq!(raw.given("image"), Some("ghcr.io/org/app"));
+        raw.set("image", String::new());
+        assert!(!raw.names("image"));
     }
 
     #[test]
@@ -233,12 +233,12 @@ mod tests {
             ("INPUT_INITIAL_VERSION", "1.0.0"),
             ("INPUT_BUMP", ""),
         ]);
-        let said = RawInputs::from_environment(&environment);
-        assert_eq!(said.text("image"), "ghcr.io/org/app");
-        assert_eq!(said.text("tag-prefix"), "api-v");
-        assert_eq!(said.text("initial-version"), "1.0.0");
-        assert_eq!(said.text("bump"), "patch", "an empty text means not given");
-        assert_eq!(said.given("github-token"), None, "an expression in a default is the runner's to fill in");
+        let raw = RawInputs::from_environment(&environment);
+        assert_eq!(raw.text("image"), "ghcr.io/org/app");
+        assert_eq!(raw.text("tag-prefix"), "api-v");
+        assert_eq!(raw.text("initial-version"), "1.0.0");
+        assert_eq!(raw.text("bump"), "patch", "an empty text means not given");
+        assert_eq!(raw.given("github-token"), None, "an expression in a default is the runner's to fill in");
     }
 
     // invariant secrets: Secrets are masked in every form; broken by: `src/inputs/raw.rs`: one form is left

@@ -102,8 +102,8 @@ fn git(environment: &Environment, arguments: &[&str]) -> Result<String, String> 
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let first = said.lines().next().unwrap_or_default();
+    let message = String::from_utf8_lossy(&output.stderr);
+    let first = message.lines().next().unwrap_or_default();
     Err(format!("git says \"{}\"", first.trim_start_matches("fatal: ")))
 }
 

@@ -24,12 +24,12 @@ fn host_of(address: &str) -> &str {
 
 /// Outside of Actions: the usual variables, and for a person who is there the login of GitHub's own command
 /// line. Gives what is to be told about it.
-pub fn find_github_token(environment: &Environment, said: &mut RawInputs, attended: bool) -> Option<String> {
+pub fn find_github_token(environment: &Environment, raw: &mut RawInputs, attended: bool) -> Option<String> {
     if environment.in_actions() {
         return None;
     }
     if let Some(token) = environment.get("GITHUB_TOKEN").or_else(|| environment.get("GH_TOKEN")) {
-        said.set("github-token", token.to_owned());
+        raw.set("github-token", token.to_owned());
         return None;
     }
     if environment.in_ci() || !attended {
@@ -43,7 +43,7 @@ pub fn find_github_token(environment: &Environment, said: &mut RawInputs, attend
     }
     match github_token(environment, host) {
         Some(token) => {
-            said.set("github-token", token.reveal().to_owned());
+            raw.set("github-token", token.reveal().to_owned());
             Some(format!("{host} is asked with the login of `gh`"))
         }
         None => Some(format!("{host} is asked without a login: there is no GH_TOKEN, and none of `gh`")),

@@ -26,7 +26,7 @@ pub struct Deployment {
     /// What was deployed; `None` for a rollback.
     pub release: Option<Release>,
     /// What each server has.
-    pub tour: HostSequence,
+    pub sequence: HostSequence,
     /// How long it took.
     pub took: Duration,
     /// Why it failed, if it did.
@@ -114,12 +114,12 @@ async fn deploy<F: Forge, R, B, S: RemoteExec>(
     tracing::info!("deploying {}:{} as {id}", release.image, release.version);
     let record = github::begin(&ports.forge, target, &release, (&id, &job.run.url)).await;
     let deployment = HostDeployment { target, change: Change::Deploy(&release), id: &id, run: &job.run.url };
-    let (tour, took) = run_on_hosts(ports, deployment, progress, logs).await;
+    let (sequence, took) = run_on_hosts(ports, deployment, progress, logs).await;
     if let Some(record) = &record {
-        record.end(&tour).await;
+        record.end(&sequence).await;
     }
-    let failure = failure_of(&tour, &format!("deploying {}", release.version));
-    Ok(Deployment { id, release: Some(release), tour, took, failure })
+    let failure = failure_of(&sequence, &format!("deploying {}", release.version));
+    Ok(Deployment { id, release: Some(release), sequence, took, failure })
 }
 
 /// GitHub records a deployment by its commit, and which commit a server goes back to only the server knows:
@@ -133,8 +133,8 @@ async fn roll_back<F: Forge, R, B, S: RemoteExec>(
 ) -> Result<Deployment, Failure> {
     let id = hosts::new_id(job.run.number)?;
     let deployment = HostDeployment { target, change: Change::RollBack(to), id: &id, run: &job.run.url };
-    let (tour, took) = run_on_hosts(ports, deployment, progress, logs).await;
-    if let (true, Some(running)) = (tour.complete(), tour.running()) {
+    let (sequence, took) = run_on_hosts(ports, deployment, progress, logs).await;
+    if let (true, Some(running)) = (sequence.complete(), sequence.running()) {
         let release = Release {
             image: job.request.version.image.clone(),
             digest: running.digest.clone(),
@@ -142,11 +142,11 @@ async fn roll_back<F: Forge, R, B, S: RemoteExec>(
             commit: running.commit.clone(),
         };
         if let Some(record) = github::begin(&ports.forge, target, &release, (&id, &job.run.url)).await {
-            record.end(&tour).await;
+            record.end(&sequence).await;
         }
     }
-    let failure = failure_of(&tour, "rolling back");
-    Ok(Deployment { id, release: None, tour, took, failure })
+    let failure = failure_of(&sequence, "rolling back");
+    Ok(Deployment { id, release: None, sequence, took, failure })
 }
 
 async fn run_on_hosts<F, R, B, S: RemoteExec>(
@@ -156,19 +156,19 @@ async fn run_on_hosts<F, R, B, S: RemoteExec>(
     logs: &mut Logs<'_>,
 ) -> (HostSequence, Duration) {
     let stopwatch = Stopwatch::start();
-    let tour = progress.stage("deploy", hosts::run(&ports.remote, deployment, logs.deploy)).await;
-    for report in &tour.reports {
+    let sequence = progress.stage("deploy", hosts::run(&ports.remote, deployment, logs.deploy)).await;
+    for report in &sequence.reports {
         if let host_sequence::HostResult::Done(_) | host_sequence::HostResult::Reverted = &report.stop {
             progress.done_as_logged(format!("server {}", host_sequence::describe(report)));
         }
     }
-    (tour, stopwatch.elapsed())
+    (sequence, stopwatch.elapsed())
 }
 
 /// One failure for all servers, which says what each of them has.
-fn failure_of(tour: &HostSequence, what: &str) -> Option<Failure> {
-    let failure = tour.failure()?;
-    let servers: Vec<String> = tour.reports.iter().map(host_sequence::describe).collect();
+fn failure_of(sequence: &HostSequence, what: &str) -> Option<Failure> {
+    let failure = sequence.failure()?;
+    let servers: Vec<String> = sequence.reports.iter().map(host_sequence::describe).collect();
     let why = format!("{}: {}\n{}", failure.what, failure.why, servers.join("\n"));
     Some(Failure::new(failure.kind, what, why, failure.remedy.clone()).about(failure.topic))
 }
@@ -194,11 +194,11 @@ async fn status<F, R, B, S: RemoteExec>(
 impl Deployment {
     /// Whether every server serves what was asked for.
     pub fn deployed(&self) -> bool {
-        self.tour.complete()
+        self.sequence.complete()
     }
 
     /// A line for each server.
     pub fn reports(&self) -> &[HostReport] {
-        &self.tour.reports
+        &self.sequence.reports
     }
 }

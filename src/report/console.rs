@@ -101,7 +101,9 @@ impl Console<'_> {
 
     /// A newer version is live: no failure, but nobody should believe that this one was deployed.
     fn announce_newer(&self, deployment: &Deployment) {
-        let (Some(why), Some(release)) = (deployment.tour.superseded(), &deployment.release) else { return };
+        let (Some(why), Some(release)) = (deployment.sequence.superseded(), &deployment.release) else {
+            return;
+        };
         let text = format!(
             "{} is not deployed: {why}.\nWhat to do: nothing, where the newer one is meant to stay. To deploy exactly {0}, set `deploy-allow-downgrade: true`, which the server's app file has to allow.\nMore: {}",
             release.version,

@@ -52,7 +52,7 @@ impl Outputs {
     pub fn of(ending: &Ending, request: &Request) -> Self {
         let outputs = Self::without_servers(ending, request);
         let Some(deployment) = ending.deployment() else { return outputs };
-        let running = deployment.tour.running();
+        let running = deployment.sequence.running();
         Self {
             outcome: if deployment.failure.is_some() { "failed" } else { outputs.outcome },
             deployed: deployment.deployed(),
@@ -91,7 +91,7 @@ impl Outputs {
                 }
             }
             Ending::Deployed(deployment) => {
-                let superseded = deployment.tour.superseded().is_some();
+                let superseded = deployment.sequence.superseded().is_some();
                 let outcome = if superseded { "superseded" } else { "deployed" };
                 let release = deployment.release.as_ref().filter(|_| !superseded);
                 Self {

@@ -120,8 +120,8 @@ pub fn superseded(request: &Request, run: &Run, superseded: &Superseded, stages:
 
 /// A deployment of a version that was published before, or a rollback.
 pub fn deployed(deployment: &Deployment, stages: &str) -> String {
-    let running = deployment.tour.running().map(|running| running.version.to_string());
-    let heading = match (&deployment.release, deployment.tour.superseded(), running) {
+    let running = deployment.sequence.running().map(|running| running.version.to_string());
+    let heading = match (&deployment.release, deployment.sequence.superseded(), running) {
         (Some(release), Some(_), _) => {
             format!("Not deployed: something newer than {} is live", release.version)
         }

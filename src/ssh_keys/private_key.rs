@@ -169,7 +169,7 @@ mod tests {
             |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
         let key = openssh("none");
         let half = &key[..key.len() / 2];
-        for (pasted, said) in [
+        for (pasted, expected) in [
             (openssh("aes256-ctr"), "passphrase"),
             (pem("ENCRYPTED PRIVATE KEY", "MIIC"), "passphrase"),
             (
@@ -184,8 +184,8 @@ mod tests {
             (pem("RSA PRIVATE KEY", "MI*IC"), "characters"),
             ("hunter2".to_owned(), "no lines"),
         ] {
-            let ParseError(fault) = parse(&pasted).expect_err(said);
-            assert!(fault.contains(said) && fault.contains("ssh-keygen"), "{fault}");
+            let ParseError(fault) = parse(&pasted).expect_err(expected);
+            assert!(fault.contains(expected) && fault.contains("ssh-keygen"), "{fault}");
             assert!(
                 !fault.contains("AAAAC3") && !fault.contains("b3Blb") && !fault.contains("hunter2"),
                 "{fault}"

@@ -137,12 +137,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let first = Lock::take(&path, &holder("deploy"), |_| panic!("nobody holds it")).unwrap();
-        let (say, said) = mpsc::channel();
+        let (say, given) = mpsc::channel();
         let waiter = std::thread::spawn({
             let path = path.clone();
             move || Lock::take(&path, &holder("rollback"), |by| say.send(by).expect("heard"))
         });
-        assert_eq!(said.recv().expect("it waits"), Some(holder("deploy")));
+        assert_eq!(given.recv().expect("it waits"), Some(holder("deploy")));
         drop(first);
         let _second = waiter.join().unwrap().expect("its turn came");
         assert_eq!(Lock::holder(&path), Some(holder("rollback")));

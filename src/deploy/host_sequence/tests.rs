@@ -12,12 +12,12 @@ fn running(version: &str) -> Running {
     }
 }
 
-fn tour(on_failure: OnFailure, stops: &[HostResult]) -> HostSequence {
-    let mut tour = HostSequence::new(["web1", "web2", "web3"].map(str::to_owned), on_failure);
-    for (report, stop) in tour.reports.iter_mut().zip(stops) {
+fn sequence(on_failure: OnFailure, stops: &[HostResult]) -> HostSequence {
+    let mut sequence = HostSequence::new(["web1", "web2", "web3"].map(str::to_owned), on_failure);
+    for (report, stop) in sequence.reports.iter_mut().zip(stops) {
         report.stop = stop.clone();
     }
-    tour
+    sequence
 }
 
 fn done(end: End) -> HostResult {
@@ -30,7 +30,7 @@ fn failed() -> HostResult {
 
 #[test]
 fn one_after_another_and_the_first_failure_stops_the_rest() {
-    let next = |stops: &[HostResult]| tour(OnFailure::Keep, stops).next();
+    let next = |stops: &[HostResult]| sequence(OnFailure::Keep, stops).next();
     assert_eq!(next(&[]), Step::Go(0));
     assert_eq!(next(&[done(End::Deployed {})]), Step::Go(1));
     assert_eq!(next(&[done(End::Deployed {}), done(End::Unchanged {})]), Step::Go(2));
@@ -38,14 +38,14 @@ fn one_after_another_and_the_first_failure_stops_the_rest() {
     assert_eq!(next(&[HostResult::Superseded("newer".to_owned())]), Step::Home);
     let all = [done(End::Deployed {}), done(End::Deployed {}), done(End::Deployed {})];
     assert_eq!(next(&all), Step::Home);
-    assert!(tour(OnFailure::Keep, &all).complete());
-    assert!(!tour(OnFailure::Keep, &all[..2]).complete(), "one was not touched");
+    assert!(sequence(OnFailure::Keep, &all).complete());
+    assert!(!sequence(OnFailure::Keep, &all[..2]).complete(), "one was not touched");
 }
 
 #[test]
 fn why_it_stopped_is_found_wherever_it_was() {
     let good = || done(End::Deployed {});
-    let of = |stop: HostResult| tour(OnFailure::Keep, &[good(), stop]);
+    let of = |stop: HostResult| sequence(OnFailure::Keep, &[good(), stop]);
     let HostResult::Failed(failure) = failed() else { panic!("a failure") };
     for (stop, fails, unknown, superseded) in [
         (good(), false, false, None),
@@ -53,15 +53,15 @@ fn why_it_stopped_is_found_wherever_it_was() {
         (HostResult::Unheard(failure), true, true, None),
         (HostResult::Superseded("newer".to_owned()), false, false, Some("newer")),
     ] {
-        let tour = of(stop);
-        assert_eq!((tour.failure().is_some(), tour.is_unknown()), (fails, unknown), "{tour:?}");
-        assert_eq!(tour.superseded(), superseded, "{tour:?}");
+        let sequence = of(stop);
+        assert_eq!((sequence.failure().is_some(), sequence.is_unknown()), (fails, unknown), "{sequence:?}");
+        assert_eq!(sequence.superseded(), superseded, "{sequence:?}");
     }
 }
 
 #[test]
 fn each_server_is_described_by_what_it_has() {
-    let mut report = tour(OnFailure::Keep, &[]).reports.remove(0);
+    let mut report = sequence(OnFailure::Keep, &[]).reports.remove(0);
     let HostResult::Failed(failure) = failed() else { panic!("a failure") };
     report.running = Some(running("1.0.0"));
     for (stop, words) in [
@@ -84,7 +84,7 @@ fn each_server_is_described_by_what_it_has() {
 
 #[test]
 fn those_that_changed_are_reverted_the_last_one_first() {
-    let next = |stops: &[HostResult]| tour(OnFailure::Rollback, stops).next();
+    let next = |stops: &[HostResult]| sequence(OnFailure::Rollback, stops).next();
     assert_eq!(next(&[done(End::Deployed {}), done(End::Deployed {}), failed()]), Step::Revert(1));
     assert_eq!(next(&[done(End::Deployed {}), HostResult::Reverted, failed()]), Step::Revert(0));
     // What had the version before keeps it.
@@ -103,15 +103,15 @@ fn those_that_changed_are_reverted_the_last_one_first() {
 fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
     let HostResult::Failed(failure) = failed() else { panic!("a failure") };
     let unheard = HostResult::Unheard(failure);
-    let mut tour = tour(OnFailure::Rollback, &[done(End::Deployed {}), unheard.clone()]);
-    assert_eq!(tour.next(), Step::Revert(1));
-    tour.reports[1].asked_back = true;
-    assert_eq!(tour.next(), Step::Revert(0), "whatever it said");
-    tour.reports[0].stop = HostResult::Reverted;
-    assert_eq!(tour.next(), Step::Home);
-    tour.on_failure = OnFailure::Keep;
-    tour.reports[1].asked_back = false;
-    assert_eq!(tour.next(), Step::Home);
+    let mut sequence = sequence(OnFailure::Rollback, &[done(End::Deployed {}), unheard.clone()]);
+    assert_eq!(sequence.next(), Step::Revert(1));
+    sequence.reports[1].asked_back = true;
+    assert_eq!(sequence.next(), Step::Revert(0), "whatever it said");
+    sequence.reports[0].stop = HostResult::Reverted;
+    assert_eq!(sequence.next(), Step::Home);
+    sequence.on_failure = OnFailure::Keep;
+    sequence.reports[1].asked_back = false;
+    assert_eq!(sequence.next(), Step::Home);
     let mut alone = HostSequence::new(["web1".to_owned()], OnFailure::Rollback);
     alone.reports[0].stop = unheard;
     assert_eq!(alone.next(), Step::Home, "there is no other to be like");
@@ -251,16 +251,16 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
 
 #[test]
 fn what_runs_is_said_only_where_it_is_one_and_the_same() {
-    let mut tour = tour(OnFailure::Keep, &[]);
-    for report in &mut tour.reports {
+    let mut sequence = sequence(OnFailure::Keep, &[]);
+    for report in &mut sequence.reports {
         report.running = Some(running("1.0.0"));
     }
-    assert_eq!(tour.running().map(|running| running.version.to_string()), Some("1.0.0".to_owned()));
+    assert_eq!(sequence.running().map(|running| running.version.to_string()), Some("1.0.0".to_owned()));
     let other = Running { digest: Digest::of(b"rebuilt"), ..running("1.0.0") };
-    tour.reports[2].running = Some(other);
-    assert_eq!(tour.running(), None, "one version, and another image");
-    tour.reports[2].running = Some(running("1.0.1"));
-    assert_eq!(tour.running(), None);
-    tour.reports[2].running = None;
-    assert_eq!(tour.running(), None);
+    sequence.reports[2].running = Some(other);
+    assert_eq!(sequence.running(), None, "one version, and another image");
+    sequence.reports[2].running = Some(running("1.0.1"));
+    assert_eq!(sequence.running(), None);
+    sequence.reports[2].running = None;
+    assert_eq!(sequence.running(), None);
 }

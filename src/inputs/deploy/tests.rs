@@ -18,11 +18,11 @@ fn parse(event: &str, inputs: &[(&'static str, &str)]) -> Result<Request, Faults
     ]);
     let mut faults = Faults::default();
     let run = Run::read(&environment, &crate::inputs::run::Overrides::default(), &mut faults).unwrap();
-    let mut said = RawInputs::default();
+    let mut raw = RawInputs::default();
     for (name, value) in inputs {
-        said.set(name, (*value).to_owned());
+        raw.set(name, (*value).to_owned());
     }
-    Request::parse(&said, &run, &mut faults).ok_or(faults)
+    Request::parse(&raw, &run, &mut faults).ok_or(faults)
 }
 
 fn target_of(more: &[(&'static str, &str)]) -> Result<Target, Faults> {

@@ -141,8 +141,8 @@ pub struct Request {
 }
 
 /// The log's format alone, which has to be known before anything can be said about the rest.
-pub fn log_format(said: &RawInputs) -> LogFormat {
-    if said.text("log-format") == "json" { LogFormat::Json } else { LogFormat::Text }
+pub fn log_format(raw: &RawInputs) -> LogFormat {
+    if raw.text("log-format") == "json" { LogFormat::Json } else { LogFormat::Text }
 }
 
 impl Request {

@@ -15,8 +15,8 @@ use autotag_model::reference::ImageName;
 
 impl Request {
     /// Parses everything, and puts every fault into `faults`. `None` where there is any.
-    pub fn parse(said: &RawInputs, run: &Run, faults: &mut Faults) -> Option<Self> {
-        let mut reader = Reader { raw: said, faults, notices: Vec::new() };
+    pub fn parse(inputs: &RawInputs, run: &Run, faults: &mut Faults) -> Option<Self> {
+        let mut reader = Reader { raw: inputs, faults, notices: Vec::new() };
         // Everything is read before anything is given up, so that all faults are told at once.
         let image = reader.image(run);
         let command = reader.command();
@@ -43,7 +43,7 @@ impl Request {
             release,
             claim_ref: claim_ref?,
             dry_run,
-            github_token: said.secret("github-token"),
+            github_token: inputs.secret("github-token"),
             registry,
             deploy: deploy?,
             log_format: log_format?,
@@ -73,8 +73,8 @@ impl Reader<'_> {
     }
 
     fn image(&mut self, run: &Run) -> Option<ImageName> {
-        let said = self.raw.given("image").map(ToOwned::to_owned);
-        let text = said.unwrap_or_else(|| format!("{}/{}", own_registry(&run.server_url), run.repository));
+        let inputs = self.raw.given("image").map(ToOwned::to_owned);
+        let text = inputs.unwrap_or_else(|| format!("{}/{}", own_registry(&run.server_url), run.repository));
         let lower = text.to_lowercase();
         if lower != text {
             self.notices

@@ -23,12 +23,12 @@ fn run_of(pairs: &[(&str, &str)]) -> Run {
 }
 
 fn parse_in(run: &Run, inputs: &[(&'static str, &str)]) -> Result<Request, Faults> {
-    let mut said = RawInputs::default();
+    let mut raw = RawInputs::default();
     for (name, value) in inputs {
-        said.set(name, (*value).to_owned());
+        raw.set(name, (*value).to_owned());
     }
     let mut faults = Faults::default();
-    Request::parse(&said, run, &mut faults).ok_or(faults)
+    Request::parse(&raw, run, &mut faults).ok_or(faults)
 }
 
 fn parse(inputs: &[(&'static str, &str)]) -> Result<Request, Faults> {
@@ -259,9 +259,9 @@ fn the_default_branch_matters_to_a_release_from_a_branch_that_is_not_named() {
 fn the_logs_format_is_known_before_the_rest() {
     for (value, expected) in [("json", LogFormat::Json), ("text", LogFormat::Text), ("xml", LogFormat::Text)]
     {
-        let mut said = RawInputs::default();
-        said.set("log-format", value.to_owned());
-        assert_eq!(log_format(&said), expected, "{value}");
+        let mut raw = RawInputs::default();
+        raw.set("log-format", value.to_owned());
+        assert_eq!(log_format(&raw), expected, "{value}");
     }
     assert_eq!(log_format(&RawInputs::default()), LogFormat::Text);
 }

@@ -141,7 +141,7 @@ fn known_keys_are_asked_for_first() {
 #[test]
 fn what_is_not_understood_is_refused_with_its_line_and_what_to_do() {
     let private = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk=";
-    for (text, said) in [
+    for (text, expected) in [
         (String::new(), "there is none"),
         ("# only a comment\n\n".to_owned(), "there is none"),
         (
@@ -166,8 +166,8 @@ fn what_is_not_understood_is_refused_with_its_line_and_what_to_do() {
         (private.to_owned(), "line 1 is the start of a key file"),
         ("app.example.org".to_owned(), "line 1 is neither"),
     ] {
-        let fault = text.parse::<KnownHosts>().expect_err(said).to_string();
-        assert!(fault.contains(said) && fault.contains("ssh-keyscan"), "{fault}");
+        let fault = text.parse::<KnownHosts>().expect_err(expected).to_string();
+        assert!(fault.contains(expected) && fault.contains("ssh-keyscan"), "{fault}");
         assert!(!fault.contains("b3Blbn") && !fault.contains(&ED25519[..20]), "{fault}");
     }
     let two = "x\ny".parse::<KnownHosts>().expect_err("two faults").to_string();

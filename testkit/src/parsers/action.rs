@@ -280,15 +280,15 @@ fn event(bytes: &[u8]) {
 /// `NAME=VALUE` lines; in a value `|` stands for a line break.
 fn inputs(bytes: &[u8]) {
     let text = text(bytes);
-    let mut said = RawInputs::default();
+    let mut raw = RawInputs::default();
     for (name, value) in text.lines().filter_map(|line| line.split_once('=')) {
         if let Some(spec) = spec::of(name) {
-            said.set(spec.name, value.replace('|', "\n"));
+            raw.set(spec.name, value.replace('|', "\n"));
         }
     }
     let environment = Environment::of([]);
     let mut faults = Faults::default();
-    let request = Request::parse(&said, &Run::stand_in(&environment), &mut faults);
+    let request = Request::parse(&raw, &Run::stand_in(&environment), &mut faults);
     assert_eq!(request.is_none(), !faults.is_empty(), "a request, or faults");
     for fault in faults.as_slice() {
         let secret = spec::of(&fault.input).is_some_and(|spec| spec.secret);
@@ -298,9 +298,9 @@ fn inputs(bytes: &[u8]) {
     assert!(request.claim_ref.as_str().starts_with("refs/"));
     request.release_branches.contains(&"a".repeat(50), "main");
     // Whatever is secret is masked in the form in which it was given.
-    let masks = said.to_mask(&environment);
+    let masks = raw.to_mask(&environment);
     for spec in spec::INPUTS.iter().filter(|spec| spec.secret) {
-        if let Some(secret) = said.secret(spec.name) {
+        if let Some(secret) = raw.secret(spec.name) {
             assert!(masks.iter().any(|mask| mask == secret.reveal()), "{} is not masked", spec.name);
         }
     }

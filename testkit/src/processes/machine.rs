@@ -71,12 +71,12 @@ impl Machine {
         self.eventually("curl -fsS http://127.0.0.1:5005/v2/");
         self.run(&format!("for tag in {all}; do docker push --quiet $tag; done; docker image rm {all}"));
         let digest = |tag: &String| {
-            let said = self.run(&format!(
+            let message = self.run(&format!(
                 "curl -fsSI -H 'Accept: application/vnd.docker.distribution.manifest.v2+json' \
                  http://127.0.0.1:5005/v2/org/shop/manifests/{} | tr -d '\\r' | awk '/^Docker-Content-Digest/ {{ print $2 }}'",
                 tag.rsplit(':').next().expect("a tag")
             ));
-            said.trim().to_owned()
+            message.trim().to_owned()
         };
         tags.iter().map(digest).collect()
     }
@@ -84,16 +84,16 @@ impl Machine {
     /// `degraded` will do: a container cannot have every unit of a machine.
     #[track_caller]
     pub fn wait_until_booted(&self) {
-        let mut said = String::new();
+        let mut message = String::new();
         for _ in 0..60 {
-            said = text(&self.output("systemctl is-system-running --wait"));
-            if said.contains("running") || said.contains("degraded") {
+            message = text(&self.output("systemctl is-system-running --wait"));
+            if message.contains("running") || message.contains("degraded") {
                 return;
             }
             // systemd's bus is not there yet, so there is no event to wait for.
             let _ = Command::new("sleep").arg("0.5").status();
         }
-        panic!("it does not boot: {said}\n{}", text(&self.output("ps ax; journalctl --no-pager -n 50")));
+        panic!("it does not boot: {message}\n{}", text(&self.output("ps ax; journalctl --no-pager -n 50")));
     }
 
     /// Runs a script.
@@ -115,11 +115,11 @@ impl Machine {
     #[track_caller]
     pub fn eventually(&self, script: &str) {
         let since = clock::start();
-        let mut said = self.output(script);
-        while !said.status.success() {
-            assert!(since.elapsed() < PATIENCE, "{script}: {}\n{}", text(&said), self.logs());
+        let mut message = self.output(script);
+        while !message.status.success() {
+            assert!(since.elapsed() < PATIENCE, "{script}: {}\n{}", text(&message), self.logs());
             clock::look_again();
-            said = self.output(script);
+            message = self.output(script);
         }
     }
 

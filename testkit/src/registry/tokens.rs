@@ -51,7 +51,7 @@ struct Shared {
 
 struct Settings {
     lifetime: i64,
-    said: Option<i64>,
+    given: Option<i64>,
     field: &'static str,
     actions: Vec<String>,
     dead: usize,
@@ -74,7 +74,7 @@ impl TokenServer {
             chain: text.lines().filter(|line| !line.starts_with("-----")).collect(),
             settings: Mutex::new(Settings {
                 lifetime: 300,
-                said: Some(300),
+                given: Some(300),
                 field: "token",
                 actions: vec!["pull".to_owned(), "push".to_owned()],
                 dead: 0,
@@ -101,9 +101,9 @@ impl TokenServer {
     }
 
     /// How many seconds a token serves, to the second; and what its `expires_in` says (`None`: nothing).
-    pub fn lifetime(&self, seconds: i64, said: Option<i64>) {
+    pub fn lifetime(&self, seconds: i64, given: Option<i64>) {
         let mut settings = self.settings();
-        (settings.lifetime, settings.said) = (seconds, said);
+        (settings.lifetime, settings.given) = (seconds, given);
     }
 
     /// The next so many tokens have run out before they arrive: the registry answers 401 to them.
@@ -189,8 +189,8 @@ impl Shared {
         let mut body =
             json!({ "issued_at": jiff::Timestamp::from_second(now()).expect("a date").to_string() });
         body[settings.field] = json!(self.sign(&scopes, &settings.actions, lifetime));
-        if let Some(said) = settings.said {
-            body["expires_in"] = json!(said);
+        if let Some(given) = settings.given {
+            body["expires_in"] = json!(given);
         }
         Reply::json(200, &body)
     }

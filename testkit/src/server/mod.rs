@@ -127,8 +127,8 @@ impl Server {
             .args(wishes)
             .output()
             .expect("init");
-        let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&said));
+        let message = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "init: {}", String::from_utf8_lossy(&message));
         // sshd knows the machine's users, and the kernel tells their numbers.
         let number = |option: &str| output_of("id", &[option, user.name()]).trim().to_owned();
         let (uid, gid) = (number("-u"), number("-g"));

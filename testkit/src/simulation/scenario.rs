@@ -193,7 +193,7 @@ fn host() -> SshHost {
 const KNOWN_HOST: &str = "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs";
 
 fn run_work(spec: &RunOf, commit: ObjectId, doors: Doors) -> Work {
-    let mut said = RawInputs::default();
+    let mut raw = RawInputs::default();
     let usual = [("command", "release"), ("image", IMAGE), ("github-token", "token")];
     let server = [
         ("deploy-host", "server.test"),
@@ -203,11 +203,11 @@ fn run_work(spec: &RunOf, commit: ObjectId, doors: Doors) -> Work {
     ];
     let server = server.iter().filter(|_| spec.deploys);
     for (name, value) in usual.iter().chain(server).chain(&spec.inputs) {
-        said.set(name, (*value).to_owned());
+        raw.set(name, (*value).to_owned());
     }
     let run = run_facts(commit);
     let mut faults = Faults::default();
-    let request = Request::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
+    let request = Request::parse(&raw, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
     let mode = request.mode(&run, "main");
     let registry = doors.to(&request.version.image);
     Box::pin(async move {

@@ -22,8 +22,8 @@ use super::scenario::{Actor, IMAGE, Scenario, Start};
 pub struct Situation {
     places: Vec<Place>,
     pub outside: Outside,
-    /// The world as a number.
-    world: u64,
+    /// What is outside, as a number.
+    fingerprint: u64,
     /// Calls that were given up and have not happened yet.
     ghosts: Vec<Rc<Call>>,
     left: Budget,
@@ -42,7 +42,7 @@ pub struct Simulation {
     pub trace: Option<Vec<String>>,
     /// Commits whose runs make releases, now or before.
     pub releasing: BTreeSet<ObjectId>,
-    /// Where a read leads, by where its run is and by the world that it reads.
+    /// Where a read leads, by where its run is and by what it reads.
     reads: HashMap<(Place, u64), Place>,
 }
 
@@ -72,7 +72,7 @@ impl Simulation {
         let mut situation = Situation {
             places,
             outside: start.outside.clone(),
-            world: 0,
+            fingerprint: 0,
             ghosts: Vec::new(),
             left: self.limits.budget,
             injected: Injected::default(),
@@ -87,7 +87,7 @@ impl Simulation {
     fn look_at_the_world(&self, situation: &mut Situation) {
         let mut hasher = DefaultHasher::new();
         situation.outside.fingerprint(self.limits.budget.stale > 0).hash(&mut hasher);
-        situation.world = hasher.finish();
+        situation.fingerprint = hasher.finish();
     }
 
     fn note(&mut self, line: impl FnOnce() -> String) {
@@ -234,7 +234,7 @@ impl Simulation {
     async fn call(&mut self, situation: &mut Situation, run: usize, fate: Fate) {
         let Next::Call(call) = self.next(situation, run) else { panic!("{run} waits for no answer") };
         let call = Rc::clone(call);
-        let from = (situation.places[run], situation.world);
+        let from = (situation.places[run], situation.fingerprint);
         let is_read = fate == Fate::Good && matches!(call.kind, Kind::Read | Kind::List(_));
         if is_read
             && self.trace.is_none()
@@ -310,7 +310,8 @@ impl Simulation {
     pub fn key(&self, situation: &Situation) -> u64 {
         let mut hasher = DefaultHasher::new();
         situation.places.hash(&mut hasher);
-        (situation.world, situation.left, situation.injected, situation.found_wrong()).hash(&mut hasher);
+        (situation.fingerprint, situation.left, situation.injected, situation.found_wrong())
+            .hash(&mut hasher);
         situation.ghosts.iter().map(|call| &call.what).collect::<Vec<_>>().hash(&mut hasher);
         if self.limits.preemptions.is_some() {
             (situation.preemptions, situation.last).hash(&mut hasher);
@@ -386,7 +387,7 @@ impl Situation {
 }
 
 impl Scenario {
-    /// The world before anybody acts.
+    /// What is there before anybody acts.
     pub async fn start(&self) -> Start {
         let mut outside = Outside::new(IMAGE);
         outside.absent = self.absent;

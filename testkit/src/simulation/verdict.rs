@@ -129,7 +129,7 @@ fn goes_back(simulation: &Simulation) -> bool {
 fn wrongly_green(run: usize, result: &Ended) -> Option<String> {
     let deployment = result.as_ref().ok()?.as_ref()?.deployment()?;
     let asked = deployment.release.as_ref()?;
-    let serves = deployment.tour.running().map(|running| &running.version);
+    let serves = deployment.sequence.running().map(|running| &running.version);
     let fits =
         if deployment.deployed() { serves == Some(&asked.version) } else { serves > Some(&asked.version) };
     (!fits).then(|| format!("13 (green): run {run} is green for {}, and {serves:?} serves", asked.version))

@@ -58,12 +58,12 @@ pub async fn json(body: Incoming) -> Result<Value, Error> {
 
 /// What an answer that is no success says.
 pub async fn refused(status: http::StatusCode, body: Incoming) -> Error {
-    let said = Limited::new(body, LONGEST).collect().await;
-    let said = said.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-    let message = serde_json::from_slice::<Value>(&said).ok().and_then(|said| {
-        ["message", "cause"].iter().find_map(|key| said.get(key)?.as_str().map(str::to_owned))
+    let answer = Limited::new(body, LONGEST).collect().await;
+    let answer = answer.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let message = serde_json::from_slice::<Value>(&answer).ok().and_then(|answer| {
+        ["message", "cause"].iter().find_map(|key| answer.get(key)?.as_str().map(str::to_owned))
     });
-    let message = message.unwrap_or_else(|| String::from_utf8_lossy(&said).trim().to_owned());
+    let message = message.unwrap_or_else(|| String::from_utf8_lossy(&answer).trim().to_owned());
     Error::DockerResponseServerError { status_code: status.as_u16(), message }
 }
 

@@ -58,7 +58,7 @@ async fn pump(
     let mut frames = Frames::default();
     let mut stage = Stage::Open;
     // A Close that the other end sent by itself has gone through; a second one would be one too many.
-    let mut said = false;
+    let mut given = false;
     let mut buffer = vec![0; BUFFER];
     let mut filled = 0..0;
     loop {
@@ -66,7 +66,7 @@ async fn pump(
             stage = Stage::Closing;
         }
         if stage == Stage::Closing && frames.at_boundary() {
-            if said {
+            if given {
                 return Ok(());
             }
             to.write_all(&goodbye).await?;
@@ -81,7 +81,7 @@ async fn pump(
                 return Ok(());
             }
         } else if !bytes.is_empty() {
-            let through = follow(&mut frames, bytes, stage == Stage::Closing, &mut said);
+            let through = follow(&mut frames, bytes, stage == Stage::Closing, &mut given);
             to.write_all(&bytes[..through]).await?;
             to.flush().await?;
             filled.start += through;

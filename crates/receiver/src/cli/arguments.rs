@@ -255,7 +255,7 @@ mod tests {
 
     #[test]
     fn arguments_are_refused_with_what_was_expected() {
-        for (line, said) in [
+        for (line, expected) in [
             ("status Bad_Name", "lower-case letters"),
             ("init home --image ghcr.io/org/app", "another name than `home`"),
             ("deploy app 1.2", "1.2"),
@@ -269,7 +269,7 @@ mod tests {
             let words = std::iter::once("autotag-receiver").chain(line.split(' '));
             let error = command(Shown::All).try_get_matches_from(words).expect_err(line);
             assert_eq!(error.exit_code(), 2, "{line}");
-            assert!(error.to_string().contains(said), "{line}: {error}");
+            assert!(error.to_string().contains(expected), "{line}: {error}");
         }
     }
 }

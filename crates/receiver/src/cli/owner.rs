@@ -177,7 +177,7 @@ impl Owner<'_> {
                 let digest = arguments.get_one::<Digest>("image-digest").cloned();
                 let commit = arguments.get_one::<ObjectId>("commit").cloned();
                 let (digest, commit) = match digest.zip(commit) {
-                    Some(said) => said,
+                    Some(given) => given,
                     None => self.recorded(app, version).map(|it| (it.digest, it.commit))?,
                 };
                 (version.clone(), digest, commit)

@@ -149,7 +149,7 @@ pub(super) fn remove(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<
 }
 
 pub(super) fn reset_highest(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let said = highest::reset(layout, app(arguments), arguments.get_one::<Version>("VERSION"))?;
-    println!("{said}");
+    let output = highest::reset(layout, app(arguments), arguments.get_one::<Version>("VERSION"))?;
+    println!("{output}");
     Ok(ExitCode::SUCCESS)
 }

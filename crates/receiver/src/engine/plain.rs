@@ -41,10 +41,10 @@ impl PlainEngine {
         let doing = "asking Docker whether it is there";
         let text = self.call("GET", "/version", doing)?.unwrap_or_default();
         // Whatever else it says, it answers.
-        let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-        let components = said["Components"].as_array().into_iter().flatten();
+        let given: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+        let components = given["Components"].as_array().into_iter().flatten();
         if daemon::is_podman(components.filter_map(|component| component["Name"].as_str())) {
-            return Err(super::podman(doing, said["Version"].as_str().unwrap_or_default()));
+            return Err(super::podman(doing, given["Version"].as_str().unwrap_or_default()));
         }
         Ok(())
     }

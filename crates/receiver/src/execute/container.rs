@@ -34,11 +34,11 @@ pub fn network(app: &AppName, settings: &Settings) -> String {
 
 /// What is made.
 pub fn spec(app: &AppName, release: &Release, settings: &Settings) -> ContainerSpec {
-    let said: &Container = &settings.file.container;
-    let mut labels = said.labels.clone();
+    let config: &Container = &settings.file.container;
+    let mut labels = config.labels.clone();
     labels.extend(app_labels(app));
     labels.extend(release_labels(release).map(|(label, value)| (label.to_owned(), value)));
-    let networks = if said.networks.is_empty() { vec![own_network(app)] } else { said.networks.clone() };
+    let networks = if config.networks.is_empty() { vec![own_network(app)] } else { config.networks.clone() };
     let environment =
         settings.environment.iter().map(|(key, value)| (key.to_string(), value.clone())).collect();
     ContainerSpec {
@@ -46,31 +46,31 @@ pub fn spec(app: &AppName, release: &Release, settings: &Settings) -> ContainerS
         image: release.image.with_digest(&release.digest),
         labels,
         environment,
-        entrypoint: said.entrypoint.clone(),
-        command: said.command.clone(),
-        user: said.user.clone(),
-        working_dir: said.working_dir.clone(),
-        read_only: said.read_only,
-        init: said.init,
-        tmpfs: said.tmpfs.iter().map(|it| (it.target().display().to_string(), it.options())).collect(),
-        binds: said.volumes.iter().filter(|mount| !mount.must_exist).map(bind).collect(),
+        entrypoint: config.entrypoint.clone(),
+        command: config.command.clone(),
+        user: config.user.clone(),
+        working_dir: config.working_dir.clone(),
+        read_only: config.read_only,
+        init: config.init,
+        tmpfs: config.tmpfs.iter().map(|it| (it.target().display().to_string(), it.options())).collect(),
+        binds: config.volumes.iter().filter(|mount| !mount.must_exist).map(bind).collect(),
         networks,
-        aliases: said
+        aliases: config
             .aliases
             .iter()
             .map(|(network, names)| (network.clone(), names.iter().cloned().collect()))
             .collect(),
-        healthcheck: said.healthcheck.as_ref().map(healthcheck),
-        restart: restart(said.restart),
-        cap_drop: said.cap_drop.iter().cloned().collect(),
-        cap_add: said.cap_add.iter().cloned().collect(),
-        memory: said.mem_limit,
-        nano_cpus: said.cpus,
-        pids_limit: Some(said.pids_limit.unwrap_or(container_options::PIDS)),
-        shm_size: said.shm_size,
-        stop_grace_period: said.stop_grace_period,
-        stop_signal: said.stop_signal.clone(),
-        options: container_options::options(said),
+        healthcheck: config.healthcheck.as_ref().map(healthcheck),
+        restart: restart(config.restart),
+        cap_drop: config.cap_drop.iter().cloned().collect(),
+        cap_add: config.cap_add.iter().cloned().collect(),
+        memory: config.mem_limit,
+        nano_cpus: config.cpus,
+        pids_limit: Some(config.pids_limit.unwrap_or(container_options::PIDS)),
+        shm_size: config.shm_size,
+        stop_grace_period: config.stop_grace_period,
+        stop_signal: config.stop_signal.clone(),
+        options: container_options::options(config),
     }
 }
 
@@ -84,8 +84,8 @@ fn bind(mount: &crate::config::app_file::Mount) -> String {
     format!("{source}:{}{gap}{modes}", mount.target.display())
 }
 
-fn healthcheck(said: &Healthcheck) -> HealthcheckSpec {
-    match said {
+fn healthcheck(container: &Healthcheck) -> HealthcheckSpec {
+    match container {
         Healthcheck::Disabled => HealthcheckSpec::Disabled,
         Healthcheck::Test { test, interval, timeout, retries, start_period, start_interval } => {
             HealthcheckSpec::Test {
@@ -100,8 +100,8 @@ fn healthcheck(said: &Healthcheck) -> HealthcheckSpec {
     }
 }
 
-fn restart(said: Restart) -> RestartSpec {
-    match said {
+fn restart(container: Restart) -> RestartSpec {
+    match container {
         Restart::No => RestartSpec::No,
         Restart::Always => RestartSpec::Always,
         Restart::UnlessStopped => RestartSpec::UnlessStopped,
@@ -129,7 +129,7 @@ mod tests {
         let release = Release { digest: digest.parse().unwrap(), ..testing::release("1.2.3") };
         let made = spec(&app, &release, &settings);
         let config = Digest::of(b"config").to_string();
-        let said = [
+        let container = [
             ("autotag-deploy.app", "app"),
             ("autotag-deploy.commit", &"c".repeat(40)),
             ("autotag-deploy.config", &config),
@@ -138,8 +138,8 @@ mod tests {
             ("autotag-deploy.version", "1.2.3"),
             ("team", "web"),
         ];
-        let said = said.map(|(label, value)| (label.to_owned(), value.to_owned()));
-        assert_eq!(made.labels, said.into());
+        let container = container.map(|(label, value)| (label.to_owned(), value.to_owned()));
+        assert_eq!(made.labels, container.into());
         for label in made.labels.keys().filter(|label| *label != "team") {
             assert!(label.starts_with(LABEL_PREFIX), "{label} could be set by an app file");
         }

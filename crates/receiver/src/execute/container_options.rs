@@ -17,9 +17,9 @@ const LOG: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
 const UNLIMITED: &str = "-1";
 
 /// From what the app file says.
-pub fn options(said: &Container) -> Options {
-    let of = &said.options;
-    let existing = said.volumes.iter().filter(|mount| mount.must_exist).filter_map(|mount| {
+pub fn options(config: &Container) -> Options {
+    let of = &config.options;
+    let existing = config.volumes.iter().filter(|mount| mount.must_exist).filter_map(|mount| {
         let Source::Path(source) = &mount.source else { return None };
         Some(ExistingPath {
             source: source.display().to_string(),
@@ -87,24 +87,27 @@ pub fn options(said: &Container) -> Options {
     }
 }
 
-fn log(said: &Logging) -> Log {
-    let mut options = said.options.clone();
+fn log(container: &Logging) -> Log {
+    let mut options = container.options.clone();
     // Docker documents -1 as the default of `max-size`, and refuses it.
     if options.get("max-size").is_some_and(|size| size == UNLIMITED) {
         options.remove("max-size");
-        return Log { driver: said.driver.clone(), options, bound: BTreeMap::new() };
+        return Log { driver: container.driver.clone(), options, bound: BTreeMap::new() };
     }
     let bound: BTreeMap<String, String> =
         LOG.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Log { driver: said.driver.clone(), options, bound }
+    Log { driver: container.driver.clone(), options, bound }
 }
 
-fn security(said: &SecurityOpt) -> Vec<String> {
+fn security(container: &SecurityOpt) -> Vec<String> {
     // Said in both cases: Docker's own settings may have the other as the default.
-    let gain =
-        if said.no_new_privileges.unwrap_or(true) { "no-new-privileges" } else { "no-new-privileges=false" };
+    let gain = if container.no_new_privileges.unwrap_or(true) {
+        "no-new-privileges"
+    } else {
+        "no-new-privileges=false"
+    };
     let mut words = vec![gain.to_owned()];
-    words.extend(said.apparmor.iter().map(|profile| format!("apparmor={profile}")));
-    words.extend(said.label.iter().map(|label| format!("label={label}")));
+    words.extend(container.apparmor.iter().map(|profile| format!("apparmor={profile}")));
+    words.extend(container.label.iter().map(|label| format!("label={label}")));
     words
 }

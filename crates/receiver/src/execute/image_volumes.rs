@@ -137,8 +137,8 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn container(said: &str) -> Container {
-        testing::settings(&format!("image: x.io/app\nport: 80\nlisten: 8080\n{said}")).file.container
+    fn container(text: &str) -> Container {
+        testing::settings(&format!("image: x.io/app\nport: 80\nlisten: 8080\n{text}")).file.container
     }
 
     fn declared(paths: &[&str]) -> BTreeSet<String> {
@@ -148,7 +148,7 @@ mod tests {
     /// Each row as the Engine was seen to do it.
     #[test]
     fn only_a_mount_at_the_very_place_covers_it() {
-        for (paths, said, expected) in [
+        for (paths, text, expected) in [
             (&["/data"][..], "", &["/data"][..]),
             (&["/data"], "volumes: ['v:/data']\n", &[]),
             (&["/data/"], "volumes: ['v:/data']\n", &[]),
@@ -165,12 +165,12 @@ mod tests {
             (&["/Data"], "volumes: ['v:/data']\n", &["/Data"]),
             (&["/a", "/b", "/c"], "volumes: ['v:/b']\n", &["/a", "/c"]),
         ] {
-            assert_eq!(uncovered(&declared(paths), &container(said)), expected, "{paths:?} {said}");
+            assert_eq!(uncovered(&declared(paths), &container(text)), expected, "{paths:?} {text}");
         }
     }
 
-    fn told(paths: &[&str], said: &str, serving: &[(&str, &str)]) -> String {
-        let (app, container) = ("shop".parse().unwrap(), container(said));
+    fn told(paths: &[&str], text: &str, serving: &[(&str, &str)]) -> String {
+        let (app, container) = ("shop".parse().unwrap(), container(text));
         let serving: Vec<ContainerVolume> = serving
             .iter()
             .map(|(name, target)| ContainerVolume {
@@ -188,16 +188,16 @@ mod tests {
     #[test]
     fn the_lines_that_are_told_are_those_that_help() {
         let id = "0d6a8fad".repeat(8);
-        for (paths, said, serving) in [
+        for (paths, yaml, serving) in [
             (&["/data"][..], "", &[][..]),
             (&["/var/lib/a", "/srv/a", "/a"], "volumes: ['shop-a:/other']\n", &[]),
             (&["/mit leer"], "", &[]),
             (&["/a-b", "/a b", "/a,b", "/a\u{e9}\"#'"], "", &[]),
             (&["/data/", "rel"], "", &[(id.as_str(), "/data")]),
         ] {
-            let text = told(paths, said, serving);
+            let text = told(paths, yaml, serving);
             let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("  - ")).collect();
-            let volumes = container(said).volumes.len();
+            let volumes = container(yaml).volumes.len();
             let file = format!(
                 "volumes:\n{}{}\n",
                 if volumes > 0 { "  - shop-a:/other\n" } else { "" },

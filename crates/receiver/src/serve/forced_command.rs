@@ -87,9 +87,9 @@ fn say(word: Word, stream: &mut UnixStream) -> io::Result<bool> {
     stream.write_all(format!("{word}\n").as_bytes())?;
     let mut input = io::stdin().lock();
     let mut buffer = [0; 16 * 1024];
-    let mut said = 0;
+    let mut given = 0;
     // One byte too many is for `serve` to refuse.
-    while said <= REQUEST_BYTES {
+    while given <= REQUEST_BYTES {
         let count = input.read(&mut buffer)?;
         if count == 0 {
             return Ok(false);
@@ -99,7 +99,7 @@ fn say(word: Word, stream: &mut UnixStream) -> io::Result<bool> {
         if end.is_some() {
             return Ok(true);
         }
-        said += count;
+        given += count;
     }
     Ok(true)
 }

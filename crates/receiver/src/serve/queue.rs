@@ -311,7 +311,7 @@ mod tests {
         let queues = AppQueues::default();
         let place = queues.place(&"app".parse().unwrap());
         let first = place.turn(Asker::Key, holder("first"), |_| panic!("nobody is before it")).await;
-        let (say, mut said) = tokio::sync::mpsc::unbounded_channel();
+        let (say, mut given) = tokio::sync::mpsc::unbounded_channel();
         let mut waiting = Vec::new();
         for number in 0..5 {
             let (place, say) = (Arc::clone(&place), say.clone());
@@ -322,12 +322,12 @@ mod tests {
                 say.send((number, None)).unwrap();
                 drop(turn);
             }));
-            let told = said.recv().await.unwrap();
+            let told = given.recv().await.unwrap();
             assert_eq!((told.0, told.1.map(|holder| holder.purpose)), (number, Some("first".to_owned())));
         }
         drop(first);
         for number in 0..5 {
-            assert_eq!(said.recv().await.unwrap().0, number);
+            assert_eq!(given.recv().await.unwrap().0, number);
         }
         for task in waiting {
             task.await.unwrap();
@@ -403,7 +403,7 @@ mod tests {
         let queues = AppQueues::default();
         let place = queues.place(&"app".parse().unwrap());
         let first = place.turn(Asker::Key, holder("first"), |_| ()).await;
-        let (say, mut said) = tokio::sync::mpsc::unbounded_channel();
+        let (say, mut given) = tokio::sync::mpsc::unbounded_channel();
         let wait = |asker, name: String| {
             let (place, say) = (Arc::clone(&place), say.clone());
             async move {
@@ -427,7 +427,7 @@ mod tests {
             task.await.expect("it had its turn");
         }
         let mut order = Vec::new();
-        while let Ok(name) = said.try_recv() {
+        while let Ok(name) = given.try_recv() {
             order.push(name);
         }
         assert_eq!(order, ["owner", "key 0", "key 1", "key 2", "key 3", "key 4"]);

@@ -152,8 +152,8 @@ mod tests {
         store.save(&lock, &state()).unwrap();
         assert!(words(reset(&layout, &app, None)).contains("being changed"));
         drop(lock);
-        let said = reset(&layout, &app, None).unwrap();
-        assert!(said.contains("is 1.4.0 now, and was 999.0.0"), "{said}");
+        let output = reset(&layout, &app, None).unwrap();
+        assert!(output.contains("is 1.4.0 now, and was 999.0.0"), "{output}");
         assert_eq!(store.load().unwrap().highest, Some(version("1.4.0")));
         let journal = crate::state::journal::read(&layout.journal(&app)).unwrap();
         let [Entry { what: What::Noted { text }, .. }] = &journal.entries[..] else { panic!("{journal:?}") };

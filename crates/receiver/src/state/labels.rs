@@ -37,6 +37,6 @@ pub fn release_labels(release: &Release) -> [(&'static str, String); 5] {
 /// say. One that is missing says nothing: earlier receivers set fewer.
 pub fn contradictions(release: &Release, labels: &BTreeMap<String, String>) -> Vec<(&'static str, String)> {
     let otherwise =
-        |(label, expected): &(&str, String)| labels.get(*label).is_some_and(|said| said != expected);
+        |(label, expected): &(&str, String)| labels.get(*label).is_some_and(|given| given != expected);
     release_labels(release).into_iter().filter(otherwise).collect()
 }

@@ -271,11 +271,11 @@ impl AppFile {
         let health_said = fields.get("health").cloned();
         let given = fields.take("health");
         let health = health::health(reader, given);
-        if let (Some(said), Proof::Running, Some(Healthcheck::Test { .. })) =
+        if let (Some(value), Proof::Running, Some(Healthcheck::Test { .. })) =
             (&health_said, &health.proof, &container.healthcheck)
         {
             let spec = fields.spec("health");
-            reader.fault(said, &spec, "no `healthcheck` beside `none`: one of the two is not meant");
+            reader.fault(value, &spec, "no `healthcheck` beside `none`: one of the two is not meant");
         }
         let given = fields.take("smoke");
         let smoke = health::smoke(reader, given);

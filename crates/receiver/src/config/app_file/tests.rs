@@ -86,38 +86,38 @@ fn what_is_not_said_has_its_default() {
 
 #[test]
 fn every_way_of_starting_again_can_be_said() {
-    for (said, restart) in [
+    for (text, restart) in [
         ("'no'", Restart::No),
         ("always", Restart::Always),
         ("unless-stopped", Restart::UnlessStopped),
         ("on-failure", Restart::OnFailure(None)),
         ("on-failure:3", Restart::OnFailure(Some(3))),
     ] {
-        assert_eq!(parse(&format!("{LEAST}restart: {said}\n")).container.restart, restart, "{said}");
+        assert_eq!(parse(&format!("{LEAST}restart: {text}\n")).container.restart, restart, "{text}");
     }
     assert!(told(&format!("{LEAST}restart: on-failure:0\n")).contains("restart"));
 }
 
 #[test]
 fn a_healthcheck_is_a_command_in_composes_forms_or_none() {
-    let check = |said: &str| {
-        AppFile::parse(&format!("{LEAST}healthcheck: {{{said}}}\n")).map(|file| file.container.healthcheck)
+    let check = |text: &str| {
+        AppFile::parse(&format!("{LEAST}healthcheck: {{{text}}}\n")).map(|file| file.container.healthcheck)
     };
-    for (said, words) in [
+    for (text, words) in [
         ("test: [CMD, a]", vec!["CMD", "a"]),
         ("test: [CMD, a, b]", vec!["CMD", "a", "b"]),
         ("test: [CMD-SHELL, a b]", vec!["CMD-SHELL", "a b"]),
         ("test: a b", vec!["CMD-SHELL", "a b"]),
     ] {
-        let Ok(Some(Healthcheck::Test { test, .. })) = check(said) else { panic!("{said} is a test") };
-        assert_eq!(test, words, "{said}");
+        let Ok(Some(Healthcheck::Test { test, .. })) = check(text) else { panic!("{text} is a test") };
+        assert_eq!(test, words, "{text}");
     }
-    for said in ["test: [NONE]", "disable: true"] {
-        assert_eq!(check(said), Ok(Some(Healthcheck::Disabled)), "{said}");
+    for text in ["test: [NONE]", "disable: true"] {
+        assert_eq!(check(text), Ok(Some(Healthcheck::Disabled)), "{text}");
     }
-    for said in ["[CMD]", "[CMD-SHELL]", "[CMD-SHELL, a, b]", "[NONE, a]", "[a]", "[]", "[CMD, [a]]"] {
-        let why = check(&format!("test: {said}")).expect_err(said).to_string();
-        assert!(why.contains("`healthcheck.test"), "{said}: {why}");
+    for text in ["[CMD]", "[CMD-SHELL]", "[CMD-SHELL, a, b]", "[NONE, a]", "[a]", "[]", "[CMD, [a]]"] {
+        let why = check(&format!("test: {text}")).expect_err(text).to_string();
+        assert!(why.contains("`healthcheck.test"), "{text}: {why}");
     }
     assert_eq!(check("test: NONE"), Ok(Some(Healthcheck::Disabled)));
     assert_eq!(check("disable: true, test: [CMD, a]"), Ok(Some(Healthcheck::Disabled)));
@@ -126,13 +126,13 @@ fn a_healthcheck_is_a_command_in_composes_forms_or_none() {
 /// Docker takes from the image what is not said.
 #[test]
 fn a_healthcheck_may_set_the_times_of_the_images_own() {
-    let check = |said: &str| parse(&format!("{LEAST}healthcheck: {{{said}}}\n")).container.healthcheck;
-    for said in ["", "disable: false"] {
-        assert_eq!(check(said), None, "{said}");
+    let check = |text: &str| parse(&format!("{LEAST}healthcheck: {{{text}}}\n")).container.healthcheck;
+    for text in ["", "disable: false"] {
+        assert_eq!(check(text), None, "{text}");
     }
     let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
     let times = "interval: 5s, timeout: 2s, retries: 4, start_period: 9s, start_interval: 1s";
-    for (said, test) in [
+    for (text, test) in [
         (times.to_owned(), vec![]),
         (format!("disable: false, {times}"), vec![]),
         (format!("test: [CMD, a], {times}"), vec!["CMD".to_owned(), "a".to_owned()]),
@@ -140,7 +140,7 @@ fn a_healthcheck_may_set_the_times_of_the_images_own() {
         let (interval, timeout, retries) = (seconds(5), seconds(2), Some(4));
         let (start_period, start_interval) = (seconds(9), seconds(1));
         let expected = Healthcheck::Test { test, interval, timeout, retries, start_period, start_interval };
-        assert_eq!(check(&said), Some(expected), "{said}");
+        assert_eq!(check(&text), Some(expected), "{text}");
     }
     let own = check("interval: 5s").expect("times");
     assert!(!own.has_test() && check("test: a").expect("a test").has_test());

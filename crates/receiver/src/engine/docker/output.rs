@@ -140,9 +140,9 @@ pub(super) async fn execute(
     if let Ok(exit_code) = ended {
         return Ok(Executed { exit_code: exit_code?, output: written.text() });
     }
-    let said = written.text();
-    let said = if said.is_empty() { "nothing".to_owned() } else { format!("\n{said}") };
-    let why = format!("it did not end within {} s; it wrote: {said}", deadline.as_secs_f64());
+    let message = written.text();
+    let message = if message.is_empty() { "nothing".to_owned() } else { format!("\n{message}") };
+    let why = format!("it did not end within {} s; it wrote: {message}", deadline.as_secs_f64());
     Err(CallError::new(CallErrorKind::Rejected, doing, why).perhaps_done())
 }
 

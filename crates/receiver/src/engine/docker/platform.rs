@@ -83,7 +83,7 @@ fn usual(architecture: &str) -> &str {
 
 /// A pull that found nothing for this machine in an index says so in words that change with the store.
 pub(super) fn nothing_for_this_machine(words: &str) -> bool {
-    ["no matching manifest for", "no match for platform"].iter().any(|said| words.contains(said))
+    ["no matching manifest for", "no match for platform"].iter().any(|given| words.contains(given))
 }
 
 /// What such a pull means, with what the index has, where the registry tells.

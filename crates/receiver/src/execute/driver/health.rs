@@ -117,11 +117,11 @@ fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look
     };
     match facts.health {
         Healthy::No if settings.file.health.proof != Proof::Running => {
-            let said = facts
+            let text = facts
                 .health_log
                 .last()
                 .map(|(code, output)| format!(": exit code {code}, {}", output.trim()));
-            Look::NotYet(format!("Docker's health check says unhealthy{}", said.unwrap_or_default()))
+            Look::NotYet(format!("Docker's health check says unhealthy{}", text.unwrap_or_default()))
         }
         Healthy::Starting if demanded => {
             Look::NotYet("Docker's health check has not said yes yet".to_owned())
@@ -150,7 +150,7 @@ mod tests {
         let with = |health| ContainerFacts { health, ..well.clone() };
         let check = "healthcheck: {test: [CMD, x]}\n";
         let http = "health: {path: /up}\n";
-        for (said, facts, expected) in [
+        for (text, facts, expected) in [
             ("", with(Healthy::Yes), "well"),
             ("", with(Healthy::Starting), "not yet"),
             ("", with(Healthy::No), "not yet"),
@@ -167,13 +167,13 @@ mod tests {
             (http, paused.clone(), "not yet"),
             ("health: none\n", paused, "not yet"),
         ] {
-            let settings = testing::settings(&format!("{HEAD}{said}"));
+            let settings = testing::settings(&format!("{HEAD}{text}"));
             let look = match by_docker(&facts, 0, &settings) {
                 Look::Well => "well",
                 Look::NotYet(_) => "not yet",
                 Look::Never(_) => "never",
             };
-            assert_eq!(look, expected, "{said}{facts:?}");
+            assert_eq!(look, expected, "{text}{facts:?}");
         }
         let settings = testing::settings(&format!("{HEAD}health: none\n"));
         let rebooted = ContainerFacts { restarts: 4, ..well };

@@ -39,9 +39,9 @@ const LISTEN: &str = "127.0.0.1:8080";
 impl Content {
     /// What the owner says goes over what was found.
     pub fn overlay(&mut self, wish: &Wish) {
-        fn over<T: Clone>(found: &mut Option<T>, said: Option<&T>) {
-            if let Some(said) = said {
-                *found = Some(said.clone());
+        fn over<T: Clone>(found: &mut Option<T>, given: Option<&T>) {
+            if let Some(given) = given {
+                *found = Some(given.clone());
             }
         }
         over(&mut self.image, wish.image.as_ref());

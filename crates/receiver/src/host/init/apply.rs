@@ -62,8 +62,13 @@ pub fn run(words: &[String]) -> anyhow::Result<()> {
         .output()
         .with_context(|| format!("`{}` cannot be started", words.join(" ")))?;
     if !output.status.success() {
-        let said = [output.stdout, output.stderr].concat();
-        bail!("`{}` failed ({}): {}", words.join(" "), output.status, String::from_utf8_lossy(&said).trim());
+        let message = [output.stdout, output.stderr].concat();
+        bail!(
+            "`{}` failed ({}): {}",
+            words.join(" "),
+            output.status,
+            String::from_utf8_lossy(&message).trim()
+        );
     }
     Ok(())
 }

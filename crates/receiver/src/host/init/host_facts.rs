@@ -89,7 +89,7 @@ impl Facts {
         facts.look_at(all.iter().map(|name| layout.units().join(name)))?;
         if facts.systemd {
             let says = |question, name: &str, word| {
-                answers("systemctl", &[question, name]).is_some_and(|said| said.trim() == word)
+                answers("systemctl", &[question, name]).is_some_and(|output| output.trim() == word)
             };
             facts.active = all.iter().filter(|name| says("is-active", name, "active")).cloned().collect();
             facts.enabled = all.iter().filter(|name| says("is-enabled", name, "enabled")).cloned().collect();

@@ -219,8 +219,8 @@ fn a_container_is_adopted() {
     assert_eq!(adopt::image_of(container).as_deref(), Some("sha256:1"));
     let adopted = adopt::adopt("old", container, Some(image)).unwrap();
     let text = render(&app(), &adopted.content, true);
-    let said: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
-    insta::assert_snapshot!(format!("{}\n----\n{}", said.join("\n"), adopted.notes.join("\n")));
+    let given: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    insta::assert_snapshot!(format!("{}\n----\n{}", given.join("\n"), adopted.notes.join("\n")));
     AppFile::parse(&text).unwrap();
     let privileged = r#"{"HostConfig":{"Privileged":true}}"#;
     assert!(adopt::adopt("old", privileged, None).unwrap_err().to_string().contains("privileged"));

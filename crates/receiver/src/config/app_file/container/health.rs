@@ -253,7 +253,7 @@ pub(crate) fn healthcheck(reader: &mut Reader, given: Option<(Node, Spec)>) -> O
     let (node, _) = given?;
     let mut fields = reader.fields(node, HEALTHCHECK, &[]);
     let disabled = fields.flag(reader, "disable");
-    let said = fields.has("test");
+    let value = fields.has("test");
     let test = fields.take("test").and_then(|(node, spec)| health_test(reader, &node, &spec));
     let mut time = |reader: &mut Reader, name| fields.one(reader, name, duration);
     let (interval, timeout) = (time(reader, "interval"), time(reader, "timeout"));
@@ -264,7 +264,7 @@ pub(crate) fn healthcheck(reader: &mut Reader, given: Option<(Node, Spec)>) -> O
         _ if disabled => Some(Healthcheck::Disabled),
         Some(test) if test == ["NONE"] => Some(Healthcheck::Disabled),
         // The test has a fault.
-        None if said => None,
+        None if value => None,
         None if retries.is_none() && times.iter().all(Option::is_none) => None,
         test => Some(Healthcheck::Test {
             test: test.unwrap_or_default(),

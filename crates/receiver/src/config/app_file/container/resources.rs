@@ -107,12 +107,12 @@ pub(crate) fn memory(
         let spec = fields.spec("mem_reservation");
         reader.fault(&node, &spec, "at most what `mem_limit` says");
     }
-    let said = fields.get("memswap_limit").cloned();
+    let given = fields.get("memswap_limit").cloned();
     let swap = fields.one(reader, "memswap_limit", |text| match text {
         "-1" => Ok(-1),
         text => quantity::size(text).map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
     });
-    if let (Some(node), Some(swap)) = (said, swap) {
+    if let (Some(node), Some(swap)) = (given, swap) {
         let spec = fields.spec("memswap_limit");
         match mem_limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)) {
             None => reader.fault(&node, &spec, "a `mem_limit` beside it: it is the sum of memory and swap"),

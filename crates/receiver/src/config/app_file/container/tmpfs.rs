@@ -33,13 +33,13 @@ fn malformed<T>(expected: impl Into<String>) -> Result<T, ParseError> {
 
 /// `/tmp`, `/tmp:size=64m,mode=1777`.
 pub(crate) fn short(text: &str) -> Result<Tmpfs, ParseError> {
-    let (place, said) = match text.split_once(':') {
-        Some((place, said)) => (place, Some(said)),
+    let (place, given) = match text.split_once(':') {
+        Some((place, given)) => (place, Some(given)),
         None => (text, None),
     };
     let mut tmpfs = Tmpfs { target: target(place)?, options: Vec::new() };
     let mut seen = Vec::new();
-    for word in said.into_iter().flat_map(|said| said.split(',')) {
+    for word in given.into_iter().flat_map(|given| given.split(',')) {
         let kind = option(word)?;
         if seen.contains(&kind) {
             return malformed(format!("one of several words on `{kind}`"));

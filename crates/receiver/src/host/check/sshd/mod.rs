@@ -105,8 +105,8 @@ pub(super) fn look(layout: &Layout, app: &AppName, report: &mut Report) {
         Err(why) => {
             report.fault(format!("sshd does not take its configuration, {}: {why}", config.display()));
         }
-        Ok(said) => {
-            let effective = Effective::read(&said);
+        Ok(output) => {
+            let effective = Effective::read(&output);
             let mut faults = of_sshd(&effective, &account, &Ours::of(layout, app, &read(config)));
             if effective.is("strictmodes", "yes") {
                 faults.extend(of_path(&layout.authorized_keys(app), account.uid));
@@ -133,8 +133,8 @@ fn ask(config: &Path, user: &str) -> Result<String, String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let lines: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).take(3).collect();
     Err(lines.join("; "))
 }
 
@@ -201,7 +201,7 @@ fn of_shell(account: &Account, root: &Path) -> Option<String> {
 }
 
 /// What sshd's configuration keeps out, or leads elsewhere.
-fn of_sshd(said: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
+fn of_sshd(output: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
     let (name, part) = (&account.name, ours.part.display());
     let mut faults = Vec::new();
     let mut fault = |text: String| faults.push(format!("sshd: {text}"));
@@ -215,20 +215,20 @@ fn of_sshd(said: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
     }
     let is_user = |pattern: &str| matches(pattern.split('@').next().unwrap_or_default(), name);
     let is_group = |pattern: &str| account.groups.iter().any(|group| matches(pattern, group));
-    let list = |key: &str| said.words(key).collect::<Vec<_>>().join(" ");
-    if let Some(pattern) = said.words("denyusers").find(|pattern| is_user(pattern)) {
+    let list = |key: &str| output.words(key).collect::<Vec<_>>().join(" ");
+    if let Some(pattern) = output.words("denyusers").find(|pattern| is_user(pattern)) {
         fault(format!("`DenyUsers {pattern}` keeps {name} out: take it out of the list"));
     }
-    if said.words("allowusers").next().is_some() && !said.words("allowusers").any(is_user) {
+    if output.words("allowusers").next().is_some() && !output.words("allowusers").any(is_user) {
         fault(format!("`AllowUsers {}` keeps {name} out: add {name} to the list", list("allowusers")));
     }
-    if let Some(pattern) = said.words("denygroups").find(|pattern| is_group(pattern)) {
+    if let Some(pattern) = output.words("denygroups").find(|pattern| is_group(pattern)) {
         fault(format!("`DenyGroups {pattern}` keeps {name} out: take it out of the list"));
     }
-    if said.words("allowgroups").next().is_some() && !said.words("allowgroups").any(is_group) {
+    if output.words("allowgroups").next().is_some() && !output.words("allowgroups").any(is_group) {
         fault(format!("`AllowGroups {}` keeps {name} out: add {GROUP} to the list", list("allowgroups")));
     }
-    if said.is("pubkeyauthentication", "no") {
+    if output.is("pubkeyauthentication", "no") {
         fault(format!(
             "`PubkeyAuthentication no` keeps every key out: add `PubkeyAuthentication yes` below a `Match User {name}`, or take the line away"
         ));
@@ -243,7 +243,7 @@ fn of_sshd(said: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
     };
     if ours.written
         && ours.included
-        && !said.words("authorizedkeysfile").any(|file| expanded(file) == ours.keys)
+        && !output.words("authorizedkeysfile").any(|file| expanded(file) == ours.keys)
     {
         fault(format!(
             "it looks for the keys of {name} in `{}` instead of {}: another `Match` with `AuthorizedKeysFile` comes before {part}",
@@ -255,18 +255,18 @@ fn of_sshd(said: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
         ("authorizedkeyscommand", "none", "may let other keys in, to more than one command"),
         ("chrootdirectory", "none", "hides the receiver's program and socket"),
     ] {
-        if let Some(value) = said.other_than(key, expected) {
+        if let Some(value) = output.other_than(key, expected) {
             fault(format!("`{}` {value} {why}: exempt {name} by a `Match` before it", keyword(key)));
         }
     }
     // Our own part forces the same command as the key's line.
-    let forced = said.other_than("forcecommand", "none");
+    let forced = output.other_than("forcecommand", "none");
     if let Some(value) = forced.filter(|value| !value.starts_with(&format!("{} ", ours.program.display()))) {
         fault(format!(
             "`ForceCommand {value}` is run instead of the receiver: exempt {name} by a `Match` before it"
         ));
     }
-    let methods = said.words("authenticationmethods").collect::<Vec<_>>();
+    let methods = output.words("authenticationmethods").collect::<Vec<_>>();
     if !methods.is_empty() && !methods.iter().any(|method| ["any", "publickey"].contains(method)) {
         fault(format!("`AuthenticationMethods {}` asks {name} for more than its key", methods.join(" ")));
     }

@@ -43,8 +43,8 @@ fn command(config: &mut Fields, image: &Value, keys: &mut Keys) {
     keys.set("entrypoint", own.then(|| listed(&entrypoint)));
     let command = config.texts("Cmd").unwrap_or_default();
     // Beside another entry point the image's command does not count.
-    let said = !command.is_empty() && (own || command != of_image("Cmd"));
-    keys.set("command", said.then(|| listed(&command)));
+    let given = !command.is_empty() && (own || command != of_image("Cmd"));
+    keys.set("command", given.then(|| listed(&command)));
 }
 
 fn labels(name: &str, config: &mut Fields, image: &Value, keys: &mut Keys) {

@@ -11,13 +11,13 @@ pub(super) const FAULTS: usize = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
-    pub(super) world: World,
+    pub(super) host: Host,
     pub(super) rollout: Rollout,
 }
 
 impl Hash for Node {
     fn hash<H: Hasher>(&self, into: &mut H) {
-        self.world.hash(into);
+        self.host.hash(into);
         let Rollout { begun, unfinished, verdict, .. } = &self.rollout;
         let failed = match verdict {
             Verdict::Failed(_, failure) => Some(failure.step),
@@ -74,7 +74,7 @@ impl Graph {
                 Some((_, next)) => at = *next,
             }
         }
-        if self.nodes[at].world.has_broken() { Ok(()) } else { Err("it does not come to rest".to_owned()) }
+        if self.nodes[at].host.has_broken() { Ok(()) } else { Err("it does not come to rest".to_owned()) }
     }
 
     pub(super) fn explored(&self) -> Explored {
@@ -91,7 +91,7 @@ impl Graph {
             return count;
         }
         let tried_for_ever =
-            self.nodes[at].world.has_broken() && matches!(self.nodes[at].rollout.step(), Step::End(_));
+            self.nodes[at].host.has_broken() && matches!(self.nodes[at].rollout.step(), Step::End(_));
         let count = match self.edges[at].as_slice() {
             [] => 1,
             _ if tried_for_ever => 1,
@@ -119,14 +119,14 @@ impl Graph {
             here = before;
         }
         lines.reverse();
-        let world = &self.nodes[at].world;
+        let host = &self.nodes[at].host;
         format!(
             "broken: {rule}\n{}\nold {:?}, new {:?}, proxy {:?}, disk {:?}",
             lines.join("\n"),
-            world.old,
-            world.new,
-            world.proxy.as_ref().map(ContainerId::short),
-            world.disk.change
+            host.old,
+            host.new,
+            host.proxy.as_ref().map(ContainerId::short),
+            host.disk.change
         )
     }
 }

@@ -11,7 +11,7 @@
 //! From each end, tidy or not, a third version that works is rolled out, and has to come to serve.
 
 mod graph;
-mod world;
+mod host;
 
 use std::collections::HashSet;
 
@@ -20,8 +20,8 @@ use crate::config::app_file::Order;
 use crate::state::Record;
 use crate::testing;
 use graph::{Edge, Explored, FAULTS, Graph, Node};
-use world::{
-    Container, NEXT, Passed, REBOOTS, World, check_alone, failed, id_for, is_new, is_old, new_id, next_id,
+use host::{
+    Container, Host, NEXT, Passed, REBOOTS, check_alone, failed, id_for, is_new, is_old, new_id, next_id,
     old_id, release,
 };
 
@@ -40,7 +40,7 @@ impl Scenario {
         if let Phase::Steady { active: Some(old) } = &mut disk.change {
             *old = Instance { container: old_id(), release: release("1.0.0", self.order) };
         }
-        let world = World {
+        let host = Host {
             old: if self.with_old { Container::Running } else { Container::Absent },
             new: Container::Absent,
             next: Container::Absent,
@@ -54,24 +54,24 @@ impl Scenario {
             disk: disk.clone(),
         };
         let new = release("1.1.0", self.order);
-        self.node(world, Rollout::begin(disk, new).expect("steady"))
+        self.node(host, Rollout::begin(disk, new).expect("steady"))
     }
 
-    fn node(&self, world: World, mut rollout: Rollout) -> Node {
+    fn node(&self, host: Host, mut rollout: Rollout) -> Node {
         (self.tamper)(&mut rollout.script);
         // They are told, and decide nothing.
         rollout.notes.clear();
-        Node { world, rollout }
+        Node { host, rollout }
     }
 
-    fn recovered(&self, world: World) -> Node {
-        let rollout = Rollout::recover(world.disk.clone());
-        self.node(world, rollout)
+    fn recovered(&self, host: Host) -> Node {
+        let rollout = Rollout::recover(host.disk.clone());
+        self.node(host, rollout)
     }
 
-    fn awaited(&self, world: World) -> Node {
-        let rollout = Rollout::make_way(world.disk.clone());
-        self.node(World { awaited: true, ..world }, rollout)
+    fn awaited(&self, host: Host) -> Node {
+        let rollout = Rollout::make_way(host.disk.clone());
+        self.node(Host { awaited: true, ..host }, rollout)
     }
 
     /// What can happen next. The first edge is what happens when nothing goes wrong any more.
@@ -80,19 +80,18 @@ impl Scenario {
         if let Step::End(ending) = &step {
             return match ending.unfinished {
                 Some(_) => vec![
-                    (Edge::Ok, self.recovered(node.world.clone())),
-                    (Edge::Fault("another deployment comes"), self.awaited(node.world.clone())),
+                    (Edge::Ok, self.recovered(node.host.clone())),
+                    (Edge::Fault("another deployment comes"), self.awaited(node.host.clone())),
                 ],
                 // `serve` hears of it from Docker.
-                None if node.world.serves_nothing() => vec![(Edge::Ok, self.recovered(node.world.clone()))],
+                None if node.host.serves_nothing() => vec![(Edge::Ok, self.recovered(node.host.clone()))],
                 None => Vec::new(),
             };
         }
-        let before = node.world.clone();
+        let before = node.host.clone();
         let mut after = before.clone();
         after.apply(&step);
-        let next =
-            |world: &World, event: StepResult| self.node(world.clone(), node.rollout.clone().next(event));
+        let next = |host: &Host, event: StepResult| self.node(host.clone(), node.rollout.clone().next(event));
         let mut edges = vec![(Edge::Ok, self.goes_well(node))];
         if before.clone().allows(&step) {
             edges.push((Edge::Fault("failed, without effect"), next(&before, failed())));
@@ -106,53 +105,53 @@ impl Scenario {
         edges.push((Edge::Fault("killed before"), self.recovered(before.clone())));
         edges.extend(REBOOTS.map(|how| (Edge::Fault(how), self.recovered(before.reboot(how)))));
         for (what, broken) in before.breaks() {
-            edges.push((Edge::Fault(what), Node { world: broken, rollout: node.rollout.clone() }));
+            edges.push((Edge::Fault(what), Node { host: broken, rollout: node.rollout.clone() }));
         }
         edges
     }
 
     /// The step at hand is done, where it can be done at all.
     fn goes_well(&self, node: &Node) -> Node {
-        let (step, mut world) = (node.rollout.step(), node.world.clone());
-        let event = if world.allows(&step) {
-            world.apply(&step);
-            world.pass(&step);
+        let (step, mut host) = (node.rollout.step(), node.host.clone());
+        let event = if host.allows(&step) {
+            host.apply(&step);
+            host.pass(&step);
             match &step {
                 Step::Create(release) => StepResult::Created(id_for(release)),
-                Step::Remake(it) if world.current(&it.container) != it.container => {
-                    StepResult::Created(world.current(&it.container))
+                Step::Remake(it) if host.current(&it.container) != it.container => {
+                    StepResult::Created(host.current(&it.container))
                 }
                 _ => StepResult::Done,
             }
         } else {
             failed()
         };
-        self.node(world, node.rollout.clone().next(event))
+        self.node(host, node.rollout.clone().next(event))
     }
 
     /// A version that works is deployed, as [`crate::serve`] does it: first what is not finished is
     /// recovered. Nothing else goes wrong any more; but what does not stay up still does not.
-    fn can_be_left(&self, world: &World) -> Result<(), String> {
-        let mut world = world.clone();
+    fn can_be_left(&self, host: &Host) -> Result<(), String> {
+        let mut host = host.clone();
         let through = |mut node: Node| {
             while !matches!(node.rollout.step(), Step::End(_)) {
                 node = self.goes_well(&node);
             }
             node
         };
-        if !matches!(world.disk.change, Phase::Steady { .. }) {
-            world = through(self.awaited(world)).world;
+        if !matches!(host.disk.change, Phase::Steady { .. }) {
+            host = through(self.awaited(host)).host;
         }
         let good = release(NEXT, self.order);
-        let begun = Rollout::begin(world.disk.clone(), good.clone());
+        let begun = Rollout::begin(host.disk.clone(), good.clone());
         let begun = begun.map_err(|_| "a later deployment is not refused for ever".to_owned())?;
-        let Node { world, rollout } = through(self.node(world, begun));
+        let Node { host, rollout } = through(self.node(host, begun));
         let serves = Instance { container: next_id(), release: good.clone() };
-        let one = (world.old, world.new, world.next);
+        let one = (host.old, host.new, host.next);
         if matches!(rollout.step(), Step::End(Ending { verdict: Verdict::Serves(it), unfinished: None, .. }) if it == good)
-            && world.disk.change == (Phase::Steady { active: Some(serves) })
+            && host.disk.change == (Phase::Steady { active: Some(serves) })
             && one == (Container::Absent, Container::Absent, Container::Running)
-            && world.proxy == Some(next_id())
+            && host.proxy == Some(next_id())
         {
             return Ok(());
         }
@@ -161,8 +160,8 @@ impl Scenario {
 
     /// What must hold at every moment.
     fn check(&self, node: &Node) -> Result<(), String> {
-        let World { disk, old, new, next: _, ids: _, proxy, committed, passed, rebooted, removed, awaited } =
-            &node.world;
+        let Host { disk, old, new, next: _, ids: _, proxy, committed, passed, rebooted, removed, awaited } =
+            &node.host;
         let ensure = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
         let at_new = proxy.as_ref().is_some_and(is_new);
         let target = match proxy {
@@ -198,34 +197,34 @@ impl Scenario {
             }
         }
         match node.rollout.step() {
-            Step::End(Ending { unfinished: None, .. }) if node.world.serves_nothing() => {
-                check_alone(&node.world, false)?;
+            Step::End(Ending { unfinished: None, .. }) if node.host.serves_nothing() => {
+                check_alone(&node.host, false)?;
             }
-            Step::End(Ending { unfinished: None, verdict, .. }) => self.check_rest(&node.world, &verdict)?,
-            Step::End(_) if matches!(disk.change, Phase::Steady { .. }) => check_alone(&node.world, false)?,
+            Step::End(Ending { unfinished: None, verdict, .. }) => self.check_rest(&node.host, &verdict)?,
+            Step::End(_) if matches!(disk.change, Phase::Steady { .. }) => check_alone(&node.host, false)?,
             _ => {}
         }
         Ok(())
     }
 
     /// What must hold when all is over.
-    fn check_rest(&self, world: &World, verdict: &Verdict) -> Result<(), String> {
+    fn check_rest(&self, host: &Host, verdict: &Verdict) -> Result<(), String> {
         let ensure = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
-        let Phase::Steady { active } = &world.disk.change else {
+        let Phase::Steady { active } = &host.disk.change else {
             return Err("at rest the state is steady".to_owned());
         };
         let serving = active.as_ref().map(|active| active.container.clone());
-        ensure(world.proxy == serving, "at rest the traffic is at what serves")?;
-        check_alone(world, true)?;
+        ensure(host.proxy == serving, "at rest the traffic is at what serves")?;
+        check_alone(host, true)?;
         ensure(serving.is_some() || !self.with_old, "at rest something serves")?;
         let records =
-            |failed: bool| world.disk.history.iter().filter(|it| it.failure.is_some() == failed).count();
+            |failed: bool| host.disk.history.iter().filter(|it| it.failure.is_some() == failed).count();
         let new = release("1.1.0", self.order).version;
-        let was_switched = world.disk.highest.as_ref() == Some(&new);
+        let was_switched = host.disk.highest.as_ref() == Some(&new);
         let at_new = serving.as_ref().is_some_and(is_new);
         let is_blocked = was_switched && !at_new;
         ensure(
-            world.disk.blocked.keys().eq(is_blocked.then_some(&new)),
+            host.disk.blocked.keys().eq(is_blocked.then_some(&new)),
             "bad is what was switched to and does not serve, and nothing else",
         )?;
         match verdict {
@@ -234,7 +233,7 @@ impl Scenario {
                     active.as_ref().map(|active| &active.release) == Some(it),
                     "the verdict tells the truth",
                 )?;
-                ensure(world.disk.highest.as_ref() == Some(&it.version), "what serves is the highest")
+                ensure(host.disk.highest.as_ref() == Some(&it.version), "what serves is the highest")
             }
             Verdict::Failed(it, _) => {
                 ensure(
@@ -244,7 +243,7 @@ impl Scenario {
                 ensure(records(true) == 1, "a failure is remembered once")
             }
             Verdict::Settled => ensure(
-                world.disk.history.len() == usize::from(self.with_old) + records(true) || at_new,
+                host.disk.history.len() == usize::from(self.with_old) + records(true) || at_new,
                 "what is settled was remembered",
             ),
         }
@@ -267,8 +266,8 @@ impl Scenario {
         for from in 0..graph.nodes.len() {
             graph.converges(from).map_err(|rule| graph.story(from, &rule))?;
             let node = &graph.nodes[from];
-            if matches!(node.rollout.step(), Step::End(_)) && left.insert(node.world.bare()) {
-                self.can_be_left(&node.world).map_err(|rule| graph.story(from, &rule))?;
+            if matches!(node.rollout.step(), Step::End(_)) && left.insert(node.host.bare()) {
+                self.can_be_left(&node.host).map_err(|rule| graph.story(from, &rule))?;
             }
         }
         Ok(graph.explored())

@@ -24,7 +24,7 @@ impl Container {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is noted for a rule of its own")]
-pub(super) struct World {
+pub(super) struct Host {
     pub(super) disk: State,
     pub(super) old: Container,
     pub(super) new: Container,
@@ -54,7 +54,7 @@ pub(super) struct Passed {
 }
 
 /// Only what tells most of them apart: the whole is kilobytes, and equality sees to the rest.
-impl Hash for World {
+impl Hash for Host {
     fn hash<H: Hasher>(&self, into: &mut H) {
         let Self { disk, old, new, next, ids, proxy, committed, passed, rebooted, removed, awaited } = self;
         (old, new, next, proxy, committed, passed, (rebooted, awaited), disk.history.len()).hash(into);
@@ -116,7 +116,7 @@ pub(super) fn failed() -> StepResult {
     StepResult::Failed(StepError::new(FailureCode::Docker, "as the model wanted"))
 }
 
-impl World {
+impl Host {
     fn container(&mut self, id: &ContainerId) -> &mut Container {
         match id {
             id if is_old(id) => &mut self.old,
@@ -230,13 +230,13 @@ impl World {
             ("somebody removes the new one", is_new, Container::Absent),
             ("somebody removes the new one for good", is_new, Container::Lost),
         ] {
-            let mut world = Self { removed: true, ..self.clone() };
-            let container = if is_of(&old_id()) { &mut world.old } else { &mut world.new };
+            let mut host = Self { removed: true, ..self.clone() };
+            let container = if is_of(&old_id()) { &mut host.old } else { &mut host.new };
             if container.is_there() {
                 *container = gone;
                 // The proxy has no address of a container that ended; see `proxy_client`.
-                world.proxy = world.proxy.filter(|proxy| !is_of(proxy));
-                found.push((what, world));
+                host.proxy = host.proxy.filter(|proxy| !is_of(proxy));
+                found.push((what, host));
             }
         }
         found
@@ -253,8 +253,8 @@ impl World {
     }
 
     pub(super) fn reboot(&self, which: &str) -> Self {
-        let mut world = Self { proxy: None, rebooted: true, ..self.clone() };
-        for container in [&mut world.old, &mut world.new] {
+        let mut host = Self { proxy: None, rebooted: true, ..self.clone() };
+        for container in [&mut host.old, &mut host.new] {
             *container = match (*container, which) {
                 (Container::Absent | Container::Lost | Container::Broken, _) => *container,
                 (_, "reboot, none runs") => Container::Stopped,
@@ -262,7 +262,7 @@ impl World {
                 (as_before, _) => as_before,
             };
         }
-        world
+        host
     }
 }
 
@@ -270,10 +270,10 @@ pub(super) const REBOOTS: [&str; 3] = ["reboot, none runs", "reboot, as before",
 
 /// At most one container is left: that of the version that serves. Where nothing is left to be done it runs,
 /// unless it does not stay up.
-pub(super) fn check_alone(world: &World, done: bool) -> Result<(), String> {
-    let serving = world.disk.active().map(|active| &active.container);
+pub(super) fn check_alone(host: &Host, done: bool) -> Result<(), String> {
+    let serving = host.disk.active().map(|active| &active.container);
     for (name, is_of, container) in
-        [("old", is_old as fn(&ContainerId) -> bool, world.old), ("new", is_new, world.new)]
+        [("old", is_old as fn(&ContainerId) -> bool, host.old), ("new", is_new, host.new)]
     {
         let serves = serving.is_some_and(is_of);
         let alone = match container {

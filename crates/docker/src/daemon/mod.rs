@@ -39,6 +39,7 @@ pub fn kind_of(text: &str) -> Option<CallErrorKind> {
                 "authentication required",
                 "incorrect username or password",
                 "insufficient_scope",
+                "authorization failed",
                 "401 ",
                 "403 ",
                 "forbidden",
@@ -70,8 +71,21 @@ pub fn kind_of(text: &str) -> Option<CallErrorKind> {
         ),
     ];
     let text = text.to_ascii_lowercase();
-    let known = WORDS.iter().find(|(_, words)| words.iter().any(|word| text.contains(word)));
-    known.map(|(kind, _)| *kind)
+    let known = || WORDS.iter().find(|(_, words)| words.iter().any(|word| text.contains(word)));
+    kind_of_status(&text).or_else(|| known().map(|(kind, _)| *kind))
+}
+
+/// The kind of the status that a registry answered with, where the text says it: containerd names the request first,
+/// whose path may have any words, and hands on those that the registry has for its status.
+fn kind_of_status(text: &str) -> Option<CallErrorKind> {
+    let (_, said) = text.split_once("unexpected status")?;
+    let is_status = |word: &&str| word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit());
+    match said.split_whitespace().find(is_status)?.parse() {
+        Ok(429) => Some(CallErrorKind::Throttled),
+        Ok(401 | 403) => Some(CallErrorKind::Denied),
+        Ok(408 | 500..=599) => Some(CallErrorKind::Unreachable),
+        _ => None,
+    }
 }
 
 /// What a text of the daemon says exactly: in the words of the kernel, which it hands on, and its own.
@@ -191,6 +205,13 @@ mod tests {
             ),
             ("dial tcp: lookup registry.invalid: no such host", Some(Unreachable)),
             ("received unexpected HTTP status: 503 Service Unavailable", Some(Unreachable)),
+            (
+                "failed commit on ref \"m\": unexpected status from PUT request to http://r:500/v2/denied/502/x: 520 Origin",
+                Some(Unreachable),
+            ),
+            ("unexpected status from HEAD request to https://r/v2/a/blobs/x: 429", Some(Throttled)),
+            ("unexpected status from POST request to https://r/v2/a/502/x: 404 Not Found", None),
+            ("server message: invalid_token: authorization failed", Some(Denied)),
             ("net/http: TLS handshake timeout", Some(Unreachable)),
             ("Put \"https://r/v2/\": EOF", Some(Unreachable)),
             ("x509: certificate signed by unknown authority", None),

@@ -31,8 +31,8 @@ pub(super) async fn push(
         .map_err(|error| daemon::of_client(&error, &format!("tagging {image} as {name}:{tag}")))?;
 
     match once(client, (name, tag), credentials, log).await {
-        // The Engine gets one token for the whole push and no second one. It may have run out on the way; a
-        // new push gets a new one, and sends nothing twice.
+        // With the classic image store the Engine gets one token for the whole push and no second one. It may have
+        // run out on the way; a new push gets a new one, and sends nothing twice.
         Err(Stopped { error: call_error, midway: true })
             if call_error.kind == CallErrorKind::Denied && credentials.is_some() =>
         {

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -63,6 +63,8 @@ struct State {
     seen: tokio::sync::watch::Sender<usize>,
     /// The last login, so that the other host can answer with real content.
     login: Option<String>,
+    /// The token that has run out.
+    expired: Option<String>,
     /// The requests that came to the other host, and whether a login came with them.
     elsewhere: Vec<(String, bool)>,
 }
@@ -90,6 +92,7 @@ impl Chaos {
                 struck: Vec::new(),
                 seen: tokio::sync::watch::Sender::new(0),
                 login: None,
+                expired: None,
                 elsewhere: Vec::new(),
             }),
         });
@@ -179,10 +182,29 @@ where
     }
 }
 
+/// The first byte of a client that begins with TLS (RFC 8446, 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// Tells a client that begins with TLS that nobody speaks it here, by an answer in HTTP, as servers do. Engines with
+/// containerd's image store try TLS with every registry first, and go on without only after such an answer.
+async fn plain(stream: &mut BufReader<TcpStream>) -> io::Result<()> {
+    stream.write_all(&Answer::new(400, "text/plain", String::new()).on_the_wire()).await?;
+    stream.get_mut().shutdown().await?;
+    // Closed with something unread in it, the socket would be reset, and the answer lost.
+    tokio::io::copy(stream, &mut tokio::io::sink()).await.map(drop)
+}
+
 async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
+    if stream.fill_buf().await?.starts_with(&[TLS_HANDSHAKE]) {
+        return plain(&mut stream).await;
+    }
     while let Some(mut request) = Request::read(&mut stream).await? {
-        let Some((harm, chance)) = shared.meet(&request) else {
+        let met = shared.meet(&request);
+        if shared.state().expired.as_deref().is_some_and(|old| request.header("authorization") == Some(old)) {
+            shared.expire(&mut request);
+        }
+        let Some((harm, chance)) = met else {
             let answer = shared.forward(request).await;
             stream.write_all(&answer.on_the_wire()).await?;
             continue;
@@ -191,7 +213,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             return reset(&stream);
         }
         if harm == Harm::Expired {
-            request.remove("authorization");
+            shared.expire(&mut request);
         }
         let answer = if harm == Harm::Redirected {
             shared.redirect(&request)
@@ -294,6 +316,18 @@ impl Shared {
             state.struck.push((harm, line));
         }
         met
+    }
+
+    /// The request's login has run out: a registry's token for good, as it says with its refusal; anything else only now,
+    /// because there is no other.
+    fn expire(&self, request: &mut Request) {
+        let login = request.header("authorization").map(str::to_owned);
+        request.remove("authorization");
+        if let (Side::Registry, Some(login)) = (self.side, login.filter(|login| login.starts_with("Bearer ")))
+        {
+            request.headers.push(("authorization".to_owned(), "Bearer expired".to_owned()));
+            self.state().expired = Some(login);
+        }
     }
 
     fn redirect(&self, request: &Request) -> Answer {

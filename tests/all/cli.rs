@@ -6,6 +6,7 @@ mod table;
 mod workstation;
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -128,10 +129,22 @@ impl Workstation {
     /// A line for the shell on a terminal of its own (script(1)); both streams come as one. `$PROGRAM` is the
     /// program.
     pub fn on_terminal(&self, line: &str) -> RawInputs {
+        self.on_terminal_watched(line, |_| ())
+    }
+
+    /// The same; all that has been drawn is shown to `watch` whenever there is more of it.
+    pub fn on_terminal_watched(&self, line: &str, mut watch: impl FnMut(&str)) -> RawInputs {
         let mut script = self.command("script");
-        RawInputs::of(
-            &script.args(["--quiet", "--return", "--command", line, "/dev/null"]).output().expect("script"),
-        )
+        script.args(["--quiet", "--return", "--command", line, "/dev/null"]).stdout(Stdio::piped());
+        let mut script = script.stderr(Stdio::piped()).spawn().expect("script");
+        let mut drawn = script.stdout.take().expect("a pipe");
+        let (mut out, mut buffer) = (Vec::new(), [0; 4096]);
+        while let count @ 1.. = drawn.read(&mut buffer).expect("what is drawn") {
+            out.extend_from_slice(&buffer[..count]);
+            watch(&String::from_utf8_lossy(&out));
+        }
+        let ended = script.wait_with_output().expect("it ends");
+        RawInputs::of(&Output { stdout: out, ..ended })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::Workstation;
 use crate::runner::leftovers::Leftovers;
+use testkit::network::faults::Gate;
+use testkit::network::pager::{Links, Pager};
 use testkit::registry::{Auth, Registry};
 
 const ESCAPE: char = '\u{1b}';
@@ -83,7 +85,16 @@ fn build_and_push_are_drawn_for_a_person_and_lines_elsewhere() {
         .expect("Dockerfile");
     workstation.git(&["add", "--all"]);
     workstation.commit();
-    let drawn = workstation.on_terminal("$PROGRAM release --no-cache").ended(0);
+    // Engines with containerd's image store say only now and then how far a push is. So it waits for that.
+    let pager = Pager::before(registry.host(), 100, Links::Relative);
+    let layers = ["PATCH */blobs/uploads/*", "PUT */blobs/uploads/*"].map(|pattern| pager.hold(pattern));
+    let line = format!("$PROGRAM release --no-cache --image {}/org/app", pager.host());
+    let drawn = workstation.on_terminal_watched(&line, |so_far| {
+        if so_far.contains("pushing [") {
+            layers.iter().for_each(Gate::open);
+        }
+    });
+    let drawn = drawn.ended(0);
     assert!(drawn.contains("released v0.0.1 in "), "{drawn:?}");
     assert!(drawn.contains("\u{1b}[32m\u{2713}\u{1b}[0m [1/1] COPY app /app"), "{drawn:?}");
     assert!(!drawn.contains("=> ") && !drawn.contains("\u{1b}[0m [internal]"), "{drawn:?}");

@@ -11,6 +11,7 @@ const WORDS: &[(&str, &str)] = &[
     ("load metadata for PRIVATE/org/base:1` failed: ", "\n"),
     ("failed at the step pull: pulling REGISTRY/org/app@", " Set the inputs"),
     ("failed at the step pull: pulling REGISTRY/org/app@", " Check the inputs"),
+    ("failed at the step pull: pulling REGISTRY/org/app@", " The repository REGISTRY/org/app has no image"),
 ];
 
 /// The same text with `ENGINE` for each.

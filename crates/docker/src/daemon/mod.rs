@@ -78,9 +78,9 @@ pub fn kind_of(text: &str) -> Option<CallErrorKind> {
 /// The kind of the status that a registry answered with, where the text says it: containerd names the request first,
 /// whose path may have any words, and hands on those that the registry has for its status.
 fn kind_of_status(text: &str) -> Option<CallErrorKind> {
-    let (_, said) = text.split_once("unexpected status")?;
+    let (_, rest) = text.split_once("unexpected status")?;
     let is_status = |word: &&str| word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit());
-    match said.split_whitespace().find(is_status)?.parse() {
+    match rest.split_whitespace().find(is_status)?.parse() {
         Ok(429) => Some(CallErrorKind::Throttled),
         Ok(401 | 403) => Some(CallErrorKind::Denied),
         Ok(408 | 500..=599) => Some(CallErrorKind::Unreachable),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Who is at the other end of a connection.
@@ -29,13 +30,8 @@ impl fmt::Display for Peer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Trusted {
-    /// A network.
-    Network {
-        /// Its address; bits after the prefix are zero.
-        address: IpAddr,
-        /// How many leading bits count.
-        prefix: u8,
-    },
+    /// A network, whose bits after the prefix are zero.
+    Network(IpNet),
     /// Every peer on a Unix socket.
     Unix,
 }
@@ -45,26 +41,9 @@ impl Trusted {
     pub fn covers(&self, peer: Peer) -> bool {
         match (self, peer) {
             (Self::Unix, Peer::Unix) => true,
-            (Self::Network { address, prefix }, Peer::Ip(peer)) => {
-                masked(peer.to_canonical(), *prefix) == Some(*address)
-            }
+            (Self::Network(network), Peer::Ip(peer)) => network.contains(&peer.to_canonical()),
             _ => false,
         }
-    }
-}
-
-/// The address with all bits after the prefix cleared; `None` where the prefix is too long for it.
-fn masked(address: IpAddr, prefix: u8) -> Option<IpAddr> {
-    match address {
-        IpAddr::V4(v4) if prefix <= 32 => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-            Some(IpAddr::from((u32::from(v4) & mask).to_be_bytes()))
-        }
-        IpAddr::V6(v6) if prefix <= 128 => {
-            let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-            Some(IpAddr::from((u128::from(v6) & mask).to_be_bytes()))
-        }
-        _ => None,
     }
 }
 
@@ -77,29 +56,20 @@ pub enum NoNetwork {
     /// would cover nobody.
     Mapped(IpAddr),
     /// Bits are set after the prefix, a slip of one or the other; the network without them.
-    HostBits(IpAddr, u8),
+    HostBits(IpNet),
 }
 
 /// Reads a network (`10.0.0.0/8`), or an address, which is a network of one.
-pub fn network(text: &str) -> Result<(IpAddr, u8), NoNetwork> {
-    let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
-    let address: IpAddr = address.parse().map_err(|_| NoNetwork::Unreadable)?;
-    if address.to_canonical() != address {
-        return Err(NoNetwork::Mapped(address.to_canonical()));
-    }
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let prefix = match prefix {
-        None => longest,
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse().map_err(|_| NoNetwork::Unreadable)?
-        }
-        Some(_) => return Err(NoNetwork::Unreadable),
+pub fn network(text: &str) -> Result<IpNet, NoNetwork> {
+    let network = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text.parse().map_err(|_| NoNetwork::Unreadable)?,
     };
-    match masked(address, prefix) {
-        Some(network) if network == address => Ok((address, prefix)),
-        Some(network) => Err(NoNetwork::HostBits(network, prefix)),
-        None => Err(NoNetwork::Unreadable),
+    let plain = network.addr().to_canonical();
+    if plain != network.addr() {
+        return Err(NoNetwork::Mapped(plain));
     }
+    if network.trunc() == network { Ok(network) } else { Err(NoNetwork::HostBits(network.trunc())) }
 }
 
 impl FromStr for Trusted {
@@ -109,16 +79,14 @@ impl FromStr for Trusted {
         if text == "unix" {
             return Ok(Self::Unix);
         }
-        let (address, prefix) = network(text).map_err(|why| match why {
+        let network = network(text).map_err(|why| match why {
             NoNetwork::Unreadable => {
                 format!("`{text}`: expected a network such as 10.0.0.0/8, an address, or `unix`")
             }
             NoNetwork::Mapped(plain) => format!("`{text}`: write IPv4 addresses as such, {plain}"),
-            NoNetwork::HostBits(network, prefix) => {
-                format!("`{text}`: bits are set after the prefix; {network}/{prefix}?")
-            }
+            NoNetwork::HostBits(network) => format!("`{text}`: bits are set after the prefix; {network}?"),
         })?;
-        Ok(Self::Network { address, prefix })
+        Ok(Self::Network(network))
     }
 }
 
@@ -133,7 +101,7 @@ impl TryFrom<String> for Trusted {
 impl From<Trusted> for String {
     fn from(trusted: Trusted) -> Self {
         match trusted {
-            Trusted::Network { address, prefix } => format!("{address}/{prefix}"),
+            Trusted::Network(network) => network.to_string(),
             Trusted::Unix => "unix".to_owned(),
         }
     }

@@ -13,6 +13,7 @@ use super::run::{Cause, Run};
 use super::spec::{self, INPUTS};
 use crate::ssh_keys::known_hosts::KnownHosts;
 use crate::ssh_keys::private_key::PrivateKey;
+use autotag_model::duration::duration;
 use autotag_model::reference::{ImageName, ParseError};
 use autotag_model::secret::{Credentials, Secret};
 use autotag_protocol::{AppName, ENVIRONMENT_ENTRIES, ENVIRONMENT_VALUE_BYTES, EnvironmentKey};
@@ -102,26 +103,9 @@ impl FromStr for Period {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let malformed = || ParseError("a time of 10s to 6h, such as `90s`, `10m` or `1h30m`".to_owned());
-        let (mut total, mut rest, mut smaller_than) = (0_u64, text, u64::MAX);
-        while !rest.is_empty() {
-            let digits = rest.find(|next: char| !next.is_ascii_digit()).ok_or_else(malformed)?;
-            let number: u64 = rest[..digits].parse().map_err(|_| malformed())?;
-            let unit = match rest.as_bytes()[digits] {
-                b's' => 1,
-                b'm' => 60,
-                b'h' => 3600,
-                _ => return Err(malformed()),
-            };
-            if unit >= smaller_than {
-                return Err(malformed());
-            }
-            total =
-                number.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or_else(malformed)?;
-            smaller_than = unit;
-            rest = &rest[digits + 1..];
-        }
-        if PERIODS.contains(&total) { Ok(Self(Duration::from_secs(total))) } else { Err(malformed()) }
+        let fits = |time: &Duration| PERIODS.contains(&time.as_secs());
+        let expected = || ParseError("a time of 10s to 6h, such as `90s`, `10m` or `1h30m`".to_owned());
+        duration(text).filter(fits).map(Self).ok_or_else(expected)
     }
 }
 

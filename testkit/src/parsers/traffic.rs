@@ -164,9 +164,10 @@ fn trusted_network(bytes: &[u8]) {
     let Ok(trusted) = network.parse::<Trusted>() else { return };
     let printed = String::from(trusted);
     assert_eq!(printed.parse::<Trusted>(), Ok(trusted), "{printed}");
-    let Trusted::Network { address, prefix } = trusted else {
+    let Trusted::Network(network) = trusted else {
         return assert!(trusted.covers(Peer::Unix));
     };
+    let (address, prefix) = (network.addr(), usize::from(network.prefix_len()));
     assert!(trusted.covers(Peer::Ip(address)), "its own address");
     assert!(!trusted.covers(Peer::Unix));
     for peer in peers.lines().filter_map(|line| line.parse::<IpAddr>().ok()) {
@@ -177,7 +178,6 @@ fn trusted_network(bytes: &[u8]) {
         };
         let canonical = peer.to_canonical();
         let same_kind = canonical.is_ipv4() == address.is_ipv4();
-        let prefix = usize::from(prefix);
         let expected = same_kind && bits(canonical)[..prefix] == bits(address)[..prefix];
         assert_eq!(trusted.covers(Peer::Ip(peer)), expected, "{printed} {peer}");
     }

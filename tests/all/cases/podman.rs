@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use autotag_deploy::adapters::docker::Docker;
-use autotag_receiver::engine::{DockerEngine, Engine as _, PlainEngine};
+use autotag_receiver::engine::{BlockingEngine, DockerEngine, Engine as _};
 
 /// What Podman 5.4.2 of Debian 13 answers to `GET /version`, as far as it counts.
 const VERSION: &str = r#"{"Platform":{"Name":"linux/amd64/debian-13"},"Components":[{"Name":"Podman Engine","Version":"5.4.2","Details":{"APIVersion":"5.4.2","Arch":"amd64","Os":"linux"}},{"Name":"Conmon","Version":"conmon version 2.1.12"}],"Version":"5.4.2","ApiVersion":"1.41","MinAPIVersion":"1.24","Arch":"amd64","Os":"linux"}"#;
@@ -42,7 +42,7 @@ pub async fn podman_is_refused_by_name() {
     let deploying = DockerEngine::at(&socket).version().await.expect_err("Podman");
     let plain = socket.clone();
     let checking =
-        tokio::task::spawn_blocking(move || PlainEngine::at(plain).ping()).await.expect("no panic");
+        tokio::task::spawn_blocking(move || BlockingEngine::at(plain).ping()).await.expect("no panic");
     let building = Docker::connect_to(&format!("unix://{}", socket.display())).await.expect_err("Podman");
     for error in [deploying, checking.expect_err("Podman"), building] {
         assert!(error.why.contains("this is Podman"), "{error}");

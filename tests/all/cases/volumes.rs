@@ -3,7 +3,7 @@
 use autotag_model::reference::Digest;
 use autotag_protocol::{Configuration, End, Open, RolloutStep};
 use autotag_receiver::config::settings::Snapshots;
-use autotag_receiver::engine::{ContainerSpec, DockerEngine, Engine as _, PlainEngine};
+use autotag_receiver::engine::{BlockingEngine, ContainerSpec, DockerEngine, Engine as _};
 use autotag_receiver::execute::container;
 use autotag_receiver::host::init::adopt::adopt;
 
@@ -195,7 +195,7 @@ pub fn data_in_a_volume_without_a_name_are_never_removed() {
     // `remove` stops and removes containers by another way.
     let volume = site.with_a_volume_of_dockers(&image);
     site.server.kill_serve();
-    PlainEngine::at(DockerEngine::SOCKET).remove_container(&site.serving()).expect("removed");
+    BlockingEngine::at(DockerEngine::SOCKET).remove_container(&site.serving()).expect("removed");
     assert!(exists(&volume), "it was removed with its container");
 }
 

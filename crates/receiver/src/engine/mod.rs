@@ -5,7 +5,6 @@
 
 mod docker;
 pub mod options;
-mod plain;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -13,8 +12,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use docker::DockerEngine;
-pub use plain::PlainEngine;
+pub use docker::{BlockingEngine, DockerEngine};
 
 use autotag_base::{CallError, CallErrorKind, CallResult, Cause};
 use autotag_model::help::Topic;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use super::init::plan::{self, Step, run};
 use super::init::{apply, apps, listens, units};
-use crate::engine::PlainEngine;
+use crate::engine::BlockingEngine;
 use crate::host::init::host_facts::Facts;
 use crate::lock;
 use crate::lock::{Lock, Tried};
@@ -81,7 +81,7 @@ fn in_docker(
         notes.push("Docker does not run here: containers and networks were not looked for".to_owned());
         return Ok((Vec::new(), None));
     }
-    let engine = PlainEngine::at(layout.docker());
+    let engine = BlockingEngine::at(layout.docker());
     let containers = engine.labelled(&format!("autotag-deploy.app={app}"))?;
     for id in &containers {
         let described = engine.container(id)?.unwrap_or_default();
@@ -148,7 +148,7 @@ pub fn apply(
         tell(&step.to_string());
         apply::apply(layout, step)?;
     }
-    let engine = PlainEngine::at(layout.docker());
+    let engine = BlockingEngine::at(layout.docker());
     for id in &removal.containers {
         tell(&format!("stop and remove the container {}", id.get(..12).unwrap_or(id)));
         engine.remove_container(id)?;

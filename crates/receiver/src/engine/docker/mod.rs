@@ -1,6 +1,7 @@
 //! The Engine over bollard, through its Unix socket.
 
 mod answers;
+mod blocking;
 mod containers;
 mod create;
 mod events;
@@ -26,6 +27,7 @@ pub use events::DockerEvents;
 use answers::{About, Network, read};
 use raw::{Call, encoded, without};
 
+pub use self::blocking::BlockingEngine;
 use super::{ContainerFacts, ContainerSpec, ContainerVolume, Engine, Executed, Id, LocalImage};
 use autotag_base::{CallError, CallErrorKind, CallResult, Cause};
 use autotag_docker::daemon;

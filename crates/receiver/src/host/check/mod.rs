@@ -13,7 +13,7 @@ use super::init::{apps, sshd as parts, units};
 use crate::config::app_file::values::env_file;
 use crate::config::app_file::{AppFile, Listen, OwnVariables, Source, Traffic};
 use crate::config::settings;
-use crate::engine::PlainEngine;
+use crate::engine::BlockingEngine;
 use crate::host::init::host_facts::is_held;
 use crate::paths::{GROUP, Layout, user_of};
 use autotag_protocol::AppName;
@@ -36,7 +36,7 @@ impl Report {
 
 /// What is common to all applications.
 struct Host {
-    docker: Option<PlainEngine>,
+    docker: Option<BlockingEngine>,
     proxy: Option<admin::Status>,
     users: String,
     groups: String,
@@ -96,7 +96,7 @@ fn parsed(file: &Path, bytes: Vec<u8>, report: &mut Report) -> Option<AppFile> {
 }
 
 fn look_at_host(layout: &Layout, report: &mut Report) -> Host {
-    let engine = PlainEngine::at(layout.docker());
+    let engine = BlockingEngine::at(layout.docker());
     let docker = match engine.ping() {
         Ok(()) => {
             report.right.push("Docker answers".to_owned());
@@ -243,7 +243,7 @@ fn env_files(app: &AppName, parsed: &AppFile, report: &mut Report) {
     }
 }
 
-fn in_docker(app: &AppName, parsed: &AppFile, docker: &PlainEngine, report: &mut Report) {
+fn in_docker(app: &AppName, parsed: &AppFile, docker: &BlockingEngine, report: &mut Report) {
     for network in &parsed.container.networks {
         match docker.has_network(network) {
             Ok(true) => {}

@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 use crate::config::app_file::{AppFile, Listen, Traffic};
-use crate::engine::PlainEngine;
+use crate::engine::BlockingEngine;
 use crate::paths::Layout;
 use autotag_protocol::AppName;
 use host_facts::Facts;
@@ -150,7 +150,7 @@ fn write_app_file(
 ) -> anyhow::Result<app_file::Written> {
     let mut content = app_file::Content::default();
     if let Some(name) = &wish.adopt {
-        let engine = PlainEngine::at(layout.docker());
+        let engine = BlockingEngine::at(layout.docker());
         let container = engine.container(name)?.with_context(|| format!("there is no container `{name}`"))?;
         let image = adopt::image_of(&container).and_then(|id| engine.image(&id).transpose());
         let adopted = adopt::adopt(name, &container, image.transpose()?.as_deref())?;

@@ -1,11 +1,12 @@
 //! Where clients come in, and whose word about them counts.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Serialize, Serializer};
 
 use autotag_model::reference::ParseError;
@@ -174,16 +175,13 @@ pub(crate) fn answer_timeout(text: &str) -> Result<Duration, ParseError> {
 
 /// Some addresses: `10.0.0.0/8`, `::1`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
+pub struct Network(IpNet);
 
 impl FromStr for Network {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let (address, prefix) = trust::network(text).map_err(|why| {
+        let network = trust::network(text).map_err(|why| {
             ParseError(match why {
                 NoNetwork::Unreadable => {
                     "an address, or a network such as `10.0.0.0/8` or `fd00::/8`".to_owned()
@@ -194,13 +192,13 @@ impl FromStr for Network {
                 }
             })
         })?;
-        Ok(Self { address, prefix })
+        Ok(Self(network))
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix)
+        self.0.fmt(f)
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Counter(AtomicU64);
 
 impl Counter {
     /// One more.
-    pub fn one(&self) {
+    pub fn inc(&self) {
         self.add(1);
     }
 
@@ -65,13 +65,13 @@ impl Counters {
     /// An exchange has ended.
     pub fn ended(&self, status: StatusCode, took: Duration) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
-        self.answers[class].one();
+        self.answers[class].inc();
         let milliseconds = took.as_millis();
         if let Some(at) = BOUNDS.iter().position(|bound| milliseconds <= u128::from(*bound)) {
-            self.durations[at].one();
+            self.durations[at].inc();
         }
         self.microseconds.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        self.exchanges.one();
+        self.exchanges.inc();
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Route {
 
 /// Where a request goes.
 #[derive(Debug)]
-pub struct Way {
+pub struct RouteTarget {
     /// To whom.
     pub app: Arc<App>,
     /// How long an answer may take to begin.
@@ -47,7 +47,7 @@ pub struct Way {
     stranger: Claims,
 }
 
-impl Way {
+impl RouteTarget {
     /// Whether this peer's word about the request's origin counts.
     pub fn trusts(&self, peer: Peer) -> bool {
         self.trusted.iter().any(|trusted| trusted.covers(peer))
@@ -78,8 +78,8 @@ impl Way {
 
 #[derive(Debug, Default)]
 struct Site {
-    hosts: HashMap<String, Arc<Way>>,
-    others: Option<Arc<Way>>,
+    hosts: HashMap<String, Arc<RouteTarget>>,
+    others: Option<Arc<RouteTarget>>,
 }
 
 /// All routes: one value, exchanged as a whole.
@@ -101,7 +101,7 @@ impl Table {
                     route.app
                 ));
             }
-            let way = Arc::new(Way::new(route, app(&route.app))?);
+            let way = Arc::new(RouteTarget::new(route, app(&route.app))?);
             let site = table.sites.entry(route.listen.clone()).or_default();
             if route.hosts.is_empty()
                 && let Some(other) = site.others.replace(Arc::clone(&way))
@@ -124,7 +124,7 @@ impl Table {
     }
 
     /// The way for a request that came to this listener and asks for this host.
-    pub fn find(&self, listen: &Listen, host: Option<&str>) -> Option<&Arc<Way>> {
+    pub fn find(&self, listen: &Listen, host: Option<&str>) -> Option<&Arc<RouteTarget>> {
         let site = self.sites.get(listen)?;
         // Most have one application on a listener, and then nothing is to be looked up.
         let named = host.filter(|_| !site.hosts.is_empty()).and_then(|host| site.hosts.get(&host_name(host)));

@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use super::counters::{self, Counter, Shown};
 use super::error::{Error, ErrorCode};
 use super::listen::{Inherited, Listen, Listener};
-use super::routes::{Route, Table, Way};
+use super::routes::{Route, RouteTarget, Table};
 use super::upstream::Phase;
 use crate::bounds::crowd::Crowd;
 use crate::bounds::limits::Limits;
@@ -95,7 +95,7 @@ impl State {
     }
 
     /// Where a request goes.
-    pub fn way(&self, listen: &Listen, host: Option<&str>) -> Option<Arc<Way>> {
+    pub fn way(&self, listen: &Listen, host: Option<&str>) -> Option<Arc<RouteTarget>> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).find(listen, host).cloned()
     }
 

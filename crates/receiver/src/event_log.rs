@@ -15,7 +15,7 @@ const MOST: usize = 10_000;
 
 /// One request at work.
 #[derive(Debug)]
-pub struct Job {
+pub struct EventLog {
     /// Which deployment, if it is about one.
     pub deployment: Option<DeploymentId>,
     told: Mutex<Vec<Event>>,
@@ -23,7 +23,7 @@ pub struct Job {
     count: watch::Sender<usize>,
 }
 
-impl Job {
+impl EventLog {
     /// One that has told nothing yet.
     pub fn new(deployment: Option<DeploymentId>) -> Self {
         Self { deployment, told: Mutex::default(), masks: Mutex::default(), count: watch::Sender::new(0) }
@@ -83,7 +83,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_comes_late_hears_all_and_the_end_ends() {
-        let job = Job::new(None);
+        let job = EventLog::new(None);
         job.say(Event::Heartbeat {});
         job.end(outcome());
         job.say(Event::Note { text: "too late".to_owned() });
@@ -94,7 +94,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_is_woken() {
-        let job = std::sync::Arc::new(Job::new(None));
+        let job = std::sync::Arc::new(EventLog::new(None));
         let waiting = tokio::spawn({
             let job = std::sync::Arc::clone(&job);
             async move { job.answer(0).await }
@@ -106,7 +106,7 @@ mod tests {
 
     #[tokio::test]
     async fn it_is_bounded_and_the_result_comes_through() {
-        let job = Job::new(None);
+        let job = EventLog::new(None);
         for _ in 0..MOST + 5 {
             job.say(Event::Heartbeat {});
         }

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use super::record::Record;
+use super::record::Exchange;
 use super::spool::{Cut, Spool};
 
 /// What the client gets.
 #[derive(Debug)]
 pub struct Answer {
     inner: Source,
-    record: Option<Record>,
+    record: Option<Exchange>,
 }
 
 #[derive(Debug)]
@@ -30,12 +30,12 @@ enum Source {
 
 impl Answer {
     /// A text of the proxy's own.
-    pub fn own(text: impl Into<Bytes>, record: Option<Record>) -> Self {
+    pub fn own(text: impl Into<Bytes>, record: Option<Exchange>) -> Self {
         Self { inner: Source::Own(Full::new(text.into())), record }
     }
 
     /// The application's body.
-    pub fn app(body: Incoming, record: Record) -> Self {
+    pub fn app(body: Incoming, record: Exchange) -> Self {
         Self { inner: Source::App(body), record: Some(record) }
     }
 

@@ -9,7 +9,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
 use super::answer::Answer;
-use super::record::{self, Asked, Record};
+use super::record::{self, Asked, Exchange};
 use super::spool::Spool;
 use super::tunnel;
 use crate::bounds::pace::Pace;
@@ -21,7 +21,7 @@ use crate::messages::headers;
 use crate::messages::headers::Origin;
 use crate::messages::validity;
 use crate::messages::validity::Refusal;
-use crate::routes::Way;
+use crate::routes::RouteTarget;
 use crate::state::{Lifecycle, State};
 use crate::trust::Peer;
 use crate::upstream::app::{App, Hold};
@@ -62,7 +62,7 @@ pub async fn handle(state: &Arc<State>, client: &Client, request: Request<Incomi
         let why = "no application has this host";
         return refuse(state, client, &asked(host), Refusal { status: StatusCode::NOT_FOUND, why });
     };
-    let mut record = Record::new(busy, Arc::clone(&way.app), asked(host.clone()), stopwatch);
+    let mut record = Exchange::new(busy, Arc::clone(&way.app), asked(host.clone()), stopwatch);
     let visitor = headers::visitor(&parts.headers, client.peer, |peer| way.trusts(peer));
     let claims = way.claims(client.peer);
     let origin = Origin { peer: client.peer, visitor, claims, host: host.as_deref().unwrap_or_default() };
@@ -149,8 +149,8 @@ fn is_upgrade(response: &Response<Answer>) -> bool {
 }
 
 /// No place for a request: one of so many of the same client, or of the application.
-fn turn_away(app: &App, full: Full, record: Record) -> Response<Answer> {
-    app.counters.over_bounds.one();
+fn turn_away(app: &App, full: Full, record: Exchange) -> Response<Answer> {
+    app.counters.over_bounds.inc();
     match full {
         Full::Client => {
             let why = "this client has too many requests in flight";
@@ -165,7 +165,7 @@ fn turn_away(app: &App, full: Full, record: Record) -> Response<Answer> {
 
 /// Finds out who serves, waits while nobody does, and gets the answer's head.
 async fn answer(
-    way: &Way,
+    way: &RouteTarget,
     mut request: Request<Sending>,
     progress: Option<&Progress>,
 ) -> Result<(Response<Incoming>, Ticket), Refusal> {
@@ -189,12 +189,12 @@ async fn answer(
                 return Err(Refusal { status: StatusCode::REQUEST_TIMEOUT, why });
             }
             Err(Unanswered::Sent(error, began)) => {
-                app.counters.unanswered.one();
+                app.counters.unanswered.inc();
                 tracing::warn!(app = %app.name, upstream = %upstream.target.id, %error, "no answer");
                 return Err(Refusal { status: StatusCode::BAD_GATEWAY, why: unanswered(&error, began) });
             }
             Err(Unanswered::NotSent(unsent, error)) => {
-                app.counters.connect_failures.one();
+                app.counters.connect_failures.inc();
                 tracing::debug!(app = %app.name, upstream = %upstream.target.id, %error, "no connection");
                 request = *unsent;
                 drop(ticket);
@@ -229,14 +229,14 @@ fn unanswered(error: &hyper::Error, began: bool) -> &'static str {
 }
 
 fn unserved(app: &App) -> Refusal {
-    app.counters.unserved.one();
+    app.counters.unserved.inc();
     Refusal { status: StatusCode::SERVICE_UNAVAILABLE, why: "the application is not up" }
 }
 
 /// Sends a request and waits for the answer's head, as long as the request's body goes on moving and
 /// then for the time that an application has.
 async fn in_time(
-    way: &Way,
+    way: &RouteTarget,
     upstream: &Arc<Upstream>,
     request: Request<Sending>,
     progress: Option<&Progress>,
@@ -251,7 +251,7 @@ async fn in_time(
         }
         let now = progress.map(Progress::so_far);
         if now == before {
-            app.counters.unanswered.one();
+            app.counters.unanswered.inc();
             let why = "the application did not answer in time";
             return Err(Refusal { status: StatusCode::GATEWAY_TIMEOUT, why });
         }
@@ -265,7 +265,7 @@ fn pass_on(
     asked: Version,
     response: Response<Incoming>,
     upgrade: Option<OnUpgrade>,
-    mut record: Record,
+    mut record: Exchange,
 ) -> Response<Answer> {
     let fields = response.headers();
     if fields.contains_key(header::CONTENT_LENGTH) && fields.contains_key(header::TRANSFER_ENCODING) {
@@ -310,7 +310,7 @@ fn pass_on(
 fn change_protocol(
     mut response: Response<Incoming>,
     client: OnUpgrade,
-    mut record: Record,
+    mut record: Exchange,
 ) -> Response<Answer> {
     let app = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
@@ -338,7 +338,7 @@ fn change_protocol(
 /// Turns down what no application gets to see. The connection ends with it: its next bytes cannot be
 /// trusted to be a request.
 fn refuse(state: &State, client: &Client, asked: &Asked, refusal: Refusal) -> Response<Answer> {
-    state.refused.one();
+    state.refused.inc();
     client.activity.uploads.leave();
     record::refused(asked, refusal.status, refusal.why);
     let mut response = own(refusal.status, refusal.why, None);
@@ -349,7 +349,7 @@ fn refuse(state: &State, client: &Client, asked: &Asked, refusal: Refusal) -> Re
 }
 
 /// An answer of the proxy's own.
-fn own(status: StatusCode, why: &'static str, mut record: Option<Record>) -> Response<Answer> {
+fn own(status: StatusCode, why: &'static str, mut record: Option<Exchange>) -> Response<Answer> {
     if let Some(record) = &mut record {
         record.status = status;
     }

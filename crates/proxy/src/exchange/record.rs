@@ -16,7 +16,7 @@ use autotag_base::clock::Stopwatch;
 
 /// An exchange. When it is dropped the exchange has ended, however it ended: it is counted and logged.
 #[derive(Debug)]
-pub struct Record {
+pub struct Exchange {
     /// Keeps the client's connection from counting as idle.
     _busy: Busy,
     /// Its place among all requests; one with a body has it there.
@@ -85,7 +85,7 @@ pub struct Asked {
     pub version: Version,
 }
 
-impl Record {
+impl Exchange {
     /// Begins one.
     pub fn new(busy: Busy, app: Arc<App>, asked: Asked, stopwatch: Stopwatch) -> Self {
         Self {
@@ -113,7 +113,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(progress) = &self.progress {
             progress.answered();
@@ -125,7 +125,7 @@ impl Drop for Record {
         counters.received.add(received);
         counters.sent.add(self.sent);
         if self.cut_short {
-            counters.cut_short.one();
+            counters.cut_short.inc();
         }
         let upstream = self.ticket.as_ref().map(|ticket| ticket.upstream().target.id.as_str());
         tracing::info!(

@@ -13,7 +13,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Frame, Incoming};
 use tokio::sync::mpsc;
 
-use super::record::Record;
+use super::record::Exchange;
 use crate::bounds::pace::Pace;
 
 /// Why an answer broke off.
@@ -45,7 +45,7 @@ pub struct Spool(mpsc::Receiver<Step>);
 
 impl Spool {
     /// Begins to carry this body.
-    pub fn start(body: Incoming, record: Record, pace: Pace) -> Self {
+    pub fn start(body: Incoming, record: Exchange, pace: Pace) -> Self {
         let (steps, taken) = mpsc::channel(1);
         tokio::spawn(carry(body, record, pace, steps));
         Self(taken)
@@ -61,7 +61,7 @@ impl Spool {
     }
 }
 
-async fn carry(mut body: Incoming, mut record: Record, mut pace: Pace, steps: mpsc::Sender<Step>) {
+async fn carry(mut body: Incoming, mut record: Exchange, mut pace: Pace, steps: mpsc::Sender<Step>) {
     loop {
         let step = tokio::select! {
             step = body.frame() => step,

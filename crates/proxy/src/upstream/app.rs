@@ -59,7 +59,7 @@ impl App {
         let next = target.map(|target| Upstream::new(target, self.limits.app_idle, self.share.places()));
         // First the new one, then the flag: whoever finds the flag set finds the new one as well.
         self.current.send_replace(next);
-        self.counters.swaps.one();
+        self.counters.swaps.inc();
         retired.retain(|upstream| upstream.in_use() != (0, 0));
         if let Some(before) = before {
             before.retire();
@@ -139,7 +139,7 @@ impl Hold {
                 let Ok(place) = Arc::clone(&app.waiting).try_acquire_owned() else {
                     return false;
                 };
-                app.counters.held.one();
+                app.counters.held.inc();
                 none.insert(Waiting {
                     _place: place,
                     since: Stopwatch::start(),

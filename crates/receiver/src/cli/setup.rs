@@ -9,8 +9,8 @@ use semver::Version;
 use super::{Exit, app};
 use crate::host::init;
 use crate::host::init::next_steps;
-use crate::host::init::next_steps::Farewell;
-use crate::host::init::options::{PublicKey, Wish};
+use crate::host::init::next_steps::NextSteps;
+use crate::host::init::options::{InitOptions, PublicKey};
 use crate::host::init::plan::Step;
 use crate::host::init::{apply, sshd};
 use crate::host::remove;
@@ -20,7 +20,7 @@ use autotag_model::secret::Secret;
 
 pub(super) use crate::host::init::apps;
 
-fn wish(arguments: &ArgMatches) -> Result<Wish, String> {
+fn options(arguments: &ArgMatches) -> Result<InitOptions, String> {
     let key = match arguments.get_one::<String>("key") {
         None => None,
         Some(text) => {
@@ -40,7 +40,7 @@ fn wish(arguments: &ArgMatches) -> Result<Wish, String> {
     if health.as_ref().is_some_and(|health| health != "none" && !health.starts_with('/')) {
         return Err("--health: expected a path such as /healthz, or none".to_owned());
     }
-    Ok(Wish {
+    Ok(InitOptions {
         app: app(arguments).clone(),
         image: arguments.get_one("image").cloned(),
         port: arguments.get_one("port").copied(),
@@ -56,14 +56,14 @@ fn wish(arguments: &ArgMatches) -> Result<Wish, String> {
 }
 
 pub(super) fn init(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let wish = match wish(arguments) {
-        Ok(wish) => wish,
+    let options = match options(arguments) {
+        Ok(options) => options,
         Err(fault) => {
             eprintln!("error: {fault}");
             return Ok(Exit::Unusable.into());
         }
     };
-    let prepared = init::prepare(layout, &wish)?;
+    let prepared = init::prepare(layout, &options)?;
     let notes = || prepared.notes.iter().for_each(|note| println!("note: {note}"));
     if arguments.get_flag("dry-run") {
         notes();
@@ -83,15 +83,15 @@ pub(super) fn init(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<Ex
         private_key = private_key.or(made);
     }
     if prepared.steps.is_empty() {
-        println!("nothing to do: {} is set up", wish.app);
+        println!("nothing to do: {} is set up", options.app);
     }
     if let Some(listen) = &prepared.listen {
-        println!("{} will be served at {listen}", wish.app);
+        println!("{} will be served at {listen}", options.app);
     }
     if !prepared.systemd {
         print!("{}", next_steps::without_systemd(layout));
     }
-    print!("{}", last_words(layout, &wish, prepared.first, private_key.as_ref()));
+    print!("{}", last_words(layout, &options, prepared.first, private_key.as_ref()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -103,17 +103,17 @@ fn show(step: &Step) {
     }
 }
 
-fn last_words(layout: &Layout, wish: &Wish, first: bool, private_key: Option<&Secret>) -> String {
+fn last_words(layout: &Layout, options: &InitOptions, first: bool, private_key: Option<&Secret>) -> String {
     let kinds = ["ed25519", "ecdsa", "rsa"];
     let files = kinds.map(|kind| layout.sshd().join(format!("ssh_host_{kind}_key.pub")));
     let host_keys: Vec<String> = files.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect();
     let own = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     // Later on the name that was said at first would be lost by pasting this machine's own.
-    let host = wish.public_name.clone().or_else(|| first.then(own));
-    let mut text = next_steps::text(&Farewell {
-        app: &wish.app,
+    let host = options.public_name.clone().or_else(|| first.then(own));
+    let mut text = next_steps::text(&NextSteps {
+        app: &options.app,
         host: host.as_deref(),
-        port: wish.ssh_port,
+        port: options.ssh_port,
         host_keys: &host_keys,
         private_key,
     });

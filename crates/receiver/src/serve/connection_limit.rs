@@ -8,23 +8,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// One connection's place, taken until the last copy is dropped: also what was asked and is still being
 /// answered has it.
-pub(super) type Place = Arc<OwnedSemaphorePermit>;
+pub(super) type Permit = Arc<OwnedSemaphorePermit>;
 
 /// So many places for each user.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct ConnectionLimit {
     each: usize,
     /// By the kernel's number. Only who may open the socket gets here, so they are few.
     users: HashMap<u32, Arc<Semaphore>>,
 }
 
-impl Places {
+impl ConnectionLimit {
     pub(super) fn for_each_user(each: usize) -> Self {
         Self { each, users: HashMap::new() }
     }
 
     /// A place, unless this user has taken all of its own.
-    pub(super) fn take(&mut self, user: u32) -> Option<Place> {
+    pub(super) fn take(&mut self, user: u32) -> Option<Permit> {
         let free = self.users.entry(user).or_insert_with(|| Arc::new(Semaphore::new(self.each)));
         Arc::clone(free).try_acquire_owned().ok().map(Arc::new)
     }
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_user_takes_its_own_places_alone_and_gives_them_back() {
-        let mut places = Places::for_each_user(2);
+        let mut places = ConnectionLimit::for_each_user(2);
         let (one, _two) = (places.take(990).expect("free"), places.take(990).expect("free"));
         assert!(places.take(990).is_none(), "more than its own");
         assert!(places.take(0).is_some() && places.take(991).is_some(), "others have theirs");

@@ -40,7 +40,7 @@ use crate::paths::{GROUP, Layout};
 use autotag_base::clock;
 use autotag_protocol::AppName;
 use autotag_proxy::listen::bind_unix;
-use connection_limit::Places;
+use connection_limit::ConnectionLimit;
 use queue::AppQueues;
 
 /// Connections that one user may have at a time. Twice the changes that may wait ([`queue::CHANGES`]), each of
@@ -142,8 +142,8 @@ fn group(file: &Path) -> anyhow::Result<Option<u32>> {
 }
 
 async fn accept<E: Engine>(server: Arc<Server<E>>, listener: UnixListener) {
-    let mut places = Places::for_each_user(CONNECTIONS);
-    let mut doorstep = Places::for_each_user(TURNED_AWAY);
+    let mut places = ConnectionLimit::for_each_user(CONNECTIONS);
+    let mut doorstep = ConnectionLimit::for_each_user(TURNED_AWAY);
     loop {
         match listener.accept().await {
             Ok((stream, _)) => take_in(&server, stream, &mut places, &mut doorstep),
@@ -159,8 +159,8 @@ async fn accept<E: Engine>(server: Arc<Server<E>>, listener: UnixListener) {
 fn take_in<E: Engine>(
     server: &Arc<Server<E>>,
     stream: UnixStream,
-    places: &mut Places,
-    doorstep: &mut Places,
+    places: &mut ConnectionLimit,
+    doorstep: &mut ConnectionLimit,
 ) {
     let user = match stream.peer_cred() {
         Ok(peer) => peer.uid(),

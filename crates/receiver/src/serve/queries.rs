@@ -4,7 +4,7 @@ use super::Server;
 use crate::config::app_file::Traffic;
 use crate::config::settings::{Settings, Snapshots};
 use crate::engine::Engine;
-use crate::event_log::Job;
+use crate::event_log::EventLog;
 use crate::execute::driver::address;
 use crate::execute::errors::code_of;
 use crate::policy::drift;
@@ -19,7 +19,7 @@ use autotag_protocol::{
 };
 
 /// Answers a question, and ends the job.
-pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, question: Body, job: &Job) {
+pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, question: Body, job: &EventLog) {
     let stopwatch = Stopwatch::start();
     let (answered, current) = match Store::new(&server.layout.state(app), app.clone()).load() {
         Err(error) => (Err(Refused::new(RefusalCode::HostState, error.to_string())), None),
@@ -57,7 +57,7 @@ async fn tell<E: Engine>(
     app: &AppName,
     question: Body,
     state: &State,
-    job: &Job,
+    job: &EventLog,
 ) -> Result<(), Refused> {
     match question {
         Body::Status { deployment } => {
@@ -113,7 +113,7 @@ async fn status<E: Engine>(
         running: running(state),
         drift: drift::drift(&facts).iter().map(|text| Event::within_line(text)).collect(),
         blocked: state.blocked.keys().cloned().collect(),
-        busy: server.queues.place(app).holder(),
+        busy: server.queues.of(app).holder(),
         highest: state.highest.clone(),
         asked: asked.and_then(|id| state.record_of(id)).map(entry),
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedMutexGuard, watch};
 
 use super::quota::{Quota, Refusals};
-use crate::event_log::Job;
+use crate::event_log::EventLog;
 use crate::policy::admit::Asker;
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
@@ -29,7 +29,7 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// All applications' turns.
 #[derive(Debug)]
 pub(crate) struct AppQueues {
-    places: Mutex<HashMap<AppName, Arc<Place>>>,
+    places: Mutex<HashMap<AppName, Arc<AppQueue>>>,
     /// So many jobs are at work or wait.
     at_work: watch::Sender<usize>,
     /// Applications whose last change could not be brought to its end, with the time on `clock` at which it is
@@ -53,7 +53,7 @@ impl Default for AppQueues {
 
 /// One application's.
 #[derive(Debug, Default)]
-pub(crate) struct Place {
+pub(crate) struct AppQueue {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// Those that are not the owner's wait here, so that at most one of them is next.
     others: tokio::sync::Mutex<()>,
@@ -63,7 +63,7 @@ pub(crate) struct Place {
     key: Mutex<(Quota, Refusals)>,
     holder: Mutex<Option<Holder>>,
     /// Changes that are at work or wait, by deployment, with what each is about.
-    jobs: Mutex<HashMap<DeploymentId, (Arc<Job>, String)>>,
+    jobs: Mutex<HashMap<DeploymentId, (Arc<EventLog>, String)>>,
     /// Held while its last change is taken up again.
     retry: tokio::sync::Mutex<()>,
     /// How often in a row that was in vain.
@@ -74,9 +74,9 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) enum Asked {
     /// It is to be done.
-    New(Arc<Job>),
+    New(Arc<EventLog>),
     /// It was asked for before.
-    AtWork(Arc<Job>),
+    InFlight(Arc<EventLog>),
     /// Its id was given to another one, which is at work.
     Another,
     /// So many are at work or wait already.
@@ -85,8 +85,8 @@ pub(crate) enum Asked {
 
 /// The turn, held as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Turn {
-    place: Arc<Place>,
+pub(crate) struct QueueGuard {
+    place: Arc<AppQueue>,
     _guard: OwnedMutexGuard<()>,
 }
 
@@ -99,7 +99,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Drop for Turn {
+impl Drop for QueueGuard {
     fn drop(&mut self) {
         *lock(&self.place.holder) = None;
     }
@@ -107,7 +107,7 @@ impl Drop for Turn {
 
 impl AppQueues {
     /// An application's place.
-    pub(crate) fn place(&self, app: &AppName) -> Arc<Place> {
+    pub(crate) fn of(&self, app: &AppName) -> Arc<AppQueue> {
         Arc::clone(lock(&self.places).entry(app.clone()).or_default())
     }
 
@@ -117,9 +117,9 @@ impl AppQueues {
     }
 
     /// Counts a job in for as long as the value lives.
-    pub(crate) fn count_in(&self) -> AtWork<'_> {
+    pub(crate) fn count_in(&self) -> InFlight<'_> {
         self.at_work.send_modify(|count| *count += 1);
-        AtWork(self)
+        InFlight(self)
     }
 
     /// An application's last change has to be taken up again, soon.
@@ -130,7 +130,7 @@ impl AppQueues {
 
     /// It was taken up again, in vain: the next pause is longer.
     pub(crate) fn in_vain(&self, app: &AppName) {
-        let place = self.place(app);
+        let place = self.of(app);
         let mut in_vain = lock(&place.in_vain);
         *in_vain = in_vain.saturating_add(1);
         self.take_up(app, pause(*in_vain));
@@ -138,7 +138,7 @@ impl AppQueues {
 
     /// There is nothing to be taken up any more.
     pub(crate) fn finished(&self, app: &AppName) {
-        *lock(&self.place(app).in_vain) = 0;
+        *lock(&self.of(app).in_vain) = 0;
     }
 
     /// After this pause, or earlier where somebody asked for that.
@@ -195,15 +195,15 @@ impl Drop for Waits<'_> {
 
 /// See [`AppQueues::count_in`].
 #[derive(Debug)]
-pub(crate) struct AtWork<'a>(&'a AppQueues);
+pub(crate) struct InFlight<'a>(&'a AppQueues);
 
-impl Drop for AtWork<'_> {
+impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.at_work.send_modify(|count| *count -= 1);
     }
 }
 
-impl Place {
+impl AppQueue {
     /// Who changes the application now.
     pub(crate) fn holder(&self) -> Option<Holder> {
         lock(&self.holder).clone()
@@ -216,7 +216,7 @@ impl Place {
         asker: Asker,
         holder: Holder,
         on_wait: impl FnOnce(Option<Holder>),
-    ) -> Turn {
+    ) -> QueueGuard {
         if self.turn.try_lock().is_err() {
             on_wait(self.holder());
         }
@@ -225,7 +225,7 @@ impl Place {
             Asker::Key => self.others_turn().await,
         };
         *lock(&self.holder) = Some(holder);
-        Turn { place: Arc::clone(self), _guard: guard }
+        QueueGuard { place: Arc::clone(self), _guard: guard }
     }
 
     async fn owners_turn(&self) -> OwnedMutexGuard<()> {
@@ -271,11 +271,11 @@ impl Place {
     pub(crate) fn job(&self, deployment: &DeploymentId, about: &str, most: usize) -> Asked {
         let mut jobs = lock(&self.jobs);
         match jobs.get(deployment) {
-            Some((job, known)) if known == about => Asked::AtWork(Arc::clone(job)),
+            Some((job, known)) if known == about => Asked::InFlight(Arc::clone(job)),
             Some(_) => Asked::Another,
             None if jobs.len() >= most => Asked::TooMany,
             None => {
-                let job = Arc::new(Job::new(Some(deployment.clone())));
+                let job = Arc::new(EventLog::new(Some(deployment.clone())));
                 jobs.insert(deployment.clone(), (Arc::clone(&job), about.to_owned()));
                 Asked::New(job)
             }
@@ -309,7 +309,7 @@ mod tests {
     #[tokio::test]
     async fn turns_come_in_the_order_of_asking() {
         let queues = AppQueues::default();
-        let place = queues.place(&"app".parse().unwrap());
+        let place = queues.of(&"app".parse().unwrap());
         let first = place.turn(Asker::Key, holder("first"), |_| panic!("nobody is before it")).await;
         let (say, mut given) = tokio::sync::mpsc::unbounded_channel();
         let mut waiting = Vec::new();
@@ -337,10 +337,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_deployment_has_one_job_until_it_is_over() {
-        let place = Place::default();
+        let place = AppQueue::default();
         let id: DeploymentId = "deployment-1".parse().unwrap();
         let Asked::New(first) = place.job(&id, "deploy 1.0.0", 1) else { panic!("it is free") };
-        let Asked::AtWork(again) = place.job(&id, "deploy 1.0.0", 1) else { panic!("it is the same") };
+        let Asked::InFlight(again) = place.job(&id, "deploy 1.0.0", 1) else { panic!("it is the same") };
         assert!(Arc::ptr_eq(&first, &again));
         let another = place.job(&id, "deploy 2.0.0", 1);
         assert!(matches!(another, Asked::Another), "nobody hears of another's: {another:?}");
@@ -350,13 +350,13 @@ mod tests {
 
     #[tokio::test]
     async fn changes_that_wait_are_bounded_and_those_that_wait_are_still_heard() {
-        let place = Place::default();
+        let place = AppQueue::default();
         let id = |number: usize| format!("deployment-{number}").parse::<DeploymentId>().unwrap();
         for number in 0..CHANGES {
             assert!(matches!(place.job(&id(number), "deploy", CHANGES), Asked::New(_)), "{number}");
         }
         assert!(matches!(place.job(&id(CHANGES), "deploy", CHANGES), Asked::TooMany));
-        assert!(matches!(place.job(&id(0), "deploy", CHANGES), Asked::AtWork(_)));
+        assert!(matches!(place.job(&id(0), "deploy", CHANGES), Asked::InFlight(_)));
         assert!(matches!(place.job(&id(CHANGES), "deploy", usize::MAX), Asked::New(_)), "the owner's");
         place.over(&id(0));
         place.over(&id(1));
@@ -401,7 +401,7 @@ mod tests {
     #[tokio::test]
     async fn the_owner_waits_for_what_is_at_work_and_for_nothing_that_waits() {
         let queues = AppQueues::default();
-        let place = queues.place(&"app".parse().unwrap());
+        let place = queues.of(&"app".parse().unwrap());
         let first = place.turn(Asker::Key, holder("first"), |_| ()).await;
         let (say, mut given) = tokio::sync::mpsc::unbounded_channel();
         let wait = |asker, name: String| {

@@ -147,7 +147,7 @@ async fn unfinished<E: Engine>(server: &Arc<Server<E>>) {
 /// One at a time for each application: every deployment that leaves something unfinished asks for one, and a
 /// deployment that mends it would have to wait for all of them.
 async fn retry<E: Engine>(server: &Server<E>, app: &AppName) {
-    match server.queues.place(app).retry() {
+    match server.queues.of(app).retry() {
         Some(_alone) => recover(server, app).await,
         // What the one at work began with may be older than this.
         None => server.queues.again(app),

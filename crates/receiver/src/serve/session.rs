@@ -11,9 +11,9 @@ use super::change::{self, Change};
 use crate::config::masks::Masks;
 use crate::config::settings::{Settings, Snapshots, Variables};
 use crate::engine::Engine;
-use crate::event_log::Job;
+use crate::event_log::EventLog;
 use crate::policy::admit::Asker;
-use crate::serve::connection_limit::Place;
+use crate::serve::connection_limit::Permit;
 use crate::serve::peer::{Caller, caller};
 use crate::serve::queue::{Asked, CHANGES};
 use crate::serve::{CONNECTIONS, Server, queries};
@@ -41,7 +41,7 @@ pub(super) async fn serve<E: Engine>(
     server: Arc<Server<E>>,
     mut stream: UnixStream,
     user: u32,
-    place: Place,
+    permit: Permit,
 ) {
     let caller = match who(&server, user) {
         Ok(caller) => caller,
@@ -50,7 +50,7 @@ pub(super) async fn serve<E: Engine>(
             return refuse(&refused, &mut stream).await;
         }
     };
-    match accept(&server, &mut stream, &caller, &place).await {
+    match accept(&server, &mut stream, &caller, &permit).await {
         Ok(job) => pass_on(&job, caller.asker(), &mut stream).await,
         Err(refused) => {
             if is_told(&server, &caller, &refused) {
@@ -66,12 +66,12 @@ pub(super) async fn serve<E: Engine>(
 fn is_told<E: Engine>(server: &Server<E>, caller: &Caller, refused: &Refused) -> bool {
     match caller {
         Caller::Owner => true,
-        Caller::App(app) => server.queues.place(app).refused(refused.code, server.queues.now()),
+        Caller::App(app) => server.queues.of(app).refused(refused.code, server.queues.now()),
     }
 }
 
 /// Tells a user that has too many connections so.
-pub(super) async fn turn_away(mut stream: UnixStream, user: u32, _place: Place) {
+pub(super) async fn turn_away(mut stream: UnixStream, user: u32, _permit: Permit) {
     let text = format!(
         "the user {user} has {CONNECTIONS} requests open on this server, as many as one may have at a time. Wait until some of them have ended, and run it again"
     );
@@ -79,12 +79,12 @@ pub(super) async fn turn_away(mut stream: UnixStream, user: u32, _place: Place) 
 }
 
 async fn refuse(refused: &Refused, stream: &mut UnixStream) {
-    let job = Job::new(None);
+    let job = EventLog::new(None);
     job.end(refusal(refused));
     pass_on(&job, Asker::Key, stream).await;
 }
 
-async fn pass_on(job: &Job, asker: Asker, stream: &mut UnixStream) {
+async fn pass_on(job: &EventLog, asker: Asker, stream: &mut UnixStream) {
     match follow(job, asker, stream).await {
         Ok(()) => hear_out(stream).await,
         Err(error) => {
@@ -123,8 +123,8 @@ async fn accept<E: Engine>(
     server: &Arc<Server<E>>,
     stream: &mut UnixStream,
     caller: &Caller,
-    place: &Place,
-) -> Result<Arc<Job>, Refused> {
+    permit: &Permit,
+) -> Result<Arc<EventLog>, Refused> {
     let reading = tokio::time::timeout(SAYING, read(stream));
     let (word, request) =
         reading.await.map_err(|_| malformed(format!("nothing came within {} s", SAYING.as_secs())))??;
@@ -143,7 +143,7 @@ async fn accept<E: Engine>(
         );
         return Err(Refused::new(RefusalCode::App, text));
     }
-    set_to_work(server, caller, request, place)
+    set_to_work(server, caller, request, permit)
 }
 
 fn malformed(text: String) -> Refused {
@@ -183,21 +183,21 @@ fn set_to_work<E: Engine>(
     server: &Arc<Server<E>>,
     caller: &Caller,
     request: Request,
-    place: &Place,
-) -> Result<Arc<Job>, Refused> {
+    permit: &Permit,
+) -> Result<Arc<EventLog>, Refused> {
     let app = request.app;
     let change = match request.body {
         Body::Deploy(deploy) => Change::Deploy(deploy),
         Body::Rollback(rollback) => Change::Rollback(rollback),
         question => {
-            let job = Arc::new(Job::new(None));
+            let job = Arc::new(EventLog::new(None));
             job.mask(&kept_from_ci(server, &app));
             let (server, answering) = (Arc::clone(server), Arc::clone(&job));
             // It may take longer than its caller stays.
-            let place = Arc::clone(place);
+            let permit = Arc::clone(permit);
             tokio::spawn(async move {
                 queries::answer(&server, &app, question, &answering).await;
-                drop(place);
+                drop(permit);
             });
             return Ok(job);
         }
@@ -205,13 +205,13 @@ fn set_to_work<E: Engine>(
     let id = change.deployment();
     // What the owner wants is never one too many.
     let most = if *caller == Caller::Owner { usize::MAX } else { CHANGES };
-    let queues = server.queues.place(&app);
+    let queues = server.queues.of(&app);
     // Nor is it one too many to hear again what became of one.
     let free = || *caller == Caller::Owner || is_recorded(server, &app, id);
     let in_quota =
         queues.quota_left(server.queues.now()).or_else(|wait| if free() { Ok(()) } else { Err(wait) });
     match queues.job(id, &change.about(), if in_quota.is_ok() { most } else { 0 }) {
-        Asked::AtWork(job) => Ok(job),
+        Asked::InFlight(job) => Ok(job),
         Asked::New(job) => {
             job.mask(&kept_from_ci(server, &app));
             let (server, at_work, caller) = (Arc::clone(server), Arc::clone(&job), caller.clone());
@@ -256,7 +256,7 @@ fn kept_from_ci<E>(server: &Server<E>, app: &AppName) -> Masks {
 
 /// Passes on what the job tells, from its first line on, with heartbeats in its silences. CI does not see the values
 /// of the owner's variables in it.
-async fn follow(job: &Job, asker: Asker, stream: &mut UnixStream) -> std::io::Result<()> {
+async fn follow(job: &EventLog, asker: Asker, stream: &mut UnixStream) -> std::io::Result<()> {
     let mut number = 0;
     loop {
         let answer = match tokio::time::timeout(HEARTBEAT, job.answer(number)).await {
@@ -292,7 +292,7 @@ mod tests {
     async fn who_never_reads_is_left_and_who_reads_slowly_is_not() {
         let long = "x".repeat(8 * 1024);
         let lines = 200;
-        let job = Job::new(None);
+        let job = EventLog::new(None);
         (0..lines).for_each(|_| job.say(Event::log(Source::Application, &long)));
         job.end(Outcome { end: End::Reported {}, running: None, deployment: None, milliseconds: 1 });
 

@@ -20,7 +20,7 @@ use crate::config::app_file::{Healthcheck, Proof, Traffic};
 use crate::config::docker_config;
 use crate::config::settings::{Settings, Snapshots};
 use crate::engine::{ContainerFacts, Engine, Healthy, LocalImage};
-use crate::event_log::Job;
+use crate::event_log::EventLog;
 use crate::execute::proxy_client::ProxyClient;
 use crate::lock::Lock;
 use crate::paths::Layout;
@@ -54,7 +54,7 @@ pub struct Driver<'a, E> {
     /// The proof that nobody else changes it.
     pub lock: &'a Lock,
     /// Who is told.
-    pub job: &'a Job,
+    pub job: &'a EventLog,
     /// The audit trail; `None` where it could not be opened, which stops nothing.
     pub journal: Option<Journal>,
     /// For the pull; none: the host's own.

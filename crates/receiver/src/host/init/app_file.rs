@@ -8,7 +8,7 @@ use autotag_model::reference::ImageName;
 use autotag_model::secret::Secret;
 use autotag_protocol::AppName;
 
-use crate::host::init::options::Wish;
+use crate::host::init::options::InitOptions;
 
 /// A new app file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,18 +38,18 @@ const LISTEN: &str = "127.0.0.1:8080";
 
 impl Content {
     /// What the owner says goes over what was found.
-    pub fn overlay(&mut self, wish: &Wish) {
+    pub fn overlay(&mut self, options: &InitOptions) {
         fn over<T: Clone>(found: &mut Option<T>, given: Option<&T>) {
             if let Some(given) = given {
                 *found = Some(given.clone());
             }
         }
-        over(&mut self.image, wish.image.as_ref());
-        over(&mut self.port, wish.port.as_ref());
-        over(&mut self.listen, wish.listen.as_ref());
-        over(&mut self.health, wish.health.as_ref());
-        if !wish.hosts.is_empty() {
-            self.hosts.clone_from(&wish.hosts);
+        over(&mut self.image, options.image.as_ref());
+        over(&mut self.port, options.port.as_ref());
+        over(&mut self.listen, options.listen.as_ref());
+        over(&mut self.health, options.health.as_ref());
+        if !options.hosts.is_empty() {
+            self.hosts.clone_from(&options.hosts);
         }
     }
 

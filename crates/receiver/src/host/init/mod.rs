@@ -31,7 +31,7 @@ use crate::engine::BlockingEngine;
 use crate::paths::Layout;
 use autotag_protocol::AppName;
 use host_facts::Facts;
-use options::Wish;
+use options::InitOptions;
 use plan::{Keys, Setup, Step};
 
 /// What `init` would do, or has done.
@@ -81,12 +81,12 @@ pub fn listens(layout: &Layout, apps: &[AppName]) -> anyhow::Result<BTreeMap<Lis
 }
 
 /// Looks at the host, and decides what is to be done.
-pub fn prepare(layout: &Layout, wish: &Wish) -> anyhow::Result<Prepared> {
+pub fn prepare(layout: &Layout, init: &InitOptions) -> anyhow::Result<Prepared> {
     let mut notes = Vec::new();
-    let file = layout.app_file(&wish.app);
+    let file = layout.app_file(&init.app);
     let new_file = match existing(&file)? {
         Some(_) => {
-            if let Some(options) = wish.ignored_where_a_file_exists() {
+            if let Some(options) = init.ignored_where_a_file_exists() {
                 notes.push(format!(
                     "{} is there and stays as it is; {options} changed nothing",
                     file.display()
@@ -94,9 +94,9 @@ pub fn prepare(layout: &Layout, wish: &Wish) -> anyhow::Result<Prepared> {
             }
             None
         }
-        None => Some(write_app_file(layout, wish, &mut notes)?),
+        None => Some(write_app_file(layout, init, &mut notes)?),
     };
-    let others: Vec<AppName> = apps(layout)?.into_iter().filter(|app| *app != wish.app).collect();
+    let others: Vec<AppName> = apps(layout)?.into_iter().filter(|app| *app != init.app).collect();
     let mut listens = listens(layout, &others)?;
     let text = match &new_file {
         Some(app_file) => app_file.text.clone(),
@@ -108,13 +108,13 @@ pub fn prepare(layout: &Layout, wish: &Wish) -> anyhow::Result<Prepared> {
         Traffic::Unproxied { .. } => None,
     };
     if let Some(listen) = &listen {
-        listens.entry(listen.clone()).or_default().insert(wish.app.clone());
+        listens.entry(listen.clone()).or_default().insert(init.app.clone());
     }
-    let first = existing(&layout.authorized_keys(&wish.app))?.is_none();
-    let keys = keys(layout, wish)?;
+    let first = existing(&layout.authorized_keys(&init.app))?.is_none();
+    let keys = keys(layout, init)?;
     let setup = Setup {
         layout: layout.clone(),
-        app: wish.app.clone(),
+        app: init.app.clone(),
         app_file: new_file,
         keys,
         listens: listens.into_keys().collect(),
@@ -126,7 +126,7 @@ pub fn prepare(layout: &Layout, wish: &Wish) -> anyhow::Result<Prepared> {
     for listen in facts.held.intersection(&setup.listens) {
         notes.push(format!(
             "{listen} is held by another program: its socket is not opened. Stop that program, then run `autotag-receiver init {}` again",
-            wish.app
+            init.app
         ));
     }
     let steps = plan::plan(&setup, &facts);
@@ -145,11 +145,11 @@ fn existing(file: &Path) -> anyhow::Result<Option<String>> {
 /// The text, and the text to show, in which no variable has its value.
 fn write_app_file(
     layout: &Layout,
-    wish: &Wish,
+    options: &InitOptions,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<app_file::Written> {
     let mut content = app_file::Content::default();
-    if let Some(name) = &wish.adopt {
+    if let Some(name) = &options.adopt {
         let engine = BlockingEngine::at(layout.docker());
         let container = engine.container(name)?.with_context(|| format!("there is no container `{name}`"))?;
         let image = adopt::image_of(&container).and_then(|id| engine.image(&id).transpose());
@@ -157,23 +157,23 @@ fn write_app_file(
         content = adopted.content;
         notes.extend(adopted.notes);
     }
-    content.overlay(wish);
+    content.overlay(options);
     if content.image.is_none() {
         bail!("there is no app file yet: say which repository may run here by `--image ghcr.io/org/app`");
     }
-    let text = app_file::render(&wish.app, &content, false);
+    let text = app_file::render(&options.app, &content, false);
     // What we write must be what we read; a value that is no app file's comes from the container adopted.
     AppFile::parse(&text).context("the app file that would be written is not usable; write it by hand")?;
-    Ok(app_file::Written { shown: app_file::render(&wish.app, &content, true), text })
+    Ok(app_file::Written { shown: app_file::render(&options.app, &content, true), text })
 }
 
 /// What becomes of the key file.
-fn keys(layout: &Layout, wish: &Wish) -> anyhow::Result<Keys> {
-    let file = layout.authorized_keys(&wish.app);
+fn keys(layout: &Layout, options: &InitOptions) -> anyhow::Result<Keys> {
+    let file = layout.authorized_keys(&options.app);
     let there = existing(&file)?;
-    let command = sshd::line_start(layout, &wish.app);
-    Ok(match (&wish.key, there) {
-        _ if wish.new_key => Keys::Generate,
+    let command = sshd::line_start(layout, &options.app);
+    Ok(match (&options.key, there) {
+        _ if options.new_key => Keys::Generate,
         (None, None) => Keys::Generate,
         (None, Some(_)) => Keys::Leave,
         (Some(key), None) => Keys::Write(format!("{command} {key}\n")),

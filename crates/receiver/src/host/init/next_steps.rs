@@ -8,7 +8,7 @@ use autotag_protocol::AppName;
 
 /// What the texts are made of.
 #[derive(Debug)]
-pub struct Farewell<'a> {
+pub struct NextSteps<'a> {
     /// The application.
     pub app: &'a AppName,
     /// How CI reaches this host; none: as was said before, and is not known here.
@@ -34,8 +34,8 @@ pub fn known_hosts(host: &str, port: u16, host_keys: &[String]) -> String {
 }
 
 /// All of it.
-pub fn text(farewell: &Farewell<'_>) -> String {
-    let Farewell { app, host, port, host_keys, private_key } = farewell;
+pub fn text(next_steps: &NextSteps<'_>) -> String {
+    let NextSteps { app, host, port, host_keys, private_key } = next_steps;
     let mut text = "\nRun this where `gh` is logged in, in a clone of the repository:\n\n".to_owned();
     match private_key {
         Some(key) => {

@@ -10,7 +10,7 @@ use autotag_protocol::AppName;
 /// The arguments, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the command's help says what they mean")]
-pub struct Wish {
+pub struct InitOptions {
     pub app: AppName,
     pub image: Option<ImageName>,
     pub port: Option<u16>,
@@ -24,7 +24,7 @@ pub struct Wish {
     pub public_name: Option<String>,
 }
 
-impl Wish {
+impl InitOptions {
     /// Nothing but the name.
     pub fn of(app: AppName) -> Self {
         Self {

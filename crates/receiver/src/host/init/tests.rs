@@ -8,8 +8,8 @@ use super::plan::{Keys, Setup, Step, plan};
 use super::*;
 use crate::config::app_file::{Proof, fields};
 use crate::host::init::host_facts::{Facts, Found};
-use crate::host::init::next_steps::{Farewell, known_hosts};
-use crate::host::init::options::{PublicKey, Wish};
+use crate::host::init::next_steps::{NextSteps, known_hosts};
+use crate::host::init::options::{InitOptions, PublicKey};
 use crate::paths::user_of;
 use autotag_model::secret::Secret;
 
@@ -21,8 +21,8 @@ fn app() -> AppName {
 
 fn content() -> Content {
     let mut content = Content::default();
-    let wish = Wish { image: Some("ghcr.io/org/app".parse().unwrap()), ..Wish::of(app()) };
-    content.overlay(&wish);
+    let options = InitOptions { image: Some("ghcr.io/org/app".parse().unwrap()), ..InitOptions::of(app()) };
+    content.overlay(&options);
     content
 }
 
@@ -184,12 +184,12 @@ fn the_app_file_parses_and_names_every_key() {
 #[test]
 fn what_is_said_stands_in_the_app_file() {
     let mut content = content();
-    content.overlay(&Wish {
+    content.overlay(&InitOptions {
         port: Some(3000),
         listen: Some("80".parse().unwrap()),
         hosts: vec!["a.example.com".parse().unwrap()],
         health: Some("/healthz".to_owned()),
-        ..Wish::of(app())
+        ..InitOptions::of(app())
     });
     content.environment.insert("TOKEN".to_owned(), Secret::verbatim("a: \"b\"\n#hunter2".to_owned()));
     content.environment.insert("DOLLARS".to_owned(), Secret::verbatim("${A}$$b$C".to_owned()));
@@ -247,19 +247,19 @@ fn the_last_words_are_to_be_copied() {
     let host_keys = ["ssh-ed25519 AAAAhost root@shop\n".to_owned()];
     let key = Secret::verbatim("PRIVATE\nKEY\n".to_owned());
     let app = app();
-    let mut farewell = Farewell {
+    let mut steps = NextSteps {
         app: &app,
         host: Some("deploy.example.com"),
         port: 2222,
         host_keys: &host_keys,
         private_key: Some(&key),
     };
-    insta::assert_snapshot!(next_steps::text(&farewell));
-    farewell.private_key = None;
-    assert!(!next_steps::text(&farewell).contains("gh secret set"));
+    insta::assert_snapshot!(next_steps::text(&steps));
+    steps.private_key = None;
+    assert!(!next_steps::text(&steps).contains("gh secret set"));
     // Where the name is not known, none is made up.
-    farewell.host = None;
-    let text = next_steps::text(&farewell);
+    steps.host = None;
+    let text = next_steps::text(&steps);
     assert!(
         text.contains("--public-name") && !text.contains("AAAAhost") && !text.contains("gh variable"),
         "{text}"
@@ -333,11 +333,11 @@ fn a_key_more_leaves_those_before() {
     let other = KEY.replace("me@workstation", "ci").replace("E9yZ", "F0xY");
     std::fs::write(layout.authorized_keys(&app()), format!("{} {other}", sshd::line_start(&layout, &app())))
         .unwrap();
-    let wish = Wish { key: Some(KEY.parse().unwrap()), ..Wish::of(app()) };
-    let Keys::Write(text) = keys(&layout, &wish).unwrap() else { panic!("a line is added") };
+    let options = InitOptions { key: Some(KEY.parse().unwrap()), ..InitOptions::of(app()) };
+    let Keys::Write(text) = keys(&layout, &options).unwrap() else { panic!("a line is added") };
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(text.lines().all(|line| line.starts_with("restrict,command=\"")), "{text}");
     std::fs::write(layout.authorized_keys(&app()), text).unwrap();
-    assert_eq!(keys(&layout, &wish).unwrap(), Keys::Leave);
-    assert_eq!(keys(&layout, &Wish { new_key: true, ..wish }).unwrap(), Keys::Generate);
+    assert_eq!(keys(&layout, &options).unwrap(), Keys::Leave);
+    assert_eq!(keys(&layout, &InitOptions { new_key: true, ..options }).unwrap(), Keys::Generate);
 }

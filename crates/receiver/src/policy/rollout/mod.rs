@@ -1,6 +1,6 @@
 //! The rollout: which step comes next, after success, after failure, and after a crash. Pure.
 //!
-//! A rollout is a script of steps, and each step says what its failure means ([`IfFails`]). A driver carries
+//! A rollout is a script of steps, and each step says what its failure means ([`OnStepFailure`]). A driver carries
 //! out [`Rollout::step`] and tells [`Rollout::next`] what became of it, until [`Step::End`]. After a crash
 //! [`Rollout::recover`] makes a new script from nothing but the durable state.
 //!
@@ -129,41 +129,41 @@ pub enum Verdict {
 
 /// What a step's failure means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum IfFails {
+enum OnStepFailure {
     /// Nobody was sent to the new one yet: remove it, the old one serves.
-    BackOut,
+    Abort,
     /// The new one has, or may have, the traffic: give it back to the old one.
-    TurnBack,
+    RollTrafficBack,
     /// The way back could not be made durable: give the traffic back all the same, stop there.
-    GiveBack,
+    RollTrafficBackAndHalt,
     /// Go on, and say so.
-    Note,
+    Continue,
     /// Go on, and try it again when all is over: what should serve does not stay up, and nothing that comes
     /// after it may wait for that.
-    Later,
+    RetryLater,
     /// What should serve does not stay up, and somebody waits: the one with the traffic, which did not pass,
     /// makes way.
-    MakeWay,
+    RecoverForNewDeploy,
     /// Stop here; the durable state says how to go on.
     Halt,
 }
 
 /// How a rollout or a recovery began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Begun {
+enum Beginning {
     /// From a state that is known to be so.
-    Warm,
+    Clean,
     /// After a crash, so that nothing is known to run.
-    Cold,
+    AfterCrash,
     /// The same, and a deployment waits for the end of it.
-    Awaited,
+    AfterCrashWithDeployWaiting,
 }
 
 /// A step and what its failure means.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Act {
+struct PlannedStep {
     step: Step,
-    if_fails: IfFails,
+    on_failure: OnStepFailure,
 }
 
 /// There is something to recover first.
@@ -177,8 +177,8 @@ pub struct Rollout {
     /// As it was last made durable for certain.
     state: State,
     /// The step at hand, and those behind it.
-    script: VecDeque<Act>,
-    begun: Begun,
+    script: VecDeque<PlannedStep>,
+    begun: Beginning,
     verdict: Verdict,
     notes: Vec<Failure>,
     unfinished: Option<Failure>,
@@ -190,13 +190,13 @@ impl Rollout {
         let Phase::Steady { active } = &state.change else { return Err(Unfinished) };
         let script = script::try_new(&state, active.as_ref(), &release);
         let verdict = Verdict::Serves(release);
-        Ok(Self { state, script, begun: Begun::Warm, verdict, notes: Vec::new(), unfinished: None })
+        Ok(Self { state, script, begun: Beginning::Clean, verdict, notes: Vec::new(), unfinished: None })
     }
 
     /// Goes on after a crash, or after an ending that was unfinished; and, where nothing was under way,
     /// makes sure that what should serve does.
     pub fn recover(state: State) -> Self {
-        Self::go_on(state, Begun::Cold)
+        Self::go_on(state, Beginning::AfterCrash)
     }
 
     /// The same for a deployment that waits, and ends in [`Phase::Steady`] whatever does not stay up.
@@ -204,11 +204,11 @@ impl Rollout {
     /// The difference is a version that did not pass its verification, start-first, while the one before it
     /// does not stay up any more. By itself a recovery leaves the traffic where it is, and goes on trying
     /// the one before: there is nothing better. Here there may be, so what did not pass is removed.
-    pub fn make_way(state: State) -> Self {
-        Self::go_on(state, Begun::Awaited)
+    pub fn recover_for_new_deploy(state: State) -> Self {
+        Self::go_on(state, Beginning::AfterCrashWithDeployWaiting)
     }
 
-    fn go_on(state: State, begun: Begun) -> Self {
+    fn go_on(state: State, begun: Beginning) -> Self {
         let (script, verdict) = script::recover(&state, begun);
         Self { state, script, begun, verdict, notes: Vec::new(), unfinished: None }
     }
@@ -244,36 +244,39 @@ impl Rollout {
             (Step::Remake(gone), StepResult::Created(container)) => {
                 script::rename(&mut self.script, &gone.container, &container);
                 let state = self.state.renamed(&gone.container, &container);
-                self.script.push_front(Act { step: Step::Save(Box::new(state)), if_fails: act.if_fails });
+                self.script.push_front(PlannedStep {
+                    step: Step::Save(Box::new(state)),
+                    on_failure: act.on_failure,
+                });
             }
             (step @ Step::Create(_), StepResult::Done) => {
                 let error = StepError::new(FailureCode::Docker, "the container's id is not known");
-                self.failed(&step, act.if_fails, error);
+                self.failed(&step, act.on_failure, error);
             }
-            (step, StepResult::Failed(error)) => self.failed(&step, act.if_fails, error),
+            (step, StepResult::Failed(error)) => self.failed(&step, act.on_failure, error),
             (Step::Save(state), _) => self.state = *state,
             _ => {}
         }
         self
     }
 
-    fn failed(&mut self, step: &Step, if_fails: IfFails, error: StepError) {
+    fn failed(&mut self, step: &Step, on_failure: OnStepFailure, error: StepError) {
         let Some(name) = step.rollout_step() else { return };
         let failure = Failure { step: name, code: error.code, why: error.why };
-        match if_fails {
-            IfFails::Note => self.notes.push(failure),
+        match on_failure {
+            OnStepFailure::Continue => self.notes.push(failure),
             // What comes after the first one follows from it.
-            IfFails::Later if self.unfinished.is_some() => self.notes.push(failure),
-            IfFails::Later => self.unfinished = Some(failure),
-            IfFails::MakeWay => {
-                self.script = script::make_way(&self.state);
+            OnStepFailure::RetryLater if self.unfinished.is_some() => self.notes.push(failure),
+            OnStepFailure::RetryLater => self.unfinished = Some(failure),
+            OnStepFailure::RecoverForNewDeploy => {
+                self.script = script::recover_for_new_deploy(&self.state);
                 self.unfinished = Some(failure);
             }
-            IfFails::Halt => {
+            OnStepFailure::Halt => {
                 self.script.clear();
                 self.unfinished = Some(failure);
             }
-            IfFails::BackOut => {
+            OnStepFailure::Abort => {
                 if let Phase::Steady { active } | Phase::Pending { active, .. } = &self.state.change
                     && let Verdict::Serves(release) = &self.verdict
                 {
@@ -282,14 +285,14 @@ impl Rollout {
                     self.verdict = Verdict::Failed(release, failure);
                 }
             }
-            IfFails::TurnBack => {
+            OnStepFailure::RollTrafficBack => {
                 if let Phase::Unverified { new, old } = &self.state.change {
                     let (new, old) = (new.clone(), old.clone());
                     self.script = script::turn_back(&self.state, &new, old.as_ref(), &failure, self.begun);
                     self.verdict = Verdict::Failed(new.release, failure);
                 }
             }
-            IfFails::GiveBack => {
+            OnStepFailure::RollTrafficBackAndHalt => {
                 self.script = script::give_back(&self.state, self.begun);
                 self.unfinished = Some(failure);
             }

@@ -2,28 +2,28 @@
 
 use std::collections::VecDeque;
 
-use super::{Act, Begun, IfFails, Step, Verdict};
+use super::{Beginning, OnStepFailure, PlannedStep, Step, Verdict};
 use crate::config::app_file::Order;
 use crate::state::{Blocked, ContainerId, Failure, Instance, Phase, Purpose, Release, State, in_short};
 use autotag_protocol::{FailureCode, RolloutStep};
 
-type Script = VecDeque<Act>;
+type Script = VecDeque<PlannedStep>;
 
-fn act(step: Step, if_fails: IfFails) -> Act {
-    Act { step, if_fails }
+fn act(step: Step, on_failure: OnStepFailure) -> PlannedStep {
+    PlannedStep { step, on_failure }
 }
 
-fn save(state: State, if_fails: IfFails) -> Act {
-    act(Step::Save(Box::new(state)), if_fails)
+fn save(state: State, on_failure: OnStepFailure) -> PlannedStep {
+    act(Step::Save(Box::new(state)), on_failure)
 }
 
 /// Up to the container's creation; the rest is [`prove`], which needs the container's id.
 pub(super) fn try_new(state: &State, active: Option<&Instance>, new: &Release) -> Script {
     let pending = Phase::Pending { active: active.cloned(), new: new.clone() };
     Script::from([
-        save(state.in_phase(pending), IfFails::BackOut),
-        act(Step::Pull(new.clone()), IfFails::BackOut),
-        act(Step::Create(new.clone()), IfFails::BackOut),
+        save(state.in_phase(pending), OnStepFailure::Abort),
+        act(Step::Pull(new.clone()), OnStepFailure::Abort),
+        act(Step::Create(new.clone()), OnStepFailure::Abort),
     ])
 }
 
@@ -33,17 +33,17 @@ pub(super) fn prove(state: &State, new: Instance) -> Script {
     let mut script = Script::new();
     if let (Order::StopFirst, Some(old)) = (new.release.order, &old) {
         script.extend([
-            act(Step::Hold, IfFails::BackOut),
-            act(Step::Drain(old.clone()), IfFails::Note),
-            act(Step::Stop(old.clone()), IfFails::BackOut),
+            act(Step::Hold, OnStepFailure::Abort),
+            act(Step::Drain(old.clone()), OnStepFailure::Continue),
+            act(Step::Stop(old.clone()), OnStepFailure::Abort),
         ]);
     }
     let committed = commit(state, new.clone(), old);
     script.extend([
-        act(Step::Start(new.clone()), IfFails::BackOut),
-        act(Step::AwaitHealthy(new.clone()), IfFails::BackOut),
-        act(Step::Smoke(new), IfFails::BackOut),
-        save(committed.clone(), IfFails::BackOut),
+        act(Step::Start(new.clone()), OnStepFailure::Abort),
+        act(Step::AwaitHealthy(new.clone()), OnStepFailure::Abort),
+        act(Step::Smoke(new), OnStepFailure::Abort),
+        save(committed.clone(), OnStepFailure::Abort),
     ]);
     script.extend(switch_and_verify(&committed));
     script
@@ -62,14 +62,14 @@ fn switch_and_verify(committed: &State) -> Script {
     let Phase::Unverified { new, old } = &committed.change else { return Script::new() };
     let verified = verified(committed, new, old.as_ref());
     let mut script = Script::from([
-        act(Step::Switch(new.clone()), IfFails::TurnBack),
-        act(Step::Verify(new.clone()), IfFails::TurnBack),
-        save(verified.clone(), IfFails::Halt),
+        act(Step::Switch(new.clone()), OnStepFailure::RollTrafficBack),
+        act(Step::Verify(new.clone()), OnStepFailure::RollTrafficBack),
+        save(verified.clone(), OnStepFailure::Halt),
     ]);
     if let Phase::Leaving { leaving, .. } = &verified.change {
         script.extend(retire(&verified, leaving));
     }
-    script.push_back(act(Step::Prune, IfFails::Note));
+    script.push_back(act(Step::Prune, OnStepFailure::Continue));
     script
 }
 
@@ -127,10 +127,10 @@ pub(super) fn rename(script: &mut Script, gone: &ContainerId, made: &ContainerId
 /// Takes a container out that has no traffic any more.
 fn retire(state: &State, leaving: &Instance) -> Script {
     Script::from([
-        act(Step::Drain(leaving.clone()), IfFails::Note),
-        act(Step::Stop(leaving.clone()), IfFails::Halt),
-        act(Step::Remove(leaving.clone()), IfFails::Halt),
-        save(state.in_phase(Phase::Steady { active: state.active().cloned() }), IfFails::Halt),
+        act(Step::Drain(leaving.clone()), OnStepFailure::Continue),
+        act(Step::Stop(leaving.clone()), OnStepFailure::Halt),
+        act(Step::Remove(leaving.clone()), OnStepFailure::Halt),
+        save(state.in_phase(Phase::Steady { active: state.active().cloned() }), OnStepFailure::Halt),
     ])
 }
 
@@ -138,15 +138,15 @@ fn retire(state: &State, leaving: &Instance) -> Script {
 ///
 /// It gets the traffic even where it is not healthy: there is nothing better, and requests that wait for
 /// ever help nobody. It may not stay up any more, because the data has changed under it for example; so where
-/// nobody else can have the traffic, what comes after must not wait for it ([`IfFails::Later`]).
-fn restore(active: Option<&Instance>, if_fails: IfFails) -> Script {
+/// nobody else can have the traffic, what comes after must not wait for it ([`OnStepFailure::RetryLater`]).
+fn restore(active: Option<&Instance>, on_failure: OnStepFailure) -> Script {
     match active {
-        None => Script::from([act(Step::Hold, if_fails)]),
+        None => Script::from([act(Step::Hold, on_failure)]),
         Some(active) => Script::from([
-            act(Step::Remake(active.clone()), if_fails),
-            act(Step::Start(active.clone()), if_fails),
-            act(Step::AwaitHealthy(active.clone()), IfFails::Note),
-            act(Step::Switch(active.clone()), if_fails),
+            act(Step::Remake(active.clone()), on_failure),
+            act(Step::Start(active.clone()), on_failure),
+            act(Step::AwaitHealthy(active.clone()), OnStepFailure::Continue),
+            act(Step::Switch(active.clone()), on_failure),
         ]),
     }
 }
@@ -155,7 +155,7 @@ fn restore(active: Option<&Instance>, if_fails: IfFails) -> Script {
 pub(super) fn back_out(state: &State, active: Option<Instance>, new: &Release, failure: &Failure) -> Script {
     let mut script = Script::new();
     if matches!(failure.step, RolloutStep::Start | RolloutStep::Health | RolloutStep::Smoke) {
-        script.push_back(act(Step::Explain(new.clone()), IfFails::Note));
+        script.push_back(act(Step::Explain(new.clone()), OnStepFailure::Continue));
     }
     let untouched = matches!(failure.step, RolloutStep::Pull | RolloutStep::Create);
     let restored = new.order == Order::StopFirst && active.is_some() && !untouched;
@@ -171,13 +171,13 @@ fn abandon(
     failure: &Failure,
     restored: bool,
 ) -> Script {
-    let mut script = Script::from([act(Step::Discard(new.clone()), IfFails::Halt)]);
+    let mut script = Script::from([act(Step::Discard(new.clone()), OnStepFailure::Halt)]);
     if restored {
-        script.extend(restore(active.as_ref(), IfFails::Later));
+        script.extend(restore(active.as_ref(), OnStepFailure::RetryLater));
     }
     let mut steady = state.in_phase(Phase::Steady { active });
     steady.remember(new, Some(failure.clone()));
-    script.push_back(save(steady, IfFails::Halt));
+    script.push_back(save(steady, OnStepFailure::Halt));
     script
 }
 
@@ -187,7 +187,7 @@ pub(super) fn turn_back(
     new: &Instance,
     old: Option<&Instance>,
     failure: &Failure,
-    begun: Begun,
+    begun: Beginning,
 ) -> Script {
     let mut back = state.in_phase(Phase::Leaving {
         active: old.cloned(),
@@ -202,8 +202,8 @@ pub(super) fn turn_back(
     }
     back.remember(&new.release, Some(failure.clone()));
     let mut script = Script::from([
-        act(Step::Explain(new.release.clone()), IfFails::Note),
-        save(back.clone(), IfFails::GiveBack),
+        act(Step::Explain(new.release.clone()), OnStepFailure::Continue),
+        save(back.clone(), OnStepFailure::RollTrafficBackAndHalt),
     ]);
     script.extend(go_back(&back, old, new, begun));
     script
@@ -211,14 +211,14 @@ pub(super) fn turn_back(
 
 /// The durable state still says that the new one is to be verified; a recovery will, and will come back.
 /// Until then the old one serves, where it runs: nothing is stopped.
-pub(super) fn give_back(state: &State, begun: Begun) -> Script {
+pub(super) fn give_back(state: &State, begun: Beginning) -> Script {
     match &state.change {
         Phase::Unverified { new, old: Some(old) } if new.release.order == Order::StartFirst => {
             let mut script = Script::new();
-            if begun != Begun::Warm {
-                script.push_back(act(Step::Start(old.clone()), IfFails::Note));
+            if begun != Beginning::Clean {
+                script.push_back(act(Step::Start(old.clone()), OnStepFailure::Continue));
             }
-            script.push_back(act(Step::Switch(old.clone()), IfFails::Note));
+            script.push_back(act(Step::Switch(old.clone()), OnStepFailure::Continue));
             script
         }
         _ => Script::new(),
@@ -227,35 +227,35 @@ pub(super) fn give_back(state: &State, begun: Begun) -> Script {
 
 /// From the new one, which is on its way out, back to the old one. Start-first the new one has the traffic, and
 /// keeps it until the old one has; stop-first nobody has.
-fn go_back(back: &State, old: Option<&Instance>, new: &Instance, begun: Begun) -> Script {
+fn go_back(back: &State, old: Option<&Instance>, new: &Instance, begun: Beginning) -> Script {
     let mut script = Script::new();
     let Some(old) = old else {
-        script.push_back(act(Step::Hold, IfFails::Halt));
+        script.push_back(act(Step::Hold, OnStepFailure::Halt));
         script.extend(retire(back, new));
         return script;
     };
     match new.release.order {
         Order::StartFirst => {
             match begun {
-                Begun::Warm => script.push_back(act(Step::Switch(old.clone()), IfFails::Halt)),
-                Begun::Cold => script.extend(restore(Some(old), IfFails::Halt)),
+                Beginning::Clean => script.push_back(act(Step::Switch(old.clone()), OnStepFailure::Halt)),
+                Beginning::AfterCrash => script.extend(restore(Some(old), OnStepFailure::Halt)),
                 // A start that fails is no proof: it may run all the same. That it cannot be switched to is.
-                Begun::Awaited => script.extend([
-                    act(Step::Remake(old.clone()), IfFails::Note),
-                    act(Step::Start(old.clone()), IfFails::Note),
-                    act(Step::AwaitHealthy(old.clone()), IfFails::Note),
-                    act(Step::Switch(old.clone()), IfFails::MakeWay),
+                Beginning::AfterCrashWithDeployWaiting => script.extend([
+                    act(Step::Remake(old.clone()), OnStepFailure::Continue),
+                    act(Step::Start(old.clone()), OnStepFailure::Continue),
+                    act(Step::AwaitHealthy(old.clone()), OnStepFailure::Continue),
+                    act(Step::Switch(old.clone()), OnStepFailure::RecoverForNewDeploy),
                 ]),
             }
             script.extend(retire(back, new));
         }
         Order::StopFirst => {
             script.extend([
-                act(Step::Hold, IfFails::Halt),
-                act(Step::Drain(new.clone()), IfFails::Note),
-                act(Step::Stop(new.clone()), IfFails::Halt),
+                act(Step::Hold, OnStepFailure::Halt),
+                act(Step::Drain(new.clone()), OnStepFailure::Continue),
+                act(Step::Stop(new.clone()), OnStepFailure::Halt),
             ]);
-            script.extend(restore(Some(old), IfFails::Later));
+            script.extend(restore(Some(old), OnStepFailure::RetryLater));
             script.extend(retire(back, new));
         }
     }
@@ -264,17 +264,17 @@ fn go_back(back: &State, old: Option<&Instance>, new: &Instance, begun: Begun) -
 
 /// The old one does not stay up, and another one is to be deployed: the new one, which did not pass, leaves all
 /// the same.
-pub(super) fn make_way(state: &State) -> Script {
+pub(super) fn recover_for_new_deploy(state: &State) -> Script {
     let Phase::Leaving { leaving, .. } = &state.change else { return Script::new() };
-    let mut script = Script::from([act(Step::Hold, IfFails::Halt)]);
+    let mut script = Script::from([act(Step::Hold, OnStepFailure::Halt)]);
     script.extend(retire(state, leaving));
     script
 }
 
 /// From any durable state to a steady one.
-pub(super) fn recover(state: &State, begun: Begun) -> (Script, Verdict) {
+pub(super) fn recover(state: &State, begun: Beginning) -> (Script, Verdict) {
     match &state.change {
-        Phase::Steady { active } => (restore(active.as_ref(), IfFails::Later), Verdict::Settled),
+        Phase::Steady { active } => (restore(active.as_ref(), OnStepFailure::RetryLater), Verdict::Settled),
         Phase::Pending { active, new } => {
             let failure = Failure {
                 step: RolloutStep::Save,
@@ -303,12 +303,12 @@ pub(super) fn recover(state: &State, begun: Begun) -> (Script, Verdict) {
             let mut script = Script::new();
             // A daemon that starts may start the old one too (`restart: always`).
             if *order == Order::StopFirst {
-                script.push_back(act(Step::Stop(leaving.clone()), IfFails::Halt));
+                script.push_back(act(Step::Stop(leaving.clone()), OnStepFailure::Halt));
             }
             // The one that leaves has had no traffic since the verification of the other.
-            script.extend(restore(active.as_ref(), IfFails::Later));
+            script.extend(restore(active.as_ref(), OnStepFailure::RetryLater));
             script.extend(retire(state, leaving));
-            script.push_back(act(Step::Prune, IfFails::Note));
+            script.push_back(act(Step::Prune, OnStepFailure::Continue));
             let verdict =
                 active.as_ref().map_or(Verdict::Settled, |active| Verdict::Serves(active.release.clone()));
             (script, verdict)
@@ -321,11 +321,14 @@ fn verify_again(state: &State, new: &Instance, old: Option<&Instance>) -> Script
     let mut script = Script::new();
     if let (Order::StopFirst, Some(old)) = (new.release.order, old) {
         // The old one is stopped already, unless the commit was taken back in memory before the crash.
-        script.extend([act(Step::Hold, IfFails::TurnBack), act(Step::Stop(old.clone()), IfFails::TurnBack)]);
+        script.extend([
+            act(Step::Hold, OnStepFailure::RollTrafficBack),
+            act(Step::Stop(old.clone()), OnStepFailure::RollTrafficBack),
+        ]);
     }
     script.extend([
-        act(Step::Start(new.clone()), IfFails::TurnBack),
-        act(Step::AwaitHealthy(new.clone()), IfFails::TurnBack),
+        act(Step::Start(new.clone()), OnStepFailure::RollTrafficBack),
+        act(Step::AwaitHealthy(new.clone()), OnStepFailure::RollTrafficBack),
     ]);
     script.extend(switch_and_verify(state));
     script

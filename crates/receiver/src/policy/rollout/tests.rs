@@ -59,11 +59,11 @@ fn backing_out_starts_the_old_one_only_where_it_was_stopped() {
 #[test]
 fn traffic_goes_back_even_if_that_cannot_be_written_down() {
     for (order, begun, expected) in [
-        (Order::StartFirst, Begun::Warm, vec!["switch"]),
-        (Order::StartFirst, Begun::Cold, vec!["start", "switch"]),
-        (Order::StartFirst, Begun::Awaited, vec!["start", "switch"]),
-        (Order::StopFirst, Begun::Warm, vec![]),
-        (Order::StopFirst, Begun::Cold, vec![]),
+        (Order::StartFirst, Beginning::Clean, vec!["switch"]),
+        (Order::StartFirst, Beginning::AfterCrash, vec!["start", "switch"]),
+        (Order::StartFirst, Beginning::AfterCrashWithDeployWaiting, vec!["start", "switch"]),
+        (Order::StopFirst, Beginning::Clean, vec![]),
+        (Order::StopFirst, Beginning::AfterCrash, vec![]),
     ] {
         let state = testing::steady("1.0.0");
         let old = state.active().cloned();

@@ -4,7 +4,7 @@ use super::Locked;
 use crate::engine::Engine;
 use crate::policy::admit::Asker;
 use crate::serve::peer::Caller;
-use crate::serve::queue::Place;
+use crate::serve::queue::AppQueue;
 use crate::serve::quota;
 use crate::state::journal::What;
 use autotag_protocol::End;
@@ -18,7 +18,7 @@ impl<E: Engine> Locked<'_, E> {
     }
 
     /// Writes down how a change ended, and what it cost whoever has the key.
-    pub(super) fn answered(&mut self, caller: &Caller, place: &Place, end: &End) {
+    pub(super) fn answered(&mut self, caller: &Caller, place: &AppQueue, end: &End) {
         let (now, nothing_done) = (self.server.queues.now(), self.asked.is_some());
         if caller.asker() == Asker::Key {
             if self.repeated {

@@ -14,7 +14,7 @@ use super::Server;
 use crate::config::app_file::Traffic;
 use crate::config::settings::{Settings, Snapshots};
 use crate::engine::{ContainerFacts, Engine};
-use crate::event_log::Job;
+use crate::event_log::EventLog;
 use crate::execute::driver::{Driver, address, serves_at_once, take_name};
 use crate::execute::image_volumes;
 use crate::lock::{Lock, Tried, holder};
@@ -90,10 +90,10 @@ pub(super) async fn carry_out<E: Engine>(
     caller: &Caller,
     app: &AppName,
     change: Change,
-    job: &Job,
+    job: &EventLog,
 ) {
     let _at_work = server.queues.count_in();
-    let place = server.queues.place(app);
+    let place = server.queues.of(app);
     let stopwatch = Stopwatch::start();
     let holder = holder(&change.purpose(), Some(change.deployment().clone()));
     let turn =
@@ -141,9 +141,9 @@ pub(super) async fn carry_out<E: Engine>(
 /// brought to its end; it may be tried again.
 pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
     let _at_work = server.queues.count_in();
-    let job = Job::new(None);
+    let job = EventLog::new(None);
     let holder = holder("recovery", None);
-    let place = server.queues.place(app);
+    let place = server.queues.of(app);
     let turn = place.turn(Asker::Owner, holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
@@ -164,9 +164,9 @@ pub(super) async fn sweep<E: Engine>(
     container: &str,
 ) -> Result<(), String> {
     let _at_work = server.queues.count_in();
-    let job = Job::new(None);
+    let job = EventLog::new(None);
     let holder = holder("sweep", None);
-    let _turn = server.queues.place(app).turn(Asker::Owner, holder.clone(), |_| ()).await;
+    let _turn = server.queues.of(app).turn(Asker::Owner, holder.clone(), |_| ()).await;
     let lock = lock(server, app, &holder, &job).await.map_err(|refused| refused.message)?;
     let mut locked = Locked::new(server, app, &lock, &job, None);
     locked.sweep(container).await.map_err(|refused| refused.message)
@@ -182,7 +182,12 @@ fn is_steady(state: &State) -> bool {
 
 /// The kernel's lock. Within this process it is free, since the turn is ours; another process may have it:
 /// a `serve` that is about to end, while its successor starts.
-async fn lock<E>(server: &Server<E>, app: &AppName, holder: &Holder, job: &Job) -> Result<Lock, Refused> {
+async fn lock<E>(
+    server: &Server<E>,
+    app: &AppName,
+    holder: &Holder,
+    job: &EventLog,
+) -> Result<Lock, Refused> {
     let folder = server.layout.state(app);
     let unusable =
         |error: io::Error| host(StepError::of_file(format!("{} cannot be used", folder.display()), &error));
@@ -228,7 +233,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         server: &'a Server<E>,
         app: &'a AppName,
         lock: &'a Lock,
-        job: &'a Job,
+        job: &'a EventLog,
         credentials: Option<Credentials>,
     ) -> Self {
         let folder = server.layout.state(app);
@@ -404,7 +409,9 @@ impl<'a, E: Engine> Locked<'a, E> {
         // What would be refused afterwards is not worth what a recovery may take away for it.
         let over = State { change: Phase::Steady { active: state.active().cloned() }, ..state.clone() };
         let rollout = match self.admit(caller, change, &over) {
-            Ok(Decision::Go(go)) if matches!(go.1, Admitted::RollOut(_)) => Rollout::make_way(state),
+            Ok(Decision::Go(go)) if matches!(go.1, Admitted::RollOut(_)) => {
+                Rollout::recover_for_new_deploy(state)
+            }
             _ => Rollout::recover(state),
         };
         let (state, unfinished) = self.go_on(rollout).await;

@@ -25,7 +25,7 @@ impl Hash for Node {
         };
         (begun, unfinished.as_ref().map(|failure| failure.step), discriminant(verdict), failed).hash(into);
         for act in &self.rollout.script {
-            (discriminant(&act.step), act.if_fails).hash(into);
+            (discriminant(&act.step), act.on_failure).hash(into);
         }
     }
 }

@@ -25,7 +25,7 @@ use host::{
     old_id, release,
 };
 
-type Tamper = fn(&mut VecDeque<Act>);
+type Tamper = fn(&mut VecDeque<PlannedStep>);
 
 struct Scenario {
     order: Order,
@@ -70,7 +70,7 @@ impl Scenario {
     }
 
     fn awaited(&self, host: Host) -> Node {
-        let rollout = Rollout::make_way(host.disk.clone());
+        let rollout = Rollout::recover_for_new_deploy(host.disk.clone());
         self.node(Host { awaited: true, ..host }, rollout)
     }
 
@@ -297,17 +297,17 @@ fn whatever_happens_one_container_serves_and_it_is_the_right_one() {
     }
 }
 
-fn is_commit(act: &Act) -> bool {
+fn is_commit(act: &PlannedStep) -> bool {
     matches!(&act.step, Step::Save(state) if matches!(state.change, Phase::Unverified { .. }))
 }
 
-fn of_old(act: &Act) -> bool {
+fn of_old(act: &PlannedStep) -> bool {
     matches!(&act.step, Step::Switch(it) | Step::Start(it) if is_old(&it.container))
 }
 
-fn exchange(script: &mut VecDeque<Act>, from: IfFails, to: IfFails) {
-    for act in script.iter_mut().filter(|act| act.if_fails == from) {
-        act.if_fails = to;
+fn exchange(script: &mut VecDeque<PlannedStep>, from: OnStepFailure, to: OnStepFailure) {
+    for act in script.iter_mut().filter(|act| act.on_failure == from) {
+        act.on_failure = to;
     }
 }
 
@@ -330,7 +330,7 @@ fn broken_machines_are_found_out() {
     };
     let failed_verification_ignored: Tamper = |script| {
         for act in script.iter_mut().filter(|act| matches!(act.step, Step::Verify(_))) {
-            act.if_fails = IfFails::Note;
+            act.on_failure = OnStepFailure::Continue;
         }
     };
     let never_switched_back: Tamper =
@@ -342,12 +342,12 @@ fn broken_machines_are_found_out() {
     let stop_without_hold: Tamper = |script| script.retain(|act| act.step != Step::Hold);
     let failed_stop_ignored: Tamper = |script| {
         for act in script.iter_mut().filter(|act| matches!(act.step, Step::Stop(_))) {
-            act.if_fails = IfFails::Note;
+            act.on_failure = OnStepFailure::Continue;
         }
     };
     let failed_switch_back_ignored: Tamper = |script| {
         for act in script.iter_mut().filter(|act| of_old(act)) {
-            act.if_fails = IfFails::Note;
+            act.on_failure = OnStepFailure::Continue;
         }
     };
     found_out(&[
@@ -394,7 +394,8 @@ fn broken_machines_are_found_out() {
 #[test]
 fn machines_that_do_not_bring_back_what_was_removed_are_found_out() {
     let not_made_again: Tamper = |script| script.retain(|act| !matches!(act.step, Step::Remake(_)));
-    let waits_for_what_is_lost: Tamper = |script| exchange(script, IfFails::Later, IfFails::Halt);
+    let waits_for_what_is_lost: Tamper =
+        |script| exchange(script, OnStepFailure::RetryLater, OnStepFailure::Halt);
     found_out(&[
         ("does not make it again", not_made_again, Order::StopFirst, "it does not come to rest"),
         (
@@ -417,11 +418,13 @@ fn machines_that_do_not_bring_back_what_was_removed_are_found_out() {
 /// The same, where something does not stay up.
 #[test]
 fn machines_that_wait_for_what_does_not_stay_up_are_found_out() {
-    let waits_for_the_old_one: Tamper = |script| exchange(script, IfFails::Later, IfFails::Halt);
-    let does_not_make_way: Tamper = |script| exchange(script, IfFails::MakeWay, IfFails::Halt);
+    let waits_for_the_old_one: Tamper =
+        |script| exchange(script, OnStepFailure::RetryLater, OnStepFailure::Halt);
+    let does_not_make_way: Tamper =
+        |script| exchange(script, OnStepFailure::RecoverForNewDeploy, OnStepFailure::Halt);
     let makes_way_at_once: Tamper = |script| {
-        for act in script.iter_mut().filter(|act| of_old(act) && act.if_fails == IfFails::Halt) {
-            act.if_fails = IfFails::MakeWay;
+        for act in script.iter_mut().filter(|act| of_old(act) && act.on_failure == OnStepFailure::Halt) {
+            act.on_failure = OnStepFailure::RecoverForNewDeploy;
         }
     };
     found_out(&[

@@ -110,7 +110,7 @@ remove_what_was_made() {
     local what which
     while read -r what which; do
         case $what in
-            demo) [[ $which == $$ ]] || refuse_a_second_demo "$which" ;;
+            demo) [[ $which == "$$" ]] || refuse_a_second_demo "$which" ;;
             process) end_process "$which" ;;
             registry) remove_from_docker "$which" ;;
             user) "${as_root[@]}" userdel "$which" 2>/dev/null || true ;;

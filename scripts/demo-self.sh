@@ -48,5 +48,6 @@ release_this_project() {
     expect outcome superseded
     show_state
     [[ $(digest_of latest) == "$digest" ]] || die "latest is not $version"
+    # shellcheck disable=SC2034 # scripts/demo shows it at the end
     own_clone=$clone
 }

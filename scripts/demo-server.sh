@@ -43,9 +43,10 @@ init_server() {
 # The names that the demo takes on this machine must be free: nobody's shop is touched.
 refuse_a_real_shop() {
     ! getent passwd "autotag-$app" >/dev/null || die "this machine has a user autotag-$app; the demo would take it over"
-    [[ -z $(docker ps --all --quiet --filter "label=autotag-deploy.app=$app") ]] &&
-        ! docker network inspect "autotag-$app" >/dev/null 2>&1 ||
+    if [[ -n $(docker ps --all --quiet --filter "label=autotag-deploy.app=$app") ]] ||
+        docker network inspect "autotag-$app" >/dev/null 2>&1; then
         die "this Docker has an application $app already; the demo would take it over"
+    fi
 }
 
 # The user that `init` added to the server's files, for this machine's sshd. It can do nothing but that key's

@@ -10,7 +10,7 @@
 # is asked for, so the program is always built for the stage's own machine.
 
 # A tag and not a digest: a digest names one registry's bytes, and where no registry can be reached
-# `scripts/base-image` makes a stand-in, which has this name and can never have that digest. What ships is
+# `scripts/images/base-image` makes a stand-in, which has this name and can never have that digest. What ships is
 # one static program, built from locked crates; nothing of this image but its CA bundle goes along.
 ARG RUST_IMAGE=rust:1.95-bookworm
 
@@ -18,7 +18,7 @@ FROM ${RUST_IMAGE} AS source
 WORKDIR /src
 # action.yml is part of the program: it answers `--help` from it.
 COPY Cargo.toml Cargo.lock action.yml ./
-COPY scripts/build-program scripts/
+COPY scripts/release/build-program scripts/release/
 # A member of the workspace that no program needs: Cargo wants to read what it is, and no more.
 COPY testkit/Cargo.toml testkit/
 COPY crates crates
@@ -31,7 +31,7 @@ ARG VERSION
 # this project alone. `touch`, because Cargo compares times and a context may carry older ones than the cache.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=autotag-deploy-target,target=/src/target,sharing=locked \
-    find src crates -name "*.rs" -exec touch {} + && scripts/build-program action /autotag-deploy
+    find src crates -name "*.rs" -exec touch {} + && scripts/release/build-program action /autotag-deploy
 # All that the image has, with one time on everything: the commit's where it is given, so that two builds
 # of a commit are the same layer. The CA bundle is where rustls looks on Debian; a user's own CAs come by
 # SSL_CERT_FILE. The package's entry lies where scanners of images look for what came from Debian.
@@ -46,7 +46,7 @@ FROM source AS build-receiver
 ARG VERSION
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,id=autotag-deploy-target,target=/src/target,sharing=locked \
-    find src crates -name "*.rs" -exec touch {} + && scripts/build-program receiver /autotag-receiver
+    find src crates -name "*.rs" -exec touch {} + && scripts/release/build-program receiver /autotag-receiver
 
 FROM scratch AS receiver
 COPY --from=build-receiver /autotag-receiver /

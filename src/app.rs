@@ -19,13 +19,13 @@ use crate::pipeline::progress::Progress;
 use crate::pipeline::{self, Ending, Job, Logs, Ports};
 use crate::ports::{BuildLog, Forge as _};
 use crate::release::survey;
-use crate::report::build_log::GroupedLog;
 use crate::report::commands;
 use crate::report::console::Console;
-use crate::report::deploy_log::ServerLog;
 use crate::report::log;
+use crate::report::log::build::GroupedLog;
+use crate::report::log::server::ServerLog;
+use crate::report::log::terminal::TerminalLog;
 use crate::report::screen::{Lines, Screen};
-use crate::report::terminal_log::TerminalLog;
 use autotag_base::CallErrorKind;
 use autotag_model::help::Topic;
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use super::build_log::Style;
 use super::commands::{self, annotation, defused};
+use super::log::build::Style;
 use super::outputs::{self, Outputs};
 use super::screen::Screen;
 use super::{failed, plan, servers, stages, summary};

@@ -1,9 +1,7 @@
 //! What people and later steps get to see: log, groups, progress, annotations, masks, outputs, the step summary.
 
-pub mod build_log;
 pub mod commands;
 pub mod console;
-pub mod deploy_log;
 pub mod failed;
 pub mod log;
 mod markdown;
@@ -13,4 +11,3 @@ pub mod screen;
 pub mod servers;
 pub mod stages;
 pub mod summary;
-pub mod terminal_log;

@@ -12,7 +12,7 @@ macro_rules! codes {
         }
 
         impl $name {
-            /// All of them, in the order of docs/protocol.md.
+            /// All of them, in the order of docs/design/protocol.md.
             pub const ALL: &'static [Self] = &[$(Self::$code,)*];
 
             /// As it is written on the wire.

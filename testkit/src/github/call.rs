@@ -6,7 +6,7 @@ use autotag_model::git::ObjectId;
 use serde_json::Value;
 
 use super::answers::{Answer, Urls};
-use super::description::Parameters;
+use super::openapi::Parameters;
 use crate::network::http::Asked;
 
 /// The number of the repository in `/repositories/{id}`, which GitHub's own `Link` headers use.

@@ -8,7 +8,6 @@ mod ancestry;
 mod answers;
 mod call;
 mod deployments;
-mod description;
 mod git;
 mod graphql;
 mod handle;
@@ -16,6 +15,7 @@ mod import;
 mod knobs;
 mod model;
 mod objects;
+mod openapi;
 mod releases;
 mod server;
 

@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::answers::{Answer, Urls};
 use super::call::{Call, REPOSITORY_NUMBER};
-use super::description::{DESCRIPTION, Operation, Parameters};
 use super::import::Source;
 use super::knobs::{Knobs, Turn};
 use super::model::Model;
+use super::openapi::{DESCRIPTION, Operation, Parameters};
 use super::{deployments, git, graphql, releases};
 use crate::clock;
 use crate::network::http::{Asked, Reply};

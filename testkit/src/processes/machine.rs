@@ -28,8 +28,10 @@ impl Machine {
     pub fn boot() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let root = crate::programs::root();
-        let made = Command::new(root.join("scripts/systemd-image")).output().expect("scripts/systemd-image");
-        assert!(made.status.success(), "scripts/systemd-image: {}", text(&made));
+        let made = Command::new(root.join("scripts/images/systemd-image"))
+            .output()
+            .expect("scripts/images/systemd-image");
+        assert!(made.status.success(), "scripts/images/systemd-image: {}", text(&made));
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("autotag-server-{}-{number}", std::process::id());
         let options = "--detach --label autotag-deploy.test --cap-add SYS_ADMIN --cap-add NET_ADMIN \

@@ -5,8 +5,8 @@ use std::time::Duration;
 use autotag_base::clock::Stopwatch;
 
 use super::behind::Behind;
-use crate::action::Finished;
-use crate::release::Project;
+use crate::action::release::Project;
+use crate::action::workflow::Finished;
 use testkit::clock::now;
 use testkit::images::tiny_image::INDEX;
 use testkit::network::chaos::{Harm, Wait, http_date};

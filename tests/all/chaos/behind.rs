@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::Digest;
 
-use crate::action::{Finished, Run, Workflow};
-use crate::release::Project;
+use crate::action::release::Project;
+use crate::action::workflow::{Finished, Run, Workflow};
 use testkit::github::Double;
 use testkit::network::chaos::{Chaos, Side};
 use testkit::registry::{Auth, Registry};

@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::signals::cancelled;
-use crate::action::{Finished, Running};
-use crate::docker_build::becomes;
-use crate::server::action::Way;
+use crate::action::docker_build::becomes;
+use crate::action::workflow::{Finished, Running};
+use crate::receiver::deployments::end_to_end::Way;
 use testkit::network::chaos::relay::Relay;
 use testkit::torture::{at_length, rounds, tally};
 

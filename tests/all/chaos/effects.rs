@@ -4,9 +4,9 @@
 //! deployment come with a real server behind them.
 
 use super::behind::{Behind, side_by_side};
-use crate::action::Workflow;
-use crate::release::Project;
-use crate::server::action::Way;
+use crate::action::release::Project;
+use crate::action::workflow::Workflow;
+use crate::receiver::deployments::end_to_end::Way;
 use testkit::github::Double;
 use testkit::network::chaos::{Chaos, Harm, Side, Wait};
 use testkit::registry::{Auth, Registry};

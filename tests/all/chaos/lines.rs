@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use autotag_protocol::End;
 
-use crate::action::Run;
-use crate::server::action::Way;
+use crate::action::workflow::Run;
+use crate::receiver::deployments::end_to_end::Way;
 use testkit::network::chaos::relay::Relay;
 use testkit::network::cutter::{Break, Cutter};
 use testkit::processes::sshd::Sshd;

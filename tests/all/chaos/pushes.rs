@@ -4,8 +4,8 @@ use autotag_model::git::ObjectId;
 
 use super::behind::Behind;
 use super::signals::cancelled;
-use crate::action::Run;
-use crate::runner::leftovers::{Leftovers, docker};
+use crate::action::runner::leftovers::{Leftovers, docker};
+use crate::action::workflow::Run;
 use testkit::network::chaos::{Harm, Wait};
 use testkit::network::pager::{Links, Pager};
 use testkit::torture::at_length;

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::behind::Behind;
-use crate::action::{Finished, Running};
+use crate::action::workflow::{Finished, Running};
 use testkit::clock::look_again;
 use testkit::network::chaos::{Chaos, Dice};
 use testkit::torture::tally;

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use autotag_base::clock::Stopwatch;
 
-use crate::action::{Finished, Running};
-use crate::docker_build::becomes;
-use crate::release::Project;
+use crate::action::docker_build::becomes;
+use crate::action::release::Project;
+use crate::action::workflow::{Finished, Running};
 use testkit::network::pager::{Links, Pager};
 use testkit::torture::tally;
 

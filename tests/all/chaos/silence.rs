@@ -17,7 +17,7 @@ use autotag_model::git::{ObjectId, RefName};
 use autotag_model::secret::Secret;
 
 use super::behind::{Behind, side_by_side};
-use crate::deploy::play::{self, Servers};
+use crate::action::deploy::play::{self, Servers};
 use testkit::github::Double;
 use testkit::network::chaos::Harm;
 

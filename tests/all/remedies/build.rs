@@ -3,7 +3,7 @@
 use autotag_model::help::Topic;
 
 use super::annotated;
-use crate::build::Built;
+use crate::action::build::Built;
 use testkit::images::tiny_image::TinyImage;
 use testkit::registry::{Auth, Registry};
 

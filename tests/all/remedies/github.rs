@@ -7,7 +7,7 @@ use autotag_model::help::Topic;
 use serde_json::json;
 
 use super::annotated;
-use crate::release::Project;
+use crate::action::release::Project;
 use testkit::github::{Access, Double, Permissions};
 use testkit::images::tiny_image::TinyImage;
 use testkit::network::faults::Fault;

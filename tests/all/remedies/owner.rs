@@ -5,7 +5,7 @@ use std::process::Command;
 use autotag_model::help;
 use autotag_model::help::Topic;
 
-use super::told::calm;
+use super::annotation::calm;
 use autotag_protocol::End;
 use testkit::programs::receiver;
 use testkit::server::{Images, Server, deploy};

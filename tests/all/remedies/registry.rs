@@ -5,8 +5,8 @@ use autotag_model::reference::Digest;
 use serde_json::{Value, json};
 
 use super::annotated;
-use crate::action::{Finished, Workflow};
-use crate::release::Project;
+use crate::action::release::Project;
+use crate::action::workflow::{Finished, Workflow};
 use testkit::github::Double;
 use testkit::network::faults::Fault;
 use testkit::network::pager::{Links, Pager};

@@ -8,10 +8,10 @@ use autotag_model::help::Topic;
 use autotag_model::reference::Digest;
 
 use super::annotated;
-use crate::action::{Finished, Run, Workflow};
-use crate::release::Project;
-use crate::server::action::Way;
-use crate::server::disks::{Mounted, fill};
+use crate::action::release::Project;
+use crate::action::workflow::{Finished, Run, Workflow};
+use crate::receiver::crashes::disks::{Mounted, fill};
+use crate::receiver::deployments::end_to_end::Way;
 use testkit::github::Double;
 use testkit::registry::{Auth, Registry};
 use testkit::server::docker;

@@ -14,7 +14,7 @@
 //!
 //! Variables are those of the app file, of the lines above and of the files before. What Compose would take
 //! from the shell that it runs in, there is nobody to give on a server: a fault, as all that Compose loses or
-//! guesses. `tests/all/cases/env_files.rs` has each difference with its reason, beside Compose itself.
+//! guesses. `tests/all/cases/receiver/env_files.rs` has each difference with its reason, beside Compose itself.
 
 use super::expand::{self, Known};
 use super::variable::{OwnVariables, VariableName};

@@ -1,0 +1,5 @@
+//! Cases of the traffic: answers, bounds, and who the client is.
+
+pub mod answers;
+pub mod bounds;
+pub mod origin;

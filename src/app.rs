@@ -13,7 +13,7 @@ use crate::cli::{self, Parsed, Printed};
 use crate::failure::{Failure, Kind};
 use crate::inputs::request::{LogFormat, Mode, log_format};
 use crate::inputs::run::{Cause, Overrides};
-use crate::inputs::{Command, Environment, Faults, RawInputs, Request, Run};
+use crate::inputs::{Command, Environment, InputErrors, RawInputs, Request, Run};
 use crate::local::{checkout, local_logins};
 use crate::pipeline::progress::Progress;
 use crate::pipeline::{self, Ending, Job, Logs, Ports};
@@ -44,8 +44,8 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
         let _ = io::stderr().write_all(&printed(cli::short_help(), colour));
         return Kind::Input.exit_code();
     }
-    let mut faults = Faults::default();
-    let parsed = cli::parse(arguments, &mut raw, &mut faults);
+    let mut errors = InputErrors::default();
+    let parsed = cli::parse(arguments, &mut raw, &mut errors);
     let format = log_format(&raw);
     let screen = Screen::of_process(&environment, format);
     let arguments = match parsed {
@@ -65,7 +65,7 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
     log::start(format, environment.get("RUNNER_DEBUG") == Some("1"), &screen);
     let console = Console { environment: &environment, format, screen };
     let progress = Progress::start(console.observer());
-    match arguments.and_then(|it| inputs(&environment, &mut raw, it.overrides, faults)) {
+    match arguments.and_then(|it| inputs(&environment, &mut raw, it.overrides, errors)) {
         Err(failure) => console.failed(&failure, &progress),
         Ok((request, run)) => {
             let work = Box::pin(execute(&request, &run, &console, &progress));
@@ -92,26 +92,26 @@ fn inputs(
     environment: &Environment,
     raw: &mut RawInputs,
     mut overrides: Overrides,
-    mut faults: Faults,
+    mut errors: InputErrors,
 ) -> Result<(Request, Run), Failure> {
     let mut notices = Vec::new();
     let in_clone = !environment.in_actions() && environment.get("GITHUB_REPOSITORY").is_none();
     if in_clone {
-        overrides = checkout::fill_in(environment, overrides, &mut faults);
+        overrides = checkout::fill_in(environment, overrides, &mut errors);
         notices.extend(checkout::what_is_meant(&overrides));
     }
     // The clone's faults say more than that a variable is missing.
-    let run = if faults.is_empty() { Run::read(environment, &overrides, &mut faults) } else { None };
+    let run = if errors.is_empty() { Run::read(environment, &overrides, &mut errors) } else { None };
     // A person who tries the program out must not find that it has released something.
     if !environment.in_ci() && !raw.names("command") {
         let expected = "`release` or `plan` in so many words, since no CI started this program";
-        faults.of_input("command", "", expected);
+        errors.of_input("command", "", expected);
     }
     // A CI's own clone is detached and has its build products; what it builds from is its affair.
     let by_a_person = in_clone && !environment.in_ci();
     if by_a_person && raw.names("command") && raw.text("command") == "release" {
         let builds = raw.text("dry-run") != "true" && !raw.names("image-digest");
-        checkout::check_for_release(environment, &overrides, builds, &mut faults);
+        checkout::check_for_release(environment, &overrides, builds, &mut errors);
     }
     if raw.secret("github-token").is_none() {
         let attended = io::stdin().is_terminal() || io::stderr().is_terminal();
@@ -119,9 +119,9 @@ fn inputs(
     }
     // Without the run the inputs are still read, for their faults.
     let stand_in = || Run::stand_in(environment);
-    let request = Request::parse(raw, &run.clone().unwrap_or_else(stand_in), &mut faults);
+    let request = Request::parse(raw, &run.clone().unwrap_or_else(stand_in), &mut errors);
     match (request, run) {
-        (Some(mut request), Some(run)) if faults.is_empty() => {
+        (Some(mut request), Some(run)) if errors.is_empty() => {
             // Servers are asked, and go back, without the registry.
             let asks_registry = !matches!(request.command, Command::Status | Command::Rollback);
             if asks_registry && request.registry.is_none() && !environment.in_ci() {
@@ -133,7 +133,7 @@ fn inputs(
         _ => Err(Failure::new(
             Kind::Input,
             "reading the inputs",
-            faults.to_string(),
+            errors.to_string(),
             "correct the inputs named above; docs/reference.md lists all of them",
         )
         .about(Topic::Inputs)),

@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use crate::failure::Kind;
 use crate::inputs::run::Overrides;
 use crate::inputs::spec::{self, COMMANDS, GROUPS, INPUTS, InputSpec, Takes};
-use crate::inputs::{Fault, Faults, RawInputs};
+use crate::inputs::{InputError, InputErrors, RawInputs};
 use autotag_base::manual;
 use autotag_base::manual::Section;
 
@@ -45,9 +45,9 @@ pub enum Printed {
 }
 
 /// Reads the arguments over what the environment said. Faults are those of the arguments alone.
-pub fn parse(arguments: &[String], raw: &mut RawInputs, faults: &mut Faults) -> Parsed {
+pub fn parse(arguments: &[String], raw: &mut RawInputs, errors: &mut InputErrors) -> Parsed {
     if let Some(spec) = secret_among(arguments) {
-        faults.add(Fault {
+        errors.add(InputError {
             input: format!("--{}", spec.name),
             found: None,
             expected: "secrets in the environment: arguments are visible to every process".to_owned(),
@@ -310,12 +310,12 @@ pub const DONE: &str = "Released, resumed, superseded, planned, deployed, rolled
 mod tests {
     use super::*;
 
-    fn parsed(arguments: &[&str]) -> (Parsed, RawInputs, Faults) {
-        let (mut raw, mut faults) = (RawInputs::default(), Faults::default());
+    fn parsed(arguments: &[&str]) -> (Parsed, RawInputs, InputErrors) {
+        let (mut raw, mut errors) = (RawInputs::default(), InputErrors::default());
         let arguments: Vec<String> =
             [PROGRAM].iter().chain(arguments).map(|text| (*text).to_owned()).collect();
-        let parsed = parse(&arguments, &mut raw, &mut faults);
-        (parsed, raw, faults)
+        let parsed = parse(&arguments, &mut raw, &mut errors);
+        (parsed, raw, errors)
     }
 
     fn help(arguments: &[&str]) -> String {
@@ -338,8 +338,8 @@ mod tests {
             &["plan", "--image", "ghcr.io/org/app", "--tag-prefix=api-v"][..],
             &["--image", "ghcr.io/org/app", "--tag-prefix=web-v", "plan", "--tag-prefix=api-v"],
         ] {
-            let (_, raw, faults) = parsed(line);
-            assert!(faults.is_empty(), "{faults}");
+            let (_, raw, errors) = parsed(line);
+            assert!(errors.is_empty(), "{errors}");
             assert_eq!((raw.text("command"), raw.text("image")), ("plan", "ghcr.io/org/app"));
             assert_eq!(raw.text("tag-prefix"), "api-v");
         }
@@ -352,8 +352,8 @@ mod tests {
     #[test]
     fn lists_are_said_one_by_one_and_truths_without_a_value() {
         let line = ["release", "--build-args", "A=1", "--build-args", "B=2", "--dry-run", "--pull=false"];
-        let (_, raw, faults) = parsed(&line);
-        assert!(faults.is_empty(), "{faults}");
+        let (_, raw, errors) = parsed(&line);
+        assert!(errors.is_empty(), "{errors}");
         assert_eq!(raw.text("build-args"), "A=1\nB=2");
         assert_eq!((raw.text("dry-run"), raw.text("pull")), ("true", "false"));
     }

@@ -173,8 +173,8 @@ async fn go(
     let mut timed = Timed { log, steps: Vec::new(), last_words: VecDeque::new() };
     let (ssh, persistence) =
         (ssh_host(deployment.target, host), ReconnectPolicy::within(deployment.target.timeout));
-    let told = converse(shell, &ssh, (&name, &deployment.request()), persistence, &mut timed).await;
-    let (stop, running) = match told {
+    let reported = converse(shell, &ssh, (&name, &deployment.request()), persistence, &mut timed).await;
+    let (stop, running) = match reported {
         Ok(outcome) => {
             let stop = match deployment.change {
                 Change::Deploy(release) => result_of(&name, &release.version, &outcome),
@@ -218,7 +218,7 @@ async fn revert(
 ) -> HostReport {
     let stopwatch = Stopwatch::start();
     log.event(&report.host, DeployEvent::Started(&format!("Revert what {host} got ({})", deployment.id)));
-    let told = match deployment.revert() {
+    let reported = match deployment.revert() {
         Ok(request) => {
             let persistence = ReconnectPolicy::within(deployment.target.timeout);
             converse(shell, &ssh_host(deployment.target, host), (&report.host, &request), persistence, log)
@@ -226,8 +226,8 @@ async fn revert(
         }
         Err(failure) => Err(failure),
     };
-    report.stop = result_of_revert(report.stop, told.as_ref());
-    report.running = told.ok().and_then(|outcome| outcome.running);
+    report.stop = result_of_revert(report.stop, reported.as_ref());
+    report.running = reported.ok().and_then(|outcome| outcome.running);
     report.asked_back = true;
     report.took += stopwatch.elapsed();
     end(&report, log);

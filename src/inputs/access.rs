@@ -15,7 +15,7 @@ impl<'a> Reader<'a> {
             let expected = "a user name without colons; a password belongs into the input for the password";
             // What stands behind the colon may be the password.
             let shown = username.split([':', '\n', '\r']).next().unwrap_or_default();
-            self.faults.of_input(name, &format!("{shown}:\u{2026}"), expected);
+            self.errors.of_input(name, &format!("{shown}:\u{2026}"), expected);
         }
         Some(username)
     }
@@ -37,7 +37,7 @@ impl<'a> Reader<'a> {
                 None
             }
             (Some(username), None) => {
-                self.faults.of_input(
+                self.errors.of_input(
                     "registry-password",
                     "",
                     format!("a password for `registry-username: {username}`"),
@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
                 None
             }
             (None, Some(_)) => {
-                self.faults.of_input(
+                self.errors.of_input(
                     "registry-username",
                     "",
                     "the user name that `registry-password` belongs to",

@@ -6,8 +6,8 @@
 mod access;
 mod command;
 pub mod deploy;
+pub mod error;
 mod event;
-pub mod fault;
 pub mod list;
 pub mod raw;
 mod reader;
@@ -16,7 +16,7 @@ pub mod run;
 pub mod spec;
 
 pub use command::Command;
-pub use fault::{Fault, Faults};
+pub use error::{InputError, InputErrors};
 pub use raw::{Environment, RawInputs};
 pub use request::Request;
 pub use run::Run;

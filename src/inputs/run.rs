@@ -4,8 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use super::error::{InputError, InputErrors};
 use super::event;
-use super::fault::{Fault, Faults};
 use super::raw::Environment;
 use autotag_build_context::workspace::Workspace;
 use autotag_model::git::ObjectId;
@@ -66,9 +66,9 @@ impl Run {
     /// Reads the run from the environment. `overrides` are the flags `--repository` and `--commit`.
     ///
     /// Every fault goes into `faults`; `None` where something is missing that cannot be left out.
-    pub fn read(environment: &Environment, overrides: &Overrides, faults: &mut Faults) -> Option<Self> {
-        let repository = repository(environment, overrides, faults);
-        let commit = commit(environment, overrides, faults);
+    pub fn read(environment: &Environment, overrides: &Overrides, errors: &mut InputErrors) -> Option<Self> {
+        let repository = repository(environment, overrides, errors);
+        let commit = commit(environment, overrides, errors);
         let server_url = trimmed_url(environment, "GITHUB_SERVER_URL", "https://github.com");
         let api_url = trimmed_url(environment, "GITHUB_API_URL", &api_of(&server_url));
         // GitHub Enterprise Server has /api/v3 and /api/graphql side by side.
@@ -76,7 +76,7 @@ impl Run {
             Some(root) => format!("{root}/graphql"),
             None => format!("{api_url}/graphql"),
         };
-        let event = event_payload(environment, faults);
+        let event = event_payload(environment, errors);
         let cause = cause(environment, overrides, &event);
         let (repository, commit) = (repository?, commit?);
         let url = match environment.get("GITHUB_RUN_ID") {
@@ -140,7 +140,7 @@ pub struct Overrides {
     pub branch: Option<String>,
 }
 
-fn repository(environment: &Environment, overrides: &Overrides, faults: &mut Faults) -> Option<String> {
+fn repository(environment: &Environment, overrides: &Overrides, errors: &mut InputErrors) -> Option<String> {
     let text = overrides.repository.as_deref().or_else(|| environment.get("GITHUB_REPOSITORY")).unwrap_or("");
     let part = |part: &str| {
         !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -150,7 +150,7 @@ fn repository(environment: &Environment, overrides: &Overrides, faults: &mut Fau
             Some(text.to_owned())
         }
         _ => {
-            faults.add(Fault {
+            errors.add(InputError {
                 input: "GITHUB_REPOSITORY (or --repository)".to_owned(),
                 found: (!text.is_empty()).then(|| text.to_owned()),
                 expected: "the repository as OWNER/NAME".to_owned(),
@@ -161,11 +161,11 @@ fn repository(environment: &Environment, overrides: &Overrides, faults: &mut Fau
     }
 }
 
-fn commit(environment: &Environment, overrides: &Overrides, faults: &mut Faults) -> Option<ObjectId> {
+fn commit(environment: &Environment, overrides: &Overrides, errors: &mut InputErrors) -> Option<ObjectId> {
     let text = overrides.commit.as_deref().or_else(|| environment.get("GITHUB_SHA")).unwrap_or("");
     text.parse()
         .map_err(|error| {
-            faults.add(Fault {
+            errors.add(InputError {
                 input: "GITHUB_SHA (or --commit)".to_owned(),
                 found: (!text.is_empty()).then(|| text.to_owned()),
                 expected: format!("{error}"),
@@ -248,15 +248,15 @@ fn clone_around(directory: &Path) -> PathBuf {
 const LARGEST_EVENT: u64 = 64 * 1024 * 1024;
 
 /// The event's payload; without a file an empty one.
-fn event_payload(environment: &Environment, faults: &mut Faults) -> serde_json::Value {
+fn event_payload(environment: &Environment, errors: &mut InputErrors) -> serde_json::Value {
     let Some(path) = environment.get("GITHUB_EVENT_PATH") else { return serde_json::Value::Null };
     // It lies outside of the workspace. A pipe or a device in its place would be waited for without end.
     let read = Workspace::at(Path::new("/")).read(Path::new(path), LARGEST_EVENT);
-    let read = read.map_err(|fault| format!("it {fault}"));
+    let read = read.map_err(|input_error| format!("it {input_error}"));
     match read.and_then(|(_, bytes)| event::parse(&bytes)) {
         Ok(payload) => payload,
         Err(error) => {
-            faults.add(Fault {
+            errors.add(InputError {
                 input: "GITHUB_EVENT_PATH".to_owned(),
                 found: Some(path.to_owned()),
                 expected: format!("a file with the event's JSON ({error})"),
@@ -271,13 +271,13 @@ fn event_payload(environment: &Environment, faults: &mut Faults) -> serde_json::
 mod tests {
     use super::*;
 
-    fn read(pairs: &[(&str, &str)]) -> (Option<Run>, Faults) {
+    fn read(pairs: &[(&str, &str)]) -> (Option<Run>, InputErrors) {
         let sha = "a".repeat(40);
         let mut all = vec![("GITHUB_REPOSITORY", "org/app"), ("GITHUB_SHA", sha.as_str())];
         all.extend(pairs);
-        let mut faults = Faults::default();
-        let run = Run::read(&Environment::of(all), &Overrides::default(), &mut faults);
-        (run, faults)
+        let mut errors = InputErrors::default();
+        let run = Run::read(&Environment::of(all), &Overrides::default(), &mut errors);
+        (run, errors)
     }
 
     #[test]
@@ -381,9 +381,9 @@ mod tests {
 
     #[test]
     fn all_faults_are_told() {
-        let (run, faults) =
+        let (run, errors) =
             read(&[("GITHUB_REPOSITORY", "app"), ("GITHUB_SHA", "main"), ("GITHUB_EVENT_PATH", "/nowhere")]);
         assert_eq!(run, None);
-        assert_eq!(faults.as_slice().len(), 3, "{faults}");
+        assert_eq!(errors.as_slice().len(), 3, "{errors}");
     }
 }

@@ -4,7 +4,7 @@
 
 use super::clone::repository_of;
 use super::local_logins;
-use crate::inputs::fault::{Fault, Faults};
+use crate::inputs::error::{InputError, InputErrors};
 use crate::inputs::raw::Environment;
 use crate::inputs::run::Overrides;
 
@@ -12,12 +12,12 @@ use crate::inputs::run::Overrides;
 ///
 /// A remote on another host than the GitHub server is somebody else's `owner/name`, and is left out. A
 /// branch that is missing is no fault here: only a release needs one.
-pub fn fill_in(environment: &Environment, mut overrides: Overrides, faults: &mut Faults) -> Overrides {
+pub fn fill_in(environment: &Environment, mut overrides: Overrides, errors: &mut InputErrors) -> Overrides {
     let git = |arguments: &[&str]| git(environment, arguments);
     if (overrides.repository.is_none() || overrides.commit.is_none())
         && let Err(why) = git(&["rev-parse", "--git-dir"])
     {
-        faults.add(Fault {
+        errors.add(InputError {
             input: "this directory".to_owned(),
             found: None,
             expected: format!("a clone, or that --repository and --commit say what is meant; {why}"),
@@ -28,7 +28,7 @@ pub fn fill_in(environment: &Environment, mut overrides: Overrides, faults: &mut
     if overrides.repository.is_none() {
         match repository(environment) {
             Ok(repository) => overrides.repository = Some(repository),
-            Err(why) => faults.add(missing("--repository", "the repository as OWNER/NAME", &why, "org/app")),
+            Err(why) => errors.add(missing("--repository", "the repository as OWNER/NAME", &why, "org/app")),
         }
     }
     if overrides.commit.is_none() {
@@ -36,7 +36,7 @@ pub fn fill_in(environment: &Environment, mut overrides: Overrides, faults: &mut
             Ok(commit) => overrides.commit = Some(commit),
             Err(why) => {
                 let example = "1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c";
-                faults.add(missing("--commit", "the commit in full", &why, example));
+                errors.add(missing("--commit", "the commit in full", &why, example));
             }
         }
     }
@@ -52,18 +52,18 @@ pub fn check_for_release(
     environment: &Environment,
     overrides: &Overrides,
     builds: bool,
-    faults: &mut Faults,
+    errors: &mut InputErrors,
 ) {
     let git = |arguments: &[&str]| git(environment, arguments);
     if overrides.branch.is_none() {
-        faults.add(missing("--branch", "the branch that is released", "no branch is checked out", "main"));
+        errors.add(missing("--branch", "the branch that is released", "no branch is checked out", "main"));
     }
     if !builds {
         return;
     }
     let mut of_folder = |found: String, expected: &str, example: String| {
         let (input, expected) = ("this directory".to_owned(), expected.to_owned());
-        faults.add(Fault { input, found: Some(found), expected, example });
+        errors.add(InputError { input, found: Some(found), expected, example });
     };
     if let (Some(commit), Ok(head)) = (&overrides.commit, git(&["rev-parse", "HEAD"]))
         && *commit != head
@@ -90,9 +90,9 @@ pub fn what_is_meant(overrides: &Overrides) -> Option<String> {
     Some(format!("{repository}, commit {short} of {branch}"))
 }
 
-fn missing(flag: &str, expected: &str, why: &str, example: &str) -> Fault {
+fn missing(flag: &str, expected: &str, why: &str, example: &str) -> InputError {
     let expected = format!("{expected}, since this directory does not say it: {why}");
-    Fault { input: flag.to_owned(), found: None, expected, example: example.to_owned() }
+    InputError { input: flag.to_owned(), found: None, expected, example: example.to_owned() }
 }
 
 /// What git prints, or why it does not.

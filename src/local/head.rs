@@ -77,17 +77,17 @@ impl Git {
     /// That of a directory, if it has one.
     fn at(workspace: &Workspace, place: &Path) -> Result<Option<Self>, String> {
         let path = place.join(".git");
-        let told = |fault: PathFault| format!("`.git` {fault}");
+        let reported = |fault: PathFault| format!("`.git` {fault}");
         let own = match workspace.directory(&path) {
             Ok(own) => own,
             Err(PathFault::Missing) => return Ok(None),
             Err(PathFault::File) => {
-                let text = text(workspace, &path).map_err(told)?;
+                let text = text(workspace, &path).map_err(reported)?;
                 let named = clone::git_directory(&text).ok_or("`.git` is a file without `gitdir:`")?;
                 let directory = workspace.directory(&place.join(named));
                 directory.map_err(|fault| format!("`.git` names `{named}`, which {fault}"))?
             }
-            Err(fault) => return Err(told(fault)),
+            Err(fault) => return Err(reported(fault)),
         };
         let common = match text(workspace, &own.join("commondir")) {
             Ok(named) => {

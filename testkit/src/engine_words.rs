@@ -17,31 +17,31 @@ const WORDS: &[(&str, &str)] = &[
 /// The same text with `ENGINE` for each.
 pub fn without_engine_words(text: &str) -> String {
     WORDS.iter().fold(text.to_owned(), |text, (from, to)| {
-        let mut told = String::new();
+        let mut reported = String::new();
         let mut rest = text.as_str();
         while let Some((before, after)) = rest.split_once(from) {
             let Some((words, _)) = after.split_once(to) else { break };
             // Only within a line, and not over the next such place.
             if words.contains('\n') || words.contains(from) {
-                told.push_str(&rest[..before.len() + from.len()]);
+                reported.push_str(&rest[..before.len() + from.len()]);
                 rest = after;
                 continue;
             }
-            told.push_str(before);
-            told.push_str(
+            reported.push_str(before);
+            reported.push_str(
                 from.split_once(" failed: ")
                     .map_or(*from, |(start, _)| &from[..start.len() + " failed: ".len()]),
             );
-            told.push_str("ENGINE");
+            reported.push_str("ENGINE");
             rest = &after[words.len()..];
         }
-        told + rest
+        reported + rest
     })
 }
 
 #[test]
 fn the_words_of_every_engine_become_the_same() {
-    for (told, calm) in [
+    for (reported, calm) in [
         ("x failed: executor failed running [sh]: exit code: 3\nit", "x failed: ENGINE: exit code: 3\nit"),
         (
             "x failed: process \"sh -c x\" did not complete: exit code: 3\nit",
@@ -53,6 +53,6 @@ fn the_words_of_every_engine_become_the_same() {
         ),
         ("x failed: no such file\n: exit code: 3", "x failed: no such file\n: exit code: 3"),
     ] {
-        assert_eq!(without_engine_words(told), calm);
+        assert_eq!(without_engine_words(reported), calm);
     }
 }

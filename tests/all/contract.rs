@@ -28,8 +28,8 @@ use testkit::images::tiny_image::TinyImage;
 use testkit::network::faults::Fault;
 use testkit::network::pager::{Links, Pager};
 use testkit::simulation::Outside;
-use testkit::simulation::doors::Doors;
 use testkit::simulation::registry::Absent;
+use testkit::simulation::simulated_ports::SimulatedPorts;
 
 /// A repository of three commits: one, its child, and a branch that has neither.
 struct Commits {
@@ -307,12 +307,12 @@ async fn the_world_in_memory_keeps_it() {
         let apart = github.commit_with("apart", &[]);
         Commits { new: github.merge("new"), old, apart }
     };
-    let doors = Doors::straight(&outside);
-    claims(&doors, &commits).await;
-    history(&doors, &commits).await;
-    releases(&doors).await;
-    drafts(&doors).await;
-    deployments(&doors, &commits.old, |id| {
+    let simulated = SimulatedPorts::straight(&outside);
+    claims(&simulated, &commits).await;
+    history(&simulated, &commits).await;
+    releases(&simulated).await;
+    drafts(&simulated).await;
+    deployments(&simulated, &commits.old, |id| {
         outside.borrow().github.deployment(id).expect("a deployment").state.map(|state| match state {
             DeploymentState::InProgress => "in_progress".to_owned(),
             other => format!("{other:?}").to_lowercase(),
@@ -320,15 +320,15 @@ async fn the_world_in_memory_keeps_it() {
     })
     .await;
     let image: ImageName = IMAGE.parse().expect("an image's name");
-    images(&doors.to(&image), |tag| push(&outside, IMAGE, tag)).await;
+    images(&simulated.to(&image), |tag| push(&outside, IMAGE, tag)).await;
 
     outside.borrow_mut().absent = Absent::Withheld;
     let name: ImageName = HIDDEN.parse().expect("an image's name");
-    hidden(&doors.to(&name), || drop(push(&outside, HIDDEN, "one"))).await;
-    outside.borrow_mut().absent = Absent::Told;
+    hidden(&simulated.to(&name), || drop(push(&outside, HIDDEN, "one"))).await;
+    outside.borrow_mut().absent = Absent::NotFound;
     let built: ImageName = "registry.test/org/built".parse().expect("an image's name");
     let request = docker_build::request(Path::new("."));
-    builds(&doors, &doors.to(&built), (&built, &request)).await;
+    builds(&simulated, &simulated.to(&built), (&built, &request)).await;
 }
 
 fn push(outside: &RefCell<Outside>, image: &str, tag: &str) -> Digest {

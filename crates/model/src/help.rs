@@ -80,7 +80,7 @@ topics! {
     DiskFull "The server's disk is full",
     NotRecorded "The version to go back to is not recorded",
     NewerIsLive "A newer version is live",
-    AtWork "Another deployment is running",
+    DeploymentRunning "Another deployment is running",
     Unfinished "An earlier deployment could not be finished",
 }
 

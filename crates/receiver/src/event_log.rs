@@ -18,7 +18,7 @@ const MOST: usize = 10_000;
 pub struct EventLog {
     /// Which deployment, if it is about one.
     pub deployment: Option<DeploymentId>,
-    told: Mutex<Vec<Event>>,
+    reported: Mutex<Vec<Event>>,
     masks: Mutex<Masks>,
     count: watch::Sender<usize>,
 }
@@ -26,7 +26,7 @@ pub struct EventLog {
 impl EventLog {
     /// One that has told nothing yet.
     pub fn new(deployment: Option<DeploymentId>) -> Self {
-        Self { deployment, told: Mutex::default(), masks: Mutex::default(), count: watch::Sender::new(0) }
+        Self { deployment, reported: Mutex::default(), masks: Mutex::default(), count: watch::Sender::new(0) }
     }
 
     /// What its owner keeps from CI, from now on.
@@ -42,14 +42,14 @@ impl EventLog {
 
     /// Tells something. After the result nothing is told any more.
     pub fn say(&self, answer: Event) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = matches!(told.last(), Some(Event::Result(_)));
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = matches!(reported.last(), Some(Event::Result(_)));
         let last = matches!(answer, Event::Result(_));
-        if over || (told.len() >= MOST && !last) {
+        if over || (reported.len() >= MOST && !last) {
             return;
         }
-        told.push(answer);
-        self.count.send_replace(told.len());
+        reported.push(answer);
+        self.count.send_replace(reported.len());
     }
 
     /// Tells the result.
@@ -61,14 +61,14 @@ impl EventLog {
     pub async fn answer(&self, number: usize) -> Option<Event> {
         let mut count = self.count.subscribe();
         {
-            let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            if number >= told.len() && matches!(told.last(), Some(Event::Result(_))) {
+            let reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+            if number >= reported.len() && matches!(reported.last(), Some(Event::Result(_))) {
                 return None;
             }
         }
         // The sender lives in `self`, so this cannot fail.
         let _ = count.wait_for(|count| *count > number).await;
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).get(number).cloned()
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).get(number).cloned()
     }
 }
 

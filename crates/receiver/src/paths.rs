@@ -13,17 +13,17 @@ pub const USER_PREFIX: &str = "autotag-";
 
 /// The places, below `/` or below another folder (tests, `--root`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct Paths {
     root: PathBuf,
 }
 
-impl Default for Layout {
+impl Default for Paths {
     fn default() -> Self {
         Self::below("/")
     }
 }
 
-impl Layout {
+impl Paths {
     /// As if this folder were `/`.
     pub fn below(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
@@ -166,10 +166,10 @@ mod tests {
     /// `remove` takes away what is an application's, so nothing else may lie there.
     #[test]
     fn no_applications_folder_is_one_that_belongs_to_all() {
-        let layout = Layout::default();
+        let paths = Paths::default();
         let app: AppName = "shop".parse().unwrap();
-        for shared in [layout.home(), layout.serve_lock()] {
-            assert_eq!(shared.parent(), layout.state(&app).parent(), "they lie side by side");
+        for shared in [paths.home(), paths.serve_lock()] {
+            assert_eq!(shared.parent(), paths.state(&app).parent(), "they lie side by side");
             let name = shared.file_name().and_then(|name| name.to_str()).unwrap();
             assert!(name.parse::<AppName>().is_err(), "an application may be called {name}");
         }

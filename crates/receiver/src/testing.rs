@@ -7,7 +7,7 @@ use super::state::{Instance, Phase, Purpose, Record, Release, State};
 use crate::config::settings::{Settings, Variables};
 use crate::engine::{ContainerFacts, Healthy};
 use crate::lock::{Lock, Tried};
-use crate::paths::Layout;
+use crate::paths::Paths;
 use autotag_model::reference::Digest;
 use autotag_protocol::Holder;
 
@@ -57,10 +57,10 @@ pub(crate) fn lock(folder: &Path) -> Lock {
 /// The settings of an app file whose environment files are empty.
 pub(crate) fn settings(app_file: &str) -> Settings {
     let folder = tempfile::tempdir().unwrap();
-    let (layout, app) = (Layout::below(folder.path()), "app".parse().unwrap());
-    std::fs::create_dir_all(layout.app_files()).unwrap();
-    std::fs::write(layout.app_file(&app), app_file).unwrap();
-    Settings::today(&layout, &app, Variables::new()).unwrap_or_else(|refused| panic!("{app_file}: {refused}"))
+    let (paths, app) = (Paths::below(folder.path()), "app".parse().unwrap());
+    std::fs::create_dir_all(paths.app_files()).unwrap();
+    std::fs::write(paths.app_file(&app), app_file).unwrap();
+    Settings::today(&paths, &app, Variables::new()).unwrap_or_else(|refused| panic!("{app_file}: {refused}"))
 }
 
 /// A container that runs and is healthy.

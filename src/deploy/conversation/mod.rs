@@ -212,7 +212,7 @@ pub async fn converse(
         let tries = if ever_heard { persistence.attempts } else { persistence.unheard };
         if spent || attempt >= tries {
             return Err(match waits_for {
-                Some(holder) if spent => at_work(name, request, &holder),
+                Some(holder) if spent => deployment_running(name, request, &holder),
                 _ if ever_heard => unknown(name, request, &missed.why),
                 _ => unheard(name, request, missed),
             });
@@ -276,14 +276,14 @@ fn unknown(name: &str, request: &Request, why: &str) -> Failure {
 }
 
 /// Its turn did not come in time.
-fn at_work(name: &str, request: &Request, holder: &str) -> Failure {
+fn deployment_running(name: &str, request: &Request, holder: &str) -> Failure {
     Failure::new(
         Kind::Unavailable,
         format!("{} on {name}", request.word()),
         format!("its turn did not come within `deploy-timeout`: {holder}"),
         "wait until that one is over, and run the job again; the server takes its turn by itself all the same, and `command: status` says what runs then",
     )
-    .about(Topic::AtWork)
+    .about(Topic::DeploymentRunning)
 }
 
 #[cfg(test)]

@@ -182,9 +182,9 @@ fn serves_above(asked: &Version, outcome: &Outcome) -> bool {
 }
 
 /// What the answer to a request to take the deployment back means for a server, or that there was none.
-pub fn result_of_revert(stop: HostResult, told: Result<&Outcome, &Failure>) -> HostResult {
-    let HostResult::Unheard(failure) = stop else { return back_from_it(told) };
-    let (is_without, words) = match told {
+pub fn result_of_revert(stop: HostResult, reported: Result<&Outcome, &Failure>) -> HostResult {
+    let HostResult::Unheard(failure) = stop else { return back_from_it(reported) };
+    let (is_without, words) = match reported {
         Ok(outcome) => match &outcome.end {
             End::Deployed {} | End::RolledBack {} => (true, "it had it, and went back".to_owned()),
             End::Unchanged {} => (true, "it does not have it, and will not get it".to_owned()),
@@ -203,8 +203,8 @@ pub fn result_of_revert(stop: HostResult, told: Result<&Outcome, &Failure>) -> H
 }
 
 /// Likewise for a server that has it.
-fn back_from_it(told: Result<&Outcome, &Failure>) -> HostResult {
-    match told.map(|outcome| &outcome.end) {
+fn back_from_it(reported: Result<&Outcome, &Failure>) -> HostResult {
+    match reported.map(|outcome| &outcome.end) {
         Ok(End::Deployed {} | End::RolledBack {}) => HostResult::Reverted,
         Ok(End::Refused { code: Open::Known(RefusalCode::NewerIsLive), message }) => {
             HostResult::Overtaken(message.clone())

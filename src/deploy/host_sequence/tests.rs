@@ -143,9 +143,9 @@ fn what_was_reverted_is_only_what_the_server_says_went_back() {
     assert!(matches!(result_of_revert(had, Err(&failure)), HostResult::Stuck(_)));
     // Of the other one it is enough that it does not have it, and will not get it.
     for end in [End::RolledBack {}, End::Deployed {}, End::Unchanged {}, newer] {
-        let HostResult::Failed(told) = back(&unheard, &end) else { panic!("{end:?}") };
-        assert!(told.why.starts_with("no\nAsked to take it back: "), "{told:?}");
-        assert!(told.remedy.contains("deploy-allow-downgrade"), "{told:?}");
+        let HostResult::Failed(reported) = back(&unheard, &end) else { panic!("{end:?}") };
+        assert!(reported.why.starts_with("no\nAsked to take it back: "), "{reported:?}");
+        assert!(reported.remedy.contains("deploy-allow-downgrade"), "{reported:?}");
     }
     for end in [refused(RefusalCode::Unfinished), unhealthy] {
         assert!(matches!(back(&unheard, &end), HostResult::Unheard(_)), "{end:?}");

@@ -187,7 +187,7 @@ impl Reader<'_> {
                     [] => format!("`command: {}`", self.raw.text("command")),
                     names => format!("`{}`", names.join("`, `")),
                 };
-                self.faults.of_input("deploy-host", "", format!("a server, since there is {reason}"));
+                self.errors.of_input("deploy-host", "", format!("a server, since there is {reason}"));
                 return None;
             }
             return Some(Deploy::Off);
@@ -246,7 +246,7 @@ impl Reader<'_> {
         let port = self.raw.text("deploy-port");
         let default_port = port.parse::<u16>().ok().filter(|port| *port > 0);
         if default_port.is_none() {
-            self.faults.of_input("deploy-port", port, "a port from 1 to 65535");
+            self.errors.of_input("deploy-port", port, "a port from 1 to 65535");
         }
         let mut hosts = Vec::new();
         let text = self.raw.text("deploy-host");
@@ -254,14 +254,14 @@ impl Reader<'_> {
         for entry in &entries {
             match host_of(entry, default_port.unwrap_or(22)) {
                 Ok(host) if hosts.contains(&host) => {
-                    self.faults.of_input("deploy-host", entry, "each host once");
+                    self.errors.of_input("deploy-host", entry, "each host once");
                 }
                 Ok(host) => hosts.push(host),
-                Err(expected) => self.faults.of_input("deploy-host", entry, expected),
+                Err(expected) => self.errors.of_input("deploy-host", entry, expected),
             }
         }
         if list::words(text).is_empty() {
-            self.faults.of_input("deploy-host", text, "at least one server");
+            self.errors.of_input("deploy-host", text, "at least one server");
         }
         default_port.and(Some(hosts))
     }
@@ -275,7 +275,7 @@ impl Reader<'_> {
             let expected = format!(
                 "the application's name on the server, since the image's own, `{name}`, is none: expected {why}"
             );
-            self.faults.of_input("deploy-app", "", expected);
+            self.errors.of_input("deploy-app", "", expected);
         };
         name.parse().map_err(unusable).ok()
     }
@@ -285,7 +285,7 @@ impl Reader<'_> {
             Some(user) if is_user(user) => Some(user.to_owned()),
             Some(user) => {
                 let expected = "a system user: at most 32 lower-case letters, digits, `_` and `-`";
-                self.faults.of_input("deploy-user", user, expected);
+                self.errors.of_input("deploy-user", user, expected);
                 None
             }
             None => app.map(|app| format!("autotag-{app}")),
@@ -295,7 +295,7 @@ impl Reader<'_> {
     fn needed_secret(&mut self, name: &str, expected: &str) -> Option<Secret> {
         let secret = self.raw.secret(name);
         if secret.is_none() {
-            self.faults.of_input(name, "", expected);
+            self.errors.of_input(name, "", expected);
         }
         secret
     }
@@ -303,25 +303,25 @@ impl Reader<'_> {
     /// A key that no server could take is a fault of the input, not of the first connection.
     fn key(&mut self) -> Option<PrivateKey> {
         let key = self.needed_secret("deploy-key", "the private key that `autotag-receiver init` printed")?;
-        let refuse = |why: ParseError| self.faults.of_input("deploy-key", "", why.to_string());
+        let refuse = |why: ParseError| self.errors.of_input("deploy-key", "", why.to_string());
         PrivateKey::parse(&key).map_err(refuse).ok()
     }
 
     fn known_hosts(&mut self, servers: usize) -> Option<KnownHosts> {
         if self.raw.given("deploy-known-hosts").is_none() {
             let expected = "the servers' host keys, as `autotag-receiver init` printed them: no key is trusted at first sight";
-            self.faults.of_input("deploy-known-hosts", "", expected);
+            self.errors.of_input("deploy-known-hosts", "", expected);
             return None;
         }
         // What was given is not shown: a private key may have been pasted into the wrong secret.
         let refuse = |error: ParseError| {
-            self.faults.of_input("deploy-known-hosts", "", error.to_string());
+            self.errors.of_input("deploy-known-hosts", "", error.to_string());
         };
         let known: KnownHosts = self.raw.text("deploy-known-hosts").parse().map_err(refuse).ok()?;
         // One server's key would be believed at every other one.
         if servers > 1 && known.has_fingerprints_of_no_host() {
             let expected = "each fingerprint behind the name of its server, since there are several: `web1.example.com SHA256:...`";
-            self.faults.of_input("deploy-known-hosts", "", expected);
+            self.errors.of_input("deploy-known-hosts", "", expected);
             return None;
         }
         Some(known)
@@ -335,14 +335,14 @@ impl Reader<'_> {
             match key.parse() {
                 Ok(_) if value.len() > ENVIRONMENT_VALUE_BYTES || value.contains('\0') => {
                     let expected = format!("values of at most {ENVIRONMENT_VALUE_BYTES} bytes without NUL");
-                    self.faults.of_input(NAME, "", expected);
+                    self.errors.of_input(NAME, "", expected);
                 }
                 Ok(key) => drop(variables.insert(key, Secret::verbatim(value))),
-                Err(error) => self.faults.of_input(NAME, "", format!("before each `=` {error}")),
+                Err(error) => self.errors.of_input(NAME, "", format!("before each `=` {error}")),
             }
         }
         if variables.len() > ENVIRONMENT_ENTRIES {
-            self.faults.of_input(NAME, "", format!("at most {ENVIRONMENT_ENTRIES} variables"));
+            self.errors.of_input(NAME, "", format!("at most {ENVIRONMENT_ENTRIES} variables"));
         }
         variables
     }
@@ -355,12 +355,12 @@ impl Reader<'_> {
             (None, None) => None,
             (Some(_), None) => {
                 let expected = "the password that belongs to `deploy-registry-username`";
-                self.faults.of_input("deploy-registry-password", "", expected);
+                self.errors.of_input("deploy-registry-password", "", expected);
                 None
             }
             (None, Some(_)) => {
                 let expected = "the user name that `deploy-registry-password` belongs to";
-                self.faults.of_input("deploy-registry-username", "", expected);
+                self.errors.of_input("deploy-registry-username", "", expected);
                 None
             }
         }
@@ -371,18 +371,18 @@ impl Reader<'_> {
         if let Some(url) = url
             && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
         {
-            self.faults.of_input("environment-url", url, "an address that begins with https:// or http://");
+            self.errors.of_input("environment-url", url, "an address that begins with https:// or http://");
         }
         match (self.raw.given("environment"), url) {
             (Some(name), url) if name.chars().count() <= 255 && !name.contains('\n') => {
                 Some(EnvironmentPage { name: name.to_owned(), url: url.map(ToOwned::to_owned) })
             }
             (Some(name), _) => {
-                self.faults.of_input("environment", name, "a name of at most 255 characters");
+                self.errors.of_input("environment", name, "a name of at most 255 characters");
                 None
             }
             (None, Some(_)) => {
-                self.faults.of_input("environment", "", "the environment that `environment-url` belongs to");
+                self.errors.of_input("environment", "", "the environment that `environment-url` belongs to");
                 None
             }
             (None, None) => None,

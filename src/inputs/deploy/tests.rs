@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::inputs::{Environment, Faults, RawInputs, Request};
+use crate::inputs::{Environment, InputErrors, RawInputs, Request};
 
 const KNOWN_HOSTS: &str =
     "web1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJdQxtq1mHiTDhqtGbiEKF9Xn1aJ5YJz0oaXKc8XwXe";
 
-fn parse(event: &str, inputs: &[(&'static str, &str)]) -> Result<Request, Faults> {
+fn parse(event: &str, inputs: &[(&'static str, &str)]) -> Result<Request, InputErrors> {
     let sha = "a".repeat(40);
     let environment = Environment::of([
         ("GITHUB_REPOSITORY", "org/app"),
@@ -16,16 +16,16 @@ fn parse(event: &str, inputs: &[(&'static str, &str)]) -> Result<Request, Faults
         ("GITHUB_EVENT_NAME", event),
         ("GITHUB_REF", "refs/heads/main"),
     ]);
-    let mut faults = Faults::default();
-    let run = Run::read(&environment, &crate::inputs::run::Overrides::default(), &mut faults).unwrap();
+    let mut errors = InputErrors::default();
+    let run = Run::read(&environment, &crate::inputs::run::Overrides::default(), &mut errors).unwrap();
     let mut raw = RawInputs::default();
     for (name, value) in inputs {
         raw.set(name, (*value).to_owned());
     }
-    Request::parse(&raw, &run, &mut faults).ok_or(faults)
+    Request::parse(&raw, &run, &mut errors).ok_or(errors)
 }
 
-fn target_of(more: &[(&'static str, &str)]) -> Result<Target, Faults> {
+fn target_of(more: &[(&'static str, &str)]) -> Result<Target, InputErrors> {
     let usual = [
         ("deploy-host", "web1"),
         ("deploy-key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"),
@@ -98,9 +98,9 @@ fn what_is_no_host_is_told_as_what_it_is() {
 /// The fault of one input among the others' defaults.
 #[track_caller]
 fn fault_of(inputs: &[(&'static str, &str)]) -> String {
-    let faults = target_of(inputs).expect_err("a fault");
-    assert_eq!(faults.as_slice().len(), 1, "{faults}");
-    faults.to_string()
+    let errors = target_of(inputs).expect_err("a fault");
+    assert_eq!(errors.as_slice().len(), 1, "{errors}");
+    errors.to_string()
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn variables_have_limits() {
         let [(name, value)] = inputs;
         target_of(&[(name, &value)])
             .map(|target| target.environment.len())
-            .map_err(|faults| faults.to_string())
+            .map_err(|errors| errors.to_string())
     };
     assert_eq!(borrowed(of(100, 1)), Ok(100));
     assert!(borrowed(of(101, 1)).unwrap_err().contains("at most 100 variables"));
@@ -148,7 +148,7 @@ fn servers_get_a_token_that_may_write_only_with_a_warning() {
             ("deploy-registry-username", "me"),
             ("deploy-registry-password", password),
         ];
-        let request = parse("push", &inputs).unwrap_or_else(|faults| panic!("{faults}"));
+        let request = parse("push", &inputs).unwrap_or_else(|errors| panic!("{errors}"));
         let of_token = |notice: &&String| notice.contains("may only read") && !notice.contains("t0ken");
         request.notices.iter().filter(of_token).count()
     };
@@ -203,7 +203,7 @@ fn a_user_is_one_that_useradd_makes() {
 
 #[test]
 fn all_faults_of_a_deployment_are_told_at_once() {
-    let faults = target_of(&[
+    let errors = target_of(&[
         ("deploy-host", "root@web1, ssh://web2, web3:0, web4, web4, [::1, -oProxyCommand=x"),
         ("deploy-port", "ssh"),
         ("deploy-user", "Deploy User"),
@@ -218,18 +218,18 @@ fn all_faults_of_a_deployment_are_told_at_once() {
         ("environment-url", "example.com"),
     ])
     .expect_err("nearly everything is wrong");
-    insta::assert_snapshot!(faults);
-    let faults = target_of(&[("deploy-known-hosts", "hunter2")]).expect_err("no host key").to_string();
-    assert!(faults.starts_with("`deploy-known-hosts`") && !faults.contains("hunter2"), "{faults}");
+    insta::assert_snapshot!(errors);
+    let errors = target_of(&[("deploy-known-hosts", "hunter2")]).expect_err("no host key").to_string();
+    assert!(errors.starts_with("`deploy-known-hosts`") && !errors.contains("hunter2"), "{errors}");
 }
 
 /// Whether it is said or comes from the image's name.
 #[test]
 fn a_name_that_no_server_takes_is_a_fault_that_says_why() {
     for inputs in [("deploy-app", "home"), ("image", "ghcr.io/org/home")] {
-        let faults = target_of(&[inputs]).expect_err("no application has this name").to_string();
-        assert!(faults.starts_with("`deploy-app`: "), "{faults}");
-        assert!(faults.contains("another name than `home`"), "{faults}");
+        let errors = target_of(&[inputs]).expect_err("no application has this name").to_string();
+        assert!(errors.starts_with("`deploy-app`: "), "{errors}");
+        assert!(errors.contains("another name than `home`"), "{errors}");
     }
 }
 
@@ -242,8 +242,8 @@ fn a_deployment_without_a_host_is_a_fault() {
         (&[("command", "rollback")], "command: rollback"),
         (&[("command", "status")], "command: status"),
     ] {
-        let faults = parse("push", inputs).expect_err(named).to_string();
-        assert!(faults.starts_with("`deploy-host`: ") && faults.contains(named), "{faults}");
+        let errors = parse("push", inputs).expect_err(named).to_string();
+        assert!(errors.starts_with("`deploy-host`: ") && errors.contains(named), "{errors}");
     }
     // The runner hands the defaults over as if they had been given.
     let defaults = [("deploy-port", "22"), ("deploy-timeout", "10m"), ("deploy-on-failure", "keep")];
@@ -262,8 +262,8 @@ fn a_pull_request_without_secrets_deploys_nothing_and_is_no_fault() {
 
 #[test]
 fn servers_try_nothing_out() {
-    let faults = parse("push", &[("command", "rollback"), ("dry-run", "true"), ("deploy-host", "web1")]);
-    assert!(faults.unwrap_err().to_string().contains("`dry-run`"));
+    let errors = parse("push", &[("command", "rollback"), ("dry-run", "true"), ("deploy-host", "web1")]);
+    assert!(errors.unwrap_err().to_string().contains("`dry-run`"));
 }
 
 #[test]

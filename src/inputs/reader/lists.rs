@@ -16,20 +16,20 @@ impl Reader<'_> {
             let item = match item {
                 Ok(item) => item,
                 Err(Unquotable { line }) => {
-                    self.faults.of_input(name, &format!("line {line}"), Unquotable::EXPECTED);
+                    self.errors.of_input(name, &format!("line {line}"), Unquotable::EXPECTED);
                     continue;
                 }
             };
             match item.text.split_once('=').map(|(key, value)| (key.trim(), value)) {
                 Some((key, value)) if !key.is_empty() && !key.contains(char::is_whitespace) => {
                     if let Some(expected) = refused(key) {
-                        self.faults.of_input(name, key, expected);
+                        self.errors.of_input(name, key, expected);
                     } else if pairs.insert(key.to_owned(), value.to_owned()).is_some() {
-                        self.faults.of_input(name, key, "each key once");
+                        self.errors.of_input(name, key, "each key once");
                     }
                 }
                 // The line is not shown: people do put secrets into build arguments.
-                _ => self.faults.of_input(name, &format!("line {}", item.line), "one `KEY=VALUE` a line"),
+                _ => self.errors.of_input(name, &format!("line {}", item.line), "one `KEY=VALUE` a line"),
             }
         }
         pairs
@@ -42,7 +42,7 @@ impl Reader<'_> {
             match item {
                 Ok(item) => found.push(item.text),
                 Err(Unquotable { line }) => {
-                    self.faults.of_input(name, &format!("line {line}"), Unquotable::EXPECTED);
+                    self.errors.of_input(name, &format!("line {line}"), Unquotable::EXPECTED);
                 }
             }
         }

@@ -4,14 +4,14 @@ mod lists;
 
 use semver::Version;
 
-use super::fault::Faults;
+use super::error::InputErrors;
 use super::raw::RawInputs;
 use crate::versioning::tag::is_stable;
 
 /// The inputs, and what has been found wrong with them so far.
 pub(in crate::inputs) struct Reader<'a> {
     pub(in crate::inputs) raw: &'a RawInputs,
-    pub(in crate::inputs) faults: &'a mut Faults,
+    pub(in crate::inputs) errors: &'a mut InputErrors,
     pub(in crate::inputs) notices: Vec<String>,
 }
 
@@ -22,7 +22,7 @@ impl Reader<'_> {
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let list: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-            self.faults.of_input(name, text, list.join(" or "));
+            self.errors.of_input(name, text, list.join(" or "));
         }
         found
     }
@@ -40,7 +40,7 @@ impl Reader<'_> {
         let text = self.raw.text(name);
         WORDS.iter().find(|(word, _)| *word == text).map_or_else(
             || {
-                self.faults.of_input(name, text, "`true` or `false`");
+                self.errors.of_input(name, text, "`true` or `false`");
                 false
             },
             |(_, value)| *value,
@@ -56,7 +56,7 @@ impl Reader<'_> {
         match text.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.faults.of_input(name, text, error.to_string());
+                self.errors.of_input(name, text, error.to_string());
                 None
             }
         }
@@ -75,7 +75,7 @@ impl Reader<'_> {
             Ok(version) => return Some(version),
             Err(_) => "a version by SemVer 2 without the tag's prefix",
         };
-        self.faults.of_input(name, text, expected);
+        self.errors.of_input(name, text, expected);
         None
     }
 }

@@ -47,7 +47,7 @@ impl Reader<'_> {
     fn platform(&mut self) -> Option<String> {
         let text = self.raw.given("platforms")?;
         if text.contains([',', '\n']) {
-            self.faults.of_input("platforms", text, "one platform: images for several are not built yet");
+            self.errors.of_input("platforms", text, "one platform: images for several are not built yet");
             return None;
         }
         let parts: Vec<&str> = text.split('/').collect();
@@ -55,7 +55,7 @@ impl Reader<'_> {
             !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
         };
         if !(2..=3).contains(&parts.len()) || !parts.iter().all(word) {
-            self.faults.of_input("platforms", text, "`os/architecture` or `os/architecture/variant`");
+            self.errors.of_input("platforms", text, "`os/architecture` or `os/architecture/variant`");
             return None;
         }
         Some(text.to_owned())
@@ -67,7 +67,7 @@ impl Reader<'_> {
         if is_argument(&name) {
             return Some(name);
         }
-        self.faults.of_input("version-build-arg", &name, "a name of letters, digits and `_`, or `none`");
+        self.errors.of_input("version-build-arg", &name, "a name of letters, digits and `_`, or `none`");
         None
     }
 

@@ -3,7 +3,7 @@
 use super::{LatestPolicy, LogFormat, ReleaseBranches, ReleaseSettings, Request, released_by};
 use crate::inputs::access::own_registry;
 use crate::inputs::command::Command;
-use crate::inputs::fault::Faults;
+use crate::inputs::error::InputErrors;
 use crate::inputs::raw::RawInputs;
 use crate::inputs::reader::Reader;
 use crate::inputs::run::{Cause, Run};
@@ -15,8 +15,8 @@ use autotag_model::reference::ImageName;
 
 impl Request {
     /// Parses everything, and puts every fault into `faults`. `None` where there is any.
-    pub fn parse(inputs: &RawInputs, run: &Run, faults: &mut Faults) -> Option<Self> {
-        let mut reader = Reader { raw: inputs, faults, notices: Vec::new() };
+    pub fn parse(inputs: &RawInputs, run: &Run, errors: &mut InputErrors) -> Option<Self> {
+        let mut reader = Reader { raw: inputs, errors, notices: Vec::new() };
         // Everything is read before anything is given up, so that all faults are told at once.
         let image = reader.image(run);
         let command = reader.command();
@@ -31,7 +31,7 @@ impl Request {
         let release_branches = reader.release_branches();
         let deploy = reader.deploy(image.as_ref(), run, command);
         let notices = reader.notices;
-        if !faults.is_empty() {
+        if !errors.is_empty() {
             return None;
         }
         Some(Self {
@@ -67,7 +67,7 @@ impl Reader<'_> {
         if self.raw.text("dry-run") == "true" && matches!(command, Some(Command::Deploy | Command::Rollback))
         {
             let expected = "`false`: servers try nothing out. `command: status` shows what runs";
-            self.faults.of_input("dry-run", "true", expected);
+            self.errors.of_input("dry-run", "true", expected);
         }
         command
     }
@@ -83,7 +83,7 @@ impl Reader<'_> {
         lower
             .parse()
             .map_err(|error: autotag_model::reference::ParseError| {
-                self.faults.of_input("image", &text, error.to_string());
+                self.errors.of_input("image", &text, error.to_string());
             })
             .ok()
     }
@@ -157,7 +157,7 @@ impl Reader<'_> {
         for pattern in patterns.iter().filter(|pattern| never(pattern)) {
             let expected =
                 "names of branches, in which `*` alone stands for any text, separated by commas or lines";
-            self.faults.of_input(NAME, pattern, expected);
+            self.errors.of_input(NAME, pattern, expected);
         }
         if patterns.is_empty() { ReleaseBranches::Default } else { ReleaseBranches::Matching(patterns) }
     }

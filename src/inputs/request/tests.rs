@@ -1,7 +1,7 @@
 //! What inputs mean, in tables.
 
 use super::*;
-use crate::inputs::Faults;
+use crate::inputs::InputErrors;
 use crate::inputs::raw::Environment;
 use crate::versioning::bump::Level;
 use crate::versioning::plan::VersionSelector;
@@ -18,20 +18,20 @@ fn run_of(pairs: &[(&str, &str)]) -> Run {
         ("GITHUB_WORKSPACE", "/checkout"),
     ];
     all.extend(pairs);
-    Run::read(&Environment::of(all), &crate::inputs::run::Overrides::default(), &mut Faults::default())
+    Run::read(&Environment::of(all), &crate::inputs::run::Overrides::default(), &mut InputErrors::default())
         .expect("the run is complete")
 }
 
-fn parse_in(run: &Run, inputs: &[(&'static str, &str)]) -> Result<Request, Faults> {
+fn parse_in(run: &Run, inputs: &[(&'static str, &str)]) -> Result<Request, InputErrors> {
     let mut raw = RawInputs::default();
     for (name, value) in inputs {
         raw.set(name, (*value).to_owned());
     }
-    let mut faults = Faults::default();
-    Request::parse(&raw, run, &mut faults).ok_or(faults)
+    let mut errors = InputErrors::default();
+    Request::parse(&raw, run, &mut errors).ok_or(errors)
 }
 
-fn parse(inputs: &[(&'static str, &str)]) -> Result<Request, Faults> {
+fn parse(inputs: &[(&'static str, &str)]) -> Result<Request, InputErrors> {
     parse_in(&run_of(&[]), inputs)
 }
 
@@ -57,11 +57,11 @@ fn the_words_that_are_offered_are_the_ones_that_are_taken() {
         let with = |word| parse(&[&base[..], &[(spec.name, word)]].concat());
         let orders: Vec<String> = words.iter().map(|word| format!("{:?}", with(word).expect(word))).collect();
         assert_ne!(orders[0], orders[orders.len() - 1], "{}: what is said makes no difference", spec.name);
-        let faults = with("nonsense").expect_err(spec.name).to_string();
+        let errors = with("nonsense").expect_err(spec.name).to_string();
         for word in words {
-            assert!(faults.contains(&format!("`{word}`")), "{}: {word} is not expected: {faults}", spec.name);
+            assert!(errors.contains(&format!("`{word}`")), "{}: {word} is not expected: {errors}", spec.name);
         }
-        assert_eq!(faults.matches('`').count(), 2 * (words.len() + 2), "{}: others are: {faults}", spec.name);
+        assert_eq!(errors.matches('`').count(), 2 * (words.len() + 2), "{}: others are: {errors}", spec.name);
     }
     assert!(seen > 8, "only {seen} inputs take words");
 }
@@ -86,7 +86,7 @@ fn nothing_given_is_enough() {
 
 #[test]
 fn all_faults_of_all_inputs_are_told_at_once() {
-    let faults = parse(&[
+    let errors = parse(&[
         ("command", "relase"),
         ("image", "ghcr.io/org/app:1"),
         ("registry-username", "me"),
@@ -106,14 +106,14 @@ fn all_faults_of_all_inputs_are_told_at_once() {
         ("log-format", "xml"),
     ])
     .expect_err("nearly everything is wrong");
-    insta::assert_snapshot!(faults);
+    insta::assert_snapshot!(errors);
 }
 
 #[test]
 fn a_secret_is_never_shown() {
-    let faults = parse(&[("registry-password", "hunter2")]).expect_err("the user name is missing");
-    assert!(faults.to_string().contains("registry-username"));
-    assert!(!faults.to_string().contains("hunter2"));
+    let errors = parse(&[("registry-password", "hunter2")]).expect_err("the user name is missing");
+    assert!(errors.to_string().contains("registry-username"));
+    assert!(!errors.to_string().contains("hunter2"));
 }
 
 /// A fork's has no secrets, and publishes nothing.
@@ -127,8 +127,8 @@ fn a_pull_request_without_the_password_is_told_so_and_nothing_else_goes_without_
         "{:?}",
         request.notices
     );
-    let faults = parse(&[("registry-username", "me")]).expect_err("the password is missing").to_string();
-    assert!(faults.starts_with("`registry-password`: ") && faults.contains("me"), "{faults}");
+    let errors = parse(&[("registry-username", "me")]).expect_err("the password is missing").to_string();
+    assert!(errors.starts_with("`registry-password`: ") && errors.contains("me"), "{errors}");
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_platform_is_one_in_dockers_words() {
     let platform = |text: &str| match parse(&[("platforms", text)]).map(|request| request.source) {
         Ok(Source::Build(build)) => Ok(build.platform),
         Ok(Source::Digest(_)) => panic!("it is built"),
-        Err(faults) => Err(faults.to_string()),
+        Err(errors) => Err(errors.to_string()),
     };
     for text in ["linux/amd64", "linux/arm/v7", "linux/x86_64"] {
         assert_eq!(platform(text), Ok(Some(text.to_owned())));
@@ -173,7 +173,7 @@ fn pairs_are_a_key_and_a_value_a_line() {
     let arguments = |text: &str| match parse(&[("build-args", text)]).map(|request| request.source) {
         Ok(Source::Build(build)) => Ok(build.build_args.into_iter().collect::<Vec<_>>()),
         Ok(Source::Digest(_)) => panic!("it is built"),
-        Err(faults) => Err(faults.to_string()),
+        Err(errors) => Err(errors.to_string()),
     };
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     assert_eq!(arguments("A=1\n\n  B = a=b \n"), Ok(vec![pair("A", "1"), pair("B", " a=b")]));
@@ -213,26 +213,26 @@ fn the_versions_build_argument_may_have_another_name_or_none() {
 
 #[test]
 fn branches_are_words_and_what_none_is_called_is_a_fault() {
-    let told = |text: &str| match parse(&[("release-branches", text)]) {
+    let reported = |text: &str| match parse(&[("release-branches", text)]) {
         Ok(request) => Ok(request.release_branches),
-        Err(faults) => Err(faults.to_string()),
+        Err(errors) => Err(errors.to_string()),
     };
     let matching =
         |words: &[&str]| Ok(ReleaseBranches::Matching(words.iter().map(|word| (*word).to_owned()).collect()));
-    assert_eq!(told("\"main\", release/*\n# dev\nnext"), matching(&["main", "release/*", "next"]));
+    assert_eq!(reported("\"main\", release/*\n# dev\nnext"), matching(&["main", "release/*", "next"]));
     for text in ["'main'", "main dev", "main\"", "\"main", "a\\b"] {
-        assert!(told(text).expect_err(text).contains("`release-branches`"), "{text}");
+        assert!(reported(text).expect_err(text).contains("`release-branches`"), "{text}");
     }
 }
 
 #[test]
 fn a_version_is_stable_and_fits_into_a_tag() {
-    let told = |text: &str| parse(&[("version", text)]).map(|_| ()).map_err(|faults| faults.to_string());
-    assert_eq!(told("1.2.3"), Ok(()));
+    let reported = |text: &str| parse(&[("version", text)]).map(|_| ()).map_err(|errors| errors.to_string());
+    assert_eq!(reported("1.2.3"), Ok(()));
     for (text, expected) in
         [("1.2.3+b", "without `+build`"), ("1.2.3-rc.1", "prerelease"), ("1.2", "by SemVer 2")]
     {
-        assert!(told(text).expect_err(text).contains(expected), "{text}");
+        assert!(reported(text).expect_err(text).contains(expected), "{text}");
     }
 }
 

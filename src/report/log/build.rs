@@ -308,9 +308,9 @@ mod tests {
             vec![start("a", "A"), end("a", 0.4), start("b", "B"), failed, start("c", "C"), end("c", 9.0)];
         let text = written(Style::Actions, events);
         let lines = text.lines().filter(|line| !line.contains("autotag-"));
-        let told = "::group::A\ndone in 0.4 s\n::endgroup::\n::group::B\n::endgroup::\nfailed after 0.1 s: x\n: :error::y\n\
+        let reported = "::group::A\ndone in 0.4 s\n::endgroup::\n::group::B\n::endgroup::\nfailed after 0.1 s: x\n: :error::y\n\
                     ::group::C\n::endgroup::\ndone in 9.0 s";
-        assert_eq!(lines.collect::<Vec<_>>().join("\n"), told);
+        assert_eq!(lines.collect::<Vec<_>>().join("\n"), reported);
     }
 
     #[test]

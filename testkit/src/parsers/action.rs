@@ -5,7 +5,7 @@ use std::time::Duration;
 use autotag_deploy::adapters::asked_wait;
 use autotag_deploy::adapters::github::Refusal;
 use autotag_deploy::inputs::run::{Cause, Overrides, cause};
-use autotag_deploy::inputs::{Environment, Faults, RawInputs, Request, Run, spec};
+use autotag_deploy::inputs::{Environment, InputErrors, RawInputs, Request, Run, spec};
 use autotag_deploy::local::clone::{Head, packed, repository_of};
 use autotag_deploy::release::notes::Block;
 use autotag_docker::login;
@@ -287,7 +287,7 @@ fn inputs(bytes: &[u8]) {
         }
     }
     let environment = Environment::of([]);
-    let mut faults = Faults::default();
+    let mut faults = InputErrors::default();
     let request = Request::parse(&raw, &Run::stand_in(&environment), &mut faults);
     assert_eq!(request.is_none(), !faults.is_empty(), "a request, or faults");
     for fault in faults.as_slice() {

@@ -274,10 +274,10 @@ fn quantities(bytes: &[u8]) {
     }
     if let Some(billionths) = read("cpus").and_then(|file| file.container.cpus) {
         accepted = true;
-        let told: f64 = text.parse().expect("a number");
+        let reported: f64 = text.parse().expect("a number");
         #[expect(clippy::cast_precision_loss, reason = "compared with a tolerance")]
         let read = billionths as f64 / 1e9;
-        assert!(billionths > 0 && (told - read).abs() < 1e-6, "{text:?} is {read}");
+        assert!(billionths > 0 && (reported - read).abs() < 1e-6, "{text:?} is {read}");
     }
     if let Some(number) = read("pids_limit").and_then(|file| file.container.pids_limit) {
         accepted = true;

@@ -57,14 +57,14 @@ pub const SECRET: &str = "hunter.2!";
 
 /// What people get to read of a foreign text is bounded, whatever was read.
 #[track_caller]
-fn short(told: &str, most: usize) {
-    assert!(told.len() <= most, "{} bytes are told: {}...", told.len(), excerpt(told));
+fn short(reported: &str, most: usize) {
+    assert!(reported.len() <= most, "{} bytes are told: {}...", reported.len(), excerpt(reported));
 }
 
 /// Nothing of the secret is told.
 #[track_caller]
-fn keeps_the_secret(told: &str) {
-    assert!(!told.contains(SECRET), "the secret is told: {}", excerpt(told));
+fn keeps_the_secret(reported: &str) {
+    assert!(!reported.contains(SECRET), "the secret is told: {}", excerpt(reported));
 }
 
 /// Printed and read again it is the same.

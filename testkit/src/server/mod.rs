@@ -19,7 +19,7 @@ use autotag_model::reference::{Digest, ImageName};
 use autotag_protocol::{
     AppName, Body, Configuration, Deploy, DeploymentId, Event, HistoryEntry, Request, Rollback, Status,
 };
-use autotag_receiver::paths::{GROUP, Layout, USER_PREFIX};
+use autotag_receiver::paths::{GROUP, Paths, USER_PREFIX};
 use autotag_receiver::state::journal;
 use autotag_receiver::state::{State, Store};
 use semver::Version;
@@ -31,7 +31,7 @@ use crate::processes::sshd::{ClientKey, SystemUser};
 use crate::programs::receiver;
 use crate::torture::variable;
 pub use images::Images;
-pub use talk::{Conversation, Told};
+pub use talk::{Conversation, Transcript};
 
 /// The program of another release, which takes turns with ours as `serve`: where a test kills `serve` and starts
 /// it again, the one finishes what the other began.
@@ -42,7 +42,7 @@ pub struct Server {
     /// The folder that stands for `/`.
     pub folder: Arc<tempfile::TempDir>,
     /// Where things lie.
-    pub layout: Layout,
+    pub paths: Paths,
     /// The application.
     pub app: AppName,
     /// Where the proxy serves it.
@@ -85,7 +85,7 @@ impl Server {
     pub fn neighbour(&self) -> Self {
         let mut neighbour = Self::still(&new_name(), &self.docker);
         neighbour.folder = Arc::clone(&self.folder);
-        neighbour.layout = self.layout.clone();
+        neighbour.paths = self.paths.clone();
         neighbour
     }
 
@@ -106,7 +106,7 @@ impl Server {
         app_file: impl FnOnce(u16) -> String,
     ) -> (Self, String) {
         let server = Self::of_user(user);
-        std::fs::write(server.layout.app_file(&server.app), app_file(server.port)).expect("the app file");
+        std::fs::write(server.paths.app_file(&server.app), app_file(server.port)).expect("the app file");
         server.initialized(user, key, &[])
     }
 
@@ -143,9 +143,9 @@ impl Server {
             });
             std::fs::write(path, changed.collect::<String>()).expect("a file");
         };
-        lines(&self.layout.passwd(), user.name(), &uid);
-        lines(&self.layout.group(), GROUP, &gid);
-        let line = std::fs::read_to_string(self.layout.authorized_keys(&self.app)).expect("the key's line");
+        lines(&self.paths.passwd(), user.name(), &uid);
+        lines(&self.paths.group(), GROUP, &gid);
+        let line = std::fs::read_to_string(self.paths.authorized_keys(&self.app)).expect("the key's line");
         let options = line.split(" ssh-").next().expect("options").to_owned();
         self.start_proxy();
         self.start_serve();
@@ -155,18 +155,18 @@ impl Server {
     /// A folder with what is needed in it, and no process.
     fn still(app: &str, docker: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let layout = Layout::below(folder.path());
+        let paths = Paths::below(folder.path());
         let app: AppName = app.parse().expect("a name");
         // Other users of the machine reach the socket of `serve` by their key.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("rights");
-        for path in [layout.app_files(), layout.proxy_run(), layout.run()] {
+        for path in [paths.app_files(), paths.proxy_run(), paths.run()] {
             std::fs::create_dir_all(path).expect("a folder");
         }
-        std::fs::write(layout.passwd(), "root:x:0:0:root:/root:/bin/bash\n").expect("passwd");
-        std::fs::write(layout.group(), "root:x:0:\n").expect("group");
+        std::fs::write(paths.passwd(), "root:x:0:0:root:/root:/bin/bash\n").expect("passwd");
+        std::fs::write(paths.group(), "root:x:0:\n").expect("group");
         let (folder, docker, environment) = (Arc::new(folder), docker.to_owned(), Vec::new());
         let port = free_port();
-        Self { port, folder, layout, app, docker, environment, serve: None, proxy: None, starts: 0 }
+        Self { port, folder, paths, app, docker, environment, serve: None, proxy: None, starts: 0 }
     }
 
     /// Writes the app file: this image, what is usual, and what else is said.
@@ -182,7 +182,7 @@ impl Server {
             }
         }
         text.push_str(more);
-        std::fs::write(self.layout.app_file(&self.app), text).expect("the app file");
+        std::fs::write(self.paths.app_file(&self.app), text).expect("the app file");
     }
 
     /// Starts `serve`, and comes back when it answers.
@@ -208,7 +208,7 @@ impl Server {
             .spawn()
             .expect("serve starts");
         self.serve = Some(child);
-        let socket = self.layout.socket();
+        let socket = self.paths.socket();
         self.until("serve answers", || UnixStream::connect(&socket).is_ok());
     }
 
@@ -229,7 +229,7 @@ impl Server {
         let child = Command::new(receiver())
             .arg("proxy")
             .arg("--admin")
-            .arg(self.layout.proxy_admin())
+            .arg(self.paths.proxy_admin())
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -237,7 +237,7 @@ impl Server {
             .spawn()
             .expect("the proxy starts");
         self.proxy = Some(child);
-        let socket = self.layout.proxy_admin();
+        let socket = self.paths.proxy_admin();
         self.until("the proxy answers", || UnixStream::connect(&socket).is_ok());
     }
 
@@ -295,25 +295,25 @@ impl Server {
     pub fn ask(&self, body: Body) -> Conversation {
         let request = Request { app: self.app.clone(), body };
         let line = request.to_line().expect("a request");
-        Conversation::begin(&self.layout.socket(), request.word().as_str(), line.reveal())
+        Conversation::begin(&self.paths.socket(), request.word().as_str(), line.reveal())
     }
 
     /// Deploys, to the end.
-    pub fn deploy(&self, deploy: Deploy) -> Told {
-        self.ask(Body::Deploy(Box::new(deploy))).told()
+    pub fn deploy(&self, deploy: Deploy) -> Transcript {
+        self.ask(Body::Deploy(Box::new(deploy))).finish()
     }
 
     /// Rolls back, to the end.
-    pub fn roll_back(&self, to: Option<&str>, configuration: Configuration) -> Told {
+    pub fn roll_back(&self, to: Option<&str>, configuration: Configuration) -> Transcript {
         let to = to.map(|version| version.parse().expect("a version"));
         let rollback = Rollback { to, configuration, ..rollback() };
-        self.ask(Body::Rollback(Box::new(rollback))).told()
+        self.ask(Body::Rollback(Box::new(rollback))).finish()
     }
 
     /// What runs.
     pub fn status(&self) -> Status {
-        let told = self.ask(Body::Status { deployment: None }).told();
-        let status = told.answers.into_iter().find_map(|answer| match answer {
+        let reported = self.ask(Body::Status { deployment: None }).finish();
+        let status = reported.answers.into_iter().find_map(|answer| match answer {
             Event::Status(status) => Some(*status),
             _ => None,
         });
@@ -322,8 +322,8 @@ impl Server {
 
     /// What was deployed, the newest first.
     pub fn history(&self) -> Vec<HistoryEntry> {
-        let told = self.ask(Body::History { entries: 100 }).told();
-        let entries = told.answers.into_iter().filter_map(|answer| match answer {
+        let reported = self.ask(Body::History { entries: 100 }).finish();
+        let entries = reported.answers.into_iter().filter_map(|answer| match answer {
             Event::History(entry) => Some(*entry),
             _ => None,
         });
@@ -333,7 +333,7 @@ impl Server {
     /// The state, which is whole at any moment.
     #[track_caller]
     pub fn state(&self) -> State {
-        let store = Store::new(&self.layout.state(&self.app), self.app.clone());
+        let store = Store::new(&self.paths.state(&self.app), self.app.clone());
         store.load().unwrap_or_else(|error| panic!("the state is whole at any moment: {error}"))
     }
 
@@ -366,7 +366,7 @@ impl Server {
 
     /// The journal's entries.
     pub fn journal(&self) -> Vec<journal::Entry> {
-        journal::read(&self.layout.journal(&self.app)).expect("the journal").entries
+        journal::read(&self.paths.journal(&self.app)).expect("the journal").entries
     }
 }
 

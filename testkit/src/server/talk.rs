@@ -16,14 +16,14 @@ pub struct Conversation {
 
 /// What was told, and how it ended.
 #[derive(Debug)]
-pub struct Told {
+pub struct Transcript {
     /// Everything, heartbeats left out.
     pub answers: Vec<Event>,
     /// The result.
     pub outcome: Outcome,
 }
 
-impl Told {
+impl Transcript {
     /// Everything that people would read, in one text.
     pub fn text(&self) -> String {
         let lines: Vec<String> = self.answers.iter().map(|answer| format!("{answer:?}")).collect();
@@ -87,12 +87,12 @@ impl Conversation {
 
     /// Everything up to the result, which is the last line.
     #[track_caller]
-    pub fn told(mut self) -> Told {
+    pub fn finish(mut self) -> Transcript {
         while self.next().is_some() {}
         match self.answers.last() {
             Some(Event::Result(outcome)) => {
                 let outcome = (**outcome).clone();
-                Told { answers: self.answers, outcome }
+                Transcript { answers: self.answers, outcome }
             }
             other => panic!("the last line is no result: {other:?}"),
         }

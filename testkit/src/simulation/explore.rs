@@ -143,7 +143,7 @@ async fn check(
     if wrong.is_empty() {
         return;
     }
-    let story = told(scenario, start, path).await;
+    let story = trace(scenario, start, path).await;
     let schedule: Vec<String> = path.iter().map(ToString::to_string).collect();
     panic!(
         "{story}\nTo see it again:\n    {SCHEDULE}='{}: {}' cargo test --test all simulation::a_schedule_is_replayed -- --nocapture",
@@ -159,7 +159,7 @@ pub const SCHEDULE: &str = "AUTOTAG_DEPLOY_SCHEDULE";
 pub fn replay(scenario: &Scenario, path: &[Choice]) -> String {
     runtime().block_on(async {
         let start = scenario.start().await;
-        told(scenario, &start, path).await
+        trace(scenario, &start, path).await
     })
 }
 
@@ -183,7 +183,7 @@ pub fn steps(scenario: &Scenario, run: usize) -> String {
     })
 }
 
-async fn told(scenario: &Scenario, start: &Start, path: &[Choice]) -> String {
+async fn trace(scenario: &Scenario, start: &Start, path: &[Choice]) -> String {
     let budget = Budget { faults: u8::MAX, kills: u8::MAX, stale: u8::MAX };
     let mut simulation =
         Simulation::new(start, scenario.actors.clone(), Limits { budget, ..Limits::default() });

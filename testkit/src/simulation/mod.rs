@@ -1,13 +1,12 @@
 //! The pipeline against a world in memory, under a scheduler that decides every interleaving.
 //!
-//! A run is the real `pipeline::run`; its doors outside are [`doors::Doors`], which stop at every call.
+//! A run is the real `pipeline::run`; its ports are [`simulated_ports::SimulatedPorts`], which stop at every call.
 //! [`program`] makes a machine of it, that says for all that it was told what it calls next.
 //! [`schedule::Simulation`] goes from one situation to the next by a [`choice`] (whose call happens, and whether
 //! it fails, is lost, comes late, or the run is killed), [`explore`] goes through all choices or draws some by
 //! chance, and [`verdict`] says what must hold afterwards.
 
 pub mod choice;
-pub mod doors;
 pub mod ending;
 pub mod explore;
 pub mod github;
@@ -18,6 +17,7 @@ pub mod registry;
 pub mod scenario;
 pub mod schedule;
 pub mod server;
+pub mod simulated_ports;
 pub mod verdict;
 
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ impl Outside {
             repositories: Rc::default(),
             server: Rc::new(server::Server::new(image)),
             built: Rc::default(),
-            absent: registry::Absent::Told,
+            absent: registry::Absent::NotFound,
         }
     }
 

@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use autotag_model::git::ObjectId;
 
-use super::doors::{Answer, Call, Doors, Script};
 use super::ending::{Ended, is_whole, words};
 use super::kind::Kind;
 use super::scenario::{Actor, Work, work};
+use super::simulated_ports::{Answer, Call, Script, SimulatedPorts};
 
 /// A place in a run's program; only its [`Programs`] can say more of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -143,7 +143,7 @@ impl Programs {
     }
 
     /// Where it is after this answer.
-    pub async fn told(&mut self, place: Place, call: &Call, answer: &Answer) -> Place {
+    pub async fn after(&mut self, place: Place, call: &Call, answer: &Answer) -> Place {
         let from = self.node(place);
         let mut hasher = DefaultHasher::new();
         (from.seen, &call.what, &answer.shown).hash(&mut hasher);
@@ -181,12 +181,12 @@ impl Programs {
         let (next, work, script) = self.work_out(&node).await;
         let mut place = Place(self.nodes.len());
         if let Next::End(ended) = &next {
-            let told = match &**ended {
+            let reported = match &**ended {
                 Ok(ending) => format!("{} {:?}", is_whole(ended), ending.as_ref().map(words)),
                 Err(failure) => failure.to_string(),
             };
-            let told = format!("{told} {:?}", node.missed);
-            place = *self.ends.entry((node.run, node.attempt, told)).or_insert(place);
+            let reported = format!("{reported} {:?}", node.missed);
+            place = *self.ends.entry((node.run, node.attempt, reported)).or_insert(place);
         } else {
             self.running = Some(Running { at: place, work, script });
         }
@@ -217,8 +217,8 @@ impl Programs {
             // Its clock is everybody's, and may be put forward.
             self.running = None;
             let script = Rc::new(RefCell::new(Script::default()));
-            let doors = Doors::scheduled(&script, self.maker(node.run, node.attempt));
-            (work(&self.actors[node.run], &self.commits, doors), script)
+            let ports = SimulatedPorts::scheduled(&script, self.maker(node.run, node.attempt));
+            (work(&self.actors[node.run], &self.commits, ports), script)
         };
         let mut heard = heard.into_iter().rev().peekable();
         loop {

@@ -14,7 +14,7 @@ use super::listing::Listing;
 pub enum Absent {
     /// 404 NAME_UNKNOWN.
     #[default]
-    Told,
+    NotFound,
     /// 403, as for one that is somebody else's.
     Withheld,
 }
@@ -44,7 +44,7 @@ impl Repository {
 
     pub fn list_tags(&self, lag: usize) -> TagListing {
         match (self.tags.is_empty(), self.absent) {
-            (true, Absent::Told) => TagListing::NoRepository,
+            (true, Absent::NotFound) => TagListing::NoRepository,
             (true, Absent::Withheld) => TagListing::Withheld("403 denied".to_owned()),
             (false, _) => TagListing::Tags(self.list.as_of(lag).into_iter().collect()),
         }

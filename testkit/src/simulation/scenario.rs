@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::pin::Pin;
 
 use autotag_deploy::inputs::run::Cause;
-use autotag_deploy::inputs::{Faults, RawInputs, Request, Run};
+use autotag_deploy::inputs::{InputErrors, RawInputs, Request, Run};
 use autotag_deploy::pipeline::progress::Progress;
 use autotag_deploy::pipeline::{self, Job, Logs, Ports};
 use autotag_deploy::ports::{BuildEvent, BuildLog, Forge as _, RefUpdate};
@@ -14,8 +14,8 @@ use autotag_model::git::{ObjectId, RefName};
 use autotag_model::secret::Secret;
 use autotag_protocol::{Body, Configuration, Rollback};
 
-use super::doors::Doors;
 use super::ending::Ended;
+use super::simulated_ports::SimulatedPorts;
 use super::{Outside, registry};
 
 /// The image of every scenario.
@@ -114,7 +114,7 @@ impl Scenario {
             commits: &[&[], &[0], &[1], &[2]],
             before: Vec::new(),
             actors,
-            absent: registry::Absent::Told,
+            absent: registry::Absent::NotFound,
         }
     }
 
@@ -134,15 +134,15 @@ impl Scenario {
 }
 
 /// Somebody's work, from its beginning.
-pub fn work(actor: &Actor, commits: &[ObjectId], doors: Doors) -> Work {
+pub fn work(actor: &Actor, commits: &[ObjectId], sim: SimulatedPorts) -> Work {
     match actor {
-        Actor::Run(run) => run_work(run, commits[run.commit].clone(), doors),
+        Actor::Run(run) => run_work(run, commits[run.commit].clone(), sim),
         Actor::PushesTag(tag, commit) => {
             let (tag, commit) = (*tag, commits[*commit].clone());
             Box::pin(async move {
                 let name = format!("refs/tags/{tag}").parse().expect("a ref's name");
                 let push = RefUpdate { name, before: ObjectId::zero(), after: commit };
-                doors.update_refs(&[push]).await?;
+                sim.update_refs(&[push]).await?;
                 Ok(None)
             })
         }
@@ -150,8 +150,8 @@ pub fn work(actor: &Actor, commits: &[ObjectId], doors: Doors) -> Work {
             let (tag, commit) = (*tag, commits[*commit].clone());
             Box::pin(async move {
                 let name: RefName = format!("refs/tags/{tag}").parse().expect("a ref's name");
-                let found = doors.read_ref(&name).await?.expect("the tag");
-                doors.update_refs(&[RefUpdate { name, before: found.target, after: commit }]).await?;
+                let found = sim.read_ref(&name).await?.expect("the tag");
+                sim.update_refs(&[RefUpdate { name, before: found.target, after: commit }]).await?;
                 Ok(None)
             })
         }
@@ -170,7 +170,7 @@ pub fn work(actor: &Actor, commits: &[ObjectId], doors: Doors) -> Work {
                 let deadline = std::time::Duration::from_secs(1);
                 let deadlines = Deadlines { connect: deadline, idle: deadline, whole: deadline };
                 let line = request.to_line().expect("a request");
-                doors.run(&host(), "rollback", &line, usize::MAX, deadlines, &mut |_| ()).await?;
+                sim.run(&host(), "rollback", &line, usize::MAX, deadlines, &mut |_| ()).await?;
                 Ok(None)
             })
         }
@@ -192,7 +192,7 @@ fn host() -> SshHost {
 
 const KNOWN_HOST: &str = "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs";
 
-fn run_work(spec: &RunOf, commit: ObjectId, doors: Doors) -> Work {
+fn run_work(spec: &RunOf, commit: ObjectId, sim: SimulatedPorts) -> Work {
     let mut raw = RawInputs::default();
     let usual = [("command", "release"), ("image", IMAGE), ("github-token", "token")];
     let server = [
@@ -206,12 +206,12 @@ fn run_work(spec: &RunOf, commit: ObjectId, doors: Doors) -> Work {
         raw.set(name, (*value).to_owned());
     }
     let run = run_facts(commit);
-    let mut faults = Faults::default();
+    let mut faults = InputErrors::default();
     let request = Request::parse(&raw, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
     let mode = request.mode(&run, "main");
-    let registry = doors.to(&request.version.image);
+    let registry = sim.to(&request.version.image);
     Box::pin(async move {
-        let ports = Ports { forge: doors.clone(), registry, builder: doors.clone(), remote: doors };
+        let ports = Ports { forge: sim.clone(), registry, builder: sim.clone(), remote: sim };
         let job = Job { request: &request, run: &run, mode: &mode };
         let mut logs = Logs { build: &mut Silent, deploy: &mut Silent };
         pipeline::run(&ports, job, &Progress::start(()), &mut logs).await.map(Some)

@@ -11,11 +11,11 @@ use autotag_model::git::ObjectId;
 
 use super::Outside;
 use super::choice::{Budget, Choice, Fate, Injected, Limits};
-use super::doors::{Answer, Call};
 use super::ending::{Ended, is_whole, words};
 use super::kind::Kind;
 use super::program::{Next, Place, Programs};
 use super::scenario::{Actor, IMAGE, Scenario, Start};
+use super::simulated_ports::{Answer, Call};
 
 /// Where everything stands.
 #[derive(Clone)]
@@ -252,7 +252,7 @@ impl Simulation {
             let fate = if fate == Fate::Good { String::new() } else { format!(" [{fate:?}]") };
             format!("  {run}.{attempt}: {}{fate}\n         -> {}", call.what, shortened(&answer.shown))
         });
-        let place = self.programs.told(from.0, &call, &answer).await;
+        let place = self.programs.after(from.0, &call, &answer).await;
         if is_read {
             self.reads.insert(from, place);
         }
@@ -264,16 +264,16 @@ impl Simulation {
         situation.places[run] = place;
         let Next::End(ended) = self.programs.next(place) else { return };
         let ended = Rc::clone(ended);
-        let told = match &*ended {
+        let reported = match &*ended {
             Ok(ending) => ending.as_ref().map_or("done".to_owned(), words),
             Err(failure) => format!("failed: {failure}"),
         };
-        self.note(|| format!("  {run} ends: {told}"));
+        self.note(|| format!("  {run} ends: {reported}"));
         let missed = self.programs.missed(place);
         if ended.is_ok() && missed.read {
             situation
                 .violations
-                .push(format!("6 (no guess): run {run} went on after a read had failed: {told}"));
+                .push(format!("6 (no guess): run {run} went on after a read had failed: {reported}"));
         }
         if !missed.unseen {
             situation.violations.extend(self.wrongly_shown(situation, run, &ended));

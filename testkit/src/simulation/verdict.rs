@@ -40,11 +40,11 @@ pub async fn judge(simulation: &mut Simulation, situation: &mut Situation, undis
             let result = simulation.run_alone(situation, run).await;
             let ended_well = is_whole(&result) || (goes_back(simulation) && is_refused(&result));
             if !ended_well {
-                let told = match &*result {
+                let reported = match &*result {
                     Ok(ending) => format!("{ending:?}"),
                     Err(failure) => failure.to_string(),
                 };
-                wrong.push(format!("2 (resumable): run {run} again, alone (round {round}): {told}"));
+                wrong.push(format!("2 (resumable): run {run} again, alone (round {round}): {reported}"));
             }
         }
     }

@@ -13,7 +13,7 @@ use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
 use testkit::server::free_port;
 
 /// A published version, and a server that does what this command does.
-struct Door {
+struct SshServer {
     project: Project,
     commit: ObjectId,
     user: SystemUser,
@@ -22,7 +22,7 @@ struct Door {
     folder: tempfile::TempDir,
 }
 
-impl Door {
+impl SshServer {
     /// `command` runs in the place of the receiver. The folder is the test's own, and anybody may read it.
     fn to(command: impl FnOnce(&std::path::Path) -> String) -> Self {
         let (user, key) = (SystemUser::create("r"), ClientKey::ed25519());
@@ -89,35 +89,35 @@ fn result(end: End) -> Event {
 // invariant failures-are-explained
 #[test]
 fn host_keys_and_a_key_that_do_not_fit() {
-    let door = Door::to(|_| "true".to_owned());
+    let host = SshServer::to(|_| "true".to_owned());
     let other = Sshd::with_host_key("ed25519").start();
     let elsewhere = format!("elsewhere.example {}", other.public_key("ed25519"));
-    door.told(door.run().with("deploy-known-hosts", &elsewhere), Topic::HostKeyUnknown, "host_key_unknown");
-    let known = format!("[127.0.0.1]:{} {}", door.sshd.port(), other.public_key("ed25519"));
-    let run = door.run().with("deploy-known-hosts", &known).finish();
+    host.told(host.run().with("deploy-known-hosts", &elsewhere), Topic::HostKeyUnknown, "host_key_unknown");
+    let known = format!("[127.0.0.1]:{} {}", host.sshd.port(), other.public_key("ed25519"));
+    let run = host.run().with("deploy-known-hosts", &known).finish();
     let fingerprint =
         |sshd: &Sshd| sshd.fingerprint_line("ed25519").split(' ').nth(1).expect("one").to_owned();
-    let (shown, expected) = (fingerprint(&door.sshd), fingerprint(&other));
+    let (shown, expected) = (fingerprint(&host.sshd), fingerprint(&other));
     let replaced =
-        [(shown.as_str(), "SHOWN"), (expected.as_str(), "KNOWN"), (door.user.name(), "autotag-app")];
+        [(shown.as_str(), "SHOWN"), (expected.as_str(), "KNOWN"), (host.user.name(), "autotag-app")];
     annotated(&run, 7, Topic::HostKeyChanged, "host_key_changed", &replaced);
     let stranger = ClientKey::ed25519();
-    door.told(door.run().with("deploy-key", &stranger.private), Topic::KeyRefused, "key_refused");
+    host.told(host.run().with("deploy-key", &stranger.private), Topic::KeyRefused, "key_refused");
 }
 
 // invariant failures-are-explained: An unreachable server is not taken for a server without a receiver; broken
 //   by: `src/deploy/conversation/mod.rs`: what kept the connection from standing is forgotten
 #[test]
 fn nobody_listens() {
-    let door = Door::to(|_| "true".to_owned());
+    let host = SshServer::to(|_| "true".to_owned());
     let port = free_port().to_string();
-    door.told(door.run().with("deploy-port", &port), Topic::NoConnection, "port_closed");
+    host.told(host.run().with("deploy-port", &port), Topic::NoConnection, "port_closed");
 }
 
 #[test]
 fn a_name_that_is_none() {
-    let door = Door::to(|_| "true".to_owned());
-    let run = door.run().with("deploy-host", "no-such-host.invalid").finish();
+    let host = SshServer::to(|_| "true".to_owned());
+    let run = host.run().with("deploy-host", "no-such-host.invalid").finish();
     // What the resolver says differs from machine to machine.
     assert_eq!(run.code, Some(7), "{run}");
     let (title, text) = super::text_of(run.annotations("error")[0]);
@@ -131,8 +131,8 @@ fn a_name_that_is_none() {
 
 #[test]
 fn a_server_without_receiver() {
-    let door = Door::to(|folder| folder.join("autotag-receiver").display().to_string() + " receive");
-    door.told(door.run(), Topic::NoReceiver, "receiver_missing");
+    let host = SshServer::to(|folder| folder.join("autotag-receiver").display().to_string() + " receive");
+    host.told(host.run(), Topic::NoReceiver, "receiver_missing");
 }
 
 /// Its own words: an old receiver meets a request of a newer action.
@@ -141,23 +141,25 @@ fn a_receiver_that_is_too_old() {
     let request = Request::parse(br#"{"protocol":2,"app":"app","request":{}}"#);
     let Refused { code, message } = request.expect_err("protocol 2 is not known yet");
     assert_eq!(code, RefusalCode::Protocol);
-    let door = Door::answering(&[result(End::Refused { code: code.into(), message })], "");
-    door.told(door.run(), Topic::Protocol, "receiver_too_old");
+    let host = SshServer::answering(&[result(End::Refused { code: code.into(), message })], "");
+    host.told(host.run(), Topic::Protocol, "receiver_too_old");
 }
 
 #[test]
 fn an_earlier_deployment_that_is_not_finished() {
     let message =
         "an earlier deployment could not be finished (Docker does not start 0123456789ab)".to_owned();
-    let door =
-        Door::answering(&[result(End::Refused { code: Open::Known(RefusalCode::Unfinished), message })], "");
-    door.told(door.run(), Topic::Unfinished, "unfinished");
+    let host = SshServer::answering(
+        &[result(End::Refused { code: Open::Known(RefusalCode::Unfinished), message })],
+        "",
+    );
+    host.told(host.run(), Topic::Unfinished, "unfinished");
 }
 
 #[test]
 fn a_connection_that_ends_without_a_result() {
-    let door = Door::answering(&[Event::StepStarted { step: Open::Known(RolloutStep::Pull) }], "");
-    door.told(door.run().with("deploy-timeout", "10s"), Topic::ResultUnknown, "result_unknown");
+    let host = SshServer::answering(&[Event::StepStarted { step: Open::Known(RolloutStep::Pull) }], "");
+    host.told(host.run().with("deploy-timeout", "10s"), Topic::ResultUnknown, "result_unknown");
 }
 
 #[test]
@@ -165,6 +167,6 @@ fn a_turn_that_does_not_come() {
     let since = "2026-01-02T03:04:05Z".parse().expect("a moment");
     let holder = Holder { pid: 12, purpose: "deploy 9.8.7".to_owned(), deployment: None, since };
     let waiting = Event::Waiting { holder: Some(holder) };
-    let door = Door::answering(&[waiting], "; exec sleep 30");
-    door.told(door.run().with("deploy-timeout", "10s"), Topic::AtWork, "at_work");
+    let host = SshServer::answering(&[waiting], "; exec sleep 30");
+    host.told(host.run().with("deploy-timeout", "10s"), Topic::DeploymentRunning, "deployment_running");
 }

@@ -47,7 +47,7 @@ fn each_failure_says_where_to_read_on() {
     assert!(text.trim_end().ends_with(&Topic::SmokeTest.link()), "{text}");
     server.app_file(images.name(), "drian: 5s\n");
     told(&server, &["check", "app.yaml"], 1, &help::link(), "owner_no_file", &[]);
-    let file = server.layout.app_file(&server.app).to_string_lossy().into_owned();
+    let file = server.paths.app_file(&server.app).to_string_lossy().into_owned();
     told(&server, &["check", &file], 2, &help::link(), "owner_check", &[(&file, "APP_FILE")]);
     server.kill_serve();
     told(&server, &["deploy", &app, "1.0.0"], 4, &Topic::NoReceiver.link(), "owner_not_running", &[]);

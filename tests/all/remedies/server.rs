@@ -48,7 +48,7 @@ impl Served {
     }
 
     fn file(&self) -> std::path::PathBuf {
-        self.way.server.layout.app_file(&self.way.server.app)
+        self.way.server.paths.app_file(&self.way.server.app)
     }
 
     /// The app file with another line for a field; gives what it was.
@@ -157,7 +157,7 @@ fn a_version_that_comes_too_late() {
 #[test]
 fn a_machine_that_is_in_trouble() {
     let mut served = Served::new();
-    let folder = served.way.server.layout.state(&served.way.server.app);
+    let folder = served.way.server.paths.state(&served.way.server.app);
     let full = small_disk(&folder);
     let filler = fill(&folder, 0);
     let run = served.deploy("0.0.2").finish();

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::paths::Layout;
+use crate::paths::Paths;
 use autotag_protocol::{EVENT_BYTES, Event, Lines, Outcome, Refused, Request};
 
 /// `serve` sends a heartbeat at least every ten seconds; so much silence means that it hangs.
@@ -42,9 +42,9 @@ pub enum NoResult {
 }
 
 /// Asks, hands on every answer but the last, and gives that.
-pub fn ask(layout: &Layout, request: &Request, mut hear: impl FnMut(&Event)) -> Result<Outcome, NoResult> {
+pub fn ask(paths: &Paths, request: &Request, mut hear: impl FnMut(&Event)) -> Result<Outcome, NoResult> {
     let line = request.to_line()?;
-    let socket = layout.socket();
+    let socket = paths.socket();
     let mut stream = match UnixStream::connect(&socket) {
         Ok(stream) => stream,
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -90,9 +90,9 @@ mod tests {
     }
 
     /// Answers one connection with these bytes, and gives what was asked.
-    fn answering(layout: &Layout, answers: String) -> std::thread::JoinHandle<String> {
-        std::fs::create_dir_all(layout.run()).unwrap();
-        let listener = UnixListener::bind(layout.socket()).unwrap();
+    fn answering(paths: &Paths, answers: String) -> std::thread::JoinHandle<String> {
+        std::fs::create_dir_all(paths.run()).unwrap();
+        let listener = UnixListener::bind(paths.socket()).unwrap();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut asked = Vec::new();
@@ -111,12 +111,12 @@ mod tests {
     #[test]
     fn the_word_and_the_request_go_out_and_the_result_comes_last() {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::below(folder.path());
+        let paths = Paths::below(folder.path());
         let outcome = Outcome { end: End::Reported {}, running: None, deployment: None, milliseconds: 3 };
         let answers = [Event::Heartbeat {}, Event::Result(Box::new(outcome.clone()))];
-        let asked = answering(&layout, answers.iter().map(|answer| answer.to_line().unwrap()).collect());
+        let asked = answering(&paths, answers.iter().map(|answer| answer.to_line().unwrap()).collect());
         let mut heard = Vec::new();
-        let got = ask(&layout, &status(), |answer| heard.push(answer.clone())).unwrap();
+        let got = ask(&paths, &status(), |answer| heard.push(answer.clone())).unwrap();
         assert_eq!((got, heard), (outcome, vec![Event::Heartbeat {}]));
         let asked = asked.join().unwrap();
         let (word, request) = asked.split_once('\n').unwrap();
@@ -128,9 +128,9 @@ mod tests {
     fn an_end_without_result_tells_nothing() {
         for answers in [String::new(), Event::Heartbeat {}.to_line().unwrap(), "no JSON\n".to_owned()] {
             let folder = tempfile::tempdir().unwrap();
-            let layout = Layout::below(folder.path());
-            let asked = answering(&layout, answers.clone());
-            assert!(matches!(ask(&layout, &status(), |_| {}), Err(NoResult::Lost { .. })), "{answers}");
+            let paths = Paths::below(folder.path());
+            let asked = answering(&paths, answers.clone());
+            assert!(matches!(ask(&paths, &status(), |_| {}), Err(NoResult::Lost { .. })), "{answers}");
             asked.join().unwrap();
         }
     }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn nobody_there_is_said_with_the_way_out() {
         let folder = tempfile::tempdir().unwrap();
-        let error = ask(&Layout::below(folder.path()), &status(), |_| {}).unwrap_err().to_string();
+        let error = ask(&Paths::below(folder.path()), &status(), |_| {}).unwrap_err().to_string();
         assert!(error.contains("systemctl start autotag.service"), "{error}");
     }
 }

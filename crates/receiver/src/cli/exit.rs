@@ -47,7 +47,7 @@ impl Exit {
 
     /// What an error comes to.
     pub fn of(error: &anyhow::Error) -> Self {
-        if let Some(Untold { refused: true, .. }) = error.downcast_ref() {
+        if let Some(NotAnswered { refused: true, .. }) = error.downcast_ref() {
             return Self::Refused;
         }
         match error.downcast_ref() {
@@ -67,7 +67,7 @@ impl From<Exit> for ExitCode {
 /// A question that `serve` did not answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub(super) struct Untold {
+pub(super) struct NotAnswered {
     /// In `serve`'s words.
     pub(super) message: String,
     /// It would not, rather than could not.
@@ -89,8 +89,8 @@ mod tests {
             (NoResult::NotRunning { socket: socket.clone() }.into(), Exit::Unreachable),
             (NoResult::Lost { why: "silent".to_owned() }.into(), Exit::Unreachable),
             (NoResult::NotAllowed { socket }.into(), Exit::Refused),
-            (Untold { message: "no such application".to_owned(), refused: true }.into(), Exit::Refused),
-            (Untold { message: "broken".to_owned(), refused: false }.into(), Exit::Failed),
+            (NotAnswered { message: "no such application".to_owned(), refused: true }.into(), Exit::Refused),
+            (NotAnswered { message: "broken".to_owned(), refused: false }.into(), Exit::Failed),
         ] {
             let wrapped = Err::<(), _>(error).context("looking").expect_err("an error");
             assert_eq!(Exit::of(&wrapped), exit, "{wrapped:#}");

@@ -18,7 +18,7 @@ use clap::ArgMatches;
 use crate::cli::client::NoResult;
 use crate::config::app_file::Faults;
 use crate::host::check;
-use crate::paths::Layout;
+use crate::paths::Paths;
 use crate::serve;
 use crate::serve::forced_command;
 use autotag_base::manual;
@@ -33,36 +33,36 @@ use surroundings::Surroundings;
 pub fn main() -> anyhow::Result<ExitCode> {
     let matches = arguments::command(arguments::Shown::All).get_matches();
     let surroundings = Surroundings::read();
-    let layout = matches.get_one::<String>("root").map_or_else(Layout::default, Layout::below);
+    let paths = matches.get_one::<String>("root").map_or_else(Paths::default, Paths::below);
     let Some((word, arguments)) = matches.subcommand() else { return Ok(Exit::Unusable.into()) };
     match word {
         "serve" => {
             log();
-            let docker = arguments.get_one::<String>("docker").map_or_else(|| layout.docker(), Into::into);
-            runtime()?.block_on(serve::run(layout, &docker))?;
+            let docker = arguments.get_one::<String>("docker").map_or_else(|| paths.docker(), Into::into);
+            runtime()?.block_on(serve::run(paths, &docker))?;
             Ok(ExitCode::SUCCESS)
         }
         // Nothing of our own on standard output: that is the protocol's.
         "receive" => {
             let word = surroundings.ssh_command.as_deref();
-            forced_command::run(&layout, app(arguments), word)?;
+            forced_command::run(&paths, app(arguments), word)?;
             Ok(ExitCode::SUCCESS)
         }
         "proxy" => {
             log();
-            let admin = arguments.get_one::<String>("admin").map_or_else(|| layout.proxy_admin(), Into::into);
+            let admin = arguments.get_one::<String>("admin").map_or_else(|| paths.proxy_admin(), Into::into);
             let mut options = proxy::Options::new(admin);
             options.via = arguments.get_one::<String>("via").cloned();
             options.notify = surroundings.notify_socket;
             runtime()?.block_on(proxy::run(options)).context("running the proxy")?;
             Ok(ExitCode::SUCCESS)
         }
-        "completions" | "man" => told(about_itself(word, arguments)),
-        "check" => told(check(&layout, arguments)),
-        "init" => told(setup::init(&layout, arguments)),
-        "remove" => told(setup::remove(&layout, arguments)),
-        "reset-highest" => told(setup::reset_highest(&layout, arguments)),
-        _ => told(owner::run(&layout, word, arguments, &surroundings)),
+        "completions" | "man" => print_error(about_itself(word, arguments)),
+        "check" => print_error(check(&paths, arguments)),
+        "init" => print_error(setup::init(&paths, arguments)),
+        "remove" => print_error(setup::remove(&paths, arguments)),
+        "reset-highest" => print_error(setup::reset_highest(&paths, arguments)),
+        _ => print_error(owner::run(&paths, word, arguments, &surroundings)),
     }
 }
 
@@ -77,7 +77,7 @@ fn about_itself(word: &str, arguments: &ArgMatches) -> anyhow::Result<ExitCode> 
 }
 
 /// What went wrong, and where to read on: for people, so not where `receive` speaks with the action.
-fn told(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+fn print_error(result: anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     result.or_else(|error| {
         let unheard = matches!(error.downcast_ref(), Some(NoResult::NotRunning { .. }));
         let topic = if unheard {
@@ -111,9 +111,9 @@ fn app(arguments: &ArgMatches) -> &AppName {
 }
 
 /// Faults on standard error, the rest on standard output.
-fn check(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
+fn check(paths: &Paths, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
     let words: Vec<&String> = arguments.get_many::<String>("APP").into_iter().flatten().collect();
-    let report = check::run(layout, &words)?;
+    let report = check::run(paths, &words)?;
     for note in &report.right {
         println!("{note}");
     }

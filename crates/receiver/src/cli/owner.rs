@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::ArgMatches;
 use semver::Version;
 
-use super::exit::Untold;
+use super::exit::NotAnswered;
 use super::surroundings::Surroundings;
 use super::{Exit, app};
 use crate::cli::client;
@@ -15,7 +15,7 @@ use crate::cli::client::NoResult;
 use crate::cli::show;
 use crate::cli::show::{Look, Progress, harmless};
 use crate::config::app_file::AppFile;
-use crate::paths::Layout;
+use crate::paths::Paths;
 use autotag_base::clock;
 use autotag_model::git::ObjectId;
 use autotag_model::reference::Digest;
@@ -29,21 +29,21 @@ use autotag_protocol::{
 const BY_HAND: &str = "manually on the server";
 
 struct Owner<'a> {
-    layout: &'a Layout,
+    paths: &'a Paths,
     look: Look,
     json: bool,
 }
 
 /// One of the commands that ask `serve`.
 pub(super) fn run(
-    layout: &Layout,
+    paths: &Paths,
     word: &str,
     arguments: &ArgMatches,
     surroundings: &Surroundings,
 ) -> anyhow::Result<ExitCode> {
     let json = arguments.get_flag("json");
     let look = Look { terminal: surroundings.terminal, colour: surroundings.colour, now: clock::now() };
-    let owner = Owner { layout, look, json };
+    let owner = Owner { paths, look, json };
     match word {
         "status" => owner.status(arguments.get_one::<AppName>("APP")),
         "history" => owner.history(app(arguments), number(arguments, "entries")),
@@ -80,28 +80,28 @@ fn new_id() -> anyhow::Result<DeploymentId> {
 
 impl Owner<'_> {
     fn ask(&self, app: &AppName, body: Body, hear: impl FnMut(&Event)) -> Result<Outcome, NoResult> {
-        client::ask(self.layout, &Request { app: app.clone(), body }, hear)
+        client::ask(self.paths, &Request { app: app.clone(), body }, hear)
     }
 
     fn status_of(&self, app: &AppName) -> anyhow::Result<Status> {
         let mut status = None;
         let outcome = self.ask(app, Body::Status { deployment: None }, |answer| {
-            if let Event::Status(told) = answer {
-                status = Some((**told).clone());
+            if let Event::Status(reported) = answer {
+                status = Some((**reported).clone());
             }
         })?;
-        status.ok_or_else(|| not_told(app, &outcome).into())
+        status.ok_or_else(|| not_answered(app, &outcome).into())
     }
 
     fn status(&self, app: Option<&AppName>) -> anyhow::Result<ExitCode> {
         let apps = match app {
             Some(app) => vec![app.clone()],
-            None => super::setup::apps(self.layout)?,
+            None => super::setup::apps(self.paths)?,
         };
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for app in apps {
             match self.status_of(&app) {
-                Ok(status) => told.push((app, status)),
+                Ok(status) => reported.push((app, status)),
                 Err(error) if self.json => {
                     print(&format!(
                         "{}\n",
@@ -113,25 +113,25 @@ impl Owner<'_> {
             }
         }
         if self.json {
-            for (app, status) in &told {
+            for (app, status) in &reported {
                 print(&format!("{}\n", serde_json::json!({ "app": app, "status": status })))?;
             }
         } else {
-            print(&show::status(&told, &self.look))?;
+            print(&show::status(&reported, &self.look))?;
         }
         Ok(ExitCode::SUCCESS)
     }
 
     fn entries_of(&self, app: &AppName, entries: u32) -> anyhow::Result<Vec<HistoryEntry>> {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         let outcome = self.ask(app, Body::History { entries }, |answer| {
             if let Event::History(entry) = answer {
-                told.push((**entry).clone());
+                reported.push((**entry).clone());
             }
         })?;
         match outcome.end {
-            End::Reported {} => Ok(told),
-            _ => Err(not_told(app, &outcome).into()),
+            End::Reported {} => Ok(reported),
+            _ => Err(not_answered(app, &outcome).into()),
         }
     }
 
@@ -183,7 +183,7 @@ impl Owner<'_> {
                 (version.clone(), digest, commit)
             }
         };
-        let file = self.layout.app_file(app);
+        let file = self.paths.app_file(app);
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         let parsed = AppFile::parse(&text).with_context(|| format!("{} is not usable", file.display()))?;
         let (version, digest, commit) = release;
@@ -272,13 +272,13 @@ fn exit_code(end: &End) -> ExitCode {
     }
 }
 
-fn not_told(app: &AppName, outcome: &Outcome) -> Untold {
+fn not_answered(app: &AppName, outcome: &Outcome) -> NotAnswered {
     let message = match &outcome.end {
         End::Refused { message, .. } | End::Failed { message, .. } => harmless(message),
         End::Unknown(_) => harmless(&outcome.end.words()),
         _ => "`serve` did not answer the question".to_owned(),
     };
-    Untold { message: format!("{app}: {message}"), refused: matches!(outcome.end, End::Refused { .. }) }
+    NotAnswered { message: format!("{app}: {message}"), refused: matches!(outcome.end, End::Refused { .. }) }
 }
 
 /// A reader that went away (`| head`) is the end, and no fault of ours.

@@ -14,7 +14,7 @@ use crate::host::init::options::{InitOptions, PublicKey};
 use crate::host::init::plan::Step;
 use crate::host::init::{apply, sshd};
 use crate::host::remove;
-use crate::paths::Layout;
+use crate::paths::Paths;
 use crate::state::highest;
 use autotag_model::secret::Secret;
 
@@ -55,7 +55,7 @@ fn options(arguments: &ArgMatches) -> Result<InitOptions, String> {
     })
 }
 
-pub(super) fn init(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
+pub(super) fn init(paths: &Paths, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
     let options = match options(arguments) {
         Ok(options) => options,
         Err(fault) => {
@@ -63,7 +63,7 @@ pub(super) fn init(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<Ex
             return Ok(Exit::Unusable.into());
         }
     };
-    let prepared = init::prepare(layout, &options)?;
+    let prepared = init::prepare(paths, &options)?;
     let notes = || prepared.notes.iter().for_each(|note| println!("note: {note}"));
     if arguments.get_flag("dry-run") {
         notes();
@@ -77,7 +77,7 @@ pub(super) fn init(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<Ex
     let mut private_key = None;
     for step in &prepared.steps {
         println!("{step}");
-        let made = apply::apply(layout, step).with_context(|| {
+        let made = apply::apply(paths, step).with_context(|| {
             format!("{step}: what was done before stays; fix the cause and run `init` again")
         })?;
         private_key = private_key.or(made);
@@ -89,9 +89,9 @@ pub(super) fn init(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<Ex
         println!("{} will be served at {listen}", options.app);
     }
     if !prepared.systemd {
-        print!("{}", next_steps::without_systemd(layout));
+        print!("{}", next_steps::without_systemd(paths));
     }
-    print!("{}", last_words(layout, &options, prepared.first, private_key.as_ref()));
+    print!("{}", last_words(paths, &options, prepared.first, private_key.as_ref()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -103,9 +103,9 @@ fn show(step: &Step) {
     }
 }
 
-fn last_words(layout: &Layout, options: &InitOptions, first: bool, private_key: Option<&Secret>) -> String {
+fn last_words(paths: &Paths, options: &InitOptions, first: bool, private_key: Option<&Secret>) -> String {
     let kinds = ["ed25519", "ecdsa", "rsa"];
-    let files = kinds.map(|kind| layout.sshd().join(format!("ssh_host_{kind}_key.pub")));
+    let files = kinds.map(|kind| paths.sshd().join(format!("ssh_host_{kind}_key.pub")));
     let host_keys: Vec<String> = files.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect();
     let own = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
     // Later on the name that was said at first would be lost by pasting this machine's own.
@@ -117,7 +117,7 @@ fn last_words(layout: &Layout, options: &InitOptions, first: bool, private_key: 
         host_keys: &host_keys,
         private_key,
     });
-    let config = std::fs::read_to_string(layout.sshd().join("sshd_config"));
+    let config = std::fs::read_to_string(paths.sshd().join("sshd_config"));
     if config.is_ok_and(|config| !sshd::reads_parts(&config)) {
         text.push_str(
             "\nsshd does not read the directory sshd_config.d: add `Include /etc/ssh/sshd_config.d/*.conf` as the first line of /etc/ssh/sshd_config, and reload it.\n",
@@ -126,9 +126,9 @@ fn last_words(layout: &Layout, options: &InitOptions, first: bool, private_key: 
     text
 }
 
-pub(super) fn remove(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
+pub(super) fn remove(paths: &Paths, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
     let app = app(arguments);
-    let removal = remove::prepare(layout, app, arguments.get_flag("keep-data"))?;
+    let removal = remove::prepare(paths, app, arguments.get_flag("keep-data"))?;
     removal.notes.iter().for_each(|note| println!("note: {note}"));
     let nothing = removal.containers.is_empty()
         && removal.network.is_none()
@@ -142,14 +142,14 @@ pub(super) fn remove(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<
         removal.network.iter().for_each(|network| println!("remove the network {network}"));
         removal.after.iter().for_each(|step| println!("{step}"));
     } else {
-        remove::apply(layout, app, &removal, |step| println!("{step}"))?;
+        remove::apply(paths, app, &removal, |step| println!("{step}"))?;
         println!("{app} is removed; its volumes are left");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn reset_highest(layout: &Layout, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
-    let output = highest::reset(layout, app(arguments), arguments.get_one::<Version>("VERSION"))?;
+pub(super) fn reset_highest(paths: &Paths, arguments: &ArgMatches) -> anyhow::Result<ExitCode> {
+    let output = highest::reset(paths, app(arguments), arguments.get_one::<Version>("VERSION"))?;
     println!("{output}");
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::paths::Layout;
+use crate::paths::Paths;
 use autotag_docker::login;
 use autotag_docker::login::Login;
 use autotag_model::reference::ImageName;
@@ -12,8 +12,8 @@ use autotag_model::secret::Credentials;
 ///
 /// An error where there is one that cannot be used: a credential helper is a program, which the receiver
 /// does not run for a request of CI's.
-pub fn credentials(layout: &Layout, image: &ImageName) -> Result<Option<Credentials>, String> {
-    let path = layout.docker_config();
+pub fn credentials(paths: &Paths, image: &ImageName) -> Result<Option<Credentials>, String> {
+    let path = paths.docker_config();
     let shown = path.display();
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

@@ -17,7 +17,7 @@ use crate::config::app_file::values::env_file;
 use crate::config::app_file::{AppFile, FILE_BYTES, OwnVariables, VariableName};
 use crate::config::masks::Masks;
 use crate::lock::Lock;
-use crate::paths::Layout;
+use crate::paths::Paths;
 use autotag_model::secret::Secret;
 use autotag_protocol::{AppName, DeploymentId, EnvironmentKey, RefusalCode, Refused};
 
@@ -44,8 +44,8 @@ pub struct Settings {
 
 impl Settings {
     /// As the files on the disk say now, with these variables of CI's.
-    pub fn today(layout: &Layout, app: &AppName, given: Variables) -> Result<Self, Refused> {
-        let path = layout.app_file(app);
+    pub fn today(paths: &Paths, app: &AppName, given: Variables) -> Result<Self, Refused> {
+        let path = paths.app_file(app);
         let bytes = read(&path, FILE_BYTES as u64 + 1).map_err(|error| {
             let why = format!("{} cannot be read: {error}", path.display());
             Refused::new(RefusalCode::AppFile, format!("{why}. `autotag-receiver init {app}` makes one"))
@@ -59,7 +59,7 @@ impl Settings {
         let mut files: Vec<OwnVariables> = Vec::new();
         for path in &file.env_files {
             let before = files.iter().flatten().map(|(name, value)| (name.clone(), value.clone())).collect();
-            files.push(variables(layout, path, &file.environment, &before)?);
+            files.push(variables(paths, path, &file.environment, &before)?);
         }
         Self::of(file, text, files, given)
     }
@@ -67,11 +67,11 @@ impl Settings {
     /// The same with variables that CI gave earlier: those that the app file does not allow any more are left out,
     /// and named.
     pub fn today_with(
-        layout: &Layout,
+        paths: &Paths,
         app: &AppName,
         mut given: Variables,
     ) -> Result<(Self, Vec<EnvironmentKey>), Refused> {
-        let today = Self::today(layout, app, Variables::new())?;
+        let today = Self::today(paths, app, Variables::new())?;
         let allowed = |key: &EnvironmentKey| today.file.allow_environment.contains(key);
         let left_out = given.keys().filter(|key| !allowed(key)).cloned().collect();
         given.retain(|key, _| allowed(key));
@@ -103,7 +103,7 @@ fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
 }
 
 fn variables(
-    layout: &Layout,
+    paths: &Paths,
     path: &Path,
     own: &OwnVariables,
     before: &OwnVariables,
@@ -111,7 +111,7 @@ fn variables(
     let refused =
         |why: String| Refused::new(RefusalCode::AppFile, format!("`env_file` {}: {why}", path.display()));
     // Below the layout's root, as everything else; `join` would put an absolute path in its place.
-    let real = layout.root().join(path.strip_prefix("/").unwrap_or(path));
+    let real = paths.root().join(path.strip_prefix("/").unwrap_or(path));
     env_file(&real, own, before).map_err(|faults| refused(faults.join("\n")))
 }
 
@@ -267,17 +267,17 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn host(app_file: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, Layout, AppName) {
+    fn host(app_file: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, Paths, AppName) {
         let folder = tempfile::tempdir().unwrap();
-        let layout = Layout::below(folder.path());
+        let paths = Paths::below(folder.path());
         let app: AppName = "app".parse().unwrap();
-        std::fs::create_dir_all(layout.app_files()).unwrap();
-        std::fs::create_dir_all(layout.state(&app)).unwrap();
-        std::fs::write(layout.app_file(&app), app_file).unwrap();
+        std::fs::create_dir_all(paths.app_files()).unwrap();
+        std::fs::create_dir_all(paths.state(&app)).unwrap();
+        std::fs::write(paths.app_file(&app), app_file).unwrap();
         for (path, text) in files {
             std::fs::write(folder.path().join(path), text).unwrap();
         }
-        (folder, layout, app)
+        (folder, paths, app)
     }
 
     const FILE: &str = "image: ghcr.io/org/app\nport: 80\nlisten: 8080\nenvironment: {A: owner}\nenv_file: /etc/autotag/app.env\nallow_environment: [A, B, C]\n";
@@ -291,13 +291,13 @@ mod tests {
 
     #[test]
     fn a_snapshot_gives_back_what_was_saved() {
-        let (_folder, layout, app) = host(FILE, &[("etc/autotag/app.env", "B=file\nSECRET=hunter2\n")]);
+        let (_folder, paths, app) = host(FILE, &[("etc/autotag/app.env", "B=file\nSECRET=hunter2\n")]);
         let settings =
-            Settings::today(&layout, &app, given(&[("A", "ci"), ("B", "ci"), ("C", "ci")])).unwrap();
+            Settings::today(&paths, &app, given(&[("A", "ci"), ("B", "ci"), ("C", "ci")])).unwrap();
         let value = |key: &str| settings.environment[&key.parse().unwrap()].reveal().to_owned();
         assert_eq!([value("A"), value("B"), value("C")], ["owner", "file", "ci"], "the owner wins");
-        let lock = testing::lock(&layout.state(&app));
-        let snapshots = Snapshots::new(&layout.state(&app));
+        let lock = testing::lock(&paths.state(&app));
+        let snapshots = Snapshots::new(&paths.state(&app));
         let [one, two] = ["deployment-1", "deployment-2"].map(|id| id.parse().unwrap());
         assert_eq!(snapshots.load(&one), Ok(None));
         snapshots.save(&lock, &one, &settings).unwrap();
@@ -320,8 +320,8 @@ mod tests {
             (&FILE.replace("app.env", "none.env"), "B=1", "none.env"),
         ];
         for (file, env, named) in cases {
-            let (_folder, layout, app) = host(file, &[("etc/autotag/app.env", env)]);
-            let refused = Settings::today(&layout, &app, Variables::new()).unwrap_err();
+            let (_folder, paths, app) = host(file, &[("etc/autotag/app.env", env)]);
+            let refused = Settings::today(&paths, &app, Variables::new()).unwrap_err();
             assert_eq!(refused.code, RefusalCode::AppFile, "{file}");
             assert!(refused.message.contains(named), "{}", refused.message);
             let secret = env.contains("hunter2") && refused.message.contains("hunter2");
@@ -331,17 +331,17 @@ mod tests {
 
     #[test]
     fn what_was_given_earlier_and_is_not_allowed_any_more_is_left_out() {
-        let (_folder, layout, app) = host(FILE, &[("etc/autotag/app.env", "B=file\n")]);
+        let (_folder, paths, app) = host(FILE, &[("etc/autotag/app.env", "B=file\n")]);
         let earlier = given(&[("C", "ci"), ("D", "ci"), ("E", "ci")]);
-        let (settings, left_out) = Settings::today_with(&layout, &app, earlier).unwrap();
+        let (settings, left_out) = Settings::today_with(&paths, &app, earlier).unwrap();
         assert_eq!(left_out, ["D", "E"].map(|key| key.parse().unwrap()));
-        assert_eq!(settings, Settings::today(&layout, &app, given(&[("C", "ci")])).unwrap());
+        assert_eq!(settings, Settings::today(&paths, &app, given(&[("C", "ci")])).unwrap());
     }
 
     #[test]
     fn what_the_app_file_does_not_allow_is_refused() {
-        let (_folder, layout, app) = host(FILE, &[("etc/autotag/app.env", "")]);
-        let refused = Settings::today(&layout, &app, given(&[("D", "x")])).unwrap_err();
+        let (_folder, paths, app) = host(FILE, &[("etc/autotag/app.env", "")]);
+        let refused = Settings::today(&paths, &app, given(&[("D", "x")])).unwrap_err();
         assert_eq!(refused.code, RefusalCode::Environment);
     }
 }

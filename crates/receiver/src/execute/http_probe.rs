@@ -145,9 +145,10 @@ fn harmless(text: &str, secrets: &[&str]) -> String {
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     let masked = secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***"));
     let cut = masked.chars().count() > TOLD;
-    let told: String = masked.chars().take(TOLD).collect();
-    let told: String = told.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
-    if cut { format!("{told}...") } else { told }
+    let reported: String = masked.chars().take(TOLD).collect();
+    let reported: String =
+        reported.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    if cut { format!("{reported}...") } else { reported }
 }
 
 /// Why there is no answer, in words for people: `connection refused`, `no answer within 2 s`.
@@ -272,7 +273,7 @@ mod tests {
         Secret::verbatim(text.to_owned())
     }
 
-    fn told(status: u16, location: Option<&str>, body: &str) -> String {
+    fn reported(status: u16, location: Option<&str>, body: &str) -> String {
         let headers = BTreeMap::from([("authorization".to_owned(), secret("Bearer hunter2"))]);
         let question = Question { host: "localhost", path: "/healthz", headers: &headers };
         let target = Target::Tcp(([172, 18, 0, 3], 3000).into());
@@ -308,14 +309,14 @@ mod tests {
             (500, None, "Bearer hunter2", "begins with \"***\""),
             (500, None, "\u{1b}[31mred", "begins with \" [31mred\""),
         ] {
-            let text = told(status, location, body);
+            let text = reported(status, location, body);
             assert!(text.starts_with(asked) && text.contains(expected), "{text}");
             assert!(!text.contains("hunter2") && !text.contains("horse"), "{text}");
         }
-        let long = told(500, Some(&"l".repeat(9000)), &"b".repeat(9000));
+        let long = reported(500, Some(&"l".repeat(9000)), &"b".repeat(9000));
         assert!(long.len() < 700 && long.contains("bbb..."), "{long}");
         // A secret is masked before the text is cut.
-        let at_the_end = told(500, None, &format!("{}correct horse", "b".repeat(TOLD - 4)));
+        let at_the_end = reported(500, None, &format!("{}correct horse", "b".repeat(TOLD - 4)));
         assert!(!at_the_end.contains("corr"), "{at_the_end}");
     }
 

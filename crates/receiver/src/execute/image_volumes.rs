@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    fn told(paths: &[&str], text: &str, serving: &[(&str, &str)]) -> String {
+    fn reported(paths: &[&str], text: &str, serving: &[(&str, &str)]) -> String {
         let (app, container) = ("shop".parse().unwrap(), container(text));
         let serving: Vec<ContainerVolume> = serving
             .iter()
@@ -195,7 +195,7 @@ mod tests {
             (&["/a-b", "/a b", "/a,b", "/a\u{e9}\"#'"], "", &[]),
             (&["/data/", "rel"], "", &[(id.as_str(), "/data")]),
         ] {
-            let text = told(paths, yaml, serving);
+            let text = reported(paths, yaml, serving);
             let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("  - ")).collect();
             let volumes = container(yaml).volumes.len();
             let file = format!(
@@ -209,15 +209,15 @@ mod tests {
                 with.volumes.iter().map(|mount| format!("{:?}", mount.source)).collect();
             assert_eq!(sources.len(), with.volumes.len(), "each has a volume of its own: {text}");
         }
-        assert!(told(&["/data"], "", &[]).contains("\n  - shop-data:/data\n"));
-        let kept = told(&["/data"], "", &[(&id, "/data/")]);
+        assert!(reported(&["/data"], "", &[]).contains("\n  - shop-data:/data\n"));
+        let kept = reported(&["/data"], "", &[(&id, "/data/")]);
         assert!(kept.contains(&format!("\n  - {id}:/data\n")) && kept.contains("its data stay"), "{kept}");
     }
 
     #[test]
     fn what_cannot_be_mounted_is_told_as_such() {
         for path in ["/", "/a:b", "/a\u{1}b"] {
-            let text = told(&[path], "", &[]);
+            let text = reported(&[path], "", &[]);
             assert!(text.contains("Dockerfile") && !text.contains("  - "), "{text}");
             assert!(!text.contains('\u{1}'), "{text:?}");
         }

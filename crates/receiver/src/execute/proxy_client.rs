@@ -18,7 +18,7 @@ use super::errors::code_of;
 use crate::config::app_file::{Listen, Traffic};
 use crate::config::settings::Settings;
 use crate::engine::{ContainerFacts, Engine};
-use crate::paths::Layout;
+use crate::paths::Paths;
 use crate::state::{ContainerId, StepError};
 use autotag_base::CallError;
 use autotag_protocol::{AppName, FailureCode};
@@ -39,15 +39,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The proxy, as `serve` sees it.
 #[derive(Debug)]
 pub struct ProxyClient {
-    layout: Layout,
+    paths: Paths,
     admin: PathBuf,
     /// What it was told last. The lock is held while it is told: the later word is the one that stays.
-    told: Mutex<BTreeMap<AppName, Told>>,
+    sent: Mutex<BTreeMap<AppName, SentRoute>>,
 }
 
 /// What the proxy was told about one application.
 #[derive(Debug, Clone)]
-struct Told {
+struct SentRoute {
     route: Route,
     /// Who serves; none: requests wait.
     container: Option<ContainerId>,
@@ -58,8 +58,8 @@ struct Told {
 
 impl ProxyClient {
     /// The proxy of this machine. Nobody is asked yet.
-    pub fn new(layout: &Layout) -> Self {
-        Self { layout: layout.clone(), admin: layout.proxy_admin(), told: Mutex::default() }
+    pub fn new(paths: &Paths) -> Self {
+        Self { paths: paths.clone(), admin: paths.proxy_admin(), sent: Mutex::default() }
     }
 
     /// What the proxy knows of an application; `None` where it knows nothing.
@@ -84,7 +84,7 @@ impl ProxyClient {
             return self.forget(app).await;
         };
         let network = container::network(app, settings);
-        let mut told = self.told.lock().await;
+        let mut sent = self.sent.lock().await;
         // Asked under the lock: an end that comes after this is heard of after it, see `ended`.
         let Some(address) = address(engine, container, &network).await? else {
             let why = format!("the container {} has ended", container.short());
@@ -93,37 +93,37 @@ impl ProxyClient {
         self.tell_route(&route).await?;
         self.swap(app, Some(target(container, address, port))).await?;
         // Kept only now: what was not taken must not be told again.
-        told.insert(app.clone(), Told { route, container: Some(container.clone()), network, port });
+        sent.insert(app.clone(), SentRoute { route, container: Some(container.clone()), network, port });
         Ok(())
     }
 
     /// Opens an application's address before its first deployment, with nobody behind it: requests wait up to
     /// the proxy's limit, where they would wait for ever in the queue of a socket that systemd opened.
     pub async fn open(&self, app: &AppName, traffic: &Traffic) -> Result<(), StepError> {
-        let told = self.told.lock().await;
+        let sent = self.sent.lock().await;
         match route(app, traffic) {
-            Some(route) if !told.contains_key(app) => self.tell_route(&route).await,
+            Some(route) if !sent.contains_key(app) => self.tell_route(&route).await,
             _ => Ok(()),
         }
     }
 
     /// Lets requests wait, up to the proxy's limit.
     pub async fn hold(&self, app: &AppName) -> Result<(), StepError> {
-        let mut told = self.told.lock().await;
+        let mut sent = self.sent.lock().await;
         if self.status(app).await?.is_none() {
             return Ok(());
         }
         self.swap(app, None).await?;
-        if let Some(told) = told.get_mut(app) {
-            told.container = None;
+        if let Some(sent) = sent.get_mut(app) {
+            sent.container = None;
         }
         Ok(())
     }
 
     /// Takes an application's route away: it is gone, or needs the proxy no more.
     pub async fn forget(&self, app: &AppName) -> Result<(), StepError> {
-        let mut told = self.told.lock().await;
-        let known = told.remove(app).is_some();
+        let mut sent = self.sent.lock().await;
+        let known = sent.remove(app).is_some();
         match self.tell_to_forget(app).await {
             // One without a proxy may need none on this machine.
             Err(_) if !known => Ok(()),
@@ -134,8 +134,8 @@ impl ProxyClient {
     /// A container has ended: nobody is sent to its address any more, and requests wait. Without a look at it,
     /// which would take as long as it takes to give the address away; if it is started again, that is told next.
     pub async fn ended(&self, app: &AppName, container: &str) -> Result<(), StepError> {
-        let told = self.told.lock().await;
-        match self.current(app, &told).await? {
+        let sent = self.sent.lock().await;
+        match self.current(app, &sent).await? {
             Some(current) if current.id == container => self.swap(app, None).await,
             _ => Ok(()),
         }
@@ -144,13 +144,13 @@ impl ProxyClient {
     /// Tells the proxy again where a container listens now: it may have been started again by Docker, and
     /// have another address. One that does not run has none.
     pub async fn refresh<E: Engine>(&self, engine: &E, app: &AppName) -> Result<(), StepError> {
-        let told = self.told.lock().await;
-        if let Some(one) = told.get(app) {
+        let sent = self.sent.lock().await;
+        if let Some(one) = sent.get(app) {
             return self.refresh_one(engine, app, one).await;
         }
         // A predecessor has told it. Which network it meant is not known here, and the recovery will tell anew;
         // until then nobody may be sent to what is not the container's address any more.
-        let Some(current) = self.current(app, &told).await? else { return Ok(()) };
+        let Some(current) = self.current(app, &sent).await? else { return Ok(()) };
         let facts = engine.inspect(&current.id).await.map_err(|error| of_engine(&error))?;
         let has = |facts: &ContainerFacts| facts.addresses.values().any(|it| *it == current.address.ip());
         if facts.is_some_and(|facts| facts.running && has(&facts)) {
@@ -164,22 +164,22 @@ impl ProxyClient {
     async fn current(
         &self,
         app: &AppName,
-        told: &BTreeMap<AppName, Told>,
+        sent: &BTreeMap<AppName, SentRoute>,
     ) -> Result<Option<UpstreamStatus>, StepError> {
         match self.status(app).await {
             Ok(known) => Ok(known.and_then(|known| known.current)),
-            Err(_) if !told.contains_key(app) => Ok(None),
+            Err(_) if !sent.contains_key(app) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     /// Tells everything again, to a proxy that was started anew. One application's trouble is not another's.
     pub async fn tell_all<E: Engine>(&self, engine: &E) -> Result<(), String> {
-        let mut told = self.told.lock().await;
+        let mut sent = self.sent.lock().await;
         // `remove` has told the proxy itself.
-        told.retain(|app, _| self.layout.app_file(app).exists());
+        sent.retain(|app, _| self.paths.app_file(app).exists());
         let mut errors = Vec::new();
-        for (app, one) in told.iter() {
+        for (app, one) in sent.iter() {
             let done = match self.tell_route(&one.route).await {
                 Ok(()) => self.refresh_one(engine, app, one).await,
                 Err(why) => Err(why),
@@ -191,10 +191,15 @@ impl ProxyClient {
         if errors.is_empty() { Ok(()) } else { Err(errors.join("; ")) }
     }
 
-    async fn refresh_one<E: Engine>(&self, engine: &E, app: &AppName, told: &Told) -> Result<(), StepError> {
-        let Some(container) = &told.container else { return Ok(()) };
-        let address = address(engine, container, &told.network).await?;
-        self.swap(app, address.map(|address| target(container, address, told.port))).await
+    async fn refresh_one<E: Engine>(
+        &self,
+        engine: &E,
+        app: &AppName,
+        sent: &SentRoute,
+    ) -> Result<(), StepError> {
+        let Some(container) = &sent.container else { return Ok(()) };
+        let address = address(engine, container, &sent.network).await?;
+        self.swap(app, address.map(|address| target(container, address, sent.port))).await
     }
 
     /// Waits for what is under way with a container that serves no more, and ends it at the deadline.
@@ -231,7 +236,7 @@ impl ProxyClient {
                         "the running proxy is older: systemctl restart autotag-proxy"
                     );
                 }
-                told => return told,
+                sent => return sent,
             }
         }
     }
@@ -391,10 +396,10 @@ mod tests {
         let app = "app".parse().unwrap();
         let mut route = route(&app, &settings.file.traffic).expect("it is proxied");
         assert_eq!((route.answer_timeout_ms, route.trusted_headers.len()), (Some(300_000), 1));
-        let mut told = 0;
+        let mut sent = 0;
         let understood = loop {
             let line = serde_json::to_vec(&Command::Route { route: route.clone() }).expect("JSON");
-            told += 1;
+            sent += 1;
             match serde_json::from_slice::<OldCommand>(&line) {
                 Ok(OldCommand::Route { route }) => break route,
                 Err(error) => {
@@ -402,7 +407,7 @@ mod tests {
                 }
             }
         };
-        assert_eq!((told, understood.trusted_proxies), (3, vec!["127.0.0.1/32".to_owned()]));
+        assert_eq!((sent, understood.trusted_proxies), (3, vec!["127.0.0.1/32".to_owned()]));
         assert!(!forget_unknown(&mut route, "cannot listen"), "another trouble is one");
     }
 

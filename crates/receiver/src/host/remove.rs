@@ -11,7 +11,7 @@ use crate::engine::BlockingEngine;
 use crate::host::init::host_facts::Facts;
 use crate::lock;
 use crate::lock::{Lock, Tried};
-use crate::paths::{GROUP, Layout, PROXY_USER, user_of};
+use crate::paths::{GROUP, PROXY_USER, Paths, user_of};
 use autotag_protocol::AppName;
 use autotag_proxy::admin;
 use autotag_proxy::admin::{Answer, Command};
@@ -35,16 +35,16 @@ pub struct Removal {
 }
 
 /// Looks at the host, and decides.
-pub fn prepare(layout: &Layout, app: &AppName, keep_data: bool) -> anyhow::Result<Removal> {
+pub fn prepare(host_paths: &Paths, app: &AppName, keep_data: bool) -> anyhow::Result<Removal> {
     let mut notes = Vec::new();
-    let (containers, network) = in_docker(layout, app, &mut notes)?;
-    let others: Vec<AppName> = apps(layout)?.into_iter().filter(|other| other != app).collect();
-    let left: BTreeSet<_> = listens(layout, &others)?.into_keys().collect();
-    let facts = Facts::of_host(layout, &left)?;
+    let (containers, network) = in_docker(host_paths, app, &mut notes)?;
+    let others: Vec<AppName> = apps(host_paths)?.into_iter().filter(|other| other != app).collect();
+    let left: BTreeSet<_> = listens(host_paths, &others)?.into_keys().collect();
+    let facts = Facts::of_host(host_paths, &left)?;
     let there = |path: &std::path::Path| path.symlink_metadata().is_ok();
 
     let mut before = Vec::new();
-    let (keys, file) = (layout.authorized_keys(app), layout.app_file(app));
+    let (keys, file) = (host_paths.authorized_keys(app), host_paths.app_file(app));
     if there(&keys) {
         before.push(Step::Remove(keys));
     }
@@ -61,27 +61,27 @@ pub fn prepare(layout: &Layout, app: &AppName, keep_data: bool) -> anyhow::Resul
     if facts.users.contains(&user_of(app)) {
         after.push(run(&["userdel", &user_of(app)]));
     }
-    if !keep_data && there(&layout.state(app)) {
-        after.push(Step::Remove(layout.state(app)));
+    if !keep_data && there(&host_paths.state(app)) {
+        after.push(Step::Remove(host_paths.state(app)));
     }
     if others.is_empty() {
-        after.extend(everything(layout, &facts, keep_data));
+        after.extend(everything(host_paths, &facts, keep_data));
     } else if facts.systemd {
-        after.extend(plan::services(layout, &left, &facts));
+        after.extend(plan::services(host_paths, &left, &facts));
     }
     Ok(Removal { containers, network, before, after, notes })
 }
 
 fn in_docker(
-    layout: &Layout,
+    host_paths: &Paths,
     app: &AppName,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<(Vec<String>, Option<String>)> {
-    if !layout.docker().exists() {
+    if !host_paths.docker().exists() {
         notes.push("Docker does not run here: containers and networks were not looked for".to_owned());
         return Ok((Vec::new(), None));
     }
-    let engine = BlockingEngine::at(layout.docker());
+    let engine = BlockingEngine::at(host_paths.docker());
     let containers = engine.labelled(&format!("autotag-deploy.app={app}"))?;
     for id in &containers {
         let described = engine.container(id)?.unwrap_or_default();
@@ -104,19 +104,19 @@ fn volumes(described: &str) -> impl Iterator<Item = (String, String)> {
 }
 
 /// The last application takes the rest along.
-fn everything(layout: &Layout, facts: &Facts, keep_data: bool) -> Vec<Step> {
+fn everything(host_paths: &Paths, facts: &Facts, keep_data: bool) -> Vec<Step> {
     let mut steps = Vec::new();
     if facts.systemd {
         let ours = facts.sockets.iter().map(String::as_str).chain([units::PROXY, units::SERVE]);
-        let ours: Vec<&str> = ours.filter(|name| layout.units().join(name).exists()).collect();
+        let ours: Vec<&str> = ours.filter(|name| host_paths.units().join(name).exists()).collect();
         if !ours.is_empty() {
             steps.push(run(&[&["systemctl", "disable", "--quiet", "--now"], ours.as_slice()].concat()));
-            steps.extend(ours.iter().map(|name| Step::Remove(layout.units().join(name))));
+            steps.extend(ours.iter().map(|name| Step::Remove(host_paths.units().join(name))));
             steps.push(run(&["systemctl", "daemon-reload"]));
         }
     }
-    if layout.sshd_part().exists() {
-        steps.push(Step::Remove(layout.sshd_part()));
+    if host_paths.sshd_part().exists() {
+        steps.push(Step::Remove(host_paths.sshd_part()));
         if let Some(unit) = &facts.ssh_unit {
             steps.push(run(&["systemctl", "reload", unit]));
         }
@@ -127,9 +127,9 @@ fn everything(layout: &Layout, facts: &Facts, keep_data: bool) -> Vec<Step> {
     if facts.groups.contains(GROUP) {
         steps.push(run(&["groupdel", GROUP]));
     }
-    let mut paths = vec![layout.keys(), layout.run(), layout.proxy_run()];
+    let mut paths = vec![host_paths.keys(), host_paths.run(), host_paths.proxy_run()];
     if !keep_data {
-        paths.extend([layout.all_state(), layout.app_files()]);
+        paths.extend([host_paths.all_state(), host_paths.app_files()]);
     }
     let paths = paths.into_iter().filter(|path| path.exists());
     steps.extend(paths.map(Step::Remove));
@@ -138,22 +138,22 @@ fn everything(layout: &Layout, facts: &Facts, keep_data: bool) -> Vec<Step> {
 
 /// Does it. `tell` hears of each step before it is done.
 pub fn apply(
-    layout: &Layout,
+    host_paths: &Paths,
     app: &AppName,
     removal: &Removal,
     mut tell: impl FnMut(&str),
 ) -> anyhow::Result<()> {
-    let _lock = take_lock(layout, app)?;
+    let _lock = take_lock(host_paths, app)?;
     for step in &removal.before {
         tell(&step.to_string());
-        apply::apply(layout, step)?;
+        apply::apply(host_paths, step)?;
     }
-    let engine = BlockingEngine::at(layout.docker());
+    let engine = BlockingEngine::at(host_paths.docker());
     for id in &removal.containers {
         tell(&format!("stop and remove the container {}", id.get(..12).unwrap_or(id)));
         engine.remove_container(id)?;
     }
-    if let Err(error) = forget(layout, app) {
+    if let Err(error) = forget(host_paths, app) {
         tell(&format!(
             "the proxy did not get the change, and must be restarted before another application gets the address: {error}"
         ));
@@ -164,28 +164,29 @@ pub fn apply(
     }
     for step in &removal.after {
         tell(&step.to_string());
-        apply::apply(layout, step)?;
+        apply::apply(host_paths, step)?;
     }
     Ok(())
 }
 
 /// The proxy keeps what it was told; another application may want the address.
-fn forget(layout: &Layout, app: &AppName) -> std::io::Result<()> {
-    if !layout.proxy_admin().exists() {
+fn forget(host_paths: &Paths, app: &AppName) -> std::io::Result<()> {
+    if !host_paths.proxy_admin().exists() {
         return Ok(());
     }
-    match admin::call_at_once(&layout.proxy_admin(), &Command::Forget { app: app.to_string() }, PATIENCE)? {
+    match admin::call_at_once(&host_paths.proxy_admin(), &Command::Forget { app: app.to_string() }, PATIENCE)?
+    {
         Answer::Done {} => Ok(()),
         other => Err(std::io::Error::other(format!("{other:?}"))),
     }
 }
 
 /// No deployment is under way, and none begins. Where there is no state, none ever was.
-fn take_lock(layout: &Layout, app: &AppName) -> anyhow::Result<Option<Lock>> {
-    if !layout.state(app).exists() {
+fn take_lock(host_paths: &Paths, app: &AppName) -> anyhow::Result<Option<Lock>> {
+    if !host_paths.state(app).exists() {
         return Ok(None);
     }
-    match Lock::try_take(&layout.lock(app), &lock::holder("remove", None)).context("taking the lock")? {
+    match Lock::try_take(&host_paths.lock(app), &lock::holder("remove", None)).context("taking the lock")? {
         Tried::Taken(lock) => Ok(Some(lock)),
         Tried::Held(by) => {
             let purpose = by.map_or_else(|| "a deployment".to_owned(), |holder| holder.purpose);

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crate::paths::Layout;
+use crate::paths::Paths;
 use autotag_protocol::{AppName, End, Event, Outcome, REQUEST_BYTES, RefusalCode, Refused, Word};
 
 /// How long `serve` may say nothing (it promises a sign within ten seconds, once it knows what is asked for, which it
@@ -20,8 +20,8 @@ const SILENCE: Duration = Duration::from_mins(1);
 ///
 /// Everything that goes wrong is told as a refusal in the protocol's words, as long as there is somebody to
 /// read it. An error means that the conversation did not come to its end.
-pub fn run(layout: &Layout, app: &AppName, word: Option<&str>) -> anyhow::Result<()> {
-    match relay(layout, app, word) {
+pub fn run(paths: &Paths, app: &AppName, word: Option<&str>) -> anyhow::Result<()> {
+    match relay(paths, app, word) {
         Ok(()) => Ok(()),
         Err(Ended::Refused(refused)) => {
             let end = End::Refused { code: refused.code.into(), message: refused.message };
@@ -46,7 +46,7 @@ fn refused(code: RefusalCode, message: impl Into<String>) -> Ended {
     Ended::Refused(Refused::new(code, message))
 }
 
-fn relay(layout: &Layout, app: &AppName, word: Option<&str>) -> Result<(), Ended> {
+fn relay(paths: &Paths, app: &AppName, word: Option<&str>) -> Result<(), Ended> {
     let Some(word) = word else {
         let text = format!("this key opens no shell: it deploys `{app}`, by autotag-deploy");
         return Err(refused(RefusalCode::Malformed, text));
@@ -55,7 +55,7 @@ fn relay(layout: &Layout, app: &AppName, word: Option<&str>) -> Result<(), Ended
     let word: Word = word
         .parse()
         .map_err(|expected| refused(RefusalCode::NewerRequest, format!("this key's command is {expected}; for a word of a newer action, update autotag-receiver on the server")))?;
-    let socket = layout.socket();
+    let socket = paths.socket();
     // A place first: whoever has too many is told so at once, and a client that says nothing takes one of its
     // user's, for as long as `serve` gives it.
     let mut stream = UnixStream::connect(&socket).map_err(|error| {

@@ -36,7 +36,7 @@ use crate::engine::{DockerEngine, Engine};
 use crate::execute::proxy_client::ProxyClient;
 use crate::lock;
 use crate::lock::{Lock, Tried};
-use crate::paths::{GROUP, Layout};
+use crate::paths::{GROUP, Paths};
 use autotag_base::clock;
 use autotag_protocol::AppName;
 use autotag_proxy::listen::bind_unix;
@@ -58,22 +58,22 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(75);
 /// Everything that a request needs.
 #[derive(Debug)]
 pub(crate) struct Server<E> {
-    pub(crate) layout: Layout,
+    pub(crate) paths: Paths,
     pub(crate) engine: E,
     pub(crate) proxy: ProxyClient,
     pub(crate) queues: AppQueues,
 }
 
 /// Runs until SIGTERM or SIGINT, with Docker behind this socket.
-pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
+pub async fn run(paths: Paths, docker: &Path) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let engine = DockerEngine::at(docker);
-    let alone = alone(&layout)?;
-    let listener = open(&layout)?;
+    let alone = alone(&paths)?;
+    let listener = open(&paths)?;
     let server =
-        Arc::new(Server { proxy: ProxyClient::new(&layout), layout, engine, queues: AppQueues::default() });
-    tracing::info!(socket = %server.layout.socket().display(), "serving");
+        Arc::new(Server { proxy: ProxyClient::new(&paths), paths, engine, queues: AppQueues::default() });
+    tracing::info!(socket = %server.paths.socket().display(), "serving");
     let watching = tokio::spawn(reconcile::watch(Arc::clone(&server)));
     let accepting = tokio::spawn(accept(Arc::clone(&server), listener));
     tokio::select! {
@@ -93,10 +93,10 @@ pub async fn run(layout: Layout, docker: &Path) -> anyhow::Result<()> {
 
 /// The right to be the one `serve`, held until the end. A second one would take the socket's path, and the
 /// first would go on pointing the proxy at what it last knew.
-fn alone(layout: &Layout) -> anyhow::Result<Lock> {
-    let path = layout.serve_lock();
-    std::fs::create_dir_all(layout.all_state())
-        .with_context(|| format!("making {}", layout.all_state().display()))?;
+fn alone(paths: &Paths) -> anyhow::Result<Lock> {
+    let path = paths.serve_lock();
+    std::fs::create_dir_all(paths.all_state())
+        .with_context(|| format!("making {}", paths.all_state().display()))?;
     match Lock::try_take(&path, &lock::holder("serve", None))
         .with_context(|| format!("locking {}", path.display()))?
     {
@@ -112,12 +112,12 @@ fn alone(layout: &Layout) -> anyhow::Result<Lock> {
 }
 
 /// The socket, for root and the group of the applications' users. The folder's rights say the same again.
-fn open(layout: &Layout) -> anyhow::Result<UnixListener> {
-    let (folder, socket) = (layout.run(), layout.socket());
+fn open(paths: &Paths) -> anyhow::Result<UnixListener> {
+    let (folder, socket) = (paths.run(), paths.socket());
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let listener =
         bind_unix(&socket, Some(0o600)).with_context(|| format!("opening {}", socket.display()))?;
-    match group(&layout.group())? {
+    match group(&paths.group())? {
         None => {
             tracing::warn!("there is no group {GROUP}: only root can ask. `autotag-receiver init` makes it");
         }
@@ -142,11 +142,11 @@ fn group(file: &Path) -> anyhow::Result<Option<u32>> {
 }
 
 async fn accept<E: Engine>(server: Arc<Server<E>>, listener: UnixListener) {
-    let mut places = ConnectionLimit::for_each_user(CONNECTIONS);
-    let mut doorstep = ConnectionLimit::for_each_user(TURNED_AWAY);
+    let mut connections = ConnectionLimit::for_each_user(CONNECTIONS);
+    let mut overflow = ConnectionLimit::for_each_user(TURNED_AWAY);
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => take_in(&server, stream, &mut places, &mut doorstep),
+            Ok((stream, _)) => take_in(&server, stream, &mut connections, &mut overflow),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept");
                 clock::sleep(std::time::Duration::from_millis(100)).await;
@@ -159,8 +159,8 @@ async fn accept<E: Engine>(server: Arc<Server<E>>, listener: UnixListener) {
 fn take_in<E: Engine>(
     server: &Arc<Server<E>>,
     stream: UnixStream,
-    places: &mut ConnectionLimit,
-    doorstep: &mut ConnectionLimit,
+    connections: &mut ConnectionLimit,
+    overflow: &mut ConnectionLimit,
 ) {
     let user = match stream.peer_cred() {
         Ok(peer) => peer.uid(),
@@ -169,16 +169,16 @@ fn take_in<E: Engine>(
             return;
         }
     };
-    if let Some(place) = places.take(user) {
+    if let Some(place) = connections.take(user) {
         tokio::spawn(session::serve(Arc::clone(server), stream, user, place));
-    } else if let Some(place) = doorstep.take(user) {
+    } else if let Some(place) = overflow.take(user) {
         tokio::spawn(session::turn_away(stream, user, place));
     }
 }
 
 /// The applications that have an app file, by name.
-pub(crate) fn apps(layout: &Layout) -> std::io::Result<Vec<AppName>> {
-    let entries = match std::fs::read_dir(layout.app_files()) {
+pub(crate) fn apps(paths: &Paths) -> std::io::Result<Vec<AppName>> {
+    let entries = match std::fs::read_dir(paths.app_files()) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),

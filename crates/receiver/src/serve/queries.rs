@@ -21,7 +21,7 @@ use autotag_protocol::{
 /// Answers a question, and ends the job.
 pub(super) async fn answer<E: Engine>(server: &Server<E>, app: &AppName, question: Body, job: &EventLog) {
     let stopwatch = Stopwatch::start();
-    let (answered, current) = match Store::new(&server.layout.state(app), app.clone()).load() {
+    let (answered, current) = match Store::new(&server.paths.state(app), app.clone()).load() {
         Err(error) => (Err(Refused::new(RefusalCode::HostState, error.to_string())), None),
         Ok(state) => match not_lost(server, app, &state).await {
             Ok(()) => (tell(server, app, question, &state, job).await, running(&state)),
@@ -45,7 +45,7 @@ async fn not_lost<E: Engine>(server: &Server<E>, app: &AppName, state: &State) -
         return Ok(());
     }
     let containers = server.engine.labelled(&[(labels::APP, app.as_str())]).await.unwrap_or_default();
-    missing_state::check(&server.layout, app, state, &containers)
+    missing_state::check(&server.paths, app, state, &containers)
 }
 
 fn running(state: &State) -> Option<Running> {
@@ -120,7 +120,7 @@ async fn status<E: Engine>(
 }
 
 async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a State) -> Facts<'a> {
-    let snapshots = Snapshots::new(&server.layout.state(app));
+    let snapshots = Snapshots::new(&server.paths.state(app));
     let labelled = server.engine.labelled(&[(labels::APP, app.as_str())]).await;
     let mut facts = Facts {
         container: Ok(None),
@@ -139,7 +139,7 @@ async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a Stat
     facts.made_as = snapshots.made_as(&release.deployment);
     let snapshot = snapshots.load(&release.deployment).ok().flatten();
     let given = snapshot.as_ref().map(|snapshot| snapshot.given.clone()).unwrap_or_default();
-    facts.today = Settings::today(&server.layout, app, given)
+    facts.today = Settings::today(&server.paths, app, given)
         .map(|settings| settings.hash())
         .map_err(|refused| refused.message);
     if let Some(snapshot) = snapshot

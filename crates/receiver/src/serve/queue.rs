@@ -19,19 +19,19 @@ use autotag_protocol::{AppName, DeploymentId, Holder, RefusalCode};
 pub(crate) const CHANGES: usize = 16;
 
 /// Before what could not be finished is tried again, for the first time.
-const AGAIN: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Each further pause is twice as long, up to this. A container that ends whenever it is started would fill the
 /// journal within two days at one try every five seconds. Docker's own restarts come to the same pause
 /// (<https://docs.docker.com/reference/cli/docker/container/run/#restart>).
-const LONGEST: Duration = Duration::from_mins(1);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// All applications' turns.
+/// The queues of all applications.
 #[derive(Debug)]
 pub(crate) struct AppQueues {
     places: Mutex<HashMap<AppName, Arc<AppQueue>>>,
-    /// So many jobs are at work or wait.
-    at_work: watch::Sender<usize>,
+    /// How many changes run or wait.
+    in_flight: watch::Sender<usize>,
     /// Applications whose last change could not be brought to its end, with the time on `clock` at which it is
     /// to be taken up again.
     unfinished: Mutex<HashMap<AppName, Duration>>,
@@ -43,7 +43,7 @@ impl Default for AppQueues {
     fn default() -> Self {
         Self {
             places: Mutex::default(),
-            at_work: watch::Sender::new(0),
+            in_flight: watch::Sender::new(0),
             unfinished: Mutex::default(),
             more_unfinished: Notify::new(),
             clock: Stopwatch::start(),
@@ -62,12 +62,12 @@ pub(crate) struct AppQueue {
     /// What its key has spent, and what of its refusals was not told.
     key: Mutex<(Quota, Refusals)>,
     holder: Mutex<Option<Holder>>,
-    /// Changes that are at work or wait, by deployment, with what each is about.
+    /// Changes that run or wait, by deployment, with what each is about.
     jobs: Mutex<HashMap<DeploymentId, (Arc<EventLog>, String)>>,
     /// Held while its last change is taken up again.
     retry: tokio::sync::Mutex<()>,
-    /// How often in a row that was in vain.
-    in_vain: Mutex<u32>,
+    /// How many retries in a row have failed.
+    failed_retries: Mutex<u32>,
 }
 
 /// What becomes of a change that is asked for.
@@ -77,9 +77,9 @@ pub(crate) enum Asked {
     New(Arc<EventLog>),
     /// It was asked for before.
     InFlight(Arc<EventLog>),
-    /// Its id was given to another one, which is at work.
+    /// Its id belongs to another one, which is running.
     Another,
-    /// So many are at work or wait already.
+    /// As many as may be run or wait already.
     TooMany,
 }
 
@@ -90,9 +90,9 @@ pub(crate) struct QueueGuard {
     _guard: OwnedMutexGuard<()>,
 }
 
-/// Before it is tried again what was tried in vain so often.
-fn pause(in_vain: u32) -> Duration {
-    AGAIN.saturating_mul(2_u32.saturating_pow(in_vain)).min(LONGEST)
+/// The pause before the next try, after this many failed ones.
+fn pause(failed: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failed)).min(LONGEST_PAUSE)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -111,34 +111,34 @@ impl AppQueues {
         Arc::clone(lock(&self.places).entry(app.clone()).or_default())
     }
 
-    /// The time on a clock that the whole queues has, for quotas.
+    /// The time on the clock that all queues share, for quotas.
     pub(crate) fn now(&self) -> Duration {
         self.clock.elapsed()
     }
 
     /// Counts a job in for as long as the value lives.
     pub(crate) fn count_in(&self) -> InFlight<'_> {
-        self.at_work.send_modify(|count| *count += 1);
+        self.in_flight.send_modify(|count| *count += 1);
         InFlight(self)
     }
 
     /// An application's last change has to be taken up again, soon.
-    pub(crate) fn again(&self, app: &AppName) {
+    pub(crate) fn schedule_retry(&self, app: &AppName) {
         self.finished(app);
         self.take_up(app, pause(0));
     }
 
-    /// It was taken up again, in vain: the next pause is longer.
-    pub(crate) fn in_vain(&self, app: &AppName) {
+    /// The retry failed: the next pause is longer.
+    pub(crate) fn retry_failed(&self, app: &AppName) {
         let place = self.of(app);
-        let mut in_vain = lock(&place.in_vain);
-        *in_vain = in_vain.saturating_add(1);
-        self.take_up(app, pause(*in_vain));
+        let mut failed = lock(&place.failed_retries);
+        *failed = failed.saturating_add(1);
+        self.take_up(app, pause(*failed));
     }
 
     /// There is nothing to be taken up any more.
     pub(crate) fn finished(&self, app: &AppName) {
-        *lock(&self.of(app).in_vain) = 0;
+        *lock(&self.of(app).failed_retries) = 0;
     }
 
     /// After this pause, or earlier where somebody asked for that.
@@ -173,7 +173,7 @@ impl AppQueues {
     /// Waits until nothing is at work.
     pub(crate) async fn idle(&self) {
         // The sender lives in `self`, so this cannot fail.
-        let _ = self.at_work.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self.in_flight.subscribe().wait_for(|count| *count == 0).await;
     }
 }
 
@@ -199,7 +199,7 @@ pub(crate) struct InFlight<'a>(&'a AppQueues);
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.at_work.send_modify(|count| *count -= 1);
+        self.0.in_flight.send_modify(|count| *count -= 1);
     }
 }
 
@@ -322,8 +322,11 @@ mod tests {
                 say.send((number, None)).unwrap();
                 drop(turn);
             }));
-            let told = given.recv().await.unwrap();
-            assert_eq!((told.0, told.1.map(|holder| holder.purpose)), (number, Some("first".to_owned())));
+            let reported = given.recv().await.unwrap();
+            assert_eq!(
+                (reported.0, reported.1.map(|holder| holder.purpose)),
+                (number, Some("first".to_owned()))
+            );
         }
         drop(first);
         for number in 0..5 {
@@ -364,42 +367,42 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_tried_in_vain_is_tried_less_and_less_often() {
+    async fn failed_retries_pause_longer_each_time() {
         let (queues, app) = (AppQueues::default(), "app".parse().unwrap());
-        queues.again(&app);
+        queues.schedule_retry(&app);
         let mut pauses = Vec::new();
         for _ in 0..7 {
             let stopwatch = Stopwatch::start();
             assert_eq!(queues.unfinished().await, app);
             pauses.push(stopwatch.elapsed().as_secs());
-            queues.in_vain(&app);
+            queues.retry_failed(&app);
         }
         assert_eq!(pauses, [5, 10, 20, 40, 60, 60, 60]);
-        assert_eq!(pause(u32::MAX), LONGEST);
+        assert_eq!(pause(u32::MAX), LONGEST_PAUSE);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_change_or_a_success_makes_the_next_pause_short_again() {
         let (queues, app, other) = (AppQueues::default(), "app".parse().unwrap(), "other".parse().unwrap());
-        (0..7).for_each(|_| queues.in_vain(&app));
+        (0..7).for_each(|_| queues.retry_failed(&app));
         let stopwatch = Stopwatch::start();
-        queues.in_vain(&other);
+        queues.retry_failed(&other);
         // While one waits already: the shorter pause counts, and each is taken up once.
         let both = async { (queues.unfinished().await, queues.unfinished().await) };
-        let (both, ()) = tokio::join!(both, async { queues.again(&app) });
+        let (both, ()) = tokio::join!(both, async { queues.schedule_retry(&app) });
         assert_eq!((both, stopwatch.elapsed().as_secs()), ((app.clone(), other), 10));
         assert!(futures_util::FutureExt::now_or_never(queues.unfinished()).is_none());
-        (0..7).for_each(|_| queues.in_vain(&app));
+        (0..7).for_each(|_| queues.retry_failed(&app));
         assert_eq!(queues.unfinished().await, app);
         queues.finished(&app);
         let stopwatch = Stopwatch::start();
-        queues.in_vain(&app);
+        queues.retry_failed(&app);
         assert_eq!((queues.unfinished().await, stopwatch.elapsed().as_secs()), (app, 10));
     }
 
     // case X5; broken by: the owner's turn is taken as the others' is
     #[tokio::test]
-    async fn the_owner_waits_for_what_is_at_work_and_for_nothing_that_waits() {
+    async fn the_owner_waits_for_the_running_change_alone() {
         let queues = AppQueues::default();
         let place = queues.of(&"app".parse().unwrap());
         let first = place.turn(Asker::Key, holder("first"), |_| ()).await;

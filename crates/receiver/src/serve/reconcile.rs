@@ -78,10 +78,10 @@ async fn refresh<E: Engine>(server: &Server<E>, app: &AppName, event: &Container
 
 /// What should serve was removed: it is made again. Where the application itself was removed, nothing is.
 fn removed<E: Engine>(server: &Arc<Server<E>>, app: &AppName, event: &ContainerEvent) {
-    if event.action != "destroy" || !server.layout.app_file(app).exists() {
+    if event.action != "destroy" || !server.paths.app_file(app).exists() {
         return;
     }
-    let state = Store::new(&server.layout.state(app), app.clone()).load();
+    let state = Store::new(&server.paths.state(app), app.clone()).load();
     let is_active =
         state.is_ok_and(|state| state.active().is_some_and(|it| it.container.as_str() == event.id));
     if is_active {
@@ -106,7 +106,7 @@ fn made<E: Engine>(server: &Arc<Server<E>>, app: AppName, event: &ContainerEvent
 }
 
 fn recover_all<E: Engine>(server: &Arc<Server<E>>) {
-    match apps(&server.layout) {
+    match apps(&server.paths) {
         Err(error) => tracing::error!(%error, "the app files cannot be listed"),
         // Each for itself: one that waits for its health keeps no other one waiting.
         Ok(apps) => {
@@ -130,7 +130,7 @@ async fn recover<E: Engine>(server: &Server<E>, app: &AppName) {
         Ok(()) => server.queues.finished(app),
         Err(why) => {
             tracing::error!(%app, "what should serve could not be made sure of: {why}");
-            server.queues.in_vain(app);
+            server.queues.retry_failed(app);
         }
     }
 }
@@ -150,7 +150,7 @@ async fn retry<E: Engine>(server: &Server<E>, app: &AppName) {
     match server.queues.of(app).retry() {
         Some(_alone) => recover(server, app).await,
         // What the one at work began with may be older than this.
-        None => server.queues.again(app),
+        None => server.queues.schedule_retry(app),
     }
 }
 
@@ -158,7 +158,7 @@ async fn retry<E: Engine>(server: &Server<E>, app: &AppName) {
 /// nothing but to notice its end.
 async fn proxy<E: Engine>(server: &Arc<Server<E>>) {
     loop {
-        if let Ok(stream) = UnixStream::connect(server.layout.proxy_admin()).await {
+        if let Ok(stream) = UnixStream::connect(server.paths.proxy_admin()).await {
             if let Err(why) = server.proxy.tell_all(&server.engine).await {
                 tracing::warn!("the proxy did not get all routes: {why}");
             }
@@ -173,9 +173,9 @@ async fn proxy<E: Engine>(server: &Arc<Server<E>>) {
 /// one that is deployed first.
 async fn open_new<E: Engine>(server: &Server<E>) {
     // What is wrong with the files is told to whoever deploys.
-    let all = apps(&server.layout).unwrap_or_default().into_iter();
+    let all = apps(&server.paths).unwrap_or_default().into_iter();
     let read = |app: AppName| {
-        let settings = Settings::today(&server.layout, &app, Variables::new()).ok()?;
+        let settings = Settings::today(&server.paths, &app, Variables::new()).ok()?;
         Some((app, settings.file.traffic))
     };
     let all: Vec<(AppName, Traffic)> = all.filter_map(read).collect();
@@ -184,7 +184,7 @@ async fn open_new<E: Engine>(server: &Server<E>) {
         let named =
             |other: &Traffic| matches!(other, Traffic::Proxied { listen: other, .. } if other == listen);
         let alone = all.iter().filter(|(_, other)| named(other)).count() == 1;
-        let store = Store::new(&server.layout.state(app), app.clone());
+        let store = Store::new(&server.paths.state(app), app.clone());
         if alone
             && store.load().is_ok_and(|state| state.is_new())
             && let Err(why) = server.proxy.open(app, traffic).await

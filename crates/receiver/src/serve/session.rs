@@ -112,7 +112,7 @@ fn who<E>(server: &Server<E>, user: u32) -> Result<Caller, Refused> {
     let unread = |error: std::io::Error| {
         Refused::new(RefusalCode::Host, format!("reading the users of this machine: {error}"))
     };
-    caller(user, &server.layout.passwd()).map_err(unread)?.ok_or_else(|| {
+    caller(user, &server.paths.passwd()).map_err(unread)?.ok_or_else(|| {
         let text = format!("the user {user} belongs to no application of this server");
         Refused::new(RefusalCode::App, text)
     })
@@ -136,7 +136,7 @@ async fn accept<E: Engine>(
         let text = format!("{} may not reach the application `{}`", caller.name(), request.app);
         return Err(Refused::new(RefusalCode::App, text));
     }
-    if !server.layout.app_file(&request.app).exists() {
+    if !server.paths.app_file(&request.app).exists() {
         let text = format!(
             "there is no application `{0}` on this server; its owner makes it by `autotag-receiver init {0}`",
             request.app
@@ -214,9 +214,9 @@ fn set_to_work<E: Engine>(
         Asked::InFlight(job) => Ok(job),
         Asked::New(job) => {
             job.mask(&kept_from_ci(server, &app));
-            let (server, at_work, caller) = (Arc::clone(server), Arc::clone(&job), caller.clone());
+            let (server, in_flight, caller) = (Arc::clone(server), Arc::clone(&job), caller.clone());
             // A task of its own: it does not end with the connection.
-            tokio::spawn(async move { change::carry_out(&server, &caller, &app, change, &at_work).await });
+            tokio::spawn(async move { change::carry_out(&server, &caller, &app, change, &in_flight).await });
             Ok(job)
         }
         Asked::Another => {
@@ -235,7 +235,7 @@ fn too_many(app: &AppName) -> Refused {
 }
 
 fn is_recorded<E>(server: &Server<E>, app: &AppName, deployment: &DeploymentId) -> bool {
-    let state = Store::new(&server.layout.state(app), app.clone()).load();
+    let state = Store::new(&server.paths.state(app), app.clone()).load();
     state.is_ok_and(|state| state.record_of(deployment).is_some())
 }
 
@@ -249,9 +249,9 @@ fn too_often(app: &AppName, wait: Duration) -> Refused {
 
 /// What the owner of an application has in its app file and environment files, now and in what may still run.
 fn kept_from_ci<E>(server: &Server<E>, app: &AppName) -> Masks {
-    let today = Settings::today(&server.layout, app, Variables::new());
+    let today = Settings::today(&server.paths, app, Variables::new());
     let today = today.map(|settings| settings.masks()).unwrap_or_default();
-    today.and(&Snapshots::new(&server.layout.state(app)).masks())
+    today.and(&Snapshots::new(&server.paths.state(app)).masks())
 }
 
 /// Passes on what the job tells, from its first line on, with heartbeats in its silences. CI does not see the values
@@ -313,8 +313,8 @@ mod tests {
                 }
             }
         };
-        let (told, heard) = tokio::join!(telling, reading_slowly);
-        told.expect("it reads");
+        let (reported, heard) = tokio::join!(telling, reading_slowly);
+        reported.expect("it reads");
         assert!(heard > lines * long.len(), "{heard}");
     }
 }

@@ -9,7 +9,7 @@ use semver::Version;
 use super::journal::LIMITS;
 use super::journal::{Entry, Journal, What};
 use crate::lock::{self, Lock, Tried};
-use crate::paths::Layout;
+use crate::paths::Paths;
 use crate::state::{Phase, State, Store};
 use autotag_base::clock;
 use autotag_protocol::AppName;
@@ -63,12 +63,12 @@ pub fn lowered(state: &State, to: Option<&Version>) -> Result<(State, Version, V
 
 /// Does it, under the application's lock and without `serve`, which reads the state anew for each change. Gives the
 /// words for whoever asked.
-pub fn reset(layout: &Layout, app: &AppName, to: Option<&Version>) -> anyhow::Result<String> {
-    let folder = layout.state(app);
+pub fn reset(paths: &Paths, app: &AppName, to: Option<&Version>) -> anyhow::Result<String> {
+    let folder = paths.state(app);
     if !folder.is_dir() {
         bail!("nothing of {app} was deployed here yet: {} does not exist", folder.display());
     }
-    let path = layout.lock(app);
+    let path = paths.lock(app);
     let held = Lock::try_take(&path, &lock::holder("reset-highest", None))
         .with_context(|| format!("locking {}", path.display()))?;
     let Tried::Taken(lock) = held else {
@@ -82,7 +82,7 @@ pub fn reset(layout: &Layout, app: &AppName, to: Option<&Version>) -> anyhow::Re
     let text = format!("root lowered the highest version from {before} to {highest}");
     let (limit, kept) = LIMITS;
     let what = What::Noted { text };
-    let noted = Journal::open(&layout.journal(app), limit, kept)
+    let noted = Journal::open(&paths.journal(app), limit, kept)
         .and_then(|mut journal| journal.append(&Entry { at: clock::now(), deployment: None, what }));
     let journal = noted.err().map(|error| format!("; the journal does not say so: {error}"));
     Ok(format!(
@@ -143,21 +143,21 @@ mod tests {
     #[test]
     fn it_is_durable_and_in_the_journal_and_waits_for_nobody() {
         let folder = tempfile::tempdir().unwrap();
-        let (layout, app) = (Layout::below(folder.path()), "app".parse::<AppName>().unwrap());
+        let (paths, app) = (Paths::below(folder.path()), "app".parse::<AppName>().unwrap());
         let words = |result: anyhow::Result<String>| result.unwrap_err().to_string();
-        assert!(words(reset(&layout, &app, None)).contains("was deployed here yet"));
-        std::fs::create_dir_all(layout.state(&app)).unwrap();
-        let store = Store::new(&layout.state(&app), app.clone());
-        let lock = testing::lock(&layout.state(&app));
+        assert!(words(reset(&paths, &app, None)).contains("was deployed here yet"));
+        std::fs::create_dir_all(paths.state(&app)).unwrap();
+        let store = Store::new(&paths.state(&app), app.clone());
+        let lock = testing::lock(&paths.state(&app));
         store.save(&lock, &state()).unwrap();
-        assert!(words(reset(&layout, &app, None)).contains("being changed"));
+        assert!(words(reset(&paths, &app, None)).contains("being changed"));
         drop(lock);
-        let output = reset(&layout, &app, None).unwrap();
+        let output = reset(&paths, &app, None).unwrap();
         assert!(output.contains("is 1.4.0 now, and was 999.0.0"), "{output}");
         assert_eq!(store.load().unwrap().highest, Some(version("1.4.0")));
-        let journal = crate::state::journal::read(&layout.journal(&app)).unwrap();
+        let journal = crate::state::journal::read(&paths.journal(&app)).unwrap();
         let [Entry { what: What::Noted { text }, .. }] = &journal.entries[..] else { panic!("{journal:?}") };
         assert!(text.contains("root lowered"), "{text}");
-        assert!(words(reset(&layout, &app, None)).contains("only a lower one"));
+        assert!(words(reset(&paths, &app, None)).contains("only a lower one"));
     }
 }

@@ -5,7 +5,7 @@
 
 use super::journal::{self, What};
 use crate::engine::ContainerFacts;
-use crate::paths::Layout;
+use crate::paths::Paths;
 use crate::state::labels::VERSION;
 use crate::state::{State, Store};
 use autotag_protocol::{AppName, RolloutStep};
@@ -13,7 +13,7 @@ use autotag_protocol::{AppName, RolloutStep};
 /// `Err` says what to do, where this state is that of a missing file, and containers or the journal tell
 /// that there was one. A container is only ever made when a state is durable.
 pub fn check(
-    layout: &Layout,
+    paths: &Paths,
     app: &AppName,
     state: &State,
     containers: &[ContainerFacts],
@@ -21,8 +21,8 @@ pub fn check(
     if !state.is_new() {
         return Ok(());
     }
-    let journal = layout.journal(app);
-    let journalled = was_saved(layout, app);
+    let journal = paths.journal(app);
+    let journalled = was_saved(paths, app);
     if containers.is_empty() && !journalled {
         return Ok(());
     }
@@ -39,18 +39,18 @@ pub fn check(
     };
     Err(format!(
         "{} is missing, but {} shows that there was one: which versions served is not known any more, so nothing is deployed or rolled back. Restore the file from a backup. Or begin anew: {removal}move {}* away; whatever is deployed then is the highest version",
-        Store::new(&layout.state(app), app.clone()).path().display(),
+        Store::new(&paths.state(app), app.clone()).path().display(),
         shown.join(" and "),
         journal.display(),
     ))
 }
 
 /// Whether a state was ever durable, as far as the journal goes back.
-fn was_saved(layout: &Layout, app: &AppName) -> bool {
+fn was_saved(paths: &Paths, app: &AppName) -> bool {
     let tells = |entry: &journal::Entry| {
         matches!(entry.what, What::Ended { step: RolloutStep::Save, failed: None, .. })
     };
-    journal::files(&layout.journal(app))
+    journal::files(&paths.journal(app))
         .iter()
         .any(|file| journal::read(file).is_ok_and(|reading| reading.entries.iter().any(tells)))
 }
@@ -60,48 +60,48 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn host() -> (tempfile::TempDir, Layout, AppName) {
+    fn host() -> (tempfile::TempDir, Paths, AppName) {
         let folder = tempfile::tempdir().unwrap();
-        let (layout, app) = (Layout::below(folder.path()), "app".parse().unwrap());
-        std::fs::create_dir_all(layout.state(&app)).unwrap();
-        (folder, layout, app)
+        let (paths, app) = (Paths::below(folder.path()), "app".parse().unwrap());
+        std::fs::create_dir_all(paths.state(&app)).unwrap();
+        (folder, paths, app)
     }
 
-    fn journalled(layout: &Layout, app: &AppName, name: &str, step: &str, failed: bool) {
+    fn journalled(paths: &Paths, app: &AppName, name: &str, step: &str, failed: bool) {
         let failed = if failed { r#","failed":"no space""# } else { "" };
         let line = format!(
             r#"{{"at":"2026-01-02T03:04:05Z","what":"ended","step":"{step}","milliseconds":1{failed}}}"#
         );
-        std::fs::write(layout.state(app).join(name), line + "\n").unwrap();
+        std::fs::write(paths.state(app).join(name), line + "\n").unwrap();
     }
 
     #[test]
     fn where_nothing_tells_of_one_there_was_none() {
-        let (_folder, layout, app) = host();
+        let (_folder, paths, app) = host();
         let none = State::new(app.clone());
-        assert_eq!(check(&layout, &app, &none, &[]), Ok(()));
+        assert_eq!(check(&paths, &app, &none, &[]), Ok(()));
         // The first deployment was asked for, and refused, or failed to be written.
-        journalled(&layout, &app, "journal.jsonl", "pull", false);
-        assert_eq!(check(&layout, &app, &none, &[]), Ok(()));
-        journalled(&layout, &app, "journal.jsonl", "save", true);
-        assert_eq!(check(&layout, &app, &none, &[]), Ok(()));
+        journalled(&paths, &app, "journal.jsonl", "pull", false);
+        assert_eq!(check(&paths, &app, &none, &[]), Ok(()));
+        journalled(&paths, &app, "journal.jsonl", "save", true);
+        assert_eq!(check(&paths, &app, &none, &[]), Ok(()));
         // One that was read is not missing, whatever is there.
-        assert_eq!(check(&layout, &app, &testing::steady("1.0.0"), &[testing::facts()]), Ok(()));
+        assert_eq!(check(&paths, &app, &testing::steady("1.0.0"), &[testing::facts()]), Ok(()));
     }
 
     #[test]
     fn a_container_or_a_journal_tells() {
-        let (_folder, layout, app) = host();
+        let (_folder, paths, app) = host();
         let none = State::new(app.clone());
-        let why = check(&layout, &app, &none, &[testing::facts()]).unwrap_err();
+        let why = check(&paths, &app, &none, &[testing::facts()]).unwrap_err();
         assert!(
             why.contains("state.json is missing") && why.contains("docker rm --force autotag-app"),
             "{why}"
         );
         for name in ["journal.jsonl", "journal.jsonl.1"] {
-            let (_folder, layout, app) = host();
-            journalled(&layout, &app, name, "save", false);
-            let why = check(&layout, &app, &none, &[]).unwrap_err();
+            let (_folder, paths, app) = host();
+            journalled(&paths, &app, name, "save", false);
+            let why = check(&paths, &app, &none, &[]).unwrap_err();
             assert!(why.contains("journal.jsonl* away") && !why.contains("docker rm"), "{why}");
         }
     }

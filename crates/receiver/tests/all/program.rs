@@ -61,7 +61,7 @@ fn who_does_not_answer_is_no_failure_of_what_was_asked() {
 fn the_proxy_opens_its_admin_socket_and_ends_on_sigterm() {
     let folder = tempfile::tempdir().expect("a folder");
     let (admin, notify) = (folder.path().join("admin"), folder.path().join("notify"));
-    let told = std::os::unix::net::UnixDatagram::bind(&notify).expect("a socket for READY and STOPPING");
+    let reported = std::os::unix::net::UnixDatagram::bind(&notify).expect("a socket for READY and STOPPING");
     let mut child = Command::new(env!("CARGO_BIN_EXE_autotag-receiver"))
         .args(["proxy", "--admin", &admin.to_string_lossy()])
         .env("NOTIFY_SOCKET", &notify)
@@ -85,6 +85,6 @@ fn the_proxy_opens_its_admin_socket_and_ends_on_sigterm() {
     assert!(status.success());
     assert!(child.wait().expect("it ends").success());
     let mut word = [0; 32];
-    let length = told.recv(&mut word).expect("a word to systemd");
+    let length = reported.recv(&mut word).expect("a word to systemd");
     assert_eq!(&word[..length], b"STOPPING=1");
 }

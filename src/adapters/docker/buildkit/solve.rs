@@ -61,26 +61,26 @@ impl Build<'_> {
         let services = services(self.source, self.logins);
         let mut session = Session(tokio::spawn(serve(connection.control(), id.clone(), services)));
         let mut solving = pin!(solve(connection.control(), request));
-        let mut told = pin!(status(connection.control(), id));
+        let mut statuses = pin!(status(connection.control(), id));
         let (mut watching, mut serving) = (true, true);
         let answer = loop {
             let next = async {
                 tokio::select! {
-                    message = told.next(), if watching => Next::Told(message),
+                    message = statuses.next(), if watching => Next::Status(message),
                     answer = &mut solving => Next::Answer(answer),
                     ended = &mut session.0, if serving => Next::SessionEnded(ended.unwrap_or(Ok(()))),
                 }
             };
             match timeout(SILENCE, next).await {
-                Ok(Next::Told(Some(Ok(message)))) => watch(&message),
-                Ok(Next::Told(_)) => watching = false,
+                Ok(Next::Status(Some(Ok(message)))) => watch(&message),
+                Ok(Next::Status(_)) => watching = false,
                 Ok(Next::SessionEnded(Ok(()))) => serving = false,
                 Ok(Next::SessionEnded(Err(status))) => return Err(status.into()),
                 Ok(Next::Answer(answer)) => break answer,
                 Err(_) => return Err(broken("nothing was heard of the build for six hours").into()),
             }
         };
-        while watching && let Ok(Some(Ok(message))) = timeout(AFTERMATH, told.next()).await {
+        while watching && let Ok(Some(Ok(message))) = timeout(AFTERMATH, statuses.next()).await {
             watch(&message);
         }
         Ok(Solved(answer?.exporter_response))
@@ -88,7 +88,7 @@ impl Build<'_> {
 }
 
 enum Next {
-    Told(Option<Result<StatusResponse, Status>>),
+    Status(Option<Result<StatusResponse, Status>>),
     Answer(Result<SolveResponse, Status>),
     SessionEnded(Result<(), Status>),
 }

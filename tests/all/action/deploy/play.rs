@@ -9,7 +9,7 @@ use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::RetryPolicy;
 use autotag_deploy::failure::Failure;
 use autotag_deploy::inputs::run::Overrides;
-use autotag_deploy::inputs::{self, Environment, Faults, RawInputs, Run};
+use autotag_deploy::inputs::{self, Environment, InputErrors, RawInputs, Run};
 use autotag_deploy::pipeline::progress::Progress;
 use autotag_deploy::pipeline::{self, Ending, Job, Logs, Ports};
 use autotag_deploy::ports::{BuildEvent, BuildLog, BuildRequest, Builder};
@@ -22,7 +22,7 @@ use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageName, ImageTag};
 use autotag_model::secret::{Credentials, Secret};
 use autotag_protocol::{
-    Body, End, Event, Open, Outcome as Told, RefusalCode, Request, RolloutStep, Running, Source, Status,
+    Body, End, Event, Open, Outcome as Transcript, RefusalCode, Request, RolloutStep, Running, Source, Status,
 };
 
 use crate::action::release::Project;
@@ -215,7 +215,7 @@ impl RemoteExec for &Servers {
         };
         let status = i32::from(matches!(end, End::Refused { .. } | End::Failed { .. }));
         let running = self.running.lock().expect("not poisoned").get(name).cloned();
-        say(&Event::Result(Box::new(Told { end, running, deployment: None, milliseconds: 7 })));
+        say(&Event::Result(Box::new(Transcript { end, running, deployment: None, milliseconds: 7 })));
         Ok(Finished { status, stderr: String::new() })
     }
 }
@@ -353,7 +353,7 @@ pub fn run(
         let known = hosts.split(", ").map(|host| format!("{host} {FINGERPRINT}\n"));
         said.set("deploy-known-hosts", known.collect());
     }
-    let mut faults = Faults::default();
+    let mut faults = InputErrors::default();
     let run = Run::read(&environment, &Overrides::default(), &mut faults).expect("a run");
     let request = inputs::Request::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

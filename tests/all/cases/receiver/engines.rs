@@ -16,7 +16,7 @@ fn serving() -> (Images, Server) {
 }
 
 #[track_caller]
-fn failed(told: &testkit::server::Told, expected: FailureCode) -> String {
+fn failed(told: &testkit::server::Transcript, expected: FailureCode) -> String {
     let End::Failed { message, code, .. } = &told.outcome.end else { panic!("{}", told.text()) };
     assert_eq!(*code, expected, "{}", told.text());
     message.clone()

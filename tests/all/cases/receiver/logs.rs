@@ -12,7 +12,7 @@ use testkit::server::{Images, Server, deploy, docker};
 /// Makes the container that serves anew, with a log driver that keeps nothing.
 fn without_a_log(server: &mut Server) {
     server.kill_serve();
-    let (state, folder) = (server.state(), server.layout.state(&server.app));
+    let (state, folder) = (server.state(), server.paths.state(&server.app));
     let active = state.active().expect("it serves");
     let settings = Snapshots::new(&folder).load(&active.release.deployment).expect("read").expect("there");
     let spec = container::spec(&server.app, &active.release, &settings);
@@ -52,7 +52,7 @@ pub fn logs_that_no_driver_keeps_are_told_as_such() {
     let one = images.push("1.0.0");
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     without_a_log(&mut server);
-    let outcome = server.ask(Body::Logs { lines: 5 }).told().outcome;
+    let outcome = server.ask(Body::Logs { lines: 5 }).finish().outcome;
     let End::Refused { code: Open::Known(RefusalCode::Host), message } = &outcome.end else {
         panic!("{outcome:?}")
     };

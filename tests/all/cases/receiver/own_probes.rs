@@ -2,10 +2,10 @@
 
 use autotag_protocol::{End, RolloutStep};
 
-use testkit::server::{Images, Server, Told, deploy};
+use testkit::server::{Images, Server, Transcript, deploy};
 
 #[track_caller]
-fn failed(told: &Told, at: RolloutStep) -> String {
+fn failed(told: &Transcript, at: RolloutStep) -> String {
     let End::Failed { step, message, .. } = &told.outcome.end else { panic!("{}", told.text()) };
     assert_eq!(*step, at, "{}", told.text());
     message.clone()

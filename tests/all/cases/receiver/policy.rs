@@ -34,7 +34,7 @@ impl Site {
     }
 
     fn by_key(&self, body: Body) -> Outcome {
-        by_key(&self.server, body).told()
+        by_key(&self.server, body).finish()
     }
 
     fn deploy(&self, deploy: Deploy) -> End {
@@ -205,7 +205,7 @@ pub fn a_failed_deployment_leaves_neither_image_nor_settings() {
     let one = site.release("1.0.0");
     assert_eq!(site.deploy(one.clone()), End::Deployed {});
     let settings = || {
-        let folder = site.server.layout.state(&site.server.app).join("settings");
+        let folder = site.server.paths.state(&site.server.app).join("settings");
         let names = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.unwrap().file_name());
         names.map(|name| name.into_string().unwrap()).collect::<std::collections::BTreeSet<_>>()
     };
@@ -268,14 +268,14 @@ pub fn requests_that_go_wrong_are_limited_and_summed_up() {
 // case X5; broken by: the relay reads the request before it connects
 pub fn a_session_that_says_nothing_takes_a_place_and_ends() {
     let site = Site::with("");
-    // More than the 32 places: one that came while the status was asked for found none.
+    // More than the 32 paths: one that came while the status was asked for found none.
     let silent: Vec<Silent> = (0..40).map(|_| Silent::begin(&site.server)).collect();
     let status = || site.by_key(Body::Status { deployment: None }).end;
     // Each takes its place as soon as it has started.
-    site.server.until("all places are taken", || {
+    site.server.until("all paths are taken", || {
         matches!(status(), End::Refused { code: Open::Known(RefusalCode::Busy), .. })
     });
-    assert!(site.server.status().running.is_none(), "the owner has places of its own");
+    assert!(site.server.status().running.is_none(), "the owner has paths of its own");
     let mut ended = 0;
     for session in silent {
         let said = session.until_its_end();
@@ -286,7 +286,7 @@ pub fn a_session_that_says_nothing_takes_a_place_and_ends() {
         }
     }
     assert!(ended >= 30, "{ended} had places");
-    site.server.until("the places are free again", || status() == End::Reported {});
+    site.server.until("the paths are free again", || status() == End::Reported {});
 }
 
 /// What a container says at its end may be what its owner keeps from CI.
@@ -295,7 +295,7 @@ pub fn the_owners_variables_are_masked_for_the_key() {
     const SECRET: &str = "s3cret/of the=owner";
     const OTHER: &str = "another-Secret-2";
     let site = Site::with("");
-    let env_file = site.server.layout.root().join("etc/autotag/app.env");
+    let env_file = site.server.paths.root().join("etc/autotag/app.env");
     std::fs::write(&env_file, format!("OTHER={OTHER}\n")).expect("a file");
     site.server.app_file(
         site.images.name(),
@@ -373,7 +373,7 @@ pub fn a_certificate_opens_no_door_to_the_keys_user() {
     let (server, options) = Server::set_up(&user, &key, images.name());
     // This machine has no such group: the user stands for it.
     let group = format!("Match Group {GROUP}");
-    let text = part(&server.layout);
+    let text = part(&server.paths);
     assert!(text.contains(&group), "{text}");
     let part = text.replace(&group, &format!("Match User {}", user.name()));
 

@@ -53,7 +53,7 @@ pub fn what_was_pruned_during_a_failed_stop_first_is_made_again() {
         "",
         "pruned"
     );
-    let told = held.expect("it comes to its health").go_on(&server).told();
+    let told = held.expect("it comes to its health").go_on(&server).finish();
     assert!(
         matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
         "{}",
@@ -100,7 +100,7 @@ pub fn the_hint_of_status_makes_it_again() {
     server.kill_serve();
     let old = container(&server);
     docker(&["rm", "--force", &old]);
-    let file = server.layout.state(&server.app).join("state.json");
+    let file = server.paths.state(&server.app).join("state.json");
     let text = std::fs::read_to_string(&file).expect("the state");
     let mut state: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     forget_active(&mut state);

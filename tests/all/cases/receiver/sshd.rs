@@ -6,14 +6,14 @@ use std::process::Command;
 
 use autotag_protocol::AppName;
 use autotag_receiver::host::init::sshd;
-use autotag_receiver::paths::Layout;
+use autotag_receiver::paths::Paths;
 
 use testkit::processes::sshd::SystemUser;
 use testkit::programs::receiver;
 
 struct Machine {
     folder: tempfile::TempDir,
-    layout: Layout,
+    paths: Paths,
     app: AppName,
     user: SystemUser,
 }
@@ -24,27 +24,27 @@ impl Machine {
         let app: AppName =
             user.name().strip_prefix("autotag-").expect("an application's user").parse().expect("a name");
         let folder = tempfile::tempdir().expect("a folder");
-        let layout = Layout::below(folder.path());
-        let machine = Self { folder, layout, app, user };
+        let paths = Paths::below(folder.path());
+        let machine = Self { folder, paths, app, user };
         // Only what `sshd -T` does not start without: it is not asked to serve.
         std::fs::create_dir_all("/run/sshd").expect("its directory");
-        let (layout, name) = (&machine.layout, machine.user.name());
-        std::fs::create_dir_all(layout.sshd_part().parent().expect("a folder")).expect("a folder");
-        std::fs::create_dir_all(layout.keys()).expect("a folder");
-        for path in [machine.folder.path(), &layout.keys()] {
+        let (paths, name) = (&machine.paths, machine.user.name());
+        std::fs::create_dir_all(paths.sshd_part().parent().expect("a folder")).expect("a folder");
+        std::fs::create_dir_all(paths.keys()).expect("a folder");
+        for path in [machine.folder.path(), &paths.keys()] {
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("rights");
         }
-        let key = layout.sshd().join("host_key");
+        let key = paths.sshd().join("host_key");
         let made =
             Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();
         assert!(made.expect("ssh-keygen").success());
-        std::fs::write(layout.passwd(), format!("{name}:x:990:991::/:/bin/sh\n")).expect("passwd");
-        std::fs::write(layout.group(), "autotag:x:991:\n").expect("group");
+        std::fs::write(paths.passwd(), format!("{name}:x:990:991::/:/bin/sh\n")).expect("passwd");
+        std::fs::write(paths.group(), "autotag:x:991:\n").expect("group");
         machine.shadow("*:20000:0:99999:7:::");
-        std::fs::write(layout.app_file(&machine.app), "image: x.io/app\nproxy: none\nhealth: none\n")
+        std::fs::write(paths.app_file(&machine.app), "image: x.io/app\nproxy: none\nhealth: none\n")
             .expect("a file");
-        let line = format!("{} ssh-ed25519 AAAA test\n", sshd::line_start(layout, &machine.app));
-        std::fs::write(layout.authorized_keys(&machine.app), line).expect("a key");
+        let line = format!("{} ssh-ed25519 AAAA test\n", sshd::line_start(paths, &machine.app));
+        std::fs::write(paths.authorized_keys(&machine.app), line).expect("a key");
         machine.part();
         machine
     }
@@ -56,13 +56,13 @@ impl Machine {
 
     fn part(&self) {
         // The machine's own group has no such member.
-        let part = sshd::part(&self.layout)
+        let part = sshd::part(&self.paths)
             .replace("Match Group autotag", &format!("Match User {}", self.user.name()));
-        std::fs::write(self.layout.sshd_part(), part).expect("the part");
+        std::fs::write(self.paths.sshd_part(), part).expect("the part");
     }
 
     fn config(&self, more: &str) {
-        let folder = self.layout.sshd();
+        let folder = self.paths.sshd();
         let text =
             format!("HostKey {0}/host_key\nInclude {0}/sshd_config.d/*.conf\n{more}\n", folder.display());
         std::fs::write(folder.join("sshd_config"), text).expect("its configuration");
@@ -108,12 +108,12 @@ pub fn check_names_what_keeps_the_key_out() {
     machine.shadow("!:20000:0:99999:7::1:");
     let said = machine.checked();
     assert!(said.contains("is locked") && said.contains("has expired"), "{said}");
-    std::fs::remove_file(machine.layout.sshd_part()).expect("removed");
+    std::fs::remove_file(machine.paths.sshd_part()).expect("removed");
     let said = machine.checked();
     assert!(said.contains("autotag.conf is missing"), "{said}");
     std::fs::write(
-        machine.layout.sshd().join("sshd_config"),
-        format!("HostKey {}/host_key\n", machine.layout.sshd().display()),
+        machine.paths.sshd().join("sshd_config"),
+        format!("HostKey {}/host_key\n", machine.paths.sshd().display()),
     )
     .expect("its configuration");
     machine.part();

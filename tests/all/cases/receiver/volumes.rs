@@ -8,7 +8,7 @@ use autotag_receiver::execute::container;
 use autotag_receiver::host::init::adopt::adopt;
 
 use testkit::images::app_image::AppImage;
-use testkit::server::{Images, Server, Told, commit_of, deploy, docker, lines};
+use testkit::server::{Images, Server, Transcript, commit_of, deploy, docker, lines};
 
 /// Volumes are removed after the containers that have them, whatever became of a test.
 struct Volumes(Vec<String>);
@@ -44,7 +44,7 @@ impl Site {
         self.server.app_file(self.images.name(), more);
     }
 
-    fn deploy(&self, version: &str, digest: &Digest) -> Told {
+    fn deploy(&self, version: &str, digest: &Digest) -> Transcript {
         self.server.deploy(deploy(self.images.name(), version, digest))
     }
 
@@ -73,7 +73,7 @@ impl Site {
     /// Makes the container that serves anew, as a receiver did that left volumes to Docker. Gives the volume.
     fn with_a_volume_of_dockers(&mut self, image: &str) -> String {
         self.server.kill_serve();
-        let (state, folder) = (self.server.state(), self.server.layout.state(&self.server.app));
+        let (state, folder) = (self.server.state(), self.server.paths.state(&self.server.app));
         let active = state.active().expect("it serves");
         let settings =
             Snapshots::new(&folder).load(&active.release.deployment).expect("read").expect("there");
@@ -113,7 +113,7 @@ fn exists(volume: &str) -> bool {
 }
 
 #[track_caller]
-fn refused(told: &Told) -> String {
+fn refused(told: &Transcript) -> String {
     let End::Failed { step: Open::Known(RolloutStep::Pull), message, .. } = &told.outcome.end else {
         panic!("{}", told.text())
     };
@@ -141,7 +141,7 @@ pub fn an_image_with_a_volume_needs_a_line_in_the_app_file() {
     let before = now();
     let message = refused(&site.deploy("1.0.0", &one));
     assert!(message.contains("`VOLUME /data`") && message.contains("`VOLUME /rel/cache`"), "{message}");
-    assert!(message.contains(&site.server.layout.app_file(&app).display().to_string()), "{message}");
+    assert!(message.contains(&site.server.paths.app_file(&app).display().to_string()), "{message}");
     assert!(message.contains(&format!("\n  - {app}-data:/data\n")), "{message}");
     assert_eq!(site.server.container_versions(), ["0.9.0"], "no container was made");
     // Docker makes an image's volumes with its container; other tests make theirs meanwhile.

@@ -13,7 +13,7 @@ use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
 use testkit::server::{Images, Server, deploy};
 
 /// A server with a key's user, and the user's side of it.
-pub struct Door {
+pub struct KeyClient {
     pub server: Server,
     pub images: Images,
     pub sshd: Sshd,
@@ -21,7 +21,7 @@ pub struct Door {
     folder: tempfile::TempDir,
 }
 
-impl Door {
+impl KeyClient {
     fn open() -> Self {
         Self::to(Images::start())
     }
@@ -35,10 +35,10 @@ impl Door {
         let sshd =
             sshd.directive("Subsystem sftp internal-sftp").authorize(user.name(), &options, &key).start();
         let folder = tempfile::tempdir().expect("a folder");
-        let door = Self { server, images, sshd, user, folder };
-        door.write("key", &key.private);
-        door.write("known_hosts", &door.sshd.known_hosts());
-        door
+        let key_client = Self { server, images, sshd, user, folder };
+        key_client.write("key", &key.private);
+        key_client.write("known_hosts", &key_client.sshd.known_hosts());
+        key_client
     }
 
     fn write(&self, name: &str, text: &str) -> PathBuf {
@@ -116,18 +116,18 @@ fn is_refused(output: &Output, expected: RefusalCode) {
 //   repository is the application's own
 #[test]
 fn it_opens_one_door_and_no_other() {
-    let door = Door::open();
-    let status = door.status();
+    let key_client = KeyClient::open();
+    let status = key_client.status();
 
     // The five words work.
-    assert_eq!(result(&door.ssh(&[], &["status"], &status)).end, End::Reported {});
-    let one = door.images.push("1.0.0");
-    let request = door.request(Body::Deploy(Box::new(deploy(door.images.name(), "1.0.0", &one))));
-    assert_eq!(result(&door.ssh(&[], &["deploy"], &request)).end, End::Deployed {});
-    assert!(door.server.get("/").1.contains("1.0.0"));
+    assert_eq!(result(&key_client.ssh(&[], &["status"], &status)).end, End::Reported {});
+    let one = key_client.images.push("1.0.0");
+    let request = key_client.request(Body::Deploy(Box::new(deploy(key_client.images.name(), "1.0.0", &one))));
+    assert_eq!(result(&key_client.ssh(&[], &["deploy"], &request)).end, End::Deployed {});
+    assert!(key_client.server.get("/").1.contains("1.0.0"));
 
     // No shell, no other command, no word with anything behind it.
-    is_refused(&door.ssh(&[], &[], &status), RefusalCode::Malformed);
+    is_refused(&key_client.ssh(&[], &[], &status), RefusalCode::Malformed);
     for command in [
         &["sh"][..],
         &["sh", "-c", "id"],
@@ -140,110 +140,110 @@ fn it_opens_one_door_and_no_other() {
         &["DEPLOY"],
         &["--help"],
     ] {
-        is_refused(&door.ssh(&[], command, &status), RefusalCode::NewerRequest);
+        is_refused(&key_client.ssh(&[], command, &status), RefusalCode::NewerRequest);
     }
 
     // Not another application, nor a word for another request, nor what is none.
     let other = Request { app: "another".parse().unwrap(), body: Body::Status { deployment: None } };
-    let layout = &door.server.layout;
-    std::fs::copy(layout.app_file(&door.server.app), layout.app_file(&other.app)).expect("it is there, too");
-    is_refused(&door.ssh(&[], &["status"], other.to_line().unwrap().reveal()), RefusalCode::App);
-    is_refused(&door.ssh(&[], &["logs"], &status), RefusalCode::Malformed);
-    is_refused(&door.ssh(&[], &["deploy"], &"x".repeat(300_000)), RefusalCode::Malformed);
-    is_refused(&door.ssh(&[], &["deploy"], "{\"protocol\":1}\n"), RefusalCode::Malformed);
-    is_refused(&door.ssh(&[], &["status"], ""), RefusalCode::Malformed);
-    let mut elsewhere = deploy(door.images.name(), "1.0.1", &one);
+    let paths = &key_client.server.paths;
+    std::fs::copy(paths.app_file(&key_client.server.app), paths.app_file(&other.app))
+        .expect("it is there, too");
+    is_refused(&key_client.ssh(&[], &["status"], other.to_line().unwrap().reveal()), RefusalCode::App);
+    is_refused(&key_client.ssh(&[], &["logs"], &status), RefusalCode::Malformed);
+    is_refused(&key_client.ssh(&[], &["deploy"], &"x".repeat(300_000)), RefusalCode::Malformed);
+    is_refused(&key_client.ssh(&[], &["deploy"], "{\"protocol\":1}\n"), RefusalCode::Malformed);
+    is_refused(&key_client.ssh(&[], &["status"], ""), RefusalCode::Malformed);
+    let mut elsewhere = deploy(key_client.images.name(), "1.0.1", &one);
     elsewhere.image = "127.0.0.1:1/other/app".parse().unwrap();
-    let request = door.request(Body::Deploy(Box::new(elsewhere)));
-    is_refused(&door.ssh(&[], &["deploy"], &request), RefusalCode::Repository);
+    let request = key_client.request(Body::Deploy(Box::new(elsewhere)));
+    is_refused(&key_client.ssh(&[], &["deploy"], &request), RefusalCode::Repository);
 
     // The environment does not come along.
     let environment = ["-o", "SetEnv=SSH_ORIGINAL_COMMAND=status LC_ALL=status LANG=status"];
-    is_refused(&door.ssh(&environment, &["id"], &status), RefusalCode::NewerRequest);
+    is_refused(&key_client.ssh(&environment, &["id"], &status), RefusalCode::NewerRequest);
 }
 
 // invariant one-door: A key forwards nothing; broken by: `crates/receiver/src/host/init/sshd.rs`: the line
 //   begins without `restrict`
 #[test]
 fn it_forwards_nothing_and_copies_nothing() {
-    let door = Door::open();
-    let status = door.status();
+    let key_client = KeyClient::open();
+    let status = key_client.status();
     let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
 
-    let output = door.ssh(&["-tt"], &["status"], &status);
+    let output = key_client.ssh(&["-tt"], &["status"], &status);
     assert!(said(&output).contains("PTY allocation request failed"), "{}", said(&output));
 
     // Nobody can be reached through the server ...
     let inside = TcpListener::bind("127.0.0.1:0").expect("a port");
     inside.set_nonblocking(true).expect("a listener");
     let address = inside.local_addr().expect("an address").to_string();
-    let output = door.ssh(&["-W", &address], &[], "hello");
+    let output = key_client.ssh(&["-W", &address], &[], "hello");
     assert!(!output.status.success() && said(&output).contains("prohibited"), "{}", said(&output));
     assert!(inside.accept().is_err(), "somebody came through");
     // ... nor from the server.
     let back = format!("0:{address}");
-    let output = door.ssh(&["-N", "-o", "ExitOnForwardFailure=yes", "-R", &back], &[], "");
+    let output = key_client.ssh(&["-N", "-o", "ExitOnForwardFailure=yes", "-R", &back], &[], "");
     assert!(!output.status.success() && said(&output).contains("forwarding failed"), "{}", said(&output));
 
     // sshd itself says what the key's line leaves: the command, and neither agent, X11, tty nor user's rc.
-    let output = door.ssh(&["-v", "-A"], &["status"], &status);
+    let output = key_client.ssh(&["-v", "-A"], &["status"], &status);
     let options = said(&output);
     let options = options.lines().find(|line| line.contains("key options:")).expect("sshd tells them");
     assert!(options.trim_end().ends_with("key options: command"), "{options}");
 
     // Files neither way.
-    let (here, there) = (door.write("file", "text"), door.folder.path().join("there"));
-    let remote = |path: &Path| format!("{}:{}", door.target(), path.display());
+    let (here, there) = (key_client.write("file", "text"), key_client.folder.path().join("there"));
+    let remote = |path: &Path| format!("{}:{}", key_client.target(), path.display());
     for old in [&["-O"][..], &[]] {
         let output =
-            door.client("scp").args(old).arg(&here).arg(remote(&there)).stdin(Stdio::null()).output();
+            key_client.client("scp").args(old).arg(&here).arg(remote(&there)).stdin(Stdio::null()).output();
         assert!(!output.expect("scp").status.success() && !there.exists(), "scp {old:?}");
         let from = remote(Path::new("/etc/passwd"));
-        let output = door.client("scp").args(old).arg(from).arg(&there).stdin(Stdio::null()).output();
+        let output = key_client.client("scp").args(old).arg(from).arg(&there).stdin(Stdio::null()).output();
         assert!(!output.expect("scp").status.success() && !there.exists(), "scp {old:?} back");
     }
-    let batch = door.write("batch", "get /etc/passwd passwd\n");
-    let output = door.client("sftp").arg("-b").arg(batch).arg(door.target()).stdin(Stdio::null()).output();
+    let batch = key_client.write("batch", "get /etc/passwd passwd\n");
+    let output =
+        key_client.client("sftp").arg("-b").arg(batch).arg(key_client.target()).stdin(Stdio::null()).output();
     assert!(!output.expect("sftp").status.success());
 }
 
 // invariant one-door
 #[test]
 fn its_user_cannot_touch_what_is_roots() {
-    let door = Door::open();
-    let one = door.images.push("1.0.0");
-    let request = door.request(Body::Deploy(Box::new(deploy(door.images.name(), "1.0.0", &one))));
-    assert_eq!(result(&door.ssh(&[], &["deploy"], &request)).end, End::Deployed {});
-    let (layout, app) = (&door.server.layout, &door.server.app);
+    let key_client = KeyClient::open();
+    let one = key_client.images.push("1.0.0");
+    let request = key_client.request(Body::Deploy(Box::new(deploy(key_client.images.name(), "1.0.0", &one))));
+    assert_eq!(result(&key_client.ssh(&[], &["deploy"], &request)).end, End::Deployed {});
+    let (paths, app) = (&key_client.server.paths, &key_client.server.app);
     // As the user itself, which no key ever gets to be.
     let may = |test: &str, path: &Path| {
         Command::new("setpriv")
-            .args(["--reuid", door.user.name(), "--regid", door.user.name(), "--init-groups"])
+            .args(["--reuid", key_client.user.name(), "--regid", key_client.user.name(), "--init-groups"])
             .args(["test", test])
             .arg(path)
             .status()
             .expect("setpriv (Debian package util-linux)")
             .success()
     };
-    let state = layout.state(app);
+    let state = paths.state(app);
     for path in [
         PathBuf::from("/var/run/docker.sock"),
-        layout.app_file(app),
+        paths.app_file(app),
         state.join("state.json"),
-        layout.journal(app),
-        layout.lock(app),
+        paths.journal(app),
+        paths.lock(app),
         state.join("settings"),
-        layout.proxy_admin(),
+        paths.proxy_admin(),
     ] {
         assert!(path.exists(), "{} is there", path.display());
         assert!(!may("-r", &path) && !may("-w", &path), "{} is open to the key's user", path.display());
     }
-    for path in
-        [layout.authorized_keys(app), layout.app_files(), layout.program(), layout.home(), layout.run()]
-    {
+    for path in [paths.authorized_keys(app), paths.app_files(), paths.program(), paths.home(), paths.run()] {
         assert!(path.exists(), "{} is there", path.display());
         assert!(!may("-w", &path), "{} can be changed by the key's user", path.display());
     }
     // The door itself is open: the check can fail.
-    assert!(may("-w", &layout.socket()));
+    assert!(may("-w", &paths.socket()));
 }

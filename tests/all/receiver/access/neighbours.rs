@@ -67,10 +67,10 @@ fn let_in(server: &mut Server, users: &str) {
         let before = std::fs::read_to_string(&path).expect("a file");
         std::fs::write(path, before + text).expect("a file");
     };
-    append(server.layout.passwd(), users);
-    append(server.layout.group(), &format!("{GROUP}:x:{GROUP_NUMBER}:\n"));
+    append(server.paths.passwd(), users);
+    append(server.paths.group(), &format!("{GROUP}:x:{GROUP_NUMBER}:\n"));
     // Where another user can run it.
-    let program = server.layout.program();
+    let program = server.paths.program();
     std::fs::create_dir_all(program.parent().expect("a folder")).expect("a folder");
     std::fs::copy(receiver(), program).expect("the program");
     // It gives its socket to the group when it starts.
@@ -89,10 +89,10 @@ pub fn as_key(server: &Server) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--reuid", &user, "--regid", &GROUP_NUMBER.to_string(), "--clear-groups"])
-        .arg(server.layout.program())
+        .arg(server.paths.program())
         .arg("receive")
         .arg("--root")
-        .arg(server.layout.root())
+        .arg(server.paths.root())
         .args(["--app", server.app.as_str()])
         .env("SSH_ORIGINAL_COMMAND", "status")
         .stdin(Stdio::piped())
@@ -134,7 +134,7 @@ impl Relay {
 
     /// The result.
     #[track_caller]
-    pub fn told(&mut self) -> Outcome {
+    pub fn finish(&mut self) -> Outcome {
         loop {
             if let Event::Result(outcome) = self.next() {
                 return *outcome;
@@ -160,7 +160,7 @@ fn end_of(answer: &Event) -> Option<&End> {
 }
 
 // invariant one-door: One key's crowd shuts out nobody else; broken by: `crates/receiver/src/serve/connection_limit.rs`:
-//   all users share the places
+//   all users share the paths
 #[test]
 fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
     let site = Site::held();
@@ -173,7 +173,7 @@ fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
         crowd.push((relay, first));
     }
     assert_eq!(site.server.status().busy.map(|holder| holder.purpose).as_deref(), Some("deploy 1.0.0"));
-    assert_eq!(by_key(&site.other, STATUS).told().end, End::Reported {});
+    assert_eq!(by_key(&site.other, STATUS).finish().end, End::Reported {});
 
     let (follow, too_many): (Vec<_>, Vec<_>) =
         crowd.into_iter().partition(|(_, first)| end_of(first).is_none());
@@ -185,10 +185,10 @@ fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
 
     site.docker.hold_creations(false);
     for (mut relay, _) in follow {
-        assert_eq!(relay.told().end, End::Deployed {});
+        assert_eq!(relay.finish().end, End::Deployed {});
     }
     site.server
-        .until("its places are free again", || by_key(&site.server, STATUS).told().end == End::Reported {});
+        .until("its paths are free again", || by_key(&site.server, STATUS).finish().end == End::Reported {});
 }
 
 // invariant one-door: Changes that wait are bounded, and the owner is not refused for them; broken by:
@@ -216,10 +216,10 @@ fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
     roots.until(|answer| matches!(answer, Event::Waiting { .. }));
 
     site.docker.hold_creations(false);
-    assert_eq!(first.told().end, End::Deployed {});
-    assert_eq!(again.told().end, End::Deployed {});
-    assert_eq!(others.told().end, End::Deployed {});
-    roots.told().ended(&End::Unchanged {});
+    assert_eq!(first.finish().end, End::Deployed {});
+    assert_eq!(again.finish().end, End::Deployed {});
+    assert_eq!(others.finish().end, End::Deployed {});
+    roots.finish().ended(&End::Unchanged {});
     assert_eq!(site.server.history().len(), 1, "those that waited had nothing to do");
 }
 
@@ -236,7 +236,7 @@ fn an_application_that_is_tried_again_keeps_no_other_one_waiting() {
         site.deploy(deploy(images.name(), "1.0.0", &images.push("1.0.0"))).ended(&End::Deployed {});
     }
     server.kill_serve();
-    let state = |site: &Server| site.layout.state(&site.app).join("state.json");
+    let state = |site: &Server| site.paths.state(&site.app).join("state.json");
     let kept = [&server, &other].map(|site| std::fs::read(state(site)).expect("a state"));
     for site in [&server, &other] {
         docker(&["stop", "--time", "0", &site.containers().concat()]);
@@ -262,7 +262,7 @@ fn an_application_that_is_tried_again_keeps_no_other_one_waiting() {
     } else {
         ((&other, &kept[1]), (&server, &kept[0]))
     };
-    let lock = Lock::take(&stuck.layout.lock(&stuck.app), &holder("test", None), |_| ()).expect("its lock");
+    let lock = Lock::take(&stuck.paths.lock(&stuck.app), &holder("test", None), |_| ()).expect("its lock");
     mend(free, others);
     server.until("the other one is brought back", || free.containers().len() == 1);
     mend(stuck, its);

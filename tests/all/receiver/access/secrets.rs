@@ -11,7 +11,7 @@ use testkit::clock;
 use testkit::registry::Auth;
 use testkit::server::{Images, deploy, docker, rollback};
 
-use crate::receiver::access::key::Door;
+use crate::receiver::access::key::KeyClient;
 
 const PASSWORD: &str = "pa55-word-that-is-nowhere";
 
@@ -19,8 +19,8 @@ const PASSWORD: &str = "pa55-word-that-is-nowhere";
 //   `crates/receiver/src/serve/change/mod.rs`: it stands in the log
 #[test]
 fn a_login_opens_one_pull_and_is_nowhere_afterwards() {
-    let door = Door::to(Images::with(&Auth::basic("reader", PASSWORD)));
-    let (images, server) = (&door.images, &door.server);
+    let client = KeyClient::to(Images::with(&Auth::basic("reader", PASSWORD)));
+    let (images, server) = (&client.images, &client.server);
     let digest = images.push("1.0.0");
 
     let end = server.deploy(deploy(images.name(), "1.0.0", &digest)).outcome.end;
@@ -29,12 +29,12 @@ fn a_login_opens_one_pull_and_is_nowhere_afterwards() {
     let mut with_login = deploy(images.name(), "1.0.0", &digest);
     let password = Secret::new(PASSWORD).expect("not empty");
     with_login.credential = Some(Credentials { username: "reader".to_owned(), password });
-    let request = door.request(Body::Deploy(Box::new(with_login)));
-    let output = door.ssh(&[], &["deploy"], &request);
+    let request = client.request(Body::Deploy(Box::new(with_login)));
+    let output = client.ssh(&[], &["deploy"], &request);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(server.get("/").1.contains("1.0.0"), "{told}");
 
-    let mut texts = vec![("the answers", told), ("sshd's log", door.sshd.log())];
+    let mut texts = vec![("the answers", told), ("sshd's log", client.sshd.log())];
     for container in server.containers() {
         texts.push(("docker inspect", docker(&["inspect", &container])));
         texts.push(("docker logs", docker(&["logs", &container])));
@@ -65,8 +65,8 @@ const SECRETS: [&str; 3] = ["s3cret-of-ci-given", "s3cret-of-the-app-file", "s3c
 //   `crates/receiver/src/serve/change/mod.rs`: the journal notes what CI gave
 #[test]
 fn an_applications_secrets_are_roots_alone_and_in_nothing_that_is_told() {
-    let door = Door::to(Images::start());
-    let (images, server) = (&door.images, &door.server);
+    let client = KeyClient::to(Images::start());
+    let (images, server) = (&client.images, &client.server);
     let env_file = server.folder.path().join("etc/autotag/app.env");
     std::fs::write(&env_file, format!("OF_A_FILE={}\n", SECRETS[2])).expect("a file");
     std::fs::set_permissions(&env_file, std::fs::Permissions::from_mode(0o600)).expect("rights");
@@ -87,10 +87,10 @@ fn an_applications_secrets_are_roots_alone_and_in_nothing_that_is_told() {
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let mut said = Vec::new();
     let mut ask = |word: &str, body: Body| {
-        let request = door.request(body);
+        let request = client.request(body);
         let mut relays = 0;
         let output = std::thread::scope(|scope| {
-            let asking = scope.spawn(|| door.ssh(&[], &[word], &request));
+            let asking = scope.spawn(|| client.ssh(&[], &[word], &request));
             while !asking.is_finished() {
                 relays += in_no_process();
                 clock::look_again();
@@ -124,7 +124,7 @@ fn an_applications_secrets_are_roots_alone_and_in_nothing_that_is_told() {
     for (what, text) in said {
         has_none(&what, &text);
     }
-    has_none("sshd's log", door.sshd.log().as_bytes());
+    has_none("sshd's log", client.sshd.log().as_bytes());
     let mut keepers = 0;
     for path in files(server.folder.path()) {
         let keeps = path.ends_with(format!("etc/autotag/{}.yaml", server.app))

@@ -68,7 +68,7 @@ fn order_and_deadlines_do_not_depend_on_it() {
         let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), version, digest))));
         conversation.until(|answer| *answer == Event::StepStarted { step: Open::Known(RolloutStep::Health) });
         clock.jump(during);
-        let told = conversation.told().ended(&End::Deployed {});
+        let told = conversation.finish().ended(&End::Deployed {});
         let cut = told.answers.iter().any(|answer| matches!(answer, Event::Note { .. }));
         assert!(!cut && told.outcome.milliseconds < 60_000, "{}", told.text());
         one_of_the_right_version(&server, &format!("{before}, then {during}"));
@@ -110,7 +110,7 @@ fn a_health_deadline_is_as_long_as_it_says_and_heartbeats_come() {
     clock.jump("+3650d");
     conversation.heartbeat();
     clock.jump("-3650d");
-    let told = conversation.told();
+    let told = conversation.finish();
     assert!(
         matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
         "{}",

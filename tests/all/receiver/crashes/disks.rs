@@ -9,7 +9,7 @@ use autotag_receiver::state::journal::What;
 
 use crate::receiver::crashes::held::{at_moment, one_of_the_right_version, refused, settled};
 use crate::receiver::crashes::tracer::Tracer;
-use testkit::server::{Images, Server, Told, deploy, docker};
+use testkit::server::{Images, Server, Transcript, deploy, docker};
 
 const QUICK: &str = "health: {path: /healthz, deadline: 20s, stable: 100ms}\n";
 
@@ -56,7 +56,7 @@ pub fn fill(folder: &Path, pages_left: u64) -> PathBuf {
 fn set_up<T>(first: impl FnOnce(&Path) -> T) -> (Images, Server, T) {
     let images = Images::start();
     let server = Server::start();
-    let done = first(&server.layout.state(&server.app));
+    let done = first(&server.paths.state(&server.app));
     server.app_file(images.name(), QUICK);
     let one = images.push("1.0.0");
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
@@ -75,7 +75,7 @@ fn on_a_small_disk() -> (Images, Server, Mounted) {
 }
 
 #[track_caller]
-fn says(told: &Told, words: &str) {
+fn says(told: &Transcript, words: &str) {
     assert!(told.text().contains(words), "`{words}` is missing in {}", told.text());
 }
 
@@ -83,7 +83,7 @@ fn says(told: &Told, words: &str) {
 #[test]
 fn a_full_disk_is_told_and_the_old_one_serves() {
     let (images, server, _disk) = on_a_small_disk();
-    let folder = server.layout.state(&server.app);
+    let folder = server.paths.state(&server.app);
     // With more pages left, the deployment comes further before nothing fits any more.
     let (mut patch, mut done) = (0, 0);
     for pages_left in 0.. {
@@ -123,7 +123,7 @@ fn a_full_disk_is_told_and_the_old_one_serves() {
 #[test]
 fn a_disk_that_becomes_full_in_the_middle_leaves_one_version_that_serves() {
     let (images, server, _disk) = on_a_small_disk();
-    let folder = server.layout.state(&server.app);
+    let folder = server.paths.state(&server.app);
     let mut patch = 0;
     for step in [
         RolloutStep::Health,
@@ -152,12 +152,12 @@ fn full_at(server: &Server, images: &Images, folder: &Path, step: RolloutStep, p
     let before = server.state();
     if matches!(before.change, Phase::Steady { .. }) {
         server.thaw_serve();
-        conversation.told().ended(&End::Deployed {});
+        conversation.finish().ended(&End::Deployed {});
         return false;
     }
     let filler = fill(folder, 0);
     server.thaw_serve();
-    let told = conversation.told();
+    let told = conversation.finish();
     says(&told, "No space left");
     let expected = match step {
         RolloutStep::Health => before.active().expect("the old one").release.version.to_string(),
@@ -176,7 +176,7 @@ fn full_at(server: &Server, images: &Images, folder: &Path, step: RolloutStep, p
 #[test]
 fn on_a_full_disk_what_was_deployed_is_brought_back() {
     let (_images, mut server, _disk) = on_a_small_disk();
-    let folder = server.layout.state(&server.app);
+    let folder = server.paths.state(&server.app);
     server.kill_serve();
     server.kill_proxy();
     docker(&["stop", "--time", "1", &server.containers().concat()]);
@@ -193,7 +193,7 @@ fn on_a_full_disk_what_was_deployed_is_brought_back() {
 #[test]
 fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
     let (images, server) = serving();
-    let file = server.layout.state(&server.app).join("state.json");
+    let file = server.paths.state(&server.app).join("state.json");
     let mut patch = 0;
     for step in [RolloutStep::Save, RolloutStep::Health, RolloutStep::Verify] {
         let [first, second] = [patch + 1, patch + 2].map(|patch| format!("1.0.{patch}"));
@@ -202,14 +202,14 @@ fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
         let change = Body::Deploy(Box::new(deploy(images.name(), &first, &digests[0])));
         let (told, pinned) = if step == RolloutStep::Save {
             let pinned = Mounted::pinned(&file);
-            (server.ask(change).told(), pinned)
+            (server.ask(change).finish(), pinned)
         } else {
             let begins = |what: &What| matches!(what, What::Began { step: begun } if *begun == step);
             let (conversation, _) = at_moment(&server, change, begins);
             server.freeze_serve();
             let pinned = Mounted::pinned(&file);
             server.thaw_serve();
-            (conversation.told(), pinned)
+            (conversation.finish(), pinned)
         };
         says(&told, "the state cannot be written");
         drop(pinned);
@@ -223,7 +223,7 @@ fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
 #[test]
 fn a_disk_that_does_not_keep_what_is_written_is_told_and_the_old_one_serves() {
     let (images, server) = serving();
-    let folder = server.layout.state(&server.app);
+    let folder = server.paths.state(&server.app);
     let mut patch = 0;
     // The file before it takes its place, the folder after it has.
     for path in [folder.join("state.json.new"), folder] {
@@ -252,7 +252,7 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
     // It went back, so that what serves is not the highest: nobody could guess it.
     server.roll_back(None, autotag_protocol::Configuration::Today).ended(&End::RolledBack {});
-    let folder = server.layout.state(&server.app);
+    let folder = server.paths.state(&server.app);
     let (file, journal) = (folder.join("state.json"), folder.join("journal.jsonl"));
     let good = std::fs::read_to_string(&file).expect("the state");
     let containers = server.containers();
@@ -279,7 +279,7 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
         for told in [
             server.deploy(deploy(images.name(), "1.0.1", &two)),
             server.roll_back(Some("1.0.1"), autotag_protocol::Configuration::Today),
-            server.ask(Body::Status { deployment: None }).told(),
+            server.ask(Body::Status { deployment: None }).finish(),
         ] {
             let message = refused(&told.outcome.end, RefusalCode::HostState);
             assert!(message.contains(words) && message.contains("state.json"), "{what}: {message}");
@@ -307,7 +307,7 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
 #[test]
 fn a_restored_state_goes_on_where_it_was() {
     let (images, mut server) = serving();
-    let file = server.layout.state(&server.app).join("state.json");
+    let file = server.paths.state(&server.app).join("state.json");
     let good = std::fs::read(&file).expect("the state");
     server.kill_serve();
     std::fs::remove_file(&file).expect("removed");
@@ -322,7 +322,7 @@ fn a_restored_state_goes_on_where_it_was() {
 #[test]
 fn nothing_rests_on_the_journal() {
     let (images, mut server) = serving();
-    let journal = server.layout.journal(&server.app);
+    let journal = server.paths.journal(&server.app);
     let whole = std::fs::read(&journal).expect("the journal");
     let garbage = b"\xff\xfe{\"at\": 1}\n\n[]\nnull\n".repeat(2000);
     let broken: [(&str, Option<Vec<u8>>); 5] = [

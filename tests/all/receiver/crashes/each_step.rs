@@ -112,7 +112,7 @@ impl Series {
         let recovered = recovered.active().expect("it serves").release.version.to_string();
         assert_eq!(recovered, if works && committed { &*version } else { serving }, "{when}");
 
-        let told = server.ask(Body::Deploy(Box::new(request.clone()))).told();
+        let told = server.ask(Body::Deploy(Box::new(request.clone()))).finish();
         let end = &told.outcome.end;
         // Tried and not proven, it counts as failed; where nothing of it was durable, it is tried now.
         let deployed = works && !matches!(left.change, Phase::Pending { .. });
@@ -226,7 +226,7 @@ fn a_rollback_that_was_killed_behind_its_commit_goes_back_once() {
     server.kill_serve();
     drop(held);
     server.start_serve();
-    server.ask(body).told().ended(&End::RolledBack {});
+    server.ask(body).finish().ended(&End::RolledBack {});
     let state = one_of_the_right_version(&server, "after the rollback");
     assert_eq!(state.active().expect("it serves").release.version.to_string(), "1.0.1");
     assert_eq!(server.history().len(), 4, "it was done once");
@@ -250,7 +250,7 @@ fn a_killed_receiver_costs_no_application_a_request() {
         server.kill_serve();
         // What one application's recovery tells the proxy must say nothing about the other.
         let hidden =
-            if kill % 2 == 0 { slow.layout.state(&slow.app) } else { server.layout.state(&server.app) };
+            if kill % 2 == 0 { slow.paths.state(&slow.app) } else { server.paths.state(&server.app) };
         let aside = hidden.with_extension("aside");
         std::fs::rename(&hidden, &aside).expect("moved");
         std::fs::create_dir(&hidden).expect("an empty folder");

@@ -98,7 +98,7 @@ impl Killed {
     }
 
     fn folder(&self) -> PathBuf {
-        self.server.layout.state(&self.server.app)
+        self.server.paths.state(&self.server.app)
     }
 
     /// What this server names otherwise than a recording, always in this order.
@@ -286,7 +286,7 @@ fn todays_receiver_goes_on_from_it() {
         assert_eq!(server.status().drift, [""; 0], "{phase}");
         if phase != "steady" {
             assert!(
-                entries(&server.layout.journal(&server.app)).len() > before,
+                entries(&server.paths.journal(&server.app)).len() > before,
                 "{phase}: it goes on behind it"
             );
         }

@@ -35,7 +35,7 @@ fn where_docker_goes_away_in_the_middle_the_old_one_serves_and_the_rest_is_done_
     let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &two))));
     conversation.until(|answer| *answer == Event::StepStarted { step: Open::Known(RolloutStep::Health) });
     docker.take_away(true);
-    let told = conversation.told();
+    let told = conversation.finish();
     assert!(
         matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
         "{}",
@@ -54,8 +54,8 @@ fn a_broken_app_file_is_told_with_all_its_faults() {
     server.app_file(images.name(), "");
     let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
-    let text = std::fs::read_to_string(server.layout.app_file(&server.app)).expect("the app file");
-    std::fs::write(server.layout.app_file(&server.app), format!("{text}prot: 1\nkeep: many\n")).expect("it");
+    let text = std::fs::read_to_string(server.paths.app_file(&server.app)).expect("the app file");
+    std::fs::write(server.paths.app_file(&server.app), format!("{text}prot: 1\nkeep: many\n")).expect("it");
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
     let message = refused(&told.outcome.end, RefusalCode::AppFile);
     assert!(message.contains("`prot`") && message.contains("`keep`"), "{message}");
@@ -93,7 +93,7 @@ fn what_is_not_behind_the_proxy_needs_none() {
          health: {{path: /healthz, deadline: 20s, stable: 300ms}}\n",
         images.name()
     );
-    std::fs::write(server.layout.app_file(&server.app), text).expect("the app file");
+    std::fs::write(server.paths.app_file(&server.app), text).expect("the app file");
     let first = deploy(images.name(), "1.0.0", &images.push("1.0.0"));
     let begins = |what: &What| matches!(what, What::Began { step: RolloutStep::Health });
     let (conversation, _) = at_moment(&server, Body::Deploy(Box::new(first)), begins);
@@ -111,8 +111,8 @@ fn what_is_not_behind_the_proxy_needs_none() {
 #[test]
 fn requests_that_are_none_are_refused_without_an_echo() {
     let server = Server::start();
-    std::fs::write(server.layout.app_file(&server.app), "image: x.io/app\n").expect("an app file");
-    let socket = server.layout.socket();
+    std::fs::write(server.paths.app_file(&server.app), "image: x.io/app\n").expect("an app file");
+    let socket = server.paths.socket();
     let long = "x".repeat(300_000);
     for (word, request, code) in [
         ("deploy", "{\"secret\": \"hunter2\"}\n", RefusalCode::Malformed),
@@ -142,7 +142,7 @@ fn requests_that_are_none_are_refused_without_an_echo() {
             RefusalCode::App,
         ),
     ] {
-        let told = Conversation::begin(&socket, word, request).told();
+        let told = Conversation::begin(&socket, word, request).finish();
         let message = refused(&told.outcome.end, code);
         assert!(!message.contains("hunter2") && message.len() < 1000, "{message}");
     }

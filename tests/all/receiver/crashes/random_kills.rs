@@ -15,7 +15,7 @@ use crate::receiver::crashes::held::{one_of_the_right_version, settled};
 use testkit::clock;
 use testkit::load::{Load, Mix};
 use testkit::programs::receiver;
-use testkit::server::{Images, Server, Told, deploy, docker, rollback};
+use testkit::server::{Images, Server, Transcript, deploy, docker, rollback};
 use testkit::torture::{at_length, rounds, tally};
 
 const QUICK: &str =
@@ -108,7 +108,7 @@ impl Storm {
         let mut relay = Command::new(receiver())
             .arg("receive")
             .arg("--root")
-            .arg(self.server.layout.root())
+            .arg(self.server.paths.root())
             .args(["--app", self.server.app.as_str()])
             .env("SSH_ORIGINAL_COMMAND", request.word().as_str())
             .stdin(Stdio::piped())
@@ -125,7 +125,7 @@ impl Storm {
             tally("kills: relay", 1);
         }
         relay.wait().expect("it ends");
-        let told = self.server.ask(change.clone()).told();
+        let told = self.server.ask(change.clone()).finish();
         self.story.push(format!("  {:?}", told.outcome.end));
         settled(&self.server);
         if matches!(blow, Blow::Proxy | Blow::Both) {
@@ -173,7 +173,7 @@ impl Storm {
     }
 
     #[track_caller]
-    fn holds(&mut self, change: &Body, before: Option<&Version>, told: &Told, by_hand: bool) {
+    fn holds(&mut self, change: &Body, before: Option<&Version>, told: &Transcript, by_hand: bool) {
         let story = self.story.join("\n");
         let state = self.server.state();
         // Every deployment was done once.

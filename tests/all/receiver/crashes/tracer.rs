@@ -24,7 +24,7 @@ impl Tracer {
 
     /// Each entry of the journal stops `serve` as SIGSTOP does, once it is on the disk.
     pub fn of_entries(server: &Server) -> Self {
-        Self::attach(server, "fdatasync", "signal=SIGSTOP", &server.layout.journal(&server.app))
+        Self::attach(server, "fdatasync", "signal=SIGSTOP", &server.paths.journal(&server.app))
     }
 
     fn attach(server: &Server, call: &str, injected: &str, path: &Path) -> Self {

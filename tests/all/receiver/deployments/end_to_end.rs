@@ -33,7 +33,7 @@ impl Way {
     pub fn of(project: Project) -> Self {
         let (user, key) = (SystemUser::create("w"), ClientKey::ed25519());
         let (server, options) = Server::set_up(&user, &key, &project.image());
-        let path = server.layout.app_file(&server.app);
+        let path = server.paths.app_file(&server.app);
         let text = std::fs::read_to_string(&path).expect("the app file");
         let quick = "health: {path: /healthz, deadline: 3s, stable: 200ms}";
         let text: Vec<&str> =

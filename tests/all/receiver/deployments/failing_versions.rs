@@ -3,7 +3,7 @@
 use autotag_protocol::{Deploy, End, Event, FailureCode, Open, RefusalCode, RolloutStep, Source};
 
 use testkit::load::{Load, Mix};
-use testkit::server::{Images, Server, Told, deploy, deployment_id, docker};
+use testkit::server::{Images, Server, Transcript, deploy, deployment_id, docker};
 
 /// A server on which 1.0.0 serves.
 fn serving(more: &str) -> (Images, Server) {
@@ -24,7 +24,7 @@ fn still_serves(server: &Server) {
 
 /// It failed at this step, for this kind of reason.
 #[track_caller]
-fn failed(told: &Told, at: RolloutStep, expected: FailureCode) {
+fn failed(told: &Transcript, at: RolloutStep, expected: FailureCode) {
     let End::Failed { step, code, .. } = &told.outcome.end else { panic!("{}", told.text()) };
     assert_eq!((step.known(), code.known()), (Some(at), Some(expected)), "{}", told.text());
 }
@@ -74,7 +74,7 @@ fn whatever_fails_the_old_container_is_not_touched() {
     let (images, server) = serving(quick);
     let container = server.containers().concat();
     let snapshot = server
-        .layout
+        .paths
         .state(&server.app)
         .join("settings")
         .join(format!("{}.json", server.state().active().expect("it serves").release.deployment));
@@ -175,7 +175,7 @@ fn without_anything_that_shows_health_it_is_refused_unless_said_so() {
     let file = |health: &str| {
         let text =
             format!("image: {}\nport: 3000\nlisten: 127.0.0.1:{}\n{health}", images.name(), server.port);
-        std::fs::write(server.layout.app_file(&server.app), text).expect("the app file");
+        std::fs::write(server.paths.app_file(&server.app), text).expect("the app file");
     };
     file("");
     let told = server.deploy(deploy(images.name(), "1.0.0", &one));

@@ -9,7 +9,7 @@ use autotag_receiver::state::journal::What;
 
 use crate::receiver::crashes::docker_socket::DockerSocket;
 use crate::receiver::crashes::held::{at_moment, one_of_the_right_version, settled};
-use testkit::server::{Images, Server, Told, deploy, docker, lines};
+use testkit::server::{Images, Server, Transcript, deploy, docker, lines};
 
 const QUICK: &str =
     "health: {path: /healthz, deadline: 6s, stable: 300ms}\nstop_grace_period: 1s\ndrain: 1s\n";
@@ -46,7 +46,7 @@ impl Site {
     }
 
     /// Deploys, and does this where that step begins: to the old container, and the new one if there is one.
-    fn meddle(&mut self, step: RolloutStep, deed: impl FnOnce(&Server, &str, &str)) -> Told {
+    fn meddle(&mut self, step: RolloutStep, deed: impl FnOnce(&Server, &str, &str)) -> Transcript {
         let request = self.request();
         let old = self.server.containers().concat();
         let begins = |what: &What| matches!(what, What::Began { step: begun } if *begun == step);
@@ -56,7 +56,7 @@ impl Site {
         let new = docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &label]);
         deed(&self.server, &old, new.trim());
         self.server.thaw_serve();
-        conversation.told()
+        conversation.finish()
     }
 
     /// The network of the application's own, from under its containers.
@@ -72,7 +72,7 @@ impl Site {
 }
 
 #[track_caller]
-fn failed(told: &Told, expected: FailureCode) {
+fn failed(told: &Transcript, expected: FailureCode) {
     let End::Failed { code, .. } = &told.outcome.end else { panic!("{}", told.text()) };
     assert_eq!(*code, expected, "{}", told.text());
 }
@@ -236,7 +236,7 @@ fn a_container_that_comes_after_its_deployment_is_over_is_removed() {
 fn a_container_that_comes_while_its_deployment_is_asked_for_again_is_removed() {
     let late = Interrupted::before_docker_makes_it();
     let server = &late.server;
-    let lock = Lock::take(&server.layout.lock(&server.app), &holder("test", None), |_| ()).expect("its lock");
+    let lock = Lock::take(&server.paths.lock(&server.app), &holder("test", None), |_| ()).expect("its lock");
     let mut again = server.ask(late.change.clone());
     again.until(|answer| matches!(answer, Event::Waiting { .. }));
     late.socket.hold_creations(false);
@@ -250,6 +250,6 @@ fn a_container_that_comes_while_its_deployment_is_asked_for_again_is_removed() {
     docker(&["unpause", serving.as_str()]);
     server.until("`serve` sees it go on", || told() > before);
     drop(lock);
-    again.told();
+    again.finish();
     late.it_is_swept();
 }

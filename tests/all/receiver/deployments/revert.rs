@@ -5,7 +5,7 @@ use autotag_model::secret::Secret;
 use autotag_protocol::{Body, Deploy, End, Event, Open, RefusalCode, RolloutStep};
 
 use crate::receiver::crashes::held::refused;
-use testkit::server::{Images, Server, Told, deploy, docker, revert, rollback};
+use testkit::server::{Images, Server, Transcript, deploy, docker, revert, rollback};
 
 const FEATURE: &str = "allow_environment: [FEATURE]\n";
 /// One version alone is kept, so that nothing is there by chance.
@@ -26,8 +26,8 @@ fn serves(server: &Server, version: &str, feature: &str) {
     assert!(environment.contains(&format!("\"FEATURE={feature}\"")), "FEATURE={feature}: {environment}");
 }
 
-fn back(server: &Server, deploy: &Deploy) -> Told {
-    server.ask(Body::Rollback(Box::new(revert(&deploy.deployment)))).told()
+fn back(server: &Server, deploy: &Deploy) -> Transcript {
+    server.ask(Body::Rollback(Box::new(revert(&deploy.deployment)))).finish()
 }
 
 // invariant server-order: Only what a run deployed itself is reverted; broken by:
@@ -53,12 +53,12 @@ fn a_late_revert_leaves_the_newer_one_and_each_goes_back_to_what_was_there() {
 
     // What the first one would not leave here is nothing to go back to.
     let request = Body::Rollback(Box::new(revert(&three.deployment)));
-    let told = server.ask(request.clone()).told();
+    let told = server.ask(request.clone()).finish();
     assert_eq!(told.outcome.end, End::RolledBack {}, "{}", told.text());
     serves(&server, "1.0.0", "1.0.0");
     // Its answer was lost: it is told again, and nothing more is done.
     let after = (server.containers(), server.history().len());
-    server.ask(request).told().ended(&End::RolledBack {});
+    server.ask(request).finish().ended(&End::RolledBack {});
     assert_eq!((server.containers(), server.history().len()), after);
 }
 
@@ -136,8 +136,8 @@ fn what_still_waits_for_its_turn_is_reverted_when_it_had_it() {
     drop(waits);
     let mut take = server.ask(Body::Rollback(Box::new(revert(&two.deployment))));
     take.until(|answer| matches!(answer, Event::Waiting { .. }));
-    first.told().ended(&End::Deployed {});
-    take.told().ended(&End::RolledBack {});
+    first.finish().ended(&End::Deployed {});
+    take.finish().ended(&End::RolledBack {});
     serves(&server, "1.0.0", "1.0.0");
     let ends: Vec<End> = server.history().into_iter().map(|entry| entry.end).collect();
     assert_eq!(ends, [End::RolledBack {}, End::Deployed {}, End::Deployed {}], "its turn came before");

@@ -277,9 +277,9 @@ fn two_at_once_queue_and_the_older_one_is_refused() {
     assert_eq!(server.status().busy.map(|holder| holder.purpose), Some("deploy 1.0.0".to_owned()));
     let mut third = server.ask(body("1.0.1", &digests[1]));
     third.until(|answer| matches!(answer, Event::Waiting { .. }));
-    first.told().ended(&End::Deployed {});
-    second.told().ended(&End::Deployed {});
-    let told = third.told();
+    first.finish().ended(&End::Deployed {});
+    second.finish().ended(&End::Deployed {});
+    let told = third.finish();
     assert!(
         matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::NewerIsLive), .. }),
         "{}",
@@ -303,10 +303,10 @@ fn a_cut_connection_changes_nothing_and_the_result_can_be_asked_for() {
         drop(cut);
     }
     // It is at work still: who comes back hears it from its first word on.
-    let told = server.ask(body()).told().ended(&End::Deployed {});
+    let told = server.ask(body()).finish().ended(&End::Deployed {});
     assert_eq!(told.answers.first(), Some(&Event::StepStarted { step: Open::Known(RolloutStep::Pull) }));
     // And when it is over, it is told from the record.
-    let told = server.ask(body()).told().ended(&End::Deployed {});
+    let told = server.ask(body()).finish().ended(&End::Deployed {});
     // `serve` may be tidying up after it at this moment, and says that it waits for that.
     let told_of_it = told.answers.iter().filter(|answer| !matches!(answer, Event::Waiting { .. }));
     assert_eq!(told_of_it.count(), 1, "{}", told.text());

@@ -5,18 +5,18 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{Child, Command, Output, Stdio};
 
 use autotag_protocol::{End, Event, RefusalCode};
-use autotag_receiver::paths::Layout;
+use autotag_receiver::paths::Paths;
 
 use crate::receiver::crashes::held::{one_of_the_right_version, refused};
 use testkit::programs::receiver;
 use testkit::server::{Conversation, Images, Server, deploy};
 
 /// The relay as sshd starts it.
-fn relay(layout: &Layout, app: &str, word: &str, request: &str) -> Output {
+fn relay(paths: &Paths, app: &str, word: &str, request: &str) -> Output {
     let mut child = Command::new(receiver())
         .arg("receive")
         .arg("--root")
-        .arg(layout.root())
+        .arg(paths.root())
         .args(["--app", app])
         .env("SSH_ORIGINAL_COMMAND", word)
         .stdin(Stdio::piped())
@@ -86,14 +86,14 @@ fn a_second_serve_is_refused_and_the_first_one_serves_on() {
 #[test]
 fn of_many_that_start_at_once_one_serves() {
     let mut server = Server::start();
-    std::fs::write(server.layout.app_file(&server.app), "image: x.io/app\n").expect("an app file");
+    std::fs::write(server.paths.app_file(&server.app), "image: x.io/app\n").expect("an app file");
     server.kill_serve();
     let mut started: Vec<Serve> = (0..5).map(|_| Serve::start(&server)).collect();
     server.until("all but one have ended", || {
         started.retain_mut(|one| !one.ended());
         started.len() <= 1
     });
-    server.until("the one answers", || UnixStream::connect(server.layout.socket()).is_ok());
+    server.until("the one answers", || UnixStream::connect(server.paths.socket()).is_ok());
     assert!(server.status().running.is_none());
     assert!(started.iter_mut().all(|one| !one.ended()) && started.len() == 1, "it is the one that serves");
 }
@@ -103,9 +103,9 @@ fn of_many_that_start_at_once_one_serves() {
 #[test]
 fn the_relay_passes_on_what_it_does_not_know() {
     let folder = tempfile::tempdir().expect("a folder");
-    let layout = Layout::below(folder.path());
-    std::fs::create_dir_all(layout.run()).expect("a folder");
-    let listener = UnixListener::bind(layout.socket()).expect("a socket");
+    let paths = Paths::below(folder.path());
+    std::fs::create_dir_all(paths.run()).expect("a folder");
+    let listener = UnixListener::bind(paths.socket()).expect("a socket");
     let answers = "{\"of-a-later-release\":{\"x\":[1,2]}}\n{\"result\":{\"and\":\"more\"}}\n";
     let serving = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a relay");
@@ -115,7 +115,7 @@ fn the_relay_passes_on_what_it_does_not_know() {
         asked
     });
     let request = "{\"protocol\": 7, \"whatever\": \"it means\"}";
-    let output = relay(&layout, "shop", "deploy", request);
+    let output = relay(&paths, "shop", "deploy", request);
     assert!(output.status.success());
     assert_eq!(String::from_utf8_lossy(&output.stdout), answers);
     assert_eq!(serving.join().expect("answered"), ["deploy", request]);
@@ -124,12 +124,12 @@ fn the_relay_passes_on_what_it_does_not_know() {
 #[test]
 fn another_protocol_is_refused_with_the_side_to_update() {
     let server = Server::start();
-    std::fs::write(server.layout.app_file(&server.app), "image: x.io/app\n").expect("an app file");
+    std::fs::write(server.paths.app_file(&server.app), "image: x.io/app\n").expect("an app file");
     let app = server.app.as_str();
     for protocol in [0, 2] {
         let request = format!("{{\"protocol\": {protocol}, \"app\": \"{app}\", \"new\": true}}");
-        let direct = Conversation::begin(&server.layout.socket(), "status", &format!("{request}\n")).told();
-        let relayed = relay(&server.layout, app, "status", &request).stdout;
+        let direct = Conversation::begin(&server.paths.socket(), "status", &format!("{request}\n")).finish();
+        let relayed = relay(&server.paths, app, "status", &request).stdout;
         let last = relayed.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).expect("a line");
         let Ok(Event::Result(relayed)) = Event::parse(last) else { panic!("{last:?}") };
         for end in [&direct.outcome.end, &relayed.end] {
@@ -137,7 +137,7 @@ fn another_protocol_is_refused_with_the_side_to_update() {
         }
     }
     // A word that only a newer action knows.
-    let said = relay(&server.layout, app, "promote", "{}").stdout;
+    let said = relay(&server.paths, app, "promote", "{}").stdout;
     let mut text = String::new();
     said.as_slice().read_to_string(&mut text).expect("text");
     assert!(text.contains("update autotag-receiver") && !text.contains("promote"), "{text}");

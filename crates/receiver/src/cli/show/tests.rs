@@ -27,7 +27,7 @@ fn holder() -> Holder {
     Holder { pid: 7, purpose: "deploy 1.5.0".to_owned(), deployment: None, since: at("2026-01-02T11:57:00Z") }
 }
 
-fn told(running: Option<Running>) -> Status {
+fn reported(running: Option<Running>) -> Status {
     let highest = running.as_ref().map(|it| it.version.clone());
     Status { running, drift: Vec::new(), blocked: Vec::new(), busy: None, highest, asked: None }
 }
@@ -36,19 +36,23 @@ fn told(running: Option<Running>) -> Status {
 fn status_shows_what_is_wrong_first() {
     let drifted = Status {
         drift: vec!["the container was stopped by hand\u{1b}[2J".to_owned()],
-        ..told(Some(running("2.0.10")))
+        ..reported(Some(running("2.0.10")))
     };
     let back = Status {
         blocked: vec!["1.5.0".parse().unwrap()],
         highest: Some("1.5.0".parse().unwrap()),
         busy: Some(holder()),
-        ..told(Some(running("1.4.2")))
+        ..reported(Some(running("1.4.2")))
     };
-    let apps: Vec<(AppName, Status)> =
-        [("api", drifted), ("new", told(None)), ("shop-front", back), ("web", told(Some(running("0.0.1"))))]
-            .into_iter()
-            .map(|(name, status)| (name.parse().unwrap(), status))
-            .collect();
+    let apps: Vec<(AppName, Status)> = [
+        ("api", drifted),
+        ("new", reported(None)),
+        ("shop-front", back),
+        ("web", reported(Some(running("0.0.1")))),
+    ]
+    .into_iter()
+    .map(|(name, status)| (name.parse().unwrap(), status))
+    .collect();
     insta::assert_snapshot!(status(&apps, &look(false)));
     let coloured = status(&apps, &look(true));
     assert!(coloured.contains("\u{1b}[1;31mDRIFT\u{1b}[0m"), "{coloured}");
@@ -129,8 +133,8 @@ fn outcomes_say_what_serves() {
     ]
     .into_iter()
     .map(|(end, running)| {
-        let told = Outcome { end, running, deployment: None, milliseconds: 12_340 };
-        outcome(&app, &told, &look(false))
+        let reported = Outcome { end, running, deployment: None, milliseconds: 12_340 };
+        outcome(&app, &reported, &look(false))
     })
     .collect();
     insta::assert_snapshot!(drawn);

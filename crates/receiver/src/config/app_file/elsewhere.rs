@@ -75,14 +75,13 @@ pub(super) fn instead(key: &str, known: &[Elsewhere]) -> Option<String> {
     if known.is_empty() {
         return None;
     }
-    let told = |what: &str| format!("no such key. Compose has it, the app file does not: {what}");
+    let reported = |what: &str| format!("no such key. Compose has it, the app file does not: {what}");
     if key.starts_with("x-") {
-        return Some(told("leave it out: an app file has no extensions"));
+        return Some(reported("leave it out: an app file has no extensions"));
     }
-    known
-        .iter()
-        .find(|(name, _)| *name == key)
-        .map(|(name, what)| if *name == "smoke_test" { format!("another key: {what}") } else { told(what) })
+    known.iter().find(|(name, _)| *name == key).map(|(name, what)| {
+        if *name == "smoke_test" { format!("another key: {what}") } else { reported(what) }
+    })
 }
 
 #[cfg(test)]
@@ -122,28 +121,28 @@ mod tests {
             [("pid", "its own namespaces"), ("network_mode", "set `networks`"), ("x-common", "no extensions")]
         {
             let text = format!("image: a/b\nport: 1\nlisten: 1\n{key}: {{a: b}}\n");
-            let told = AppFile::parse(&text).expect_err("no key of an app file").to_string();
+            let reported = AppFile::parse(&text).expect_err("no key of an app file").to_string();
             let start = format!(
                 "line 4, column 1: `{key}`: expected no such key. Compose has it, the app file does not: "
             );
-            assert!(told.starts_with(&start) && told.contains(what), "{told}");
-            assert!(!told.contains("did you mean") && told.lines().count() == 1, "{told}");
+            assert!(reported.starts_with(&start) && reported.contains(what), "{reported}");
+            assert!(!reported.contains("did you mean") && reported.lines().count() == 1, "{reported}");
         }
     }
 
     #[test]
     fn of_many_unknown_keys_the_known_ones_are_listed_once() {
         let text = (0..60).fold(String::new(), |text, number| text + "zz" + &number.to_string() + "z: 1\n");
-        let told = AppFile::parse(&text).expect_err("no key of an app file").to_string();
-        assert_eq!(told.matches("`stop_grace_period`").count(), 1, "{told}");
+        let reported = AppFile::parse(&text).expect_err("no key of an app file").to_string();
+        assert_eq!(reported.matches("`stop_grace_period`").count(), 1, "{reported}");
         assert!(
-            told.len() < 5_000 && told.contains("zz0z") && told.contains("... and "),
-            "{} bytes: {told}",
-            told.len()
+            reported.len() < 5_000 && reported.contains("zz0z") && reported.contains("... and "),
+            "{} bytes: {reported}",
+            reported.len()
         );
         // Each map has a list of its own.
-        let told = AppFile::parse("zzz: 1\nhealth: {zzz: 1, yyy: 1}\nhealthcheck: {zzz: 1}\n");
-        let told = told.expect_err("unknown").to_string();
-        assert_eq!(told.matches("a known key: `").count(), 3, "{told}");
+        let reported = AppFile::parse("zzz: 1\nhealth: {zzz: 1, yyy: 1}\nhealthcheck: {zzz: 1}\n");
+        let reported = reported.expect_err("unknown").to_string();
+        assert_eq!(reported.matches("a known key: `").count(), 3, "{reported}");
     }
 }

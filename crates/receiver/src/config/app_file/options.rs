@@ -24,51 +24,51 @@ pub use logging::Logging;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the Compose specification documents these names")]
 pub struct Options {
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub logging: Logging,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub security_opt: SecurityOpt,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub ulimits: BTreeMap<String, Ulimit>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub extra_hosts: BTreeMap<String, BTreeSet<String>>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub dns: Vec<String>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub dns_search: Vec<String>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub dns_opt: Vec<String>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub group_add: BTreeSet<String>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub devices: Vec<Device>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub gpus: Vec<Gpu>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub sysctls: BTreeMap<String, String>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub hostname: Option<String>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub tty: bool,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub stdin_open: bool,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub mem_reservation: Option<u64>,
     /// -1: as much as the machine has.
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub memswap_limit: Option<i64>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub cpu_shares: Option<u32>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub cpuset: Option<String>,
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub oom_score_adj: Option<i64>,
     /// Ports that Docker itself publishes.
-    #[serde(skip_serializing_if = "unsaid")]
+    #[serde(skip_serializing_if = "is_default")]
     pub ports: BTreeSet<Published>,
 }
 
-fn unsaid<T: Default + PartialEq>(value: &T) -> bool {
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 

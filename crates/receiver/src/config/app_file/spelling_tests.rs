@@ -55,15 +55,16 @@ fn composes_variables_are_a_fault_in_every_field() {
         ("cap_add: [\"${CAP}\"]", "cap_add[0]"),
         ("allow_environment: [$A]", "allow_environment[0]"),
     ] {
-        let told = one_fault(more);
-        assert!(told.starts_with("line 4, column "), "{more}: {told}");
-        assert!(told.contains(&format!("`{key}`: expected ")), "{more}: {told}");
-        assert!(told.contains("`!literal`") && !told.contains("HUNTER2"), "{more}: {told}");
+        let reported = one_fault(more);
+        assert!(reported.starts_with("line 4, column "), "{more}: {reported}");
+        assert!(reported.contains(&format!("`{key}`: expected ")), "{more}: {reported}");
+        assert!(reported.contains("`!literal`") && !reported.contains("HUNTER2"), "{more}: {reported}");
     }
-    let told = AppFile::parse("image: ghcr.io/org/${APP}\nport: ${PORT}\nlisten: $LISTEN\nhost: ${HOST}\n")
-        .expect_err("nothing of it is right")
-        .to_string();
-    assert_eq!(told.lines().count(), 4, "{told}");
+    let reported =
+        AppFile::parse("image: ghcr.io/org/${APP}\nport: ${PORT}\nlisten: $LISTEN\nhost: ${HOST}\n")
+            .expect_err("nothing of it is right")
+            .to_string();
+    assert_eq!(reported.lines().count(), 4, "{reported}");
 }
 
 #[test]
@@ -80,8 +81,8 @@ fn a_dollar_that_is_meant_is_text() {
     let file = AppFile::parse(&with(
         "environment:\n  A: pa$word\n  B: !literal ${HOME}\n  C: '^a$'\n  D: !literal \"$$\"\nlabels: !literal {a: $HOME, b: [\"x\"]}\ncommand: [sh, -c, !literal \"echo $HOME\"]\nentrypoint: !literal [/app, \"${X:-y}\", \"$$\"]",
     ));
-    let told = file.expect_err("a label is no list").to_string();
-    assert!(told.contains("`labels.b`") && told.lines().count() == 1, "{told}");
+    let reported = file.expect_err("a label is no list").to_string();
+    assert!(reported.contains("`labels.b`") && reported.lines().count() == 1, "{reported}");
     let file = AppFile::parse(&with(
         "environment:\n  A: pa$word\n  B: !literal ${HOME}\n  C: '^a$'\n  D: !literal \"$$\"\n  E: !literal 1.10\nlabels: !literal {a: $HOME}\ncommand: [sh, -c, !literal \"echo $HOME\"]\nentrypoint: !literal [/app, \"${X:-y}\", \"$$\"]",
     ))
@@ -116,11 +117,11 @@ fn a_text_that_begins_with_an_exclamation_mark_needs_quotes() {
         ("labels: !hunter2 {a: b}", "labels"),
         ("user: !hunter2 a", "user"),
     ] {
-        let told = one_fault(more);
+        let reported = one_fault(more);
         assert!(
-            told.contains(&format!("`{key}`: expected a text that begins with `!` to stand in quotes")),
-            "{told}"
+            reported.contains(&format!("`{key}`: expected a text that begins with `!` to stand in quotes")),
+            "{reported}"
         );
-        assert!(!told.contains("hunter2"), "{told}");
+        assert!(!reported.contains("hunter2"), "{reported}");
     }
 }

@@ -24,7 +24,7 @@ fn parse(text: &str) -> AppFile {
     AppFile::parse(text).unwrap_or_else(|faults| panic!("{text}\n{faults}"))
 }
 
-fn told(text: &str) -> String {
+fn reported(text: &str) -> String {
     match AppFile::parse(text) {
         Ok(file) => panic!("{text}\nwas accepted: {file:?}"),
         Err(faults) => faults.to_string(),
@@ -95,7 +95,7 @@ fn every_way_of_starting_again_can_be_said() {
     ] {
         assert_eq!(parse(&format!("{LEAST}restart: {text}\n")).container.restart, restart, "{text}");
     }
-    assert!(told(&format!("{LEAST}restart: on-failure:0\n")).contains("restart"));
+    assert!(reported(&format!("{LEAST}restart: on-failure:0\n")).contains("restart"));
 }
 
 #[test]
@@ -151,16 +151,16 @@ fn a_healthcheck_may_set_the_times_of_the_images_own() {
 fn a_file_holds_so_much_and_no_more() {
     let deep = |open: usize| format!("{LEAST}# {}\n", "[".repeat(open));
     assert_eq!(parse(&deep(256)), parse(LEAST));
-    assert!(told(&deep(257)).contains("too many open brackets"));
+    assert!(reported(&deep(257)).contains("too many open brackets"));
     // Brackets that are closed count no more.
     assert_eq!(parse(&format!("{LEAST}# {}\n", "[]".repeat(300))), parse(LEAST));
     // The root, its four values, and the items.
     let many = |items: usize| format!("{LEAST}cap_add: [{}]\n", vec!["ALL"; items].join(","));
     assert_eq!(parse(&many(9_995)).container.cap_add.len(), 1);
-    assert!(told(&many(9_996)).contains("too many values"));
+    assert!(reported(&many(9_996)).contains("too many values"));
     // A text that is named often is held as often.
     let text = format!("{LEAST}user: &a {}\ncap_add: [{}]\n", "a".repeat(1000), vec!["*a"; 1100].join(","));
-    assert!(told(&text).contains("too many values"));
+    assert!(reported(&text).contains("too many values"));
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn every_key_has_its_meaning() {
 fn a_file_has_64_kib_at_most() {
     let filled = |bytes: usize| format!("{LEAST}#{}", "x".repeat(bytes - LEAST.len() - 1));
     assert_eq!(parse(&filled(65_536)), parse(LEAST));
-    assert!(told(&filled(65_537)).contains("at most 65536 bytes"));
+    assert!(reported(&filled(65_537)).contains("at most 65536 bytes"));
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn numbers_in_the_environment_stay_as_they_are_written() {
 
 #[test]
 fn all_faults_are_told_at_once_each_where_it_stands() {
-    insta::assert_snapshot!(told(
+    insta::assert_snapshot!(reported(
         r#"
 image: ghcr.io/org/app:1.2.3
 prot: 3000
@@ -315,12 +315,12 @@ something: else
 
 #[test]
 fn what_is_missing_is_told_with_an_example() {
-    insta::assert_snapshot!(told(""), @r"
+    insta::assert_snapshot!(reported(""), @r"
     `image`: expected a repository without tag or digest: it is missing (example: `image: ghcr.io/org/app`)
     `port`: expected the port where the container listens: it is missing (example: `port: 3000`)
     `listen`: expected where the proxy serves it: it is missing (example: `listen: 127.0.0.1:8080`)
     ");
-    insta::assert_snapshot!(told("image: a/b\nproxy: none\nlisten: 80\ndrain: 1s\nsmoke: [{path: /}]\n"), @r"
+    insta::assert_snapshot!(reported("image: a/b\nproxy: none\nlisten: 80\ndrain: 1s\nsmoke: [{path: /}]\n"), @r"
     line 3, column 9: `listen`: expected no such key beside `proxy: none`
     line 4, column 8: `drain`: expected no such key beside `proxy: none`
     `port`: expected the port where the container listens: it is missing (example: `port: 3000`)
@@ -330,9 +330,9 @@ fn what_is_missing_is_told_with_an_example() {
 #[test]
 fn what_contradicts_itself_is_told() {
     let check = |more: &str, expected: &str| {
-        let told = told(&format!("{LEAST}{more}\n"));
-        assert!(told.contains(expected), "{more}: {told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
+        let reported = reported(&format!("{LEAST}{more}\n"));
+        assert!(reported.contains(expected), "{more}: {reported}");
+        assert_eq!(reported.lines().count(), 1, "{reported}");
     };
     check("health: none\nhealthcheck: {test: [CMD, a]}", "no `healthcheck` beside `none`");
     check("health: {status: 200}", "line 4, column 18: `health.status`: expected a `path` beside it");
@@ -370,8 +370,8 @@ fn what_is_no_yaml_is_told_with_its_place() {
         ("{? [a] : b}", "a plain key"),
         ("a: *nowhere", "`a`: expected this value in quotes: YAML reads `*`"),
     ] {
-        let told = told(text);
-        assert!(told.contains(expected), "{text}: {told}");
+        let reported = reported(text);
+        assert!(reported.contains(expected), "{text}: {reported}");
     }
     // Billion laughs, a very deep list, and a file that is simply long.
     let laughs = (0..30).fold("a0: &a0 [x]\n".to_owned(), |text, n| {
@@ -379,7 +379,7 @@ fn what_is_no_yaml_is_told_with_its_place() {
     });
     for text in [laughs, "[".repeat(10_000), "a".repeat(FILE_BYTES + 1), format!("[{}]", "1,".repeat(20_000))]
     {
-        assert_eq!(told(&text).lines().count(), 1);
+        assert_eq!(reported(&text).lines().count(), 1);
     }
 }
 
@@ -432,6 +432,6 @@ proptest! {
             _ => "",
         };
         let text = format!("{start}\n{beside}{}: {}\n", spec.name, spec.example);
-        prop_assert!(AppFile::parse(&text).is_ok(), "{}", told(&text));
+        prop_assert!(AppFile::parse(&text).is_ok(), "{}", reported(&text));
     }
 }

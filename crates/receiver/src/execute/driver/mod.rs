@@ -23,7 +23,7 @@ use crate::engine::{ContainerFacts, Engine, Healthy, LocalImage};
 use crate::event_log::EventLog;
 use crate::execute::proxy_client::ProxyClient;
 use crate::lock::Lock;
-use crate::paths::Layout;
+use crate::paths::Paths;
 use crate::policy::admit;
 use crate::policy::admit::LabelRule;
 use crate::policy::retention;
@@ -48,7 +48,7 @@ pub struct Driver<'a, E> {
     /// The proxy.
     pub proxy: &'a ProxyClient,
     /// Where things lie.
-    pub layout: &'a Layout,
+    pub paths: &'a Paths,
     /// The application.
     pub app: &'a AppName,
     /// The proof that nobody else changes it.
@@ -81,8 +81,8 @@ impl<E: Engine> Driver<'_, E> {
             };
             self.note(What::Began { step: name });
             // People do not wait for a file to be written.
-            let told = !matches!(step, Step::Save(_) | Step::Remake(_));
-            if told {
+            let reported = !matches!(step, Step::Save(_) | Step::Remake(_));
+            if reported {
                 self.job.say(Event::StepStarted { step: name.into() });
             }
             let stopwatch = Stopwatch::start();
@@ -93,7 +93,7 @@ impl<E: Engine> Driver<'_, E> {
             };
             let milliseconds = u64::try_from(stopwatch.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.note(What::Ended { step: name, milliseconds, failed: failed.clone() });
-            if told || failed.is_some() {
+            if reported || failed.is_some() {
                 self.job.say(Event::StepEnded { step: name.into(), milliseconds, failed });
             }
             rollout = rollout.next(event);
@@ -144,7 +144,7 @@ impl<E: Engine> Driver<'_, E> {
     }
 
     fn save(&self, state: &State) -> Done {
-        let store = Store::new(&self.layout.state(self.app), self.app.clone());
+        let store = Store::new(&self.paths.state(self.app), self.app.clone());
         store.save(self.lock, state).map_err(|error| {
             StepError::of_file(format!("the state cannot be written to {}", store.path().display()), &error)
         })
@@ -152,7 +152,7 @@ impl<E: Engine> Driver<'_, E> {
 
     /// What a deployment's container is made from. Its snapshot was written before anything else.
     fn settings(&self, deployment: &DeploymentId) -> Result<Settings, StepError> {
-        let found = Snapshots::new(&self.layout.state(self.app)).load(deployment);
+        let found = Snapshots::new(&self.paths.state(self.app)).load(deployment);
         found.map_err(|why| StepError::new(FailureCode::Storage, why))?.ok_or_else(|| {
             let why = format!("the settings of the deployment {deployment} are not there any more");
             StepError::new(FailureCode::Storage, why)
@@ -197,7 +197,7 @@ impl<E: Engine> Driver<'_, E> {
         if uncovered.is_empty() {
             return Ok(());
         }
-        let today = Settings::today(self.layout, self.app, settings.given.clone());
+        let today = Settings::today(self.paths, self.app, settings.given.clone());
         let today = today.unwrap_or_else(|_| settings.clone());
         if image_volumes::uncovered(&image.volumes, &today.file.container).is_empty() {
             let why = format!(
@@ -213,7 +213,7 @@ impl<E: Engine> Driver<'_, E> {
         };
         let owner = image_volumes::Owner {
             app: self.app,
-            file: &self.layout.app_file(self.app),
+            file: &self.paths.app_file(self.app),
             container: &today.file.container,
             serving: &serving.map(|facts| facts.volumes).unwrap_or_default(),
         };
@@ -246,7 +246,7 @@ impl<E: Engine> Driver<'_, E> {
         }
         let own = match &self.credentials {
             Some(_) => None,
-            None => docker_config::credentials(self.layout, name)
+            None => docker_config::credentials(self.paths, name)
                 .map_err(|why| StepError::new(FailureCode::PullRefused, why))?,
         };
         let credentials = self.credentials.as_ref().or(own.as_ref());
@@ -326,7 +326,7 @@ impl<E: Engine> Driver<'_, E> {
             return Err(StepError::new(FailureCode::Exited, why));
         }
         // How it is made is known for certain now that it is in all its networks.
-        let snapshots = Snapshots::new(&self.layout.state(self.app));
+        let snapshots = Snapshots::new(&self.paths.state(self.app));
         if let Err(error) = snapshots.note_made(self.lock, &instance.release.deployment, &facts.configuration)
         {
             tracing::warn!(app = %self.app, %error, "manual drift will not be seen");
@@ -411,7 +411,7 @@ impl<E: Engine> Driver<'_, E> {
         let needed = retention::needed(state, u32::MAX);
         if !needed.deployments.contains(&failed.deployment)
             && let Err(error) =
-                Snapshots::new(&self.layout.state(self.app)).remove(self.lock, &failed.deployment)
+                Snapshots::new(&self.paths.state(self.app)).remove(self.lock, &failed.deployment)
         {
             tracing::warn!(app = %self.app, %error, "the settings of a failed deployment stay");
         }
@@ -437,7 +437,7 @@ impl<E: Engine> Driver<'_, E> {
                 }
             }
         }
-        Snapshots::new(&self.layout.state(self.app))
+        Snapshots::new(&self.paths.state(self.app))
             .keep(self.lock, &|id| needed.deployments.iter().any(|known| known.as_str() == id))
             .map_err(|error| StepError::of_file("old settings cannot be removed", &error))
     }

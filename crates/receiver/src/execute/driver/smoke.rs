@@ -22,9 +22,9 @@ impl<E: Engine> Driver<'_, E> {
                     let Some(port) = settings.file.traffic.port() else {
                         return Err(failed("the app file has no `port` to ask"));
                     };
-                    let door = Target::Tcp((address(self.app, &settings, &facts)?, port).into());
+                    let target = Target::Tcp((address(self.app, &settings, &facts)?, port).into());
                     let test = Test { client, path, status: *status, contains: contains.as_deref() };
-                    test.ask(&door, &settings).await?;
+                    test.ask(&target, &settings).await?;
                 }
             }
         }
@@ -64,7 +64,7 @@ impl<E: Engine> Driver<'_, E> {
             let why = "the proxy does not send requests to the new container";
             return Err(StepError::new(FailureCode::Proxy, why));
         }
-        let door = match entrance(listen) {
+        let target = match entrance(listen) {
             Listen::Tcp(address) => Target::Tcp(address),
             Listen::Unix(path) => Target::Unix(path),
         };
@@ -80,7 +80,7 @@ impl<E: Engine> Driver<'_, E> {
             asked.push(Test { client, path, status: *status, contains: None });
         }
         for test in asked {
-            test.ask(&door, &settings)
+            test.ask(&target, &settings)
                 .await
                 .map_err(|error| error.map(|why| format!("through the front door, {listen}: {why}")))?;
         }
@@ -110,15 +110,15 @@ struct Test<'a> {
 }
 
 impl Test<'_> {
-    async fn ask(&self, door: &Target, settings: &Settings) -> Result<(), StepError> {
+    async fn ask(&self, target: &Target, settings: &Settings) -> Result<(), StepError> {
         let host = self.client.host.clone().unwrap_or_else(|| host_of(settings));
         let question = Question { host: &host, path: self.path, headers: &self.client.headers };
-        let answer = http_probe::get(door, &question, REQUEST)
+        let answer = http_probe::get(target, &question, REQUEST)
             .await
-            .map_err(|why| failed(question.unanswered(door, &why)))?;
+            .map_err(|why| failed(question.unanswered(target, &why)))?;
         if answer.status != self.status {
             let values = settings.environment.values();
-            return Err(failed(question.unexpected(door, &answer, self.status, values)));
+            return Err(failed(question.unexpected(target, &answer, self.status, values)));
         }
         match self.contains {
             Some(text) if !answer.body.contains(text) => {

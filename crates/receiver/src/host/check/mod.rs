@@ -15,7 +15,7 @@ use crate::config::app_file::{AppFile, Listen, OwnVariables, Source, Traffic};
 use crate::config::settings;
 use crate::engine::BlockingEngine;
 use crate::host::init::host_facts::is_held;
-use crate::paths::{GROUP, Layout, user_of};
+use crate::paths::{GROUP, Paths, user_of};
 use autotag_protocol::AppName;
 use autotag_proxy::admin;
 
@@ -43,7 +43,7 @@ struct Host {
 }
 
 /// Checks these applications or files; all applications and the host, where none is named.
-pub fn run(layout: &Layout, words: &[&String]) -> anyhow::Result<Report> {
+pub fn run(paths: &Paths, words: &[&String]) -> anyhow::Result<Report> {
     let mut report = Report::default();
     let mut named = Vec::new();
     for word in words {
@@ -59,16 +59,16 @@ pub fn run(layout: &Layout, words: &[&String]) -> anyhow::Result<Report> {
         }
     }
     if words.is_empty() {
-        named = apps(layout)?;
+        named = apps(paths)?;
         if named.is_empty() {
             report.right.push("no application is set up here".to_owned());
             return Ok(report);
         }
     }
     if !named.is_empty() {
-        let host = look_at_host(layout, &mut report);
+        let host = look_at_host(paths, &mut report);
         for app in &named {
-            one(layout, app, &host, &mut report);
+            one(paths, app, &host, &mut report);
         }
     }
     Ok(report)
@@ -95,8 +95,8 @@ fn parsed(file: &Path, bytes: Vec<u8>, report: &mut Report) -> Option<AppFile> {
     }
 }
 
-fn look_at_host(layout: &Layout, report: &mut Report) -> Host {
-    let engine = BlockingEngine::at(layout.docker());
+fn look_at_host(paths: &Paths, report: &mut Report) -> Host {
+    let engine = BlockingEngine::at(paths.docker());
     let docker = match engine.ping() {
         Ok(()) => {
             report.right.push("Docker answers".to_owned());
@@ -107,7 +107,7 @@ fn look_at_host(layout: &Layout, report: &mut Report) -> Host {
             None
         }
     };
-    let socket = layout.socket();
+    let socket = paths.socket();
     match UnixStream::connect(&socket) {
         Ok(_) => report.right.push("`serve` answers".to_owned()),
         Err(error) => report.fault(format!(
@@ -116,7 +116,7 @@ fn look_at_host(layout: &Layout, report: &mut Report) -> Host {
             units::SERVE
         )),
     }
-    let proxy = match ask_proxy(&layout.proxy_admin()) {
+    let proxy = match ask_proxy(&paths.proxy_admin()) {
         Ok(status) => {
             report.right.push("the proxy answers".to_owned());
             Some(status)
@@ -124,14 +124,14 @@ fn look_at_host(layout: &Layout, report: &mut Report) -> Host {
         Err(error) => {
             report.fault(format!(
                 "the proxy does not answer at {}: {error:#}; systemctl start {}",
-                layout.proxy_admin().display(),
+                paths.proxy_admin().display(),
                 units::PROXY
             ));
             None
         }
     };
     let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
-    Host { docker, proxy, users: read(layout.passwd()), groups: read(layout.group()) }
+    Host { docker, proxy, users: read(paths.passwd()), groups: read(paths.group()) }
 }
 
 fn ask_proxy(socket: &Path) -> anyhow::Result<admin::Status> {
@@ -141,8 +141,8 @@ fn ask_proxy(socket: &Path) -> anyhow::Result<admin::Status> {
     }
 }
 
-fn one(layout: &Layout, app: &AppName, host: &Host, report: &mut Report) {
-    let file = layout.app_file(app);
+fn one(paths: &Paths, app: &AppName, host: &Host, report: &mut Report) {
+    let file = paths.app_file(app);
     let bytes = match std::fs::read(&file) {
         Ok(bytes) => bytes,
         Err(error) => {
@@ -151,16 +151,16 @@ fn one(layout: &Layout, app: &AppName, host: &Host, report: &mut Report) {
         }
     };
     is_roots(&file, 0o077, "only root may read it, since secrets may stand there: chmod 600", report);
-    user(layout, app, host, report);
-    keys(layout, app, report);
-    sshd::look(layout, app, report);
+    user(paths, app, host, report);
+    keys(paths, app, report);
+    sshd::look(paths, app, report);
     let Some(parsed) = parsed(&file, bytes, report) else { return };
     env_files(app, &parsed, report);
     if let Some(docker) = &host.docker {
         in_docker(app, &parsed, docker, report);
     }
     if let Traffic::Proxied { listen, .. } = &parsed.traffic {
-        address(layout, app, listen, host, report);
+        address(paths, app, listen, host, report);
     }
 }
 
@@ -178,7 +178,7 @@ fn is_roots(path: &Path, forbidden: u32, why: &str, report: &mut Report) {
     }
 }
 
-fn user(layout: &Layout, app: &AppName, host: &Host, report: &mut Report) {
+fn user(paths: &Paths, app: &AppName, host: &Host, report: &mut Report) {
     let name = user_of(app);
     let field = |text: &str, name: &str, at: usize| {
         let mut lines = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
@@ -189,7 +189,7 @@ fn user(layout: &Layout, app: &AppName, host: &Host, report: &mut Report) {
     let Some(group) = field(&host.users, &name, 3) else {
         return report.fault(format!(
             "{}: there is no user {name}; `autotag-receiver init {app}` adds it",
-            layout.passwd().display()
+            paths.passwd().display()
         ));
     };
     if field(&host.groups, GROUP, 2) != Some(group) {
@@ -203,8 +203,8 @@ fn user(layout: &Layout, app: &AppName, host: &Host, report: &mut Report) {
     }
 }
 
-fn keys(layout: &Layout, app: &AppName, report: &mut Report) {
-    let file = layout.authorized_keys(app);
+fn keys(paths: &Paths, app: &AppName, report: &mut Report) {
+    let file = paths.authorized_keys(app);
     let text = match std::fs::read_to_string(&file) {
         Ok(text) => text,
         Err(error) => {
@@ -213,7 +213,7 @@ fn keys(layout: &Layout, app: &AppName, report: &mut Report) {
         }
     };
     is_roots(&file, 0o022, "only root may write it: chmod 644", report);
-    let start = format!("{} ", parts::line_start(layout, app));
+    let start = format!("{} ", parts::line_start(paths, app));
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
         if !line.is_empty() && !line.starts_with('#') && !line.starts_with(&start) {
@@ -270,14 +270,14 @@ fn in_docker(app: &AppName, parsed: &AppFile, docker: &BlockingEngine, report: &
 }
 
 /// Free, systemd's for the proxy, or the proxy's own.
-fn address(layout: &Layout, app: &AppName, listen: &Listen, host: &Host, report: &mut Report) {
+fn address(paths: &Paths, app: &AppName, listen: &Listen, host: &Host, report: &mut Report) {
     let proxys: String = match listen {
         Listen::Tcp(address) => address.to_string(),
         Listen::Unix(path) => format!("unix:{}", path.display()),
     };
     let open = host.proxy.iter().flat_map(|status| &status.listeners).any(|open| open.to_string() == proxys);
     let unit = units::socket_name(listen);
-    let ours = layout.units().join(&unit).exists();
+    let ours = paths.units().join(&unit).exists();
     match (is_held(listen), open || ours) {
         (true, true) => report.right.push(format!("{app}: {listen} is open")),
         (true, false) => report.fault(format!("{app}: {listen} is held by another program")),

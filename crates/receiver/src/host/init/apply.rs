@@ -10,13 +10,13 @@ use anyhow::{Context as _, bail};
 use super::plan::Step;
 use super::program;
 use super::sshd::SSHD;
-use crate::paths::Layout;
+use crate::paths::Paths;
 use autotag_model::secret::Secret;
 
 /// Does one step. A pair that was made gives its private half.
-pub fn apply(layout: &Layout, step: &Step) -> anyhow::Result<Option<Secret>> {
+pub fn apply(paths: &Paths, step: &Step) -> anyhow::Result<Option<Secret>> {
     match step {
-        Step::AddGroup(name) => run(&with_prefix(layout, &["groupadd", "--system", name]))?,
+        Step::AddGroup(name) => run(&with_prefix(paths, &["groupadd", "--system", name]))?,
         Step::AddUser { name, group, home, shell } => {
             let home = home.to_string_lossy();
             // `*`: no password fits, but unlike `!` the account is not locked, which sshd would refuse.
@@ -27,9 +27,9 @@ pub fn apply(layout: &Layout, step: &Step) -> anyhow::Result<Option<Secret>> {
                 None => words.push("--user-group"),
             }
             words.push(name);
-            run(&with_prefix(layout, &words))?;
+            run(&with_prefix(paths, &words))?;
         }
-        Step::Folder { path, owner, mode } => folder(layout, path, *owner, *mode)?,
+        Step::Folder { path, owner, mode } => folder(paths, path, *owner, *mode)?,
         Step::Install(to) => {
             let from = program()?;
             let bytes = std::fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
@@ -39,16 +39,16 @@ pub fn apply(layout: &Layout, step: &Step) -> anyhow::Result<Option<Secret>> {
         Step::Remove(path) => remove(path)?,
         Step::Run(words) => run(words)?,
         Step::Prove { words, path, before } => prove(words, path, before.as_ref())?,
-        Step::Generate { path, start } => return generate(layout, path, start).map(Some),
+        Step::Generate { path, start } => return generate(paths, path, start).map(Some),
     }
     Ok(None)
 }
 
 /// Users of another root are added to its files, by a program of this one.
-fn with_prefix(layout: &Layout, words: &[&str]) -> Vec<String> {
+fn with_prefix(paths: &Paths, words: &[&str]) -> Vec<String> {
     let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    if layout.root() != Path::new("/") {
-        words.splice(1..1, ["--prefix".to_owned(), layout.root().to_string_lossy().into_owned()]);
+    if paths.root() != Path::new("/") {
+        words.splice(1..1, ["--prefix".to_owned(), paths.root().to_string_lossy().into_owned()]);
     }
     words
 }
@@ -93,11 +93,11 @@ fn prove(words: &[String], path: &Path, before: Option<&(String, u32)>) -> anyho
     })
 }
 
-fn folder(layout: &Layout, path: &Path, owner: Option<&str>, mode: u32) -> anyhow::Result<()> {
+fn folder(paths: &Paths, path: &Path, owner: Option<&str>, mode: u32) -> anyhow::Result<()> {
     let doing = || format!("creating the directory {}", path.display());
     std::fs::create_dir_all(path).with_context(doing)?;
     if let Some(name) = owner {
-        let passwd = std::fs::read_to_string(layout.passwd()).with_context(doing)?;
+        let passwd = std::fs::read_to_string(paths.passwd()).with_context(doing)?;
         let mut fields = passwd.lines().map(|line| line.split(':')).filter_map(|mut fields| {
             (fields.next() == Some(name)).then(|| fields.nth(1)?.parse::<u32>().ok()).flatten()
         });
@@ -147,8 +147,8 @@ fn remove(path: &Path) -> anyhow::Result<()> {
 struct Scratch(PathBuf);
 
 impl Scratch {
-    fn make(layout: &Layout) -> anyhow::Result<Self> {
-        let path = layout.root().join(format!("run/autotag-init-{}", std::process::id()));
+    fn make(paths: &Paths) -> anyhow::Result<Self> {
+        let path = paths.root().join(format!("run/autotag-init-{}", std::process::id()));
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.with_context(|| format!("making {}", path.display()))?;
         Ok(Self(path))
@@ -161,8 +161,8 @@ impl Drop for Scratch {
     }
 }
 
-fn generate(layout: &Layout, path: &Path, start: &str) -> anyhow::Result<Secret> {
-    let scratch = Scratch::make(layout)?;
+fn generate(paths: &Paths, path: &Path, start: &str) -> anyhow::Result<Secret> {
+    let scratch = Scratch::make(paths)?;
     let file = scratch.0.join("key");
     let name = file.to_string_lossy().into_owned();
     let words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "autotag-deploy", "-f", &name];

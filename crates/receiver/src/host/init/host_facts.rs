@@ -12,7 +12,7 @@ use anyhow::Context as _;
 use super::sshd::SSHD;
 use super::{program, units};
 use crate::config::app_file::Listen;
-use crate::paths::Layout;
+use crate::paths::Paths;
 use autotag_protocol::AppName;
 
 /// A path that is there.
@@ -55,38 +55,38 @@ pub struct Facts {
 
 impl Facts {
     /// Looks.
-    pub fn gather(layout: &Layout, app: &AppName, listens: &BTreeSet<Listen>) -> anyhow::Result<Self> {
-        let mut facts = Self::of_host(layout, listens)?;
+    pub fn gather(host_paths: &Paths, app: &AppName, listens: &BTreeSet<Listen>) -> anyhow::Result<Self> {
+        let mut facts = Self::of_host(host_paths, listens)?;
         let paths = [
-            layout.app_files(),
-            layout.keys(),
-            layout.all_state(),
-            layout.home(),
-            layout.state(app),
-            layout.proxy_run(),
-            layout.sshd_part(),
-            layout.authorized_keys(app),
+            host_paths.app_files(),
+            host_paths.keys(),
+            host_paths.all_state(),
+            host_paths.home(),
+            host_paths.state(app),
+            host_paths.proxy_run(),
+            host_paths.sshd_part(),
+            host_paths.authorized_keys(app),
         ];
         facts.look_at(paths)?;
         Ok(facts)
     }
 
     /// What does not depend on an application.
-    pub fn of_host(layout: &Layout, listens: &BTreeSet<Listen>) -> anyhow::Result<Self> {
+    pub fn of_host(host_paths: &Paths, listens: &BTreeSet<Listen>) -> anyhow::Result<Self> {
         let mut facts = Self {
-            users: names(&layout.passwd())?,
-            groups: names(&layout.group())?,
-            program_is_in_place: is_in_place(layout)?,
+            users: names(&host_paths.passwd())?,
+            groups: names(&host_paths.group())?,
+            program_is_in_place: is_in_place(host_paths)?,
             // Below another root nothing runs (sd_booted(3) asks the same of `/`).
-            systemd: layout.root() == Path::new("/") && Path::new("/run/systemd/system").is_dir(),
-            sockets: socket_units(&layout.units()),
-            sshd: layout.root() == Path::new("/") && answers(SSHD, &["-V"]).is_some(),
+            systemd: host_paths.root() == Path::new("/") && Path::new("/run/systemd/system").is_dir(),
+            sockets: socket_units(&host_paths.units()),
+            sshd: host_paths.root() == Path::new("/") && answers(SSHD, &["-V"]).is_some(),
             ..Self::default()
         };
         let sockets: BTreeSet<String> = listens.iter().map(units::socket_name).collect();
         let all = sockets.union(&facts.sockets).map(String::as_str).chain([units::SERVE, units::PROXY]);
         let all: Vec<String> = all.map(str::to_owned).collect();
-        facts.look_at(all.iter().map(|name| layout.units().join(name)))?;
+        facts.look_at(all.iter().map(|name| host_paths.units().join(name)))?;
         if facts.systemd {
             let says = |question, name: &str, word| {
                 answers("systemctl", &[question, name]).is_some_and(|output| output.trim() == word)
@@ -98,7 +98,7 @@ impl Facts {
                 ssh.iter().find(|name| says("is-active", name, "active")).map(|name| (*name).to_owned());
         }
         let ours = |listen: &Listen| facts.active.contains(&units::socket_name(listen));
-        if layout.root() == Path::new("/") {
+        if host_paths.root() == Path::new("/") {
             facts.held = listens.iter().filter(|listen| !ours(listen) && is_held(listen)).cloned().collect();
         }
         Ok(facts)
@@ -130,8 +130,8 @@ fn names(file: &Path) -> anyhow::Result<BTreeSet<String>> {
     Ok(text.lines().filter_map(|line| line.split(':').next()).map(str::to_owned).collect())
 }
 
-fn is_in_place(layout: &Layout) -> anyhow::Result<bool> {
-    let (this, place) = (program()?, layout.program());
+fn is_in_place(host_paths: &Paths) -> anyhow::Result<bool> {
+    let (this, place) = (program()?, host_paths.program());
     if this.canonicalize().ok() == place.canonicalize().ok() {
         return Ok(true);
     }

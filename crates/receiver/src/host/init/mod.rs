@@ -28,7 +28,7 @@ use anyhow::{Context as _, bail};
 
 use crate::config::app_file::{AppFile, Listen, Traffic};
 use crate::engine::BlockingEngine;
-use crate::paths::Layout;
+use crate::paths::Paths;
 use autotag_protocol::AppName;
 use host_facts::Facts;
 use options::InitOptions;
@@ -50,8 +50,8 @@ pub struct Prepared {
 }
 
 /// The applications that have an app file, by name.
-pub fn apps(layout: &Layout) -> anyhow::Result<Vec<AppName>> {
-    let folder = layout.app_files();
+pub fn apps(paths: &Paths) -> anyhow::Result<Vec<AppName>> {
+    let folder = paths.app_files();
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -67,10 +67,10 @@ pub fn apps(layout: &Layout) -> anyhow::Result<Vec<AppName>> {
 
 /// Where the proxy has to listen for these applications. An app file with faults is an error: its address
 /// would be closed.
-pub fn listens(layout: &Layout, apps: &[AppName]) -> anyhow::Result<BTreeMap<Listen, BTreeSet<AppName>>> {
+pub fn listens(paths: &Paths, apps: &[AppName]) -> anyhow::Result<BTreeMap<Listen, BTreeSet<AppName>>> {
     let mut listens: BTreeMap<Listen, BTreeSet<AppName>> = BTreeMap::new();
     for app in apps {
-        let file = layout.app_file(app);
+        let file = paths.app_file(app);
         let text = std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
         let parsed = AppFile::parse(&text).with_context(|| format!("{} is not usable", file.display()))?;
         if let Traffic::Proxied { listen, .. } = parsed.traffic {
@@ -81,9 +81,9 @@ pub fn listens(layout: &Layout, apps: &[AppName]) -> anyhow::Result<BTreeMap<Lis
 }
 
 /// Looks at the host, and decides what is to be done.
-pub fn prepare(layout: &Layout, init: &InitOptions) -> anyhow::Result<Prepared> {
+pub fn prepare(paths: &Paths, init: &InitOptions) -> anyhow::Result<Prepared> {
     let mut notes = Vec::new();
-    let file = layout.app_file(&init.app);
+    let file = paths.app_file(&init.app);
     let new_file = match existing(&file)? {
         Some(_) => {
             if let Some(options) = init.ignored_where_a_file_exists() {
@@ -94,10 +94,10 @@ pub fn prepare(layout: &Layout, init: &InitOptions) -> anyhow::Result<Prepared> 
             }
             None
         }
-        None => Some(write_app_file(layout, init, &mut notes)?),
+        None => Some(write_app_file(paths, init, &mut notes)?),
     };
-    let others: Vec<AppName> = apps(layout)?.into_iter().filter(|app| *app != init.app).collect();
-    let mut listens = listens(layout, &others)?;
+    let others: Vec<AppName> = apps(paths)?.into_iter().filter(|app| *app != init.app).collect();
+    let mut listens = listens(paths, &others)?;
     let text = match &new_file {
         Some(app_file) => app_file.text.clone(),
         None => existing(&file)?.unwrap_or_default(),
@@ -110,16 +110,16 @@ pub fn prepare(layout: &Layout, init: &InitOptions) -> anyhow::Result<Prepared> 
     if let Some(listen) = &listen {
         listens.entry(listen.clone()).or_default().insert(init.app.clone());
     }
-    let first = existing(&layout.authorized_keys(&init.app))?.is_none();
-    let keys = keys(layout, init)?;
+    let first = existing(&paths.authorized_keys(&init.app))?.is_none();
+    let keys = keys(paths, init)?;
     let setup = Setup {
-        layout: layout.clone(),
+        paths: paths.clone(),
         app: init.app.clone(),
         app_file: new_file,
         keys,
         listens: listens.into_keys().collect(),
     };
-    let facts = Facts::gather(&setup.layout, &setup.app, &setup.listens)?;
+    let facts = Facts::gather(&setup.paths, &setup.app, &setup.listens)?;
     if !facts.systemd {
         notes.push("systemd does not run this machine: no units are written".to_owned());
     }
@@ -144,13 +144,13 @@ fn existing(file: &Path) -> anyhow::Result<Option<String>> {
 
 /// The text, and the text to show, in which no variable has its value.
 fn write_app_file(
-    layout: &Layout,
+    paths: &Paths,
     options: &InitOptions,
     notes: &mut Vec<String>,
 ) -> anyhow::Result<app_file::Written> {
     let mut content = app_file::Content::default();
     if let Some(name) = &options.adopt {
-        let engine = BlockingEngine::at(layout.docker());
+        let engine = BlockingEngine::at(paths.docker());
         let container = engine.container(name)?.with_context(|| format!("there is no container `{name}`"))?;
         let image = adopt::image_of(&container).and_then(|id| engine.image(&id).transpose());
         let adopted = adopt::adopt(name, &container, image.transpose()?.as_deref())?;
@@ -168,10 +168,10 @@ fn write_app_file(
 }
 
 /// What becomes of the key file.
-fn keys(layout: &Layout, options: &InitOptions) -> anyhow::Result<Keys> {
-    let file = layout.authorized_keys(&options.app);
+fn keys(paths: &Paths, options: &InitOptions) -> anyhow::Result<Keys> {
+    let file = paths.authorized_keys(&options.app);
     let there = existing(&file)?;
-    let command = sshd::line_start(layout, &options.app);
+    let command = sshd::line_start(paths, &options.app);
     Ok(match (&options.key, there) {
         _ if options.new_key => Keys::Generate,
         (None, None) => Keys::Generate,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::paths::Layout;
+use crate::paths::Paths;
 use autotag_model::secret::Secret;
 use autotag_protocol::AppName;
 
@@ -82,8 +82,8 @@ pub fn text(next_steps: &NextSteps<'_>) -> String {
 }
 
 /// What to run by hand where systemd does not.
-pub fn without_systemd(layout: &Layout) -> String {
-    let program = layout.program();
+pub fn without_systemd(paths: &Paths) -> String {
+    let program = paths.program();
     let program = program.display();
     format!(
         "\nsystemd does not run this machine. Let its init system keep these two running, in this order:\n\n\
@@ -92,7 +92,7 @@ pub fn without_systemd(layout: &Layout) -> String {
          The first one needs {} after each boot, autotag_proxy's and 0700; for ports below 1024 it needs\n\
          CAP_NET_BIND_SERVICE (setpriv --ambient-caps +net_bind_service --inh-caps +net_bind_service).\n\
          Reload sshd, so that it reads {}.\n",
-        layout.proxy_run().display(),
-        layout.sshd_part().display(),
+        paths.proxy_run().display(),
+        paths.sshd_part().display(),
     )
 }

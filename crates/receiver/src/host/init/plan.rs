@@ -8,14 +8,14 @@ use super::app_file::Written;
 use super::{sshd, units};
 use crate::config::app_file::Listen;
 use crate::host::init::host_facts::{Facts, Found};
-use crate::paths::{GROUP, Layout, PROXY_USER, user_of};
+use crate::paths::{GROUP, PROXY_USER, Paths, user_of};
 use autotag_protocol::AppName;
 
 /// What should be.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// The places.
-    pub layout: Layout,
+    /// The paths.
+    pub paths: Paths,
     /// The application.
     pub app: AppName,
     /// Its app file; none where there is one already.
@@ -134,11 +134,11 @@ pub fn plan(setup: &Setup, facts: &Facts) -> Vec<Step> {
     let mut steps = users(setup, facts);
     steps.extend(folders(setup, facts));
     if !facts.program_is_in_place {
-        steps.push(Step::Install(setup.layout.program()));
+        steps.push(Step::Install(setup.paths.program()));
     }
     if let Some(file) = &setup.app_file {
         steps.push(Step::Write {
-            path: setup.layout.app_file(&setup.app),
+            path: setup.paths.app_file(&setup.app),
             text: file.text.clone(),
             shown: file.shown.clone(),
             mode: 0o600,
@@ -146,17 +146,17 @@ pub fn plan(setup: &Setup, facts: &Facts) -> Vec<Step> {
         });
     }
     if facts.systemd {
-        steps.extend(services(&setup.layout, &setup.listens, facts));
+        steps.extend(services(&setup.paths, &setup.listens, facts));
     }
     steps.extend(ssh(setup, facts));
     // Last: whoever holds the key finds everything else in place, and the private half is not lost by a
     // step that fails behind it.
-    let path = setup.layout.authorized_keys(&setup.app);
+    let path = setup.paths.authorized_keys(&setup.app);
     match &setup.keys {
         Keys::Leave => {}
         Keys::Write(text) => steps.extend(write(facts, &path, text, 0o644)),
         Keys::Generate => {
-            steps.push(Step::Generate { path, start: sshd::line_start(&setup.layout, &setup.app) });
+            steps.push(Step::Generate { path, start: sshd::line_start(&setup.paths, &setup.app) });
         }
     }
     steps
@@ -169,7 +169,7 @@ fn users(setup: &Setup, facts: &Facts) -> Vec<Step> {
     }
     let app_user = user_of(&setup.app);
     let proxy = (PROXY_USER.to_owned(), None, PathBuf::from("/nonexistent"), "/usr/sbin/nologin");
-    let app = (app_user, Some(GROUP.to_owned()), setup.layout.home(), "/bin/sh");
+    let app = (app_user, Some(GROUP.to_owned()), setup.paths.home(), "/bin/sh");
     for (name, group, home, shell) in [proxy, app] {
         if !facts.users.contains(&name) {
             steps.push(Step::AddUser { name, group, home, shell });
@@ -179,16 +179,16 @@ fn users(setup: &Setup, facts: &Facts) -> Vec<Step> {
 }
 
 fn folders(setup: &Setup, facts: &Facts) -> Vec<Step> {
-    let layout = &setup.layout;
+    let paths = &setup.paths;
     let mut wanted = vec![
-        (layout.app_files(), None, 0o755),
-        (layout.keys(), None, 0o755),
-        (layout.all_state(), None, 0o755),
-        (layout.home(), None, 0o755),
-        (layout.state(&setup.app), None, 0o700),
+        (paths.app_files(), None, 0o755),
+        (paths.keys(), None, 0o755),
+        (paths.all_state(), None, 0o755),
+        (paths.home(), None, 0o755),
+        (paths.state(&setup.app), None, 0o700),
     ];
     if !facts.systemd {
-        wanted.push((layout.proxy_run(), Some(PROXY_USER), 0o700));
+        wanted.push((paths.proxy_run(), Some(PROXY_USER), 0o700));
     }
     let missing = wanted.into_iter().filter(|(path, _, mode)| match facts.files.get(path) {
         Some(Found { folder: true, mode: is, .. }) => is != mode,
@@ -211,11 +211,11 @@ fn write(facts: &Facts, path: &Path, text: &str, mode: u32) -> Option<Step> {
 }
 
 /// The units, and what systemd has to do. `remove` uses it with the addresses that are left.
-pub fn services(layout: &Layout, listens: &BTreeSet<Listen>, facts: &Facts) -> Vec<Step> {
-    let unit = |name: &str| layout.units().join(name);
+pub fn services(paths: &Paths, listens: &BTreeSet<Listen>, facts: &Facts) -> Vec<Step> {
+    let unit = |name: &str| paths.units().join(name);
     let mut steps = Vec::new();
-    let serve = write(facts, &unit(units::SERVE), &units::serve(layout), 0o644);
-    let proxy = write(facts, &unit(units::PROXY), &units::proxy(layout, listens), 0o644);
+    let serve = write(facts, &unit(units::SERVE), &units::serve(paths), 0o644);
+    let proxy = write(facts, &unit(units::PROXY), &units::proxy(paths, listens), 0o644);
     let (serve_changed, proxy_changed) = (serve.is_some(), proxy.is_some());
     steps.extend(serve);
     steps.extend(proxy);
@@ -270,8 +270,8 @@ pub fn services(layout: &Layout, listens: &BTreeSet<Listen>, facts: &Facts) -> V
 
 /// A part that sshd refuses does not stay: sshd would not start again, and nobody could log in to mend it.
 fn ssh(setup: &Setup, facts: &Facts) -> Vec<Step> {
-    let path = setup.layout.sshd_part();
-    let mut steps: Vec<Step> = write(facts, &path, &sshd::part(&setup.layout), 0o644).into_iter().collect();
+    let path = setup.paths.sshd_part();
+    let mut steps: Vec<Step> = write(facts, &path, &sshd::part(&setup.paths), 0o644).into_iter().collect();
     if !steps.is_empty() && facts.sshd {
         let before = facts.files.get(&path).and_then(|found| Some((found.text.clone()?, found.mode)));
         let words = [sshd::SSHD, "-t"].map(str::to_owned).to_vec();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::paths::{GROUP, Layout, USER_PREFIX};
+use crate::paths::{GROUP, Paths, USER_PREFIX};
 use autotag_protocol::AppName;
 
 /// sshd, which wants to be called by its whole path.
@@ -10,13 +10,13 @@ pub const SSHD: &str = "/usr/sbin/sshd";
 
 /// How a line of the key file begins. `restrict` takes away pty, every forwarding, agent and `~/.ssh/rc`,
 /// also what later versions of sshd add; `command` is run whatever the client asks for.
-pub fn line_start(layout: &Layout, app: &AppName) -> String {
-    let root = root_option(layout);
-    format!("restrict,command=\"{}{root} receive --app {app}\"", layout.program().display())
+pub fn line_start(paths: &Paths, app: &AppName) -> String {
+    let root = root_option(paths);
+    format!("restrict,command=\"{}{root} receive --app {app}\"", paths.program().display())
 }
 
-fn root_option(layout: &Layout) -> String {
-    match layout.root() {
+fn root_option(paths: &Paths) -> String {
+    match paths.root() {
         root if root == Path::new("/") => String::new(),
         root => format!(" --root {}", root.display()),
     }
@@ -28,8 +28,8 @@ fn root_option(layout: &Layout) -> String {
 /// no line of ours along. And whatever lets somebody in runs what the key's line runs: `ForceCommand` goes over
 /// the command of a key or a certificate. sshd gives it to the user's shell, which is `/bin/sh`; the name in it is
 /// the one that sshd has logged in, and `serve` asks the kernel for it anyway.
-pub fn part(layout: &Layout) -> String {
-    let root = root_option(layout);
+pub fn part(paths: &Paths) -> String {
+    let root = root_option(paths);
     format!(
         "# Written by `autotag-receiver init`: the users that CI deploys as.\n\
          Match Group {GROUP}\n\
@@ -50,8 +50,8 @@ pub fn part(layout: &Layout) -> String {
          \x20   X11Forwarding no\n\
          \x20   ForceCommand {program}{root} receive --app \"${{USER#{USER_PREFIX}}}\"\n\
          Match all\n",
-        keys = layout.keys().display(),
-        program = layout.program().display(),
+        keys = paths.keys().display(),
+        program = paths.program().display(),
     )
 }
 

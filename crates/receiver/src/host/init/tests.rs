@@ -29,7 +29,7 @@ fn content() -> Content {
 fn setup(listens: &[&str]) -> Setup {
     let text = render(&app(), &content(), false);
     Setup {
-        layout: Layout::default(),
+        paths: Paths::default(),
         app: app(),
         app_file: Some(app_file::Written { shown: text.clone(), text }),
         keys: Keys::Generate,
@@ -81,18 +81,18 @@ fn after(facts: &Facts, steps: &[Step]) -> Facts {
     facts
 }
 
-fn told(steps: &[Step]) -> String {
+fn reported(steps: &[Step]) -> String {
     steps.iter().fold(String::new(), |text, step| text + &step.to_string() + "\n")
 }
 
 #[test]
 fn a_bare_host_gets_everything_and_the_key_last() {
-    insta::assert_snapshot!(told(&plan(&setup(&["127.0.0.1:8080"]), &bare(true))));
+    insta::assert_snapshot!(reported(&plan(&setup(&["127.0.0.1:8080"]), &bare(true))));
 }
 
 #[test]
 fn without_systemd_no_units_are_written() {
-    let steps = told(&plan(&setup(&["127.0.0.1:8080"]), &bare(false)));
+    let steps = reported(&plan(&setup(&["127.0.0.1:8080"]), &bare(false)));
     assert!(!steps.contains("systemctl") && !steps.contains("/etc/systemd"), "{steps}");
     assert!(steps.contains("/run/autotag-proxy (autotag_proxy, 0700)"), "{steps}");
 }
@@ -114,17 +114,17 @@ fn run_again_there_is_nothing_to_do() {
 fn an_address_more_restarts_the_proxy_and_closes_no_socket() {
     let facts = after(&bare(true), &plan(&setup(&["127.0.0.1:8080"]), &bare(true)));
     let steps = plan(&again(&["127.0.0.1:8080", "[::]:80"]), &facts);
-    insta::assert_snapshot!(told(&steps));
+    insta::assert_snapshot!(reported(&steps));
     let facts = after(&facts, &steps);
     assert_eq!(plan(&again(&["127.0.0.1:8080", "[::]:80"]), &facts), []);
-    insta::assert_snapshot!("an_address_less", told(&plan(&again(&["[::]:80"]), &facts)));
+    insta::assert_snapshot!("an_address_less", reported(&plan(&again(&["[::]:80"]), &facts)));
 }
 
 #[test]
 fn a_new_program_restarts_what_runs() {
     let mut facts = after(&bare(true), &plan(&setup(&["127.0.0.1:8080"]), &bare(true)));
     facts.program_is_in_place = false;
-    let steps = told(&plan(&again(&["127.0.0.1:8080"]), &facts));
+    let steps = reported(&plan(&again(&["127.0.0.1:8080"]), &facts));
     assert_eq!(
         steps,
         "install this program as /usr/local/bin/autotag-receiver\n\
@@ -136,20 +136,20 @@ fn a_new_program_restarts_what_runs() {
 fn an_address_that_is_held_is_not_opened() {
     let mut facts = bare(true);
     facts.held = BTreeSet::from(["127.0.0.1:8080".parse().unwrap()]);
-    let steps = told(&plan(&setup(&["127.0.0.1:8080"]), &facts));
+    let steps = reported(&plan(&setup(&["127.0.0.1:8080"]), &facts));
     assert!(steps.contains("enable --quiet autotag-proxy-127.0.0.1-8080.socket"), "{steps}");
     assert!(steps.contains("start autotag-proxy.service autotag.service"), "{steps}");
 }
 
 #[test]
 fn units_and_sshds_part() {
-    let layout = Layout::default();
+    let paths = Paths::default();
     let listens: Vec<Listen> =
         ["127.0.0.1:8080", "80", "/run/shop.sock"].iter().map(|text| text.parse().unwrap()).collect();
-    let mut texts = vec![units::serve(&layout), units::proxy(&layout, &listens.iter().cloned().collect())];
+    let mut texts = vec![units::serve(&paths), units::proxy(&paths, &listens.iter().cloned().collect())];
     texts.extend(listens.iter().map(units::socket));
-    texts.push(sshd::part(&layout));
-    texts.push(sshd::line_start(&layout, &app()));
+    texts.push(sshd::part(&paths));
+    texts.push(sshd::line_start(&paths, &app()));
     insta::assert_snapshot!(texts.join("\n----\n"));
     assert!(sshd::reads_parts("Include /etc/ssh/sshd_config.d/*.conf\n"));
     assert!(!sshd::reads_parts("#Include /etc/ssh/sshd_config.d/*.conf\nPort 22\n"));
@@ -287,8 +287,8 @@ fn a_part_that_is_refused_becomes_what_it_was() {
         path: path.clone(),
         before: before.map(|text| (text.to_owned(), 0o600)),
     };
-    let layout = Layout::below(folder.path());
-    let apply = |step: &Step| apply::apply(&layout, step).map(drop);
+    let paths = Paths::below(folder.path());
+    let apply = |step: &Step| apply::apply(&paths, step).map(drop);
     let refuses = "echo 'Bad configuration option: Nonsense' >&2; exit 255";
 
     apply(&write("new")).unwrap();
@@ -308,7 +308,7 @@ fn a_part_that_is_refused_becomes_what_it_was() {
 /// The part of an earlier release is what a new one goes back to.
 #[test]
 fn a_plan_knows_what_the_part_was() {
-    let path = Layout::default().sshd_part();
+    let path = Paths::default().sshd_part();
     let before = |facts: &Facts| {
         let steps = plan(&setup(&[]), facts);
         let found = steps.into_iter().find_map(|step| match step {
@@ -328,16 +328,16 @@ fn a_plan_knows_what_the_part_was() {
 #[test]
 fn a_key_more_leaves_those_before() {
     let folder = tempfile::tempdir().unwrap();
-    let layout = Layout::below(folder.path());
-    std::fs::create_dir_all(layout.keys()).unwrap();
+    let paths = Paths::below(folder.path());
+    std::fs::create_dir_all(paths.keys()).unwrap();
     let other = KEY.replace("me@workstation", "ci").replace("E9yZ", "F0xY");
-    std::fs::write(layout.authorized_keys(&app()), format!("{} {other}", sshd::line_start(&layout, &app())))
+    std::fs::write(paths.authorized_keys(&app()), format!("{} {other}", sshd::line_start(&paths, &app())))
         .unwrap();
     let options = InitOptions { key: Some(KEY.parse().unwrap()), ..InitOptions::of(app()) };
-    let Keys::Write(text) = keys(&layout, &options).unwrap() else { panic!("a line is added") };
+    let Keys::Write(text) = keys(&paths, &options).unwrap() else { panic!("a line is added") };
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(text.lines().all(|line| line.starts_with("restrict,command=\"")), "{text}");
-    std::fs::write(layout.authorized_keys(&app()), text).unwrap();
-    assert_eq!(keys(&layout, &options).unwrap(), Keys::Leave);
-    assert_eq!(keys(&layout, &InitOptions { new_key: true, ..options }).unwrap(), Keys::Generate);
+    std::fs::write(paths.authorized_keys(&app()), text).unwrap();
+    assert_eq!(keys(&paths, &options).unwrap(), Keys::Leave);
+    assert_eq!(keys(&paths, &InitOptions { new_key: true, ..options }).unwrap(), Keys::Generate);
 }

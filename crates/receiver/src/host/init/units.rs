@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::config::app_file::Listen;
-use crate::paths::{Layout, PROXY_USER};
+use crate::paths::{PROXY_USER, Paths};
 use autotag_model::reference::Digest;
 use autotag_proxy::bounds::limits::Limits;
 
@@ -67,7 +67,7 @@ pub fn socket(listen: &Listen) -> String {
 }
 
 /// The proxy: nobody's rights, no capability, no writable place but its own folder.
-pub fn proxy(layout: &Layout, listens: &BTreeSet<Listen>) -> String {
+pub fn proxy(paths: &Paths, listens: &BTreeSet<Listen>) -> String {
     let limits = Limits::default();
     let end = limits.lame_duck + limits.shutdown + limits.close_grace + Duration::from_secs(10);
     let mut sockets = String::new();
@@ -108,13 +108,13 @@ pub fn proxy(layout: &Layout, listens: &BTreeSet<Listen>) -> String {
          \n\
          [Install]\n\
          WantedBy=multi-user.target\n",
-        program = layout.program().display(),
+        program = paths.program().display(),
         end = end.as_secs(),
     )
 }
 
 /// `serve`: root, because who may talk to Docker is root anyway; but only as much of it as it needs.
-pub fn serve(layout: &Layout) -> String {
+pub fn serve(paths: &Paths) -> String {
     format!(
         "{HEAD} {SERVE}\n\
          [Unit]\n\
@@ -150,8 +150,8 @@ pub fn serve(layout: &Layout) -> String {
          \n\
          [Install]\n\
          WantedBy=multi-user.target\n",
-        program = layout.program().display(),
-        state = layout.all_state().display(),
+        program = paths.program().display(),
+        state = paths.all_state().display(),
     )
 }
 

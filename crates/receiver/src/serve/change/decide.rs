@@ -41,7 +41,7 @@ impl<E: Engine> Locked<'_, E> {
         // The owner's command does not know CI's secrets: what CI gave last stays.
         let settings = match caller {
             Caller::Owner if deploy.environment.is_empty() => self.today_with(self.given_last(state)?)?,
-            _ => Settings::today(&self.server.layout, self.app, deploy.environment.clone())?,
+            _ => Settings::today(&self.server.paths, self.app, deploy.environment.clone())?,
         };
         let admitted =
             admit::deploy(deploy, caller.asker(), &settings.file, state, &settings.hash(), clock::now())?;
@@ -89,7 +89,7 @@ impl<E: Engine> Locked<'_, E> {
 
     /// Today's configuration, with what CI gave earlier. The app file may not allow all of it any more.
     fn today_with(&self, given: Variables) -> Result<Settings, Refused> {
-        let (settings, left_out) = Settings::today_with(&self.server.layout, self.app, given)?;
+        let (settings, left_out) = Settings::today_with(&self.server.paths, self.app, given)?;
         if !left_out.is_empty() {
             let names: Vec<&str> = left_out.iter().map(EnvironmentKey::as_str).collect();
             let names = names.join(", ");

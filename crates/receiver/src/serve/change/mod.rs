@@ -92,7 +92,7 @@ pub(super) async fn carry_out<E: Engine>(
     change: Change,
     job: &EventLog,
 ) {
-    let _at_work = server.queues.count_in();
+    let _in_flight = server.queues.count_in();
     let place = server.queues.of(app);
     let stopwatch = Stopwatch::start();
     let holder = holder(&change.purpose(), Some(change.deployment().clone()));
@@ -126,7 +126,7 @@ pub(super) async fn carry_out<E: Engine>(
     tracing::info!(%app, deployment = %change.deployment(), ?end, "answered {}", change.purpose());
     let steady = state.as_ref().is_none_or(is_steady);
     if unfinished || !steady {
-        server.queues.again(app);
+        server.queues.schedule_retry(app);
     }
     // Nothing is under way, and what should serve does not: it did not come up again.
     let down = unfinished && steady;
@@ -140,7 +140,7 @@ pub(super) async fn carry_out<E: Engine>(
 /// Makes sure that what should serve does, and goes on with what was under way. `Err` where it could not be
 /// brought to its end; it may be tried again.
 pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
-    let _at_work = server.queues.count_in();
+    let _in_flight = server.queues.count_in();
     let job = EventLog::new(None);
     let holder = holder("recovery", None);
     let place = server.queues.of(app);
@@ -163,7 +163,7 @@ pub(super) async fn sweep<E: Engine>(
     app: &AppName,
     container: &str,
 ) -> Result<(), String> {
-    let _at_work = server.queues.count_in();
+    let _in_flight = server.queues.count_in();
     let job = EventLog::new(None);
     let holder = holder("sweep", None);
     let _turn = server.queues.of(app).turn(Asker::Owner, holder.clone(), |_| ()).await;
@@ -188,11 +188,11 @@ async fn lock<E>(
     holder: &Holder,
     job: &EventLog,
 ) -> Result<Lock, Refused> {
-    let folder = server.layout.state(app);
+    let folder = server.paths.state(app);
     let unusable =
         |error: io::Error| host(StepError::of_file(format!("{} cannot be used", folder.display()), &error));
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable)?;
-    let path = server.layout.lock(app);
+    let path = server.paths.lock(app);
     match Lock::try_take(&path, holder).map_err(unusable)? {
         Tried::Taken(lock) => Ok(lock),
         Tried::Held(by) => {
@@ -236,16 +236,16 @@ impl<'a, E: Engine> Locked<'a, E> {
         job: &'a EventLog,
         credentials: Option<Credentials>,
     ) -> Self {
-        let folder = server.layout.state(app);
+        let folder = server.paths.state(app);
         let (limit, kept) = LIMITS;
-        let journal = Journal::open(&server.layout.journal(app), limit, kept);
+        let journal = Journal::open(&server.paths.journal(app), limit, kept);
         if let Err(error) = &journal {
             job.say(Event::Note { text: format!("the journal cannot be opened: {error}") });
         }
         let driver = Driver {
             engine: &server.engine,
             proxy: &server.proxy,
-            layout: &server.layout,
+            paths: &server.paths,
             app,
             lock,
             job,
@@ -331,7 +331,7 @@ impl<'a, E: Engine> Locked<'a, E> {
             return Ok(());
         }
         let containers = self.labelled().await?;
-        missing_state::check(&self.server.layout, self.app, state, &containers)
+        missing_state::check(&self.server.paths, self.app, state, &containers)
             .map_err(|why| Refused::new(RefusalCode::HostState, why))
     }
 
@@ -392,7 +392,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         self.note_asked();
         self.driver.job.mask(&settings.masks());
         self.snapshots.save(self.lock, &release.deployment, settings).map_err(|error| {
-            let folder = self.server.layout.state(self.app);
+            let folder = self.server.paths.state(self.app);
             host(StepError::of_file(format!("{} cannot be written", folder.display()), &error))
         })?;
         let rollout = Rollout::begin(state, release)

@@ -185,8 +185,12 @@ pub(crate) fn health(reader: &mut Reader, given: Option<(Node, Spec)>) -> Health
     health.deadline = fields.one(reader, "deadline", wait).unwrap_or(DEADLINE);
     health.stable = fields.one(reader, "stable", wait).unwrap_or(STABLE);
     if health.stable >= health.deadline {
-        let told = Node { value: Value::Text(format!("{:?}", health.stable)), ..whole };
-        reader.fault(&told, &spec, format!("a `stable` shorter than the `deadline` ({:?})", health.deadline));
+        let reported = Node { value: Value::Text(format!("{:?}", health.stable)), ..whole };
+        reader.fault(
+            &reported,
+            &spec,
+            format!("a `stable` shorter than the `deadline` ({:?})", health.deadline),
+        );
     }
     if let Some(path) = path {
         health.proof = Proof::Http(HttpProbe { path, status, client });

@@ -115,16 +115,16 @@ mod tests {
         let fits = "\u{e9}".repeat(SHOWN);
         assert_eq!(cut(&fits), fits);
         assert_eq!(cut(&format!("{fits}x")), format!("{fits}\u{2026}"));
-        let told = fault("a").to_string();
-        assert_eq!(told, "line 3, column 7: `a`: expected less, found \"a\"");
+        let reported = fault("a").to_string();
+        assert_eq!(reported, "line 3, column 7: `a`: expected less, found \"a\"");
     }
 
     #[test]
     fn of_many_faults_the_first_are_told_and_the_rest_counted() {
-        let told = |count: usize| Faults(vec![fault("a"); count]).to_string();
-        assert_eq!(told(1).lines().count(), 1);
-        assert_eq!(told(TOLD).lines().count(), TOLD);
-        let more = told(TOLD + 2);
+        let reported = |count: usize| Faults(vec![fault("a"); count]).to_string();
+        assert_eq!(reported(1).lines().count(), 1);
+        assert_eq!(reported(TOLD).lines().count(), TOLD);
+        let more = reported(TOLD + 2);
         assert_eq!((more.lines().count(), more.lines().last()), (TOLD + 1, Some("... and 2 more")));
     }
 

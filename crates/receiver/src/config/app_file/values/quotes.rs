@@ -325,7 +325,7 @@ mod tests {
 
     const LEAST: &str = "image: ghcr.io/org/app\nport: 3000\n";
 
-    fn told(more: &str) -> String {
+    fn reported(more: &str) -> String {
         match AppFile::parse(&format!("{LEAST}{more}\n")) {
             Ok(_) => panic!("{more:?} was accepted"),
             Err(faults) => faults.to_string(),
@@ -372,28 +372,31 @@ mod tests {
             ("keep:5\nlisten: 80", "keep", "expected a space behind `keep:`"),
             ("health:\n  path:/hunter2\n  status: 200", "health.path", "expected"),
         ] {
-            let told = told(more);
-            assert!(told.contains(&format!("`{key}`: {expected}")), "{more}: {told}");
-            assert!(!told.contains("hunter2"), "{more}: {told}");
-            assert_eq!(told.lines().count(), 1, "{more}: {told}");
+            let reported = reported(more);
+            assert!(reported.contains(&format!("`{key}`: {expected}")), "{more}: {reported}");
+            assert!(!reported.contains("hunter2"), "{more}: {reported}");
+            assert_eq!(reported.lines().count(), 1, "{more}: {reported}");
         }
     }
 
     #[test]
     fn a_file_without_a_space_behind_any_colon_is_told_so() {
-        let told = AppFile::parse("image:a/b\nport:1\n").expect_err("a text").to_string();
-        assert!(told.starts_with("line 1, column 1: `image`: expected a space behind `image:`"), "{told}");
+        let reported = AppFile::parse("image:a/b\nport:1\n").expect_err("a text").to_string();
+        assert!(
+            reported.starts_with("line 1, column 1: `image`: expected a space behind `image:`"),
+            "{reported}"
+        );
     }
 
     #[test]
     fn the_remedy_is_shown_where_nothing_is_secret() {
         assert!(
-            told("listen: [::]:80").ends_with("(example: `listen: \"[::]:80\"`)"),
+            reported("listen: [::]:80").ends_with("(example: `listen: \"[::]:80\"`)"),
             "{}",
-            told("listen: [::]:80")
+            reported("listen: [::]:80")
         );
-        assert!(told("listen: [::]:80").starts_with("line 3, column 9: "));
-        assert!(told("environment:\n  A: @b").ends_with("(example: `A: \"...\"`)"));
+        assert!(reported("listen: [::]:80").starts_with("line 3, column 9: "));
+        assert!(reported("environment:\n  A: @b").ends_with("(example: `A: \"...\"`)"));
     }
 
     #[test]
@@ -404,11 +407,11 @@ mod tests {
             ("user: #hunter2", "`#` at its start"),
             ("listen: &hunter2", "`&` at its start"),
         ] {
-            let told = told(more);
-            assert!(told.contains(expected) && !told.contains("hunter2"), "{more}: {told}");
+            let reported = reported(more);
+            assert!(reported.contains(expected) && !reported.contains("hunter2"), "{more}: {reported}");
         }
-        assert!(told("user: ~").contains("expected a user in the container"));
-        let lonely = told("listen: 80\nenvironment:\n  A: b\n  PASSWORD: &hunter2 x");
+        assert!(reported("user: ~").contains("expected a user in the container"));
+        let lonely = reported("listen: 80\nenvironment:\n  A: b\n  PASSWORD: &hunter2 x");
         assert!(
             lonely.starts_with("line 6, column 13: `environment.PASSWORD`: expected this value in quotes"),
             "{lonely}"
@@ -441,8 +444,8 @@ mod tests {
             ("listen: 80\nuser: true", "put it in quotes"),
             ("listen: 80\nhealth: &a {path: /}\n<<: *a", "`<<`: expected no merge key"),
         ] {
-            let told = told(more);
-            assert!(told.contains(expected) && told.lines().count() == 1, "{more}: {told}");
+            let reported = reported(more);
+            assert!(reported.contains(expected) && reported.lines().count() == 1, "{more}: {reported}");
         }
     }
 

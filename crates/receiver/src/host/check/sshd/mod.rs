@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use super::Report;
 use crate::host::init::sshd::{SSHD, reads_parts};
-use crate::paths::{GROUP, Layout, user_of};
+use crate::paths::{GROUP, Paths, user_of};
 use autotag_base::clock;
 use autotag_protocol::AppName;
 
@@ -78,21 +78,21 @@ impl Effective {
 }
 
 /// Checks one application's way in.
-pub(super) fn look(layout: &Layout, app: &AppName, report: &mut Report) {
+pub(super) fn look(paths: &Paths, app: &AppName, report: &mut Report) {
     let read = |path: PathBuf| std::fs::read_to_string(path).unwrap_or_default();
     let name = user_of(app);
-    let shadow = read(layout.root().join("etc/shadow"));
+    let shadow = read(paths.root().join("etc/shadow"));
     // That there is no such user is told elsewhere.
-    let Some(account) = Account::read(&name, &read(layout.passwd()), &read(layout.group()), &shadow) else {
+    let Some(account) = Account::read(&name, &read(paths.passwd()), &read(paths.group()), &shadow) else {
         return;
     };
     report.faults.extend(of_account(&account, days_since_1970()));
-    let nologin = layout.root().join("etc/nologin");
+    let nologin = paths.root().join("etc/nologin");
     if nologin.exists() {
         report.fault(format!("{} lets nobody but root log in: remove it", nologin.display()));
     }
-    report.faults.extend(of_shell(&account, layout.root()));
-    let config = layout.sshd().join("sshd_config");
+    report.faults.extend(of_shell(&account, paths.root()));
+    let config = paths.sshd().join("sshd_config");
     if !Path::new(SSHD).exists() || !config.exists() {
         report.right.push(format!("sshd was not asked: there is no {SSHD}, or no {}", config.display()));
         return;
@@ -107,9 +107,9 @@ pub(super) fn look(layout: &Layout, app: &AppName, report: &mut Report) {
         }
         Ok(output) => {
             let effective = Effective::read(&output);
-            let mut faults = of_sshd(&effective, &account, &Ours::of(layout, app, &read(config)));
+            let mut faults = of_sshd(&effective, &account, &Ours::of(paths, app, &read(config)));
             if effective.is("strictmodes", "yes") {
-                faults.extend(of_path(&layout.authorized_keys(app), account.uid));
+                faults.extend(of_path(&paths.authorized_keys(app), account.uid));
             }
             if faults.is_empty() {
                 report.right.push(format!("sshd lets {name} in by its key"));
@@ -153,9 +153,9 @@ struct Ours {
 }
 
 impl Ours {
-    fn of(layout: &Layout, app: &AppName, config: &str) -> Self {
-        let (keys, part) = (layout.authorized_keys(app), layout.sshd_part());
-        let program = layout.program();
+    fn of(paths: &Paths, app: &AppName, config: &str) -> Self {
+        let (keys, part) = (paths.authorized_keys(app), paths.sshd_part());
+        let program = paths.program();
         Self { app: app.clone(), keys, program, written: part.exists(), part, included: reads_parts(config) }
     }
 }
@@ -194,10 +194,10 @@ fn of_shell(account: &Account, root: &Path) -> Option<String> {
         return Some(format!("the shell of {name} is {shell}, which runs no command: {remedy}"));
     }
     // Where another directory stands for `/`, shells are the machine's all the same.
-    let places = [root.join(shell.trim_start_matches('/')), PathBuf::from(shell)];
+    let shells = [root.join(shell.trim_start_matches('/')), PathBuf::from(shell)];
     let runs =
         |path: &PathBuf| path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
-    (!places.iter().any(runs)).then(|| format!("the shell of {name}, {shell}, is no program: {remedy}"))
+    (!shells.iter().any(runs)).then(|| format!("the shell of {name}, {shell}, is no program: {remedy}"))
 }
 
 /// What sshd's configuration keeps out, or leads elsewhere.

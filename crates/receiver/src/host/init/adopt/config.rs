@@ -80,7 +80,7 @@ fn healthcheck(config: &mut Fields, image: &Value, keys: &mut Keys) {
     } else {
         words
     };
-    let mut told = format!("{{test: {}", listed(&words));
+    let mut reported = format!("{{test: {}", listed(&words));
     for (key, field) in [
         ("interval", "Interval"),
         ("timeout", "Timeout"),
@@ -89,14 +89,14 @@ fn healthcheck(config: &mut Fields, image: &Value, keys: &mut Keys) {
     ] {
         let nano = check.number(field);
         if nano > 0 {
-            let _ = write!(told, ", {key}: {}ms", nano / 1_000_000);
+            let _ = write!(reported, ", {key}: {}ms", nano / 1_000_000);
         }
     }
     let retries = check.number("Retries");
     if retries > 0 {
-        let _ = write!(told, ", retries: {retries}");
+        let _ = write!(reported, ", retries: {retries}");
     }
-    keys.set("healthcheck", (!words.is_empty()).then(|| told + "}"));
+    keys.set("healthcheck", (!words.is_empty()).then(|| reported + "}"));
     for field in check.rest(&[]) {
         keys.note(format!("{field} was left out: the app file has no key for it"));
     }

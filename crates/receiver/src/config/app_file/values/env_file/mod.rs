@@ -136,16 +136,16 @@ impl<'a> Reading<'a> {
         self.take(to_value);
         let value = self.value();
         let shown = name.as_str().to_owned();
-        let told = |why| (shown.clone(), why);
-        let value = value.map_err(told)?;
-        let (name, secret) = variable(name.as_str(), &value).map_err(told)?;
+        let reported = |why| (shown.clone(), why);
+        let value = value.map_err(reported)?;
+        let (name, secret) = variable(name.as_str(), &value).map_err(reported)?;
         self.bytes += value.len();
         if self.bytes > BYTES {
             self.take(self.rest.len());
-            return Err(told(ParseError(format!("at most {BYTES} bytes in all values together"))));
+            return Err(reported(ParseError(format!("at most {BYTES} bytes in all values together"))));
         }
         if self.known.read.insert(name, secret).is_some() {
-            return Err(told(ParseError("each variable once; it stands above already".to_owned())));
+            return Err(reported(ParseError("each variable once; it stands above already".to_owned())));
         }
         Ok(())
     }

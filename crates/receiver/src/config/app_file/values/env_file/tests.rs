@@ -11,7 +11,7 @@ fn value(text: &str) -> String {
     read.values().next().unwrap().reveal().to_owned()
 }
 
-fn told(text: &str) -> Vec<String> {
+fn reported(text: &str) -> Vec<String> {
     match parse(text) {
         Ok(read) => panic!("{text:?} was accepted: {:?}", read.keys()),
         Err(faults) => faults.iter().map(ToString::to_string).collect(),
@@ -105,8 +105,8 @@ fn what_compose_guesses_or_loses_is_a_fault_with_its_cause() {
         ("A=${B:-c", "a variable as `${NAME}`"),
         ("A=${B*}", "a variable as `${NAME}`"),
     ] {
-        let told = told(text);
-        assert!(told.len() == 1 && told[0].contains(expected), "{text:?}: {told:?}");
+        let reported = reported(text);
+        assert!(reported.len() == 1 && reported[0].contains(expected), "{text:?}: {reported:?}");
     }
 }
 
@@ -118,17 +118,17 @@ fn all_faults_are_told_with_their_lines_and_no_value() {
     .expect_err("faults");
     let lines: Vec<usize> = faults.iter().map(|fault| fault.place.line).collect();
     assert_eq!(lines, [2, 3, 6, 7, 8, 9, 11]);
-    let told = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    assert!(!told.contains("hunter2"), "{told}");
-    assert!(told.contains("line 3, column 1: `A`: expected each variable once"), "{told}");
+    let reported = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(!reported.contains("hunter2"), "{reported}");
+    assert!(reported.contains("line 3, column 1: `A`: expected each variable once"), "{reported}");
 }
 
 #[test]
 fn a_file_that_is_no_text_names_the_line() {
     assert_eq!(text_of(b"A=1\n".to_vec()).as_deref(), Ok("A=1\n"));
-    let told = |bytes: &[u8]| text_of(bytes.to_vec()).expect_err("no text").to_string();
-    assert!(told(b"A=1\nB=\xff").starts_with("line 2, column 1: expected a file in UTF-8: save it"));
-    assert!(told(b"\xff\xfeA\0").contains("this one is in UTF-16"));
+    let reported = |bytes: &[u8]| text_of(bytes.to_vec()).expect_err("no text").to_string();
+    assert!(reported(b"A=1\nB=\xff").starts_with("line 2, column 1: expected a file in UTF-8: save it"));
+    assert!(reported(b"\xff\xfeA\0").contains("this one is in UTF-16"));
 }
 
 /// Each line is twice as long as the one before.
@@ -138,12 +138,12 @@ fn values_that_double_come_to_an_end() {
     for number in 1..40 {
         writeln!(text, "A{number}=$A{0}$A{0}", number - 1).unwrap();
     }
-    assert!(told(&text)[0].contains("128 KiB"));
+    assert!(reported(&text)[0].contains("128 KiB"));
     let many: String = (0..100)
         .fold(format!("A={}\n", "x".repeat(100_000)), |text, number| text + &format!("B{number}=$A\n"));
-    assert!(told(&many)[0].contains("at most 1048576 bytes"));
+    assert!(reported(&many)[0].contains("at most 1048576 bytes"));
     let deep = format!("A={}x{}", "${B:-".repeat(20), "}".repeat(20));
-    assert_eq!(told(&deep).len(), 1);
+    assert_eq!(reported(&deep).len(), 1);
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use super::spec;
 
 /// One fault of one input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct InputError {
     /// The input, or the environment variable, by name.
     pub input: String,
     /// What was there; `None` where it is missing or secret.
@@ -20,7 +20,7 @@ pub struct Fault {
 /// Texts longer than this are cut in messages: a pasted file need not fill the log.
 const SHOWN: usize = 80;
 
-impl fmt::Display for Fault {
+impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`: expected {}", self.input, self.expected)?;
         if let Some(found) = &self.found {
@@ -39,14 +39,14 @@ impl fmt::Display for Fault {
 
 /// All faults found so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Faults(Vec<Fault>);
+pub struct InputErrors(Vec<InputError>);
 
-impl Faults {
+impl InputErrors {
     /// Notes a fault of an input of the table; the example comes from there, and a secret's value stays out.
     pub fn of_input(&mut self, name: &str, found: &str, expected: impl Into<String>) {
         let spec = spec::of(name);
         let secret = spec.is_some_and(|spec| spec.secret);
-        self.0.push(Fault {
+        self.0.push(InputError {
             input: name.to_owned(),
             found: (!secret && !found.is_empty()).then(|| found.to_owned()),
             expected: expected.into(),
@@ -55,8 +55,8 @@ impl Faults {
     }
 
     /// Notes a fault of something that is no input: a variable, a flag, the event's file.
-    pub fn add(&mut self, fault: Fault) {
-        self.0.push(fault);
+    pub fn add(&mut self, error: InputError) {
+        self.0.push(error);
     }
 
     /// Whether there is none.
@@ -65,18 +65,18 @@ impl Faults {
     }
 
     /// All of them.
-    pub fn as_slice(&self) -> &[Fault] {
+    pub fn as_slice(&self) -> &[InputError] {
         &self.0
     }
 }
 
-impl fmt::Display for Faults {
+impl fmt::Display for InputErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, fault) in self.0.iter().enumerate() {
+        for (index, error) in self.0.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{fault}")?;
+            write!(f, "{error}")?;
         }
         Ok(())
     }
@@ -88,15 +88,15 @@ mod tests {
 
     #[test]
     fn a_long_text_is_cut_and_a_secret_is_not_there() {
-        let told = |name: &str, found: &str| {
-            let mut faults = Faults::default();
-            faults.of_input(name, found, "less");
-            faults.to_string()
+        let reported = |name: &str, found: &str| {
+            let mut errors = InputErrors::default();
+            errors.of_input(name, found, "less");
+            errors.to_string()
         };
         let fits = "\u{e9}".repeat(SHOWN);
-        assert!(told("image", &fits).contains(&format!("found {fits:?}")));
-        assert!(told("image", &format!("{fits}x")).contains(&format!("found \"{fits}\u{2026}\"")));
-        let secret = told("registry-password", "hunter2");
+        assert!(reported("image", &fits).contains(&format!("found {fits:?}")));
+        assert!(reported("image", &format!("{fits}x")).contains(&format!("found \"{fits}\u{2026}\"")));
+        let secret = reported("registry-password", "hunter2");
         assert!(!secret.contains("found") && secret.contains("(example: `"), "{secret}");
     }
 }

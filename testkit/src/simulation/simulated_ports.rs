@@ -88,7 +88,7 @@ enum Way {
 
 /// One run's way to the outside.
 #[derive(Clone)]
-pub struct Doors {
+pub struct SimulatedPorts {
     way: Way,
     /// Tells apart what this run makes from what another makes of the same.
     maker: String,
@@ -96,7 +96,7 @@ pub struct Doors {
     image: Option<ImageName>,
 }
 
-impl Doors {
+impl SimulatedPorts {
     /// A schedule decides about every call.
     pub fn scheduled(script: &Rc<RefCell<Script>>, maker: String) -> Self {
         Self { way: Way::Scheduled(Rc::clone(script)), maker, calls: Rc::default(), image: None }
@@ -157,9 +157,9 @@ async fn scheduled<T: Clone + Debug + 'static>(
     });
     std::future::poll_fn(|context| {
         let mut script = script.borrow_mut();
-        if let Some(told) = script.answers.get(number) {
+        if let Some(reported) = script.answers.get(number) {
             return Poll::Ready(
-                told.downcast_ref::<CallResult<T>>().expect("the answer to this call").clone(),
+                reported.downcast_ref::<CallResult<T>>().expect("the answer to this call").clone(),
             );
         }
         // Of calls that are made side by side, the first one goes first.
@@ -172,7 +172,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
     .await
 }
 
-impl Forge for Doors {
+impl Forge for SimulatedPorts {
     async fn repository(&self) -> CallResult<Repository> {
         self.call("GET the repository".to_owned(), Kind::Fixed, |_, _| {
             Ok(Repository {
@@ -318,7 +318,7 @@ impl Forge for Doors {
     }
 }
 
-impl Registry for Doors {
+impl Registry for SimulatedPorts {
     /// As [`Forge::may_write`].
     async fn may_push(&self) -> CallResult<()> {
         Ok(())
@@ -365,7 +365,7 @@ impl Registry for Doors {
     }
 }
 
-impl Builder for Doors {
+impl Builder for SimulatedPorts {
     /// No two builds are the same bytes, which is the harder case.
     async fn build(&self, request: &BuildRequest, _log: &mut dyn BuildLog) -> CallResult<Digest> {
         let label = |name: &str| request.labels.get(name).cloned().unwrap_or_default();
@@ -401,7 +401,7 @@ impl Builder for Doors {
     }
 }
 
-impl RemoteExec for Doors {
+impl RemoteExec for SimulatedPorts {
     async fn run(
         &self,
         _host: &SshHost,

@@ -211,7 +211,7 @@ fn flag(spec: &InputSpec) -> Arg {
             .require_equals(true)
             .default_missing_value("true")
             .value_parser(ValueParser::new(Words(&["true", "false"]))),
-        Takes::Folder => argument.value_name("FOLDER").value_hint(ValueHint::DirPath),
+        Takes::Directory => argument.value_name("FOLDER").value_hint(ValueHint::DirPath),
         Takes::File => argument.value_name("FILE").value_hint(ValueHint::FilePath),
     }
     .hide_possible_values(true)

@@ -274,7 +274,7 @@ pub trait Registry {
 pub struct BuildRequest {
     /// What both paths lie below.
     pub workspace: Workspace,
-    /// The context's folder.
+    /// The context's directory.
     pub context: PathBuf,
     /// The Dockerfile: absolute, or relative to the working directory; may lie outside the context.
     pub dockerfile: PathBuf,

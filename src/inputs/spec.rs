@@ -33,8 +33,8 @@ pub enum Takes {
     Word(&'static [&'static str]),
     /// `true` or `false`; the flag alone means `true`.
     Truth,
-    /// A folder of this machine.
-    Folder,
+    /// A directory of this machine.
+    Directory,
     /// A file of this machine.
     File,
 }
@@ -99,7 +99,7 @@ const SERVERS: &[&str] = &["release", "deploy", "rollback", "status"];
 const CHANGES: &[&str] = &["release", "deploy", "rollback"];
 const DEPLOYS: &[&str] = &["release", "deploy"];
 
-use Takes::{File, Folder, Lines, Text, Truth, Word};
+use Takes::{Directory, File, Lines, Text, Truth, Word};
 
 /// Every input, in the order of action.yml.
 pub const INPUTS: &[InputSpec] = &[
@@ -114,7 +114,7 @@ pub const INPUTS: &[InputSpec] = &[
     plain(VERSION, "tag-prefix", "api-v", Text("PREFIX")).of(PUBLISHED).common(),
     plain(VERSION, "initial-version", "0.1.0", Text("VERSION")).of(PLANNING),
     plain(RELEASE, "release-branches", "main, release/*", Lines("BRANCH")).of(ONLY_RELEASE),
-    plain(IMAGE, "context", "services/api", Folder).of(ONLY_RELEASE),
+    plain(IMAGE, "context", "services/api", Directory).of(ONLY_RELEASE),
     plain(IMAGE, "file", "services/api/Dockerfile", File).of(ONLY_RELEASE),
     plain(IMAGE, "target", "runtime", Text("STAGE")).of(ONLY_RELEASE),
     plain(IMAGE, "platforms", "linux/amd64", Text("PLATFORM")).of(ONLY_RELEASE),

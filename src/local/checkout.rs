@@ -61,7 +61,7 @@ pub fn check_for_release(
     if !builds {
         return;
     }
-    let mut of_folder = |found: String, expected: &str, example: String| {
+    let mut of_directory = |found: String, expected: &str, example: String| {
         let (input, expected) = ("this directory".to_owned(), expected.to_owned());
         errors.add(InputError { input, found: Some(found), expected, example });
     };
@@ -69,20 +69,20 @@ pub fn check_for_release(
         && *commit != head
     {
         let expected = "the commit that is released, since the image is built from what is checked out";
-        of_folder(head, expected, format!("git switch --detach {commit}"));
+        of_directory(head, expected, format!("git switch --detach {commit}"));
     }
     match git(&["status", "--porcelain"]) {
-        Err(why) => of_folder(why, "a clone whose changes git can list", "git status".to_owned()),
+        Err(why) => of_directory(why, "a clone whose changes git can list", "git status".to_owned()),
         Ok(changes) => {
             if let Some(first) = changes.lines().next() {
                 let expected = "a clone without changes: the image would have them, and the commit has not";
-                of_folder(first.to_owned(), expected, "git stash --include-untracked".to_owned());
+                of_directory(first.to_owned(), expected, "git stash --include-untracked".to_owned());
             }
         }
     }
 }
 
-/// What was found: whoever stands in another folder than they think sees it.
+/// What was found: whoever stands in another directory than they think sees it.
 pub fn what_is_meant(overrides: &Overrides) -> Option<String> {
     let (repository, commit) = (overrides.repository.as_ref()?, overrides.commit.as_ref()?);
     let short: String = commit.chars().take(12).collect();

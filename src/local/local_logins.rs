@@ -81,12 +81,12 @@ fn github_token(environment: &Environment, server_host: &str) -> Option<Secret> 
 
 /// As `docker login` keeps it. The error says why there is one that cannot be used.
 fn docker_login(environment: &Environment, image: &ImageName) -> Result<Option<Credentials>, String> {
-    let folder = match (environment.get("DOCKER_CONFIG"), environment.get("HOME")) {
-        (Some(folder), _) => PathBuf::from(folder),
+    let directory = match (environment.get("DOCKER_CONFIG"), environment.get("HOME")) {
+        (Some(directory), _) => PathBuf::from(directory),
         (None, Some(home)) => PathBuf::from(home).join(".docker"),
         (None, None) => return Ok(None),
     };
-    let path = folder.join("config.json");
+    let path = directory.join("config.json");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

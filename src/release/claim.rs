@@ -116,8 +116,8 @@ fn updates(order: &ClaimRequest<'_>, object: &ObjectId) -> Result<Vec<RefUpdate>
 
 /// Beside the head: `refs/autotag/v/claims/OBJECT`.
 fn kept_as(claim_ref: &RefName, object: &ObjectId) -> Result<RefName, Failure> {
-    let folder = claim_ref.as_str().rsplit_once('/').map_or("refs/autotag", |(folder, _)| folder);
-    format!("{folder}/claims/{object}").parse().map_err(|error: autotag_model::reference::ParseError| {
+    let directory = claim_ref.as_str().rsplit_once('/').map_or("refs/autotag", |(directory, _)| directory);
+    format!("{directory}/claims/{object}").parse().map_err(|error: autotag_model::reference::ParseError| {
         Failure::new(
             FailureKind::Internal,
             "naming the claim's ref",

@@ -89,7 +89,7 @@ pub async fn read(
     Ok(survey)
 }
 
-/// Git keeps refs in files and folders: beside a tag `api` there is no place for a tag `api/v1.2.3`.
+/// Git keeps refs in files and directories: beside a tag `api` there is no place for a tag `api/v1.2.3`.
 async fn nothing_blocks(forge: &impl Forge, prefix: &TagPrefix) -> Result<(), Failure> {
     for tag in prefix.blocking_tags() {
         let Ok(name) = RefName::tag(tag) else { continue };

@@ -179,8 +179,8 @@ mod tests {
     // invariant no-foreign-commands
     #[test]
     fn a_value_cannot_become_another_output() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("output");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("output");
         let outputs = Outputs {
             outcome: "released",
             release_url: "x\nversion=9.9.9\nEOF\nversion<<EOF".to_owned(),

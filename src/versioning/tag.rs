@@ -41,7 +41,7 @@ impl TagPrefix {
     /// Where the chain of claims of this prefix begins, unless the input `claim-ref` says otherwise.
     ///
     /// `refs/autotag/PREFIX/head`, and beside it `refs/autotag/PREFIX/claims/OBJECT`. No part of a ref may be empty,
-    /// and no ref may stand below another, as Git keeps them in files and folders. So a prefix that would break
+    /// and no ref may stand below another, as Git keeps them in files and directories. So a prefix that would break
     /// one of these rules is written as one part: `=2F` for each `/`, `=3D` for each `=`.
     ///
     /// | prefix | its ref | written as is, it would be |

@@ -90,7 +90,7 @@ pub fn answer(
             let mut command = command.disable_help_subcommand(true);
             command.build();
             match arguments.get_one::<std::path::PathBuf>("to") {
-                Some(folder) => write_all(&command, sections, folder)?,
+                Some(directory) => write_all(&command, sections, directory)?,
                 None => text = page(&command, sections)?,
             }
         }
@@ -106,11 +106,11 @@ fn consistent(name: &str, script: &str) -> String {
     script.replace(&there, &here)
 }
 
-fn write_all(command: &Command, sections: &[Section], folder: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
+fn write_all(command: &Command, sections: &[Section], directory: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(directory)?;
     for command in std::iter::once(command).chain(shown(command)) {
         let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-        std::fs::write(folder.join(format!("{name}.1")), page(command, sections)?)?;
+        std::fs::write(directory.join(format!("{name}.1")), page(command, sections)?)?;
     }
     Ok(())
 }

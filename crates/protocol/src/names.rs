@@ -46,7 +46,7 @@ pub struct AppName(String);
 
 text_type!(AppName);
 
-/// The one such name that no application may have. On a server each has a folder of its name, and beside
+/// The one such name that no application may have. On a server each has a directory of its name, and beside
 /// them is the one of this name, which belongs to all of them.
 pub const HOME: &str = "home";
 

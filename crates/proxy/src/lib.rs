@@ -56,7 +56,7 @@ use state::{Lifecycle, State};
 /// What the proxy is started with; everything else it is told.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The admin socket's path. Its folder exists; the socket gets the mode 0600.
+    /// The admin socket's path. Its directory exists; the socket gets the mode 0600.
     pub admin: PathBuf,
     /// All bounds.
     pub limits: Limits,

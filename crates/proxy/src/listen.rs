@@ -214,8 +214,8 @@ mod tests {
     // case X9; broken by: no mode, or 0o666
     #[tokio::test]
     async fn a_unix_listener_is_open_to_its_user_and_group_alone() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("app.sock");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("app.sock");
         let _listener = Listener::bind(&Listen::Unix(path.clone())).expect("free");
         let mode = std::fs::metadata(&path).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o660);
@@ -223,8 +223,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_socket_is_taken_over_from_one_that_runs_and_from_one_that_was_killed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("x.sock");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("x.sock");
         let first = bind_unix(&path, None).expect("free");
         let second = bind_unix(&path, Some(0o600)).expect("taken over");
         let (client, accepted) = tokio::join!(UnixStream::connect(&path), second.accept());

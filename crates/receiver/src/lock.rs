@@ -113,8 +113,8 @@ mod tests {
 
     #[test]
     fn a_second_one_learns_who_holds_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
         let Tried::Taken(lock) = Lock::try_take(&path, &holder("deploy 1.2.3, at some length")).unwrap()
         else {
             panic!("it was free")
@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn who_waits_is_told_and_gets_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
         let first = Lock::take(&path, &holder("deploy"), |_| panic!("nobody holds it")).unwrap();
         let (say, given) = mpsc::channel();
         let waiter = std::thread::spawn({
@@ -150,12 +150,12 @@ mod tests {
 
     #[test]
     fn a_holder_that_has_not_written_is_unknown() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lock");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("lock");
         for text in ["", "{", "{\"pid\":1"] {
             std::fs::write(&path, text).unwrap();
             assert_eq!(Lock::holder(&path), None, "{text}");
         }
-        assert_eq!(Lock::holder(&folder.path().join("none")), None);
+        assert_eq!(Lock::holder(&directory.path().join("none")), None);
     }
 }

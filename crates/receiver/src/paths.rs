@@ -11,7 +11,7 @@ pub const GROUP: &str = "autotag";
 /// What stands before an application's name in that of its system user.
 pub const USER_PREFIX: &str = "autotag-";
 
-/// The places, below `/` or below another folder (tests, `--root`).
+/// The places, below `/` or below another directory (tests, `--root`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     root: PathBuf,
@@ -24,7 +24,7 @@ impl Default for Paths {
 }
 
 impl Paths {
-    /// As if this folder were `/`.
+    /// As if this directory were `/`.
     pub fn below(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
     }
@@ -33,12 +33,12 @@ impl Paths {
         self.root.join(path)
     }
 
-    /// The folder that is taken for `/`.
+    /// The directory that is taken for `/`.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The app files' folder, root's.
+    /// The app files' directory, root's.
     pub fn app_files(&self) -> PathBuf {
         self.at("etc/autotag")
     }
@@ -68,7 +68,7 @@ impl Paths {
         self.state(app).join("journal.jsonl")
     }
 
-    /// The folder of the socket of `serve`: root's, of the group [`GROUP`], mode 0750.
+    /// The directory of the socket of `serve`: root's, of the group [`GROUP`], mode 0750.
     pub fn run(&self) -> PathBuf {
         self.at("run/autotag")
     }
@@ -78,7 +78,7 @@ impl Paths {
         self.at("run/autotag/serve.sock")
     }
 
-    /// The folder of the proxy's admin socket: the proxy's user's, mode 0700.
+    /// The directory of the proxy's admin socket: the proxy's user's, mode 0700.
     pub fn proxy_run(&self) -> PathBuf {
         self.at("run/autotag-proxy")
     }
@@ -94,18 +94,18 @@ impl Paths {
         self.at(&format!("etc/autotag/keys/{USER_PREFIX}{app}"))
     }
 
-    /// The folder of the keys.
+    /// The directory of the keys.
     pub fn keys(&self) -> PathBuf {
         self.at("etc/autotag/keys")
     }
 
-    /// What belongs to all applications together, and the folders of each. It may be entered by all, since
+    /// What belongs to all applications together, and the directories of each. It may be entered by all, since
     /// the applications' users have their empty home below it.
     pub fn all_state(&self) -> PathBuf {
         self.at("var/lib/autotag")
     }
 
-    /// The home of the applications' users: empty, root's. It lies among the applications' own folders, so
+    /// The home of the applications' users: empty, root's. It lies among the applications' own directories, so
     /// no application has its name.
     pub fn home(&self) -> PathBuf {
         self.all_state().join(HOME)
@@ -126,7 +126,7 @@ impl Paths {
         self.at("etc/ssh/sshd_config.d/autotag.conf")
     }
 
-    /// sshd's configuration, and the folder of the host's keys.
+    /// sshd's configuration, and the directory of the host's keys.
     pub fn sshd(&self) -> PathBuf {
         self.at("etc/ssh")
     }
@@ -165,7 +165,7 @@ mod tests {
     //   `crates/protocol/src/names.rs`: `home` is a name like any other
     /// `remove` takes away what is an application's, so nothing else may lie there.
     #[test]
-    fn no_applications_folder_is_one_that_belongs_to_all() {
+    fn no_applications_directory_is_one_that_belongs_to_all() {
         let paths = Paths::default();
         let app: AppName = "shop".parse().unwrap();
         for shared in [paths.home(), paths.serve_lock()] {

@@ -41,14 +41,14 @@ pub(crate) fn steady(version: &str) -> State {
     }
 }
 
-pub(crate) fn lock(folder: &Path) -> Lock {
+pub(crate) fn lock(directory: &Path) -> Lock {
     let holder = Holder {
         pid: std::process::id(),
         purpose: "test".to_owned(),
         deployment: None,
         since: "2026-01-02T03:04:05Z".parse().unwrap(),
     };
-    match Lock::try_take(&folder.join("lock"), &holder) {
+    match Lock::try_take(&directory.join("lock"), &holder) {
         Ok(Tried::Taken(lock)) => lock,
         other => panic!("a new lock is free: {other:?}"),
     }
@@ -56,8 +56,8 @@ pub(crate) fn lock(folder: &Path) -> Lock {
 
 /// The settings of an app file whose environment files are empty.
 pub(crate) fn settings(app_file: &str) -> Settings {
-    let folder = tempfile::tempdir().unwrap();
-    let (paths, app) = (Paths::below(folder.path()), "app".parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let (paths, app) = (Paths::below(directory.path()), "app".parse().unwrap());
     std::fs::create_dir_all(paths.app_files()).unwrap();
     std::fs::write(paths.app_file(&app), app_file).unwrap();
     Settings::today(&paths, &app, Variables::new()).unwrap_or_else(|refused| panic!("{app_file}: {refused}"))

@@ -29,9 +29,9 @@ pub(super) fn context(request: &BuildRequest, error: &ContextError, call_error: 
         "the workspace is empty: add the step `- uses: actions/checkout@v7` before this one";
     let context = &*request.context;
     let is_empty =
-        |folder: &Path| std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+        |dir: &Path| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
     match error {
-        ContextError::NoFolder { fault, .. } if fault.is_refusal() => {
+        ContextError::NoDirectory { fault, .. } if fault.is_refusal() => {
             refused(call_error, format!("let the input `context` {OUTSIDE}")).about(Topic::NoContext)
         }
         ContextError::NoDockerfile { fault, .. } if fault.is_refusal() => {
@@ -46,8 +46,8 @@ pub(super) fn context(request: &BuildRequest, error: &ContextError, call_error: 
         ContextError::BadPattern { .. } => call_error.with_remedy(
             "correct that line of the ignore file and push; until then what it names would be in the image",
         ),
-        ContextError::NoFolder { .. } => {
-            let around = context.ancestors().skip(1).find(|folder| folder.is_dir());
+        ContextError::NoDirectory { .. } => {
+            let around = context.ancestors().skip(1).find(|directory| directory.is_dir());
             let remedy = if around.is_some_and(is_empty) {
                 NO_CHECKOUT
             } else {

@@ -51,7 +51,7 @@ pub enum Source {
 /// How to build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuildSettings {
-    /// The context's folder.
+    /// The context's directory.
     pub context: PathBuf,
     /// The Dockerfile.
     pub dockerfile: PathBuf,

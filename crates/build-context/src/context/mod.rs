@@ -34,7 +34,7 @@ pub enum ContextError {
         "input `context`: `{}` {fault}; expected a directory in the checked-out repository, for example `.` or `services/api`",
         path.display()
     )]
-    NoFolder {
+    NoDirectory {
         /// As it was given.
         path: PathBuf,
         /// What is wrong with it.

@@ -1,4 +1,4 @@
-//! What goes into the context: the walk over the folder, filtered and sorted.
+//! What goes into the context: the walk over the directory, filtered and sorted.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -58,8 +58,8 @@ pub enum EntryKind {
     File(u64),
     /// A Dockerfile or an ignore file, whose bytes are known already.
     Bytes(Box<[u8]>),
-    /// A folder.
-    Folder,
+    /// A directory.
+    Directory,
     /// A symbolic link, sent as a link, and its target.
     Link(Box<[u8]>),
     /// A named pipe.
@@ -71,7 +71,7 @@ pub enum EntryKind {
 }
 
 impl ContextPlan {
-    /// Walks the folder. Blocks; reads names and metadata, the ignore file and the Dockerfile.
+    /// Walks the directory. Blocks; reads names and metadata, the ignore file and the Dockerfile.
     ///
     /// Both paths are absolute or relative to the working directory, as on Docker's command line, and
     /// lead to something in the workspace. `<Dockerfile>.dockerignore` has precedence over
@@ -79,7 +79,7 @@ impl ContextPlan {
     pub fn read(workspace: &Workspace, context: &Path, dockerfile: &Path) -> Result<Self, ContextError> {
         let root = workspace
             .directory(context)
-            .map_err(|fault| ContextError::NoFolder { path: context.to_owned(), fault })?;
+            .map_err(|fault| ContextError::NoDirectory { path: context.to_owned(), fault })?;
         let (_, dockerfile_text) =
             workspace.read(dockerfile, LARGEST_TEXT).map_err(|fault| ContextError::NoDockerfile {
                 path: dockerfile.to_owned(),
@@ -91,12 +91,12 @@ impl ContextPlan {
         let dockerfile_name =
             dockerfile.file_name().and_then(OsStr::to_str).unwrap_or("Dockerfile").to_owned();
         let mut walk = Walk { root: &root, ignore: &ignore, entries: Vec::new() };
-        walk.folder(b"", &Verdict::default(), None)?;
+        walk.dir(b"", &Verdict::default(), None)?;
         let entries = walk.entries;
         Ok(Self { root, entries, dockerfile_name, dockerfile_text, ignore_file, ignore })
     }
 
-    /// What is in the context, in order: a folder stands before what is in it.
+    /// What is in the context, in order: a directory stands before what is in it.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -157,7 +157,7 @@ impl Entry {
         let kind = if file_type.is_file() {
             EntryKind::File(metadata.len())
         } else if file_type.is_dir() {
-            EntryKind::Folder
+            EntryKind::Directory
         } else if file_type.is_symlink() {
             EntryKind::Link(fs::read_link(full)?.into_os_string().into_vec().into())
         } else if file_type.is_fifo() {
@@ -197,7 +197,7 @@ struct Walk<'a> {
     entries: Vec<Entry>,
 }
 
-/// Ignored folders on the way down, innermost first: they are sent only if something in them is.
+/// Ignored directories on the way down, innermost first: they are sent only if something in them is.
 struct Pending<'a> {
     entry: &'a Entry,
     sent: Cell<bool>,
@@ -205,7 +205,7 @@ struct Pending<'a> {
 }
 
 impl Walk<'_> {
-    fn folder(
+    fn dir(
         &mut self,
         path: &[u8],
         verdict: &Verdict,
@@ -245,14 +245,14 @@ impl Walk<'_> {
             .and_then(|metadata| Entry::new(path, &full, &metadata))
             .map_err(|source| ContextError::Unreadable { path: full, source })?;
         let Some(entry) = entry else { return Ok(()) };
-        let is_folder = entry.kind == EntryKind::Folder;
+        let is_directory = entry.kind == EntryKind::Directory;
         if kept {
             self.send_pending(pending);
-            let path = is_folder.then(|| entry.path.clone());
+            let path = is_directory.then(|| entry.path.clone());
             self.entries.push(entry);
-            path.map_or(Ok(()), |path| self.folder(&path, &verdict, None))
-        } else if is_folder {
-            self.folder(
+            path.map_or(Ok(()), |path| self.dir(&path, &verdict, None))
+        } else if is_directory {
+            self.dir(
                 &entry.path,
                 &verdict,
                 Some(&Pending { entry: &entry, sent: Cell::new(false), above: pending }),
@@ -272,17 +272,17 @@ impl Walk<'_> {
     }
 }
 
-/// The asked path below the context, where it lies there; else the first Dockerfile in the asked folder, the
-/// context, the working directory, or one folder below.
+/// The asked path below the context, where it lies there; else the first Dockerfile in the asked directory, the
+/// context, the working directory, or one directory below.
 fn dockerfile_nearby(context: &Path, asked: &Path) -> Option<PathBuf> {
     let parts: Vec<_> = asked.components().filter(|part| matches!(part, Component::Normal(_))).collect();
     let ends = (0..parts.len()).map(|from| context.join(parts[from..].iter().collect::<PathBuf>()));
     if let Some(there) = ends.into_iter().find(|path| path != asked && path.is_file()) {
         return Some(there);
     }
-    let folders = [asked, asked.parent().unwrap_or(asked), context, Path::new(".")];
-    folders.iter().find_map(|folder| {
-        let here = children(folder);
+    let directories = [asked, asked.parent().unwrap_or(asked), context, Path::new(".")];
+    directories.iter().find_map(|dir| {
+        let here = children(dir);
         here.iter().find(|path| looks_like_dockerfile(path)).cloned().or_else(|| {
             let below = here.iter().filter(|path| path.is_dir());
             below.flat_map(|path| children(path)).find(|path| looks_like_dockerfile(path))
@@ -291,9 +291,8 @@ fn dockerfile_nearby(context: &Path, asked: &Path) -> Option<PathBuf> {
 }
 
 /// Visible ones, sorted; at most a thousand, for a hint is not worth more.
-fn children(folder: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
-    else {
+fn children(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(if dir.as_os_str().is_empty() { Path::new(".") } else { dir }) else {
         return Vec::new();
     };
     let paths = entries.take(1000).flatten().map(|entry| entry.path());

@@ -141,7 +141,7 @@ fn header_of(entry: &Entry) -> Header {
     };
     match entry.kind {
         EntryKind::File(_) | EntryKind::Bytes(_) => header.set_entry_type(EntryType::Regular),
-        EntryKind::Folder => header.set_entry_type(EntryType::Directory),
+        EntryKind::Directory => header.set_entry_type(EntryType::Directory),
         EntryKind::Link(_) => header.set_entry_type(EntryType::Symlink),
         EntryKind::Fifo => header.set_entry_type(EntryType::Fifo),
         EntryKind::CharDevice(major, minor) => devices(EntryType::Char, major, minor),

@@ -2,7 +2,7 @@
 //!
 //! The rules are those of Docker's own clients (github.com/moby/patternmatcher and the ignore file
 //! section of the Dockerfile reference), which differ from `.gitignore`: patterns are anchored at the
-//! context's root, `*` never crosses a `/`, a pattern that hits a folder hits all inside, and the last
+//! context's root, `*` never crosses a `/`, a pattern that hits a directory hits all inside, and the last
 //! pattern that hits decides. No crate implements them.
 //!
 //! Docker turns a pattern into a regular expression and lets a few characters through that mean
@@ -57,7 +57,7 @@ impl fmt::Display for BadPattern {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
     ignored: bool,
-    /// Which patterns hit the path or a folder above it. Empty above the top level.
+    /// Which patterns hit the path or a directory above it. Empty above the top level.
     hits: Vec<bool>,
     decided_by: Option<usize>,
 }
@@ -102,7 +102,7 @@ impl Ignore {
     }
 
     /// What the patterns say of `path` (relative to the context, with `/`), where `parent` is the
-    /// verdict on the folder it is in; [`Verdict::default`] at the top level.
+    /// verdict on the directory it is in; [`Verdict::default`] at the top level.
     pub fn judge(&self, path: &[u8], parent: &Verdict) -> Verdict {
         let path = readable(path);
         let mut verdict = Verdict { hits: vec![false; self.patterns.len()], ..Verdict::default() };
@@ -120,10 +120,10 @@ impl Ignore {
         verdict
     }
 
-    /// Whether something inside this ignored folder could be saved by a `!` pattern: if not, nobody
+    /// Whether something inside this ignored directory could be saved by a `!` pattern: if not, nobody
     /// needs to look.
-    pub fn may_keep_inside(&self, folder: &[u8]) -> bool {
-        let mut prefix = readable(folder);
+    pub fn may_keep_inside(&self, dir: &[u8]) -> bool {
+        let mut prefix = readable(dir);
         prefix.push('/');
         self.patterns.iter().any(|pattern| pattern.exception && pattern.may_continue(&prefix))
     }
@@ -291,8 +291,8 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_skipped_only_where_nothing_in_it_can_be_kept() {
-        for (file, folder, may_keep) in [
+    fn a_directory_is_skipped_only_where_nothing_in_it_can_be_kept() {
+        for (file, directory, may_keep) in [
             ("d", "d", false),
             ("d\n!e", "d", false),
             ("d\n!d/e/f", "d", true),
@@ -307,7 +307,7 @@ mod tests {
             ("*\n!src/**", "srcs", false),
         ] {
             let ignore = Ignore::parse(file.as_bytes()).expect(file);
-            assert_eq!(ignore.may_keep_inside(folder.as_bytes()), may_keep, "{folder} under {file:?}");
+            assert_eq!(ignore.may_keep_inside(directory.as_bytes()), may_keep, "{directory} under {file:?}");
         }
     }
 
@@ -413,16 +413,16 @@ mod tests {
             prop_assert!(!ignore.judge_alone(sibling.as_bytes()).is_ignored());
         }
 
-        /// Whatever is kept in an ignored folder would have been looked for.
+        /// Whatever is kept in an ignored directory would have been looked for.
         #[test]
         fn nothing_that_is_kept_is_skipped(file in "(!?[ab*/]{1,5}\n){1,5}", path in "[ab](/[ab]{1,2}){1,3}") {
             if let Ok(ignore) = Ignore::parse(file.as_bytes()) {
                 let path = path.as_bytes();
                 if !ignore.judge_alone(path).is_ignored() {
                     for end in (0..path.len()).filter(|index| path[*index] == b'/') {
-                        let folder = &path[..end];
-                        if ignore.judge_alone(folder).is_ignored() {
-                            prop_assert!(ignore.may_keep_inside(folder));
+                        let dir = &path[..end];
+                        if ignore.judge_alone(dir).is_ignored() {
+                            prop_assert!(ignore.may_keep_inside(dir));
                         }
                     }
                 }

@@ -36,10 +36,10 @@ enum Token {
     Class { negated: bool, ranges: Vec<(char, char)> },
     /// `*`: any number of characters that are not `/`.
     Some,
-    /// The start of `**`: nothing at all, or what [`Token::Folders`] takes.
-    MaybeFolders,
+    /// The start of `**`: nothing at all, or what [`Token::Directories`] takes.
+    MaybeDirectories,
     /// Anything up to and with a `/`.
-    Folders,
+    Directories,
     /// `**` at the end: whatever is left.
     Rest,
 }
@@ -183,7 +183,7 @@ fn skip_what_may_be_empty(tokens: &[Token], places: &mut [bool]) {
         if places[place] {
             match token {
                 Token::Some | Token::Rest => places[place + 1] = true,
-                Token::MaybeFolders => {
+                Token::MaybeDirectories => {
                     places[place + 1] = true;
                     places[place + 2] = true;
                 }
@@ -204,8 +204,8 @@ impl Token {
                 (false, inside != *negated)
             }
             Self::Some => (character != '/', false),
-            Self::MaybeFolders => (false, false),
-            Self::Folders => (true, character == '/'),
+            Self::MaybeDirectories => (false, false),
+            Self::Directories => (true, character == '/'),
             Self::Rest => (true, false),
         }
     }
@@ -223,7 +223,7 @@ fn tokens(pattern: &str) -> Result<Vec<Token>, &'static str> {
                 if rest.peek().is_none() {
                     tokens.push(Token::Rest);
                 } else {
-                    tokens.extend([Token::MaybeFolders, Token::Folders]);
+                    tokens.extend([Token::MaybeDirectories, Token::Directories]);
                 }
             }
             '*' => tokens.push(Token::Some),

@@ -110,8 +110,8 @@ mod tests {
 
     #[test]
     fn the_word_and_the_request_go_out_and_the_result_comes_last() {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = Paths::below(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::below(directory.path());
         let outcome = Outcome { end: End::Reported {}, running: None, deployment: None, milliseconds: 3 };
         let answers = [Event::Heartbeat {}, Event::Result(Box::new(outcome.clone()))];
         let asked = answering(&paths, answers.iter().map(|answer| answer.to_line().unwrap()).collect());
@@ -127,8 +127,8 @@ mod tests {
     #[test]
     fn an_end_without_result_tells_nothing() {
         for answers in [String::new(), Event::Heartbeat {}.to_line().unwrap(), "no JSON\n".to_owned()] {
-            let folder = tempfile::tempdir().unwrap();
-            let paths = Paths::below(folder.path());
+            let directory = tempfile::tempdir().unwrap();
+            let paths = Paths::below(directory.path());
             let asked = answering(&paths, answers.clone());
             assert!(matches!(ask(&paths, &status(), |_| {}), Err(NoResult::Lost { .. })), "{answers}");
             asked.join().unwrap();
@@ -137,8 +137,8 @@ mod tests {
 
     #[test]
     fn nobody_there_is_said_with_the_way_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let error = ask(&Paths::below(folder.path()), &status(), |_| {}).unwrap_err().to_string();
+        let directory = tempfile::tempdir().unwrap();
+        let error = ask(&Paths::below(directory.path()), &status(), |_| {}).unwrap_err().to_string();
         assert!(error.contains("systemctl start autotag.service"), "{error}");
     }
 }

@@ -130,7 +130,7 @@ pub fn env_file(path: &Path, own: &OwnVariables, before: &OwnVariables) -> Resul
 /// The snapshots of an application's deployments.
 #[derive(Debug, Clone)]
 pub struct Snapshots {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -150,18 +150,18 @@ fn secret<K: Ord>(variables: BTreeMap<K, String>) -> BTreeMap<K, Secret> {
 }
 
 impl Snapshots {
-    /// Those in the folder of an application's state.
+    /// Those in the directory of an application's state.
     pub fn new(state: &Path) -> Self {
-        Self { folder: state.join("settings") }
+        Self { directory: state.join("settings") }
     }
 
     fn path(&self, deployment: &DeploymentId) -> PathBuf {
-        self.folder.join(format!("{deployment}.json"))
+        self.directory.join(format!("{deployment}.json"))
     }
 
     /// Notes what a deployment's container was made as (`ContainerFacts::configuration`).
     pub fn note_made(&self, _lock: &Lock, deployment: &DeploymentId, made_as: &str) -> io::Result<()> {
-        let path = self.folder.join(format!("{deployment}.made"));
+        let path = self.directory.join(format!("{deployment}.made"));
         if path.exists() {
             return Ok(());
         }
@@ -170,7 +170,7 @@ impl Snapshots {
 
     /// What it was made as, as far as that was noted.
     pub fn made_as(&self, deployment: &DeploymentId) -> Option<String> {
-        std::fs::read_to_string(self.folder.join(format!("{deployment}.made"))).ok()
+        std::fs::read_to_string(self.directory.join(format!("{deployment}.made"))).ok()
     }
 
     /// Makes one durable. The lock is demanded as proof that nobody else writes.
@@ -180,12 +180,12 @@ impl Snapshots {
             env_files: settings.files.iter().map(plain).collect(),
             given: plain(&settings.given),
         };
-        match std::fs::create_dir(&self.folder) {
+        match std::fs::create_dir(&self.directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
         let path = self.path(deployment);
-        let temporary = self.folder.join("new");
+        let temporary = self.directory.join("new");
         match std::fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -194,7 +194,7 @@ impl Snapshots {
         file.write_all(&serde_json::to_vec(&written)?)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;
-        std::fs::File::open(&self.folder)?.sync_all()
+        std::fs::File::open(&self.directory)?.sync_all()
     }
 
     /// Reads one; `None` where there is none (any more).
@@ -226,7 +226,7 @@ impl Snapshots {
 
     /// What no answer to CI shows, of all that are kept. One that cannot be read has no container to come.
     pub fn masks(&self) -> Masks {
-        let names = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let names = std::fs::read_dir(&self.directory).into_iter().flatten().flatten();
         let ids = names.filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok());
         ids.filter_map(|id| self.load(&id).ok().flatten())
             .fold(Masks::default(), |masks, settings| masks.and(&settings.masks()))
@@ -234,7 +234,7 @@ impl Snapshots {
 
     /// Removes one.
     pub fn remove(&self, _lock: &Lock, deployment: &DeploymentId) -> io::Result<()> {
-        for path in [self.path(deployment), self.folder.join(format!("{deployment}.made"))] {
+        for path in [self.path(deployment), self.directory.join(format!("{deployment}.made"))] {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -245,7 +245,7 @@ impl Snapshots {
 
     /// Removes all but these. What cannot be removed stays for the next time.
     pub fn keep(&self, _lock: &Lock, wanted: &dyn Fn(&str) -> bool) -> io::Result<()> {
-        let entries = match std::fs::read_dir(&self.folder) {
+        let entries = match std::fs::read_dir(&self.directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -255,7 +255,7 @@ impl Snapshots {
             let stem =
                 name.to_str().and_then(|name| name.strip_suffix(".json").or(name.strip_suffix(".made")));
             if stem.is_some_and(|stem| !wanted(stem)) {
-                std::fs::remove_file(self.folder.join(name))?;
+                std::fs::remove_file(self.directory.join(name))?;
             }
         }
         Ok(())
@@ -268,16 +268,16 @@ mod tests {
     use crate::testing;
 
     fn host(app_file: &str, files: &[(&str, &str)]) -> (tempfile::TempDir, Paths, AppName) {
-        let folder = tempfile::tempdir().unwrap();
-        let paths = Paths::below(folder.path());
+        let directory = tempfile::tempdir().unwrap();
+        let paths = Paths::below(directory.path());
         let app: AppName = "app".parse().unwrap();
         std::fs::create_dir_all(paths.app_files()).unwrap();
         std::fs::create_dir_all(paths.state(&app)).unwrap();
         std::fs::write(paths.app_file(&app), app_file).unwrap();
         for (path, text) in files {
-            std::fs::write(folder.path().join(path), text).unwrap();
+            std::fs::write(directory.path().join(path), text).unwrap();
         }
-        (folder, paths, app)
+        (directory, paths, app)
     }
 
     const FILE: &str = "image: ghcr.io/org/app\nport: 80\nlisten: 8080\nenvironment: {A: owner}\nenv_file: /etc/autotag/app.env\nallow_environment: [A, B, C]\n";
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_snapshot_gives_back_what_was_saved() {
-        let (_folder, paths, app) = host(FILE, &[("etc/autotag/app.env", "B=file\nSECRET=hunter2\n")]);
+        let (_directory, paths, app) = host(FILE, &[("etc/autotag/app.env", "B=file\nSECRET=hunter2\n")]);
         let settings =
             Settings::today(&paths, &app, given(&[("A", "ci"), ("B", "ci"), ("C", "ci")])).unwrap();
         let value = |key: &str| settings.environment[&key.parse().unwrap()].reveal().to_owned();
@@ -320,7 +320,7 @@ mod tests {
             (&FILE.replace("app.env", "none.env"), "B=1", "none.env"),
         ];
         for (file, env, named) in cases {
-            let (_folder, paths, app) = host(file, &[("etc/autotag/app.env", env)]);
+            let (_directory, paths, app) = host(file, &[("etc/autotag/app.env", env)]);
             let refused = Settings::today(&paths, &app, Variables::new()).unwrap_err();
             assert_eq!(refused.code, RefusalCode::AppFile, "{file}");
             assert!(refused.message.contains(named), "{}", refused.message);
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn what_was_given_earlier_and_is_not_allowed_any_more_is_left_out() {
-        let (_folder, paths, app) = host(FILE, &[("etc/autotag/app.env", "B=file\n")]);
+        let (_directory, paths, app) = host(FILE, &[("etc/autotag/app.env", "B=file\n")]);
         let earlier = given(&[("C", "ci"), ("D", "ci"), ("E", "ci")]);
         let (settings, left_out) = Settings::today_with(&paths, &app, earlier).unwrap();
         assert_eq!(left_out, ["D", "E"].map(|key| key.parse().unwrap()));
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn what_the_app_file_does_not_allow_is_refused() {
-        let (_folder, paths, app) = host(FILE, &[("etc/autotag/app.env", "")]);
+        let (_directory, paths, app) = host(FILE, &[("etc/autotag/app.env", "")]);
         let refused = Settings::today(&paths, &app, given(&[("D", "x")])).unwrap_err();
         assert_eq!(refused.code, RefusalCode::Environment);
     }

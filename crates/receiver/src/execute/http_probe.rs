@@ -382,8 +382,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_unix_socket_is_asked_too() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("http.sock");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("http.sock");
         let missing = get(&Target::Unix(path.clone()), "a", "/", SOON).await;
         assert_eq!(missing, Err(NoAnswer("there is no such socket".to_owned())));
         let listener = UnixListener::bind(&path).expect("a socket");

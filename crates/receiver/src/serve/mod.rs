@@ -111,10 +111,10 @@ fn alone(paths: &Paths) -> anyhow::Result<Lock> {
     }
 }
 
-/// The socket, for root and the group of the applications' users. The folder's rights say the same again.
+/// The socket, for root and the group of the applications' users. The directory's rights say the same again.
 fn open(paths: &Paths) -> anyhow::Result<UnixListener> {
-    let (folder, socket) = (paths.run(), paths.socket());
-    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    let (directory, socket) = (paths.run(), paths.socket());
+    std::fs::create_dir_all(&directory).with_context(|| format!("making {}", directory.display()))?;
     let listener =
         bind_unix(&socket, Some(0o600)).with_context(|| format!("opening {}", socket.display()))?;
     match group(&paths.group())? {
@@ -122,7 +122,7 @@ fn open(paths: &Paths) -> anyhow::Result<UnixListener> {
             tracing::warn!("there is no group {GROUP}: only root can ask. `autotag-receiver init` makes it");
         }
         Some(group) => {
-            for (path, mode) in [(&folder, 0o750), (&socket, 0o660)] {
+            for (path, mode) in [(&directory, 0o750), (&socket, 0o660)] {
                 std::os::unix::fs::chown(path, None, Some(group))
                     .and_then(|()| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)))
                     .with_context(|| format!("giving {} to the group {GROUP}", path.display()))?;

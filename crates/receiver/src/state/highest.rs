@@ -64,9 +64,9 @@ pub fn lowered(state: &State, to: Option<&Version>) -> Result<(State, Version, V
 /// Does it, under the application's lock and without `serve`, which reads the state anew for each change. Gives the
 /// words for whoever asked.
 pub fn reset(paths: &Paths, app: &AppName, to: Option<&Version>) -> anyhow::Result<String> {
-    let folder = paths.state(app);
-    if !folder.is_dir() {
-        bail!("nothing of {app} was deployed here yet: {} does not exist", folder.display());
+    let directory = paths.state(app);
+    if !directory.is_dir() {
+        bail!("nothing of {app} was deployed here yet: {} does not exist", directory.display());
     }
     let path = paths.lock(app);
     let held = Lock::try_take(&path, &lock::holder("reset-highest", None))
@@ -76,7 +76,7 @@ pub fn reset(paths: &Paths, app: &AppName, to: Option<&Version>) -> anyhow::Resu
             "{app} is being changed right now (`autotag-receiver status {app}`): run this again afterwards"
         );
     };
-    let store = Store::new(&folder, app.clone());
+    let store = Store::new(&directory, app.clone());
     let (state, highest, before) = lowered(&store.load()?, to)?;
     store.save(&lock, &state).with_context(|| format!("writing {}", store.path().display()))?;
     let text = format!("root lowered the highest version from {before} to {highest}");
@@ -142,8 +142,8 @@ mod tests {
 
     #[test]
     fn it_is_durable_and_in_the_journal_and_waits_for_nobody() {
-        let folder = tempfile::tempdir().unwrap();
-        let (paths, app) = (Paths::below(folder.path()), "app".parse::<AppName>().unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, app) = (Paths::below(directory.path()), "app".parse::<AppName>().unwrap());
         let words = |result: anyhow::Result<String>| result.unwrap_err().to_string();
         assert!(words(reset(&paths, &app, None)).contains("was deployed here yet"));
         std::fs::create_dir_all(paths.state(&app)).unwrap();

@@ -207,14 +207,14 @@ mod tests {
     }
 
     fn journal() -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal.jsonl");
-        (folder, path)
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal.jsonl");
+        (directory, path)
     }
 
     #[test]
     fn entries_go_round() {
-        let (_folder, path) = journal();
+        let (_directory, path) = journal();
         let kinds = [
             What::Asked {
                 request: "deploy 1.2.3".to_owned(),
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_torn_line_costs_itself_only() {
-        let (_folder, path) = journal();
+        let (_directory, path) = journal();
         Journal::open(&path, 1 << 20, 1).unwrap().append(&entry("one")).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for cut in 1..whole.len() {
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_is_counted() {
-        let (_folder, path) = journal();
+        let (_directory, path) = journal();
         let known = serde_json::to_string(&entry("x")).unwrap();
         let more = known.replacen('{', r#"{"new-field":1,"#, 1);
         let later = r#"{"at":"2026-01-02T03:04:05Z","what":"of-a-later-release"}"#;
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn truncated_or_missing_it_goes_on() {
-        let (_folder, path) = journal();
+        let (_directory, path) = journal();
         assert_eq!(read(&path).unwrap(), Reading::default());
         let mut journal = Journal::open(&path, 1 << 20, 1).unwrap();
         journal.append(&entry("one")).unwrap();
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn it_is_put_aside_by_size() {
-        let (folder, path) = journal();
+        let (directory, path) = journal();
         let length = serde_json::to_vec(&entry("0")).unwrap().len() as u64 + 1;
         let mut journal = Journal::open(&path, 2 * length, 2).unwrap();
         for number in 0..9 {
@@ -301,6 +301,6 @@ mod tests {
         assert_eq!(texts(&path), ["8"]);
         assert_eq!(texts(&aside(&path, 1)), ["6", "7"]);
         assert_eq!(texts(&aside(&path, 2)), ["4", "5"]);
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3);
     }
 }

@@ -61,10 +61,10 @@ mod tests {
     use crate::testing;
 
     fn host() -> (tempfile::TempDir, Paths, AppName) {
-        let folder = tempfile::tempdir().unwrap();
-        let (paths, app) = (Paths::below(folder.path()), "app".parse().unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let (paths, app) = (Paths::below(directory.path()), "app".parse().unwrap());
         std::fs::create_dir_all(paths.state(&app)).unwrap();
-        (folder, paths, app)
+        (directory, paths, app)
     }
 
     fn journalled(paths: &Paths, app: &AppName, name: &str, step: &str, failed: bool) {
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn where_nothing_tells_of_one_there_was_none() {
-        let (_folder, paths, app) = host();
+        let (_directory, paths, app) = host();
         let none = State::new(app.clone());
         assert_eq!(check(&paths, &app, &none, &[]), Ok(()));
         // The first deployment was asked for, and refused, or failed to be written.
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_container_or_a_journal_tells() {
-        let (_folder, paths, app) = host();
+        let (_directory, paths, app) = host();
         let none = State::new(app.clone());
         let why = check(&paths, &app, &none, &[testing::facts()]).unwrap_err();
         assert!(
@@ -99,7 +99,7 @@ mod tests {
             "{why}"
         );
         for name in ["journal.jsonl", "journal.jsonl.1"] {
-            let (_folder, paths, app) = host();
+            let (_directory, paths, app) = host();
             journalled(&paths, &app, name, "save", false);
             let why = check(&paths, &app, &none, &[]).unwrap_err();
             assert!(why.contains("journal.jsonl* away") && !why.contains("docker rm"), "{why}");

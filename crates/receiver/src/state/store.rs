@@ -56,22 +56,22 @@ struct AnyFormat {
     format: u64,
 }
 
-/// The folder of one application's state.
+/// The directory of one application's state.
 #[derive(Debug, Clone)]
 pub struct Store {
-    folder: PathBuf,
+    directory: PathBuf,
     app: AppName,
 }
 
 impl Store {
-    /// The state of an application in this folder, which exists and is root's.
-    pub fn new(folder: &Path, app: AppName) -> Self {
-        Self { folder: folder.to_owned(), app }
+    /// The state of an application in this directory, which exists and is root's.
+    pub fn new(directory: &Path, app: AppName) -> Self {
+        Self { directory: directory.to_owned(), app }
     }
 
     /// The file.
     pub fn path(&self) -> PathBuf {
-        self.folder.join("state.json")
+        self.directory.join("state.json")
     }
 
     /// Reads it. Only a file that does not exist means an application that was never deployed.
@@ -93,13 +93,13 @@ impl Store {
         Ok(state)
     }
 
-    /// Makes a state durable: temporary file, fsync, rename, fsync of the folder. Mode 0600.
+    /// Makes a state durable: temporary file, fsync, rename, fsync of the directory. Mode 0600.
     ///
     /// After an error the file is the old one or, where only the last step failed, the new one; never a
     /// part. The lock is demanded as proof that nobody else writes.
     pub fn save(&self, _lock: &Lock, state: &State) -> io::Result<()> {
         let text = written(state)?;
-        let temporary = self.folder.join("state.json.new");
+        let temporary = self.directory.join("state.json.new");
         // One that a crash left may have any mode, or be a link that somebody put there.
         match std::fs::remove_file(&temporary) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -110,7 +110,7 @@ impl Store {
         file.sync_all()?;
         drop(file);
         std::fs::rename(&temporary, self.path())?;
-        File::open(&self.folder)?.sync_all()
+        File::open(&self.directory)?.sync_all()
     }
 }
 
@@ -153,16 +153,16 @@ mod tests {
     use crate::testing;
 
     struct Here {
-        folder: tempfile::TempDir,
+        directory: tempfile::TempDir,
         store: Store,
         lock: Lock,
     }
 
     fn here() -> Here {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::new(folder.path(), "app".parse().unwrap());
-        let lock = testing::lock(folder.path());
-        Here { folder, store, lock }
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = Store::new(directory.path(), "app".parse().unwrap());
+        let lock = testing::lock(directory.path());
+        Here { directory, store, lock }
     }
 
     /// Every state that a rollout over an old one, and one that is turned back, writes.
@@ -194,22 +194,22 @@ mod tests {
 
     #[test]
     fn every_state_goes_round_and_is_roots_alone() {
-        let Here { folder, store, lock } = here();
+        let Here { directory, store, lock } = here();
         assert_eq!(store.load().expect("no file"), State::new("app".parse().unwrap()));
         // Left by a crash, readable by all.
-        std::fs::write(folder.path().join("state.json.new"), "half").unwrap();
+        std::fs::write(directory.path().join("state.json.new"), "half").unwrap();
         for state in states() {
             store.save(&lock, &state).expect("written");
             assert_eq!(store.load().expect("read"), state);
         }
         let mode = std::fs::metadata(store.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(!folder.path().join("state.json.new").exists());
+        assert!(!directory.path().join("state.json.new").exists());
     }
 
     #[test]
     fn a_broken_file_is_an_error_and_never_an_empty_state() {
-        let Here { folder: _folder, store, lock } = here();
+        let Here { directory: _directory, store, lock } = here();
         let state = states().swap_remove(1);
         store.save(&lock, &state).unwrap();
         let good = std::fs::read_to_string(store.path()).unwrap();
@@ -242,7 +242,7 @@ mod tests {
     /// Wherever a later receiver may have put something: what is not known here would be lost with the next write.
     #[test]
     fn what_a_newer_receiver_added_is_refused_by_its_name_and_left() {
-        let Here { folder: _folder, store, lock } = here();
+        let Here { directory: _directory, store, lock } = here();
         let state = states().swap_remove(2);
         store.save(&lock, &state).unwrap();
         let good = std::fs::read_to_string(store.path()).unwrap();
@@ -278,11 +278,11 @@ mod tests {
 
     #[test]
     fn a_failed_write_leaves_the_old_state() {
-        let Here { folder, store, lock } = here();
+        let Here { directory, store, lock } = here();
         let state = states().swap_remove(0);
         store.save(&lock, &state).unwrap();
-        // A folder in the temporary file's place: neither removed nor written, for root either.
-        std::fs::create_dir(folder.path().join("state.json.new")).unwrap();
+        // A directory in the temporary file's place: neither removed nor written, for root either.
+        std::fs::create_dir(directory.path().join("state.json.new")).unwrap();
         let other = testing::steady("9.9.9");
         store.save(&lock, &other).expect_err("it cannot be written");
         assert_eq!(store.load().expect("the old one"), state);

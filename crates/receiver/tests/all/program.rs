@@ -9,17 +9,17 @@ fn receiver(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_autotag-receiver")).args(arguments).output().expect("the program starts")
 }
 
-fn written(folder: &Path, text: &str) -> String {
-    let path = folder.join("app.yaml");
+fn written(directory: &Path, text: &str) -> String {
+    let path = directory.join("app.yaml");
     std::fs::write(&path, text).expect("the app file");
     path.to_string_lossy().into_owned()
 }
 
 #[test]
 fn a_right_app_file_is_right() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let file = written(
-        folder.path(),
+        directory.path(),
         "image: ghcr.io/org/app\nport: 3000\nlisten: 127.0.0.1:8080\nhealth: {path: /healthz}\n",
     );
     let output = receiver(&["check", &file]);
@@ -29,8 +29,8 @@ fn a_right_app_file_is_right() {
 
 #[test]
 fn a_wrong_app_file_shows_all_its_faults_with_places() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = written(folder.path(), "image: ghcr.io/org/app:1\nprot: 3000\nkeep: many\n");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = written(directory.path(), "image: ghcr.io/org/app:1\nprot: 3000\nkeep: many\n");
     let output = receiver(&["check", &file]);
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{text}");
@@ -45,8 +45,8 @@ fn a_wrong_app_file_shows_all_its_faults_with_places() {
 /// The other codes need a `serve`, or are those of faults above.
 #[test]
 fn who_does_not_answer_is_no_failure_of_what_was_asked() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let root = folder.path().to_string_lossy().into_owned();
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = directory.path().to_string_lossy().into_owned();
     for command in [&["status", "app"][..], &["history", "app"], &["logs", "app"], &["rollback", "app"]] {
         let output = receiver(&[&["--root", &root][..], command].concat());
         let text = String::from_utf8_lossy(&output.stderr);
@@ -59,8 +59,8 @@ fn who_does_not_answer_is_no_failure_of_what_was_asked() {
 
 #[test]
 fn the_proxy_opens_its_admin_socket_and_ends_on_sigterm() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (admin, notify) = (folder.path().join("admin"), folder.path().join("notify"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let (admin, notify) = (directory.path().join("admin"), directory.path().join("notify"));
     let reported = std::os::unix::net::UnixDatagram::bind(&notify).expect("a socket for READY and STOPPING");
     let mut child = Command::new(env!("CARGO_BIN_EXE_autotag-receiver"))
         .args(["proxy", "--admin", &admin.to_string_lossy()])

@@ -160,7 +160,7 @@ fn stat(entry: &Entry) -> Stat {
     const CHARACTERS: u32 = 1 << 21;
     let (kind, link, device) = match &entry.kind {
         EntryKind::File(_) | EntryKind::Bytes(_) => (0, &b""[..], (0, 0)),
-        EntryKind::Folder => (DIRECTORY, &b""[..], (0, 0)),
+        EntryKind::Directory => (DIRECTORY, &b""[..], (0, 0)),
         EntryKind::Link(target) => (LINK, &**target, (0, 0)),
         EntryKind::Fifo => (FIFO, &b""[..], (0, 0)),
         EntryKind::CharDevice(major, minor) => (DEVICE | CHARACTERS, &b""[..], (*major, *minor)),

@@ -29,7 +29,7 @@ pub fn apply(paths: &Paths, step: &Step) -> anyhow::Result<Option<Secret>> {
             words.push(name);
             run(&with_prefix(paths, &words))?;
         }
-        Step::Folder { path, owner, mode } => folder(paths, path, *owner, *mode)?,
+        Step::Directory { path, owner, mode } => directory(paths, path, *owner, *mode)?,
         Step::Install(to) => {
             let from = program()?;
             let bytes = std::fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
@@ -93,7 +93,7 @@ fn prove(words: &[String], path: &Path, before: Option<&(String, u32)>) -> anyho
     })
 }
 
-fn folder(paths: &Paths, path: &Path, owner: Option<&str>, mode: u32) -> anyhow::Result<()> {
+fn directory(paths: &Paths, path: &Path, owner: Option<&str>, mode: u32) -> anyhow::Result<()> {
     let doing = || format!("creating the directory {}", path.display());
     std::fs::create_dir_all(path).with_context(doing)?;
     if let Some(name) = owner {
@@ -111,8 +111,8 @@ fn folder(paths: &Paths, path: &Path, owner: Option<&str>, mode: u32) -> anyhow:
 /// are there before the text is.
 fn write(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     let doing = || format!("writing {}", path.display());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(doing)?;
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).with_context(doing)?;
     }
     let name = path.file_name().with_context(doing)?.to_string_lossy().into_owned();
     let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
@@ -128,7 +128,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     written().inspect_err(|_| drop(std::fs::remove_file(&beside))).with_context(doing)
 }
 
-/// A file or a folder with what is in it; gone is gone.
+/// A file or a directory with what is in it; gone is gone.
 fn remove(path: &Path) -> anyhow::Result<()> {
     let removed = match std::fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
@@ -143,7 +143,7 @@ fn remove(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// A folder in memory, where there is one: the private half never lies on a disk.
+/// A directory in memory, where there is one: the private half never lies on a disk.
 struct Scratch(PathBuf);
 
 impl Scratch {

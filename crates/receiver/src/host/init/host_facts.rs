@@ -18,8 +18,8 @@ use autotag_protocol::AppName;
 /// A path that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// A folder, or else a file.
-    pub folder: bool,
+    /// A directory, or else a file.
+    pub directory: bool,
     /// Its mode's twelve bits.
     pub mode: u32,
     /// Its text, if it is a file and is text.
@@ -110,7 +110,7 @@ impl Facts {
                 Ok(metadata) => {
                     let text = (!metadata.is_dir()).then(|| std::fs::read_to_string(&path).ok()).flatten();
                     let mode = metadata.permissions().mode() & 0o7777;
-                    self.files.insert(path, Found { folder: metadata.is_dir(), mode, text });
+                    self.files.insert(path, Found { directory: metadata.is_dir(), mode, text });
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error).with_context(|| format!("looking at {}", path.display())),
@@ -143,8 +143,8 @@ fn is_in_place(host_paths: &Paths) -> anyhow::Result<bool> {
     Ok(read(&this)? == read(&place)?)
 }
 
-fn socket_units(folder: &Path) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+fn socket_units(directory: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
     entries
         .filter_map(|entry| entry.file_name().into_string().ok())
         .filter(|name| {

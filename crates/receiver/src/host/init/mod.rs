@@ -51,11 +51,11 @@ pub struct Prepared {
 
 /// The applications that have an app file, by name.
 pub fn apps(paths: &Paths) -> anyhow::Result<Vec<AppName>> {
-    let folder = paths.app_files();
-    let entries = match std::fs::read_dir(&folder) {
+    let directory = paths.app_files();
+    let entries = match std::fs::read_dir(&directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(|| format!("reading {}", folder.display())),
+        Err(error) => return Err(error).with_context(|| format!("reading {}", directory.display())),
     };
     let mut apps: Vec<AppName> = entries
         .filter_map(Result::ok)

@@ -53,8 +53,8 @@ pub enum Step {
         /// Its shell. sshd runs forced commands by it.
         shell: &'static str,
     },
-    /// A folder of this owner with this mode.
-    Folder {
+    /// A directory of this owner with this mode.
+    Directory {
         /// Where.
         path: PathBuf,
         /// Whose; root's if none.
@@ -109,7 +109,7 @@ impl fmt::Display for Step {
         match self {
             Self::AddGroup(name) => write!(f, "add the group {name}"),
             Self::AddUser { name, .. } => write!(f, "add the user {name}"),
-            Self::Folder { path, owner, mode } => {
+            Self::Directory { path, owner, mode } => {
                 write!(f, "create the directory {} ({}, {mode:04o})", path.display(), owner.unwrap_or("root"))
             }
             Self::Install(path) => write!(f, "install this program as {}", path.display()),
@@ -132,7 +132,7 @@ impl fmt::Display for Step {
 /// The steps, in the order in which they are done.
 pub fn plan(setup: &Setup, facts: &Facts) -> Vec<Step> {
     let mut steps = users(setup, facts);
-    steps.extend(folders(setup, facts));
+    steps.extend(directories(setup, facts));
     if !facts.program_is_in_place {
         steps.push(Step::Install(setup.paths.program()));
     }
@@ -178,7 +178,7 @@ fn users(setup: &Setup, facts: &Facts) -> Vec<Step> {
     steps
 }
 
-fn folders(setup: &Setup, facts: &Facts) -> Vec<Step> {
+fn directories(setup: &Setup, facts: &Facts) -> Vec<Step> {
     let paths = &setup.paths;
     let mut wanted = vec![
         (paths.app_files(), None, 0o755),
@@ -191,10 +191,10 @@ fn folders(setup: &Setup, facts: &Facts) -> Vec<Step> {
         wanted.push((paths.proxy_run(), Some(PROXY_USER), 0o700));
     }
     let missing = wanted.into_iter().filter(|(path, _, mode)| match facts.files.get(path) {
-        Some(Found { folder: true, mode: is, .. }) => is != mode,
+        Some(Found { directory: true, mode: is, .. }) => is != mode,
         _ => true,
     });
-    missing.map(|(path, owner, mode)| Step::Folder { path, owner, mode }).collect()
+    missing.map(|(path, owner, mode)| Step::Directory { path, owner, mode }).collect()
 }
 
 /// Writes a file unless it says so already.

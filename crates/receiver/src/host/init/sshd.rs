@@ -55,7 +55,7 @@ pub fn part(paths: &Paths) -> String {
     )
 }
 
-/// Whether sshd's configuration reads the folder that the part lies in (Debian's and Ubuntu's does).
+/// Whether sshd's configuration reads the directory that the part lies in (Debian's and Ubuntu's does).
 pub fn reads_parts(config: &str) -> bool {
     config.lines().any(|line| {
         let mut words = line.split_whitespace();

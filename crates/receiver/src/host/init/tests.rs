@@ -48,8 +48,8 @@ fn after(facts: &Facts, steps: &[Step]) -> Facts {
         match step {
             Step::AddGroup(name) => drop(facts.groups.insert(name.clone())),
             Step::AddUser { name, .. } => drop(facts.users.insert(name.clone())),
-            Step::Folder { path, mode, .. } => {
-                facts.files.insert(path.clone(), Found { folder: true, mode: *mode, text: None });
+            Step::Directory { path, mode, .. } => {
+                facts.files.insert(path.clone(), Found { directory: true, mode: *mode, text: None });
             }
             Step::Install(_) => facts.program_is_in_place = true,
             Step::Write { path, text, mode, .. } => {
@@ -58,7 +58,7 @@ fn after(facts: &Facts, steps: &[Step]) -> Facts {
                 {
                     facts.sockets.insert(name.to_owned());
                 }
-                let found = Found { folder: false, mode: *mode, text: Some(text.clone()) };
+                let found = Found { directory: false, mode: *mode, text: Some(text.clone()) };
                 facts.files.insert(path.clone(), found);
             }
             Step::Remove(path) => {
@@ -272,8 +272,8 @@ fn the_last_words_are_to_be_copied() {
 /// What is written by steps, and what a command says about it that is there in sshd's place.
 #[test]
 fn a_part_that_is_refused_becomes_what_it_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("autotag.conf");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("autotag.conf");
     let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
     let write = |text: &str| Step::Write {
         path: path.clone(),
@@ -287,7 +287,7 @@ fn a_part_that_is_refused_becomes_what_it_was() {
         path: path.clone(),
         before: before.map(|text| (text.to_owned(), 0o600)),
     };
-    let paths = Paths::below(folder.path());
+    let paths = Paths::below(directory.path());
     let apply = |step: &Step| apply::apply(&paths, step).map(drop);
     let refuses = "echo 'Bad configuration option: Nonsense' >&2; exit 255";
 
@@ -319,16 +319,16 @@ fn a_plan_knows_what_the_part_was() {
     };
     let mut facts = bare(true);
     assert_eq!(before(&facts), None);
-    let found = Found { folder: false, mode: 0o600, text: Some("of an earlier release".to_owned()) };
+    let found = Found { directory: false, mode: 0o600, text: Some("of an earlier release".to_owned()) };
     facts.files.insert(path.clone(), found);
     assert_eq!(before(&facts), Some(("of an earlier release".to_owned(), 0o600)));
 }
 
-/// On a folder in the place of `/`, without changing the machine: what is written, and again.
+/// On a directory in the place of `/`, without changing the machine: what is written, and again.
 #[test]
 fn a_key_more_leaves_those_before() {
-    let folder = tempfile::tempdir().unwrap();
-    let paths = Paths::below(folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let paths = Paths::below(directory.path());
     std::fs::create_dir_all(paths.keys()).unwrap();
     let other = KEY.replace("me@workstation", "ci").replace("E9yZ", "F0xY");
     std::fs::write(paths.authorized_keys(&app()), format!("{} {other}", sshd::line_start(&paths, &app())))

@@ -66,7 +66,7 @@ pub fn socket(listen: &Listen) -> String {
     )
 }
 
-/// The proxy: nobody's rights, no capability, no writable place but its own folder.
+/// The proxy: nobody's rights, no capability, no writable place but its own directory.
 pub fn proxy(paths: &Paths, listens: &BTreeSet<Listen>) -> String {
     let limits = Limits::default();
     let end = limits.lame_duck + limits.shutdown + limits.close_grace + Duration::from_secs(10);

@@ -188,10 +188,11 @@ async fn lock<E>(
     holder: &Holder,
     job: &EventLog,
 ) -> Result<Lock, Refused> {
-    let folder = server.paths.state(app);
-    let unusable =
-        |error: io::Error| host(StepError::of_file(format!("{} cannot be used", folder.display()), &error));
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(unusable)?;
+    let directory = server.paths.state(app);
+    let unusable = |error: io::Error| {
+        host(StepError::of_file(format!("{} cannot be used", directory.display()), &error))
+    };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(unusable)?;
     let path = server.paths.lock(app);
     match Lock::try_take(&path, holder).map_err(unusable)? {
         Tried::Taken(lock) => Ok(lock),
@@ -236,7 +237,7 @@ impl<'a, E: Engine> Locked<'a, E> {
         job: &'a EventLog,
         credentials: Option<Credentials>,
     ) -> Self {
-        let folder = server.paths.state(app);
+        let directory = server.paths.state(app);
         let (limit, kept) = LIMITS;
         let journal = Journal::open(&server.paths.journal(app), limit, kept);
         if let Err(error) = &journal {
@@ -256,8 +257,8 @@ impl<'a, E: Engine> Locked<'a, E> {
             pulled: None,
             restarts: BTreeMap::new(),
         };
-        let store = Store::new(&folder, app.clone());
-        let snapshots = Snapshots::new(&folder);
+        let store = Store::new(&directory, app.clone());
+        let snapshots = Snapshots::new(&directory);
         Self { server, app, store, snapshots, lock, driver, unfinished: false, asked: None, repeated: false }
     }
 
@@ -392,8 +393,8 @@ impl<'a, E: Engine> Locked<'a, E> {
         self.note_asked();
         self.driver.job.mask(&settings.masks());
         self.snapshots.save(self.lock, &release.deployment, settings).map_err(|error| {
-            let folder = self.server.paths.state(self.app);
-            host(StepError::of_file(format!("{} cannot be written", folder.display()), &error))
+            let directory = self.server.paths.state(self.app);
+            host(StepError::of_file(format!("{} cannot be written", directory.display()), &error))
         })?;
         let rollout = Rollout::begin(state, release)
             .map_err(|unfinished| Refused::new(RefusalCode::Unfinished, unfinished.to_string()))?;

@@ -119,23 +119,23 @@ fn accounts_that_are_locked_or_over_are_named() {
 
 #[test]
 fn modes_that_sshd_refuses_are_named() {
-    let folder = tempfile::tempdir().unwrap();
-    let (keys, file) = (folder.path().join("keys"), folder.path().join("keys/autotag-shop"));
+    let directory = tempfile::tempdir().unwrap();
+    let (keys, file) = (directory.path().join("keys"), directory.path().join("keys/autotag-shop"));
     let set = |path: &Path, mode| std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
     std::fs::create_dir(&keys).unwrap();
     std::fs::write(&file, "").unwrap();
-    set(folder.path(), 0o755);
-    for (of_folder, of_file, named) in [
+    set(directory.path(), 0o755);
+    for (of_directory, of_file, named) in [
         (0o755, 0o644, None),
         (0o775, 0o644, Some("chmod go-w")),
         (0o755, 0o646, Some("chmod go-w")),
         (0o700, 0o644, Some("chmod o+x")),
         (0o755, 0o600, Some("chmod o+r")),
     ] {
-        set(&keys, of_folder);
+        set(&keys, of_directory);
         set(&file, of_file);
         // What lies above is the machine's.
-        let ours = folder.path().display().to_string();
+        let ours = directory.path().display().to_string();
         let faults: Vec<String> =
             of_path(&file, 990).into_iter().filter(|fault| fault.contains(&ours)).collect();
         // Who is not root here owns them as neither root nor the user.

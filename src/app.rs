@@ -104,7 +104,7 @@ fn inputs(
     let run = if errors.is_empty() { Run::read(environment, &overrides, &mut errors) } else { None };
     // A person who tries the program out must not find that it has released something.
     if !environment.in_ci() && !raw.names("command") {
-        let expected = "`release` or `plan` in so many words, since no CI started this program";
+        let expected = "`release` or `plan`: outside of CI the command must be named";
         errors.of_input("command", "", expected);
     }
     // A CI's own clone is detached and has its build products; what it builds from is its affair.
@@ -195,7 +195,8 @@ async fn is_pushed(request: &Request, run: &Run, forge: &GitHub) -> Result<(), F
             "push the commit first; the order of versions is that of GitHub's commits".to_owned(),
         ),
         CallErrorKind::Denied if request.github_token.is_none() => {
-            let remedy = "GitHub shows {} to nobody without a login, or there is no such repository: set GH_TOKEN, or log in by `gh auth login`";
+            let remedy = "GitHub shows {} only to those who are logged in, or there is no such repository: \
+                          set GH_TOKEN, or log in with `gh auth login`";
             (Kind::Denied, remedy.replace("{}", &run.repository))
         }
         _ => return Err(error.into()),
@@ -229,7 +230,7 @@ async fn until_interrupted(
     progress: &Progress,
 ) -> Result<Ending, Failure> {
     let broken = |error: std::io::Error| {
-        Failure::new(Kind::Internal, "listening for signals", error.to_string(), "report this as a defect")
+        Failure::new(Kind::Internal, "listening for signals", error.to_string(), "report a bug")
     };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;

@@ -146,7 +146,8 @@ fn command(flags: Flags) -> Command {
         let secrets = INPUTS.iter().filter(|spec| spec.secret && spec.counts_for.contains(&it.name));
         let secrets: Vec<String> = secrets.map(variable_of).collect();
         with_flags(command, flags, Some(it.name)).after_help(format!(
-            "Secrets, from the environment alone: {}.\n\nIt takes the flags of all commands; these count. `{PROGRAM} --help` shows the rest.",
+            "Secrets, from the environment alone: {}.\n\nIt takes the flags of all commands; these count. \
+             `{PROGRAM} --help` shows the rest.",
             secrets.join(", ")
         ))
     });
@@ -211,7 +212,7 @@ fn flag(spec: &InputSpec) -> Arg {
             .require_equals(true)
             .default_missing_value("true")
             .value_parser(ValueParser::new(Words(&["true", "false"]))),
-        Takes::Directory => argument.value_name("FOLDER").value_hint(ValueHint::DirPath),
+        Takes::Directory => argument.value_name("DIRECTORY").value_hint(ValueHint::DirPath),
         Takes::File => argument.value_name("FILE").value_hint(ValueHint::FilePath),
     }
     .hide_possible_values(true)
@@ -279,10 +280,7 @@ fn sections() -> [Section; 4] {
             heading: "Environment",
             rows: vec![
                 row("INPUT_...", "Any input, such as INPUT_TAG_PREFIX; flags win over it"),
-                row(
-                    "CI",
-                    "Where it is set, `release` need not be said, and nothing is taken from this machine",
-                ),
+                row("CI", "If set, `release` is the default command, and nothing is taken from this machine"),
                 row("DOCKER_HOST", "Where Docker is asked to build; unset: its usual socket"),
                 row(
                     "NO_COLOR",

@@ -154,10 +154,11 @@ fn usual_remedy(kind: CallErrorKind) -> &'static str {
             "wait until the limit is over and run the job again: it continues where this one stopped"
         }
         CallErrorKind::InvalidResponse => {
-            "something between here and there changes answers (a proxy, a captive portal); if it stays, report it"
+            "something between here and there changes answers (a proxy, a captive portal); if this \
+             continues, report a bug"
         }
         CallErrorKind::Denied => "check the credentials and the job's `permissions:`",
-        CallErrorKind::Rejected => "see what stands there already; nothing was overwritten",
+        CallErrorKind::Rejected => "check what exists there already; nothing was overwritten",
         CallErrorKind::Build => "correct the build; nothing was published",
         CallErrorKind::Input => "correct the input that is named; nothing was published",
     }

@@ -70,7 +70,7 @@ pub fn new_id(run: Option<(u64, u32)>) -> Result<DeploymentId, Failure> {
 
 fn id(text: &str) -> Result<DeploymentId, Failure> {
     let broken = |error: autotag_model::reference::ParseError| {
-        Failure::new(Kind::Internal, "naming the deployment", error.to_string(), "report this as a defect")
+        Failure::new(Kind::Internal, "naming the deployment", error.to_string(), "report a bug")
     };
     text.parse().map_err(broken)
 }

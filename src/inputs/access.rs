@@ -12,7 +12,7 @@ impl<'a> Reader<'a> {
         let inputs: &'a RawInputs = self.raw;
         let username = inputs.given(name)?;
         if username.contains(':') || username.contains(char::is_control) {
-            let expected = "a user name without colons; a password belongs into the input for the password";
+            let expected = "a user name without colons; a password goes into the input for the password";
             // What stands behind the colon may be the password.
             let shown = username.split([':', '\n', '\r']).next().unwrap_or_default();
             self.errors.of_input(name, &format!("{shown}:\u{2026}"), expected);

@@ -215,7 +215,7 @@ fn no_release_of(event: &str, payload: &serde_json::Value, commit: &str) -> Opti
                 || text("/workflow_run/event") != "push"
                 || text("/workflow_run/head_sha") != commit =>
         {
-            Some("workflow_run of another commit, or of a run that was no successful push".to_owned())
+            Some("workflow_run of another commit, or of a run that was not a successful push".to_owned())
         }
         _ => None,
     }

@@ -20,7 +20,7 @@ pub fn fill_in(environment: &Environment, mut overrides: Overrides, errors: &mut
         errors.add(InputError {
             input: "this directory".to_owned(),
             found: None,
-            expected: format!("a clone, or that --repository and --commit say what is meant; {why}"),
+            expected: format!("a clone, or --repository and --commit; {why}"),
             example: "--repository org/app --commit 1f2e3d4c5b6a79881f2e3d4c5b6a79881f2e3d4c".to_owned(),
         });
         return overrides;
@@ -75,7 +75,8 @@ pub fn check_for_release(
         Err(why) => of_directory(why, "a clone whose changes git can list", "git status".to_owned()),
         Ok(changes) => {
             if let Some(first) = changes.lines().next() {
-                let expected = "a clone without changes: the image would have them, and the commit has not";
+                let expected = "a clean working tree: uncommitted changes would be built into the image but \
+                                are not in the commit";
                 of_directory(first.to_owned(), expected, "git stash --include-untracked".to_owned());
             }
         }
@@ -91,7 +92,7 @@ pub fn what_is_meant(overrides: &Overrides) -> Option<String> {
 }
 
 fn missing(flag: &str, expected: &str, why: &str, example: &str) -> InputError {
-    let expected = format!("{expected}, since this directory does not say it: {why}");
+    let expected = format!("{expected}, since this directory does not tell: {why}");
     InputError { input: flag.to_owned(), found: None, expected, example: example.to_owned() }
 }
 

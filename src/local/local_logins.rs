@@ -44,7 +44,7 @@ pub fn find_github_token(environment: &Environment, raw: &mut RawInputs, attende
     match github_token(environment, host) {
         Some(token) => {
             raw.set("github-token", token.reveal().to_owned());
-            Some(format!("{host} is asked with the login of `gh`"))
+            Some(format!("{host}: using the login of `gh`"))
         }
         None => Some(format!("{host} is asked without a login: there is no GH_TOKEN, and none of `gh`")),
     }

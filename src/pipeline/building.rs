@@ -79,12 +79,13 @@ fn same_commit(job: Job<'_>, settings: &BuildSettings) -> Result<(), Failure> {
                         of_place(&place),
                         job.run.commit
                     ),
-                    "remove `ref:` from the step actions/checkout, so that it checks out the run's own commit; or build elsewhere, and pass the image as `image-digest`",
+                    "remove `ref:` from the step actions/checkout, so that it checks out the run's own \
+                     commit; or build elsewhere, and pass the image as `image-digest`",
                 )
                 .about(Topic::OtherCommit));
             }
             CheckedOut::Unknown(place, why) => tracing::warn!(
-                "whether {} has the run's commit checked out cannot be said: {why}",
+                "it is not known whether {} has the run's commit checked out: {why}",
                 of_place(&place)
             ),
             CheckedOut::Commit(..) | CheckedOut::Nothing => {}

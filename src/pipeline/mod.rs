@@ -260,8 +260,8 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
     Err(Failure::new(
         FailureKind::Unavailable,
         "claiming a version",
-        format!("others were faster {CLAIMS} times in a row"),
-        "run the job again; if this is usual, let runs queue by `concurrency:`",
+        format!("other runs were faster {CLAIMS} times in a row"),
+        "run the job again; if this happens often, let runs queue with `concurrency:`",
     ))
 }
 
@@ -274,7 +274,9 @@ fn remark_unread(survey: &Survey, progress: &Progress) {
         others => format!(" and of {others} more"),
     };
     let text = format!(
-        "the text below the title does not follow Conventional Commits in the message of \u{201c}{first}\u{201d}{others}; the title counts all the same, and so does a line that begins with `BREAKING CHANGE:`."
+        "the text below the title does not follow Conventional Commits in the message of \
+         \u{201c}{first}\u{201d}{others}; the title counts all the same, and so does a line that begins \
+         with `BREAKING CHANGE:`."
     );
     progress.remark(Severity::Notice, "Commit messages", &text);
 }
@@ -388,7 +390,8 @@ fn forgiven<T>(result: Result<T, Failure>, title: &str, progress: &Progress) -> 
         Err(failure) if failure.is_for_good() => {
             let Failure { what, why, remedy, .. } = &failure;
             let text = format!(
-                "{what}: {why}\nThe version is published all the same, and deployed where that was asked for.\nWhat to do: {remedy}. Then run the job again: it does only what is missing.\nMore: {}",
+                "{what}: {why}\nThe version is published all the same, and deployed where that was asked \
+                 for.\nWhat to do: {remedy}. Then run the job again: it does only what is missing.\nMore: {}",
                 failure.link()
             );
             progress.remark(Severity::Warning, title, &text);

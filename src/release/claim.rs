@@ -118,12 +118,7 @@ fn updates(order: &ClaimRequest<'_>, object: &ObjectId) -> Result<Vec<RefUpdate>
 fn kept_as(claim_ref: &RefName, object: &ObjectId) -> Result<RefName, Failure> {
     let directory = claim_ref.as_str().rsplit_once('/').map_or("refs/autotag", |(directory, _)| directory);
     format!("{directory}/claims/{object}").parse().map_err(|error: autotag_model::reference::ParseError| {
-        Failure::new(
-            FailureKind::Internal,
-            "naming the claim's ref",
-            error.to_string(),
-            "report this as a defect",
-        )
+        Failure::new(FailureKind::Internal, "naming the claim's ref", error.to_string(), "report a bug")
     })
 }
 
@@ -145,7 +140,8 @@ pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &RecordedCl
                 format!("looking at {name}"),
                 format!("it does not tag commit {}, which the version was claimed for", known.claim.commit),
                 format!(
-                    "somebody moved the tag: move it back (`git push --force origin {}:{name}`) and run the job again",
+                    "somebody moved the tag: move it back (`git push --force origin {}:{name}`) and run the \
+                     job again",
                     known.claim.commit
                 ),
             )
@@ -153,9 +149,9 @@ pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &RecordedCl
         }
         let again = RefUpdate { name: name.clone(), before: ObjectId::zero(), after: known.id.clone() };
         match forge.update_refs(&[again]).await {
-            Ok(RefsAnswer::Applied) => tracing::warn!("{name} was gone: made it again"),
+            Ok(RefsAnswer::Applied) => tracing::warn!("{name} was missing: made it again"),
             Ok(RefsAnswer::Refused(words)) => {
-                tracing::warn!("{name} is gone and was not made again: {words}");
+                tracing::warn!("{name} is missing and was not made again: {words}");
             }
             Err(error) if error.effect == Effect::Unknown => {}
             Err(error) => return Err(error.into()),
@@ -172,7 +168,7 @@ pub async fn hold_tag(forge: &impl Forge, prefix: &TagPrefix, known: &RecordedCl
 
 fn tag_ref(prefix: &TagPrefix, version: &Version) -> Result<RefName, Failure> {
     prefix.ref_of(version).map_err(|error| {
-        Failure::new(FailureKind::Internal, "naming the tag", error.to_string(), "report this as a defect")
+        Failure::new(FailureKind::Internal, "naming the tag", error.to_string(), "report a bug")
     })
 }
 
@@ -215,8 +211,9 @@ fn forbidden(order: &ClaimRequest<'_>, tag: &str, words: String) -> Failure {
         (ALLOW_WRITING.to_owned(), Topic::MayNotWrite)
     } else {
         let remedy = format!(
-            "let a GitHub App bypass the ruleset that covers {tag}, and pass that App's token as `github-token`; \
-             where it is {} alone that is forbidden, choose another ref by `claim-ref`, for good",
+            "let a GitHub App bypass the ruleset that covers {tag}, and pass that App's token as \
+             `github-token`; \
+             if only {} is forbidden, choose another ref with `claim-ref`, permanently",
             order.claim_ref
         );
         (remedy, Topic::Ruleset)

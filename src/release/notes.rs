@@ -32,7 +32,8 @@ impl Block<'_> {
     fn text(&self) -> String {
         let reference = self.image.with_digest(self.digest);
         let mut text = format!(
-            "{start}\n### Image\n\n| | |\n|---|---|\n| Image | `{image}:{version}` |\n| Digest | `{digest}` |\n",
+            "{start}\n### Image\n\n| | |\n|---|---|\n| Image | `{image}:{version}` |\n| Digest | `{digest}` \
+             |\n",
             start = self.start(),
             image = self.image,
             version = self.version,
@@ -83,7 +84,7 @@ impl Block<'_> {
 pub const LONGEST: usize = 125_000;
 
 /// What stands at the end of a text that was cut.
-const CUT: &str = "\n\n(cut: GitHub takes no longer text)";
+const CUT: &str = "\n\n(cut: GitHub accepts no longer text)";
 
 /// The text with these blocks in it. Where that is longer than GitHub takes, the end of what others wrote goes:
 /// the blocks say what was released, and stay whole.

@@ -34,7 +34,8 @@ pub async fn publish(registry: &impl Registry, claim: &Claim) -> Result<Publishe
             Kind::Conflict,
             format!("publishing {}", claim.image.with_tag(&tag)),
             format!("the claimed image {} is not in the registry any more", claim.digest),
-            "push that very image again if you have it; else release the next commit, which gets the next version",
+            "push that very image again if you have it; else release the next commit, which gets the next \
+             version",
         )
         .about(Topic::NoImage));
     };
@@ -70,7 +71,8 @@ async fn read_back(registry: &impl Registry, claim: &Claim, tag: &ImageTag) -> R
             Kind::Unavailable,
             format!("reading back {}", claim.image.with_tag(tag)),
             "the registry accepted the tag and does not have it",
-            "run the job again: it continues from here; if it stays, the registry or a proxy before it loses writes",
+            "run the job again: it continues from here; if this continues, the registry or a proxy in front \
+             of it loses writes",
         )),
     }
 }
@@ -80,7 +82,8 @@ fn taken(claim: &Claim, tag: &ImageTag, there: &Digest) -> Failure {
         Kind::Conflict,
         format!("publishing {}", claim.image.with_tag(tag)),
         format!("the tag exists and names {there}, not the claimed {}; it was left as it is", claim.digest),
-        "somebody pushed this tag manually or with another tool: release the next commit, or remove that tag from the registry and run the job again",
+        "somebody pushed this tag manually or with another tool: release the next commit, or remove that \
+         tag from the registry and run the job again",
     )
     .about(Topic::ImageTagTaken)
 }
@@ -92,7 +95,7 @@ async fn claimed_manifest(registry: &impl Registry, claim: &Claim) -> Result<Opt
 
 fn version_tag(claim: &Claim) -> Result<ImageTag, Failure> {
     image_tag_of(&claim.version).map_err(|error| {
-        Failure::new(Kind::Internal, "naming the image's tag", error.to_string(), "report this as a defect")
+        Failure::new(Kind::Internal, "naming the image's tag", error.to_string(), "report a bug")
     })
 }
 

@@ -37,7 +37,7 @@ impl Staged {
 /// has nothing to refuse.
 pub fn tag_for(commit: &ObjectId, digest: &Digest) -> Result<ImageTag, Failure> {
     format!("sha-{}-{}", commit.short(), digest.short()).parse().map_err(|error| {
-        Failure::new(Kind::Internal, "naming the staged image", format!("{error}"), "report this as a defect")
+        Failure::new(Kind::Internal, "naming the staged image", format!("{error}"), "report a bug")
     })
 }
 
@@ -86,7 +86,8 @@ async fn by_digest(registry: &impl Registry, name: &ImageName, digest: &Digest) 
             Kind::Conflict,
             format!("looking for {}", name.with_digest(digest)),
             "the registry has no such manifest",
-            "push the image to this very repository first; `image-digest` is the digest that the push printed",
+            "push the image to this very repository first; `image-digest` is the digest that the push \
+             printed",
         )
         .about(Topic::NoImage)
     })
@@ -113,7 +114,8 @@ pub async fn listed_now(registry: &impl Registry) -> Result<RegistryVersions, Fa
             Kind::Denied,
             "listing the registry's tags",
             format!("refused although the image's repository exists: {words}"),
-            "give the account of `registry-username` the right to read (pull) the repository as well as to write it",
+            "give the account of `registry-username` the right to read (pull) the repository as well as to \
+             write it",
         )
         .about(Topic::RegistryLogin)),
         listed => Ok(listed),

@@ -105,7 +105,9 @@ impl Console<'_> {
             return;
         };
         let text = format!(
-            "{} is not deployed: {why}.\nWhat to do: nothing, where the newer one is meant to stay. To deploy exactly {0}, set `deploy-allow-downgrade: true`, which the server's app file has to allow.\nMore: {}",
+            "{} is not deployed: {why}.\nWhat to do: nothing, if the newer one is to stay. To deploy \
+             exactly {0}, set `deploy-allow-downgrade: true`, which the server's app file has to \
+             allow.\nMore: {}",
             release.version,
             Topic::NewerIsLive.link()
         );

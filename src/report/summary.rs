@@ -100,7 +100,9 @@ pub fn superseded(request: &Request, run: &Run, superseded: &Superseded, stages:
     let by = &superseded.by.claim;
     let tag = request.version.prefix.tag_of(&by.version);
     let mut text = format!(
-        "## Superseded by [{tag}]({server}/{repository}/tree/{tag})\n\nThe newer commit [`{short}`]({server}/{repository}/commit/{commit}) contains {own} and has the version {tag}: this merge goes out with it. Nothing was released for this one, and nothing is to be done.\n\n",
+        "## Superseded by [{tag}]({server}/{repository}/tree/{tag})\n\nThe newer commit \
+         [`{short}`]({server}/{repository}/commit/{commit}) contains {own} and has the version {tag}: this \
+         merge goes out with it. Nothing was released for this one, and there is nothing to do.\n\n",
         server = run.server_url,
         repository = run.repository,
         short = by.commit.short(),

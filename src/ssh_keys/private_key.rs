@@ -29,7 +29,8 @@ impl PrivateKey {
         }
         let Some((label, body)) = armoured(text) else {
             return expected(
-                "what was found has no lines `-----BEGIN ... PRIVATE KEY-----` and `-----END ...`, or is cut short",
+                "what was found has no lines `-----BEGIN ... PRIVATE KEY-----` and `-----END ...`, or is \
+                 cut short",
             );
         };
         if body.contains(':') || label.starts_with("ENCRYPTED") {
@@ -40,7 +41,7 @@ impl PrivateKey {
             return expected("what was found is cut short");
         }
         let Ok(bytes) = STANDARD.decode(&code) else {
-            return expected("what was found is cut short, or has characters in it that no key has");
+            return expected("what was found is cut short, or has characters that no key has");
         };
         if label == "OPENSSH PRIVATE KEY" {
             match cipher(&bytes) {
@@ -64,8 +65,8 @@ fn expected<T>(found: &str) -> Result<T, ParseError> {
 
 fn encrypted<T>() -> Result<T, ParseError> {
     expected(
-        "what was found is protected by a passphrase, which nobody can type here: make a key of its own for \
-         deployments without one",
+        "what was found is protected by a passphrase, which nobody can type here: make a separate key for \
+         deployments, without one",
     )
 }
 

@@ -77,7 +77,8 @@ impl FromStr for TagPrefix {
         if text == "none" {
             return Ok(Self(String::new()));
         }
-        let expected = "a prefix that makes a valid tag with a version behind it, such as `v`, `api-v`, `api/v` or `api/`, or `none`";
+        let expected = "a prefix that makes a valid tag with a version after it, such as `v`, `api-v`, \
+                        `api/v` or `api/`, or `none`";
         // A prefix that ends in a digit or in `1.` would make two readings of one tag possible.
         if text.is_empty() || text.ends_with(|last: char| last.is_ascii_digit() || last == '.') {
             return Err(ParseError(expected.to_owned()));

@@ -57,7 +57,7 @@ pub fn commands() -> [Command; 2] {
         Command::new("man").about("Print the man page, or write all pages into a directory").arg(
             Arg::new("to")
                 .long("to")
-                .value_name("FOLDER")
+                .value_name("DIRECTORY")
                 .value_hint(ValueHint::DirPath)
                 .value_parser(ValueParser::path_buf())
                 .help("The directory, such as ~/.local/share/man/man1"),

@@ -47,7 +47,7 @@ pub enum Login {
 /// The login for this image's registry in the text of a `config.json`.
 pub fn find(text: &str, image: &ImageName) -> Result<Login, String> {
     let config: Config = serde_json::from_str(text)
-        .map_err(|error| format!("it is no JSON of Docker's (line {})", error.line()))?;
+        .map_err(|error| format!("it is not the JSON that Docker writes (line {})", error.line()))?;
     let host = image.registry();
     let hub = (host == "docker.io").then(|| HUB.to_owned());
     let names = [host.to_owned(), format!("https://{host}"), format!("https://{host}/")];
@@ -65,7 +65,7 @@ pub fn find(text: &str, image: &ImageName) -> Result<Login, String> {
             });
         }
     };
-    let broken = || format!("the login for {server} is not readable; log in again: docker login {server}");
+    let broken = || format!("the login for {server} cannot be read; log in again: docker login {server}");
     let bytes = STANDARD.decode(auth).map_err(|_| broken())?;
     let text = String::from_utf8(bytes).map_err(|_| broken())?;
     let (username, password) = text.split_once(':').ok_or_else(broken)?;
@@ -85,7 +85,7 @@ struct Answer {
 ///
 /// An error says why it is none that can be used, without a word of it.
 pub fn answer(bytes: &[u8]) -> Result<Option<Credentials>, &'static str> {
-    let answer: Answer = serde_json::from_slice(bytes).map_err(|_| "it answers no JSON")?;
+    let answer: Answer = serde_json::from_slice(bytes).map_err(|_| "its answer is not JSON")?;
     // It stands for an identity token, which only Docker's own login can change into another.
     if answer.username == "<token>" {
         return Err("it keeps an identity token");
@@ -158,7 +158,7 @@ mod tests {
         );
         for text in ["", "hunter2", r#"{"Username": "user"}"#, r#"{"username": "user", "secret": "hunter2"}"#]
         {
-            assert_eq!(answer(text.as_bytes()), Err("it answers no JSON"), "{text}");
+            assert_eq!(answer(text.as_bytes()), Err("its answer is not JSON"), "{text}");
         }
     }
 }

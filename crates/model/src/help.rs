@@ -7,7 +7,8 @@
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
 /// What to do where a token lacks the permission to write. GitHub refuses it in two forms, by REST and GraphQL.
-pub const ALLOW_WRITING: &str = "add the line `contents: write` to this job's `permissions:` in the workflow; an App's \
+pub const ALLOW_WRITING: &str = "add the line `contents: write` to this job's `permissions:` in the \
+                                 workflow; an App's \
                                  or a person's token that is passed as `github-token` needs \u{201c}Contents: \
                                  write\u{201d}";
 
@@ -71,7 +72,7 @@ topics! {
     NoApplication "The server does not have this application",
     OtherImage "The app file names another image",
     Variable "The app file does not allow a variable",
-    AppFile "The app file has faults",
+    AppFile "The app file has errors",
     ServerDocker "Docker does not answer on the server",
     PullRefused "The server may not pull the image",
     Unhealthy "The new version is not healthy",

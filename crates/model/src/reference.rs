@@ -76,7 +76,7 @@ impl FromStr for ImageName {
         }
         let registry = if first == "index.docker.io" { "docker.io" } else { first };
         if !is_host(registry) {
-            return malformed("a registry host, with a port if need be, before the first `/`");
+            return malformed("a registry host, with a port if needed, before the first `/`");
         }
         let repository = if registry == "docker.io" && !rest.contains('/') {
             format!("library/{rest}")
@@ -85,7 +85,8 @@ impl FromStr for ImageName {
         };
         if !repository.split('/').all(is_path_component) {
             return malformed(
-                "lower-case letters, digits and single separators (`.`, `_`, `__`, `-`) in each part of the repository",
+                "lower-case letters, digits and single separators (`.`, `_`, `__`, `-`) in each part of the \
+                 repository",
             );
         }
         if repository.len() > 255 || registry.len() > 255 {

@@ -39,26 +39,32 @@ codes! {
     /// than what it asked for serves.
     RefusalCode {
         NewerIsLive "newer-is-live"
-            "A version at least as high was live before; or what you want to revert has been replaced since, or serves for another deployment too.",
+            "A version at least as high was live before; or what you want to revert has been replaced \
+             since, or serves for another deployment too.",
         RolledBack "rolled-back" "The version was rolled back and is blocked.",
-        Downgrade "downgrade" "The request allows a downgrade, and the app file does not let this key ask for one.",
+        Downgrade "downgrade" "The request allows a downgrade, and the app file does not let this key ask \
+                   for one.",
         IdTaken "id-taken" "The deployment's id belongs to another request.",
-        Malformed "malformed" "The request cannot be read, or breaks a limit.",
-        NewerRequest "newer-request" "The request has a command, a field or a value that this receiver does not know.",
+        Malformed "malformed" "The request cannot be parsed, or exceeds a limit.",
+        NewerRequest "newer-request" "The request has a command, a field or a value that this receiver does \
+                      not know.",
         Protocol "protocol" "The request speaks another version of the protocol.",
         App "app" "The key's user may not reach this application.",
         Repository "repository" "The image is from another repository than the app file's.",
         Labels "labels" "The image's labels contradict the request.",
         Environment "environment" "The app file does not allow one of the variables.",
-        AppFile "app-file" "The app file has faults.",
-        NotRecorded "not-recorded" "The server has no record of what the request refers to: a rollback has nowhere to go.",
+        AppFile "app-file" "The app file has errors.",
+        NotRecorded "not-recorded" "The server has no record of what the request refers to: a rollback has \
+                     nowhere to go.",
         Unfinished "unfinished" "An earlier deployment is not finished, and could not be.",
-        Busy "busy" "This user has as many open requests, or this application as many open changes, as allowed.",
+        Busy "busy" "This user has as many open requests, or this application as many open changes, as \
+              allowed.",
         ReceiverDown "receiver-down" "The receiver's service does not run on the server.",
         HostDocker "host-docker" "Docker does not answer on the server.",
         HostProxy "host-proxy" "The proxy does not answer on the server.",
         HostDisk "host-disk" "The server's disk is full.",
-        HostState "host-state" "The record of the application on the server is missing, damaged, or from a newer receiver.",
+        HostState "host-state" "The record of the application on the server is missing, damaged, or from a \
+                   newer receiver.",
         Host "host" "Something else on the server does not work; the message names it.",
     }
 }
@@ -83,7 +89,7 @@ codes! {
         Cut "cut" "In-flight requests were cut off at the end of `drain`.",
         DiskFull "disk-full" "The server's disk is full.",
         DockerUnavailable "docker-unavailable" "Docker does not answer on the server.",
-        Docker "docker" "Docker refuses a step, or its answer makes no sense.",
+        Docker "docker" "Docker refuses a step, or gives an answer that makes no sense.",
         ProxyUnavailable "proxy-unavailable" "The proxy does not answer on the server.",
         Proxy "proxy" "The proxy refuses a step, or does not do what it was asked.",
         Interrupted "interrupted" "The receiver was interrupted before the new version had passed.",

@@ -292,7 +292,7 @@ impl Outcome {
 
 /// Why a line is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no answer of a receiver that speaks protocol {protocol}: {why}", protocol = super::PROTOCOL)]
+#[error("not an answer of a receiver that speaks protocol {protocol}: {why}", protocol = super::PROTOCOL)]
 pub struct NotAnEvent {
     why: String,
 }

@@ -15,7 +15,7 @@ impl RolloutStep {
             Self::Hold => "let requests wait",
             Self::Switch => "switch the traffic",
             Self::Verify => "smoke tests through the front door",
-            Self::Drain => "let requests in flight end",
+            Self::Drain => "wait for in-flight requests",
             Self::Stop => "stop the old container",
             Self::Remove => "remove a container",
             Self::Explain => "fetch the failed container's log",
@@ -93,7 +93,7 @@ impl End {
     pub fn words(&self) -> String {
         match self {
             Self::Deployed {} => "deployed".to_owned(),
-            Self::Unchanged {} => "ran already, nothing was touched".to_owned(),
+            Self::Unchanged {} => "already running, nothing changed".to_owned(),
             Self::RolledBack {} => "went back".to_owned(),
             Self::Refused { message, .. } => format!("refused: {message}"),
             Self::Failed { step, message, .. } => format!("failed at the step {}: {message}", step.word()),
@@ -200,7 +200,7 @@ mod tests {
         let entry = |end| HistoryEntry { release: release.clone(), at, end };
         for (end, words) in [
             (End::Deployed {}, "deployed"),
-            (End::Unchanged {}, "ran already, nothing was touched"),
+            (End::Unchanged {}, "already running, nothing changed"),
             (End::RolledBack {}, "went back"),
             (
                 End::Refused {

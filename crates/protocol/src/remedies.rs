@@ -71,71 +71,86 @@ pub fn remedy(end: &End) -> &'static str {
         return "update the action (`uses:`) to the newest release, and ask by `command: status` what runs";
     }
     if let End::Failed { code: Open::Known(FailureCode::ImageHealthCheck), .. } = end {
-        return "have the server's owner add `health: {path: /healthz}` to the app file (`health: none` for what cannot be \
+        return "have the server's owner add `health: {path: /healthz}` to the app file (`health: none` for \
+                what cannot be \
                 asked), and run the job again";
     }
     match topic(end) {
         Some(Topic::NewerIsLive) => not_rising(end),
         Some(Topic::Protocol) => {
-            "update the side that the message names: the action by `uses:`, the receiver by installing the newest one \
+            "update the side that the message names: the action by `uses:`, the receiver by installing the \
+             newest one \
              and `systemctl restart autotag`"
         }
         Some(Topic::NoApplication) => {
-            "let `deploy-app` and `deploy-user` name an application that `autotag-receiver status` on the server \
+            "let `deploy-app` and `deploy-user` name an application that `autotag-receiver status` on the \
+             server \
              lists; `autotag-receiver init APP` makes one"
         }
         Some(Topic::OtherImage) => {
-            "let the input `image` be the one that the app file allows, or have the server's owner change `image` in \
+            "let the input `image` be the one that the app file allows, or have the server's owner change \
+             `image` in \
              /etc/autotag/APP.yaml"
         }
         Some(Topic::Variable) => {
-            "leave the variable out of `deploy-environment`, or have the server's owner add it to `allow_environment` \
+            "leave the variable out of `deploy-environment`, or have the server's owner add it to \
+             `allow_environment` \
              in /etc/autotag/APP.yaml"
         }
         Some(Topic::RegistryLimit) => {
-            "wait until the registry takes requests again, and run the job again; log the server in at the registry, \
+            "wait until the registry takes requests again, and run the job again; log the server in at the \
+             registry, \
              which raises the limit: `docker login` as root"
         }
         Some(Topic::AppFile) => {
-            "have the server's owner fix /etc/autotag/APP.yaml: `autotag-receiver check` names the faults; then run \
-             the job again"
+            "have the server's owner fix /etc/autotag/APP.yaml (`autotag-receiver check` lists the errors), \
+             then run the job again"
         }
         Some(Topic::NotRecorded) => {
-            "choose a `version` that `autotag-receiver history` on the server lists, or take another there by \
+            "choose a `version` that `autotag-receiver history` on the server lists, or take another there \
+             by \
              `command: deploy` with `version` and `deploy-allow-downgrade: true`"
         }
         Some(Topic::Unfinished) => {
-            "look at the server: `autotag-receiver status` says what holds it up, `journalctl -u autotag` why; then \
+            "look at the server: `autotag-receiver status` says what is blocking it, `journalctl -u \
+             autotag` why; then \
              run the job again"
         }
         Some(Topic::NoReceiver) => {
-            "start it on the server: `systemctl start autotag autotag-proxy`; `autotag-receiver check` names what else \
+            "start it on the server: `systemctl start autotag autotag-proxy`; `autotag-receiver check` \
+             names what else \
              is wrong"
         }
         Some(Topic::DiskFull) => {
-            "free some of the server's disk (`docker system df`, `docker image prune --all`), and run the job again"
+            "free some of the server's disk (`docker system df`, `docker image prune --all`), and run the \
+             job again"
         }
         Some(Topic::ServerDocker) => {
-            "start Docker on the server (`systemctl start docker`), and run the job again; `journalctl -u docker` says \
+            "start Docker on the server (`systemctl start docker`), and run the job again; `journalctl -u \
+             docker` says \
              why it stopped"
         }
         Some(Topic::NoImage) => {
-            "deploy a version that the registry still has; where a clean-up removed it, spare tags of versions from it"
+            "deploy a version that the registry still has; if a clean-up rule removed it, exempt version \
+             tags from that rule"
         }
         Some(Topic::PullRefused) => {
-            "pass `deploy-registry-username: ${{ github.actor }}` and `deploy-registry-password: ${{ github.token }}`, \
+            "pass `deploy-registry-username: ${{ github.actor }}` and `deploy-registry-password: ${{ \
+             github.token }}`, \
              with `packages: read` under the job's `permissions:` (another registry: an account that may read), or \
              log the server in: `docker login` as root"
         }
         Some(Topic::Unhealthy) => {
-            "read the container's last lines in the log above, fix the application, and release a new version; where it only \
-             starts slowly, raise `health: {deadline: ...}` in the app file"
+            "read the container's last lines in the log above, fix the application, and release a new \
+             version; if it only starts slowly, raise `health: {deadline: ...}` in the app file"
         }
         Some(Topic::SmokeTest) => {
-            "fix the application and release a new version, or correct `smoke` in the app file and run the job again"
+            "fix the application and release a new version, or correct `smoke` in the app file and run the \
+             job again"
         }
         Some(Topic::PortInUse) => {
-            "on the server `ss -ltnp` shows who has the port: stop that program, or give `listen` in the app file \
+            "on the server `ss -ltnp` shows who has the port: stop that program, or give `listen` in the \
+             app file \
              another one; then run the job again"
         }
         _ => otherwise(end),
@@ -146,12 +161,13 @@ pub fn remedy(end: &End) -> &'static str {
 fn not_rising(end: &End) -> &'static str {
     match end {
         End::Refused { code: Open::Known(RefusalCode::Downgrade), .. } => {
-            "release a new version; or have the server's owner deploy this one (`autotag-receiver deploy APP VERSION \
+            "release a new version; or have the server's owner deploy this one (`autotag-receiver deploy \
+             APP VERSION \
              --allow-downgrade`) or set `allow_downgrade: true` in /etc/autotag/APP.yaml"
         }
         _ => {
-            "release a new version, which is above all that were live; where exactly this one is meant, set \
-             `deploy-allow-downgrade: true`; where the highest version was a mistake, have the server's owner run \
+            "release a new version, which is above all that were live; if you mean exactly this one, set \
+             `deploy-allow-downgrade: true`; if the highest version was a mistake, have the server's owner run \
              `autotag-receiver reset-highest APP`"
         }
     }
@@ -162,7 +178,7 @@ fn otherwise(end: &End) -> &'static str {
         End::Refused { code, .. } => refused(code.known()),
         End::Failed { code, .. } => failed(code.known()),
         End::Deployed {} | End::Unchanged {} | End::RolledBack {} | End::Reported {} | End::Unknown(_) => {
-            "nothing is to be done"
+            "there is nothing to do"
         }
     }
 }
@@ -177,9 +193,9 @@ fn refused(code: Option<RefusalCode>) -> &'static str {
             "wait until the server has finished what it is doing, and run the job again"
         }
         Some(RefusalCode::HostState | RefusalCode::Host) => {
-            "look at the server, as the message says, and run the job again"
+            "check the server, as the message says, and run the job again"
         }
-        _ => "see the message; if it makes no sense, report it as a defect",
+        _ => "see the message; if it makes no sense, report a bug",
     }
 }
 
@@ -198,10 +214,11 @@ fn failed(code: Option<FailureCode>) -> &'static str {
             "make sure that the server reaches the registry (network, DNS, firewall), and run the job again"
         }
         Some(FailureCode::Storage | FailureCode::Docker | FailureCode::Proxy) => {
-            "look at the server, as the message says, and run the job again"
+            "check the server, as the message says, and run the job again"
         }
         _ => {
-            "fix what the message names and release a new version, or run the job again if it was the server's fault"
+            "fix what the message names and release a new version, or run the job again if it was the \
+             server's fault"
         }
     }
 }

@@ -32,7 +32,8 @@ pub const LOG_LINES: u32 = 5_000;
 pub const HISTORY_ENTRIES: u32 = 500;
 
 /// What to do where the action is newer than the receiver.
-const UPDATE_RECEIVER: &str = "update autotag-receiver on the server; if that was done, `serve` still runs the old one: systemctl restart autotag";
+const UPDATE_RECEIVER: &str = "update autotag-receiver on the server; if that was done, `serve` still runs \
+                               the old one: systemctl restart autotag";
 
 /// Why a request was not understood or not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -237,7 +238,7 @@ impl Request {
 }
 
 fn limit(rule: &str) -> Refused {
-    Refused::new(RefusalCode::Malformed, format!("the request breaks a limit: {rule}"))
+    Refused::new(RefusalCode::Malformed, format!("the request exceeds a limit: {rule}"))
 }
 
 fn too_long(length: usize) -> Refused {
@@ -251,14 +252,15 @@ fn malformed(error: &serde_json::Error) -> Refused {
     let words = error.to_string();
     if words.starts_with("unknown field ") || words.starts_with("unknown variant ") {
         let text = format!(
-            "the request has a field or a value that this receiver does not know (column {}): {UPDATE_RECEIVER}",
+            "the request has a field or a value that this receiver does not know (column {}): \
+             {UPDATE_RECEIVER}",
             error.column()
         );
         return Refused::new(RefusalCode::NewerRequest, text);
     }
     let what = match error.classify() {
         Category::Syntax | Category::Eof | Category::Io => "it is not JSON",
-        Category::Data => "a field is missing, doubled or not what it should be",
+        Category::Data => "a field is missing, repeated or of the wrong type",
     };
     Refused::new(
         RefusalCode::Malformed,

@@ -23,13 +23,14 @@ pub(super) const DOING: &str = "building the image";
 
 /// What to do about a context, a Dockerfile or an ignore file that cannot be used.
 pub(super) fn context(request: &BuildRequest, error: &ContextError, call_error: CallError) -> CallError {
-    const OUTSIDE: &str = "and what it names lie below the workspace: a link that leads out of it, a device or a \
-                           pipe is not followed. Copy what lies elsewhere into the workspace in a step before this one";
+    const OUTSIDE: &str = "and what it names lie below the workspace: a link that leads out of it, a device \
+                           or a \
+                           pipe is not followed. Copy what lies elsewhere into the workspace in a step \
+                           before this one";
     const NO_CHECKOUT: &str =
         "the workspace is empty: add the step `- uses: actions/checkout@v7` before this one";
     let context = &*request.context;
-    let is_empty =
-        |dir: &Path| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    let is_empty = |dir: &Path| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
     match error {
         ContextError::NoDirectory { fault, .. } if fault.is_refusal() => {
             refused(call_error, format!("let the input `context` {OUTSIDE}")).about(Topic::NoContext)
@@ -41,7 +42,8 @@ pub(super) fn context(request: &BuildRequest, error: &ContextError, call_error: 
             refused(call_error, format!("let the ignore file {OUTSIDE}"))
         }
         ContextError::NoIgnoreFile { .. } => call_error.with_remedy(
-            "commit the ignore file as a regular file, or remove it; without it what it names would be in the image",
+            "commit the ignore file as a regular file, or remove it; without it what it names would be in \
+             the image",
         ),
         ContextError::BadPattern { .. } => call_error.with_remedy(
             "correct that line of the ignore file and push; until then what it names would be in the image",
@@ -60,15 +62,16 @@ pub(super) fn context(request: &BuildRequest, error: &ContextError, call_error: 
                 _ if is_empty(context) => NO_CHECKOUT.to_owned(),
                 Some(there) if is_relative_to_the_context(request, there) => {
                     format!(
-                        "let the input `file` be `{}`: it is relative to the workspace, and not to the input `context`",
+                        "let the input `file` be `{}`: it is relative to the workspace, and not to the \
+                         input `context`",
                         request.below_workspace(there).display()
                     )
                 }
                 Some(there) => format!(
-                    "let the input `file` be `{}`, relative to the workspace; or commit a Dockerfile at that place",
+                    "let the input `file` be `{}`, relative to the workspace; or commit a Dockerfile there",
                     request.below_workspace(there).display()
                 ),
-                None => "commit a Dockerfile at that place, or let the input `file` name the one to build, relative \
+                None => "commit a Dockerfile there, or let the input `file` name the one to build, relative \
                          to the repository's root"
                     .to_owned(),
             };
@@ -142,7 +145,8 @@ impl Failure<'_> {
         }
         let ignored = instruction.and_then(|instruction| self.ignored_source(instruction));
         let remedy = ignored.unwrap_or_else(|| {
-            "correct that instruction, or what it runs; `docker build .` shows the same on your machine"
+            "fix that instruction, or the command that it runs; `docker build .` shows the same on your \
+             machine"
                 .to_owned()
         });
         let why = why + &instruction.map_or(String::new(), |it| self.values_used(|text| text == it.text));
@@ -163,7 +167,8 @@ impl Failure<'_> {
             (None, Some((line, image))) => (
                 format!("{} line {line}, `# syntax={image}`,", self.request.file().display()),
                 format!(
-                    "correct the image on line {line}, or remove that line: the Docker Engine then reads the file itself"
+                    "correct the image on line {line}, or remove that line: the Docker Engine then reads \
+                     the file itself"
                 ),
             ),
             (None, None) => return None,
@@ -231,7 +236,8 @@ impl Failure<'_> {
             exists.then(|| {
                 let file = file.display();
                 format!(
-                    "`{name}` is kept out of the build by {file}, line {line}: change that line, or add `!{name}` after it."
+                    "`{name}` is kept out of the build by {file}, line {line}: change that line, or add \
+                     `!{name}` after it."
                 )
             })
         })
@@ -255,8 +261,10 @@ fn fetches(step: &FailedStep) -> bool {
 }
 
 const DOCKERFILES_FAULT: &str = "correct the Dockerfile; `docker build .` shows the same on your machine";
-const ENGINES_STEP: &str = "this is a step of the Docker Engine itself, and not of the Dockerfile: see whether the \
-                            Engine has room (`docker system df`) and what its log says, then run the job again";
+const ENGINES_STEP: &str = "this is a step of the Docker Engine itself, and not of the Dockerfile: see \
+                            whether the \
+                            Engine has room (`docker system df`) and what its log says, then run the job \
+                            again";
 
 /// A step of the Dockerfile has its place in a stage before it, `[build 2/5] RUN make`; every other one is the
 /// Engine's: `copy /context /`, `exporting to image`, `[internal] load remote build context`.
@@ -282,15 +290,16 @@ fn is_about_the_dockerfile(text: &str) -> bool {
 fn remedy_for_base(kind: CallErrorKind) -> &'static str {
     match kind {
         CallErrorKind::Denied => {
-            "check the name after FROM; a private image has to lie in the registry of the input `image`, where the \
-             account of `registry-username` and `registry-password` may read it"
+            "check the name after FROM; a private image must be in the registry of the input `image`, where \
+             the account of `registry-username` and `registry-password` may read it"
         }
         CallErrorKind::Throttled => {
-            "run the job again when that registry's limit is over; where this is usual, copy the base image into the \
+            "run the job again when that registry's limit is over; if this happens often, copy the base \
+             image into the \
              registry of the input `image` and name it there after FROM"
         }
         CallErrorKind::Unreachable => {
-            "run the job again; if it stays, see that the runner reaches that registry"
+            "run the job again; if it fails again, check that the runner reaches that registry"
         }
         _ => "correct the name and the tag after FROM: that registry has no such image",
     }

@@ -55,7 +55,7 @@ impl Answer {
     fn link(&self, doing: &str, relation: &str) -> CallResult<Option<String>> {
         let values: Result<Vec<&str>, _> =
             self.headers.get_all(header::LINK).iter().map(|value| value.to_str()).collect();
-        let values = values.map_err(|_| odd_link(doing, "a header that is no text"))?;
+        let values = values.map_err(|_| odd_link(doing, "a header that is not text"))?;
         link::related(values, relation).map_err(|error| odd_link(doing, &error.to_string()))
     }
 }
@@ -311,7 +311,7 @@ fn sent_elsewhere(call: Call<'_>, headers: &HeaderMap) -> CallError {
     CallError::new(
         CallErrorKind::InvalidResponse,
         call.doing,
-        format!("it redirects to {target}, where nobody is asked in GitHub's place"),
+        format!("it redirects to {target}, which is not GitHub"),
     )
 }
 
@@ -412,8 +412,10 @@ fn odd_link(doing: &str, target: &str) -> CallError {
 fn not_found(doing: &str) -> CallError {
     CallError::new(CallErrorKind::Denied, doing, "404 Not Found")
         .with_remedy(
-            "GitHub says the same of what does not exist and of what the token may not see: check the repository's \
-             name, add `contents: write` to the job's `permissions:`, and leave `github-token` out or renew it",
+            "GitHub gives the same answer for what does not exist and for what the token may not see: check \
+             the repository's \
+             name, add `contents: write` to the job's `permissions:`, and leave `github-token` out or renew \
+             it",
         )
         .about(Topic::TokenRefused)
 }
@@ -424,13 +426,15 @@ fn with_remedy(error: CallError, status: StatusCode, words: &str) -> CallError {
     }
     let (remedy, topic) = match status.as_u16() {
         401 => (
-            "`github-token` is missing, wrong or has expired: leave the input out, so that the job's own token is \
+            "`github-token` is missing, wrong or has expired: leave the input out, so that the job's own \
+             token is \
              used, or renew the secret that is passed there (a pull request from a fork gets none)",
             Topic::TokenRefused,
         ),
         403 if words.contains("not accessible by") => (ALLOW_WRITING, Topic::MayNotWrite),
         403 => (
-            "let whoever owns the token of `github-token` give it access to this repository (\u{201c}Contents: \
+            "let whoever owns the token of `github-token` give it access to this repository \
+             (\u{201c}Contents: \
              write\u{201d}, and single sign-on where the organization asks for it), or leave the input out",
             Topic::TokenRefused,
         ),
@@ -446,7 +450,8 @@ fn with_remedy(error: CallError, status: StatusCode, words: &str) -> CallError {
 fn limited(error: CallError) -> CallError {
     error
         .with_remedy(
-            "run the job again when the limit is over: it continues where this one stopped; if this is usual, pass an App's token as `github-token`, which has a limit of its own",
+            "run the job again when the limit is over: it continues where this one stopped; if this happens \
+             often, pass an App's token as `github-token`, which has a limit of its own",
         )
         .about(Topic::GitHubLimit)
 }

@@ -21,7 +21,8 @@ const UPDATE_REFS: &str =
     "mutation($input: UpdateRefsInput!) { updateRefs(input: $input) { clientMutationId } }";
 
 /// A draft by its tag (GraphQL reference, `Repository.release`).
-const DRAFT_OF: &str = "query($owner: String!, $name: String!, $tag: String!) { repository(owner: $owner, name: $name) \
+const DRAFT_OF: &str = "query($owner: String!, $name: String!, $tag: String!) { repository(owner: $owner, \
+                        name: $name) \
                         { release(tagName: $tag) { databaseId isDraft } } }";
 
 impl Forge for GitHub {
@@ -86,7 +87,7 @@ impl Forge for GitHub {
             "identical" => Ancestry::Identical,
             "diverged" => Ancestry::Diverged,
             other => {
-                let why = format!("the status {other:?} is none that GitHub documents");
+                let why = format!("the status {other:?} is not one that GitHub documents");
                 return Err(CallError::new(CallErrorKind::InvalidResponse, doing, why));
             }
         })
@@ -240,7 +241,7 @@ impl Forge for GitHub {
         if let Some(url) = &status.environment_url {
             body["environment_url"] = json!(url);
         }
-        let doing = format!("recording what became of the deployment {id}");
+        let doing = format!("recording the result of the deployment {id}");
         // The newest one counts, so that the same one twice says the same.
         let call = Call { doing: &doing, repeat: Idempotency::Idempotent, send: Send::Post(&body) };
         let path = format!("/deployments/{id}/statuses");

@@ -226,11 +226,11 @@ impl Auth {
 pub fn trusted_realm(name: &ImageName, realm: &str) -> Result<Url, &'static str> {
     let url = Url::parse(realm).map_err(|_| "which is no URL")?;
     if !http::is_plain(&url) {
-        return Err("which is no plain http or https URL");
+        return Err("which is not a plain http or https URL");
     }
     let on_this_machine = name.is_loopback() && is_loopback(&url);
     if url.scheme() != "https" && !on_this_machine {
-        return Err("where the password would travel in the clear");
+        return Err("where the password would be sent unencrypted");
     }
     Ok(url)
 }
@@ -276,7 +276,7 @@ struct TokenAnswer {
 /// may hold half a token.
 pub fn read_token(body: &[u8]) -> Result<(HeaderValue, Duration), String> {
     let answer: TokenAnswer = serde_json::from_slice(body).map_err(|error| {
-        format!("the answer is no token: line {}, column {}", error.line(), error.column())
+        format!("the answer is not a token: line {}, column {}", error.line(), error.column())
     })?;
     let token = [answer.token, answer.access_token]
         .into_iter()
@@ -284,7 +284,7 @@ pub fn read_token(body: &[u8]) -> Result<(HeaderValue, Duration), String> {
         .find(|token| !token.is_empty())
         .ok_or("the answer holds neither `token` nor `access_token`")?;
     let mut header = HeaderValue::from_str(&format!("Bearer {token}"))
-        .map_err(|_| "the token holds characters that no header can carry".to_owned())?;
+        .map_err(|_| "the token has characters that no header can hold".to_owned())?;
     header.set_sensitive(true);
     Ok((header, answer.expires_in.map_or(USUAL_LIFE, Duration::from_secs)))
 }

@@ -51,7 +51,7 @@ pub fn related<'a>(
 }
 
 fn parse(value: &str) -> Result<Vec<Link>, BadLink> {
-    let bad = || BadLink(format!("no list of links: {}", excerpt(value)));
+    let bad = || BadLink(format!("not a list of links: {}", excerpt(value)));
     let mut scanner = Scanner::new(value);
     let mut links = Vec::new();
     loop {

@@ -102,7 +102,7 @@ pub fn manifest_in(headers: &HeaderMap, body: &[u8], name: &ManifestName) -> Res
     }
     contradiction(headers, &digest)?;
     let document: Document = serde_json::from_slice(body)
-        .map_err(|error| format!("the answer is no manifest: {}", excerpt(&error.to_string())))?;
+        .map_err(|error| format!("the answer is not a manifest: {}", excerpt(&error.to_string())))?;
     if document.schema_version != 2 {
         return Err(format!("a manifest of schema version {}, not 2", document.schema_version));
     }
@@ -201,7 +201,7 @@ pub enum Part {
 /// Where the labels of this manifest's image are; of an index, the first image's.
 pub fn part(manifest: &[u8]) -> Result<Part, String> {
     let document: Document = serde_json::from_slice(manifest)
-        .map_err(|error| format!("no manifest: {}", excerpt(&error.to_string())))?;
+        .map_err(|error| format!("not a manifest: {}", excerpt(&error.to_string())))?;
     let digest = |descriptor: &Descriptor| {
         descriptor.digest.parse::<Digest>().map_err(|error| {
             format!("a digest that cannot be checked, {}: expected {error}", excerpt(&descriptor.digest))
@@ -303,9 +303,9 @@ mod tests {
                 r#"{"schemaVersion":1}"#,
                 Err("schema version 1"),
             ),
-            (Some(MANIFEST), "<html>", Err("no manifest")),
-            (Some(MANIFEST), "", Err("no manifest")),
-            (Some(MANIFEST), "{}", Err("no manifest")),
+            (Some(MANIFEST), "<html>", Err("not a manifest")),
+            (Some(MANIFEST), "", Err("not a manifest")),
+            (Some(MANIFEST), "{}", Err("not a manifest")),
         ] {
             let lines: Vec<_> = kind.iter().map(|kind| ("content-type", *kind)).collect();
             match (manifest_in(&headers(&lines), body.as_bytes(), &tag), expected) {

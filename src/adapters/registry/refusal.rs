@@ -95,7 +95,8 @@ impl Parties {
         if status.is_client_error() && is_immutable(complaint) {
             return CallError { kind: CallErrorKind::Rejected, ..call_error }
                 .with_remedy(
-                    "exempt `latest` and other moving tags from the registry's rule (ECR: an exclusion filter), or \
+                    "exempt `latest` and other moving tags from the registry's rule (ECR: an exclusion \
+                     filter), or \
                      turn it off; a version's own tag is never moved by this action",
                 )
                 .about(Topic::ImmutableTags);
@@ -103,8 +104,9 @@ impl Parties {
         let blob_unknown = complaint.has("MANIFEST_BLOB_UNKNOWN") || complaint.has("BLOB_UNKNOWN");
         if status.is_client_error() && blob_unknown {
             return call_error.with_remedy(
-                "a layer or an image that the manifest names is not in this repository any more (a clean-up rule?): \
-                 run the job again, which builds and pushes it anew",
+                "a layer or an image that the manifest names is not in this repository any more (a clean-up \
+                 rule?): \
+                 run the job again, which builds and pushes it again",
             );
         }
         let denied = complaint.has("DENIED") || complaint.has("UNAUTHORIZED");
@@ -119,16 +121,16 @@ impl Parties {
         let words = call_error.why.to_ascii_lowercase();
         if call_error.kind == CallErrorKind::Throttled {
             let who = if self.with_credentials {
-                "where this is usual, ask the registry for a higher limit"
+                "if this happens often, ask the registry for a higher limit"
             } else {
-                "and give `registry-username` and `registry-password`: who logs in may ask more often"
+                "and set `registry-username` and `registry-password`: logged-in clients have a higher limit"
             };
             let remedy = format!("run the job again when the limit is over, {who}");
             return call_error.with_remedy(remedy).about(Topic::RegistryLimit);
         }
         if is_full(&words) {
             let remedy = format!(
-                "remove images that nobody needs from {}, or get more room (a larger quota, a larger disk); then run \
+                "remove unused images from {}, or get more space (a larger quota, a larger disk); then run \
                  the job again",
                 self.name.registry()
             );
@@ -151,26 +153,31 @@ impl Parties {
         let not_linked = words.contains("permission_denied");
         let may_not_create = words.contains("installation not allowed");
         if not_linked && access == Access::Push {
-            let remedy = "open the package's settings on GitHub, add this repository under \"Manage Actions access\" \
-                          with the role Write, and see that this job has `packages: write` under `permissions:`";
+            let remedy = "open the package's settings on GitHub, add this repository under \"Manage Actions \
+                          access\" \
+                          with the role Write, and check that this job has `packages: write` under \
+                          `permissions:`";
             return (remedy.to_owned(), Topic::NotLinked);
         }
         if registry == "ghcr.io" || not_linked || may_not_create {
             let login = if self.with_credentials {
                 ""
             } else {
-                "leave `registry-username` and `registry-password` out, so that the job's own token is used, and "
+                "leave `registry-username` and `registry-password` out, so that the job's own token is \
+                 used, and "
             };
             let right = if access == Access::Push { "packages: write" } else { "packages: read" };
             let remedy = format!(
-                "{login}add the line `{right}` to this job's `permissions:` in the workflow; a package that exists \
+                "{login}add the line `{right}` to this job's `permissions:` in the workflow; a package that \
+                 exists \
                  already must also list this repository in its settings, under \"Manage Actions access\""
             );
             return (remedy, Topic::MayNotPush);
         }
         if !self.with_credentials {
             let remedy = format!(
-                "set the inputs `registry-username` and `registry-password` to an account of {registry} that may {} {}",
+                "set the inputs `registry-username` and `registry-password` to an account of {registry} \
+                 that may {} {}",
                 if access == Access::Push { "push to" } else { "read" },
                 self.name.repository()
             );
@@ -179,7 +186,8 @@ impl Parties {
         let hint = match registry {
             "docker.io" => "Docker Hub wants the account's name and an access token with Read & Write",
             _ if registry.ends_with(".amazonaws.com") => {
-                "on ECR the user is `AWS`, the password lasts 12 hours, and the repository must exist before a push"
+                "on ECR the user is `AWS`, the password lasts 12 hours, and the repository must exist \
+                 before a push"
             }
             _ if registry.ends_with(".pkg.dev") => {
                 "the user is `oauth2accesstoken`, and its password lasts an hour"
@@ -279,7 +287,8 @@ mod tests {
                 400,
                 body(
                     "TAG_INVALID",
-                    "The image tag '1.0' already exists in the 'a' repository and cannot be overwritten because the repository is immutable.",
+                    "The image tag '1.0' already exists in the 'a' repository and cannot be overwritten \
+                     because the repository is immutable.",
                 ),
                 Rejected,
                 "an exclusion filter",
@@ -298,7 +307,7 @@ mod tests {
                 404,
                 body("MANIFEST_BLOB_UNKNOWN", "x"),
                 Rejected,
-                "builds and pushes it anew",
+                "builds and pushes it again",
             ),
         ] {
             let parties = Parties { name: name.parse().expect(name), with_credentials };

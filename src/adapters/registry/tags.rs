@@ -154,10 +154,10 @@ pub fn tags_in(headers: &HeaderMap, body: &[u8]) -> Result<Vec<String>, String> 
     // Without a type of their own, programs in Go send JSON as text/plain.
     let kind = media_type(headers);
     if let Some(kind) = kind.filter(|kind| kind != "text/plain" && !kind.ends_with("json")) {
-        return Err(format!("a page of type {} in the place of JSON", excerpt(&kind)));
+        return Err(format!("a page of type {} instead of JSON", excerpt(&kind)));
     }
     let page: Page = serde_json::from_slice(body)
-        .map_err(|error| format!("a page that is no list of tags: {}", excerpt(&error.to_string())))?;
+        .map_err(|error| format!("a page that is not a list of tags: {}", excerpt(&error.to_string())))?;
     Ok(page.tags)
 }
 

@@ -39,7 +39,8 @@ fn connecting(host: &SshHost) -> String {
 
 fn check_address(host: &SshHost) -> String {
     format!(
-        "check the inputs `deploy-host` (now {}) and `deploy-port` (now {}), that the server runs, and that its \
+        "check the inputs `deploy-host` (now {}) and `deploy-port` (now {}), that the server runs, and that \
+         its \
          firewall lets the machine in on which this runs",
         host.host, host.port
     )
@@ -47,7 +48,8 @@ fn check_address(host: &SshHost) -> String {
 
 /// A private key that cannot be used; `why` says what was expected.
 pub(super) fn bad_key(host: &SshHost, why: &str) -> CallError {
-    CallError::new(CallErrorKind::Rejected, connecting(host), format!("the key cannot be used: expected {why}"))
+    CallError::new(CallErrorKind::Rejected, connecting(host), format!("the key cannot be used: expected \
+    {why}"))
         .with_remedy(
             "put the whole private key that `autotag-receiver init` printed into the secret of the input \
              `deploy-key`, with its first and last line (`-----BEGIN ...`, `-----END ...`) and no passphrase; \
@@ -83,7 +85,7 @@ pub(super) fn too_slow(host: &SshHost, step: Step, heard: Option<&str>, limit: D
     let why = match step {
         Step::Name => "the name was not resolved",
         Step::Connection => "nobody answered",
-        Step::KeyExchange if heard.is_none() => "the connection is open, and no SSH server spoke",
+        Step::KeyExchange if heard.is_none() => "the connection is open, but no SSH server answered",
         Step::KeyExchange => "the SSH server did not finish the key exchange",
         Step::Login => "the SSH server did not finish the login",
     };
@@ -98,7 +100,7 @@ pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> C
     let doing = connecting(host);
     let call_error = match heard {
         Some(heard) if !heard.starts_with("SSH-") => {
-            let why = format!("what answers there is no SSH server; it says: {}", excerpt(heard));
+            let why = format!("what answers there is not an SSH server; it says: {}", excerpt(heard));
             CallError::new(CallErrorKind::InvalidResponse, doing, why).with_remedy(check_address(host))
         }
         // libssh2 says the same of both; so it is asked again, which ends the one and costs seconds with the other.
@@ -106,13 +108,15 @@ pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> C
             CallErrorKind::Unreachable,
             doing,
             format!(
-                "the connection broke during the key exchange, or no way of encrypting is known to both sides: {}",
+                "the connection broke during the key exchange, or the two sides have no algorithms in \
+                 common: {}",
                 error.message()
             ),
         )
         .with_remedy(
-            "if it happens again, look at the server's log of sshd; where that finds no method in common, let sshd \
-             offer a key exchange, a cipher and a host key type of today (OpenSSH 7.4 and later do by default)",
+            "if it happens again, look at the server's log of sshd; where that finds no method in common, \
+             let sshd offer a current key exchange, cipher and host key type (OpenSSH 7.4 and later do by \
+             default)",
         ),
         Some(_) => CallError::new(
             CallErrorKind::Unreachable,
@@ -121,17 +125,17 @@ pub(super) fn handshake(host: &SshHost, error: &Error, heard: Option<&str>) -> C
         )
         .with_remedy("if it happens again, look at the server's log of sshd"),
         None if error.code() == BANNER_RECV => {
-            CallError::new(CallErrorKind::InvalidResponse, doing, "what answers there is no SSH server")
+            CallError::new(CallErrorKind::InvalidResponse, doing, "what answers there is not an SSH server")
                 .with_remedy(check_address(host))
         }
         None => CallError::new(
             CallErrorKind::Unreachable,
             doing,
-            format!("the connection was ended before an SSH server spoke: {}", error.message()),
+            format!("the connection was closed before an SSH server answered: {}", error.message()),
         )
         .with_remedy(
-            "check that sshd listens there, and that neither its MaxStartups, nor fail2ban, nor a firewall sends \
-             this machine away",
+            "check that sshd listens there, and that neither its MaxStartups, nor fail2ban, nor a firewall \
+             rejects this machine",
         ),
     };
     call_error.about(Topic::NoConnection)
@@ -146,17 +150,18 @@ pub(super) fn is_disagreement(error: &Error) -> bool {
 pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) -> CallError {
     let shown = presented.join(" and ");
     let name = if host.port == 22 { host.host.clone() } else { format!("[{}]:{}", host.host, host.port) };
-    let compare = "on the server itself, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows the right one \
+    let compare = "on the server itself, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows the right \
+                   one \
                    (each type has a file)";
     let (why, remedy, topic) = match verdict {
         Verdict::Changed { known } => (
             format!(
-                "the server's host key is not the known one: it shows {shown}, known are {}; it was set up \
-                 anew, or somebody else answers in its place",
+                "the server's host key is not the known one: it shows {shown}, known are {}; it was \
+                 reinstalled, or somebody else answers in its place",
                 known.join(", ")
             ),
             format!(
-                "do not just take the new key over: {compare}; only where it is the same, put the new line into \
+                "do not just accept the new key: {compare}; only if it is the same, put the new line into \
                  the input `deploy-known-hosts`"
             ),
             Topic::HostKeyChanged,
@@ -164,7 +169,7 @@ pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) 
         Verdict::Unknown | Verdict::Known => (
             format!("no host key is known for {name}; the server shows {shown}"),
             format!(
-                "{compare}; where it is the same, put it, or the lines that `ssh-keyscan -p {} {}` prints, into \
+                "{compare}; if it is the same, put it, or the lines that `ssh-keyscan -p {} {}` prints, into \
                  the input `deploy-known-hosts`",
                 host.port, host.host
             ),
@@ -183,9 +188,11 @@ pub(super) fn login(host: &SshHost, error: &Error) -> CallError {
             format!("the server does not let the user {} in with this key", host.user),
         )
         .with_remedy(format!(
-            "let the input `deploy-user` name the application's user, and `deploy-key` hold the key that `init` printed; \
-             on the server `autotag-receiver init {app} --key '<the public key>'` lets in one that you have, `--new-key` \
-             in its place makes another, and sshd's log (`journalctl -u ssh`) says why it refuses this one"
+            "let the input `deploy-user` name the application's user, and `deploy-key` hold the key that \
+             `init` printed; \
+             on the server `autotag-receiver init {app} --key '<the public key>'` allows a key that you \
+             have, `--new-key` instead makes another, and sshd's log (`journalctl -u ssh`) says why it \
+             refuses this one"
         ))
         .about(Topic::KeyRefused),
         FILE => bad_key(host, "an ED25519, ECDSA or RSA key that OpenSSL can read, without a passphrase"),
@@ -221,7 +228,7 @@ impl Running<'_> {
             CHANNEL_FAILURE | CHANNEL_REQUEST_DENIED => CallError::new(
                 CallErrorKind::Denied,
                 self.doing(),
-                "the server lets the key in, and runs no command for it",
+                "the server accepts the key, but runs no command for it",
             )
             .with_remedy(format!(
                 "on the server, run `autotag-receiver init {}` again: the key's line must have \
@@ -240,7 +247,7 @@ impl Running<'_> {
     }
 
     pub(super) fn silent(&self, idle: Duration) -> CallError {
-        let why = format!("the server has said nothing for {} s", idle.as_secs_f32());
+        let why = format!("the server has sent nothing for {} s", idle.as_secs_f32());
         CallError::new(CallErrorKind::Unreachable, self.doing(), why).perhaps_done()
     }
 
@@ -249,7 +256,8 @@ impl Running<'_> {
         CallError::new(CallErrorKind::Unreachable, self.doing(), why)
             .perhaps_done()
             .with_remedy(
-                "the server continues by itself: check what runs with `command: status`; if that long is normal, allow more time with the input `deploy-timeout`",
+                "the server continues by itself: check what runs with `command: status`; if that long is \
+                 normal, allow more time with the input `deploy-timeout`",
             )
             .about(Topic::ResultUnknown)
     }
@@ -257,7 +265,7 @@ impl Running<'_> {
     pub(super) fn killed(&self, signal: &str, stderr: &str) -> CallError {
         let mut why = format!("the command was ended by the signal {signal}");
         if !stderr.trim().is_empty() {
-            why = format!("{why}; it said: {}", excerpt(stderr));
+            why = format!("{why}; it wrote: {}", excerpt(stderr));
         }
         CallError::new(CallErrorKind::Unreachable, self.doing(), why).perhaps_done()
     }

@@ -255,9 +255,9 @@ fn unheard(name: &str, request: &Request, missed: Missed) -> Failure {
         format!("{} on {name}", request.word()),
         format!("no receiver answered: {}", missed.why),
         format!(
-            "on the server install the receiver, run `autotag-receiver init {0}`, and see what `autotag-receiver check \
-             {0}` finds; where all is right there, update receiver and action (`uses:`), which have to speak the same \
-             protocol",
+            "on the server, install the receiver, run `autotag-receiver init {0}`, and see what \
+             `autotag-receiver check {0}` finds; if it finds nothing, update the receiver and the action \
+             (`uses:`), which must speak the same protocol",
             request.app
         ),
     )
@@ -270,7 +270,8 @@ fn unknown(name: &str, request: &Request, why: &str) -> Failure {
         Kind::Unavailable,
         format!("{} on {name}", request.word()),
         format!("the result is not known: {why}"),
-        "the server continues by itself: check what runs with `command: status`, and run the job again; it touches nothing that is done",
+        "the server continues by itself: check what runs with `command: status`, and run the job again; it \
+         repeats nothing that is done",
     )
     .about(Topic::ResultUnknown)
 }
@@ -281,7 +282,8 @@ fn deployment_running(name: &str, request: &Request, holder: &str) -> Failure {
         Kind::Unavailable,
         format!("{} on {name}", request.word()),
         format!("its turn did not come within `deploy-timeout`: {holder}"),
-        "wait until that one is over, and run the job again; the server takes its turn by itself all the same, and `command: status` says what runs then",
+        "wait until that one is over, and run the job again; the server still carries this one out in its \
+         turn, and `command: status` says what runs then",
     )
     .about(Topic::DeploymentRunning)
 }

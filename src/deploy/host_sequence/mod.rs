@@ -197,8 +197,8 @@ pub fn result_of_revert(stop: HostResult, reported: Result<&Outcome, &Failure>) 
     if !is_without {
         return HostResult::Unheard(Box::new(Failure { why, ..*failure }));
     }
-    let remedy = "see to it that the server answers within `deploy-timeout`, and release a new version; where exactly \
-                  this one is meant, run the job again with `deploy-allow-downgrade: true`";
+    let remedy = "make sure that the server answers within `deploy-timeout`, and release a new version; if \
+                  you mean exactly this one, run the job again with `deploy-allow-downgrade: true`";
     HostResult::Failed(Box::new(Failure { why, remedy: remedy.to_owned(), ..*failure }))
 }
 

@@ -119,7 +119,7 @@ fn host_of(text: &str, default_port: u16) -> Result<HostName, String> {
     }
     let port_of = |text: &str| match text.parse::<u16>() {
         Ok(port) if port > 0 => Ok(port),
-        _ => Err("a port from 1 to 65535 behind the `:`".to_owned()),
+        _ => Err("a port from 1 to 65535 after the `:`".to_owned()),
     };
     let v6 = |text: &str| text.parse::<Ipv6Addr>().map(|address| address.to_string());
     let expected = "`host`, `host:port` or `[IPv6]:port`".to_owned();
@@ -200,7 +200,9 @@ impl Reader<'_> {
         let target = self.target(image)?;
         if command == Some(Command::Release) && self.is_the_jobs_own(target.credential.as_ref()) {
             self.notices.push(
-                "the servers pull with the token of this job, which may push images and write to the repository until the job ends: release and deploy in two jobs, or give `deploy-registry-password` a token that may only read"
+                "the servers pull with the token of this job, which may push images and write to the \
+                 repository until the job ends: release and deploy in two jobs, or give \
+                 `deploy-registry-password` a token that may only read"
                     .to_owned(),
             );
         }
@@ -273,7 +275,8 @@ impl Reader<'_> {
         let name = image?.repository().rsplit('/').next().unwrap_or_default();
         let unusable = |why: ParseError| {
             let expected = format!(
-                "the application's name on the server, since the image's own, `{name}`, is none: expected {why}"
+                "the application's name on the server, since the image's own, `{name}`, is not one: \
+                 expected {why}"
             );
             self.errors.of_input("deploy-app", "", expected);
         };
@@ -309,7 +312,8 @@ impl Reader<'_> {
 
     fn known_hosts(&mut self, servers: usize) -> Option<KnownHosts> {
         if self.raw.given("deploy-known-hosts").is_none() {
-            let expected = "the servers' host keys, as `autotag-receiver init` printed them: no key is trusted at first sight";
+            let expected = "the servers' host keys, as `autotag-receiver init` printed them: no key is \
+                            trusted at first sight";
             self.errors.of_input("deploy-known-hosts", "", expected);
             return None;
         }
@@ -320,7 +324,8 @@ impl Reader<'_> {
         let known: KnownHosts = self.raw.text("deploy-known-hosts").parse().map_err(refuse).ok()?;
         // One server's key would be believed at every other one.
         if servers > 1 && known.has_fingerprints_of_no_host() {
-            let expected = "each fingerprint behind the name of its server, since there are several: `web1.example.com SHA256:...`";
+            let expected = "each fingerprint after the name of its server, since there are several: \
+                            `web1.example.com SHA256:...`";
             self.errors.of_input("deploy-known-hosts", "", expected);
             return None;
         }
@@ -371,7 +376,7 @@ impl Reader<'_> {
         if let Some(url) = url
             && !url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
         {
-            self.errors.of_input("environment-url", url, "an address that begins with https:// or http://");
+            self.errors.of_input("environment-url", url, "a URL that begins with https:// or http://");
         }
         match (self.raw.given("environment"), url) {
             (Some(name), url) if name.chars().count() <= 255 && !name.contains('\n') => {

@@ -188,7 +188,7 @@ fn released_by(tag: &str, prefix: &TagPrefix) -> Result<Version, String> {
     match prefix.version_of(tag) {
         Some(version) if is_stable(&version) && version.build.is_empty() => Ok(version),
         Some(version) => Err(format!("tag {tag}: {version} is a prerelease or has build metadata")),
-        None => Err(format!("tag {tag} is no version with the prefix {prefix}")),
+        None => Err(format!("tag {tag} is not a version with the prefix {prefix}")),
     }
 }
 

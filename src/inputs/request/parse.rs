@@ -66,7 +66,7 @@ impl Reader<'_> {
         );
         if self.raw.text("dry-run") == "true" && matches!(command, Some(Command::Deploy | Command::Rollback))
         {
-            let expected = "`false`: servers try nothing out. `command: status` shows what runs";
+            let expected = "`false`: servers have no dry run. `command: status` shows what runs";
             self.errors.of_input("dry-run", "true", expected);
         }
         command

@@ -85,9 +85,7 @@ pub(super) fn parse(line: &str) -> Result<Option<Entry>, &'static str> {
             Err("of a certificate authority (`@cert-authority`), and certificates are \
             not checked here: give the host's own key, as `ssh-keyscan HOST` prints it")
         }
-        ["@revoked", ..] => {
-            Err("a revoked key (`@revoked`): leave it out, only keys that are listed are accepted")
-        }
+        ["@revoked", ..] => Err("a revoked key (`@revoked`): leave it out, only listed keys are accepted"),
         [first, ..] if first.starts_with('@') => {
             Err("marked by an unknown word with `@`: leave the mark out")
         }
@@ -116,7 +114,7 @@ pub(super) fn parse(line: &str) -> Result<Option<Entry>, &'static str> {
             Err("a key without its host: put the host's name and a space before it")
         }
         [_, bits, ..] if fields.len() >= 4 && bits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Err("a key of SSH 1, which nobody should use any more")
+            Err("a key of SSH 1, which is obsolete")
         }
         [names, key_type, blob, ..] => key(names, key_type, blob).map(Some),
         _ => Err("neither of them (`HOST ssh-ed25519 AAAA...`)"),

@@ -42,7 +42,7 @@ pub enum Verdict {
     Known,
     /// Nothing is known of this host.
     Unknown,
-    /// Other keys are known of this host: it was set up anew, or somebody else answers in its place.
+    /// Other keys are known of this host: it was reinstalled, or somebody else answers in its place.
     Changed {
         /// Fingerprints of the known ones, with their types where these are known.
         known: Vec<String>,
@@ -136,7 +136,8 @@ impl FromStr for KnownHosts {
             return Ok(Self(entries));
         }
         Err(ParseError(format!(
-            "the server's host keys: lines as `ssh-keyscan HOST` prints them, or fingerprints `SHA256:...` as \
+            "the server's host keys: lines as `ssh-keyscan HOST` prints them, or fingerprints `SHA256:...` \
+             as \
              `ssh-keygen -lf` prints them; {}",
             faults.join("; ")
         )))

@@ -224,7 +224,8 @@ pub fn decide(survey: &Survey, request: &VersionRequest) -> Result<Plan, Refusal
                     by.claim.commit.short(),
                     by.claim.version
                 ),
-                "an older commit is not released over a newer one: delete the tag, and tag a commit that is not released yet",
+                "an older commit is not released over a newer one: delete the tag, and tag a commit that is \
+                 not released yet",
             )
         }
         CommitStatus::Older { by, newer } => Ok(Plan::Superseded { by: by.clone(), newer: newer.clone() }),
@@ -252,7 +253,7 @@ fn resume_or_join(
     mine: &[RecordedClaim],
 ) -> Result<Plan, Refusal> {
     let Some(owner) = mine.last() else {
-        return refuse(None, "a commit counts as claimed, but no claim has it", "report this as a defect");
+        return refuse(None, "a commit counts as claimed, but no claim has it", "report a bug");
     };
     let version_here = &owner.claim.version;
     if let VersionSelector::Exactly(version) | VersionSelector::PushedTag(version) = &request.selector
@@ -264,14 +265,15 @@ fn resume_or_join(
                 "commit {} is version {version_here} already, and {version} is asked for",
                 survey.commit.short()
             ),
-            "a commit has one version for good: release another commit (an empty one will do) as the new version",
+            "a commit has one version for good: release another commit (an empty one will do) as the new \
+             version",
         );
     }
     if let Some(known) = mine.iter().find(|known| known.claim.image == request.image) {
         return Ok(Plan::Resume { known: known.clone() });
     }
     let Some(head) = &survey.head else {
-        return refuse(None, "a commit counts as claimed, but there is no head", "report this as a defect");
+        return refuse(None, "a commit counts as claimed, but there is no head", "report a bug");
     };
     Ok(Plan::Claim(Next {
         version: version_here.clone(),
@@ -363,7 +365,8 @@ fn free_in_registry(survey: &Survey, request: &VersionRequest, version: &Version
     refuse(
         Topic::ImageTagTaken,
         format!("{}:{version} exists in the registry already, and no claim says whose it is", request.image),
-        "if that image is this commit's, pass its digest as `image-digest`; otherwise release a higher version",
+        "if that image is this commit's, pass its digest as `image-digest`; otherwise release a higher \
+         version",
     )
 }
 
@@ -434,7 +437,8 @@ fn none_is_passed_over(survey: &Survey, request: &VersionRequest) -> Result<(), 
     let Some(next) = found.next() else { return Ok(()) };
     let why = match counted {
         None => format!(
-            "no tag has the form of a version ({} in Git, 1.2.3 in the registry), and these read like versions of another form",
+            "no tag has the form of a version ({} in Git, 1.2.3 in the registry), and these read like \
+             versions of another form",
             request.prefix.tag_of(&Version::new(1, 2, 3))
         ),
         Some(highest) => {
@@ -443,10 +447,12 @@ fn none_is_passed_over(survey: &Survey, request: &VersionRequest) -> Result<(), 
     };
     let mut remedy = match counted {
         None => format!(
-            "say where to continue, above these versions, with `initial-version` (such as `initial-version: {next}`), or with `version` for one run"
+            "say where to continue, above these versions, with `initial-version` (such as `initial-version: \
+             {next}`), or with `version` for one run"
         ),
         Some(_) => format!(
-            "say where to continue, above these versions, with `version` for one run (such as `version: {next}`)"
+            "say where to continue, above these versions, with `version` for one run (such as `version: \
+             {next}`)"
         ),
     };
     if let Some(prefix) = found.prefix() {

@@ -358,7 +358,7 @@ impl GitHub {
                 deployment.state = Some(status.state);
                 Ok(())
             }
-            None => Err(not_found(&format!("recording what became of the deployment {id}"))),
+            None => Err(not_found(&format!("recording the result of the deployment {id}"))),
         }
     }
 }

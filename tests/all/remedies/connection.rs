@@ -72,7 +72,7 @@ impl SshServer {
         let app = user.strip_prefix("autotag-").expect("an application's user");
         let replaced = [
             (key, "FINGERPRINT"),
-            (folder.as_str(), "FOLDER"),
+            (folder.as_str(), "DIRECTORY"),
             // In two halves, for the test that no file names the machine.
             (concat!("/ho", "me/"), "HOMES/"),
             (user, "autotag-app"),

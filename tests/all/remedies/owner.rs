@@ -27,7 +27,7 @@ fn told(server: &Server, words: &[&str], code: i32, link: &str, name: &str, repl
     // Whether the server sweeps images at this moment, and the command waits for it, is a matter of time.
     let text: String =
         text.split_inclusive('\n').filter(|line| !line.starts_with("waiting for sweep")).collect();
-    let own = [(folder.as_str(), "FOLDER"), (server.app.as_str(), "app")];
+    let own = [(folder.as_str(), "DIRECTORY"), (server.app.as_str(), "app")];
     insta::assert_snapshot!(name, calm(&text, &[&own, replaced].concat()));
 }
 

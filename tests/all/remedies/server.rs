@@ -72,7 +72,7 @@ fn told(way: &Way, run: &Finished, topic: Topic, name: &str) {
     let folder = way.server.folder.path().to_string_lossy().into_owned();
     let replaced = [
         (way.project.registry.host(), "REGISTRY"),
-        (folder.as_str(), "FOLDER"),
+        (folder.as_str(), "DIRECTORY"),
         (way.user.name(), "autotag-app"),
         (way.server.app.as_str(), "app"),
     ];

@@ -34,7 +34,7 @@ impl Lines {
                 return Some(serde_json::from_slice(&line).map_err(Error::from));
             }
             if self.read.len() > LONGEST {
-                return Some(Err(broken("a line without an end")));
+                return Some(Err(broken("a line that does not end")));
             }
             match self.body.frame().await {
                 Some(Ok(frame)) => self.read.extend_from_slice(&frame.into_data().unwrap_or_default()),

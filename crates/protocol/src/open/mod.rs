@@ -98,7 +98,7 @@ impl<'de, T: Tagged<'de>> Visitor<'de> for OneOf<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object whose field is its kind")
+        f.write_str("an object whose only field is its kind")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {

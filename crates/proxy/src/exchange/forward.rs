@@ -211,11 +211,11 @@ fn unanswered(error: &hyper::Error, began: bool) -> &'static str {
     if error.is_parse_too_large() {
         "the head of the application's answer is too large"
     } else if error.is_parse_status() {
-        "the application's answer has a status that is none"
+        "the application's answer has an invalid status"
     } else if error.is_parse() {
         let text = error.to_string();
         if text.contains("version") {
-            "the application's answer is no HTTP/1"
+            "the application's answer is not HTTP/1"
         } else if text.contains("content-length") || text.contains("transfer-encoding") {
             "the length of the application's answer cannot be read"
         } else {
@@ -280,7 +280,12 @@ fn pass_on(
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return match upgrade {
             Some(client) => change_protocol(response, client, record),
-            None => own(StatusCode::BAD_GATEWAY, "the application changes protocol unasked", Some(record)),
+            None => own(
+                StatusCode::BAD_GATEWAY,
+                "the application switched protocols without being \
+                                                  asked",
+                Some(record),
+            ),
         };
     }
     let version = response.version();

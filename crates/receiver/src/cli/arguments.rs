@@ -40,7 +40,10 @@ pub(super) fn command(shown: Shown) -> Command {
         .version(autotag_base::VERSION)
         .about("The server's side of autotag-deploy")
         .help_template(template)
-        .after_help("`autotag-receiver COMMAND --help` shows a command's options, `autotag-receiver --help` the exit codes.")
+        .after_help(
+            "`autotag-receiver COMMAND --help` shows a command's options, `autotag-receiver --help` \
+                     the exit codes.",
+        )
         .after_long_help(manual::below(&sections()))
         .subcommand_required(true)
         .arg_required_else_help(true)
@@ -135,7 +138,7 @@ fn asking() -> [Command; 3] {
 fn changing() -> [Command; 3] {
     [
         Command::new("deploy")
-            .about("Deploy a version; without VERSION, deploy what serves again, with the current configuration")
+            .about("Deploy a version; without VERSION, redeploy what serves with the current configuration")
             .arg(app())
             .arg(version().help("For a version that is not recorded, also give --image-digest and --commit"))
             .arg(
@@ -164,7 +167,8 @@ fn changing() -> [Command; 3] {
         Command::new("reset-highest")
             .about("Lower the highest version, above which workflows may deploy, if it was a mistake")
             .after_help(
-                "The server accepts only versions that are above every version that was live. If one of those was not\n\
+                "The server accepts only versions that are above every version that was live. If one of \
+                 those was not\n\
                  yours (a stolen key, a typing error), roll back from it, and run this command: the next real version\n\
                  is deployed again. `status` shows the highest version.",
             )
@@ -188,30 +192,37 @@ fn setting_up() -> [Command; 3] {
                 option("image", "REPOSITORY", "The only repository that may run, such as ghcr.io/org/app")
                     .value_parser(parsed::<ImageName>()),
             )
-            .arg(option("port", "N", "The port that the container listens on; default: 8080").value_parser(value_parser!(u16).range(1..)))
+            .arg(option("port", "N", "The port that the container listens on; default: \
+                         8080").value_parser(value_parser!(u16).range(1..)))
             .arg(
-                option("listen", "ADDRESS", "Where the proxy serves it; default: 127.0.0.1:8080. [::]:80 without a front proxy")
+                option("listen", "ADDRESS", "Where the proxy serves it; default: 127.0.0.1:8080. [::]:80 \
+                        without a front proxy")
                     .value_parser(parsed::<Listen>()),
             )
             .arg(
-                option("host", "NAME", "Serve only requests for this host, so that several apps can share an address")
+                option("host", "NAME", "Serve only requests for this host, so that several apps can share \
+                        an address")
                     .action(ArgAction::Append)
                     .value_parser(parsed::<HostName>()),
             )
-            .arg(option("health", "PATH", "A path that answers 200 when it works, or `none`; default: Docker's HEALTHCHECK"))
+            .arg(option("health", "PATH", "A path that answers 200 when it works, or `none`; default: \
+                         Docker's HEALTHCHECK"))
             .arg(option("key", "LINE", "A public key that may deploy; default: creates a pair").conflicts_with("new-key"))
             .arg(flag("new-key", "Create a new pair; earlier keys stop working"))
             .arg(option("adopt", "CONTAINER", "Write the app file from a running container"))
-            .arg(option("ssh-port", "N", "sshd's port, for the lines to copy; default: 22").value_parser(value_parser!(u16).range(1..)))
+            .arg(option("ssh-port", "N", "sshd's port, for the lines to copy; default: \
+                         22").value_parser(value_parser!(u16).range(1..)))
             .arg(option("public-name", "HOST", "How workflows reach this server; default: its own name"))
             .arg(dry_run()),
         Command::new("check")
             .about("Check app files and this host, and list all problems at once")
             .after_help(
-                "Without arguments it checks all applications. A path (with a `/`, or ending in .yaml) is checked\n\
+                "Without arguments it checks all applications. A path (with a `/`, or ending in .yaml) is \
+                 checked\n\
                  only as an app file.",
             )
-            .arg(Arg::new("APP").num_args(0..).value_name("APP|FILE").help("Such as shop-api, or ./app.yaml")),
+            .arg(Arg::new("APP").num_args(0..).value_name("APP|FILE").help("Such as shop-api, or \
+                           ./app.yaml")),
         Command::new("remove")
             .about("Remove an application: its container, user, key, app file and state; never its volumes")
             .arg(app())

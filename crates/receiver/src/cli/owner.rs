@@ -169,7 +169,7 @@ impl Owner<'_> {
                     None => self.served_last(app)?,
                 };
                 let release = serves.with_context(|| {
-                    format!("nothing of {app} was deployed yet: say a version, --image-digest and --commit")
+                    format!("nothing of {app} was deployed yet: pass a version, --image-digest and --commit")
                 })?;
                 (release.version, release.digest, release.commit)
             }
@@ -211,7 +211,7 @@ impl Owner<'_> {
         let entries = self.entries_of(app, HISTORY_ENTRIES)?;
         let found = entries.into_iter().find(|entry| entry.release.version == *version);
         found.map(|entry| entry.release).with_context(|| {
-            format!("{version} of {app} is not recorded here: say --image-digest and --commit too")
+            format!("{version} of {app} is not recorded here: also pass --image-digest and --commit")
         })
     }
 

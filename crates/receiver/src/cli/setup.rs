@@ -78,7 +78,7 @@ pub(super) fn init(paths: &Paths, arguments: &ArgMatches) -> anyhow::Result<Exit
     for step in &prepared.steps {
         println!("{step}");
         let made = apply::apply(paths, step).with_context(|| {
-            format!("{step}: what was done before stays; fix the cause and run `init` again")
+            format!("{step}: the steps before it stay done; fix the cause and run `init` again")
         })?;
         private_key = private_key.or(made);
     }
@@ -120,7 +120,8 @@ fn last_words(paths: &Paths, options: &InitOptions, first: bool, private_key: Op
     let config = std::fs::read_to_string(paths.sshd().join("sshd_config"));
     if config.is_ok_and(|config| !sshd::reads_parts(&config)) {
         text.push_str(
-            "\nsshd does not read the directory sshd_config.d: add `Include /etc/ssh/sshd_config.d/*.conf` as the first line of /etc/ssh/sshd_config, and reload it.\n",
+            "\nsshd does not read the directory sshd_config.d: add `Include /etc/ssh/sshd_config.d/*.conf` \
+             as the first line of /etc/ssh/sshd_config, and reload it.\n",
         );
     }
     text

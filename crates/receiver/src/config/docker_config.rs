@@ -29,7 +29,9 @@ pub fn credentials_in(text: &str, image: &ImageName) -> Result<Option<Credential
         Login::None => Ok(None),
         Login::Kept(credentials) => Ok(Some(credentials)),
         Login::Helper { helper, .. } => Err(format!(
-            "the login lies with the credential helper docker-credential-{helper}, which is not run here. Let CI give one by `deploy-registry-username` and `deploy-registry-password`, or keep one in the file itself"
+            "the login is with the credential helper docker-credential-{helper}, which is not run here. Let \
+             CI pass one with `deploy-registry-username` and `deploy-registry-password`, or keep one in the \
+             file itself"
         )),
     }
 }

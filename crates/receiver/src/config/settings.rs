@@ -54,7 +54,13 @@ impl Settings {
             .map_err(|fault| Refused::new(RefusalCode::AppFile, format!("{}: {fault}", path.display())))?;
         let file = AppFile::parse(&text).map_err(|faults| {
             let shown = path.display();
-            Refused::new(RefusalCode::AppFile, format!("{shown} has faults, so nothing was begun:\n{faults}"))
+            Refused::new(
+                RefusalCode::AppFile,
+                format!(
+                    "{shown} has errors, so nothing was \
+                                                        started:\n{faults}"
+                ),
+            )
         })?;
         let mut files: Vec<OwnVariables> = Vec::new();
         for path in &file.env_files {
@@ -280,7 +286,8 @@ mod tests {
         (directory, paths, app)
     }
 
-    const FILE: &str = "image: ghcr.io/org/app\nport: 80\nlisten: 8080\nenvironment: {A: owner}\nenv_file: /etc/autotag/app.env\nallow_environment: [A, B, C]\n";
+    const FILE: &str = "image: ghcr.io/org/app\nport: 80\nlisten: 8080\nenvironment: {A: owner}\nenv_file: \
+                        /etc/autotag/app.env\nallow_environment: [A, B, C]\n";
 
     fn given(pairs: &[(&str, &str)]) -> Variables {
         pairs

@@ -96,7 +96,7 @@ impl<'a> Question<'a> {
             .filter(|secret| secret.len() >= SHORTEST_SECRET)
             .collect();
         let mut text = format!(
-            "GET {} gave {}, expected {expected}. Asked was {}",
+            "GET {} gave {}, expected {expected}. The request went to {}",
             self.path,
             answer.status,
             self.client(target)
@@ -114,12 +114,16 @@ impl<'a> Question<'a> {
         }
         match answer.status {
             300..=399 => text.push_str(
-                ". If the application redirects to https, add `headers: {X-Forwarded-Proto: https}` beside `path`",
+                ". If the application redirects to https, add `headers: {X-Forwarded-Proto: https}` next to \
+                 `path`",
             ),
             400 | 403 | 404 | 421 => {
-                text.push_str(". If the application expects another host, add `host: NAME` beside `path`");
+                text.push_str(". If the application expects another host, add `host: NAME` next to `path`");
             }
-            401 => text.push_str(". If the application expects a login, ask a path without, or add `headers:` beside `path`"),
+            401 => text.push_str(
+                ". If the application expects a login, use a path without one, or add \
+                                  `headers:` next to `path`",
+            ),
             _ => {}
         }
         text
@@ -178,8 +182,9 @@ pub async fn get(target: &Target, question: &Question<'_>, deadline: Duration) -
 fn request(question: &Question<'_>) -> Result<Request<Empty<Bytes>>, NoAnswer> {
     let Question { host, path, headers } = question;
     let wrong = |what: &str| NoAnswer(format!("nothing was asked: {what}"));
-    let uri: Uri =
-        path.parse().map_err(|_| wrong(&format!("`{path}` is no path; expected for example `/healthz`")))?;
+    let uri: Uri = path
+        .parse()
+        .map_err(|_| wrong(&format!("`{path}` is not a path; expected for example `/healthz`")))?;
     if !path.starts_with('/') {
         return Err(wrong(&format!("`{path}` does not begin with `/`")));
     }
@@ -190,7 +195,7 @@ fn request(question: &Question<'_>) -> Result<Request<Empty<Bytes>>, NoAnswer> {
     let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value.reveal()));
     request
         .body(Empty::new())
-        .map_err(|_| wrong(&format!("`{host}` is no host; expected for example `app.example.org`")))
+        .map_err(|_| wrong(&format!("`{host}` is not a host; expected for example `app.example.org`")))
 }
 
 async fn ask<S>(stream: S, request: Request<Empty<Bytes>>) -> Result<Answer, NoAnswer>
@@ -290,13 +295,16 @@ mod tests {
                 403,
                 None,
                 "\n  Invalid HTTP_HOST header\nmore\n",
-                "403, expected 200. Asked was http://172.18.0.3:3000 with `Host: localhost`; the body begins with \"Invalid HTTP_HOST header\". If the application expects another host, add `host: NAME`",
+                "403, expected 200. The request went to http://172.18.0.3:3000 with `Host: localhost`; the body \
+                 begins with \"Invalid HTTP_HOST header\". If the application expects another host, add \
+                 `host: NAME`",
             ),
             (
                 301,
                 Some("https://localhost/healthz?token=1"),
                 "",
-                "; Location: https://localhost/healthz?...; the body is empty. If the application redirects to https, add `headers: {X-Forwarded-Proto: https}`",
+                "; Location: https://localhost/healthz?...; the body is empty. If the application redirects \
+                 to https, add `headers: {X-Forwarded-Proto: https}`",
             ),
             (500, None, "<!doctype html>\n<html><title> Oops </title>", "; the body begins with \"Oops\""),
             (

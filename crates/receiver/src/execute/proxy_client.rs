@@ -275,7 +275,7 @@ impl ProxyClient {
             Ok(Ok(Answer::Error(error))) => Err(refused(&error)),
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(unreachable(error.to_string())),
-            Err(_) => Err(unreachable(format!("nothing came within {} s", patience.as_secs()))),
+            Err(_) => Err(unreachable(format!("nothing arrived within {} s", patience.as_secs()))),
         }
     }
 }
@@ -306,7 +306,7 @@ fn target(container: &ContainerId, address: IpAddr, port: u16) -> Target {
 }
 
 fn unexpected(answer: &Answer) -> StepError {
-    let why = format!("the proxy gave an answer to something else: {answer:?}");
+    let why = format!("the proxy answered something else: {answer:?}");
     StepError::new(FailureCode::Proxy, why)
 }
 
@@ -414,7 +414,8 @@ mod tests {
     #[test]
     fn a_route_says_what_the_app_file_says() {
         let settings = testing::settings(
-            "image: x.io/app\nport: 80\nlisten: '[::]:8080'\nhost: [a.example, b.example]\ntrusted_proxies: [10.0.0.0/8, '::1', 127.0.0.1]\n",
+            "image: x.io/app\nport: 80\nlisten: '[::]:8080'\nhost: [a.example, b.example]\ntrusted_proxies: \
+             [10.0.0.0/8, '::1', 127.0.0.1]\n",
         );
         let app = "app".parse().unwrap();
         let route = route(&app, &settings.file.traffic).expect("it is proxied");

@@ -35,7 +35,8 @@ pub fn drift(facts: &Facts<'_>) -> Vec<String> {
     let Some(active) = facts.state.active() else {
         if let Some(last) = facts.state.last_served() {
             found.push(format!(
-                "nothing serves: the container of {} was removed; `autotag-receiver deploy {}` makes it again",
+                "nothing serves: the container of {} was removed; `autotag-receiver deploy {}` makes it \
+                 again",
                 last.version, facts.state.app
             ));
         }
@@ -52,10 +53,10 @@ pub fn drift(facts: &Facts<'_>) -> Vec<String> {
     match &facts.image {
         Ok(Some(_)) => {}
         Ok(None) => found.push(format!(
-            "the image {} is not on this machine any more; a restart would have to pull it",
+            "the image {} is no longer on this machine; a restart would have to pull it",
             active.release.digest
         )),
-        Err(why) => found.push(format!("the image could not be looked at: {why}")),
+        Err(why) => found.push(format!("the image could not be inspected: {why}")),
     }
     proxy(&mut found, facts, active);
     match &facts.today {
@@ -72,7 +73,7 @@ pub fn drift(facts: &Facts<'_>) -> Vec<String> {
 fn container(found: &mut Vec<String>, facts: &Facts<'_>, active: &Instance) {
     let short = active.container.short();
     match &facts.container {
-        Err(why) => found.push(format!("the container {short} could not be looked at: {why}")),
+        Err(why) => found.push(format!("the container {short} could not be inspected: {why}")),
         Ok(None) => found.push(format!(
             "the container {short} was removed; `autotag-receiver deploy {}` makes it again",
             facts.state.app
@@ -120,7 +121,7 @@ fn strangers(found: &mut Vec<String>, containers: &[ContainerFacts], state: &Sta
     };
     for container in containers.iter().filter(|one| !known.contains(&one.id.as_str())) {
         found.push(format!(
-            "the container {} carries this application's label and is not known",
+            "the container {} has this application's label, but no deployment created it",
             container.name
         ));
     }
@@ -256,7 +257,7 @@ mod tests {
             (Facts { container: container(&|it| it.image_id.clear()), ..well(&state) }, "another image"),
             (Facts { container: Err("Docker is down".to_owned()), ..well(&state) }, "Docker is down"),
             (Facts { labelled: Ok(vec![running(), stranger]), ..well(&state) }, "by-hand"),
-            (Facts { image: Ok(None), ..well(&state) }, "not on this machine"),
+            (Facts { image: Ok(None), ..well(&state) }, "no longer on this machine"),
             (Facts { proxy: Some(Ok(None)), ..well(&state) }, "nowhere"),
             (Facts { proxy: Some(Err("no proxy".to_owned())), ..well(&state) }, "no proxy"),
             (Facts { proxy: Some(serving(&"b".repeat(64), "10.0.0.2:80")), ..well(&state) }, "bbbbbbbbbbbb"),

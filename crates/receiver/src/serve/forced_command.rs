@@ -48,7 +48,7 @@ fn refused(code: RefusalCode, message: impl Into<String>) -> Ended {
 
 fn relay(paths: &Paths, app: &AppName, word: Option<&str>) -> Result<(), Ended> {
     let Some(word) = word else {
-        let text = format!("this key opens no shell: it deploys `{app}`, by autotag-deploy");
+        let text = format!("this key opens no shell: it deploys `{app}` with autotag-deploy");
         return Err(refused(RefusalCode::Malformed, text));
     };
     // What it was is not repeated: it may be anything, and stand in a terminal.
@@ -62,7 +62,8 @@ fn relay(paths: &Paths, app: &AppName, word: Option<&str>) -> Result<(), Ended> 
         refused(
             RefusalCode::ReceiverDown,
             format!(
-                "the receiver does not answer on the server ({}: {error}). Its owner starts it: systemctl start autotag",
+                "the receiver does not answer on the server ({}: {error}). Its owner starts it: systemctl \
+                 start autotag",
                 socket.display()
             ),
         )

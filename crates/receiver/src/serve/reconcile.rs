@@ -43,7 +43,8 @@ async fn docker<E: Engine>(server: &Arc<Server<E>>) {
                         Ok(event) => {
                             let app = event.labels.get(labels::APP).map(|app| app.parse::<AppName>());
                             if let Some(Ok(app)) = app {
-                                tracing::debug!(%app, container = event.id, action = event.action, "Docker tells");
+                                tracing::debug!(%app, container = event.id, action = event.action, "Docker \
+                                tells");
                                 refresh(server, &app, &event).await;
                                 removed(server, &app, &event);
                                 made(server, app, &event);
@@ -100,7 +101,7 @@ fn made<E: Engine>(server: &Arc<Server<E>>, app: AppName, event: &ContainerEvent
     let (server, container) = (Arc::clone(server), event.id.clone());
     tokio::spawn(async move {
         if let Err(why) = change::sweep(&server, &app, &container).await {
-            tracing::warn!(%app, "what was made too late is left: {why}");
+            tracing::warn!(%app, "what was created too late is left: {why}");
         }
     });
 }
@@ -129,7 +130,7 @@ async fn recover<E: Engine>(server: &Server<E>, app: &AppName) {
     match change::recover(server, app).await {
         Ok(()) => server.queues.finished(app),
         Err(why) => {
-            tracing::error!(%app, "what should serve could not be made sure of: {why}");
+            tracing::error!(%app, "it is not certain that the right version serves: {why}");
             server.queues.retry_failed(app);
         }
     }

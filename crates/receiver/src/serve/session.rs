@@ -73,7 +73,8 @@ fn is_told<E: Engine>(server: &Server<E>, caller: &Caller, refused: &Refused) ->
 /// Tells a user that has too many connections so.
 pub(super) async fn turn_away(mut stream: UnixStream, user: u32, _permit: Permit) {
     let text = format!(
-        "the user {user} has {CONNECTIONS} requests open on this server, as many as one may have at a time. Wait until some of them have ended, and run it again"
+        "the user {user} has {CONNECTIONS} requests open on this server, which is the limit. Wait until \
+         some of them have ended, and run it again"
     );
     refuse(&Refused::new(RefusalCode::Busy, text), &mut stream).await;
 }
@@ -88,7 +89,8 @@ async fn pass_on(job: &EventLog, asker: Asker, stream: &mut UnixStream) {
     match follow(job, asker, stream).await {
         Ok(()) => hear_out(stream).await,
         Err(error) => {
-            tracing::info!(deployment = ?job.deployment, %error, "the caller disconnected; its request continues");
+            tracing::info!(deployment = ?job.deployment, %error, "the caller disconnected; its request \
+                                                                  continues");
         }
     }
 }
@@ -127,7 +129,7 @@ async fn accept<E: Engine>(
 ) -> Result<Arc<EventLog>, Refused> {
     let reading = tokio::time::timeout(SAYING, read(stream));
     let (word, request) =
-        reading.await.map_err(|_| malformed(format!("nothing came within {} s", SAYING.as_secs())))??;
+        reading.await.map_err(|_| malformed(format!("nothing arrived within {} s", SAYING.as_secs())))??;
     if request.word() != word {
         let text = format!("the command is `{word}`, the request is for `{}`", request.word());
         return Err(malformed(text));
@@ -229,7 +231,9 @@ fn set_to_work<E: Engine>(
 
 fn too_many(app: &AppName) -> Refused {
     let text = format!(
-        "{CHANGES} changes of `{app}` are running or waiting for their turn, which is the limit. Wait until some of them are done, and run it again; `autotag-receiver status {app}` on the server says what is running"
+        "{CHANGES} changes of `{app}` are running or waiting for their turn, which is the limit. Wait until \
+         some of them are done, and run it again; `autotag-receiver status {app}` on the server says what \
+         is running"
     );
     Refused::new(RefusalCode::Busy, text)
 }
@@ -241,7 +245,9 @@ fn is_recorded<E>(server: &Server<E>, app: &AppName, deployment: &DeploymentId) 
 
 fn too_often(app: &AppName, wait: Duration) -> Refused {
     let text = format!(
-        "too many changes of `{app}` failed, were refused or came within a short time. The next one is taken in {} minutes; find out why they fail meanwhile. On the server `autotag-receiver deploy` and `rollback` are taken at any time",
+        "too many changes of `{app}` failed, were refused or came within a short time. The next one is \
+         accepted in {} minutes; until then, find out why they fail. On the server, `autotag-receiver \
+         deploy` and `rollback` are always accepted",
         wait.as_secs().div_ceil(60)
     );
     Refused::new(RefusalCode::Busy, text)

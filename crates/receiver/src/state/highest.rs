@@ -73,7 +73,8 @@ pub fn reset(paths: &Paths, app: &AppName, to: Option<&Version>) -> anyhow::Resu
         .with_context(|| format!("locking {}", path.display()))?;
     let Tried::Taken(lock) = held else {
         bail!(
-            "{app} is being changed right now (`autotag-receiver status {app}`): run this again afterwards"
+            "{app} is being changed right now (`autotag-receiver status {app}`): run this again when that \
+             is done"
         );
     };
     let store = Store::new(&directory, app.clone());
@@ -86,7 +87,8 @@ pub fn reset(paths: &Paths, app: &AppName, to: Option<&Version>) -> anyhow::Resu
         .and_then(|mut journal| journal.append(&Entry { at: clock::now(), deployment: None, what }));
     let journal = noted.err().map(|error| format!("; the journal does not say so: {error}"));
     Ok(format!(
-        "{app}: the highest version is {highest} now, and was {before}; CI may deploy what is above {highest}{}",
+        "{app}: the highest version is {highest} now, and was {before}; CI may deploy what is above \
+         {highest}{}",
         journal.unwrap_or_default()
     ))
 }

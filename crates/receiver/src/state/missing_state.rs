@@ -38,7 +38,9 @@ pub fn check(
         format!("`docker rm --force {}` and ", names.join(" "))
     };
     Err(format!(
-        "{} is missing, but {} shows that there was one: which versions served is not known any more, so nothing is deployed or rolled back. Restore the file from a backup. Or begin anew: {removal}move {}* away; whatever is deployed then is the highest version",
+        "{} is missing, but {} shows that there was one: which versions served is no longer known, so \
+         nothing is deployed or rolled back. Restore the file from a backup. Or start over: {removal}move \
+         {}* away; whatever is deployed next is then the highest version",
         Store::new(&paths.state(app), app.clone()).path().display(),
         shown.join(" and "),
         journal.display(),

@@ -77,7 +77,7 @@ pub(super) async fn serve(mut control: Control, id: String, services: Routes) ->
     });
     let mut request = Request::new(pieces);
     let metadata = request.metadata_mut();
-    let id = AsciiMetadataValue::try_from(id).map_err(|_| Status::internal("no id of a session"))?;
+    let id = AsciiMetadataValue::try_from(id).map_err(|_| Status::internal("not the id of a session"))?;
     // What was sent in one session is kept for the next one of the same key, and there a file counts as the same
     // by its size and its time: with a restored clone that can be wrong. So each build has a key of its own.
     metadata.insert("x-docker-expose-session-sharedkey", id.clone());

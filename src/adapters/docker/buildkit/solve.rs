@@ -77,7 +77,7 @@ impl Build<'_> {
                 Ok(Next::SessionEnded(Ok(()))) => serving = false,
                 Ok(Next::SessionEnded(Err(status))) => return Err(status.into()),
                 Ok(Next::Answer(answer)) => break answer,
-                Err(_) => return Err(broken("nothing was heard of the build for six hours").into()),
+                Err(_) => return Err(broken("the build reported nothing for six hours").into()),
             }
         };
         while watching && let Ok(Some(Ok(message))) = timeout(AFTERMATH, statuses.next()).await {

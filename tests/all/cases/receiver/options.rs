@@ -39,7 +39,8 @@ pub fn mounts_have_their_options() {
     server.app_file(
         images.name(),
         &format!(
-            "tmpfs: ['/scratch:size=16m,mode=1777', /plain]\nvolumes:\n  - {path}:/short:ro,private\n  - {volume}:/data:nocopy\n  \
+            "tmpfs: ['/scratch:size=16m,mode=1777', /plain]\nvolumes:\n  - {path}:/short:ro,private\n  - \
+             {volume}:/data:nocopy\n  \
              - {{type: bind, source: {path}, target: /long, read_only: true, bind: {{create_host_path: false}}}}\n  \
              - {{type: tmpfs, target: /memory, tmpfs: {{size: 8m, mode: 0o700}}}}\n",
         ),
@@ -110,7 +111,8 @@ pub fn a_container_is_bounded_where_the_owner_says_nothing() {
 
     server.app_file(
         images.name(),
-        "logging: {driver: json-file, options: {max-size: '-1'}}\nsecurity_opt: ['no-new-privileges:false']\npids_limit: -1\n",
+        "logging: {driver: json-file, options: {max-size: '-1'}}\nsecurity_opt: \
+         ['no-new-privileges:false']\npids_limit: -1\n",
     );
     assert!(server.status().drift.concat().contains("the app file or its environment changed"));
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
@@ -147,7 +149,8 @@ pub fn every_key_reaches_the_container() {
     let server = Server::start();
     let (udp, tcp) = (free_port(), free_port());
     let text = format!(
-        "order: stop-first\nports: ['127.0.0.1:{udp}:5353/udp', {{target: 9000, published: {tcp}, host_ip: 127.0.0.1}}]\n\
+        "order: stop-first\nports: ['127.0.0.1:{udp}:5353/udp', {{target: 9000, published: {tcp}, host_ip: \
+         127.0.0.1}}]\n\
          ulimits: {{nofile: {{soft: 2000, hard: 4000}}, core: 0}}\nlogging: {{driver: local, options: {{max-file: 2, max-size: 1m}}}}\n\
          extra_hosts: ['host.docker.internal:host-gateway', 'six=[fd00::1]']\ndns: [1.1.1.1]\ndns_search: example.com\ndns_opt: ['ndots:2']\n\
          group_add: [999, 29]\ndevices: ['/dev/null:/dev/xnull:r']\nsysctls: {{net.core.somaxconn: 512}}\nhostname: myhost\n\
@@ -237,7 +240,7 @@ pub fn what_a_key_does_not_take_is_explained() {
         ("hostname: a_b", "a host name"),
         ("memswap_limit: 1g", "a `mem_limit` beside it"),
         ("mem_limit: 1g\nmemswap_limit: 1m", "at least what `mem_limit` says"),
-        ("mem_limit: 1g\nmem_reservation: 2g", "at most what `mem_limit` says"),
+        ("mem_limit: 1g\nmem_reservation: 2g", "at most `mem_limit`"),
         ("cpuset: 2-1", "numbers of processors"),
         ("oom_score_adj: 1001", "-1000 to 1000"),
         ("networks: {a: {ipv4_address: 10.0.0.1}}", "Docker gives the address"),
@@ -287,7 +290,8 @@ impl Drop for Made<'_> {
 }
 
 /// What a container may have been started with.
-const EVERYTHING: &str = "--ulimit nofile=1024 --add-host host.docker.internal:host-gateway --dns 1.1.1.1 --sysctl \
+const EVERYTHING: &str = "--ulimit nofile=1024 --add-host host.docker.internal:host-gateway --dns 1.1.1.1 \
+                          --sysctl \
     net.core.somaxconn=1024 --log-opt max-size=10m --log-opt max-file=3 --security-opt \
     no-new-privileges --group-add 999 --hostname myhost --tmpfs /scratch:size=16m,mode=700 \
     --memory-reservation 64m --memory 256m --cpu-shares 512 -t -i --device \

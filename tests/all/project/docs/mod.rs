@@ -9,6 +9,7 @@ mod invariants;
 mod links;
 mod pages;
 mod project;
+mod words;
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

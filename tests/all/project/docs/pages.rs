@@ -77,44 +77,6 @@ fn the_count_of_sentences_sees_what_it_should() {
     }
 }
 
-/// Words of a private dialect, each with the field's own.
-const GONE: &[(&str, &str)] = &[
-    ("told", "reported"),
-    ("mend", "fix"),
-    ("mended", "fixed"),
-    ("in vain", "failed"),
-    ("at work", "running"),
-    ("by hand", "manually"),
-    ("laptop", "your own machine"),
-    ("laptops", "people's own machines"),
-    ("folder", "directory"),
-    ("folders", "directories"),
-    ("not wanted", "skipped"),
-    ("so long", "how long"),
-];
-
-#[test]
-fn documents_use_the_words_of_the_field() {
-    let mut faults = Vec::new();
-    let action = ("action.yml".to_owned(), read("action.yml"));
-    for (name, text) in written().into_iter().chain([action]) {
-        for (number, line) in prose(&text) {
-            // Names in code are what they are.
-            let plain: String = line.split('`').step_by(2).collect::<Vec<_>>().join("`").to_lowercase();
-            for (word, better) in GONE {
-                let whole = plain.match_indices(word).any(|(at, _)| {
-                    !plain[..at].ends_with(char::is_alphanumeric)
-                        && !plain[at + word.len()..].starts_with(char::is_alphanumeric)
-                });
-                if whole {
-                    faults.push(format!("{name}:{number}: `{word}` should be `{better}`"));
-                }
-            }
-        }
-    }
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
-}
-
 #[test]
 fn workflows_use_what_exists() {
     let (mut steps, mut outputs) = (0, 0);

@@ -50,7 +50,7 @@ fn harmless_lines(text: &str) -> String {
 /// All applications: a table, and below it what should be looked at.
 pub fn status(apps: &[(AppName, Status)], look: &Look) -> String {
     if apps.is_empty() {
-        return "no application is set up here; `autotag-receiver init APP --image REPOSITORY` does it\n"
+        return "no application is set up here; run `autotag-receiver init APP --image REPOSITORY`\n"
             .to_owned();
     }
     let mut table = Table::new(&["APP", "STATE", "VERSION", "COMMIT", "DEPLOYMENT"]);
@@ -91,7 +91,7 @@ fn remarks_on(app: &AppName, status: &Status, look: &Look) -> String {
     }
     if let Some(holder) = &status.busy {
         let since = ago(holder.since, look.now);
-        line(Tone::Warning, format!("~ {app}: {} is at work, begun {since}", harmless(&holder.purpose)));
+        line(Tone::Warning, format!("~ {app}: {} is running, begun {since}", harmless(&holder.purpose)));
     }
     if !status.blocked.is_empty() {
         let blocked: Vec<String> = status.blocked.iter().map(ToString::to_string).collect();
@@ -151,7 +151,7 @@ pub fn outcome(app: &AppName, outcome: &Outcome, look: &Look) -> String {
     let time = took(outcome.milliseconds);
     let (tone, first) = match &outcome.end {
         End::Deployed {} => (Tone::Good, format!("{app}: {version} serves ({time})")),
-        End::Unchanged {} => (Tone::Good, format!("{app}: {version} serves already, nothing was touched")),
+        End::Unchanged {} => (Tone::Good, format!("{app}: {version} already serves, nothing changed")),
         End::RolledBack {} => (Tone::Good, format!("{app}: back at {version} ({time})")),
         End::Refused { message, .. } => {
             (Tone::Warning, format!("{app}: refused: {}", harmless_lines(message)))

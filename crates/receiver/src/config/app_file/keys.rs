@@ -30,7 +30,7 @@ pub(super) const TOP: &[Spec] = &[
     key("init", "`true` or `false`", "true"),
     key(
         "tmpfs",
-        "an absolute path, perhaps with options, or a list of them",
+        "an absolute path, optionally with options, or a list of them",
         "[\"/tmp:size=64m,mode=1777\"]",
     ),
     key("volumes", "a list of `SOURCE:TARGET`, or of maps in Compose's long form", "[data:/var/lib/app]"),
@@ -80,22 +80,34 @@ pub(super) const TOP: &[Spec] = &[
 pub(super) const MEANINGS: [&str; 58] = [
     "The only repository that may run here. Deployments name the version.",
     "Where the container listens.",
-    "Where the proxy serves it: 127.0.0.1:PORT behind a front proxy that terminates TLS; \"[::]:80\", in quotes, without one; or a Unix socket.",
+    "Where the proxy serves it: 127.0.0.1:PORT behind a front proxy that terminates TLS; \"[::]:80\", in \
+     quotes, without one; or a Unix socket.",
     "Serve only requests for these hosts, so that several applications can share one address.",
     "Whose X-Forwarded-For, -Proto and -Host headers are trusted: the front proxy's address.",
-    "Further headers about the client that the front proxy sets on every request. All other headers about the client are dropped.",
-    "How long the application may take to begin a response after it has the whole request. Then the client gets a 504.",
-    "`none` for no proxy: for workers, and for front proxies that find containers by label. Then remove `listen`, `host`, `trusted_proxies`, `trusted_headers`, `answer_timeout` and `drain`.",
-    "start-first: the old version serves until the new one does. stop-first: never both at once (SQLite, single workers); requests wait in between.",
-    "Variables of the application. They take precedence over those of files and of CI. Only root can read this file, so it may hold secrets. No `${NAME}` is replaced; write `!literal` in front of a value that holds one.",
+    "Further headers about the client that the front proxy sets on every request. All other headers about \
+     the client are dropped.",
+    "How long the application may take to begin a response after it has the whole request. Then the client \
+     gets a 504.",
+    "`none` for no proxy: for workers, and for front proxies that find containers by label. Then remove \
+     `listen`, `host`, `trusted_proxies`, `trusted_headers`, `answer_timeout` and `drain`.",
+    "start-first: the old version serves until the new one does. stop-first: never both at once (SQLite, \
+     single workers); requests wait in between.",
+    "Variables of the application. They take precedence over those of files and of CI. Only root can read \
+     this file, so it may hold secrets. No `${NAME}` is replaced; write `!literal` in front of a value that \
+     holds one.",
     "Files with more variables: KEY=VALUE lines, as Compose reads them. Later files take precedence.",
-    "When the application is healthy: a path that answers 200 within `deadline` and stays so for `stable`; or `none`: as soon as it runs. Unset: the image's HEALTHCHECK; an image without one is not deployed. `host` and `headers` are sent with the request, for example `headers: {X-Forwarded-Proto: https}`.",
-    "Tests of a new version, directly before it gets traffic and through `listen` after the switch: requests, with `host` and `headers` if needed, or a command in the container.",
+    "When the application is healthy: a path that answers 200 within `deadline` and stays so for `stable`; \
+     or `none`: as soon as it runs. Unset: the image's HEALTHCHECK; an image without one is not deployed. \
+     `host` and `headers` are sent with the request, for example `headers: {X-Forwarded-Proto: https}`.",
+    "Tests of a new version, directly before it gets traffic and through `listen` after the switch: \
+     requests, with `host` and `headers` if needed, or a command in the container.",
     "How long in-flight requests to the old version may run after the switch.",
     "How many versions' images stay on this machine, for rollbacks.",
     "Variables that a workflow may set with a deployment.",
-    "Whether a workflow may deploy a lower version than before, or one that was rolled back, with `deploy-allow-downgrade`. Unset: only root may.",
-    "Whether a workflow may deploy images without labels for version and commit (`image-digest`), up to the next major version. Unset: only root may.",
+    "Whether a workflow may deploy a lower version than before, or one that was rolled back, with \
+     `deploy-allow-downgrade`. Unset: only root may.",
+    "Whether a workflow may deploy images without labels for version and commit (`image-digest`), up to the \
+     next major version. Unset: only root may.",
     "The command instead of the image's.",
     "The entry point instead of the image's; `[]` for none.",
     "The user in the container instead of the image's.",
@@ -103,9 +115,13 @@ pub(super) const MEANINGS: [&str; 58] = [
     "Whether the container's own files are read-only.",
     "Whether a small init runs as process 1, which reaps zombies and forwards signals.",
     "Directories in memory; after the path, `:` and options such as `size=64m` or `mode=1777`.",
-    "Volumes by name, and paths of this machine; `:ro` for read-only, `:z` and `:Z` for SELinux, a propagation, `:nocopy`. Compose's long form too. Each `VOLUME` of the image needs an entry here or in `tmpfs`.",
-    "Existing Docker networks. Unset: a network of the application's own. Other containers there reach the version that serves by the application's name. As a map, each network may have `aliases`.",
-    "Docker's health check instead of the image's. Without `test`, the image's own check with these times; `{disable: true}` for none.",
+    "Volumes by name, and paths of this machine; `:ro` for read-only, `:z` and `:Z` for SELinux, a \
+     propagation, `:nocopy`. Compose's long form too. Each `VOLUME` of the image needs an entry here or in \
+     `tmpfs`.",
+    "Existing Docker networks. Unset: a network of the application's own. Other containers there reach the \
+     version that serves by the application's name. As a map, each network may have `aliases`.",
+    "Docker's health check instead of the image's. Without `test`, the image's own check with these times; \
+     `{disable: true}` for none.",
     "When Docker restarts the container by itself.",
     "Capabilities that the container does not get.",
     "Capabilities that the container gets in addition to Docker's default ones.",
@@ -116,8 +132,10 @@ pub(super) const MEANINGS: [&str; 58] = [
     "How long the container may take to stop before it is killed.",
     "The signal that stops the container.",
     "Labels of the container. They must not begin with `autotag-deploy.`.",
-    "Docker's log driver and its options. Unset: Docker's own, and 10m in each of 3 files if that is json-file without a `max-size`; `max-size: \"-1\"` for no limit.",
-    "Docker's security options. no-new-privileges is on unless you switch it off; setuid programs such as sudo need it off.",
+    "Docker's log driver and its options. Unset: Docker's own, and 10m in each of 3 files if that is \
+     json-file without a `max-size`; `max-size: \"-1\"` for no limit.",
+    "Docker's security options. no-new-privileges is on unless you switch it off; setuid programs such as \
+     sudo need it off.",
     "Limits of each process, as in setrlimit.",
     "Host names for /etc/hosts; `host-gateway` is this machine.",
     "Name servers instead of this machine's.",
@@ -135,5 +153,6 @@ pub(super) const MEANINGS: [&str; 58] = [
     "The container's share of busy processors; the default is 1024.",
     "The processors that the container may run on.",
     "How soon the kernel kills it when the machine runs out of memory; higher is sooner.",
-    "Ports that Docker publishes without the proxy: UDP, and TCP that is not HTTP. Only with `order: stop-first`.",
+    "Ports that Docker publishes without the proxy: UDP, and TCP that is not HTTP. Only with `order: \
+     stop-first`.",
 ];

@@ -79,12 +79,16 @@ fn two_dollars_are_told_as_such() {
 #[test]
 fn a_dollar_that_is_meant_is_text() {
     let file = AppFile::parse(&with(
-        "environment:\n  A: pa$word\n  B: !literal ${HOME}\n  C: '^a$'\n  D: !literal \"$$\"\nlabels: !literal {a: $HOME, b: [\"x\"]}\ncommand: [sh, -c, !literal \"echo $HOME\"]\nentrypoint: !literal [/app, \"${X:-y}\", \"$$\"]",
+        "environment:\n  A: pa$word\n  B: !literal ${HOME}\n  C: '^a$'\n  D: !literal \"$$\"\nlabels: \
+         !literal {a: $HOME, b: [\"x\"]}\ncommand: [sh, -c, !literal \"echo $HOME\"]\nentrypoint: !literal \
+         [/app, \"${X:-y}\", \"$$\"]",
     ));
     let reported = file.expect_err("a label is no list").to_string();
     assert!(reported.contains("`labels.b`") && reported.lines().count() == 1, "{reported}");
     let file = AppFile::parse(&with(
-        "environment:\n  A: pa$word\n  B: !literal ${HOME}\n  C: '^a$'\n  D: !literal \"$$\"\n  E: !literal 1.10\nlabels: !literal {a: $HOME}\ncommand: [sh, -c, !literal \"echo $HOME\"]\nentrypoint: !literal [/app, \"${X:-y}\", \"$$\"]",
+        "environment:\n  A: pa$word\n  B: !literal ${HOME}\n  C: '^a$'\n  D: !literal \"$$\"\n  E: !literal \
+         1.10\nlabels: !literal {a: $HOME}\ncommand: [sh, -c, !literal \"echo $HOME\"]\nentrypoint: \
+         !literal [/app, \"${X:-y}\", \"$$\"]",
     ))
     .unwrap_or_else(|faults| panic!("{faults}"));
     let values: Vec<&str> = file.environment.values().map(Secret::reveal).collect();
@@ -119,7 +123,7 @@ fn a_text_that_begins_with_an_exclamation_mark_needs_quotes() {
     ] {
         let reported = one_fault(more);
         assert!(
-            reported.contains(&format!("`{key}`: expected a text that begins with `!` to stand in quotes")),
+            reported.contains(&format!("`{key}`: expected a text that begins with `!` in quotes")),
             "{reported}"
         );
         assert!(!reported.contains("hunter2"), "{reported}");

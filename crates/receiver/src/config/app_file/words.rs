@@ -89,7 +89,7 @@ pub(super) fn request_header(name: &str, value: &str) -> Result<(String, Secret)
         _ => {}
     }
     if value.len() > 4096 || !value.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return malformed("a header's value of visible ASCII signs");
+        return malformed("a header value of visible ASCII characters");
     }
     Ok((name, Secret::verbatim(value.to_owned())))
 }
@@ -130,7 +130,7 @@ pub(super) fn command(text: &str) -> Result<Vec<String>, ParseError> {
             },
             ' ' | '\t' | '\n' => words.extend(word.take()),
             '|' | '&' | ';' | '<' | '>' | '`' | '$' => {
-                return malformed("a command without a shell's signs; for a shell write `[sh, -c, \"...\"]`");
+                return malformed("a command without shell syntax; for a shell write `[sh, -c, \"...\"]`");
             }
             other => word.get_or_insert_default().push(other),
         }

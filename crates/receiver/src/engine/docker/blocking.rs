@@ -25,7 +25,7 @@ impl BlockingEngine {
 
     /// Whether it answers, and is Docker.
     pub fn ping(&self) -> CallResult<()> {
-        let doing = "asking Docker whether it is there";
+        let doing = "asking Docker whether it is running";
         // Whatever else it says, it answers.
         let about = self.call(Call::get("/version"), ORDINARY, doing)?.unwrap_or_default();
         let components = about["Components"].as_array().into_iter().flatten();

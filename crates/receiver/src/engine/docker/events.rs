@@ -76,7 +76,7 @@ fn since(hour: &str) -> CallResult<String> {
         CallError::new(
             CallErrorKind::InvalidResponse,
             DOING,
-            format!("the Engine's hour is `{hour}`, which is no time"),
+            format!("the Engine's time is `{hour}`, which is not a time"),
         )
     })?;
     Ok(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))

@@ -43,7 +43,7 @@ fn error_of(state: &State) -> Option<String> {
     let words = state.error.clone().filter(|words| !words.is_empty());
     words.or_else(|| {
         let killed = state.oom_killed.unwrap_or(false) && !state.running.unwrap_or(false);
-        killed.then(|| "it was killed because its memory was used up".to_owned())
+        killed.then(|| "it was killed because it ran out of memory".to_owned())
     })
 }
 

@@ -124,10 +124,10 @@ fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look
             Look::NotYet(format!("Docker's health check says unhealthy{}", text.unwrap_or_default()))
         }
         Healthy::Starting if demanded => {
-            Look::NotYet("Docker's health check has not said yes yet".to_owned())
+            Look::NotYet("Docker's health check has not succeeded yet".to_owned())
         }
         Healthy::Unchecked if demanded => {
-            let why = "it has no health check that could say yes";
+            let why = "it has no health check that could succeed";
             Look::Never(StepError::new(FailureCode::ImageHealthCheck, why))
         }
         Healthy::Yes | Healthy::No | Healthy::Starting | Healthy::Unchecked => Look::Well,

@@ -154,7 +154,7 @@ impl<E: Engine> Driver<'_, E> {
     fn settings(&self, deployment: &DeploymentId) -> Result<Settings, StepError> {
         let found = Snapshots::new(&self.paths.state(self.app)).load(deployment);
         found.map_err(|why| StepError::new(FailureCode::Storage, why))?.ok_or_else(|| {
-            let why = format!("the settings of the deployment {deployment} are not there any more");
+            let why = format!("the settings of the deployment {deployment} no longer exist");
             StepError::new(FailureCode::Storage, why)
         })
     }
@@ -179,7 +179,9 @@ impl<E: Engine> Driver<'_, E> {
         if settings.file.health.proof == Proof::Docker && !checked {
             return Err(StepError::new(
                 FailureCode::ImageHealthCheck,
-                "nothing can tell whether this version works: its image has no HEALTHCHECK, and the app file neither a `healthcheck` with a `test` nor `health`. Add `health: {path: /healthz}` to the app file, or `health: none` for what cannot be asked",
+                "nothing can tell whether this version works: its image has no HEALTHCHECK, and the app \
+                 file neither a `healthcheck` with a `test` nor `health`. Add `health: {path: /healthz}` to \
+                 the app file, or `health: none` for what cannot be asked",
             ));
         }
         self.nothing_is_lost(release, &settings, &image, state).await
@@ -201,7 +203,8 @@ impl<E: Engine> Driver<'_, E> {
         let today = today.unwrap_or_else(|_| settings.clone());
         if image_volumes::uncovered(&image.volumes, &today.file.container).is_empty() {
             let why = format!(
-                "the image declares `VOLUME {}`, and the app file as it was with {} mounts nothing there; its data would be lost. Today's app file does: take today's configuration",
+                "the image declares `VOLUME {}`, and the app file as it was with {} mounts nothing there; \
+                 its data would be lost. Today's app file does: take today's configuration",
                 uncovered.join("`, `VOLUME "),
                 release.version
             );
@@ -254,7 +257,7 @@ impl<E: Engine> Driver<'_, E> {
         self.pulled = Some((name.clone(), digest.clone()));
         let pulled = self.engine.image(name, digest).await.map_err(words)?;
         pulled.ok_or_else(|| {
-            let why = format!("{} was pulled and is not there", name.with_digest(digest));
+            let why = format!("{} was pulled and then is not there", name.with_digest(digest));
             StepError::new(FailureCode::Docker, why)
         })
     }
@@ -329,7 +332,7 @@ impl<E: Engine> Driver<'_, E> {
         let snapshots = Snapshots::new(&self.paths.state(self.app));
         if let Err(error) = snapshots.note_made(self.lock, &instance.release.deployment, &facts.configuration)
         {
-            tracing::warn!(app = %self.app, %error, "manual drift will not be seen");
+            tracing::warn!(app = %self.app, %error, "manual changes will not be noticed");
         }
         match &settings.file.traffic {
             Traffic::Unproxied { .. } => self.proxy.forget(self.app).await?,
@@ -353,7 +356,8 @@ impl<E: Engine> Driver<'_, E> {
         let drained = self.proxy.drain(self.app, &instance.container, drain).await?;
         if drained.requests_cut > 0 || drained.tunnels_cut > 0 {
             let why = format!(
-                "after {} s {} requests and {} WebSockets were cut off; `drain` in the app file says how long they may take",
+                "after {} s {} requests and {} WebSockets were cut off; `drain` in the app file says how \
+                 long they may take",
                 drain.as_secs(),
                 drained.requests_cut,
                 drained.tunnels_cut

@@ -150,7 +150,7 @@ fn one(paths: &Paths, app: &AppName, host: &Host, report: &mut Report) {
                 .fault(format!("{}: {error}; `autotag-receiver init {app}` writes it", file.display()));
         }
     };
-    is_roots(&file, 0o077, "only root may read it, since secrets may stand there: chmod 600", report);
+    is_roots(&file, 0o077, "only root may read it, since it may hold secrets: chmod 600", report);
     user(paths, app, host, report);
     keys(paths, app, report);
     sshd::look(paths, app, report);
@@ -218,7 +218,7 @@ fn keys(paths: &Paths, app: &AppName, report: &mut Report) {
         let line = line.trim();
         if !line.is_empty() && !line.starts_with('#') && !line.starts_with(&start) {
             report.fault(format!(
-                "{}, line {}: expected it to begin with `{start}`: this key opens more than one door",
+                "{}, line {}: expected it to begin with `{start}`: this key allows more than one command",
                 file.display(),
                 index + 1
             ));

@@ -111,6 +111,6 @@ pub fn render(app: &AppName, content: &Content, hidden: bool) -> String {
             }
         }
     }
-    let _ = write!(text, "\n# ---- what else can be said; the values are examples ----\n{rest}");
+    let _ = write!(text, "\n# ---- what else you can set; the values are examples ----\n{rest}");
     text
 }

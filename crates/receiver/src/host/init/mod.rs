@@ -37,7 +37,7 @@ use plan::{Keys, Setup, Step};
 /// What `init` would do, or has done.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The steps; none: nothing is to be done.
+    /// The steps; none: there is nothing to do.
     pub steps: Vec<Step>,
     /// What the owner should know.
     pub notes: Vec<String>,
@@ -87,10 +87,8 @@ pub fn prepare(paths: &Paths, init: &InitOptions) -> anyhow::Result<Prepared> {
     let new_file = match existing(&file)? {
         Some(_) => {
             if let Some(options) = init.ignored_where_a_file_exists() {
-                notes.push(format!(
-                    "{} is there and stays as it is; {options} changed nothing",
-                    file.display()
-                ));
+                notes
+                    .push(format!("{} exists and stays as it is; {options} changed nothing", file.display()));
             }
             None
         }
@@ -125,7 +123,8 @@ pub fn prepare(paths: &Paths, init: &InitOptions) -> anyhow::Result<Prepared> {
     }
     for listen in facts.held.intersection(&setup.listens) {
         notes.push(format!(
-            "{listen} is held by another program: its socket is not opened. Stop that program, then run `autotag-receiver init {}` again",
+            "{listen} is held by another program: its socket is not opened. Stop that program, then run \
+             `autotag-receiver init {}` again",
             init.app
         ));
     }
@@ -159,11 +158,14 @@ fn write_app_file(
     }
     content.overlay(options);
     if content.image.is_none() {
-        bail!("there is no app file yet: say which repository may run here by `--image ghcr.io/org/app`");
+        bail!(
+            "there is no app file yet: name the repository that may run here with `--image \
+               ghcr.io/org/app`"
+        );
     }
     let text = app_file::render(&options.app, &content, false);
     // What we write must be what we read; a value that is no app file's comes from the container adopted.
-    AppFile::parse(&text).context("the app file that would be written is not usable; write it by hand")?;
+    AppFile::parse(&text).context("the app file that would be written is not usable; write it yourself")?;
     Ok(app_file::Written { shown: app_file::render(&options.app, &content, true), text })
 }
 

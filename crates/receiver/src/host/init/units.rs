@@ -43,7 +43,8 @@ pub fn socket(listen: &Listen) -> String {
         Listen::Tcp(_) => "BindIPv6Only=both\nFreeBind=yes\n",
         // Whoever comes in here is believed about who their clients are: root alone, until its owner says which group.
         Listen::Unix(_) => {
-            "# For a front proxy that is not root's: `systemctl edit` with [Socket] and SocketGroup=www-data.\n\
+            "# For a front proxy that is not root's: `systemctl edit` with [Socket] and \
+             SocketGroup=www-data.\n\
              SocketMode=0660\n"
         }
     };
@@ -91,7 +92,7 @@ pub fn proxy(paths: &Paths, listens: &BTreeSet<Listen>) -> String {
          RuntimeDirectoryPreserve=yes\n\
          Restart=always\n\
          RestartSec=200ms\n\
-         # It ends when its requests have; its own bounds come first.\n\
+         # It ends when its requests have ended; its own bounds come first.\n\
          TimeoutStopSec={end}\n\
          LimitNOFILE=65536\n\
          {BOUNDED}\
@@ -131,7 +132,7 @@ pub fn serve(paths: &Paths) -> String {
          RuntimeDirectoryPreserve=yes\n\
          Restart=always\n\
          RestartSec=1s\n\
-         # A deployment at work is ended first.\n\
+         # A running deployment finishes first.\n\
          TimeoutStopSec=90s\n\
          # Each of the applications' users may have 64 connections.\n\
          LimitNOFILE=65536\n\

@@ -121,7 +121,9 @@ fn downgrade(request: &Deploy, asker: Asker, file: &AppFile, refused: Refused) -
         Asker::Key if !file.allow_downgrade => Err(Refused::new(
             RefusalCode::Downgrade,
             format!(
-                "{}, and this server's app file does not let CI deploy it anyway. Its owner can: by `autotag-receiver deploy` with `--allow-downgrade`, or by `allow_downgrade: true` in the app file",
+                "{}, and this server's app file does not let CI deploy it anyway. Its owner can: by \
+                 `autotag-receiver deploy` with `--allow-downgrade`, or by `allow_downgrade: true` in the \
+                 app file",
                 refused.message
             ),
         )),
@@ -159,7 +161,7 @@ fn revert<'a>(deployment: &'a DeploymentId, state: &'a State) -> Result<WayBack<
     let end = match (state.record_of(deployment), serves) {
         (Some(Record { release, failure: None }), Some(serves)) => {
             let text = format!(
-                "{} ({deployment}) does not serve any more: {} ({}) took its place, and stays",
+                "{} ({deployment}) no longer serves: {} ({}) took its place, and stays",
                 release.version, serves.version, serves.deployment
             );
             End::Refused { code: Open::Known(RefusalCode::NewerIsLive), message: Event::within_line(&text) }
@@ -289,7 +291,8 @@ pub fn labels(release: &Release, labels: &BTreeMap<String, String>, rule: &Label
                 return Err(Refused::new(
                     RefusalCode::Labels,
                     format!(
-                        "the image {} says `{label}={found}`, the request {expected}: it is not the image that was released under this version",
+                        "the image {} says `{label}={found}`, the request {expected}: it is not the image \
+                         that was released under this version",
                         release.digest
                     ),
                 ));
@@ -309,14 +312,18 @@ fn unlabelled(release: &Release, missing: &[&str], rule: &LabelRule) -> Result<(
     };
     match rule {
         LabelRule::Required => refused(format!(
-            ", so nothing but the request says that it is {version}. Build it with the labels `{}={version}` and `{}={}`; or have the server's owner set `allow_unlabelled: true` in the app file",
+            ", so nothing but the request says that it is {version}. Build it with the labels \
+             `{}={version}` and `{}={}`; or have the server's owner set `allow_unlabelled: true` in the app \
+             file",
             labels::VERSION,
             labels::REVISION,
             release.commit
         )),
         LabelRule::Bounded { highest: Some(highest) } if version.major > highest.major.saturating_add(1) => {
             refused(format!(
-                ", and {version} is beyond the next major version after {highest}, the highest that was live here. Deploy a lower one, or build it with labels; the server's owner can deploy it by `autotag-receiver deploy`"
+                ", and {version} is beyond the next major version after {highest}, the highest that was \
+                 live here. Deploy a lower one, or build it with labels; the server's owner can deploy it \
+                 by `autotag-receiver deploy`"
             ))
         }
         LabelRule::Optional | LabelRule::Bounded { .. } => Ok(()),

@@ -94,7 +94,7 @@ impl<E: Engine> Locked<'_, E> {
             let names: Vec<&str> = left_out.iter().map(EnvironmentKey::as_str).collect();
             let names = names.join(", ");
             self.say(&Event::within_line(&format!(
-                "the app file does not allow these variables any more, so they are left out: {names}"
+                "the app file no longer allows these variables, so they are left out: {names}"
             )));
         }
         Ok(settings)
@@ -112,7 +112,8 @@ impl<E: Engine> Locked<'_, E> {
     fn settings_of(&self, release: &Release) -> Result<Settings, Refused> {
         self.snapshots.load(&release.deployment).map_err(unrecorded)?.ok_or_else(|| {
             let text = format!(
-                "the configuration that {} had is not kept any more (`keep` in the app file); roll back with today's",
+                "the configuration that {} had is no longer kept (`keep` in the app file); roll back with \
+                 the current one",
                 release.version
             );
             Refused::new(RefusalCode::NotRecorded, text)

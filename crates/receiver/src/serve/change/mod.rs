@@ -358,7 +358,8 @@ impl<'a, E: Engine> Locked<'a, E> {
             if known.contains(&container.id.as_str()) || serves || state.record_of(&deployment).is_none() {
                 continue;
             }
-            let text = format!("removing {}, which came to be after its deployment was over", container.name);
+            let text =
+                format!("removing {}, which was created after its deployment was over", container.name);
             tracing::warn!(app = %self.app, "{text}");
             self.driver.note(What::Noted { text });
             let error = |error: autotag_base::CallError| host_error(&error);

@@ -54,7 +54,7 @@ fn option(driver: Option<&str>, name: &str, value: &str) -> Result<(String, Stri
     let files = local || driver == Some("json-file");
     if files && !OF_FILES.contains(&name) {
         let known = OF_FILES[..8].join("`, `");
-        return malformed(format!("an option that this driver has: `{known}`"));
+        return malformed(format!("an option of this driver: `{known}`"));
     }
     if name.is_empty() || name.chars().chain(value.chars()).any(char::is_control) {
         return malformed("an option's name and its value in one line".to_owned());

@@ -91,7 +91,8 @@ pub(crate) fn mount(text: &str) -> Result<Mount, ParseError> {
         [from, to, modes] => (*from, *to, Some(*modes)),
         [to] if to.starts_with('/') => {
             return malformed(
-                "a volume with a name, `NAME:TARGET`: one without is lost with its container at each deployment",
+                "a volume with a name, `NAME:TARGET`: one without is lost with its container at each \
+                 deployment",
             );
         }
         _ => return malformed("`SOURCE:TARGET` or `SOURCE:TARGET:ro`"),
@@ -101,7 +102,7 @@ pub(crate) fn mount(text: &str) -> Result<Mount, ParseError> {
     for word in modes.into_iter().flat_map(|modes| modes.split(',')) {
         let kind = mode(&mut mount, word)?;
         if !seen.insert(kind) {
-            return malformed(format!("one word on {kind} behind the target"));
+            return malformed(format!("one option for {kind} after the target"));
         }
     }
     Ok(mount)
@@ -138,7 +139,8 @@ fn mode(mount: &mut Mount, word: &str) -> Result<&'static str, ParseError> {
         }
         _ => {
             return malformed(
-                "`ro` or `rw`, `z` or `Z`, a propagation such as `rslave`, or `nocopy` behind the target, with commas between them",
+                "`ro` or `rw`, `z` or `Z`, a propagation such as `rslave`, or `nocopy` behind the target, \
+                 with commas between them",
             );
         }
     })

@@ -70,7 +70,8 @@ pub(crate) fn ports(
         reader.fault(
             &node,
             &spec,
-            "`order: stop-first` beside it: two versions cannot hold one port at the same time. Clients of HTTP come in by the proxy: say `port` and `listen`",
+            "`order: stop-first` beside it: two versions cannot hold one port at the same time. Clients of \
+             HTTP come in by the proxy: say `port` and `listen`",
         );
         return all;
     }
@@ -108,7 +109,8 @@ fn holds(traffic: &Traffic, port: &Published) -> bool {
 
 /// `[ADDRESS:]HOST:CONTAINER[/PROTOCOL]`, either port a range `N-M` where both are.
 fn short(text: &str) -> Result<Vec<Published>, ParseError> {
-    let form = || ParseError("`HOST:CONTAINER`, perhaps with `/udp` behind and `ADDRESS:` before".to_owned());
+    let form =
+        || ParseError("`HOST:CONTAINER`, optionally with `ADDRESS:` before and `/udp` after".to_owned());
     let (rest, protocol) = match text.split_once('/') {
         Some((rest, name)) => (rest, protocol(name)?),
         None => (text, "tcp"),
@@ -142,7 +144,7 @@ fn ip(text: &str) -> Result<IpAddr, ParseError> {
 
 fn protocol(text: &str) -> Result<&'static str, ParseError> {
     let known = ["tcp", "udp", "sctp"].into_iter().find(|known| *known == text);
-    known.ok_or_else(|| ParseError("`tcp`, `udp` or `sctp` behind the `/`".to_owned()))
+    known.ok_or_else(|| ParseError("`tcp`, `udp` or `sctp` after the `/`".to_owned()))
 }
 
 fn long(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Published> {

@@ -54,7 +54,7 @@ pub(crate) fn ulimits(reader: &mut Reader, fields: &mut Fields) -> BTreeMap<Stri
     };
     for (key, node) in entries {
         if !ULIMITS.contains(&key.text.as_str()) {
-            reader.fault(&node, &spec, format!("a limit that Linux has: `{}`", ULIMITS.join("`, `")));
+            reader.fault(&node, &spec, format!("one of Linux's limits: `{}`", ULIMITS.join("`, `")));
             continue;
         }
         match ulimits.entry(key.text.clone()) {
@@ -105,7 +105,7 @@ pub(crate) fn memory(
         && soft > hard
     {
         let spec = fields.spec("mem_reservation");
-        reader.fault(&node, &spec, "at most what `mem_limit` says");
+        reader.fault(&node, &spec, "at most `mem_limit`");
     }
     let given = fields.get("memswap_limit").cloned();
     let swap = fields.one(reader, "memswap_limit", |text| match text {
@@ -117,11 +117,7 @@ pub(crate) fn memory(
         match mem_limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX)) {
             None => reader.fault(&node, &spec, "a `mem_limit` beside it: it is the sum of memory and swap"),
             Some(limit) if swap != -1 && swap < limit => {
-                reader.fault(
-                    &node,
-                    &spec,
-                    "at least what `mem_limit` says, or -1: it is the sum of memory and swap",
-                );
+                reader.fault(&node, &spec, "at least `mem_limit`, or -1: it is the sum of memory and swap");
             }
             Some(_) => {}
         }

@@ -42,7 +42,7 @@ pub(crate) fn short(text: &str) -> Result<Tmpfs, ParseError> {
     for word in given.into_iter().flat_map(|given| given.split(',')) {
         let kind = option(word)?;
         if seen.contains(&kind) {
-            return malformed(format!("one of several words on `{kind}`"));
+            return malformed(format!("only one option for `{kind}`"));
         }
         seen.push(kind);
         tmpfs.options.push(word.to_owned());
@@ -56,7 +56,8 @@ fn option(word: &str) -> Result<&'static str, ParseError> {
     if let Some([first, _]) = FLAGS.iter().find(|flags| flags.contains(&word)) {
         return Ok(first);
     }
-    let unknown = "options such as `size=64m`, `mode=1777`, `uid=1000`, `gid=1000`, `nr_inodes=10k`, `exec` or `ro` behind the path, with commas between them";
+    let unknown = "options such as `size=64m`, `mode=1777`, `uid=1000`, `gid=1000`, `nr_inodes=10k`, `exec` \
+                   or `ro` behind the path, with commas between them";
     let Some((name, value)) = word.split_once('=') else { return malformed(unknown) };
     let digits = |text: &str, radix: u32| {
         !text.is_empty() && text.len() <= 15 && text.chars().all(|letter| letter.is_digit(radix))
@@ -76,7 +77,10 @@ fn option(word: &str) -> Result<&'static str, ParseError> {
         "uid" | "gid" => malformed(format!("a number as `{name}`: the kernel knows no names")),
         "nr_inodes" if amount(value) => Ok("nr_inodes"),
         "nr_blocks" if amount(value) => Ok("nr_blocks"),
-        "nr_inodes" | "nr_blocks" => malformed(format!("a number as `{name}`, perhaps with `k`, `m` or `g`")),
+        "nr_inodes" | "nr_blocks" => malformed(format!(
+            "a number as `{name}`, optionally with `k`, `m` or \
+         `g`"
+        )),
         _ => malformed(unknown),
     }
 }

@@ -96,7 +96,7 @@ impl Reader {
         let unknown_tag = node.tag == Tag::Unknown;
         match &node.value {
             _ if unknown_tag => {
-                let expected = "a text that begins with `!` to stand in quotes";
+                let expected = "a text that begins with `!` in quotes";
                 self.misspelt(node, expected.to_owned(), "\"!...\"");
             }
             Value::Text(text) if node.tag == Tag::None => match dollar::judge(text, prose) {

@@ -34,9 +34,9 @@ pub(crate) enum Verdict {
     Compose(&'static str),
 }
 
-const VARIABLE: &str = "the value itself: an app file has no variables, so what Compose would put in the place of `${NAME}` or `$NAME` is not put there; where the `$` is meant, write `!literal` in front of the value";
-const DOUBLED: &str =
-    "one `$` for Compose's `$$`; where two are meant, write `!literal` in front of the value";
+const VARIABLE: &str = "the value itself: an app file has no variables, so `${NAME}` and `$NAME` are not \
+                        replaced as in Compose; if you mean the `$`, write `!literal` in front of the value";
+const DOUBLED: &str = "one `$` for Compose's `$$`; if you mean two, write `!literal` in front of the value";
 const DOUBLED_NAME: &str =
     "`!literal` in front of the value, and in it one `$` for Compose's `$$`: an app file has no variables";
 
@@ -202,7 +202,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_that_compose_changes_passes_unnoticed(text in "([a$]|[ -~]|\\$\\{|[A-Z]|\u{17f}){0,12}", prose: bool) {
+        fn nothing_that_compose_changes_passes_unnoticed(text in "([a$]|[ \
+                                                                  -~]|\\$\\{|[A-Z]|\u{17f}){0,12}", prose: bool) {
             prop_assert_eq!(judge(&text, prose) != Verdict::Text, is_changed_by_compose(&text));
         }
 

@@ -164,7 +164,7 @@ fn push(into: Option<&mut String>, text: &str) -> Result<(), ParseError> {
 
 fn unclosed() -> ParseError {
     ParseError(
-        "a variable as `${NAME}` or `${NAME:-default}`; for a `$` that is meant, single quotes".to_owned(),
+        "a variable as `${NAME}` or `${NAME:-default}`; for a literal `$`, use single quotes".to_owned(),
     )
 }
 
@@ -173,9 +173,10 @@ fn unset(name: &str, braces: bool) -> ParseError {
     let shown = if braces && !name.contains(|letter: char| letter.is_ascii_lowercase()) {
         format!("`${{{name}}}`")
     } else {
-        "the variable behind `$`".to_owned()
+        "a variable after `$`".to_owned()
     };
     ParseError(format!(
-        "{shown} to be set in the app file or on a line above (Compose takes it from the shell, and a server has none); for a `$` that is meant, single quotes"
+        "{shown} to be set in the app file or on a line above (Compose takes it from the shell, and a \
+         server has none); for a literal `$`, use single quotes"
     ))
 }

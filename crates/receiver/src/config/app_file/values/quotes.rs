@@ -236,7 +236,7 @@ fn misread(value: &str) -> Option<String> {
     let first = letters.next()?;
     let next = letters.next();
     match first {
-        '@' | '`' => start(first, "a sign that it keeps for itself"),
+        '@' | '`' => start(first, "a reserved character"),
         '%' => start(first, "a directive"),
         '*' => start(first, "a reference to another value (an alias)"),
         '&' => start(first, "a name for the value (an anchor)"),
@@ -295,7 +295,8 @@ fn misquoted(value: &str, quote: char) -> Option<String> {
             '\\' if quote == '"' => match letters.next() {
                 Some((_, escaped)) if !"0abt\tnvfre \"/\\N_LPxuU\n".contains(escaped) => {
                     return Some(format!(
-                        "single quotes around this value, or `\\\\` for a backslash: in double quotes `\\{escaped}` means nothing"
+                        "single quotes around this value, or `\\\\` for a backslash: in double quotes \
+                         `\\{escaped}` means nothing"
                     ));
                 }
                 _ => {}
@@ -307,7 +308,10 @@ fn misquoted(value: &str, quote: char) -> Option<String> {
                 let behind = value[at + 1..].trim();
                 let ends = behind.is_empty() || behind.starts_with(['#', ',', '}', ']', ':']);
                 return (!ends).then(|| {
-                    format!("one pair of quotes around the whole value: something stands behind its second `{quote}`")
+                    format!(
+                        "one pair of quotes around the whole value: something follows its second \
+                             `{quote}`"
+                    )
                 });
             }
             _ => {}
@@ -451,7 +455,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_panics(text in "([a-z]+:|[ -~]|\n|\t|\u{e9}|[@`%*&!\\[\\]{}|>'\"#]){0,40}", line in 0..9_usize, column in 0..9_usize) {
+        fn no_text_panics(text in "([a-z]+:|[ \
+                                   -~]|\n|\t|\u{e9}|[@`%*&!\\[\\]{}|>'\"#]){0,40}", line in 0..9_usize, column in 0..9_usize) {
             let fault = explain(&text, Place { line, column }, "why", |_| true);
             prop_assert!(fault.place.line <= text.lines().count().max(line));
             let _ = in_place_of_nothing(&text, Place { line, column });

@@ -89,7 +89,7 @@ pub(super) fn look(paths: &Paths, app: &AppName, report: &mut Report) {
     report.faults.extend(of_account(&account, days_since_1970()));
     let nologin = paths.root().join("etc/nologin");
     if nologin.exists() {
-        report.fault(format!("{} lets nobody but root log in: remove it", nologin.display()));
+        report.fault(format!("{} lets only root log in: remove it", nologin.display()));
     }
     report.faults.extend(of_shell(&account, paths.root()));
     let config = paths.sshd().join("sshd_config");
@@ -103,7 +103,7 @@ pub(super) fn look(paths: &Paths, app: &AppName, report: &mut Report) {
             report.right.push(format!("sshd could not be asked yet: {why}"));
         }
         Err(why) => {
-            report.fault(format!("sshd does not take its configuration, {}: {why}", config.display()));
+            report.fault(format!("sshd rejects its configuration, {}: {why}", config.display()));
         }
         Ok(output) => {
             let effective = Effective::read(&output);
@@ -179,7 +179,8 @@ fn of_account(account: &Account, today: i64) -> Vec<String> {
         .is_some_and(|(changed, most)| (0..99_999).contains(&most) && changed + most < today);
     if changed == Some(0) || outdated {
         faults.push(format!(
-            "the password of {name} has expired, so that PAM lets it in by no key either: chage --lastday -1 --maxdays -1 {name}"
+            "the password of {name} has expired, so that PAM lets it in by no key either: chage --lastday \
+             -1 --maxdays -1 {name}"
         ));
     }
     faults
@@ -191,13 +192,13 @@ fn of_shell(account: &Account, root: &Path) -> Option<String> {
     let name = &account.name;
     let remedy = format!("usermod --shell /bin/sh {name}");
     if ["nologin", "false"].contains(&shell.rsplit('/').next().unwrap_or_default()) {
-        return Some(format!("the shell of {name} is {shell}, which runs no command: {remedy}"));
+        return Some(format!("the shell of {name} is {shell}, which runs no commands: {remedy}"));
     }
     // Where another directory stands for `/`, shells are the machine's all the same.
     let shells = [root.join(shell.trim_start_matches('/')), PathBuf::from(shell)];
     let runs =
         |path: &PathBuf| path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
-    (!shells.iter().any(runs)).then(|| format!("the shell of {name}, {shell}, is no program: {remedy}"))
+    (!shells.iter().any(runs)).then(|| format!("the shell of {name}, {shell}, is not a program: {remedy}"))
 }
 
 /// What sshd's configuration keeps out, or leads elsewhere.
@@ -230,7 +231,8 @@ fn of_sshd(output: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
     }
     if output.is("pubkeyauthentication", "no") {
         fault(format!(
-            "`PubkeyAuthentication no` keeps every key out: add `PubkeyAuthentication yes` below a `Match User {name}`, or take the line away"
+            "`PubkeyAuthentication no` keeps every key out: add `PubkeyAuthentication yes` below a `Match \
+             User {name}`, or take the line away"
         ));
     }
     let expanded = |file: &str| {
@@ -246,7 +248,8 @@ fn of_sshd(output: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
         && !output.words("authorizedkeysfile").any(|file| expanded(file) == ours.keys)
     {
         fault(format!(
-            "it looks for the keys of {name} in `{}` instead of {}: another `Match` with `AuthorizedKeysFile` comes before {part}",
+            "it looks for the keys of {name} in `{}` instead of {}: another `Match` with \
+             `AuthorizedKeysFile` comes before {part}",
             list("authorizedkeysfile"),
             ours.keys.display()
         ));

@@ -54,7 +54,7 @@ pub fn adopt(name: &str, container: &str, image: Option<&str>) -> anyhow::Result
     let of_image = config.text("Image");
     let mut content = Content { image: repository(&of_image), ..Content::default() };
     if content.image.is_none() {
-        keys.note(format!("{name} runs `{of_image}`, which names no repository: say --image"));
+        keys.note(format!("{name} runs `{of_image}`, which names no repository: pass --image"));
     }
     ports(name, &mut config, &mut host, &mut content, &mut keys);
     environment(&mut config, &image["Config"], &mut content, &mut keys);
@@ -71,7 +71,8 @@ pub fn adopt(name: &str, container: &str, image: Option<&str>) -> anyhow::Result
         ));
     }
     keys.note(format!(
-        "{name} itself is left alone. When the first deployment serves, stop and remove it: docker rm --force {name}"
+        "{name} itself is left alone. When the first deployment serves, stop and remove it: docker rm \
+         --force {name}"
     ));
     content.others = keys.found;
     Ok(Adopted { content, notes: keys.notes })
@@ -106,7 +107,8 @@ fn ports(name: &str, config: &mut Fields, host: &mut Fields, content: &mut Conte
         content.listen = listen(&address, &port);
         let listen = content.listen.as_ref().map(ToString::to_string).unwrap_or_default();
         keys.note(format!(
-            "{name} holds {listen}, where the proxy shall listen: the change is short if you stop it only right before the first deployment"
+            "{name} holds {listen}, where the proxy is to listen: to keep the gap short, stop it only right \
+             before the first deployment"
         ));
     } else {
         let exposed = config.map("ExposedPorts");
@@ -128,7 +130,8 @@ fn ports(name: &str, config: &mut Fields, host: &mut Fields, content: &mut Conte
         // One binding for each family is one port.
         let others: BTreeSet<String> = others.collect();
         keys.note(format!(
-            "{name} publishes several ports; the proxy serves the first TCP port. Docker can publish the others beside `order: stop-first`: `ports: {}`",
+            "{name} publishes several ports; the proxy serves the first TCP port. Docker can publish the \
+             others beside `order: stop-first`: `ports: {}`",
             keys::listed(&others)
         ));
     }

@@ -62,7 +62,8 @@ fn volume(name: &str, mount: Value, keys: &mut Keys) -> Option<String> {
     let source = match kind.as_str() {
         "volume" if volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
             keys.note(format!(
-                "{target} of {name} is a volume without a name, which a new container would not get: it is taken by its id"
+                "{target} of {name} is a volume without a name, which a new container would not get: it is \
+                 taken by its id"
             ));
             volume
         }
@@ -77,9 +78,7 @@ fn volume(name: &str, mount: Value, keys: &mut Keys) -> Option<String> {
     };
     let driver = mount.text("Driver");
     if !matches!(driver.as_str(), "" | "local") {
-        keys.note(format!(
-            "the volume {source} has the driver {driver}: it has to be there before a deployment"
-        ));
+        keys.note(format!("the volume {source} has the driver {driver}: it must exist before a deployment"));
     }
     let mode = mount.text("Mode");
     let mut words: Vec<&str> = (!mount.flag("RW")).then_some("ro").into_iter().collect();
@@ -111,7 +110,10 @@ const OF_CONTAINER: [&str; 11] = [
 /// Docker's default network has no names: the application gets one of its own instead.
 pub(super) fn networks(name: &str, own: &[&str; 2], id: &str, mode: &str, networks: &Value, keys: &mut Keys) {
     if matches!(mode, "host" | "none") || mode.starts_with("container:") {
-        return keys.note(format!("{name} has the network mode `{mode}`, which deployments do not offer: it gets a network of its own"));
+        return keys.note(format!(
+            "{name} has the network mode `{mode}`, which deployments do not offer: it \
+                                  gets a network of its own"
+        ));
     }
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
     let mut networks = Fields::of("", serde_json::json!({ "all": networks }));

@@ -142,10 +142,10 @@ impl<'a> Reading<'a> {
         self.bytes += value.len();
         if self.bytes > BYTES {
             self.take(self.rest.len());
-            return Err(reported(ParseError(format!("at most {BYTES} bytes in all values together"))));
+            return Err(reported(ParseError(format!("at most {BYTES} bytes in all values"))));
         }
         if self.known.read.insert(name, secret).is_some() {
-            return Err(reported(ParseError("each variable once; it stands above already".to_owned())));
+            return Err(reported(ParseError("each variable once; it is set above already".to_owned())));
         }
         Ok(())
     }
@@ -164,7 +164,7 @@ impl<'a> Reading<'a> {
         let value = line[..end].trim_end();
         if value.contains('\r') {
             return Err(malformed(
-                "lines that end in a line feed; a carriage return stands in the middle of this one",
+                "lines that end in a line feed; this one has a carriage return in the middle",
             ));
         }
         expand::expand(value, &self.known)
@@ -201,7 +201,7 @@ impl<'a> Reading<'a> {
         self.take(end + 1);
         let behind = self.take_line().trim();
         if !behind.is_empty() && !behind.starts_with('#') {
-            return Err(malformed("nothing but a comment behind the closing quote"));
+            return Err(malformed("nothing but a comment after the closing quote"));
         }
         if quote == '\'' {
             return Ok(inside);
@@ -233,7 +233,7 @@ fn assignment(line: &str) -> Result<(VariableName, usize), String> {
     if let Some(first) = name.split_whitespace().next().filter(|first| *first != name) {
         return Err(match first {
             "set" | "setx" | "declare" | "local" | "readonly" | "typeset" | "env" => {
-                "`KEY=VALUE` without a shell's command in front of it (`export` may stand there)".to_owned()
+                "`KEY=VALUE` without a shell command in front of it (`export` is allowed)".to_owned()
             }
             _ => "`KEY=VALUE`: a name without white space".to_owned(),
         });
@@ -249,7 +249,9 @@ fn assignment(line: &str) -> Result<(VariableName, usize), String> {
     let value = behind.trim_start_matches(is_space);
     let gap = behind.len() - value.len();
     if gap > 0 && value.starts_with('#') {
-        return Err("a comment on a line of its own, or a value that begins with `#` in quotes: Compose takes this one for the value, other programs for a comment".to_owned());
+        return Err("a comment on a line of its own, or a value that begins with `#` in quotes: Compose \
+                    takes this one for the value, other programs for a comment"
+            .to_owned());
     }
     Ok((read, at + sign + 1 + gap))
 }
@@ -258,10 +260,11 @@ fn assignment(line: &str) -> Result<(VariableName, usize), String> {
 fn no_sign(line: &str) -> String {
     let name = line.trim();
     if name.parse::<VariableName>().is_ok() {
-        return "`KEY=VALUE`: Compose takes a name alone from the shell, and a server has none; `KEY=` is an empty value"
+        return "`KEY=VALUE`: Compose takes a name alone from the shell, and a server has none; `KEY=` is an \
+                empty value"
             .to_owned();
     }
-    "`KEY=VALUE`; a value that goes over several lines stands in quotes".to_owned()
+    "`KEY=VALUE`; put a value of several lines in quotes".to_owned()
 }
 
 /// The first of Compose's two steps in double quotes; the second are the variables, so `\$` is `$$` in between.

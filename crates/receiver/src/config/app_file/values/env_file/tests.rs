@@ -79,11 +79,11 @@ fn what_compose_guesses_or_loses_is_a_fault_with_its_cause() {
     for (text, expected) in [
         ("A", "`KEY=VALUE`: Compose takes a name alone from the shell"),
         ("export A", "`KEY=VALUE`: Compose takes a name alone from the shell"),
-        ("some words", "several lines stands in quotes"),
+        ("some words", "several lines in quotes"),
         ("=1", "the name is missing"),
         ("export =1", "the name is missing"),
         ("A B=1", "a name without white space"),
-        ("set A=1", "without a shell's command"),
+        ("set A=1", "without a shell command"),
         ("A\tB=1", "a name without white space"),
         ("1A=1", "a letter or `_` first"),
         ("\u{e4}=1", "a variable's name"),
@@ -97,10 +97,10 @@ fn what_compose_guesses_or_loses_is_a_fault_with_its_cause() {
         ("A=\"1\\\"", "a closing `\"`"),
         ("A=\"\\0101\"", "no `\\0`"),
         ("A=\0", "without NUL"),
-        ("A=$B", "the variable behind `$` to be set"),
+        ("A=$B", "a variable after `$` to be set"),
         ("A=${B}", "`${B}` to be set"),
         ("A=${B:?x}", "`${B}` to be set"),
-        ("A=${b}", "the variable behind `$` to be set"),
+        ("A=${b}", "a variable after `$` to be set"),
         ("A=${}", "a variable as `${NAME}`"),
         ("A=${B:-c", "a variable as `${NAME}`"),
         ("A=${B*}", "a variable as `${NAME}`"),
@@ -113,7 +113,8 @@ fn what_compose_guesses_or_loses_is_a_fault_with_its_cause() {
 #[test]
 fn all_faults_are_told_with_their_lines_and_no_value() {
     let faults = parse(
-        "A=1\nhunter2\nA=hunter2\nB='\nhunter2'\nC=\"x\" hunter2\n1D=hunter2\nE=pa$hunter2\nF='hunter2\nhunter2\nG=$hunter2",
+        "A=1\nhunter2\nA=hunter2\nB='\nhunter2'\nC=\"x\" \
+         hunter2\n1D=hunter2\nE=pa$hunter2\nF='hunter2\nhunter2\nG=$hunter2",
     )
     .expect_err("faults");
     let lines: Vec<usize> = faults.iter().map(|fault| fault.place.line).collect();

@@ -58,11 +58,11 @@ pub fn calm(text: &str, replaced: &[(&str, &str)]) -> String {
 
 /// Docker gives a container another address each time.
 fn without_container(text: &str) -> String {
-    let mut parts = text.split("Asked was http://");
+    let mut parts = text.split("The request went to http://");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| {
         let port = part.find(':').unwrap_or(0);
-        format!("{text}Asked was http://CONTAINER{}", &part[port..])
+        format!("{text}The request went to http://CONTAINER{}", &part[port..])
     })
 }
 

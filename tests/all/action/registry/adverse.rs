@@ -52,7 +52,7 @@ async fn a_list_that_cannot_be_followed_to_its_end_is_an_error() {
     for (link, second_page, kind, words) in [
         (circle.as_str(), 200, CallErrorKind::InvalidResponse, "goes round in circles"),
         (away.as_str(), 200, CallErrorKind::InvalidResponse, "not on the same host"),
-        ("<x; rel=next", 200, CallErrorKind::InvalidResponse, "no list of links"),
+        ("<x; rel=next", 200, CallErrorKind::InvalidResponse, "not a list of links"),
         (second.as_str(), 404, CallErrorKind::InvalidResponse, "in the middle of the list"),
         (second.as_str(), 403, CallErrorKind::Denied, "403"),
         (second.as_str(), 401, CallErrorKind::Denied, "401"),

@@ -24,7 +24,7 @@ fn without_internal_steps(text: &str) -> String {
 
 fn line(line: &str) -> String {
     // Where a failed request was asked is another address each time, and is left out of the pictures.
-    let line = line.split(". Asked was http").next().unwrap_or_default();
+    let line = line.split(". The request went to http").next().unwrap_or_default();
     let masked = replaced(line, |sign| sign.is_ascii_alphanumeric() || ".:-".contains(sign), is_time);
     let masked = replaced(&masked, |sign| sign.is_ascii_alphanumeric() || sign == '.', varies);
     // Which steps took long enough to be told differs, too: `pull _ s, health _ s`.

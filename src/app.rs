@@ -5,12 +5,12 @@ use std::io::{self, IsTerminal as _, Write as _};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::adapters::docker::lazy::LazyDocker;
-use crate::adapters::github::{Access, GitHub};
+use crate::adapters::github::{GitHub, GithubAccess};
 use crate::adapters::registry::OciRegistry;
 use crate::adapters::retry::RetryPolicy;
 use crate::adapters::ssh::Libssh2;
 use crate::cli::{self, Parsed, Printed};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::inputs::request::{LogFormat, Mode, log_format};
 use crate::inputs::run::{Cause, Overrides};
 use crate::inputs::{Command, Environment, InputErrors, RawInputs, Request, Run};
@@ -25,7 +25,7 @@ use crate::report::log;
 use crate::report::log::build::GroupedLog;
 use crate::report::log::server::ServerLog;
 use crate::report::log::terminal::TerminalLog;
-use crate::report::screen::{Lines, Screen};
+use crate::report::screen::{Screen, ScreenLines};
 use autotag_base::CallErrorKind;
 use autotag_model::help::Topic;
 
@@ -42,7 +42,7 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
     if arguments.len() < 2 && !environment.in_ci() && !raw.names("command") {
         let colour = Screen::of_process(&environment, LogFormat::Text).has_colour();
         let _ = io::stderr().write_all(&printed(cli::short_help(), colour));
-        return Kind::Input.exit_code();
+        return FailureKind::Input.exit_code();
     }
     let mut errors = InputErrors::default();
     let parsed = cli::parse(arguments, &mut raw, &mut errors);
@@ -56,7 +56,7 @@ pub async fn main(environment: Environment, arguments: &[String]) -> u8 {
             return 0;
         }
         Parsed::Wrong(why) => Err(Failure::new(
-            Kind::Input,
+            FailureKind::Input,
             "reading the arguments",
             why,
             "see `autotag-deploy --help`; nothing has been changed",
@@ -131,7 +131,7 @@ fn inputs(
             Ok((request, run))
         }
         _ => Err(Failure::new(
-            Kind::Input,
+            FailureKind::Input,
             "reading the inputs",
             errors.to_string(),
             "correct the inputs named above; docs/reference.md lists all of them",
@@ -149,7 +149,7 @@ async fn execute(
     for notice in &request.notices {
         tracing::info!("{notice}");
     }
-    let access = Access {
+    let access = GithubAccess {
         api_url: &run.api_url,
         graphql_url: &run.graphql_url,
         repository: &run.repository,
@@ -175,7 +175,7 @@ async fn execute(
         tracing::info!("nothing will be published: {why}");
     }
     let job = Job { request, run, mode: &mode };
-    let lines = || Lines::on(&console.screen);
+    let lines = || ScreenLines::on(&console.screen);
     let mut build: Box<dyn BuildLog> = if console.screen.is_watched() {
         Box::new(TerminalLog::new(console.screen.clone()))
     } else {
@@ -191,13 +191,13 @@ async fn is_pushed(request: &Request, run: &Run, forge: &GitHub) -> Result<(), F
     let Err(error) = forge.commit(&run.commit).await else { return Ok(()) };
     let (kind, remedy) = match error.kind {
         CallErrorKind::Rejected => (
-            Kind::Input,
+            FailureKind::Input,
             "push the commit first; the order of versions is that of GitHub's commits".to_owned(),
         ),
         CallErrorKind::Denied if request.github_token.is_none() => {
             let remedy = "GitHub shows {} only to those who are logged in, or there is no such repository: \
                           set GH_TOKEN, or log in with `gh auth login`";
-            (Kind::Denied, remedy.replace("{}", &run.repository))
+            (FailureKind::Denied, remedy.replace("{}", &run.repository))
         }
         _ => return Err(error.into()),
     };
@@ -230,7 +230,7 @@ async fn until_interrupted(
     progress: &Progress,
 ) -> Result<Ending, Failure> {
     let broken = |error: std::io::Error| {
-        Failure::new(Kind::Internal, "listening for signals", error.to_string(), "report a bug")
+        Failure::new(FailureKind::Internal, "listening for signals", error.to_string(), "report a bug")
     };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(broken)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(broken)?;
@@ -247,7 +247,7 @@ async fn until_interrupted(
         _ => "run the job again if you still want the release: it continues from what is done",
     };
     Err(Failure::new(
-        Kind::Interrupted,
+        FailureKind::Interrupted,
         format!("the stage {stage}"),
         format!("{name}: the run was cancelled"),
         remedy,

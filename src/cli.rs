@@ -10,7 +10,7 @@ use clap::builder::{PossibleValue, StyledStr, TypedValueParser, ValueParser};
 use clap::error::{ContextKind, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 
-use crate::failure::Kind;
+use crate::failure::FailureKind;
 use crate::inputs::run::Overrides;
 use crate::inputs::spec::{self, COMMANDS, GROUPS, INPUTS, InputSpec, Takes};
 use crate::inputs::{InputError, InputErrors, RawInputs};
@@ -273,7 +273,9 @@ fn sections() -> [Section; 4] {
     let mut secrets: Vec<_> = INPUTS.iter().filter(|spec| spec.secret).map(of_secret).collect();
     secrets.push(row("GITHUB_TOKEN, GH_TOKEN", "Likewise for GitHub's API, outside of Actions"));
     let mut codes = vec![row("0", DONE)];
-    codes.extend(Kind::ALL.iter().map(|kind| (kind.exit_code().to_string(), kind.heading().to_owned())));
+    codes.extend(
+        FailureKind::ALL.iter().map(|kind| (kind.exit_code().to_string(), kind.heading().to_owned())),
+    );
     [
         Section { heading: "Secrets, from the environment alone", rows: secrets },
         Section {

@@ -1,13 +1,13 @@
 //! What failed, why, what is already done, what to do now: the one form in which a run fails.
 
-use crate::versioning::plan::Refusal;
+use crate::versioning::plan::PlanRefusal;
 use autotag_base::{CallError, CallErrorKind};
 use autotag_model::help;
 use autotag_model::help::Topic;
 
 /// The kind of a failure, and with it the program's exit code. docs/reference.md lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum FailureKind {
     /// A defect of this program.
     Internal,
     /// Inputs, environment or event are not usable.
@@ -26,7 +26,7 @@ pub enum Kind {
     Interrupted,
 }
 
-impl Kind {
+impl FailureKind {
     /// All kinds, for the documentation's test.
     pub const ALL: [Self; 8] = [
         Self::Internal,
@@ -73,7 +73,7 @@ impl Kind {
 #[error("{what}: {why}")]
 pub struct Failure {
     /// What kind, for the exit code.
-    pub kind: Kind,
+    pub kind: FailureKind,
     /// What failed: `claiming v1.2.3`.
     pub what: String,
     /// Why, in the words of whoever refused; several lines where there are several faults.
@@ -89,7 +89,7 @@ pub struct Failure {
 impl Failure {
     /// A failure without a topic; what is done already is added by whoever reports it.
     pub fn new(
-        kind: Kind,
+        kind: FailureKind,
         what: impl Into<String>,
         why: impl Into<String>,
         remedy: impl Into<String>,
@@ -108,7 +108,7 @@ impl Failure {
     ///
     /// A login that ran out is new in the next run; a registry that is full may have room by then.
     pub fn is_for_good(&self) -> bool {
-        matches!(self.kind, Kind::Denied | Kind::Conflict)
+        matches!(self.kind, FailureKind::Denied | FailureKind::Conflict)
             && !self.login_ran_out
             && self.topic != Some(Topic::RegistryFull)
     }
@@ -134,12 +134,12 @@ impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         let kind = match error.kind {
             CallErrorKind::Unreachable | CallErrorKind::Throttled | CallErrorKind::InvalidResponse => {
-                Kind::Unavailable
+                FailureKind::Unavailable
             }
-            CallErrorKind::Denied => Kind::Denied,
-            CallErrorKind::Rejected => Kind::Conflict,
-            CallErrorKind::Build => Kind::Build,
-            CallErrorKind::Input => Kind::Input,
+            CallErrorKind::Denied => FailureKind::Denied,
+            CallErrorKind::Rejected => FailureKind::Conflict,
+            CallErrorKind::Build => FailureKind::Build,
+            CallErrorKind::Input => FailureKind::Input,
         };
         let remedy = error.remedy.unwrap_or_else(|| usual_remedy(error.kind).to_owned());
         let failure = Self::new(kind, error.doing, error.why, remedy).about(error.topic);
@@ -164,9 +164,10 @@ fn usual_remedy(kind: CallErrorKind) -> &'static str {
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::new(Kind::Conflict, "choosing the version", refusal.why, refusal.remedy).about(refusal.topic)
+impl From<PlanRefusal> for Failure {
+    fn from(refusal: PlanRefusal) -> Self {
+        Self::new(FailureKind::Conflict, "choosing the version", refusal.why, refusal.remedy)
+            .about(refusal.topic)
     }
 }
 
@@ -196,10 +197,10 @@ mod tests {
 
     #[test]
     fn exit_codes_are_distinct_and_never_success() {
-        let mut codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
+        let mut codes: Vec<u8> = FailureKind::ALL.iter().map(|kind| kind.exit_code()).collect();
         codes.sort_unstable();
         codes.dedup();
-        assert_eq!(codes.len(), Kind::ALL.len());
+        assert_eq!(codes.len(), FailureKind::ALL.len());
         assert!(!codes.contains(&0));
     }
 }

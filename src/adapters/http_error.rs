@@ -6,7 +6,7 @@ use std::time::Duration;
 use ::http::{HeaderMap, StatusCode, header};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 
-use super::retry::{Deadlines, Idempotency};
+use super::retry::{Idempotency, TryDeadlines};
 use autotag_base::{CallError, CallErrorKind, clock};
 use autotag_model::help::Topic;
 use autotag_model::text;
@@ -19,7 +19,7 @@ const UNNAMED_WAIT: Duration = Duration::from_mins(1);
 const EXCERPT: usize = 400;
 
 /// What GitHub's client and the registry's have in common: each try ends in time.
-pub fn client(deadlines: Deadlines) -> reqwest::ClientBuilder {
+pub fn client(deadlines: TryDeadlines) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .user_agent(concat!("autotag-deploy/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(deadlines.connect)

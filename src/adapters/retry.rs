@@ -36,7 +36,7 @@ pub enum Idempotency {
 
 /// How long one try over HTTP may take. What it asked for may have happened all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Deadlines {
+pub struct TryDeadlines {
     /// Until a connection stands, TLS included.
     pub connect: Duration,
     /// Before the answer, and between any two pieces of it.
@@ -57,7 +57,7 @@ pub struct RetryPolicy {
     /// No try begins later than this after the first one's start.
     pub deadline: Duration,
     /// Each try's own. (Docker's push is none over HTTP, and ends by the Engine's.)
-    pub each: Deadlines,
+    pub each: TryDeadlines,
 }
 
 impl Default for RetryPolicy {
@@ -68,7 +68,7 @@ impl Default for RetryPolicy {
             first_delay: Duration::from_millis(500),
             max_delay: Duration::from_secs(20),
             deadline: Duration::from_mins(2),
-            each: Deadlines {
+            each: TryDeadlines {
                 connect: Duration::from_secs(10),
                 silence: Duration::from_mins(1),
                 whole: Duration::from_mins(2),

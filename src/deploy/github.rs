@@ -1,6 +1,6 @@
 //! What GitHub's page shows of a deployment. To record it is a courtesy: it never fails a deployment.
 
-use super::hosts::Release;
+use super::hosts::DeployedRelease;
 use crate::deploy::host_sequence::HostSequence;
 use crate::inputs::deploy::{EnvironmentPage, Target};
 use crate::ports::{DeploymentState, DeploymentStatus, Forge, NewDeployment};
@@ -20,7 +20,7 @@ pub struct Record<'a, F> {
 pub async fn begin<'a, F: Forge>(
     forge: &'a F,
     target: &'a Target,
-    release: &Release,
+    release: &DeployedRelease,
     (id, run): (&DeploymentId, &str),
 ) -> Option<Record<'a, F>> {
     let page = target.environment_page.as_ref()?;

@@ -7,9 +7,9 @@ use semver::Version;
 
 use crate::deploy::conversation::{DeployEvent, DeployLog, ReconnectPolicy, converse};
 use crate::deploy::host_sequence::{
-    HostReport, HostResult, HostSequence, Step, result_of, result_of_revert, result_of_rollback,
+    HostReport, HostResult, HostSequence, SequenceStep, result_of, result_of_revert, result_of_rollback,
 };
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::inputs::deploy::{HostName, OnFailure, Target};
 use crate::ports::{RemoteExec, SshHost};
 use autotag_base::clock::Stopwatch;
@@ -23,7 +23,7 @@ use autotag_protocol::{
 
 /// What is deployed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Release {
+pub struct DeployedRelease {
     /// The image's name.
     pub image: ImageName,
     /// The image itself.
@@ -38,7 +38,7 @@ pub struct Release {
 #[derive(Debug, Clone, Copy)]
 pub enum Change<'a> {
     /// Serve this.
-    Deploy(&'a Release),
+    Deploy(&'a DeployedRelease),
     /// Go back; to this one, or to the one before.
     RollBack(Option<&'a Version>),
 }
@@ -70,7 +70,7 @@ pub fn new_id(run: Option<(u64, u32)>) -> Result<DeploymentId, Failure> {
 
 fn id(text: &str) -> Result<DeploymentId, Failure> {
     let broken = |error: autotag_model::reference::ParseError| {
-        Failure::new(Kind::Internal, "naming the deployment", error.to_string(), "report a bug")
+        Failure::new(FailureKind::Internal, "naming the deployment", error.to_string(), "report a bug")
     };
     text.parse().map_err(broken)
 }
@@ -148,14 +148,14 @@ pub async fn run(
     let mut sequence = HostSequence::new(hosts.iter().map(ToString::to_string), on_failure);
     loop {
         match sequence.next() {
-            Step::Go(place) => {
+            SequenceStep::Go(place) => {
                 sequence.reports[place] = go(shell, deployment, &hosts[place], log).await;
             }
-            Step::Revert(place) => {
+            SequenceStep::Revert(place) => {
                 let report = sequence.reports[place].clone();
                 sequence.reports[place] = revert(shell, deployment, (&hosts[place], report), log).await;
             }
-            Step::Home => return sequence,
+            SequenceStep::Home => return sequence,
         }
     }
 }
@@ -195,8 +195,8 @@ async fn go(
 
 /// Whatever kept a server from being deployed to, the release stands and the deployment failed; only faults of
 /// the inputs are told as such.
-fn kind_of(kind: Kind) -> Kind {
-    if kind == Kind::Input { kind } else { Kind::Deployment }
+fn kind_of(kind: FailureKind) -> FailureKind {
+    if kind == FailureKind::Input { kind } else { FailureKind::Deployment }
 }
 
 fn end(report: &HostReport, log: &mut dyn DeployLog) {
@@ -250,7 +250,7 @@ pub async fn status(
         converse(shell, &ssh, (&name, &request), ReconnectPolicy::within(whole), &mut catch).await?;
     let refused = |why: String| {
         Failure::new(
-            Kind::Deployment,
+            FailureKind::Deployment,
             format!("asking {name} what runs"),
             why,
             remedies::remedy(&outcome.end),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use semver::Version;
 
-use super::hosts::Release;
-use crate::failure::{Failure, Kind};
+use super::hosts::DeployedRelease;
+use crate::failure::{Failure, FailureKind};
 use crate::ports::{Forge, ManifestName, Registry, TagListing};
 use crate::release::survey;
 use crate::versioning::tag::{TagPrefix, highest_stable, image_tag_of, version_of};
@@ -16,7 +16,7 @@ use autotag_model::reference::{Digest, ImageName};
 
 /// Which version is meant.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct WantedVersion<'a> {
     /// The image's name.
     pub image: &'a ImageName,
     /// This one, or the highest.
@@ -31,19 +31,19 @@ pub struct Question<'a> {
 pub async fn find(
     forge: &impl Forge,
     registry: &impl Registry,
-    question: Question<'_>,
-) -> Result<Release, Failure> {
+    question: WantedVersion<'_>,
+) -> Result<DeployedRelease, Failure> {
     let version = match question.version {
         Some(version) => version.clone(),
         None => highest(registry, question.image).await?,
     };
     let doing = || format!("looking for {}:{version}", question.image);
     let tag = image_tag_of(&version).map_err(|error| {
-        Failure::new(Kind::Input, doing(), format!("expected {error}"), "choose another `version`")
+        Failure::new(FailureKind::Input, doing(), format!("expected {error}"), "choose another `version`")
     })?;
     let Some(manifest) = registry.manifest(&ManifestName::Tag(tag)).await? else {
         return Err(Failure::new(
-            Kind::Conflict,
+            FailureKind::Conflict,
             doing(),
             "it is not published",
             "choose a `version` that the registry has, or release it first",
@@ -55,14 +55,14 @@ pub async fn find(
     {
         let why = format!("its tag names {}, and `image-digest` is {wanted}", manifest.digest);
         let remedy = "somebody moved the tag, or the digest is another version's: leave one of the two out";
-        return Err(Failure::new(Kind::Conflict, doing(), why, remedy).about(Topic::ImageTagTaken));
+        return Err(Failure::new(FailureKind::Conflict, doing(), why, remedy).about(Topic::ImageTagTaken));
     }
     let labels = registry.labels(&manifest).await?;
     let commit = match commit_of(&labels) {
         Some(commit) => commit,
         None => claimed_commit(forge, question, &version, &manifest.digest).await?,
     };
-    Ok(Release { image: question.image.clone(), digest: manifest.digest, version, commit })
+    Ok(DeployedRelease { image: question.image.clone(), digest: manifest.digest, version, commit })
 }
 
 /// The commit that an image of this action carries.
@@ -78,19 +78,19 @@ async fn highest(registry: &impl Registry, image: &ImageName) -> Result<Version,
         TagListing::NoRepository => Vec::new(),
         TagListing::Withheld(words) => {
             let remedy = "add the line `packages: read` to this job's `permissions:`; for another registry than ghcr.io, correct `registry-username` and `registry-password`";
-            return Err(Failure::new(Kind::Denied, doing(), words, remedy).about(Topic::RegistryLogin));
+            return Err(Failure::new(FailureKind::Denied, doing(), words, remedy).about(Topic::RegistryLogin));
         }
     };
     let versions: Vec<Version> = tags.iter().filter_map(|tag| version_of(tag)).collect();
-    highest_stable(&versions)
-        .cloned()
-        .ok_or_else(|| Failure::new(Kind::Conflict, doing(), "no version is published", "release one first"))
+    highest_stable(&versions).cloned().ok_or_else(|| {
+        Failure::new(FailureKind::Conflict, doing(), "no version is published", "release one first")
+    })
 }
 
 /// An image that was built elsewhere may lack the label: then the claim says whose it is.
 async fn claimed_commit(
     forge: &impl Forge,
-    question: Question<'_>,
+    question: WantedVersion<'_>,
     version: &Version,
     digest: &Digest,
 ) -> Result<ObjectId, Failure> {
@@ -98,7 +98,7 @@ async fn claimed_commit(
     let doing = format!("looking for the commit of {}:{version}", question.image);
     let unknown = |why: String| {
         let remedy = "deploy an image that carries the label org.opencontainers.image.revision, or one that this action released";
-        Failure::new(Kind::Conflict, doing.clone(), why, remedy)
+        Failure::new(FailureKind::Conflict, doing.clone(), why, remedy)
     };
     let name = question.prefix.ref_of(version).map_err(|error| unknown(error.to_string()))?;
     let found = forge.read_ref(&name).await?.filter(|found| found.annotated);

@@ -7,12 +7,12 @@ use jiff::Timestamp;
 
 use super::progress::Progress;
 use super::{Job, Ports};
-use crate::failure::{Failure, Kind as FailureKind};
-use crate::inputs::request::{BuildSettings, Source};
+use crate::failure::{Failure, FailureKind};
+use crate::inputs::request::{BuildSettings, ImageSource};
 use crate::local::head::{self, CheckedOut, Whose};
 use crate::ports::{BuildLog, BuildRequest, Builder, Forge, Registry};
 use crate::release::stage::{self, PushOrder, Staged};
-use crate::versioning::plan::Next;
+use crate::versioning::plan::NextVersion;
 use autotag_build_context::workspace::Workspace;
 use autotag_model::help::Topic;
 use autotag_model::labels;
@@ -22,16 +22,16 @@ use autotag_model::labels::Facts;
 pub(super) async fn build_and_stage<F: Forge, R: Registry, B: Builder, S>(
     ports: &Ports<F, R, B, S>,
     job: Job<'_>,
-    next: &Next,
+    next: &NextVersion,
     progress: &Progress,
     log: &mut dyn BuildLog,
 ) -> Result<Staged, Failure> {
     let name = &job.request.version.image;
     let settings = match &job.request.source {
-        Source::Digest(digest) => {
+        ImageSource::Digest(digest) => {
             return progress.stage("stage", stage::adopt(&ports.registry, name, digest)).await;
         }
-        Source::Build(settings) => settings,
+        ImageSource::Build(settings) => settings,
     };
     // Part of the plan: what could never be published is not built.
     progress.stage("plan", may_publish(ports, job, next)).await?;
@@ -50,7 +50,7 @@ pub(super) async fn build_and_stage<F: Forge, R: Registry, B: Builder, S>(
 async fn may_publish<F: Forge, R: Registry, B, S>(
     ports: &Ports<F, R, B, S>,
     job: Job<'_>,
-    next: &Next,
+    next: &NextVersion,
 ) -> Result<(), Failure> {
     let tag = job.request.version.prefix.tag_of(&next.version);
     ports.forge.may_write(&tag, &job.run.commit).await?;
@@ -99,7 +99,7 @@ pub(super) async fn request<F: Forge, R: Registry, B: Builder, S>(
     ports: &Ports<F, R, B, S>,
     job: Job<'_>,
     settings: &BuildSettings,
-    next: &Next,
+    next: &NextVersion,
 ) -> Result<BuildRequest, Failure> {
     let name = &job.request.version.image;
     if job.mode.publishes() {

@@ -6,9 +6,9 @@ use super::progress::Progress;
 use super::{Ending, Job, Logs, Ports, Released};
 use crate::deploy::host_sequence;
 use crate::deploy::host_sequence::{HostReport, HostSequence};
-use crate::deploy::hosts::{self, Change, HostDeployment, Release};
+use crate::deploy::hosts::{self, Change, DeployedRelease, HostDeployment};
 use crate::deploy::{github, published};
-use crate::failure::{Failure, Kind as FailureKind};
+use crate::failure::{Failure, FailureKind};
 use crate::inputs::Command;
 use crate::inputs::deploy::{Deploy, Target};
 use crate::ports::RemoteExec;
@@ -24,7 +24,7 @@ pub struct Deployment {
     /// Its name, here and on the servers.
     pub id: DeploymentId,
     /// What was deployed; `None` for a rollback.
-    pub release: Option<Release>,
+    pub release: Option<DeployedRelease>,
     /// What each server has.
     pub sequence: HostSequence,
     /// How long it took.
@@ -52,7 +52,7 @@ pub(super) async fn after<F: Forge, R, B, S: RemoteExec>(
 ) -> Result<Option<Deployment>, Failure> {
     let Deploy::To(target) = &job.request.deploy else { return Ok(None) };
     let claim = &released.known.claim;
-    let release = Release {
+    let release = DeployedRelease {
         image: claim.image.clone(),
         digest: claim.digest.clone(),
         version: claim.version.clone(),
@@ -90,11 +90,12 @@ pub(super) async fn command<F: Forge, R: Registry, B, S: RemoteExec>(
         }
         _ => {
             let digest = match &job.request.source {
-                crate::inputs::request::Source::Digest(digest) => Some(digest),
-                crate::inputs::request::Source::Build(_) => None,
+                crate::inputs::request::ImageSource::Digest(digest) => Some(digest),
+                crate::inputs::request::ImageSource::Build(_) => None,
             };
             let prefix = &job.request.version.prefix;
-            let question = published::Question { image: &job.request.version.image, version, digest, prefix };
+            let question =
+                published::WantedVersion { image: &job.request.version.image, version, digest, prefix };
             let finding = published::find(&ports.forge, &ports.registry, question);
             let release = progress.stage("plan", finding).await?;
             let deployment = deploy(ports, job, (target, release), progress, logs).await?;
@@ -106,7 +107,7 @@ pub(super) async fn command<F: Forge, R: Registry, B, S: RemoteExec>(
 async fn deploy<F: Forge, R, B, S: RemoteExec>(
     ports: &Ports<F, R, B, S>,
     job: Job<'_>,
-    (target, release): (&Target, Release),
+    (target, release): (&Target, DeployedRelease),
     progress: &Progress,
     logs: &mut Logs<'_>,
 ) -> Result<Deployment, Failure> {
@@ -135,7 +136,7 @@ async fn roll_back<F: Forge, R, B, S: RemoteExec>(
     let deployment = HostDeployment { target, change: Change::RollBack(to), id: &id, run: &job.run.url };
     let (sequence, took) = run_on_hosts(ports, deployment, progress, logs).await;
     if let (true, Some(running)) = (sequence.complete(), sequence.running()) {
-        let release = Release {
+        let release = DeployedRelease {
             image: job.request.version.image.clone(),
             digest: running.digest.clone(),
             version: running.version.clone(),

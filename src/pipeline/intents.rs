@@ -3,7 +3,7 @@
 use super::Job;
 use crate::inputs::Command;
 use crate::inputs::deploy::Deploy;
-use crate::inputs::request::{LatestPolicy, Source};
+use crate::inputs::request::{ImageSource, LatestPolicy};
 
 /// A stage, and whether this run was asked for it.
 pub type Intent = (&'static str, bool);
@@ -17,7 +17,7 @@ pub(super) fn of(job: Job<'_>) -> Vec<Intent> {
     let publishes = job.mode.publishes();
     let wanted = |stage: &str| match stage {
         "plan" => true,
-        "build" => request.command == Command::Release && matches!(request.source, Source::Build(_)),
+        "build" => request.command == Command::Release && matches!(request.source, ImageSource::Build(_)),
         "latest" => publishes && request.latest != LatestPolicy::Never,
         "release" => publishes && request.release.is_some(),
         "deploy" => publishes && matches!(request.deploy, Deploy::To(_)),

@@ -14,9 +14,9 @@ use self::building::{build_and_stage, request};
 use self::deployment::{Deployment, HostStatus};
 use self::progress::{Progress, Severity};
 use crate::deploy::conversation::DeployLog;
-use crate::failure::{Failure, Kind as FailureKind};
+use crate::failure::{Failure, FailureKind};
 use crate::inputs::Command;
-use crate::inputs::request::{LatestPolicy, Mode, Request, Source};
+use crate::inputs::request::{ImageSource, LatestPolicy, Mode, Request};
 use crate::inputs::run::Run;
 use crate::ports::RemoteExec;
 use crate::ports::{BuildLog, Builder, Forge, Registry, Release};
@@ -25,9 +25,9 @@ use crate::release::github::{self, ReleaseFacts};
 use crate::release::latest::{self, Latest};
 use crate::release::publish::{self, Help, Published};
 use crate::release::stage;
-use crate::release::survey::{self, Question};
+use crate::release::survey::{self, SurveyScope};
 use crate::versioning::claim::{Claim, RecordedClaim};
-use crate::versioning::plan::{Next, Plan, RegistryVersions, Survey, decide};
+use crate::versioning::plan::{NextVersion, Plan, RegistryVersions, Survey, decide};
 use autotag_base::clock;
 use autotag_base::{CallError, CallErrorKind};
 use autotag_model::reference::{Digest, ImageTag};
@@ -197,7 +197,7 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
                 let resumed = !own.contains(&known.id);
                 let reason = format!("{}: this commit's version", known.claim.version);
                 tracing::info!("{reason}; going on from its claim");
-                if let Source::Digest(given) = &job.request.source
+                if let ImageSource::Digest(given) = &job.request.source
                     && *given != known.claim.digest
                 {
                     tracing::warn!(
@@ -296,9 +296,9 @@ fn pause_after(attempt: u32) -> Duration {
     Duration::from_millis(100 << attempt.min(5)).mul_f64(rand::random_range(0.5..1.0))
 }
 
-fn question(job: Job<'_>) -> Question<'_> {
+fn question(job: Job<'_>) -> SurveyScope<'_> {
     let version = &job.request.version;
-    Question {
+    SurveyScope {
         commit: &job.run.commit,
         prefix: &version.prefix,
         claim_ref: &job.request.claim_ref,
@@ -306,7 +306,7 @@ fn question(job: Job<'_>) -> Question<'_> {
     }
 }
 
-fn claim_order<'a>(job: Job<'a>, next: &'a Next) -> ClaimRequest<'a> {
+fn claim_order<'a>(job: Job<'a>, next: &'a NextVersion) -> ClaimRequest<'a> {
     ClaimRequest {
         next,
         commit: &job.run.commit,
@@ -477,7 +477,7 @@ async fn preview<F: Forge, R: Registry, B: Builder, S>(
     let Prepared { plan, survey, why } = prepared;
     let mut built = None;
     if job.request.command == Command::Release
-        && let (Plan::Claim(next), Source::Build(settings)) = (&plan, &job.request.source)
+        && let (Plan::Claim(next), ImageSource::Build(settings)) = (&plan, &job.request.source)
     {
         tracing::info!("{}", next.reason);
         let request = progress.stage("build", request(ports, job, settings, next)).await?;

@@ -7,10 +7,10 @@
 use semver::Version;
 
 use super::stage::Staged;
-use crate::failure::{Failure, Kind as FailureKind};
+use crate::failure::{Failure, FailureKind};
 use crate::ports::{Forge, RefUpdate, RefsAnswer};
 use crate::versioning::claim::{Claim, MAIN_LINE, RecordedClaim};
-use crate::versioning::plan::Next;
+use crate::versioning::plan::NextVersion;
 use crate::versioning::tag::TagPrefix;
 use autotag_base::Effect;
 use autotag_model::git::{ObjectId, RefName};
@@ -38,7 +38,7 @@ pub enum Claimed {
 #[derive(Debug, Clone, Copy)]
 pub struct ClaimRequest<'a> {
     /// The version and the state it rests on.
-    pub next: &'a Next,
+    pub next: &'a NextVersion,
     /// The commit.
     pub commit: &'a ObjectId,
     /// The image's name.

@@ -4,10 +4,10 @@ use semver::Version;
 
 use super::notes::{self, Block};
 use super::survey;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::inputs::request::ReleaseSettings;
 use crate::ports::{Forge, NewRelease, Release, ReleaseEdit};
-use crate::versioning::claim::{Claim, Kind as ClaimKind, RecordedClaim};
+use crate::versioning::claim::{Claim, ClaimKind, RecordedClaim};
 use crate::versioning::tag::{TagPrefix, is_stable};
 use autotag_base::{CallErrorKind, CallResult, Effect};
 use autotag_model::git::RefName;
@@ -82,7 +82,7 @@ fn same_text(a: &str, b: &str) -> bool {
 
 fn unsettled(what: String) -> Failure {
     Failure::new(
-        Kind::Unavailable,
+        FailureKind::Unavailable,
         what,
         format!("it did not stay as written in {ROUNDS} tries"),
         "something else keeps changing it: stop that and run the job again",

@@ -3,9 +3,9 @@
 use semver::Version;
 
 use super::{stage, survey};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::ports::{Forge, Manifest, ManifestName, Registry};
-use crate::versioning::claim::{Kind as ClaimKind, RecordedClaim};
+use crate::versioning::claim::{ClaimKind, RecordedClaim};
 use crate::versioning::plan::RegistryVersions;
 use crate::versioning::tag::{highest_stable, image_tag_of};
 use autotag_base::{CallError, CallErrorKind};
@@ -50,7 +50,7 @@ pub async fn settle(
     let mut moved = false;
     for _ in 0..ROUNDS {
         let shown = registry.manifest(&ManifestName::Tag(ImageTag::latest())).await?;
-        let Some((Published { version, manifest }, below)) =
+        let Some((HighestPublished { version, manifest }, below)) =
             highest_published(forge, registry, image, claim_ref).await?
         else {
             return Ok(Latest::Nothing);
@@ -80,7 +80,7 @@ pub async fn settle(
         }
     }
     Err(Failure::new(
-        Kind::Unavailable,
+        FailureKind::Unavailable,
         format!("moving {}", image.with_tag(&ImageTag::latest())),
         format!("it did not stay at the highest version in {ROUNDS} tries"),
         "something else keeps moving `latest`: stop that, or set `latest: false` here",
@@ -88,7 +88,7 @@ pub async fn settle(
 }
 
 /// The highest claim of this image whose version tag names what was claimed.
-struct Published {
+struct HighestPublished {
     version: Version,
     manifest: Manifest,
 }
@@ -102,8 +102,8 @@ async fn highest_published(
     registry: &impl Registry,
     image: &ImageName,
     claim_ref: &RefName,
-) -> Result<Option<(Published, Option<RecordedClaim>)>, Failure> {
-    let mut best: Option<Published> = None;
+) -> Result<Option<(HighestPublished, Option<RecordedClaim>)>, Failure> {
+    let mut best: Option<HighestPublished> = None;
     let mut next = survey::head(forge, claim_ref).await?;
     while let Some(RecordedClaim { claim, .. }) = &next {
         let above = best.as_ref().is_none_or(|best| claim.version > best.version);
@@ -113,7 +113,7 @@ async fn highest_published(
         if above && claim.image == *image {
             let manifest = by_version(registry, &claim.version).await?;
             if let Some(manifest) = manifest.filter(|manifest| manifest.digest == claim.digest) {
-                best = Some(Published { version: claim.version.clone(), manifest });
+                best = Some(HighestPublished { version: claim.version.clone(), manifest });
             }
         }
         next = survey::claim_before(forge, claim.previous.as_ref()).await?;

@@ -1,6 +1,6 @@
 //! Publish: the claimed manifest gets the version's tag, byte for byte what was claimed.
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::ports::{Manifest, ManifestName, Registry};
 use crate::versioning::claim::{Claim, RecordedClaim};
 use crate::versioning::plan::RegistryVersions;
@@ -31,7 +31,7 @@ pub async fn publish(registry: &impl Registry, claim: &Claim) -> Result<Publishe
     }
     let Some(manifest) = claimed_manifest(registry, claim).await? else {
         return Err(Failure::new(
-            Kind::Conflict,
+            FailureKind::Conflict,
             format!("publishing {}", claim.image.with_tag(&tag)),
             format!("the claimed image {} is not in the registry any more", claim.digest),
             "push that very image again if you have it; else release the next commit, which gets the next \
@@ -53,7 +53,7 @@ pub async fn free(
     let Ok(tag) = image_tag_of(version) else { return Ok(()) };
     match registry.manifest(&ManifestName::Tag(tag.clone())).await? {
         Some(there) if there.digest != *digest => Err(Failure::new(
-            Kind::Conflict,
+            FailureKind::Conflict,
             format!("claiming {}", image.with_tag(&tag)),
             format!("the tag exists and names {}, not {digest}; nothing was claimed", there.digest),
             "choose a higher `version`, or remove that tag from the registry and run the job again",
@@ -68,7 +68,7 @@ async fn read_back(registry: &impl Registry, claim: &Claim, tag: &ImageTag) -> R
         Some(there) if there.digest == claim.digest => Ok(Published::Now),
         Some(there) => Err(taken(claim, tag, &there.digest)),
         None => Err(Failure::new(
-            Kind::Unavailable,
+            FailureKind::Unavailable,
             format!("reading back {}", claim.image.with_tag(tag)),
             "the registry accepted the tag and does not have it",
             "run the job again: it continues from here; if this continues, the registry or a proxy in front \
@@ -79,7 +79,7 @@ async fn read_back(registry: &impl Registry, claim: &Claim, tag: &ImageTag) -> R
 
 fn taken(claim: &Claim, tag: &ImageTag, there: &Digest) -> Failure {
     Failure::new(
-        Kind::Conflict,
+        FailureKind::Conflict,
         format!("publishing {}", claim.image.with_tag(tag)),
         format!("the tag exists and names {there}, not the claimed {}; it was left as it is", claim.digest),
         "somebody pushed this tag manually or with another tool: release the next commit, or remove that \
@@ -95,7 +95,7 @@ async fn claimed_manifest(registry: &impl Registry, claim: &Claim) -> Result<Opt
 
 fn version_tag(claim: &Claim) -> Result<ImageTag, Failure> {
     image_tag_of(&claim.version).map_err(|error| {
-        Failure::new(Kind::Internal, "naming the image's tag", error.to_string(), "report a bug")
+        Failure::new(FailureKind::Internal, "naming the image's tag", error.to_string(), "report a bug")
     })
 }
 
@@ -125,7 +125,9 @@ pub async fn help(
             Ok(Published::Now) => helped.push(Help::Published(claim.version.to_string())),
             Ok(Published::Already) => {}
             // Somebody cleaned up, or took the tag: nothing that this run could mend.
-            Err(failure) if failure.kind == Kind::Conflict => helped.push(Help::Left(failure.to_string())),
+            Err(failure) if failure.kind == FailureKind::Conflict => {
+                helped.push(Help::Left(failure.to_string()));
+            }
             Err(failure) => return Err(failure),
         }
     }

@@ -1,7 +1,7 @@
 //! Stage: the image goes into the registry under a name that nobody else uses, before any version is
 //! claimed for it. A claim can then always be fulfilled, by whoever finds it.
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::ports::{BuildLog, Builder, Manifest, ManifestName, Registry};
 use crate::versioning::plan::RegistryVersions;
 use autotag_model::git::ObjectId;
@@ -37,7 +37,7 @@ impl Staged {
 /// has nothing to refuse.
 pub fn tag_for(commit: &ObjectId, digest: &Digest) -> Result<ImageTag, Failure> {
     format!("sha-{}-{}", commit.short(), digest.short()).parse().map_err(|error| {
-        Failure::new(Kind::Internal, "naming the staged image", format!("{error}"), "report a bug")
+        Failure::new(FailureKind::Internal, "naming the staged image", format!("{error}"), "report a bug")
     })
 }
 
@@ -83,7 +83,7 @@ pub async fn adopt(registry: &impl Registry, name: &ImageName, digest: &Digest) 
 async fn by_digest(registry: &impl Registry, name: &ImageName, digest: &Digest) -> Result<Manifest, Failure> {
     registry.manifest(&ManifestName::Digest(digest.clone())).await?.ok_or_else(|| {
         Failure::new(
-            Kind::Conflict,
+            FailureKind::Conflict,
             format!("looking for {}", name.with_digest(digest)),
             "the registry has no such manifest",
             "push the image to this very repository first; `image-digest` is the digest that the push \
@@ -111,7 +111,7 @@ pub async fn settle(
 pub async fn listed_now(registry: &impl Registry) -> Result<RegistryVersions, Failure> {
     match super::survey::registry_versions(registry).await? {
         RegistryVersions::Withheld(words) => Err(Failure::new(
-            Kind::Denied,
+            FailureKind::Denied,
             "listing the registry's tags",
             format!("refused although the image's repository exists: {words}"),
             "give the account of `registry-username` the right to read (pull) the repository as well as to \

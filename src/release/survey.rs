@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use futures_util::StreamExt as _;
 use semver::Version;
 
-use crate::failure::{Failure, Kind as FailureKind};
+use crate::failure::{Failure, FailureKind};
 use crate::ports::{Ancestry, Forge, GitRef, Registry, TagListing};
-use crate::versioning::claim::{Claim, Kind, RecordedClaim};
+use crate::versioning::claim::{Claim, ClaimKind, RecordedClaim};
 use crate::versioning::conventional;
 use crate::versioning::form::Reading;
 use crate::versioning::plan::{CommitStatus, RegistryVersions, Survey, VersionSelector};
@@ -22,7 +22,7 @@ use autotag_model::help::Topic;
 
 /// What to look for.
 #[derive(Debug, Clone, Copy)]
-pub struct Question<'a> {
+pub struct SurveyScope<'a> {
     /// The commit of this run.
     pub commit: &'a ObjectId,
     /// The prefix of its tags.
@@ -38,7 +38,7 @@ pub struct Question<'a> {
 pub async fn read(
     forge: &impl Forge,
     registry: &impl Registry,
-    question: Question<'_>,
+    question: SurveyScope<'_>,
 ) -> Result<Survey, Failure> {
     let head = head(forge, question.claim_ref).await?;
     if let Some(head) = &head
@@ -198,7 +198,7 @@ async fn walk(
     let mut by = None;
     let mut next = Some(head.clone());
     while let Some(known) = next {
-        let takes_version = known.claim.kind == Kind::Version;
+        let takes_version = known.claim.kind == ClaimKind::Version;
         let previous = known.claim.previous.clone();
         if known.claim.commit == *commit {
             mine.push(known);
@@ -281,7 +281,7 @@ async fn tagged_here(
     forge: &impl Forge,
     survey: &Survey,
     tags: &BTreeMap<Version, GitRef>,
-    question: Question<'_>,
+    question: SurveyScope<'_>,
 ) -> Result<Vec<Version>, Failure> {
     let claimed = survey.highest_claimed();
     let mut candidates: Vec<&Version> = highest_stable(tags.keys())

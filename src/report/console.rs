@@ -10,7 +10,7 @@ use super::log::build::Style;
 use super::outputs::{self, Outputs};
 use super::screen::Screen;
 use super::{failed, plan, servers, stages, summary};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::inputs::request::LogFormat;
 use crate::inputs::{Environment, Request, Run};
 use crate::pipeline::deployment::{Deployment, HostStatus};
@@ -193,7 +193,7 @@ impl Console<'_> {
             Ok(()) => 0,
             Err(error) => {
                 tracing::error!("{error:#}");
-                Kind::Internal.exit_code()
+                FailureKind::Internal.exit_code()
             }
         }
     }

@@ -42,17 +42,17 @@ fn without_middle(text: &str, room: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Kind;
+    use crate::failure::FailureKind;
     use autotag_model::help::Topic;
 
     #[test]
     fn the_remedy_is_one_sentence_and_the_link_comes_last() {
-        let failure = Failure::new(Kind::Denied, "claiming v1", "no", "ask.").about(Topic::Ruleset);
+        let failure = Failure::new(FailureKind::Denied, "claiming v1", "no", "ask.").about(Topic::Ruleset);
         assert_eq!(
             text(&failure, &["pushed x".to_owned()]),
             "claiming v1: no\nDone already: pushed x.\nWhat to do: ask.\nMore: https://github.com/org/autotag-deploy/blob/main/docs/troubleshooting.md#a-ruleset-forbids-the-tag"
         );
-        let other = Failure::new(Kind::Internal, "a", "b", "c");
+        let other = Failure::new(FailureKind::Internal, "a", "b", "c");
         assert!(text(&other, &[]).ends_with("/docs/troubleshooting.md"), "every failure has a link");
     }
 
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn what_is_too_long_loses_its_middle_and_never_the_remedy() {
         let why = format!("the first line\n{}\nthe last line", "ä".repeat(9000));
-        let failure = Failure::new(Kind::Build, "building", why, "fix it").about(Topic::BuildStep);
+        let failure = Failure::new(FailureKind::Build, "building", why, "fix it").about(Topic::BuildStep);
         let short = text_within(4000, &failure, &[]);
         assert_eq!(short.chars().count(), 4000);
         for words in ["the first line", "the last line", "What to do: fix it.", &Topic::BuildStep.link()] {

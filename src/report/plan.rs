@@ -4,14 +4,14 @@ use serde_json::{Value, json};
 
 use crate::inputs::request::Request;
 use crate::pipeline::Planned;
-use crate::versioning::claim::Kind;
+use crate::versioning::claim::ClaimKind;
 use crate::versioning::plan::{Plan, RegistryVersions};
 use crate::versioning::tag::highest_stable;
 
 /// What the plan comes to, in one sentence.
 pub fn sentence(plan: &Plan) -> String {
     match plan {
-        Plan::Claim(next) if next.kind == Kind::Image => format!("add an image to {}", next.version),
+        Plan::Claim(next) if next.kind == ClaimKind::Image => format!("add an image to {}", next.version),
         Plan::Claim(next) => format!("release {}", next.version),
         Plan::Resume { known } => format!("continue with {}, this commit's version", known.claim.version),
         Plan::Superseded { by, .. } => format!(

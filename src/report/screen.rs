@@ -133,19 +133,19 @@ impl Drop for Busy {
 
 /// Writes whole lines to a screen.
 #[derive(Debug)]
-pub struct Lines {
+pub struct ScreenLines {
     screen: Screen,
     begun: Vec<u8>,
 }
 
-impl Lines {
+impl ScreenLines {
     /// Nothing is written yet.
     pub fn on(screen: &Screen) -> Self {
         Self { screen: screen.clone(), begun: Vec::new() }
     }
 }
 
-impl Write for Lines {
+impl Write for ScreenLines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.begun.extend_from_slice(bytes);
         if let Some(end) = self.begun.iter().rposition(|byte| *byte == b'\n') {

@@ -14,7 +14,7 @@ use autotag_protocol::labels;
 
 /// A line for each server, and where its time went: Markdown.
 pub fn section(deployment: &Deployment) -> String {
-    let mut text = String::from("| | Server | What it has | Time | Where it went |\n|---|---|---|---|---|\n");
+    let mut text = String::from("| | Server | Result | Time | Steps |\n|---|---|---|---|---|\n");
     for report in deployment.reports() {
         let line = host_sequence::describe(report);
         let words = line.strip_prefix(&format!("{}: ", report.host)).unwrap_or(&line);
@@ -33,7 +33,7 @@ pub fn section(deployment: &Deployment) -> String {
     let silent = |report: &&HostReport| mark(&report.stop) != BAD || report.last_words.is_empty();
     for report in deployment.reports().iter().filter(|report| !silent(report)) {
         let words = fenced("", &excerpt(&report.last_words.join("\n")));
-        let _ = writeln!(text, "\nThe last words on {}:\n\n{words}", escaped(&report.host));
+        let _ = writeln!(text, "\nLast log lines on {}:\n\n{words}", escaped(&report.host));
     }
     let _ = writeln!(text, "\nThe deployment's id in the server's history and labels: `{}`\n", deployment.id);
     text

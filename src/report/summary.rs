@@ -194,12 +194,12 @@ fn without_servers(text: &str, deployment: Option<&Deployment>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Kind;
+    use crate::failure::FailureKind;
 
     // invariant failures-are-explained
     #[test]
     fn a_failure_says_what_is_done_and_what_to_do() {
-        let failure = Failure::new(Kind::Denied, "claiming v1.2.3", "no\n```\nreally", "ask");
+        let failure = Failure::new(FailureKind::Denied, "claiming v1.2.3", "no\n```\nreally", "ask");
         insta::assert_snapshot!(failed(&failure, &["pushed x".to_owned()], None, "| the stages |\n\n"));
     }
 
@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_long_message_leaves_room_for_what_to_do() {
         let lines: Vec<String> = (1..=200).map(|number| format!("line {number}")).collect();
-        let failure = Failure::new(Kind::Build, "building", lines.join("\n"), "fix it");
+        let failure = Failure::new(FailureKind::Build, "building", lines.join("\n"), "fix it");
         let text = failed(&failure, &[], None, "| the stages |\n\n");
         let (screen, folded) = text.split_once("<details>").expect("a folded part");
         assert!(screen.lines().count() < 30 && screen.contains("**What to do:** fix it"), "{screen}");

@@ -19,7 +19,7 @@ pub const MAIN_LINE: &str = "main";
 
 /// What a claim does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ClaimKind {
     /// Takes a new version for a commit.
     Version,
     /// Adds one more image to the version that its commit has already.
@@ -43,7 +43,7 @@ pub struct Tip {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Takes a version, or adds an image to one.
-    pub kind: Kind,
+    pub kind: ClaimKind,
     /// The version.
     pub version: Version,
     /// The highest version claimed so far, this one among them. An image that joins an old version has a
@@ -95,7 +95,7 @@ impl Claim {
             let _ = writeln!(text, "Autotag-{key}: {}", value.replace(char::is_control, " "));
         };
         put("Claim", FORMAT);
-        put("Kind", if self.kind == Kind::Version { "version" } else { "image" });
+        put("Kind", if self.kind == ClaimKind::Version { "version" } else { "image" });
         put("Version", &self.version.to_string());
         put("Highest", &self.highest.to_string());
         put("After", &self.after.as_ref().map_or("none".to_owned(), ToString::to_string));
@@ -128,8 +128,8 @@ impl Claim {
         }
         Ok(Self {
             kind: match trailers.one("Kind")? {
-                "version" => Kind::Version,
-                "image" => Kind::Image,
+                "version" => ClaimKind::Version,
+                "image" => ClaimKind::Image,
                 other => return Err(NotAClaim(format!("Autotag-Kind: {other}"))),
             },
             version: trailers.parsed("Version")?,
@@ -191,7 +191,7 @@ mod tests {
     pub fn example() -> Claim {
         let commit: ObjectId = "a".repeat(40).parse().unwrap();
         Claim {
-            kind: Kind::Version,
+            kind: ClaimKind::Version,
             version: Version::new(1, 2, 3),
             highest: Version::new(1, 2, 3),
             after: Some(Version::new(1, 2, 2)),
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_claim_survives_its_message() {
-        let first = Claim { after: None, previous: None, kind: Kind::Image, ..example() };
+        let first = Claim { after: None, previous: None, kind: ClaimKind::Image, ..example() };
         for claim in [example(), first] {
             assert_eq!(Claim::parse(&claim.message("v1.2.3")), Ok(claim));
         }

@@ -22,11 +22,11 @@ const REPORT: &str = "AUTOTAG_DEPLOY_TORTURE_REPORT";
 pub struct Rounds {
     part: &'static str,
     next: u64,
-    end: End,
+    end: RunLimit,
 }
 
 #[derive(Debug)]
-enum End {
+enum RunLimit {
     After(u64),
     At(Instant),
 }
@@ -34,15 +34,15 @@ enum End {
 /// The seeds of this part: `usual` many, or as many as the time allows, and at least one.
 pub fn rounds(part: &'static str, usual: u64) -> Rounds {
     if let Some(seed) = number(SEED) {
-        return Rounds { part, next: seed, end: End::After(1) };
+        return Rounds { part, next: seed, end: RunLimit::After(1) };
     }
     match number(SECONDS) {
-        None => Rounds { part, next: 0, end: End::After(usual) },
+        None => Rounds { part, next: 0, end: RunLimit::After(usual) },
         // Any start will do that the last run did not have.
         Some(seconds) => Rounds {
             part,
             next: u64::from(rand::random::<u32>()),
-            end: End::At(now() + Duration::from_secs(seconds)),
+            end: RunLimit::At(now() + Duration::from_secs(seconds)),
         },
     }
 }
@@ -57,10 +57,10 @@ impl Iterator for Rounds {
 
     fn next(&mut self) -> Option<u64> {
         match &mut self.end {
-            End::After(0) => return None,
-            End::After(left) => *left -= 1,
-            End::At(end) if now() >= *end => return None,
-            End::At(_) => {}
+            RunLimit::After(0) => return None,
+            RunLimit::After(left) => *left -= 1,
+            RunLimit::At(end) if now() >= *end => return None,
+            RunLimit::At(_) => {}
         }
         let seed = self.next;
         self.next += 1;

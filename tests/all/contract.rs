@@ -9,7 +9,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use autotag_base::{CallErrorKind, CallResult, Effect};
-use autotag_deploy::adapters::github::{Access, GitHub};
+use autotag_deploy::adapters::github::{GitHub, GithubAccess};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::RetryPolicy;
 use autotag_deploy::ports::{
@@ -347,7 +347,7 @@ async fn github_over_http_and_a_registry_keep_it() {
     let commits = Commits { new: project.merge("new"), old, apart };
     let url = project.github.url();
     let token = autotag_model::secret::Secret::new(Double::TOKEN);
-    let access = Access {
+    let access = GithubAccess {
         api_url: &url,
         graphql_url: &format!("{url}/graphql"),
         repository: "org/app",

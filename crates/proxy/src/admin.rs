@@ -81,7 +81,7 @@ pub enum Command {
 /// What it answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum AdminAnswer {
     /// To `routes`, `route` and `forget`.
     Done {},
     /// To `swap`.
@@ -137,7 +137,7 @@ pub struct UpstreamStatus {
 }
 
 /// Sends one command to a proxy and waits for its answer, for a `drain` as long as that takes.
-pub async fn call(socket: &Path, command: &Command) -> io::Result<Answer> {
+pub async fn call(socket: &Path, command: &Command) -> io::Result<AdminAnswer> {
     let mut stream = UnixStream::connect(socket).await?;
     stream.write_all(&line_of(command)?).await?;
     let mut answer = Vec::new();
@@ -146,7 +146,7 @@ pub async fn call(socket: &Path, command: &Command) -> io::Result<Answer> {
 }
 
 /// The same for a program without a runtime; it waits at most so long for each part of the answer.
-pub fn call_at_once(socket: &Path, command: &Command, patience: Duration) -> io::Result<Answer> {
+pub fn call_at_once(socket: &Path, command: &Command, patience: Duration) -> io::Result<AdminAnswer> {
     use std::io::{BufRead as _, Read as _, Write as _};
     let mut stream = std::os::unix::net::UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(patience))?;
@@ -162,7 +162,7 @@ fn line_of(command: &Command) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn understood(answer: &[u8]) -> io::Result<Answer> {
+fn understood(answer: &[u8]) -> io::Result<AdminAnswer> {
     if answer.last() != Some(&b'\n') {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the proxy gave no answer"));
     }
@@ -211,9 +211,9 @@ async fn converse(state: &Arc<State>, stream: UnixStream) -> io::Result<()> {
         let whole = line.last() == Some(&b'\n');
         let answer = match serde_json::from_slice(&line) {
             _ if !whole => {
-                Answer::Error(format!("a line has at most {LONGEST_LINE} bytes and a line break").into())
+                AdminAnswer::Error(format!("a line has at most {LONGEST_LINE} bytes and a line break").into())
             }
-            Err(error) => Answer::Error(format!("not a command: {error}").into()),
+            Err(error) => AdminAnswer::Error(format!("not a command: {error}").into()),
             Ok(command) => {
                 // A task of its own: the one who asked may leave, what it asked for goes on.
                 let state = Arc::clone(state);
@@ -253,7 +253,7 @@ async fn show_metrics(state: &State, mut stream: BufReader<UnixStream>, found: b
     stream.shutdown().await
 }
 
-async fn carry_out(state: &Arc<State>, command: Command) -> Answer {
+async fn carry_out(state: &Arc<State>, command: Command) -> AdminAnswer {
     let app = |name: &str| {
         state.app(name).ok_or_else(|| Error::from(format!("no route has an application `{name}`")))
     };
@@ -262,25 +262,25 @@ async fn carry_out(state: &Arc<State>, command: Command) -> Answer {
             let count = routes.len();
             state.set_routes(routes).map(|()| {
                 tracing::info!(routes = count, "routes set");
-                Answer::Done {}
+                AdminAnswer::Done {}
             })
         }
         Command::Route { route } => {
             let name = route.app.clone();
             state.set_route(route).map(|()| {
                 tracing::info!(app = name, "route set");
-                Answer::Done {}
+                AdminAnswer::Done {}
             })
         }
         Command::Forget { app: name } => state.forget(&name).map(|()| {
             tracing::info!(app = name, "forgotten");
-            Answer::Done {}
+            AdminAnswer::Done {}
         }),
         Command::Swap { app: name, to } => app(&name).map(|app| {
             let id = to.as_ref().map(|target| target.id.clone());
             let before = app.swap(to);
             tracing::info!(app = name, before, now = id, "swapped");
-            Answer::Swapped { before }
+            AdminAnswer::Swapped { before }
         }),
         Command::Drain { app: name, id, deadline_ms, tunnels_ms } => match app(&name) {
             Ok(app) => {
@@ -289,16 +289,16 @@ async fn carry_out(state: &Arc<State>, command: Command) -> Answer {
                 let drained = app.drain(&id, requests, tunnels).await.map_err(Error::from);
                 drained.map(|report| {
                     tracing::info!(app = name, id, ?report, "drained");
-                    Answer::Drained(report)
+                    AdminAnswer::Drained(report)
                 })
             }
             Err(error) => Err(error),
         },
-        Command::Status {} => Ok(Answer::Status(status(state))),
+        Command::Status {} => Ok(AdminAnswer::Status(status(state))),
     };
     answer.unwrap_or_else(|error| {
         tracing::warn!(error = error.message, "command refused");
-        Answer::Error(error)
+        AdminAnswer::Error(error)
     })
 }
 

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::buildkit::{Build, Source};
-use super::explain::{self, DOING, Failure};
-use super::progress::Progress;
+use super::buildkit::{Build, BuildSource};
+use super::explain::{self, DOING, FailedBuild};
+use super::progress::BuildProgress;
 use super::wire::Way;
 use crate::ports::{BuildEvent, BuildLog, BuildRequest};
 use autotag_base::{CallError, CallErrorKind, CallResult};
@@ -28,9 +28,9 @@ pub(super) async fn build(way: &Way, request: &BuildRequest, log: &mut dyn Build
     // BuildKit asks for files by names, which are text: any other needs an archive of everything.
     let archive = plan.needs_an_archive().then(|| Arc::clone(&plan).stream());
     let fault = archive.as_ref().map(ContextStream::fault).unwrap_or_default();
-    let source = Source { plan: Arc::clone(&plan), archive, fault: fault.clone() };
-    let failure = Failure { request, plan: &plan, context: fault, dockerfile: &parsed, given: &given };
-    let mut progress = Progress::default();
+    let source = BuildSource { plan: Arc::clone(&plan), archive, fault: fault.clone() };
+    let failure = FailedBuild { request, plan: &plan, context: fault, dockerfile: &parsed, given: &given };
+    let mut progress = BuildProgress::default();
     let order = Build { request, given: &given, source, logins: logins(request) };
     let answer = Box::pin(order.run(way, |status| progress.take(status, log))).await;
     let solved = answer.map_err(|error| failure.explain(&error, &progress))?;

@@ -10,7 +10,7 @@ use std::path::Path;
 use bollard::errors::Error;
 
 use super::buildkit::Failed;
-use super::progress::{FailedStep, Progress};
+use super::progress::{BuildProgress, FailedStep};
 use crate::ports::BuildRequest;
 use autotag_base::{CallError, CallErrorKind};
 use autotag_build_context::context::{ContextError, ContextFault, ContextPlan};
@@ -94,7 +94,7 @@ fn refused(call_error: CallError, remedy: String) -> CallError {
 }
 
 /// What is needed to explain a failed build.
-pub(super) struct Failure<'a> {
+pub(super) struct FailedBuild<'a> {
     pub(super) request: &'a BuildRequest,
     pub(super) plan: &'a ContextPlan,
     pub(super) context: ContextFault,
@@ -103,8 +103,8 @@ pub(super) struct Failure<'a> {
     pub(super) given: &'a BTreeMap<String, String>,
 }
 
-impl Failure<'_> {
-    pub(super) fn explain(&self, failed: &Failed, progress: &Progress) -> CallError {
+impl FailedBuild<'_> {
+    pub(super) fn explain(&self, failed: &Failed, progress: &BuildProgress) -> CallError {
         if let Some(fault) = self.context.get() {
             return CallError::new(CallErrorKind::Build, "sending the build context", fault.to_string());
         }

@@ -14,13 +14,13 @@ const LONGEST_LINE: usize = 16 * 1024;
 /// The steps seen so far. BuildKit repeats a step whenever something about it changes, and calls it by
 /// its digest.
 #[derive(Debug, Default)]
-pub(super) struct Progress {
-    steps: BTreeMap<String, Step>,
+pub(super) struct BuildProgress {
+    steps: BTreeMap<String, VertexState>,
     failed: Vec<FailedStep>,
 }
 
 #[derive(Debug, Default)]
-struct Step {
+struct VertexState {
     name: String,
     begun: bool,
     ended: bool,
@@ -39,7 +39,7 @@ pub(super) struct FailedStep {
     pub tail: Vec<String>,
 }
 
-impl Progress {
+impl BuildProgress {
     /// Takes one message.
     pub(super) fn take(&mut self, status: &StatusResponse, log: &mut dyn BuildLog) {
         for vertex in &status.vertexes {
@@ -94,7 +94,7 @@ impl Progress {
     }
 }
 
-impl Step {
+impl VertexState {
     fn begin(&mut self, digest: &str, log: &mut dyn BuildLog) {
         if !self.begun {
             self.begun = true;
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_step_begins_and_ends_once_and_its_lines_are_whole() {
-        let (mut progress, mut log) = (Progress::default(), Kept(Vec::new()));
+        let (mut progress, mut log) = (BuildProgress::default(), Kept(Vec::new()));
         for message in [
             vertex("a", None, ""),
             vertex("a", Some((10, None)), ""),
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_step_that_failed_is_blamed_and_not_the_cancelled_one() {
-        let (mut progress, mut log) = (Progress::default(), Kept(Vec::new()));
+        let (mut progress, mut log) = (BuildProgress::default(), Kept(Vec::new()));
         let output = (0..30).map(|number| format!("line {number}")).collect::<Vec<_>>().join("\n") + "\n";
         for message in [
             vertex("b", Some((1, Some(2))), "rpc error: context canceled"),
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_cut() {
-        let (mut progress, mut log) = (Progress::default(), Kept(Vec::new()));
+        let (mut progress, mut log) = (BuildProgress::default(), Kept(Vec::new()));
         progress.take(&lines("a", &vec![b'x'; LONGEST_LINE * 2 + 1]), &mut log);
         let lengths: Vec<usize> = log
             .0

@@ -7,7 +7,7 @@ use bollard::models::PushImageInfo;
 use bollard::query_parameters::{PushImageOptionsBuilder, TagImageOptionsBuilder};
 use futures_util::StreamExt;
 
-use super::super::registry::{Access, Parties};
+use super::super::registry::{Parties, Permission};
 use crate::ports::{BuildEvent, BuildLog};
 use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_docker::daemon;
@@ -114,7 +114,7 @@ fn explain(error: &Error, name: &ImageName, tag: &str, has_credentials: bool) ->
         CallErrorKind::Unreachable | CallErrorKind::InvalidResponse => call_error.perhaps_done(),
         _ => call_error,
     };
-    Parties { name: name.clone(), with_credentials: has_credentials }.explain(call_error, Access::Push)
+    Parties { name: name.clone(), with_credentials: has_credentials }.explain(call_error, Permission::Push)
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use crate::ports;
 use autotag_model::git::ObjectId;
 
 #[derive(Deserialize)]
-pub(super) struct Repository {
+pub(super) struct RepositoryAnswer {
     pub node_id: String,
     pub default_branch: String,
     pub html_url: String,
 }
 
 #[derive(Deserialize)]
-pub(super) struct GitRef {
+pub(super) struct GitRefAnswer {
     #[serde(rename = "ref")]
     pub name: String,
     pub object: GitObject,
@@ -27,7 +27,7 @@ pub(super) struct GitObject {
 }
 
 #[derive(Deserialize)]
-pub(super) struct TagObject {
+pub(super) struct TagObjectAnswer {
     pub sha: ObjectId,
     pub tag: String,
     pub message: String,
@@ -38,11 +38,11 @@ pub(super) struct TagObject {
 pub(super) struct Comparison {
     pub status: String,
     #[serde(default)]
-    pub commits: Vec<Commit>,
+    pub commits: Vec<CommitAnswer>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Commit {
+pub(super) struct CommitAnswer {
     pub sha: ObjectId,
     pub commit: CommitFacts,
 }
@@ -59,7 +59,7 @@ pub(super) struct Committer {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Release {
+pub(super) struct ReleaseAnswer {
     pub id: u64,
     pub tag_name: String,
     pub name: Option<String>,
@@ -69,8 +69,8 @@ pub(super) struct Release {
     pub html_url: String,
 }
 
-impl From<Release> for ports::Release {
-    fn from(release: Release) -> Self {
+impl From<ReleaseAnswer> for ports::Release {
+    fn from(release: ReleaseAnswer) -> Self {
         Self {
             id: release.id,
             tag: release.tag_name,
@@ -96,13 +96,13 @@ pub(super) struct Numbered {
 
 /// The body of a refusal: `message`, and for 422 a list of `errors` that are objects or texts.
 #[derive(Deserialize)]
-pub struct Refusal {
+pub struct RefusalAnswer {
     message: String,
     #[serde(default)]
     errors: Vec<serde_json::Value>,
 }
 
-impl Refusal {
+impl RefusalAnswer {
     /// GitHub's words; those of whatever stands before it where the body is not GitHub's.
     pub fn words(body: &[u8]) -> String {
         let Ok(refusal) = serde_json::from_slice::<Self>(body) else {
@@ -140,7 +140,7 @@ mod tests {
             (r#"{"message":"No","errors":["because","so"]}"#, "No (because; so)"),
             ("<html>gateway</html>", "<html>gateway</html>"),
         ] {
-            assert_eq!(Refusal::words(body.as_bytes()), words);
+            assert_eq!(RefusalAnswer::words(body.as_bytes()), words);
         }
     }
 }

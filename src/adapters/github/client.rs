@@ -5,8 +5,9 @@ use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde::de::DeserializeOwned;
 
-use super::answers::Refusal;
-use super::{Access, GitHub};
+use super::answers::RefusalAnswer;
+use super::pages::numbered;
+use super::{GitHub, GithubAccess};
 use crate::adapters::http_error;
 use crate::adapters::registry::link;
 use crate::adapters::retry::{Idempotency, RetryPolicy, with_retries};
@@ -43,13 +44,13 @@ pub enum Send<'a> {
 }
 
 /// What came back.
-struct Answer {
+struct ApiAnswer {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl ApiAnswer {
     /// The target of a link in the headers. One that cannot be read is an error: taken for "no further
     /// page" it would cut the list short.
     fn link(&self, doing: &str, relation: &str) -> CallResult<Option<String>> {
@@ -60,7 +61,7 @@ impl Answer {
     }
 }
 
-pub(super) fn connect(access: Access<'_>, patience: RetryPolicy) -> CallResult<GitHub> {
+pub(super) fn connect(access: GithubAccess<'_>, patience: RetryPolicy) -> CallResult<GitHub> {
     let doing = "setting up the GitHub client";
     let internal = |why: String| CallError::new(CallErrorKind::Rejected, doing, why);
     crate::adapters::install_tls();
@@ -108,7 +109,7 @@ impl GitHub {
         let call = Call { doing, repeat: Idempotency::Read, send: Send::Get };
         let answer = self.call(call, &format!("{}{path}", self.root)).await?;
         if answer.status == StatusCode::NOT_FOUND
-            && Refusal::words(&answer.body).starts_with("No common ancestor")
+            && RefusalAnswer::words(&answer.body).starts_with("No common ancestor")
         {
             return Ok(None);
         }
@@ -128,7 +129,7 @@ impl GitHub {
     /// nothing about that, and is not waited for.
     pub(super) async fn permitted(&self, call: Call<'_>, path: &str) -> CallResult<()> {
         let Ok(answer) = self.once(call, &format!("{}{path}", self.root)).await else { return Ok(()) };
-        let words = Refusal::words(&answer.body);
+        let words = RefusalAnswer::words(&answer.body);
         let error = http_error::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
         let error = with_remedy(error, answer.status, &words);
         if error.topic == Some(Topic::MayNotWrite) { Err(error) } else { Ok(()) }
@@ -167,7 +168,7 @@ impl GitHub {
                 (Some(_), Some(last)) => {
                     let Some(urls) = numbered(&last) else { return Err(odd_link(doing, &last)) };
                     self.same_host(doing, &last)?;
-                    let rest: Vec<CallResult<Answer>> = futures_util::stream::iter(&urls)
+                    let rest: Vec<CallResult<ApiAnswer>> = futures_util::stream::iter(&urls)
                         .map(|url| self.page(doing, url))
                         .buffered(SIDE_BY_SIDE)
                         .collect()
@@ -195,7 +196,7 @@ impl GitHub {
     }
 
     /// Page after page, as the links say.
-    async fn follow(&self, doing: &str, mut next: String, pages: &mut Vec<Answer>) -> CallResult<()> {
+    async fn follow(&self, doing: &str, mut next: String, pages: &mut Vec<ApiAnswer>) -> CallResult<()> {
         let mut seen = std::collections::BTreeSet::new();
         loop {
             self.same_host(doing, &next)?;
@@ -222,7 +223,7 @@ impl GitHub {
         if host(url).is_some() && host(url) == host(&self.root) { Ok(()) } else { Err(odd_link(doing, url)) }
     }
 
-    async fn page(&self, doing: &str, url: &str) -> CallResult<Answer> {
+    async fn page(&self, doing: &str, url: &str) -> CallResult<ApiAnswer> {
         let answer = self.call(Call { doing, repeat: Idempotency::Read, send: Send::Get }, url).await?;
         if answer.status == StatusCode::NOT_FOUND {
             return Err(not_found(doing));
@@ -231,7 +232,7 @@ impl GitHub {
     }
 
     /// Sends it, as often as [`Idempotency`] allows. An answer is a success or a 404; the rest is trouble.
-    async fn call(&self, call: Call<'_>, url: &str) -> CallResult<Answer> {
+    async fn call(&self, call: Call<'_>, url: &str) -> CallResult<ApiAnswer> {
         with_retries(&self.patience, call.repeat, async || {
             let answer = self.once(call, url).await?;
             if url == self.graphql_url && is_rate_limited(&answer.body) {
@@ -247,7 +248,7 @@ impl GitHub {
             if answer.status.is_redirection() {
                 return Err(sent_elsewhere(call, &answer.headers));
             }
-            let words = Refusal::words(&answer.body);
+            let words = RefusalAnswer::words(&answer.body);
             let error =
                 http_error::from_status(call.doing, answer.status, &answer.headers, &words, call.repeat);
             Err(with_remedy(error, answer.status, &words))
@@ -258,7 +259,7 @@ impl GitHub {
     /// Sends it once; GitHub's redirects are followed, as its documentation asks every client to ("Using the
     /// REST API", "Follow redirects"): it answers 301 to a GET and 307 to whatever writes, where a repository was
     /// renamed. The request stays what it was. Elsewhere the token must not go.
-    async fn once(&self, call: Call<'_>, url: &str) -> CallResult<Answer> {
+    async fn once(&self, call: Call<'_>, url: &str) -> CallResult<ApiAnswer> {
         let mut answer = self.sent(call, url).await?;
         let mut at = url.to_owned();
         for _ in 0..MOST_REDIRECTS {
@@ -269,7 +270,7 @@ impl GitHub {
         Ok(answer)
     }
 
-    async fn sent(&self, call: Call<'_>, url: &str) -> CallResult<Answer> {
+    async fn sent(&self, call: Call<'_>, url: &str) -> CallResult<ApiAnswer> {
         let response = match call.send {
             Send::Get => self.crab._get(url).await,
             Send::Post(body) => self.crab._post(url, Some(body)).await,
@@ -286,7 +287,7 @@ impl GitHub {
                 }
             }
         })?;
-        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes().to_vec() })
+        Ok(ApiAnswer { status: head.status, headers: head.headers, body: body.to_bytes().to_vec() })
     }
 }
 
@@ -294,7 +295,7 @@ impl GitHub {
 const MOST_REDIRECTS: usize = 5;
 
 /// Where an answer sends the same request, if that is on the host that was asked.
-fn moved_to(asked: &str, answer: &Answer) -> Option<String> {
+fn moved_to(asked: &str, answer: &ApiAnswer) -> Option<String> {
     if !matches!(answer.status.as_u16(), 301 | 302 | 307 | 308) {
         return None;
     }
@@ -347,7 +348,7 @@ fn lost(call: Call<'_>, why: &str) -> CallError {
     if call.repeat == Idempotency::Read { error } else { error.perhaps_done() }
 }
 
-fn understood<T: DeserializeOwned>(doing: &str, answer: &Answer) -> CallResult<T> {
+fn understood<T: DeserializeOwned>(doing: &str, answer: &ApiAnswer) -> CallResult<T> {
     if answer.status == StatusCode::NOT_FOUND {
         return Err(not_found(doing));
     }
@@ -362,7 +363,7 @@ fn understood<T: DeserializeOwned>(doing: &str, answer: &Answer) -> CallResult<T
 
 fn collect<T: DeserializeOwned>(
     doing: &str,
-    pages: &[Answer],
+    pages: &[ApiAnswer],
     items: fn(serde_json::Value) -> Option<Vec<T>>,
 ) -> CallResult<Vec<T>> {
     let mut all = Vec::new();
@@ -378,27 +379,6 @@ fn collect<T: DeserializeOwned>(
         all.extend(found);
     }
     Ok(all)
-}
-
-/// The addresses of pages 2 to the last, by the last one's `page=`.
-fn numbered(last: &str) -> Option<Vec<String>> {
-    let url = url::Url::parse(last).ok()?;
-    let count: usize = url.query_pairs().find(|(key, _)| key == "page")?.1.parse().ok()?;
-    // GitHub has no list of more pages; a number from nowhere must not make requests without end.
-    if !(2..=10_000).contains(&count) {
-        return None;
-    }
-    let others: Vec<(String, String)> = url
-        .query_pairs()
-        .filter(|(key, _)| key != "page")
-        .map(|(key, value)| (key.into(), value.into()))
-        .collect();
-    let at = |page: usize| {
-        let mut url = url.clone();
-        url.query_pairs_mut().clear().extend_pairs(&others).append_pair("page", &page.to_string());
-        url.to_string()
-    };
-    Some((2..=count).map(at).collect())
 }
 
 fn odd_link(doing: &str, target: &str) -> CallError {
@@ -484,20 +464,9 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(header::LOCATION, location.parse().unwrap());
-            let answer = Answer { status: StatusCode::from_u16(status).unwrap(), headers, body: Vec::new() };
+            let answer =
+                ApiAnswer { status: StatusCode::from_u16(status).unwrap(), headers, body: Vec::new() };
             assert_eq!(moved_to(asked, &answer).as_deref(), expected, "{status} {location}");
-        }
-    }
-
-    #[test]
-    fn pages_are_numbered_from_the_last() {
-        let urls = numbered("https://api.example/repos/o/r/tags?per_page=100&page=4").unwrap();
-        assert_eq!(urls.len(), 3);
-        assert_eq!(urls[2], "https://api.example/repos/o/r/tags?per_page=100&page=4");
-        for odd in
-            ["https://a/?page=x", "https://a/", "https://a/?page=1", "https://a/?page=99999999", "nonsense"]
-        {
-            assert_eq!(numbered(odd), None, "{odd}");
         }
     }
 }

@@ -27,7 +27,7 @@ const DRAFT_OF: &str = "query($owner: String!, $name: String!, $tag: String!) { 
 
 impl Forge for GitHub {
     async fn repository(&self) -> CallResult<Repository> {
-        let found: answers::Repository = self.get("reading the repository", "").await?;
+        let found: answers::RepositoryAnswer = self.get("reading the repository", "").await?;
         Ok(Repository {
             node_id: found.node_id,
             default_branch: found.default_branch,
@@ -37,7 +37,7 @@ impl Forge for GitHub {
 
     async fn commit(&self, id: &ObjectId) -> CallResult<Commit> {
         let doing = format!("reading the commit {id}");
-        let found: answers::Commit = self.get(&doing, &format!("/commits/{id}?per_page=1")).await?;
+        let found: answers::CommitAnswer = self.get(&doing, &format!("/commits/{id}?per_page=1")).await?;
         let date = found.commit.committer.and_then(|committer| committer.date);
         let date = date
             .ok_or_else(|| CallError::new(CallErrorKind::InvalidResponse, doing, "the commit has no date"))?;
@@ -46,7 +46,7 @@ impl Forge for GitHub {
 
     async fn read_ref(&self, name: &RefName) -> CallResult<Option<GitRef>> {
         let doing = format!("reading the ref {name}");
-        let found: Option<answers::GitRef> =
+        let found: Option<answers::GitRefAnswer> =
             self.find(&doing, &format!("/git/ref/{}", escaped(name.without_refs()))).await?;
         found.map(|found| git_ref(&doing, found)).transpose()
     }
@@ -57,13 +57,13 @@ impl Forge for GitHub {
             prefix => format!("listing the Git tags that begin with {prefix:?}"),
         };
         let path = format!("/git/matching-refs/tags/{}?per_page=100", escaped(prefix));
-        let found: Vec<answers::GitRef> =
+        let found: Vec<answers::GitRefAnswer> =
             self.list(&doing, &path, |page| serde_json::from_value(page).ok()).await?;
         found.into_iter().map(|found| git_ref(&doing, found)).collect()
     }
 
     async fn tag_object(&self, id: &ObjectId) -> CallResult<Option<TagObject>> {
-        let found: Option<answers::TagObject> =
+        let found: Option<answers::TagObjectAnswer> =
             self.find(&format!("reading the tag object {id}"), &format!("/git/tags/{id}")).await?;
         Ok(found.map(|found| TagObject {
             id: found.sha,
@@ -100,7 +100,7 @@ impl Forge for GitHub {
         if self.related::<answers::Comparison>(&doing, &first).await?.is_none() {
             return Ok(Vec::new());
         }
-        let commits: Vec<answers::Commit> = self
+        let commits: Vec<answers::CommitAnswer> = self
             .list(&doing, &format!("/compare/{base}...{head}?per_page=100"), |page| {
                 serde_json::from_value::<answers::Comparison>(page).ok().map(|page| page.commits)
             })
@@ -121,7 +121,7 @@ impl Forge for GitHub {
         let doing = format!("making the tag object of {tag}");
         // A second object that no ref names does no harm, so a lost answer is simply asked for again.
         let call = Call { doing: &doing, repeat: Idempotency::Idempotent, send: Send::Post(&body) };
-        let made: answers::TagObject = self.write(call, "/git/tags").await?;
+        let made: answers::TagObjectAnswer = self.write(call, "/git/tags").await?;
         Ok(made.sha)
     }
 
@@ -159,7 +159,7 @@ impl Forge for GitHub {
     }
 
     async fn release_of(&self, tag: &str) -> CallResult<Option<Release>> {
-        let found: Option<answers::Release> = self
+        let found: Option<answers::ReleaseAnswer> = self
             .find(&format!("reading the release {tag}"), &format!("/releases/tags/{}", escaped(tag)))
             .await?;
         Ok(found.map(Into::into))
@@ -174,13 +174,13 @@ impl Forge for GitHub {
         });
         let call = Call { doing: &doing, repeat: Idempotency::Read, send: Send::Post(&body) };
         let Some(id) = draft_in(&doing, &self.graphql(call).await?)? else { return Ok(None) };
-        let found: Option<answers::Release> = self.find(&doing, &format!("/releases/{id}")).await?;
+        let found: Option<answers::ReleaseAnswer> = self.find(&doing, &format!("/releases/{id}")).await?;
         // It may have been published or deleted since.
         Ok(found.map(Release::from).filter(|release| release.draft && release.tag == tag))
     }
 
     async fn shown_as_latest(&self) -> CallResult<Option<String>> {
-        let found: Option<answers::Release> =
+        let found: Option<answers::ReleaseAnswer> =
             self.find("reading which release is shown as Latest", "/releases/latest").await?;
         Ok(found.map(|found| found.tag_name))
     }
@@ -197,7 +197,7 @@ impl Forge for GitHub {
         });
         let doing = format!("creating the release {}", release.tag);
         let call = Call { doing: &doing, repeat: Idempotency::OnlyIfUntouched, send: Send::Post(&body) };
-        let made: answers::Release = self.write(call, "/releases").await?;
+        let made: answers::ReleaseAnswer = self.write(call, "/releases").await?;
         Ok(made.into())
     }
 
@@ -211,7 +211,7 @@ impl Forge for GitHub {
         }
         let doing = format!("editing the release with the id {id}");
         let call = Call { doing: &doing, repeat: Idempotency::Idempotent, send: Send::Patch(&body) };
-        let edited: answers::Release = self.write(call, &format!("/releases/{id}")).await?;
+        let edited: answers::ReleaseAnswer = self.write(call, &format!("/releases/{id}")).await?;
         Ok(edited.into())
     }
 
@@ -278,7 +278,7 @@ fn allow_deployments(error: CallError) -> CallError {
     }
 }
 
-fn git_ref(doing: &str, found: answers::GitRef) -> CallResult<GitRef> {
+fn git_ref(doing: &str, found: answers::GitRefAnswer) -> CallResult<GitRef> {
     let name = found.name.parse().map_err(|error| {
         CallError::new(
             CallErrorKind::InvalidResponse,

@@ -7,12 +7,13 @@
 mod answers;
 mod client;
 mod forge;
+mod pages;
 
 use std::time::Duration;
 
-pub use answers::Refusal;
+pub use answers::RefusalAnswer;
 
-use super::retry::{Deadlines, RetryPolicy};
+use super::retry::{RetryPolicy, TryDeadlines};
 use autotag_base::CallResult;
 use autotag_model::secret::Secret;
 
@@ -28,7 +29,7 @@ pub struct GitHub {
 
 /// Where and as whom.
 #[derive(Debug, Clone, Copy)]
-pub struct Access<'a> {
+pub struct GithubAccess<'a> {
     /// The REST API's root, without a slash at its end.
     pub api_url: &'a str,
     /// GraphQL's address.
@@ -44,12 +45,12 @@ impl GitHub {
     pub fn patience() -> RetryPolicy {
         let usual = RetryPolicy::default();
         let each =
-            Deadlines { silence: Duration::from_secs(30), whole: Duration::from_mins(1), ..usual.each };
+            TryDeadlines { silence: Duration::from_secs(30), whole: Duration::from_mins(1), ..usual.each };
         RetryPolicy { each, ..usual }
     }
 
     /// A client; nothing is sent yet.
-    pub fn connect(access: Access<'_>, patience: RetryPolicy) -> CallResult<Self> {
+    pub fn connect(access: GithubAccess<'_>, patience: RetryPolicy) -> CallResult<Self> {
         client::connect(access, patience)
     }
 }

@@ -2,7 +2,7 @@
 
 /// What a request needs to be allowed to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Access {
+pub enum Permission {
     /// Read tags, manifests, blobs.
     Pull,
     /// Put a manifest.

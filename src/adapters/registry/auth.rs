@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::access::Access;
+use super::access::Permission;
 use super::challenge::Challenge;
 use super::refusal::{Complaint, Parties};
 use super::{http, is_loopback};
@@ -52,8 +52,8 @@ struct Token {
 struct Known {
     greeted: bool,
     offer: Option<Offer>,
-    tokens: BTreeMap<Access, Token>,
-    scopes: BTreeMap<Access, BTreeSet<String>>,
+    tokens: BTreeMap<Permission, Token>,
+    scopes: BTreeMap<Permission, BTreeSet<String>>,
 }
 
 /// The login to one registry for one repository.
@@ -105,7 +105,11 @@ impl Auth {
     }
 
     /// The `Authorization` for a request to the registry itself; a token is fetched where one is needed.
-    pub async fn header(&self, client: &reqwest::Client, access: Access) -> CallResult<Option<HeaderValue>> {
+    pub async fn header(
+        &self,
+        client: &reqwest::Client,
+        access: Permission,
+    ) -> CallResult<Option<HeaderValue>> {
         let (realm, service) = {
             let known = self.known();
             match &known.offer {
@@ -130,14 +134,14 @@ impl Auth {
     }
 
     /// What to ask a token for: our own need, and what the registry has said that it wants to see.
-    fn scopes(&self, access: Access) -> BTreeSet<String> {
+    fn scopes(&self, access: Permission) -> BTreeSet<String> {
         let mut scopes = self.known().scopes.get(&access).cloned().unwrap_or_default();
         scopes.insert(self.own_scope(access));
         scopes
     }
 
-    fn own_scope(&self, access: Access) -> String {
-        let actions = if access == Access::Pull { "pull" } else { "pull,push" };
+    fn own_scope(&self, access: Permission) -> String {
+        let actions = if access == Permission::Pull { "pull" } else { "pull,push" };
         format!("repository:{}:{actions}", self.parties.name.repository())
     }
 
@@ -147,7 +151,7 @@ impl Auth {
     pub fn learn(
         &self,
         challenges: &[Challenge],
-        access: Access,
+        access: Permission,
         sent: Sent,
         first_try: bool,
     ) -> CallResult<bool> {
@@ -190,7 +194,7 @@ impl Auth {
         trusted_realm(&self.parties.name, realm).or_else(refuse)
     }
 
-    async fn fetch_token(&self, client: &reqwest::Client, url: Url, access: Access) -> CallResult<Token> {
+    async fn fetch_token(&self, client: &reqwest::Client, url: Url, access: Permission) -> CallResult<Token> {
         let host = url.host_str().unwrap_or_default().to_owned();
         let doing = format!("logging in to {} at {host}", self.parties.name.registry());
         let age = Stopwatch::start();
@@ -358,12 +362,12 @@ mod tests {
             (Some("x"), wider, Sent::Login, false, true),
         ] {
             let auth = auth("ghcr.io/o/a", password);
-            let again = auth.learn(&parse(header), Access::Pull, sent, first_try).expect("trusted");
+            let again = auth.learn(&parse(header), Permission::Pull, sent, first_try).expect("trusted");
             assert_eq!(again, expected, "{header} {sent:?} {first_try}");
         }
         let basic = auth("ghcr.io/o/a", Some("x"));
         let refused =
-            |sent| basic.learn(&parse("Basic realm=a"), Access::Push, sent, true).expect("no realm");
+            |sent| basic.learn(&parse("Basic realm=a"), Permission::Push, sent, true).expect("no realm");
         assert_eq!((refused(Sent::Nothing), refused(Sent::Login)), (true, false));
     }
 
@@ -371,14 +375,14 @@ mod tests {
     fn what_is_asked_of_the_realm() {
         let auth = auth("ghcr.io/o/a", None);
         let wider = "Bearer realm=\"https://x/t?q=1\",scope=\"repository:o/a:metadata_read\"";
-        auth.learn(&parse(wider), Access::Pull, Sent::Nothing, true).expect("trusted");
+        auth.learn(&parse(wider), Permission::Pull, Sent::Nothing, true).expect("trusted");
         let url = |access| {
             let realm = Url::parse("https://x/t?q=1").expect("a URL");
             token_url(realm, Some("a b&c"), &auth.scopes(access)).to_string()
         };
         let start = "https://x/t?q=1&service=a+b%26c&scope=repository%3Ao%2Fa%3A";
-        assert_eq!(url(Access::Pull), format!("{start}metadata_read&scope=repository%3Ao%2Fa%3Apull"));
-        assert_eq!(url(Access::Push), format!("{start}pull%2Cpush"));
+        assert_eq!(url(Permission::Pull), format!("{start}metadata_read&scope=repository%3Ao%2Fa%3Apull"));
+        assert_eq!(url(Permission::Push), format!("{start}pull%2Cpush"));
     }
 
     #[test]

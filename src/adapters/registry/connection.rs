@@ -3,7 +3,7 @@
 use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use reqwest::{Client, Response, Url};
 
-use super::access::Access;
+use super::access::Permission;
 use super::auth::{Auth, Sent};
 use super::challenge;
 use super::http::{beginning, bounded_body, is_plain};
@@ -26,7 +26,7 @@ const LOGINS: usize = 3;
 const ERROR_BODY: usize = 1 << 16;
 
 /// A request, without what the connection adds.
-pub struct Ask<'a> {
+pub struct RegistryRequest<'a> {
     /// In words, for errors.
     pub doing: &'a str,
     /// GET, PUT, POST or DELETE.
@@ -34,7 +34,7 @@ pub struct Ask<'a> {
     /// On the registry's own host.
     pub url: Url,
     /// What it needs to be allowed.
-    pub access: Access,
+    pub access: Permission,
     /// The media types that are understood.
     pub accept: &'static str,
     /// What is put, with its media type.
@@ -47,7 +47,7 @@ pub struct Ask<'a> {
 
 /// An answer with its whole body: whatever the caller can branch on. Rate limits and failures of the
 /// server never get here.
-pub struct Answer {
+pub struct RegistryAnswer {
     /// Its status.
     pub status: StatusCode,
     /// Its headers.
@@ -61,14 +61,14 @@ pub struct Answer {
 }
 
 /// The way to one registry.
-pub struct Connection {
+pub struct RegistryConnection {
     client: Client,
     home: Url,
     auth: Auth,
     patience: RetryPolicy,
 }
 
-impl Connection {
+impl RegistryConnection {
     /// Opens nothing yet.
     pub fn new(
         name: &ImageName,
@@ -118,7 +118,7 @@ impl Connection {
     }
 
     /// Asks, with patience.
-    pub async fn ask(&self, ask: &Ask<'_>) -> CallResult<Answer> {
+    pub async fn ask(&self, ask: &RegistryRequest<'_>) -> CallResult<RegistryAnswer> {
         let mut perhaps_done = false;
         let answer = retry::with_retries(&self.patience, ask.repeat, async || {
             let outcome = self.ask_once(ask).await;
@@ -126,11 +126,11 @@ impl Connection {
             outcome
         });
         let answer = answer.await?;
-        Ok(Answer { perhaps_done, ..answer })
+        Ok(RegistryAnswer { perhaps_done, ..answer })
     }
 
     /// The error of an answer that the caller has no use for.
-    pub fn refusal(&self, ask: &Ask<'_>, answer: &Answer) -> CallError {
+    pub fn refusal(&self, ask: &RegistryRequest<'_>, answer: &RegistryAnswer) -> CallError {
         let complaint = Complaint::read(&answer.body);
         let parties = self.auth.parties();
         let error =
@@ -139,7 +139,7 @@ impl Connection {
     }
 
     /// Asks, and takes the first answer.
-    pub async fn ask_once(&self, ask: &Ask<'_>) -> CallResult<Answer> {
+    pub async fn ask_once(&self, ask: &RegistryRequest<'_>) -> CallResult<RegistryAnswer> {
         if self.auth.wants_greeting() {
             self.greet(ask).await?;
         }
@@ -165,7 +165,7 @@ impl Connection {
     ///
     /// Without a login some registries answer 404 for what they have and would show; taken at its word
     /// that would be "nothing was pushed yet".
-    async fn greet(&self, ask: &Ask<'_>) -> CallResult<()> {
+    async fn greet(&self, ask: &RegistryRequest<'_>) -> CallResult<()> {
         let request = self.client.get(self.home.clone());
         let response = request
             .send()
@@ -186,7 +186,11 @@ impl Connection {
 
     /// Sends, and follows the redirects of a GET: the login stays at the registry, and nothing goes from
     /// https to http. A PUT follows none.
-    async fn send(&self, ask: &Ask<'_>, mut login: Option<HeaderValue>) -> CallResult<(Response, Url)> {
+    async fn send(
+        &self,
+        ask: &RegistryRequest<'_>,
+        mut login: Option<HeaderValue>,
+    ) -> CallResult<(Response, Url)> {
         let mut url = ask.url.clone();
         for _ in 0..=REDIRECTS {
             let mut request =
@@ -218,14 +222,19 @@ impl Connection {
     }
 
     /// Reads the answer; what the retry table may repeat becomes an error here.
-    async fn whole(&self, ask: &Ask<'_>, response: Response, url: Url) -> CallResult<Answer> {
+    async fn whole(
+        &self,
+        ask: &RegistryRequest<'_>,
+        response: Response,
+        url: Url,
+    ) -> CallResult<RegistryAnswer> {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = if status.is_success() {
             bounded_body(ask.doing, response, ask.limit, ask.repeat).await?
         } else {
             beginning(response, ERROR_BODY).await
         };
-        let answer = Answer { status, headers, body, url, perhaps_done: false };
+        let answer = RegistryAnswer { status, headers, body, url, perhaps_done: false };
         if !status.is_success() {
             let error = self.refusal(ask, &answer);
             if is_passing(&error) {
@@ -265,8 +274,8 @@ fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, String> {
 mod tests {
     use super::*;
 
-    fn connection(name: &str) -> Connection {
-        Connection::new(&name.parse().expect(name), None, RetryPolicy::quick()).expect("a client")
+    fn connection(name: &str) -> RegistryConnection {
+        RegistryConnection::new(&name.parse().expect(name), None, RetryPolicy::quick()).expect("a client")
     }
 
     #[test]

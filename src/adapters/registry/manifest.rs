@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use ::http::{HeaderMap, Method, StatusCode};
 use serde::Deserialize;
 
-use super::access::Access;
-use super::connection::{Answer, Ask, Connection};
+use super::access::Permission;
+use super::connection::{RegistryAnswer, RegistryConnection, RegistryRequest};
 use super::{is_absent, media_type};
 use crate::adapters::http_error::excerpt;
 use crate::adapters::retry::Idempotency;
@@ -51,7 +51,7 @@ impl Descriptor {
 
 /// GET.
 pub async fn get(
-    connection: &Connection,
+    connection: &RegistryConnection,
     image: &ImageName,
     name: &ManifestName,
 ) -> CallResult<Option<Manifest>> {
@@ -60,11 +60,11 @@ pub async fn get(
         ManifestName::Digest(digest) => (digest.to_string(), image.with_digest(digest)),
     };
     let doing = format!("reading the manifest of {full}");
-    let ask = Ask {
+    let ask = RegistryRequest {
         doing: &doing,
         method: Method::GET,
         url: connection.url(&format!("{}/manifests/{reference}", image.repository())),
-        access: Access::Pull,
+        access: Permission::Pull,
         accept: ACCEPT,
         body: None,
         limit: MANIFEST_BYTES,
@@ -83,7 +83,11 @@ pub async fn get(
 }
 
 /// A 404 that is not the registry's own is not "absent", and not a conflict either.
-fn refusal_of_get(connection: &Connection, ask: &Ask<'_>, answer: &Answer) -> CallError {
+fn refusal_of_get(
+    connection: &RegistryConnection,
+    ask: &RegistryRequest<'_>,
+    answer: &RegistryAnswer,
+) -> CallError {
     let mut error = connection.refusal(ask, answer);
     if answer.status == StatusCode::NOT_FOUND {
         error.kind = CallErrorKind::InvalidResponse;
@@ -139,17 +143,17 @@ fn contradiction(headers: &HeaderMap, digest: &Digest) -> Result<(), String> {
 
 /// PUT.
 pub async fn put(
-    connection: &Connection,
+    connection: &RegistryConnection,
     image: &ImageName,
     tag: &ImageTag,
     manifest: &Manifest,
 ) -> CallResult<()> {
     let doing = format!("putting the manifest {} as {}", manifest.digest, image.with_tag(tag));
-    let ask = Ask {
+    let ask = RegistryRequest {
         doing: &doing,
         method: Method::PUT,
         url: connection.url(&format!("{}/manifests/{tag}", image.repository())),
-        access: Access::Push,
+        access: Permission::Push,
         accept: "application/json",
         body: Some((&manifest.bytes, &manifest.media_type)),
         limit: MANIFEST_BYTES,
@@ -170,7 +174,7 @@ pub async fn put(
 
 /// The labels in the image's configuration.
 pub async fn labels(
-    connection: &Connection,
+    connection: &RegistryConnection,
     image: &ImageName,
     manifest: &Manifest,
 ) -> CallResult<BTreeMap<String, String>> {
@@ -218,16 +222,16 @@ pub fn part(manifest: &[u8]) -> Result<Part, String> {
 }
 
 async fn config_labels(
-    connection: &Connection,
+    connection: &RegistryConnection,
     image: &ImageName,
     doing: &str,
     digest: &Digest,
 ) -> CallResult<BTreeMap<String, String>> {
-    let ask = Ask {
+    let ask = RegistryRequest {
         doing,
         method: Method::GET,
         url: connection.url(&format!("{}/blobs/{digest}", image.repository())),
-        access: Access::Pull,
+        access: Permission::Pull,
         accept: "*/*",
         body: None,
         limit: CONFIG_BYTES,

@@ -27,13 +27,13 @@ use autotag_base::CallResult;
 use autotag_model::reference::{ImageName, ImageTag};
 use autotag_model::secret::Credentials;
 
-use connection::{Answer, Connection};
+use connection::{RegistryAnswer, RegistryConnection};
 
 pub use auth::{read_token, trusted_realm};
 pub use manifest::{Part, labels_in, manifest_in, part};
 pub use refusal::Complaint;
 pub use tags::tags_in;
-pub(crate) use {access::Access, refusal::Parties};
+pub(crate) use {access::Permission, refusal::Parties};
 
 /// One repository in a registry.
 ///
@@ -41,7 +41,7 @@ pub(crate) use {access::Access, refusal::Parties};
 /// authorities are trusted, or those in the file that `SSL_CERT_FILE` names.
 pub struct OciRegistry {
     name: ImageName,
-    connection: Connection,
+    connection: RegistryConnection,
 }
 
 impl OciRegistry {
@@ -53,7 +53,7 @@ impl OciRegistry {
         credentials: Option<&Credentials>,
         patience: RetryPolicy,
     ) -> CallResult<Self> {
-        let connection = Connection::new(&name, credentials, patience)?;
+        let connection = RegistryConnection::new(&name, credentials, patience)?;
         Ok(Self { name, connection })
     }
 
@@ -96,7 +96,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// Whether an answer is the registry's own "there is no such thing".
-fn is_absent(answer: &Answer) -> bool {
+fn is_absent(answer: &RegistryAnswer) -> bool {
     answer.status == StatusCode::NOT_FOUND && refusal::Complaint::read(&answer.body).is_absence()
 }
 

@@ -3,7 +3,7 @@
 use ::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
-use super::access::Access;
+use super::access::Permission;
 use crate::adapters::http_error;
 use crate::adapters::retry::Idempotency;
 use autotag_base::{CallError, CallErrorKind};
@@ -89,7 +89,7 @@ impl Parties {
         status: StatusCode,
         headers: &HeaderMap,
         complaint: &Complaint,
-        (repeat, access): (Idempotency, Access),
+        (repeat, access): (Idempotency, Permission),
     ) -> CallError {
         let call_error = http_error::from_status(doing, status, headers, &complaint.words, repeat);
         if status.is_client_error() && is_immutable(complaint) {
@@ -117,7 +117,7 @@ impl Parties {
 
     /// The same error with what to do about it, by its kind and by the words in it, which may have come
     /// through Docker.
-    pub fn explain(&self, call_error: CallError, access: Access) -> CallError {
+    pub fn explain(&self, call_error: CallError, access: Permission) -> CallError {
         let words = call_error.why.to_ascii_lowercase();
         if call_error.kind == CallErrorKind::Throttled {
             let who = if self.with_credentials {
@@ -136,7 +136,7 @@ impl Parties {
             );
             // Waiting makes no room, so what is written is refused for good. What is read is not refused by that: a
             // list that is not given for want of room is a failed list.
-            let kind = if access == Access::Push { CallErrorKind::Denied } else { call_error.kind };
+            let kind = if access == Permission::Push { CallErrorKind::Denied } else { call_error.kind };
             return CallError { kind, ..call_error }.with_remedy(remedy).about(Topic::RegistryFull);
         }
         if call_error.kind != CallErrorKind::Denied {
@@ -147,12 +147,12 @@ impl Parties {
     }
 
     /// What to do about a refusal of the credentials, or of their lack.
-    fn denied(&self, words: &str, access: Access) -> (String, Topic) {
+    fn denied(&self, words: &str, access: Permission) -> (String, Topic) {
         let registry = self.name.registry();
         // GitHub's own words for a package that belongs to no repository, to another one, or to none yet.
         let not_linked = words.contains("permission_denied");
         let may_not_create = words.contains("installation not allowed");
-        if not_linked && access == Access::Push {
+        if not_linked && access == Permission::Push {
             let remedy = "open the package's settings on GitHub, add this repository under \"Manage Actions \
                           access\" \
                           with the role Write, and check that this job has `packages: write` under \
@@ -166,7 +166,7 @@ impl Parties {
                 "leave `registry-username` and `registry-password` out, so that the job's own token is \
                  used, and "
             };
-            let right = if access == Access::Push { "packages: write" } else { "packages: read" };
+            let right = if access == Permission::Push { "packages: write" } else { "packages: read" };
             let remedy = format!(
                 "{login}add the line `{right}` to this job's `permissions:` in the workflow; a package that \
                  exists \
@@ -178,7 +178,7 @@ impl Parties {
             let remedy = format!(
                 "set the inputs `registry-username` and `registry-password` to an account of {registry} \
                  that may {} {}",
-                if access == Access::Push { "push to" } else { "read" },
+                if access == Permission::Push { "push to" } else { "read" },
                 self.name.repository()
             );
             return (remedy, Topic::RegistryLogin);
@@ -192,7 +192,7 @@ impl Parties {
             _ if registry.ends_with(".pkg.dev") => {
                 "the user is `oauth2accesstoken`, and its password lasts an hour"
             }
-            _ if access == Access::Push => {
+            _ if access == Permission::Push => {
                 "that account must be able to log in, and to push to this repository"
             }
             _ => "that account must be able to log in, and to read this repository",
@@ -220,7 +220,7 @@ fn is_immutable(complaint: &Complaint) -> bool {
 mod tests {
     use super::*;
 
-    const PUTTING: (Idempotency, Access) = (Idempotency::Idempotent, Access::Push);
+    const PUTTING: (Idempotency, Permission) = (Idempotency::Idempotent, Permission::Push);
 
     #[test]
     fn complaints_are_read_in_every_form() {
@@ -326,40 +326,40 @@ mod tests {
         use CallErrorKind::{Denied, Rejected, Throttled, Unreachable};
         use Topic::{MayNotPush, NotLinked, RegistryFull, RegistryLimit, RegistryLogin};
         for (name, kind, words, access, topic) in [
-            ("ghcr.io/o/a", Denied, "denied: denied", Access::Push, Some(MayNotPush)),
+            ("ghcr.io/o/a", Denied, "denied: denied", Permission::Push, Some(MayNotPush)),
             (
                 "ghcr.io/o/a",
                 Denied,
                 "denied: permission_denied: write_package",
-                Access::Push,
+                Permission::Push,
                 Some(NotLinked),
             ),
             (
                 "ghcr.io/o/a",
                 Denied,
                 "denied: permission_denied: read_package",
-                Access::Pull,
+                Permission::Pull,
                 Some(MayNotPush),
             ),
             (
                 "containers.ghes.example/o/a",
                 Denied,
                 "denied: installation not allowed to Create organization package",
-                Access::Push,
+                Permission::Push,
                 Some(MayNotPush),
             ),
-            ("r.example/a", Denied, "no basic auth credentials", Access::Push, Some(RegistryLogin)),
+            ("r.example/a", Denied, "no basic auth credentials", Permission::Push, Some(RegistryLogin)),
             (
                 "r.example/a",
                 Unreachable,
                 "500: write /x: no space left on device",
-                Access::Push,
+                Permission::Push,
                 Some(RegistryFull),
             ),
-            ("r.example/a", Denied, "403: denied: quota exceeded", Access::Push, Some(RegistryFull)),
-            ("r.example/a", Throttled, "429: quota of requests", Access::Pull, Some(RegistryLimit)),
-            ("r.example/a", Unreachable, "503 Service Unavailable", Access::Push, None),
-            ("r.example/a", Rejected, "manifest invalid", Access::Push, None),
+            ("r.example/a", Denied, "403: denied: quota exceeded", Permission::Push, Some(RegistryFull)),
+            ("r.example/a", Throttled, "429: quota of requests", Permission::Pull, Some(RegistryLimit)),
+            ("r.example/a", Unreachable, "503 Service Unavailable", Permission::Push, None),
+            ("r.example/a", Rejected, "manifest invalid", Permission::Push, None),
         ] {
             let parties = Parties { name: name.parse().expect(name), with_credentials: true };
             let error = parties.explain(CallError::new(kind, "pushing", words), access);

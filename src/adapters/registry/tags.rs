@@ -6,8 +6,8 @@ use ::http::{HeaderMap, Method, StatusCode, header};
 use reqwest::Url;
 use serde::{Deserialize, Deserializer};
 
-use super::access::Access;
-use super::connection::{Answer, Ask, Connection};
+use super::access::Permission;
+use super::connection::{RegistryAnswer, RegistryConnection, RegistryRequest};
 use super::{is_absent, link, media_type};
 use crate::adapters::http_error::excerpt;
 use crate::adapters::retry::Idempotency;
@@ -25,17 +25,17 @@ const PAGE_BYTES: usize = 32 << 20;
 const PAGES: usize = 10_000;
 
 /// Lists.
-pub async fn list(connection: &Connection, name: &ImageName) -> CallResult<TagListing> {
+pub async fn list(connection: &RegistryConnection, name: &ImageName) -> CallResult<TagListing> {
     let doing = format!("listing the tags of {name}");
     let whole = connection.url(&format!("{}/tags/list", name.repository()));
     let mut numbered = whole.clone();
     numbered.query_pairs_mut().append_pair("n", PAGE);
 
-    let ask = |url| Ask {
+    let ask = |url| RegistryRequest {
         doing: &doing,
         method: Method::GET,
         url,
-        access: Access::Pull,
+        access: Permission::Pull,
         accept: "application/json",
         body: None,
         limit: PAGE_BYTES,
@@ -57,12 +57,16 @@ pub async fn list(connection: &Connection, name: &ImageName) -> CallResult<TagLi
 
 /// What came in the place of the first page.
 enum First {
-    Page(Answer),
+    Page(RegistryAnswer),
     Else(TagListing),
 }
 
 /// Only here "no such repository" and "not yours" are answers; on a later page they are errors.
-fn first_page(connection: &Connection, question: &Ask<'_>, answer: CallResult<Answer>) -> CallResult<First> {
+fn first_page(
+    connection: &RegistryConnection,
+    question: &RegistryRequest<'_>,
+    answer: CallResult<RegistryAnswer>,
+) -> CallResult<First> {
     let error = match answer {
         Ok(answer) if answer.status == StatusCode::OK => return Ok(First::Page(answer)),
         Ok(answer) if is_absent(&answer) => return Ok(First::Else(TagListing::NoRepository)),
@@ -87,10 +91,10 @@ fn first_page(connection: &Connection, question: &Ask<'_>, answer: CallResult<An
 
 /// Goes along the `Link`s to the end.
 async fn follow<'a>(
-    connection: &Connection,
-    ask: &impl Fn(Url) -> Ask<'a>,
+    connection: &RegistryConnection,
+    ask: &impl Fn(Url) -> RegistryRequest<'a>,
     first: Url,
-    mut answer: Answer,
+    mut answer: RegistryAnswer,
 ) -> CallResult<Vec<String>> {
     let mut tags = Vec::new();
     let mut known = HashSet::new();

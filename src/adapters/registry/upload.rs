@@ -3,8 +3,8 @@
 use ::http::{Method, StatusCode, header};
 use reqwest::Url;
 
-use super::access::Access;
-use super::connection::{Answer, Ask, Connection};
+use super::access::Permission;
+use super::connection::{RegistryAnswer, RegistryConnection, RegistryRequest};
 use crate::adapters::retry::Idempotency;
 use autotag_base::{CallErrorKind, CallResult};
 use autotag_model::reference::ImageName;
@@ -15,9 +15,9 @@ const ANSWER_BYTES: usize = 64 << 10;
 /// Begins an upload, which is where registries refuse who may not push, and cancels it. The token alone would
 /// not tell: it is given to anybody, with fewer rights than were asked for. (Distribution specification, "Pushing a
 /// blob in chunks".)
-pub async fn may_push(connection: &Connection, image: &ImageName) -> CallResult<()> {
+pub async fn may_push(connection: &RegistryConnection, image: &ImageName) -> CallResult<()> {
     let doing = format!("asking whether the login may push to {image}");
-    let begin = Ask {
+    let begin = RegistryRequest {
         method: Method::POST,
         // Some registries want to be told that nothing comes.
         body: Some((b"", "application/octet-stream")),
@@ -37,7 +37,7 @@ pub async fn may_push(connection: &Connection, image: &ImageName) -> CallResult<
 
 /// One that cannot be cancelled (GitHub's registry knows no DELETE here) ends by itself, at the registry's own
 /// deadline for uploads.
-async fn cancel(connection: &Connection, begun: &Ask<'_>, answer: &Answer) {
+async fn cancel(connection: &RegistryConnection, begun: &RegistryRequest<'_>, answer: &RegistryAnswer) {
     if answer.status != StatusCode::ACCEPTED {
         return;
     }
@@ -45,18 +45,19 @@ async fn cancel(connection: &Connection, begun: &Ask<'_>, answer: &Answer) {
     let Some(upload) = location.and_then(|location| connection.next_url(&answer.url, location)) else {
         return;
     };
-    let cancelled = connection.ask_once(&Ask { method: Method::DELETE, ..ask(begun.doing, upload) }).await;
+    let cancelled =
+        connection.ask_once(&RegistryRequest { method: Method::DELETE, ..ask(begun.doing, upload) }).await;
     if let Err(error) = cancelled {
         tracing::debug!("the upload is left to the registry: {error}");
     }
 }
 
-fn ask(doing: &str, url: Url) -> Ask<'_> {
-    Ask {
+fn ask(doing: &str, url: Url) -> RegistryRequest<'_> {
+    RegistryRequest {
         doing,
         method: Method::GET,
         url,
-        access: Access::Push,
+        access: Permission::Push,
         accept: "application/json",
         body: None,
         limit: ANSWER_BYTES,

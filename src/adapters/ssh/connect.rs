@@ -9,10 +9,10 @@ use futures_util::stream::FuturesUnordered;
 use ssh2::{HostKeyType, MethodType, Session};
 use tokio::net::TcpStream;
 
-use super::fault::{self, Step};
+use super::fault::{self, ConnectStep};
 use super::socket::Socket;
 use crate::ports::SshHost;
-use crate::ssh_keys::known_hosts::{Verdict, fingerprint, signs_by};
+use crate::ssh_keys::known_hosts::{HostKeyCheck, fingerprint, signs_by};
 use crate::ssh_keys::private_key::PrivateKey;
 use autotag_base::{CallResult, clock};
 
@@ -20,24 +20,24 @@ use autotag_base::{CallResult, clock};
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// A session with its socket. The order counts: the socket is dropped first.
-pub(super) struct Connection {
+pub(super) struct SshSession {
     pub(super) socket: Socket,
     pub(super) session: Session,
 }
 
 /// What is told if the time is over.
-struct Progress {
-    step: Cell<Step>,
+struct ConnectProgress {
+    step: Cell<ConnectStep>,
     heard: RefCell<Option<String>>,
 }
 
 /// Connects, checks the host key, logs in.
-pub(super) async fn connect(host: &SshHost, limit: Duration) -> CallResult<Connection> {
-    let progress = Progress { step: Cell::new(Step::Name), heard: RefCell::default() };
+pub(super) async fn connect(host: &SshHost, limit: Duration) -> CallResult<SshSession> {
+    let progress = ConnectProgress { step: Cell::new(ConnectStep::Name), heard: RefCell::default() };
     let connecting = async {
         let addresses = resolve(host).await?;
         let connection = at_the_right_server(host, &addresses, &progress).await?;
-        progress.step.set(Step::Login);
+        progress.step.set(ConnectStep::Login);
         log_in(host, &connection, &host.key).await?;
         Ok(connection)
     };
@@ -83,15 +83,15 @@ async fn dial(host: &SshHost, addresses: &[SocketAddr]) -> CallResult<Socket> {
 async fn at_the_right_server(
     host: &SshHost,
     addresses: &[SocketAddr],
-    progress: &Progress,
-) -> CallResult<Connection> {
+    progress: &ConnectProgress,
+) -> CallResult<SshSession> {
     let mut algorithms = host.known_hosts.key_types_for(&host.host, host.port);
     let mut presented = Vec::new();
     let mut refusal = None;
     loop {
-        progress.step.set(Step::Connection);
+        progress.step.set(ConnectStep::Connection);
         let socket = dial(host, addresses).await?;
-        progress.step.set(Step::KeyExchange);
+        progress.step.set(ConnectStep::KeyExchange);
         let connection = match shake_hands(socket, &algorithms, progress).await {
             Ok(connection) => connection,
             // The server has no key of the types that are left.
@@ -103,7 +103,7 @@ async fn at_the_right_server(
         };
         let key_type = type_name(key_type);
         let verdict = host.known_hosts.accepts(&host.host, host.port, key_type, blob);
-        if verdict == Verdict::Known {
+        if verdict == HostKeyCheck::Known {
             return Ok(connection);
         }
         presented.push(format!("{} ({key_type})", fingerprint(blob)));
@@ -115,20 +115,20 @@ async fn at_the_right_server(
             break;
         }
     }
-    Err(fault::host_key(host, &presented, &refusal.unwrap_or(Verdict::Unknown)))
+    Err(fault::host_key(host, &presented, &refusal.unwrap_or(HostKeyCheck::Unknown)))
 }
 
 async fn shake_hands(
     socket: Socket,
     algorithms: &[&str],
-    progress: &Progress,
-) -> Result<Connection, ssh2::Error> {
+    progress: &ConnectProgress,
+) -> Result<SshSession, ssh2::Error> {
     let mut session = Session::new()?;
     session.set_blocking(false);
     session.method_pref(MethodType::HostKey, &algorithms.join(","))?;
     session.set_tcp_stream(socket.stream());
-    let mut connection = Connection { socket, session };
-    let Connection { socket, session } = &mut connection;
+    let mut connection = SshSession { socket, session };
+    let SshSession { socket, session } = &mut connection;
     let shaken = socket
         .until(|| {
             let outcome = session.handshake();
@@ -155,7 +155,7 @@ fn type_name(key_type: HostKeyType) -> &'static str {
 }
 
 /// By this key and by nothing else: no agent, no password, no file of this machine.
-async fn log_in(host: &SshHost, connection: &Connection, key: &PrivateKey) -> CallResult<()> {
+async fn log_in(host: &SshHost, connection: &SshSession, key: &PrivateKey) -> CallResult<()> {
     let session = &connection.session;
     let attempt = || session.userauth_pubkey_memory(&host.user, None, key.reveal(), None);
     connection.socket.until(attempt).await.map_err(|error| fault::login(host, &error))

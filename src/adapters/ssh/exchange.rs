@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ssh2::{Channel, Session};
 
-use super::fault::Running;
+use super::fault::RunningCommand;
 use super::socket::Socket;
 use crate::ports::Finished;
 use autotag_base::clock::Stopwatch;
@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 32 * 1024;
 
 /// What goes in, and where the lines go.
 pub(super) struct Talk<'a> {
-    pub(super) running: Running<'a>,
+    pub(super) running: RunningCommand<'a>,
     pub(super) input: &'a [u8],
     pub(super) limit: usize,
     pub(super) idle: Duration,
@@ -146,7 +146,7 @@ impl Talk<'_> {
 
 /// Opens a channel and starts the command in it.
 pub(super) async fn start(
-    running: Running<'_>,
+    running: RunningCommand<'_>,
     socket: &Socket,
     session: &Session,
     idle: Duration,

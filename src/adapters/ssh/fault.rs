@@ -6,7 +6,7 @@ use ssh2::{Error, ErrorCode};
 
 use crate::adapters::http_error::excerpt;
 use crate::ports::SshHost;
-use crate::ssh_keys::known_hosts::Verdict;
+use crate::ssh_keys::known_hosts::HostKeyCheck;
 use autotag_base::{CallError, CallErrorKind};
 use autotag_model::help::Topic;
 
@@ -22,7 +22,7 @@ const CHANNEL_REQUEST_DENIED: ErrorCode = ErrorCode::Session(-22);
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ConnectStep {
     /// The name becomes addresses.
     Name,
     /// TCP.
@@ -81,13 +81,13 @@ pub(super) fn local(host: &SshHost, why: impl std::fmt::Display) -> CallError {
 }
 
 /// `heard` is what the other side said in place of an SSH version, or before it.
-pub(super) fn too_slow(host: &SshHost, step: Step, heard: Option<&str>, limit: Duration) -> CallError {
+pub(super) fn too_slow(host: &SshHost, step: ConnectStep, heard: Option<&str>, limit: Duration) -> CallError {
     let why = match step {
-        Step::Name => "the name was not resolved",
-        Step::Connection => "nobody answered",
-        Step::KeyExchange if heard.is_none() => "the connection is open, but no SSH server answered",
-        Step::KeyExchange => "the SSH server did not finish the key exchange",
-        Step::Login => "the SSH server did not finish the login",
+        ConnectStep::Name => "the name was not resolved",
+        ConnectStep::Connection => "nobody answered",
+        ConnectStep::KeyExchange if heard.is_none() => "the connection is open, but no SSH server answered",
+        ConnectStep::KeyExchange => "the SSH server did not finish the key exchange",
+        ConnectStep::Login => "the SSH server did not finish the login",
     };
     let why = format!("{why} within {} s", limit.as_secs_f32());
     CallError::new(CallErrorKind::Unreachable, connecting(host), why)
@@ -147,14 +147,14 @@ pub(super) fn is_disagreement(error: &Error) -> bool {
 }
 
 /// The host key is not among the accepted ones. `presented` are fingerprints with types.
-pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) -> CallError {
+pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &HostKeyCheck) -> CallError {
     let shown = presented.join(" and ");
     let name = if host.port == 22 { host.host.clone() } else { format!("[{}]:{}", host.host, host.port) };
     let compare = "on the server itself, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows the right \
                    one \
                    (each type has a file)";
     let (why, remedy, topic) = match verdict {
-        Verdict::Changed { known } => (
+        HostKeyCheck::Changed { known } => (
             format!(
                 "the server's host key is not the known one: it shows {shown}, known are {}; it was \
                  reinstalled, or somebody else answers in its place",
@@ -166,7 +166,7 @@ pub(super) fn host_key(host: &SshHost, presented: &[String], verdict: &Verdict) 
             ),
             Topic::HostKeyChanged,
         ),
-        Verdict::Unknown | Verdict::Known => (
+        HostKeyCheck::Unknown | HostKeyCheck::Known => (
             format!("no host key is known for {name}; the server shows {shown}"),
             format!(
                 "{compare}; if it is the same, put it, or the lines that `ssh-keyscan -p {} {}` prints, into \
@@ -212,12 +212,12 @@ fn is_unanswered(error: &Error) -> bool {
 
 /// Where a command runs, and which.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Running<'a> {
+pub(super) struct RunningCommand<'a> {
     pub(super) host: &'a SshHost,
     pub(super) command: &'a str,
 }
 
-impl Running<'_> {
+impl RunningCommand<'_> {
     fn doing(&self) -> String {
         format!("running `{}` on {} as {}", self.command, self.host.host, self.host.user)
     }

@@ -2,9 +2,9 @@
 
 use ssh2::DisconnectCode;
 
-use super::connect::{Connection, connect};
+use super::connect::{SshSession, connect};
 use super::exchange::{self, Talk};
-use super::fault::Running;
+use super::fault::RunningCommand;
 use crate::ports::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_base::CallResult;
 use autotag_base::clock::Stopwatch;
@@ -27,7 +27,7 @@ impl RemoteExec for Libssh2 {
     ) -> CallResult<Finished> {
         let whole = Stopwatch::start();
         let connection = connect(host, deadlines.connect.min(deadlines.whole)).await?;
-        let running = Running { host, command };
+        let running = RunningCommand { host, command };
         let talk = Talk { running, input: input.reveal().as_bytes(), limit, idle: deadlines.idle, line };
         let left = deadlines.whole.saturating_sub(whole.elapsed());
         let ran = tokio::time::timeout(left, run(connection, talk)).await;
@@ -35,8 +35,8 @@ impl RemoteExec for Libssh2 {
     }
 }
 
-async fn run(connection: Connection, talk: Talk<'_>) -> CallResult<Finished> {
-    let Connection { socket, session } = &connection;
+async fn run(connection: SshSession, talk: Talk<'_>) -> CallResult<Finished> {
+    let SshSession { socket, session } = &connection;
     let mut channel = exchange::start(talk.running, socket, session, talk.idle).await?;
     let finished = talk.hold(socket, &mut channel).await?;
     // Only for the server's log; it closes the connection either way.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::ports::{Deadlines, Finished, RemoteExec, SshHost};
 use autotag_base::CallResult;
 use autotag_base::clock;
@@ -121,7 +121,7 @@ impl Transcript {
 
 /// What follows from one connection.
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum Next {
     /// The result is known.
     Reported(Box<Outcome>),
     /// Ask again.
@@ -146,29 +146,27 @@ impl From<String> for Missed {
 }
 
 /// Pure: what to make of what was heard, and of how the connection ended.
-fn judge(heard: Transcript, ended: CallResult<Finished>) -> Verdict {
+fn judge(heard: Transcript, ended: CallResult<Finished>) -> Next {
     let finished = match ended {
         Ok(finished) => finished,
         // Somebody who refuses us, or cannot be trusted, does so the next time too.
         Err(call_error) if matches!(call_error.kind, CallErrorKind::Denied | CallErrorKind::Rejected) => {
-            return Verdict::Final(Box::new(call_error));
+            return Next::Final(Box::new(call_error));
         }
         Err(call_error) => {
             let why = call_error.why.clone();
-            return Verdict::Again(Missed { why, error: Some(Box::new(call_error)) });
+            return Next::Again(Missed { why, error: Some(Box::new(call_error)) });
         }
     };
     if let Some(garbage) = heard.garbage {
-        return Verdict::Again(garbage.to_string().into());
+        return Next::Again(garbage.to_string().into());
     }
     match heard.result {
-        Some(outcome) if finished.status == 0 || !outcome.end.is_good() => {
-            Verdict::Reported(Box::new(outcome))
+        Some(outcome) if finished.status == 0 || !outcome.end.is_good() => Next::Reported(Box::new(outcome)),
+        Some(_) => {
+            Next::Again(format!("it reported success, and ended with the status {}", finished.status).into())
         }
-        Some(_) => Verdict::Again(
-            format!("it reported success, and ended with the status {}", finished.status).into(),
-        ),
-        None => Verdict::Again(without_result(&finished).into()),
+        None => Next::Again(without_result(&finished).into()),
     }
 }
 
@@ -189,7 +187,7 @@ pub async fn converse(
     log: &mut dyn DeployLog,
 ) -> Result<Outcome, Failure> {
     let unsendable = |refused: autotag_protocol::Refused| {
-        Failure::new(Kind::Input, format!("asking {name}"), refused.message, "correct the inputs")
+        Failure::new(FailureKind::Input, format!("asking {name}"), refused.message, "correct the inputs")
     };
     let line = request.to_line().map_err(unsendable)?;
     let stopwatch = Stopwatch::start();
@@ -204,9 +202,9 @@ pub async fn converse(
             waits_for = heard.waits_for.take();
         }
         let missed = match judge(heard, ended) {
-            Verdict::Reported(outcome) => return Ok(*outcome),
-            Verdict::Final(error) => return Err(refused_at(name, &error)),
-            Verdict::Again(missed) => missed,
+            Next::Reported(outcome) => return Ok(*outcome),
+            Next::Final(error) => return Err(refused_at(name, &error)),
+            Next::Again(missed) => missed,
         };
         let spent = stopwatch.elapsed().saturating_add(pause) >= persistence.whole;
         let tries = if ever_heard { persistence.attempts } else { persistence.unheard };
@@ -251,7 +249,7 @@ fn unheard(name: &str, request: &Request, missed: Missed) -> Failure {
         return refused_at(name, &call_error);
     }
     Failure::new(
-        Kind::Unavailable,
+        FailureKind::Unavailable,
         format!("{} on {name}", request.word()),
         format!("no receiver answered: {}", missed.why),
         format!(
@@ -267,7 +265,7 @@ fn unheard(name: &str, request: &Request, missed: Missed) -> Failure {
 /// Nobody knows what became of it.
 fn unknown(name: &str, request: &Request, why: &str) -> Failure {
     Failure::new(
-        Kind::Unavailable,
+        FailureKind::Unavailable,
         format!("{} on {name}", request.word()),
         format!("the result is not known: {why}"),
         "the server continues by itself: check what runs with `command: status`, and run the job again; it \
@@ -279,7 +277,7 @@ fn unknown(name: &str, request: &Request, why: &str) -> Failure {
 /// Its turn did not come in time.
 fn deployment_running(name: &str, request: &Request, holder: &str) -> Failure {
     Failure::new(
-        Kind::Unavailable,
+        FailureKind::Unavailable,
         format!("{} on {name}", request.word()),
         format!("its turn did not come within `deploy-timeout`: {holder}"),
         "wait until that one is over, and run the job again; the server still carries this one out in its \

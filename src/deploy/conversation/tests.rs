@@ -159,7 +159,7 @@ async fn refusals_are_final() {
     let denied = CallError::new(CallErrorKind::Denied, "connecting to web1", "the host key is another one");
     let (outcome, _, requests) = played(vec![Connection(vec![], Err(denied))]).await;
     let failure = outcome.unwrap_err();
-    assert_eq!((failure.kind, requests.len()), (Kind::Denied, 1));
+    assert_eq!((failure.kind, requests.len()), (FailureKind::Denied, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use semver::Version;
 
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::inputs::deploy::OnFailure;
 use autotag_protocol::remedies;
 use autotag_protocol::{End, Open, Outcome, RefusalCode, RolloutStep, Running};
@@ -51,7 +51,7 @@ pub struct HostReport {
 
 /// What to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum SequenceStep {
     /// Ask this one.
     Go(usize),
     /// Let this one go back.
@@ -86,22 +86,22 @@ impl HostSequence {
     /// The first failure stops the rest. Where that is wanted, those that have it go back, the last one first; and
     /// before them the one that told no result, or it could get it when the others have gone back.
     /// What is superseded stops the rest as well: something newer is on its way to them.
-    pub fn next(&self) -> Step {
+    pub fn next(&self) -> SequenceStep {
         if self.failure().is_some() {
             let may_have_it = |report: &HostReport| {
                 !report.asked_back
                     && matches!(report.stop, HostResult::Done(End::Deployed {}) | HostResult::Unheard(_))
             };
             return match self.reports.iter().rposition(may_have_it) {
-                Some(place) if self.reverts() => Step::Revert(place),
-                _ => Step::Home,
+                Some(place) if self.reverts() => SequenceStep::Revert(place),
+                _ => SequenceStep::Home,
             };
         }
         if self.reports.iter().any(|report| matches!(report.stop, HostResult::Superseded(_))) {
-            return Step::Home;
+            return SequenceStep::Home;
         }
         let untouched = |report: &HostReport| report.stop == HostResult::Untouched;
-        self.reports.iter().position(untouched).map_or(Step::Home, Step::Go)
+        self.reports.iter().position(untouched).map_or(SequenceStep::Home, SequenceStep::Go)
     }
 
     /// A single server has nobody to be of one version with.
@@ -225,7 +225,7 @@ fn failure_of(what: String, host: &str, outcome: &Outcome) -> Failure {
     };
     let end = &outcome.end;
     let why = format!("{}{serves}", end.words());
-    Failure::new(Kind::Deployment, what, why, remedies::remedy(end)).about(remedies::topic(end))
+    Failure::new(FailureKind::Deployment, what, why, remedies::remedy(end)).about(remedies::topic(end))
 }
 
 /// What each server has, a line each: in the log, the annotation and the summary.

@@ -25,19 +25,19 @@ fn done(end: End) -> HostResult {
 }
 
 fn failed() -> HostResult {
-    HostResult::Failed(Box::new(Failure::new(Kind::Deployment, "deploying", "no", "fix it")))
+    HostResult::Failed(Box::new(Failure::new(FailureKind::Deployment, "deploying", "no", "fix it")))
 }
 
 #[test]
 fn one_after_another_and_the_first_failure_stops_the_rest() {
     let next = |stops: &[HostResult]| sequence(OnFailure::Keep, stops).next();
-    assert_eq!(next(&[]), Step::Go(0));
-    assert_eq!(next(&[done(End::Deployed {})]), Step::Go(1));
-    assert_eq!(next(&[done(End::Deployed {}), done(End::Unchanged {})]), Step::Go(2));
-    assert_eq!(next(&[done(End::Deployed {}), failed()]), Step::Home);
-    assert_eq!(next(&[HostResult::Superseded("newer".to_owned())]), Step::Home);
+    assert_eq!(next(&[]), SequenceStep::Go(0));
+    assert_eq!(next(&[done(End::Deployed {})]), SequenceStep::Go(1));
+    assert_eq!(next(&[done(End::Deployed {}), done(End::Unchanged {})]), SequenceStep::Go(2));
+    assert_eq!(next(&[done(End::Deployed {}), failed()]), SequenceStep::Home);
+    assert_eq!(next(&[HostResult::Superseded("newer".to_owned())]), SequenceStep::Home);
     let all = [done(End::Deployed {}), done(End::Deployed {}), done(End::Deployed {})];
-    assert_eq!(next(&all), Step::Home);
+    assert_eq!(next(&all), SequenceStep::Home);
     assert!(sequence(OnFailure::Keep, &all).complete());
     assert!(!sequence(OnFailure::Keep, &all[..2]).complete(), "one was not touched");
 }
@@ -85,17 +85,17 @@ fn each_server_is_described_by_what_it_has() {
 #[test]
 fn those_that_changed_are_reverted_the_last_one_first() {
     let next = |stops: &[HostResult]| sequence(OnFailure::Rollback, stops).next();
-    assert_eq!(next(&[done(End::Deployed {}), done(End::Deployed {}), failed()]), Step::Revert(1));
-    assert_eq!(next(&[done(End::Deployed {}), HostResult::Reverted, failed()]), Step::Revert(0));
+    assert_eq!(next(&[done(End::Deployed {}), done(End::Deployed {}), failed()]), SequenceStep::Revert(1));
+    assert_eq!(next(&[done(End::Deployed {}), HostResult::Reverted, failed()]), SequenceStep::Revert(0));
     // What had the version before keeps it.
-    assert_eq!(next(&[done(End::Unchanged {}), failed()]), Step::Home);
+    assert_eq!(next(&[done(End::Unchanged {}), failed()]), SequenceStep::Home);
     assert_eq!(
         next(&[done(End::Deployed {}), HostResult::Overtaken("newer".to_owned()), failed()]),
-        Step::Revert(0)
+        SequenceStep::Revert(0)
     );
     // One that cannot go back is not asked for ever.
-    assert_eq!(next(&[HostResult::Stuck("lost".to_owned()), failed()]), Step::Home);
-    assert_eq!(next(&[HostResult::Reverted, failed()]), Step::Home, "and nobody new is asked");
+    assert_eq!(next(&[HostResult::Stuck("lost".to_owned()), failed()]), SequenceStep::Home);
+    assert_eq!(next(&[HostResult::Reverted, failed()]), SequenceStep::Home, "and nobody new is asked");
 }
 
 /// Whether it has it, nobody knows; and it may get it when the others have gone back.
@@ -104,17 +104,17 @@ fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
     let HostResult::Failed(failure) = failed() else { panic!("a failure") };
     let unheard = HostResult::Unheard(failure);
     let mut sequence = sequence(OnFailure::Rollback, &[done(End::Deployed {}), unheard.clone()]);
-    assert_eq!(sequence.next(), Step::Revert(1));
+    assert_eq!(sequence.next(), SequenceStep::Revert(1));
     sequence.reports[1].asked_back = true;
-    assert_eq!(sequence.next(), Step::Revert(0), "whatever it said");
+    assert_eq!(sequence.next(), SequenceStep::Revert(0), "whatever it said");
     sequence.reports[0].stop = HostResult::Reverted;
-    assert_eq!(sequence.next(), Step::Home);
+    assert_eq!(sequence.next(), SequenceStep::Home);
     sequence.on_failure = OnFailure::Keep;
     sequence.reports[1].asked_back = false;
-    assert_eq!(sequence.next(), Step::Home);
+    assert_eq!(sequence.next(), SequenceStep::Home);
     let mut alone = HostSequence::new(["web1".to_owned()], OnFailure::Rollback);
     alone.reports[0].stop = unheard;
-    assert_eq!(alone.next(), Step::Home, "there is no other to be like");
+    assert_eq!(alone.next(), SequenceStep::Home, "there is no other to be like");
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
         RefusalCode::Downgrade,
     ] {
         let HostResult::Failed(failure) = refused(code) else { panic!("{code:?} is no success") };
-        assert_eq!(failure.kind, Kind::Deployment);
+        assert_eq!(failure.kind, FailureKind::Deployment);
         assert!(failure.why.contains("web1 serves 2.0.0") && !failure.remedy.is_empty(), "{failure:?}");
     }
     let remedy = |code| match refused(code) {

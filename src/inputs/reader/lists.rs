@@ -6,11 +6,15 @@ use super::Reader;
 use crate::inputs::list::{Unquotable, lines, words};
 
 /// Why a key is not taken: what is expected in its place.
-type Refusal<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
+type KeyRefusal<'a> = &'a dyn Fn(&str) -> Option<&'static str>;
 
 impl Reader<'_> {
     /// `KEY=VALUE` lines.
-    pub(in crate::inputs) fn pairs(&mut self, name: &str, refused: Refusal<'_>) -> BTreeMap<String, String> {
+    pub(in crate::inputs) fn pairs(
+        &mut self,
+        name: &str,
+        refused: KeyRefusal<'_>,
+    ) -> BTreeMap<String, String> {
         let mut pairs = BTreeMap::new();
         for item in lines(self.raw.text(name)) {
             let item = match item {

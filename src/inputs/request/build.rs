@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{BuildSettings, Source};
+use super::{BuildSettings, ImageSource};
 use crate::inputs::reader::Reader;
 use crate::inputs::run::Run;
 use autotag_model::reference::Digest;
@@ -15,10 +15,10 @@ fn is_argument(name: &str) -> bool {
 }
 
 impl Reader<'_> {
-    pub(super) fn source(&mut self, run: &Run) -> Source {
+    pub(super) fn source(&mut self, run: &Run) -> ImageSource {
         let digest: Option<Digest> = self.parsed("image-digest");
         let build = self.build(run);
-        digest.map_or(Source::Build(build), Source::Digest)
+        digest.map_or(ImageSource::Build(build), ImageSource::Digest)
     }
 
     fn build(&mut self, run: &Run) -> BuildSettings {

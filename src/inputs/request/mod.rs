@@ -41,7 +41,7 @@ pub enum LatestPolicy {
 
 /// Where the image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum ImageSource {
     /// It is built here.
     Build(BuildSettings),
     /// It was built elsewhere and is in the registry.
@@ -119,7 +119,7 @@ pub struct Request {
     /// Which branches release.
     pub release_branches: ReleaseBranches,
     /// Where the image comes from.
-    pub source: Source,
+    pub source: ImageSource,
     /// What to do about `latest`.
     pub latest: LatestPolicy,
     /// The GitHub release, if one is wanted.

@@ -80,7 +80,7 @@ fn nothing_given_is_enough() {
     assert_eq!(request.claim_ref.as_str(), "refs/autotag/v/head");
     assert_eq!(request.version.selector, VersionSelector::Bump(Level::Patch));
     assert_eq!(request.registry, None);
-    let Source::Build(build) = &request.source else { panic!("it is built") };
+    let ImageSource::Build(build) = &request.source else { panic!("it is built") };
     assert_eq!(build.dockerfile, PathBuf::from("/checkout/./Dockerfile"));
 }
 
@@ -153,8 +153,8 @@ fn the_workflow_token_is_for_githubs_own_registry_alone() {
 #[test]
 fn a_platform_is_one_in_dockers_words() {
     let platform = |text: &str| match parse(&[("platforms", text)]).map(|request| request.source) {
-        Ok(Source::Build(build)) => Ok(build.platform),
-        Ok(Source::Digest(_)) => panic!("it is built"),
+        Ok(ImageSource::Build(build)) => Ok(build.platform),
+        Ok(ImageSource::Digest(_)) => panic!("it is built"),
         Err(errors) => Err(errors.to_string()),
     };
     for text in ["linux/amd64", "linux/arm/v7", "linux/x86_64"] {
@@ -171,8 +171,8 @@ fn a_platform_is_one_in_dockers_words() {
 #[test]
 fn pairs_are_a_key_and_a_value_a_line() {
     let arguments = |text: &str| match parse(&[("build-args", text)]).map(|request| request.source) {
-        Ok(Source::Build(build)) => Ok(build.build_args.into_iter().collect::<Vec<_>>()),
-        Ok(Source::Digest(_)) => panic!("it is built"),
+        Ok(ImageSource::Build(build)) => Ok(build.build_args.into_iter().collect::<Vec<_>>()),
+        Ok(ImageSource::Digest(_)) => panic!("it is built"),
         Err(errors) => Err(errors.to_string()),
     };
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
@@ -196,8 +196,8 @@ fn pairs_are_a_key_and_a_value_a_line() {
 #[test]
 fn the_versions_build_argument_may_have_another_name_or_none() {
     let name = |inputs: &[(&'static str, &str)]| match parse(inputs).expect("valid").source {
-        Source::Build(build) => (build.version_arg, build.build_args.contains_key("VERSION")),
-        Source::Digest(_) => panic!("it is built"),
+        ImageSource::Build(build) => (build.version_arg, build.build_args.contains_key("VERSION")),
+        ImageSource::Digest(_) => panic!("it is built"),
     };
     assert_eq!(name(&[]), (Some("VERSION".to_owned()), false));
     let renamed = [("version-build-arg", "APP_VERSION"), ("build-args", "VERSION=3")];

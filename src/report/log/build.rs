@@ -36,21 +36,21 @@ impl Style {
 }
 
 #[derive(Debug, Default)]
-struct Step {
+struct BuildStep {
     name: String,
     kept: Vec<String>,
-    ending: Option<Ending>,
+    ending: Option<StepEnd>,
 }
 
 /// How a step ended.
 #[derive(Debug)]
-struct Ending {
+struct StepEnd {
     words: String,
     /// Worth seeing without opening the step's group: it failed, or took long.
     stands_out: bool,
 }
 
-impl Ending {
+impl StepEnd {
     fn of(seconds: f64, cached: bool, error: Option<&str>) -> Self {
         let words = match error {
             Some(error) => format!("failed after {seconds:.1} s: {error}"),
@@ -70,7 +70,7 @@ impl Ending {
 pub struct GroupedLog<W: Write> {
     out: W,
     style: Style,
-    steps: BTreeMap<String, Step>,
+    steps: BTreeMap<String, BuildStep>,
     /// Steps that are not wholly written yet, oldest first; the first is the one shown live.
     waiting: Vec<String>,
     guard: Option<StopCommands>,
@@ -99,7 +99,7 @@ impl<W: Write> GroupedLog<W> {
         }
     }
 
-    fn close(&mut self, ending: &Ending) {
+    fn close(&mut self, ending: &StepEnd) {
         if !ending.stands_out {
             self.put(&printable(&ending.words));
         }
@@ -138,7 +138,7 @@ impl<W: Write> GroupedLog<W> {
         if self.steps.contains_key(id) {
             return;
         }
-        self.steps.insert(id.to_owned(), Step { name, ..Step::default() });
+        self.steps.insert(id.to_owned(), BuildStep { name, ..BuildStep::default() });
         self.waiting.push(id.to_owned());
         if self.waiting.len() == 1 {
             self.show(id);
@@ -193,7 +193,7 @@ impl<W: Write> BuildLog for GroupedLog<W> {
             BuildEvent::Line { step, text } => self.line(&step, &text),
             BuildEvent::StepEnded { step, seconds, cached, error } => {
                 if let Some(found) = self.steps.get_mut(&step) {
-                    found.ending = Some(Ending::of(seconds, cached, error.as_deref()));
+                    found.ending = Some(StepEnd::of(seconds, cached, error.as_deref()));
                     self.advance();
                 }
             }
@@ -210,7 +210,7 @@ impl<W: Write> Drop for GroupedLog<W> {
     fn drop(&mut self) {
         while let Some(id) = self.waiting.first().cloned() {
             match self.steps.get_mut(&id) {
-                Some(step) => drop(step.ending.get_or_insert_with(Ending::unfinished)),
+                Some(step) => drop(step.ending.get_or_insert_with(StepEnd::unfinished)),
                 None => return,
             }
             self.advance();

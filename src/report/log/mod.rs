@@ -37,9 +37,9 @@ pub fn start(format: LogFormat, verbose: bool, screen: &Screen) {
             tracing::subscriber::set_global_default(registry.with(lines.with_filter(own)))
         }
         LogFormat::Text => {
-            let (format, screen) = (Lines(screen.clone()), screen.clone());
+            let (format, screen) = (LogLines(screen.clone()), screen.clone());
             let lines = tracing_subscriber::fmt::layer().event_format(format);
-            let lines = lines.with_writer(move || screen::Lines::on(&screen));
+            let lines = lines.with_writer(move || screen::ScreenLines::on(&screen));
             tracing::subscriber::set_global_default(registry.with(lines.with_filter(own)))
         }
     };
@@ -61,9 +61,9 @@ impl io::Write for JsonLines {
 
 /// A message a line, then its fields; the level only where it is more than information. No time stamps:
 /// the runner adds its own.
-struct Lines(Screen);
+struct LogLines(Screen);
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, N> FormatEvent<S, N> for LogLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,

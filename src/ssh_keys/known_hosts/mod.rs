@@ -37,7 +37,7 @@ pub struct KnownHosts(Vec<Entry>);
 
 /// What is known of a key that a server presented.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum HostKeyCheck {
     /// It is this host's.
     Known,
     /// Nothing is known of this host.
@@ -52,7 +52,7 @@ pub enum Verdict {
 impl KnownHosts {
     /// What is known of the key that `host` presented on this port: its type (`ssh-ed25519`) and its blob,
     /// as RFC 4253 (6.6) writes it.
-    pub fn accepts(&self, host: &str, port: u16, key_type: &str, key_blob: &[u8]) -> Verdict {
+    pub fn accepts(&self, host: &str, port: u16, key_type: &str, key_blob: &[u8]) -> HostKeyCheck {
         let digest: [u8; 32] = Sha256::digest(key_blob).into();
         let host = Host::new(host, port);
         let same = |entry: &Entry| match entry {
@@ -62,10 +62,10 @@ impl KnownHosts {
             }
         };
         if self.0.iter().any(same) {
-            return Verdict::Known;
+            return HostKeyCheck::Known;
         }
         let known: Vec<String> = self.of(&host).map(Entry::to_string).collect();
-        if known.is_empty() { Verdict::Unknown } else { Verdict::Changed { known } }
+        if known.is_empty() { HostKeyCheck::Unknown } else { HostKeyCheck::Changed { known } }
     }
 
     /// All host key algorithms, those first of which a key of this host is known: a server shows one key

@@ -19,7 +19,7 @@ fn hosts(text: &str) -> KnownHosts {
 }
 
 /// The verdict on the ED25519 key.
-fn verdict(text: &str, host: &str, port: u16) -> Verdict {
+fn verdict(text: &str, host: &str, port: u16) -> HostKeyCheck {
     hosts(text).accepts(host, port, "ssh-ed25519", &blob(ED25519))
 }
 
@@ -54,7 +54,7 @@ fn names_are_matched_as_sshd_8_says() {
         (HASHED_2222, "app.example.org", 22, false),
     ] {
         let found = verdict(&format!("{names} ssh-ed25519 {ED25519} a comment"), host, port);
-        let expected = if known { Verdict::Known } else { Verdict::Unknown };
+        let expected = if known { HostKeyCheck::Known } else { HostKeyCheck::Unknown };
         assert_eq!(found, expected, "{names} for {host} port {port}");
     }
 }
@@ -65,20 +65,22 @@ fn every_line_counts() {
         "# app.example.org:22 SSH-2.0-OpenSSH_9.2\r\n\r\nweb.example.org ssh-ed25519 {OTHER}\r\n\
          app.example.org ecdsa-sha2-nistp256 {ECDSA}\r\n  app.example.org ssh-ed25519 {ED25519}\r\n"
     );
-    assert_eq!(verdict(&text, "app.example.org", 22), Verdict::Known);
+    assert_eq!(verdict(&text, "app.example.org", 22), HostKeyCheck::Known);
     let web = hosts(&text).accepts("web.example.org", 22, "ssh-ed25519", &blob(OTHER));
-    assert_eq!(web, Verdict::Known);
+    assert_eq!(web, HostKeyCheck::Known);
 }
 
 #[test]
 fn another_key_of_a_known_host_is_a_change() {
     let text = format!("app.example.org ecdsa-sha2-nistp256 {ECDSA}\napp.example.org ssh-ed25519 {OTHER}");
-    let Verdict::Changed { known } = verdict(&text, "app.example.org", 22) else { panic!("not noticed") };
+    let HostKeyCheck::Changed { known } = verdict(&text, "app.example.org", 22) else {
+        panic!("not noticed")
+    };
     assert_eq!(known[0], format!("{ECDSA_PRINT} (ecdsa-sha2-nistp256)"));
     assert!(known.len() == 2 && known[1].ends_with("(ssh-ed25519)"), "{known:?}");
     // A key of one host is not another's.
     let text = format!("web.example.org ssh-ed25519 {ED25519}\napp.example.org ssh-ed25519 {OTHER}");
-    assert!(matches!(verdict(&text, "app.example.org", 22), Verdict::Changed { .. }));
+    assert!(matches!(verdict(&text, "app.example.org", 22), HostKeyCheck::Changed { .. }));
 }
 
 #[test]
@@ -89,10 +91,10 @@ fn fingerprints_are_taken_as_ssh_keygen_prints_them() {
         format!("256 {ED25519_PRINT} root@server (ED25519)"),
         format!("{ECDSA_PRINT}\n256 {ED25519_PRINT} root@the server (ED25519)\n"),
     ] {
-        assert_eq!(verdict(&text, "any.example.org", 2222), Verdict::Known, "{text}");
+        assert_eq!(verdict(&text, "any.example.org", 2222), HostKeyCheck::Known, "{text}");
     }
     let other = verdict(&format!("256 {ECDSA_PRINT} root@server (ECDSA)"), "any.example.org", 22);
-    assert_eq!(other, Verdict::Changed { known: vec![format!("{ECDSA_PRINT} (ecdsa-sha2-nistp256)")] });
+    assert_eq!(other, HostKeyCheck::Changed { known: vec![format!("{ECDSA_PRINT} (ecdsa-sha2-nistp256)")] });
     assert_eq!(fingerprint(&blob(ED25519)), ED25519_PRINT);
 }
 
@@ -112,7 +114,7 @@ fn a_fingerprint_is_bound_to_the_host_before_it() {
         (format!("{HASHED} {ED25519_PRINT}"), "web.example.org", 22, false),
         (format!("256 {ED25519_PRINT} app.example.org (ED25519)"), "web.example.org", 22, true),
     ] {
-        let expected = if known { Verdict::Known } else { Verdict::Unknown };
+        let expected = if known { HostKeyCheck::Known } else { HostKeyCheck::Unknown };
         assert_eq!(verdict(&line, host, port), expected, "{line} for {host} port {port}");
         let bound = !line.starts_with("256 ");
         assert_eq!(hosts(&line).has_fingerprints_of_no_host(), !bound, "{line}");

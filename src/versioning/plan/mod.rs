@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use semver::Version;
 
 use super::bump::Level;
-use super::claim::{Kind, MAIN_LINE, RecordedClaim, Tip};
+use super::claim::{ClaimKind, MAIN_LINE, RecordedClaim, Tip};
 use super::passed_over::{Floor, PassedOver, Tags};
 use super::tag::{TagPrefix, highest_stable};
 use autotag_model::git::ObjectId;
@@ -152,7 +152,7 @@ impl Survey {
 
 /// A version that this run is to claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Next {
+pub struct NextVersion {
     /// The version.
     pub version: Version,
     /// The highest version claimed, with this one.
@@ -160,7 +160,7 @@ pub struct Next {
     /// The highest stable one before it.
     pub previous: Option<Version>,
     /// A new version, or one more image for this commit's.
-    pub kind: Kind,
+    pub kind: ClaimKind,
     /// The Git tag is there already (made by hand): only the head moves.
     pub tag_exists: bool,
     /// The head that was read.
@@ -175,7 +175,7 @@ pub struct Next {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
     /// Claim this version, with an image of its own.
-    Claim(Next),
+    Claim(NextVersion),
     /// This commit and image have their claim: go on from there.
     Resume {
         /// The claim.
@@ -193,7 +193,7 @@ pub enum Plan {
 /// Why no version can be chosen. It names the input that has to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
-pub struct Refusal {
+pub struct PlanRefusal {
     /// What is in the way.
     pub why: String,
     /// What to do about it.
@@ -206,13 +206,13 @@ fn refuse<T>(
     topic: impl Into<Option<Topic>>,
     why: impl Into<String>,
     remedy: impl Into<String>,
-) -> Result<T, Refusal> {
-    Err(Refusal { why: why.into(), remedy: remedy.into(), topic: topic.into() })
+) -> Result<T, PlanRefusal> {
+    Err(PlanRefusal { why: why.into(), remedy: remedy.into(), topic: topic.into() })
 }
 
 /// The plan for what was read. That a commit has been claimed is judged before anything else: a commit
 /// gets one version, ever.
-pub fn decide(survey: &Survey, request: &VersionRequest) -> Result<Plan, Refusal> {
+pub fn decide(survey: &Survey, request: &VersionRequest) -> Result<Plan, PlanRefusal> {
     match &survey.standing {
         CommitStatus::Claimed { mine, .. } => resume_or_join(survey, request, mine),
         CommitStatus::Older { by, .. } if matches!(request.selector, VersionSelector::PushedTag(_)) => {
@@ -233,10 +233,10 @@ pub fn decide(survey: &Survey, request: &VersionRequest) -> Result<Plan, Refusal
             let (version, tag_exists, reason) = choose(survey, request)?;
             let mut tips = other_tips.clone();
             tips.push(Tip { commit: survey.commit.clone(), line: MAIN_LINE.to_owned() });
-            Ok(Plan::Claim(Next {
+            Ok(Plan::Claim(NextVersion {
                 highest: highest_with(survey, &version),
                 previous: highest_below(survey, &version),
-                kind: Kind::Version,
+                kind: ClaimKind::Version,
                 tag_exists,
                 head: survey.head.as_ref().map(|head| head.id.clone()),
                 tips,
@@ -251,7 +251,7 @@ fn resume_or_join(
     survey: &Survey,
     request: &VersionRequest,
     mine: &[RecordedClaim],
-) -> Result<Plan, Refusal> {
+) -> Result<Plan, PlanRefusal> {
     let Some(owner) = mine.last() else {
         return refuse(None, "a commit counts as claimed, but no claim has it", "report a bug");
     };
@@ -275,11 +275,11 @@ fn resume_or_join(
     let Some(head) = &survey.head else {
         return refuse(None, "a commit counts as claimed, but there is no head", "report a bug");
     };
-    Ok(Plan::Claim(Next {
+    Ok(Plan::Claim(NextVersion {
         version: version_here.clone(),
         highest: highest_with(survey, version_here),
         previous: owner.claim.after.clone(),
-        kind: Kind::Image,
+        kind: ClaimKind::Image,
         tag_exists: true,
         head: Some(head.id.clone()),
         tips: head.claim.tips.clone(),
@@ -288,7 +288,7 @@ fn resume_or_join(
 }
 
 /// The version, whether its Git tag exists, and the reason in words.
-fn choose(survey: &Survey, request: &VersionRequest) -> Result<(Version, bool, String), Refusal> {
+fn choose(survey: &Survey, request: &VersionRequest) -> Result<(Version, bool, String), PlanRefusal> {
     match &request.selector {
         VersionSelector::PushedTag(version) => pushed(survey, request, version)
             .map(|()| (version.clone(), true, format!("{version}: the tag that was pushed"))),
@@ -317,7 +317,7 @@ fn tagged_highest(survey: &Survey) -> Option<&Version> {
     survey.tagged_here.iter().find(|version| *version == highest)
 }
 
-fn pushed(survey: &Survey, request: &VersionRequest, version: &Version) -> Result<(), Refusal> {
+fn pushed(survey: &Survey, request: &VersionRequest, version: &Version) -> Result<(), PlanRefusal> {
     let tag = request.prefix.tag_of(version);
     if !survey.tagged_here.contains(version) {
         return refuse(
@@ -340,7 +340,7 @@ fn exactly(
     request: &VersionRequest,
     version: &Version,
     tag_exists: bool,
-) -> Result<(), Refusal> {
+) -> Result<(), PlanRefusal> {
     let tag = request.prefix.tag_of(version);
     if survey.git.contains(version) && !tag_exists {
         return refuse(
@@ -358,7 +358,7 @@ fn exactly(
 
 /// A version that exists in the registry is never overwritten. What is there may be this commit's or not:
 /// that is not guessed; who knows says so with `image-digest`.
-fn free_in_registry(survey: &Survey, request: &VersionRequest, version: &Version) -> Result<(), Refusal> {
+fn free_in_registry(survey: &Survey, request: &VersionRequest, version: &Version) -> Result<(), PlanRefusal> {
     if request.prebuilt || !survey.registry.versions().contains(version) {
         return Ok(());
     }
@@ -374,7 +374,7 @@ fn above<'a>(
     version: &Version,
     rivals: impl Iterator<Item = &'a Version>,
     what: &str,
-) -> Result<(), Refusal> {
+) -> Result<(), PlanRefusal> {
     match highest_stable(rivals) {
         Some(highest) if version.cmp_precedence(highest).is_le() => refuse(
             Topic::VersionTooLow,
@@ -385,7 +385,7 @@ fn above<'a>(
     }
 }
 
-fn bumped(survey: &Survey, request: &VersionRequest) -> Result<(Version, String), Refusal> {
+fn bumped(survey: &Survey, request: &VersionRequest) -> Result<(Version, String), PlanRefusal> {
     none_is_passed_over(survey, request)?;
     let Some(base) = survey.highest() else {
         let first = request.first();
@@ -419,7 +419,7 @@ fn bumped(survey: &Survey, request: &VersionRequest) -> Result<(Version, String)
 /// it, `latest` would go back, and a claim is for good. So whoever claims first has to say where to go on.
 ///
 /// Afterwards the claims say what is highest, and tags of another form are of no consequence.
-fn none_is_passed_over(survey: &Survey, request: &VersionRequest) -> Result<(), Refusal> {
+fn none_is_passed_over(survey: &Survey, request: &VersionRequest) -> Result<(), PlanRefusal> {
     let counted = survey.highest();
     if survey.head.is_some() || (counted.is_none() && request.initial.is_some()) {
         return Ok(());

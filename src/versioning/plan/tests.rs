@@ -20,7 +20,7 @@ fn commit(letter: char) -> ObjectId {
     letter.to_string().repeat(40).parse().unwrap()
 }
 
-fn known(letter: char, of: &str, image: &str, kind: Kind) -> RecordedClaim {
+fn known(letter: char, of: &str, image: &str, kind: ClaimKind) -> RecordedClaim {
     let tip = Tip { commit: commit(letter), line: MAIN_LINE.to_owned() };
     let claim = Claim {
         kind,
@@ -42,7 +42,7 @@ fn known(letter: char, of: &str, image: &str, kind: Kind) -> RecordedClaim {
 fn survey(claimed: Option<&str>, registry: &[&str], git: &[&str]) -> Survey {
     Survey {
         commit: commit('a'),
-        head: claimed.map(|claimed| known('b', claimed, IMAGE, Kind::Version)),
+        head: claimed.map(|claimed| known('b', claimed, IMAGE, ClaimKind::Version)),
         standing: CommitStatus::New { other_tips: Vec::new() },
         registry: RegistryVersions::Known {
             versions: versions(registry),
@@ -71,7 +71,7 @@ fn patch() -> VersionRequest {
     request(VersionSelector::Bump(Level::Patch))
 }
 
-fn next(survey: &Survey, request: &VersionRequest) -> Next {
+fn next(survey: &Survey, request: &VersionRequest) -> NextVersion {
     match decide(survey, request) {
         Ok(Plan::Claim(next)) => next,
         other => panic!("expected a version to claim, got {other:?}"),
@@ -144,7 +144,7 @@ fn a_first_claim_goes_below_nothing_that_reads_like_a_version() {
     let initial = Some(version("0.14.0"));
     let refusal = decide(&mixed, &VersionRequest { initial, ..patch() }).unwrap_err();
     assert!(refusal.why.contains("0.1.0") && refusal.remedy.contains("`version: 0.14.0`"), "{refusal:?}");
-    mixed.head = Some(known('b', "0.1.0", IMAGE, Kind::Version));
+    mixed.head = Some(known('b', "0.1.0", IMAGE, ClaimKind::Version));
     assert_eq!(next(&mixed, &patch()).version, version("0.1.1"));
 }
 
@@ -287,11 +287,11 @@ fn a_tag_made_by_hand_on_this_commit_is_taken_up() {
 // invariant resumable
 #[test]
 fn a_claimed_commit_resumes_whatever_else_is_there() {
-    let mine = known('a', "0.0.8", IMAGE, Kind::Version);
+    let mine = known('a', "0.0.8", IMAGE, ClaimKind::Version);
     let mut claimed = survey(Some("0.0.9"), &["0.0.9"], &["0.0.9"]);
     claimed.standing = CommitStatus::Claimed {
         mine: vec![mine.clone()],
-        newer: vec![known('b', "0.0.9", IMAGE, Kind::Version)],
+        newer: vec![known('b', "0.0.9", IMAGE, ClaimKind::Version)],
     };
     assert_eq!(decide(&claimed, &patch()), Ok(Plan::Resume { known: mine.clone() }));
     assert_eq!(
@@ -307,11 +307,11 @@ fn a_second_image_joins_the_commits_version() {
     let mut claimed = survey(Some("0.0.9"), &[], &["0.0.8", "0.0.9"]);
     let head = claimed.head.clone().unwrap();
     claimed.standing = CommitStatus::Claimed {
-        mine: vec![known('a', "0.0.8", "ghcr.io/org/other", Kind::Version)],
+        mine: vec![known('a', "0.0.8", "ghcr.io/org/other", ClaimKind::Version)],
         newer: vec![head.clone()],
     };
     let found = next(&claimed, &patch());
-    assert_eq!((found.version, found.kind, found.tag_exists), (version("0.0.8"), Kind::Image, true));
+    assert_eq!((found.version, found.kind, found.tag_exists), (version("0.0.8"), ClaimKind::Image, true));
     assert_eq!(found.tips, head.claim.tips, "an image moves no tip");
     assert_eq!(found.highest, version("0.0.9"), "nor the highest version");
 }
@@ -320,7 +320,7 @@ fn a_second_image_joins_the_commits_version() {
 fn an_image_that_joined_an_old_version_hides_no_higher_one() {
     // The newest claim is of 1.9.0, but 2.0.0 has been claimed, and is in no list yet.
     let mut read = survey(Some("1.9.0"), &["1.9.0"], &["1.9.0", "1.9.5"]);
-    let mut head = known('b', "1.9.0", IMAGE, Kind::Image);
+    let mut head = known('b', "1.9.0", IMAGE, ClaimKind::Image);
     head.claim.highest = version("2.0.0");
     read.head = Some(head);
     read.tagged_here = versions(&["1.9.5"]);
@@ -333,7 +333,7 @@ fn an_image_that_joined_an_old_version_hides_no_higher_one() {
 // invariant commit-order
 #[test]
 fn an_older_commit_is_superseded() {
-    let newer = vec![known('b', "0.0.9", IMAGE, Kind::Version)];
+    let newer = vec![known('b', "0.0.9", IMAGE, ClaimKind::Version)];
     let mut old = survey(Some("0.0.9"), &["0.0.9"], &["0.0.9"]);
     let by = Box::new(newer[0].clone());
     old.standing = CommitStatus::Older { by: by.clone(), newer: newer.clone() };

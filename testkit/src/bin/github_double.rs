@@ -2,7 +2,7 @@
 //!
 //! `github-double --listen 127.0.0.1:8125 --repository org/app --token TOKEN --git DIR --push-back`
 
-use testkit::github::{Double, Options};
+use testkit::github::{Double, DoubleOptions};
 
 const USAGE: &str = "usage: github-double [--listen HOST:PORT] [--repository OWNER/NAME] [--token TOKEN] \
                      [--git DIR [--push-back]]";
@@ -22,8 +22,9 @@ fn main() -> std::process::ExitCode {
     }
 }
 
-fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options { listen: "127.0.0.1:8125".to_owned(), wall_clock: true, ..Options::default() };
+fn options(mut arguments: impl Iterator<Item = String>) -> Result<DoubleOptions, String> {
+    let mut options =
+        DoubleOptions { listen: "127.0.0.1:8125".to_owned(), wall_clock: true, ..DoubleOptions::default() };
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{argument} wants a value"));
         match argument.as_str() {

@@ -7,7 +7,7 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use testkit::load::{Kind, Load, Mix};
+use testkit::load::{ClientKind, Load, Mix};
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "usage: load --url http://HOST:PORT [--seconds N] [--clients KIND=COUNT,...] \
@@ -47,9 +47,9 @@ async fn wait(time: Option<Duration>) {
     }
 }
 
-type Options = (SocketAddr, Mix, Option<Duration>);
+type LoadOptions = (SocketAddr, Mix, Option<Duration>);
 
-fn options(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+fn options(mut arguments: impl Iterator<Item = String>) -> Result<LoadOptions, String> {
     let (mut address, mut mix, mut time) = (None, Mix::default(), None);
     while let Some(argument) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{argument} wants a value"))?;
@@ -75,9 +75,9 @@ fn resolve(url: &str) -> Result<SocketAddr, String> {
     address.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or_else(expected)
 }
 
-fn clients(text: &str) -> Result<(Kind, usize), String> {
+fn clients(text: &str) -> Result<(ClientKind, usize), String> {
     let (name, count) = text.split_once('=').ok_or_else(|| format!("`{text}`: expected KIND=COUNT"))?;
-    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name);
+    let kind = ClientKind::ALL.into_iter().find(|kind| kind.name() == name);
     let kind = kind.ok_or_else(|| format!("`{name}`: no such kind"))?;
     Ok((kind, count.parse().map_err(|_| format!("`{count}`: expected a number"))?))
 }

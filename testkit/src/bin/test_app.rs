@@ -50,7 +50,7 @@ const PIECE: &str = "piece;";
 
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let settings = match Settings::read() {
+    let settings = match AppSettings::read() {
         Ok(settings) => settings,
         Err(message) => {
             eprintln!("test-app: {message}");
@@ -76,7 +76,7 @@ enum Manner {
 }
 
 #[derive(Debug)]
-struct Settings {
+struct AppSettings {
     port: u16,
     version: String,
     id: String,
@@ -99,7 +99,7 @@ fn milliseconds(name: &str) -> Result<Option<Duration>, String> {
     Ok(variable(name).map(parse).transpose()?.map(Duration::from_millis))
 }
 
-impl Settings {
+impl AppSettings {
     fn read() -> Result<Self, String> {
         let manner = match variable("MANNER").as_deref() {
             None | Some("graceful") => Manner::Graceful,
@@ -158,13 +158,13 @@ async fn check(port: u16) -> ExitCode {
 /// What all connections share.
 #[derive(Debug)]
 struct App {
-    settings: Settings,
+    settings: AppSettings,
     health_asked: AtomicUsize,
     /// Whether SIGTERM has come.
     ending: watch::Sender<bool>,
 }
 
-async fn serve(settings: Settings) -> ExitCode {
+async fn serve(settings: AppSettings) -> ExitCode {
     // First of all: as process 1 of a container it would be deaf without.
     let mut terminate = signal(SignalKind::terminate()).expect("a handler");
     println!("test-app {} ({}) starts, {:?}", settings.version, settings.id, settings.manner);
@@ -271,9 +271,9 @@ async fn connection(app: Arc<App>, stream: TcpStream, under_way: UnderWay) {
     let _ = connection.await;
 }
 
-type Answer = BoxBody<Bytes, hyper::Error>;
+type HttpAnswer = BoxBody<Bytes, hyper::Error>;
 
-fn full(text: impl Into<Bytes>) -> Answer {
+fn full(text: impl Into<Bytes>) -> HttpAnswer {
     Full::new(text.into()).map_err(|never| match never {}).boxed()
 }
 
@@ -288,7 +288,7 @@ async fn answer(
     app: &App,
     request: Request<Incoming>,
     under_way: UnderWay,
-) -> Result<Response<Answer>, Infallible> {
+) -> Result<Response<HttpAnswer>, Infallible> {
     let who = || full(format!("{} {}\n", app.settings.version, app.settings.id));
     let milliseconds = Duration::from_millis(number(&request, "ms").unwrap_or_default());
     let mut response = match request.uri().path() {
@@ -310,13 +310,13 @@ async fn answer(
     Ok(response)
 }
 
-fn with_status(status: StatusCode, text: &'static str) -> Response<Answer> {
+fn with_status(status: StatusCode, text: &'static str) -> Response<HttpAnswer> {
     let mut response = Response::new(full(text));
     *response.status_mut() = status;
     response
 }
 
-fn health(app: &App) -> Response<Answer> {
+fn health(app: &App) -> Response<HttpAnswer> {
     if app.health_asked.fetch_add(1, Ordering::Relaxed) < app.settings.healthy {
         with_status(StatusCode::OK, "healthy\n")
     } else {
@@ -347,7 +347,7 @@ impl Body for Pieces {
     }
 }
 
-fn stream(pieces: u64, pause: Duration) -> Answer {
+fn stream(pieces: u64, pause: Duration) -> HttpAnswer {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         for _ in 0..pieces {
@@ -362,7 +362,7 @@ fn stream(pieces: u64, pause: Duration) -> Answer {
 
 // ---- the WebSocket ----
 
-fn web_socket(mut request: Request<Incoming>, under_way: UnderWay) -> Response<Answer> {
+fn web_socket(mut request: Request<Incoming>, under_way: UnderWay) -> Response<HttpAnswer> {
     let Some(key) = request.headers().get(header::SEC_WEBSOCKET_KEY) else {
         return with_status(StatusCode::BAD_REQUEST, "not a WebSocket\n");
     };

@@ -14,7 +14,7 @@ pub const REPOSITORY_NODE: &str = "R_kgDOGautotag";
 
 /// An answer before it is written out.
 #[derive(Debug)]
-pub struct Answer {
+pub struct GithubAnswer {
     /// The HTTP status.
     pub status: u16,
     /// JSON, or nothing.
@@ -23,7 +23,7 @@ pub struct Answer {
     pub headers: Vec<(&'static str, String)>,
 }
 
-impl Answer {
+impl GithubAnswer {
     /// With a body.
     pub fn new(status: u16, body: Value) -> Self {
         Self { status, body: Some(body), headers: Vec::new() }

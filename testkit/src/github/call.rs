@@ -5,9 +5,9 @@ use std::ops::Range;
 use autotag_model::git::ObjectId;
 use serde_json::Value;
 
-use super::answers::{Answer, Urls};
+use super::answers::{GithubAnswer, Urls};
 use super::openapi::Parameters;
-use crate::network::http::Asked;
+use crate::network::http::HttpRequest;
 
 /// The number of the repository in `/repositories/{id}`, which GitHub's own `Link` headers use.
 pub const REPOSITORY_NUMBER: u32 = 1_296_269;
@@ -15,7 +15,7 @@ pub const REPOSITORY_NUMBER: u32 = 1_296_269;
 /// A request that has been admitted.
 pub struct Call<'a> {
     /// As it came.
-    pub asked: &'a Asked,
+    pub asked: &'a HttpRequest,
     /// The path without `/api/v3`, in the form `/repos/{owner}/{repo}/...`.
     pub path: &'a str,
     /// From the path.
@@ -106,12 +106,12 @@ pub struct Page {
 
 impl Page {
     /// An answer with these entries of the list.
-    pub fn answer(self, entries: Vec<Value>) -> Answer {
-        self.link_to(Answer::new(200, Value::Array(entries)))
+    pub fn answer(self, entries: Vec<Value>) -> GithubAnswer {
+        self.link_to(GithubAnswer::new(200, Value::Array(entries)))
     }
 
     /// Adds the `Link` header.
-    pub fn link_to(self, answer: Answer) -> Answer {
+    pub fn link_to(self, answer: GithubAnswer) -> GithubAnswer {
         match self.link {
             Some(link) => answer.with("link", link),
             None => answer,

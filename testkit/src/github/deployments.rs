@@ -4,7 +4,7 @@ use autotag_model::git::ObjectId;
 use serde_json::{Value, json};
 
 use super::ancestry;
-use super::answers::{Answer, Urls};
+use super::answers::{GithubAnswer, Urls};
 use super::call::Call;
 use super::model::Model;
 use super::objects::{Deployment, Status, moment};
@@ -61,7 +61,7 @@ impl Deployment {
 }
 
 /// GET /deployments, with its filters; the newest first.
-pub fn list(model: &Model, call: &Call) -> Answer {
+pub fn list(model: &Model, call: &Call) -> GithubAnswer {
     let wanted = |name: &str, value: &str| call.asked.parameter(name).is_none_or(|text| text == value);
     let found: Vec<_> = model
         .deployments
@@ -80,9 +80,10 @@ pub fn list(model: &Model, call: &Call) -> Answer {
 }
 
 /// GET /deployments/{id}.
-pub fn get(model: &Model, call: &Call) -> Answer {
-    find(model, call)
-        .map_or_else(Answer::not_found, |place| Answer::new(200, model.deployments[place].json(&call.urls)))
+pub fn get(model: &Model, call: &Call) -> GithubAnswer {
+    find(model, call).map_or_else(GithubAnswer::not_found, |place| {
+        GithubAnswer::new(200, model.deployments[place].json(&call.urls))
+    })
 }
 
 fn find(model: &Model, call: &Call) -> Option<usize> {
@@ -92,14 +93,14 @@ fn find(model: &Model, call: &Call) -> Option<usize> {
 
 /// POST /deployments. With `auto_merge` (the default) a branch that lacks commits of the default branch
 /// gets them merged, and there is no deployment: 202.
-pub fn create(model: &mut Model, call: &Call) -> Answer {
+pub fn create(model: &mut Model, call: &Call) -> GithubAnswer {
     let reference = call.text("ref").unwrap_or_default().to_owned();
     let Some(sha) = model.resolve(&reference).map(|commit| commit.id.clone()) else {
-        return Answer::refusal(422, &format!("No ref found for: {reference}"));
+        return GithubAnswer::refusal(422, &format!("No ref found for: {reference}"));
     };
     if call.flag("auto_merge") != Some(false) && merge(model, &reference, &sha) {
         let message = format!("Auto-merged {} into {reference} on deployment.", model.default_branch);
-        return Answer::new(202, json!({ "message": message }));
+        return GithubAnswer::new(202, json!({ "message": message }));
     }
     let environment = call.text("environment").unwrap_or("production").to_owned();
     let deployment = Deployment {
@@ -117,7 +118,7 @@ pub fn create(model: &mut Model, call: &Call) -> Answer {
     };
     let body = deployment.json(&call.urls);
     model.deployments.push(deployment);
-    Answer::new(201, body)
+    GithubAnswer::new(201, body)
 }
 
 fn merge(model: &mut Model, reference: &str, head: &ObjectId) -> bool {
@@ -134,21 +135,21 @@ fn merge(model: &mut Model, reference: &str, head: &ObjectId) -> bool {
 }
 
 /// DELETE /deployments/{id}: the last of its kind, or an inactive one.
-pub fn delete(model: &mut Model, call: &Call) -> Answer {
-    let Some(place) = find(model, call) else { return Answer::not_found() };
+pub fn delete(model: &mut Model, call: &Call) -> GithubAnswer {
+    let Some(place) = find(model, call) else { return GithubAnswer::not_found() };
     if model.deployments.len() > 1 && model.deployments[place].state() != Some("inactive") {
-        return Answer::refusal(
+        return GithubAnswer::refusal(
             422,
             "We cannot delete an active deployment unless it is the only deployment.",
         );
     }
     model.deployments.remove(place);
-    Answer::nothing()
+    GithubAnswer::nothing()
 }
 
 /// GET /deployments/{id}/statuses: the newest first.
-pub fn list_statuses(model: &Model, call: &Call) -> Answer {
-    let Some(place) = find(model, call) else { return Answer::not_found() };
+pub fn list_statuses(model: &Model, call: &Call) -> GithubAnswer {
+    let Some(place) = find(model, call) else { return GithubAnswer::not_found() };
     let deployment = &model.deployments[place];
     let page = call.page_of(deployment.statuses.len());
     let newest_first: Vec<_> = deployment.statuses.iter().rev().collect();
@@ -159,16 +160,16 @@ pub fn list_statuses(model: &Model, call: &Call) -> Answer {
 
 /// POST /deployments/{id}/statuses. With `auto_inactive` (the default) a success makes earlier ones of
 /// the same environment inactive, production aside.
-pub fn create_status(model: &mut Model, call: &Call) -> Answer {
-    let Some(place) = find(model, call) else { return Answer::not_found() };
+pub fn create_status(model: &mut Model, call: &Call) -> GithubAnswer {
+    let Some(place) = find(model, call) else { return GithubAnswer::not_found() };
     let description = call.text("description").unwrap_or_default().to_owned();
     if description.chars().count() > 140 {
-        return Answer::invalid("DeploymentStatus", "description", "invalid");
+        return GithubAnswer::invalid("DeploymentStatus", "description", "invalid");
     }
     let text = |name: &str| call.text(name).unwrap_or_default().to_owned();
     for name in ["environment_url", "log_url", "target_url"] {
         if !text(name).is_empty() && url::Url::parse(&text(name)).is_err() {
-            return Answer::invalid("DeploymentStatus", name, "invalid");
+            return GithubAnswer::invalid("DeploymentStatus", name, "invalid");
         }
     }
     let status = Status {
@@ -185,7 +186,7 @@ pub fn create_status(model: &mut Model, call: &Call) -> Answer {
     let deployment = &mut model.deployments[place];
     let body = deployment.status_json(&status, &call.urls);
     deployment.statuses.push(status);
-    Answer::new(201, body)
+    GithubAnswer::new(201, body)
 }
 
 fn retire(model: &mut Model, place: usize) {

@@ -4,13 +4,13 @@ use autotag_model::git::ObjectId;
 use serde_json::{Value, json};
 
 use super::ancestry;
-use super::answers::Answer;
+use super::answers::GithubAnswer;
 use super::call::Call;
 use super::model::Model;
 use super::objects::{Person, TagObject};
 
 /// GET /git/matching-refs/{ref}: everything that starts with it.
-pub fn matching_refs(model: &Model, call: &Call) -> Answer {
+pub fn matching_refs(model: &Model, call: &Call) -> GithubAnswer {
     let prefix = format!("refs/{}", call.parameter("ref"));
     let refs = model.listed_refs();
     let found: Vec<_> =
@@ -22,29 +22,32 @@ pub fn matching_refs(model: &Model, call: &Call) -> Answer {
 }
 
 /// GET /git/ref/{ref}.
-pub fn get_ref(model: &Model, call: &Call) -> Answer {
+pub fn get_ref(model: &Model, call: &Call) -> GithubAnswer {
     let name = format!("refs/{}", call.parameter("ref"));
     match model.refs().get(&name) {
-        Some(target) => Answer::new(200, call.urls.git_ref(model, &name, target)),
-        None => Answer::not_found(),
+        Some(target) => GithubAnswer::new(200, call.urls.git_ref(model, &name, target)),
+        None => GithubAnswer::not_found(),
     }
 }
 
 /// POST /git/refs: creates, and never moves.
-pub fn create_ref(model: &mut Model, call: &Call) -> Answer {
+pub fn create_ref(model: &mut Model, call: &Call) -> GithubAnswer {
     let name = call.text("ref").unwrap_or_default();
     if !name.starts_with("refs/") || name.matches('/').count() < 2 {
-        return Answer::refusal(422, "Reference name must start with 'refs/' and have at least two slashes.");
+        return GithubAnswer::refusal(
+            422,
+            "Reference name must start with 'refs/' and have at least two slashes.",
+        );
     }
     if model.refs().contains_key(name) {
-        return Answer::refusal(422, "Reference already exists");
+        return GithubAnswer::refusal(422, "Reference already exists");
     }
     match call.object("sha") {
         Some(target) if fits(model, name, &target) && Model::misnamed(model.refs(), name).is_none() => {
             model.write_refs(vec![(name.to_owned(), Some(target.clone()))]);
-            Answer::new(201, call.urls.git_ref(model, name, &target))
+            GithubAnswer::new(201, call.urls.git_ref(model, name, &target))
         }
-        _ => Answer::refusal(422, "Reference update failed"),
+        _ => GithubAnswer::refusal(422, "Reference update failed"),
     }
 }
 
@@ -58,36 +61,36 @@ pub fn fits(model: &Model, name: &str, target: &ObjectId) -> bool {
 }
 
 /// PATCH /git/refs/{ref}.
-pub fn update_ref(model: &mut Model, call: &Call) -> Answer {
+pub fn update_ref(model: &mut Model, call: &Call) -> GithubAnswer {
     let name = format!("refs/{}", call.parameter("ref"));
     let Some(current) = model.refs().get(&name).cloned() else {
-        return Answer::refusal(422, "Reference does not exist");
+        return GithubAnswer::refusal(422, "Reference does not exist");
     };
     let Some(target) = call.object("sha").filter(|target| fits(model, &name, target)) else {
-        return Answer::refusal(422, "Object does not exist");
+        return GithubAnswer::refusal(422, "Object does not exist");
     };
     if call.flag("force") != Some(true) && !model.is_fast_forward(&current, &target) {
-        return Answer::refusal(422, "Update is not a fast forward");
+        return GithubAnswer::refusal(422, "Update is not a fast forward");
     }
     model.write_refs(vec![(name.clone(), Some(target.clone()))]);
-    Answer::new(200, call.urls.git_ref(model, &name, &target))
+    GithubAnswer::new(200, call.urls.git_ref(model, &name, &target))
 }
 
 /// DELETE /git/refs/{ref}.
-pub fn delete_ref(model: &mut Model, call: &Call) -> Answer {
+pub fn delete_ref(model: &mut Model, call: &Call) -> GithubAnswer {
     let name = format!("refs/{}", call.parameter("ref"));
     if !model.refs().contains_key(&name) {
-        return Answer::refusal(422, "Reference does not exist");
+        return GithubAnswer::refusal(422, "Reference does not exist");
     }
     model.write_refs(vec![(name, None)]);
-    Answer::nothing()
+    GithubAnswer::nothing()
 }
 
 /// POST /git/tags: the object, and no ref.
-pub fn create_tag(model: &mut Model, call: &Call) -> Answer {
+pub fn create_tag(model: &mut Model, call: &Call) -> GithubAnswer {
     let kind = call.text("type").unwrap_or_default();
     let Some(target) = call.object("object").filter(|target| model.kind(target) == Some(kind)) else {
-        return Answer::refusal(422, "Could not verify object");
+        return GithubAnswer::refusal(422, "Could not verify object");
     };
     let own = model.person();
     let tagger = &call.body["tagger"];
@@ -102,22 +105,22 @@ pub fn create_tag(model: &mut Model, call: &Call) -> Answer {
     };
     let name = call.text("tag").unwrap_or_default();
     let tag = TagObject::new(name, call.text("message").unwrap_or_default(), &target, kind, &tagger);
-    let answer = Answer::new(201, call.urls.git_tag(&tag));
+    let answer = GithubAnswer::new(201, call.urls.git_tag(&tag));
     model.add_tag_object(tag);
     answer
 }
 
 /// GET /git/tags/{sha}.
-pub fn get_tag(model: &Model, call: &Call) -> Answer {
+pub fn get_tag(model: &Model, call: &Call) -> GithubAnswer {
     let id = call.parameter("tag_sha").parse::<ObjectId>().ok();
     match id.and_then(|id| model.tag_objects.get(&id)) {
-        Some(tag) => Answer::new(200, call.urls.git_tag(tag)),
-        None => Answer::not_found(),
+        Some(tag) => GithubAnswer::new(200, call.urls.git_tag(tag)),
+        None => GithubAnswer::not_found(),
     }
 }
 
 /// GET /tags. The order is not documented; from the last name to the first is what is seen most.
-pub fn list_tags(model: &Model, call: &Call) -> Answer {
+pub fn list_tags(model: &Model, call: &Call) -> GithubAnswer {
     let refs = model.listed_refs();
     let tags: Vec<_> = refs
         .iter()
@@ -130,27 +133,27 @@ pub fn list_tags(model: &Model, call: &Call) -> Answer {
 }
 
 /// GET /commits/{ref}.
-pub fn get_commit(model: &Model, call: &Call) -> Answer {
+pub fn get_commit(model: &Model, call: &Call) -> GithubAnswer {
     let wanted = call.parameter("ref");
     match model.resolve(wanted) {
         Some(commit) => {
             let mut body = call.urls.commit(commit);
             body["stats"] = json!({ "additions": 0, "deletions": 0, "total": 0 });
             body["files"] = json!([]);
-            Answer::new(200, body)
+            GithubAnswer::new(200, body)
         }
-        None => Answer::refusal(422, &format!("No commit found for SHA: {wanted}")),
+        None => GithubAnswer::refusal(422, &format!("No commit found for SHA: {wanted}")),
     }
 }
 
 /// GET /commits: the newest first.
-pub fn list_commits(model: &Model, call: &Call) -> Answer {
+pub fn list_commits(model: &Model, call: &Call) -> GithubAnswer {
     let start = call.asked.parameter("sha").unwrap_or_else(|| model.default_branch.clone());
     let Some(start) = model.resolve(&start) else {
         return if model.commits.is_empty() {
-            Answer::refusal(409, "Git Repository is empty.")
+            GithubAnswer::refusal(409, "Git Repository is empty.")
         } else {
-            Answer::not_found()
+            GithubAnswer::not_found()
         };
     };
     let contained = ancestry::ancestors(&model.commits, &start.id);
@@ -162,13 +165,13 @@ pub fn list_commits(model: &Model, call: &Call) -> Answer {
 }
 
 /// GET /compare/{base}...{head}. All files and 250 commits come at once; with `per_page`, at most 100.
-pub fn compare(model: &Model, call: &Call) -> Answer {
+pub fn compare(model: &Model, call: &Call) -> GithubAnswer {
     let both = call.parameter("basehead").split_once("...");
     let found = both.and_then(|(base, head)| Some((model.resolve(base)?, model.resolve(head)?, base, head)));
-    let Some((base, head, base_text, head_text)) = found else { return Answer::not_found() };
+    let Some((base, head, base_text, head_text)) = found else { return GithubAnswer::not_found() };
     let Some(comparison) = ancestry::compare(&model.commits, &base.id, &head.id) else {
         let words = format!("No common ancestor between {base_text} and {head_text}.");
-        return Answer::refusal(404, &words);
+        return GithubAnswer::refusal(404, &words);
     };
     let page = match call.asked.parameter("per_page") {
         Some(_) => call.page_of(comparison.ahead.len()),
@@ -178,7 +181,7 @@ pub fn compare(model: &Model, call: &Call) -> Answer {
     let commits: Vec<Value> = shown.iter().map(|id| call.urls.commit(&model.commits[id])).collect();
     let path = super::answers::Urls::part(call.parameter("basehead"));
     let html = format!("{}/compare/{path}", call.urls.html);
-    page.link_to(Answer::new(
+    page.link_to(GithubAnswer::new(
         200,
         json!({
             "url": format!("{}/compare/{path}", call.urls.api),

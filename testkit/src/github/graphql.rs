@@ -38,7 +38,7 @@ impl Outcome {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Request {
+struct GraphqlRequest {
     query: String,
     #[serde(default)]
     variables: Option<Map<String, Value>>,
@@ -70,13 +70,13 @@ struct RefUpdate {
 
 /// Answers POST /graphql. `may_write`: the token has `contents: write`.
 pub fn answer(model: &mut Model, body: &[u8], may_write: bool) -> Outcome {
-    if let Ok(request) = serde_json::from_slice::<Request>(body)
+    if let Ok(request) = serde_json::from_slice::<GraphqlRequest>(body)
         && request.query.trim_start().starts_with("query")
     {
         let asked = read_query(&request.query, &request.variables.unwrap_or_default());
         return asked.map_or_else(Outcome::ParseError, |asked| release_by_tag(model, &asked, may_write));
     }
-    let input = serde_json::from_slice::<Request>(body)
+    let input = serde_json::from_slice::<GraphqlRequest>(body)
         .map_err(|error| format!("A query attribute must be specified and must be a string: {error}"))
         .and_then(|request| read_document(&request.query, &request.variables.unwrap_or_default()))
         .and_then(|input| {
@@ -121,7 +121,7 @@ fn refusal(kind: &str, message: &str) -> Outcome {
 }
 
 /// What `repository(owner:, name:) { release(tagName:) { ... } }` asks for.
-struct Asked {
+struct Selection {
     owner: String,
     name: String,
     tag: String,
@@ -129,7 +129,7 @@ struct Asked {
 }
 
 /// The first release of a tag, or draft for it; drafts for writers alone. A repository keeps its old names.
-fn release_by_tag(model: &Model, asked: &Asked, may_write: bool) -> Outcome {
+fn release_by_tag(model: &Model, asked: &Selection, may_write: bool) -> Outcome {
     let mut named = std::iter::once(&model.name).chain(&model.former_names);
     let is_here = asked.owner == model.owner && named.any(|name| *name == asked.name);
     if !is_here {
@@ -157,7 +157,7 @@ fn release_by_tag(model: &Model, asked: &Asked, may_write: bool) -> Outcome {
 }
 
 /// Finds `query { repository(owner:, name:) { release(tagName:) { FIELDS } } }`, with variables put in.
-fn read_query(query: &str, variables: &Map<String, Value>) -> Result<Asked, String> {
+fn read_query(query: &str, variables: &Map<String, Value>) -> Result<Selection, String> {
     let mut reader =
         Reader { tokens: tokens(query)?.into_iter().peekable(), variables, declared: BTreeMap::new() };
     reader.word("query")?;
@@ -190,7 +190,7 @@ fn read_query(query: &str, variables: &Map<String, Value>) -> Result<Asked, Stri
     reader.expect('}')?;
     reader.expect('}')?;
     match reader.tokens.next() {
-        None => Ok(Asked { owner, name, tag, fields }),
+        None => Ok(Selection { owner, name, tag, fields }),
         Some(token) => Err(format!("Parse error: expected the end, got {token:?}")),
     }
 }

@@ -13,14 +13,14 @@ use super::knobs::Knobs;
 use super::model::Model;
 use super::objects::{Commit, Deployment, Person, Release, TagObject};
 use super::releases;
-use super::server::{self, Access, Permissions, Recorded, Shared, lock};
+use super::server::{self, Access, DoubleShared, Permissions, Recorded, lock};
 use crate::clock::now;
 use crate::network::faults::{Fault, Gate, fits};
-use crate::network::http::Server;
+use crate::network::http::HttpServer;
 
 /// How a double starts.
 #[derive(Debug)]
-pub struct Options {
+pub struct DoubleOptions {
     /// The repository's owner.
     pub owner: String,
     /// The repository's name.
@@ -37,7 +37,7 @@ pub struct Options {
     pub wall_clock: bool,
 }
 
-impl Default for Options {
+impl Default for DoubleOptions {
     fn default() -> Self {
         Self {
             owner: "org".to_owned(),
@@ -55,13 +55,13 @@ impl Default for Options {
 /// description.
 pub struct Double {
     handle: Handle,
-    _server: Server,
+    _server: HttpServer,
 }
 
 /// The same double, to be given to other tasks and threads.
 #[derive(Clone)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    shared: Arc<DoubleShared>,
 }
 
 impl Double {
@@ -70,16 +70,16 @@ impl Double {
 
     /// An empty repository `org/app` with the default branch `main`.
     pub fn start() -> Self {
-        Self::with(Options::default())
+        Self::with(DoubleOptions::default())
     }
 
     /// A copy of a real repository, taken anew whenever it changes.
     pub fn import_git(path: &Path) -> Self {
-        Self::with(Options { git: Some(path.to_owned()), ..Options::default() })
+        Self::with(DoubleOptions { git: Some(path.to_owned()), ..DoubleOptions::default() })
     }
 
     /// As the options say.
-    pub fn with(options: Options) -> Self {
+    pub fn with(options: DoubleOptions) -> Self {
         let mut model = Model::new(&options.owner, &options.name);
         model.wall_clock = options.wall_clock;
         let permissions = Permissions { contents: Access::Write, deployments: Access::Write };
@@ -87,7 +87,7 @@ impl Double {
         if let Some(source) = source.as_mut() {
             source.pull(&mut model, &[]);
         }
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(DoubleShared {
             model: Mutex::new(model),
             knobs: Mutex::new(Knobs::new()),
             tokens: Mutex::new(HashMap::from([(options.token, permissions)])),
@@ -98,7 +98,8 @@ impl Double {
             root: OnceLock::new(),
         });
         let behind = Arc::clone(&shared);
-        let server = Server::listen(&options.listen, move |asked| server::answer(Arc::clone(&behind), asked));
+        let server =
+            HttpServer::listen(&options.listen, move |asked| server::answer(Arc::clone(&behind), asked));
         shared.root.set(server.url()).expect("set once");
         Self { handle: Handle { shared }, _server: server }
     }

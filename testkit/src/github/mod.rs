@@ -20,6 +20,6 @@ mod releases;
 mod server;
 
 pub use answers::REPOSITORY_NODE;
-pub use handle::{Double, Handle, Options};
+pub use handle::{Double, DoubleOptions, Handle};
 pub use objects::{Commit, Deployment, Person, Release, Status, TagObject};
 pub use server::{Access, Permissions, Recorded};

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::ancestry;
-use super::answers::{Answer, Urls, login};
+use super::answers::{GithubAnswer, Urls, login};
 use super::call::Call;
 use super::model::Model;
 use super::objects::{Commit, Release, moment};
@@ -62,30 +62,30 @@ const MOST_LISTED: usize = 10_000;
 const LONGEST_BODY: usize = 125_000;
 
 /// GET /releases: the newest first; drafts for writers alone; nothing beyond the first ten thousand.
-pub fn list(model: &Model, call: &Call) -> Answer {
+pub fn list(model: &Model, call: &Call) -> GithubAnswer {
     let releases = model.listed_releases();
     let shown: Vec<_> = releases.iter().rev().filter(|release| call.may_write || !release.draft).collect();
     let page = call.page_of(shown.len());
     if page.range.end > MOST_LISTED {
-        return Answer::refusal(422, &format!("Only the first {MOST_LISTED} results are available."));
+        return GithubAnswer::refusal(422, &format!("Only the first {MOST_LISTED} results are available."));
     }
     let entries = shown[page.range.clone()].iter().map(|release| release.json(&call.urls)).collect();
     page.answer(entries)
 }
 
 /// GET /releases/latest.
-pub fn get_latest(model: &Model, call: &Call) -> Answer {
+pub fn get_latest(model: &Model, call: &Call) -> GithubAnswer {
     shown(latest(model), call)
 }
 
 /// GET /releases/tags/{tag}: published ones.
-pub fn by_tag(model: &Model, call: &Call) -> Answer {
+pub fn by_tag(model: &Model, call: &Call) -> GithubAnswer {
     let tag = call.parameter("tag");
     shown(model.releases().iter().find(|release| release.tag == tag && !release.draft), call)
 }
 
 /// GET /releases/{id}.
-pub fn get(model: &Model, call: &Call) -> Answer {
+pub fn get(model: &Model, call: &Call) -> GithubAnswer {
     let id = call.number("release_id");
     shown(
         model.releases().iter().find(|release| release.id == id && (call.may_write || !release.draft)),
@@ -93,12 +93,12 @@ pub fn get(model: &Model, call: &Call) -> Answer {
     )
 }
 
-fn shown(release: Option<&Release>, call: &Call) -> Answer {
-    release.map_or_else(Answer::not_found, |release| Answer::new(200, release.json(&call.urls)))
+fn shown(release: Option<&Release>, call: &Call) -> GithubAnswer {
+    release.map_or_else(GithubAnswer::not_found, |release| GithubAnswer::new(200, release.json(&call.urls)))
 }
 
 /// POST /releases.
-pub fn create(model: &mut Model, call: &Call) -> Answer {
+pub fn create(model: &mut Model, call: &Call) -> GithubAnswer {
     let tag = call.text("tag_name").unwrap_or_default().to_owned();
     let target = call.text("target_commitish").unwrap_or(&model.default_branch).to_owned();
     let prerelease = call.flag("prerelease") == Some(true);
@@ -129,10 +129,10 @@ pub fn create(model: &mut Model, call: &Call) -> Answer {
 }
 
 /// PATCH /releases/{id}. Without `make_latest` the documented default holds: "true".
-pub fn update(model: &mut Model, call: &Call) -> Answer {
+pub fn update(model: &mut Model, call: &Call) -> GithubAnswer {
     let id = call.number("release_id");
     let Some(mut release) = model.releases().iter().find(|release| release.id == id).cloned() else {
-        return Answer::not_found();
+        return GithubAnswer::not_found();
     };
     let text = |name: &str, old: String| call.text(name).map_or(old, str::to_owned);
     release.tag = text("tag_name", release.tag);
@@ -145,9 +145,9 @@ pub fn update(model: &mut Model, call: &Call) -> Answer {
 }
 
 /// What creating and editing have in common: the tag, the dates, the mark.
-fn settle(model: &mut Model, mut release: Release, call: &Call, status: u16) -> Answer {
+fn settle(model: &mut Model, mut release: Release, call: &Call, status: u16) -> GithubAnswer {
     if release.body.as_ref().is_some_and(|body| body.chars().count() > LONGEST_BODY) {
-        let mut answer = Answer::invalid("Release", "body", "custom");
+        let mut answer = GithubAnswer::invalid("Release", "body", "custom");
         if let Some(body) = &mut answer.body {
             body["errors"][0]["message"] =
                 json!(format!("body is too long (maximum is {LONGEST_BODY} characters)"));
@@ -156,16 +156,16 @@ fn settle(model: &mut Model, mut release: Release, call: &Call, status: u16) -> 
     }
     let taken = |other: &Release| other.tag == release.tag && other.id != release.id && !other.draft;
     if !release.draft && model.releases().iter().any(taken) {
-        return Answer::invalid("Release", "tag_name", "already_exists");
+        return GithubAnswer::invalid("Release", "tag_name", "already_exists");
     }
     let name = format!("refs/tags/{}", release.tag);
     if Model::misnamed(&super::model::Refs::new(), &name).is_some() {
-        return Answer::invalid("Release", "tag_name", "invalid");
+        return GithubAnswer::invalid("Release", "tag_name", "invalid");
     }
     let tagged = model.refs().get(&name).cloned();
     let commit = tagged.as_ref().and_then(|id| model.peel(id)).or_else(|| model.resolve(&release.target));
     let Some(commit) = commit.cloned() else {
-        return Answer::invalid("Release", "target_commitish", "invalid");
+        return GithubAnswer::invalid("Release", "target_commitish", "invalid");
     };
     release.created = commit.committer.seconds;
     if !release.draft {
@@ -182,7 +182,7 @@ fn settle(model: &mut Model, mut release: Release, call: &Call, status: u16) -> 
         Some(place) => *place = release,
         None => releases.push(release),
     });
-    Answer::new(status, body)
+    GithubAnswer::new(status, body)
 }
 
 fn mark(model: &mut Model, release: &mut Release, make_latest: &str) {
@@ -200,20 +200,20 @@ fn mark(model: &mut Model, release: &mut Release, make_latest: &str) {
 }
 
 /// DELETE /releases/{id}: the tag stays.
-pub fn delete(model: &mut Model, call: &Call) -> Answer {
+pub fn delete(model: &mut Model, call: &Call) -> GithubAnswer {
     let id = call.number("release_id");
     if !model.releases().iter().any(|release| release.id == id) {
-        return Answer::not_found();
+        return GithubAnswer::not_found();
     }
     model.write_releases(|releases| releases.retain(|release| release.id != id));
-    Answer::nothing()
+    GithubAnswer::nothing()
 }
 
 /// POST /releases/generate-notes.
-pub fn generate_notes(model: &Model, call: &Call) -> Answer {
+pub fn generate_notes(model: &Model, call: &Call) -> GithubAnswer {
     let tag = call.text("tag_name").unwrap_or_default();
     match notes(model, &call.urls, tag, call.text("target_commitish"), call.text("previous_tag_name")) {
-        Ok(body) => Answer::new(200, json!({ "name": tag, "body": body })),
+        Ok(body) => GithubAnswer::new(200, json!({ "name": tag, "body": body })),
         Err(refusal) => refusal,
     }
 }
@@ -224,16 +224,16 @@ fn notes(
     tag: &str,
     target: Option<&str>,
     previous: Option<&str>,
-) -> Result<String, Answer> {
+) -> Result<String, GithubAnswer> {
     let tagged = |tag: &str| model.refs().get(&format!("refs/tags/{tag}")).and_then(|id| model.peel(id));
     let head = tagged(tag)
         .or_else(|| model.resolve(target.unwrap_or(&model.default_branch)))
-        .ok_or_else(|| Answer::invalid("Release", "target_commitish", "invalid"))?;
+        .ok_or_else(|| GithubAnswer::invalid("Release", "target_commitish", "invalid"))?;
     let contained = ancestry::ancestors(&model.commits, &head.id);
     let previous = match previous {
         Some(name) => {
-            let commit =
-                tagged(name).ok_or_else(|| Answer::invalid("Release", "previous_tag_name", "invalid"))?;
+            let commit = tagged(name)
+                .ok_or_else(|| GithubAnswer::invalid("Release", "previous_tag_name", "invalid"))?;
             Some((name, commit))
         }
         None => model

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::{Value, json};
 
-use super::answers::{Answer, Urls};
+use super::answers::{GithubAnswer, Urls};
 use super::call::{Call, REPOSITORY_NUMBER};
 use super::import::Source;
 use super::knobs::{Knobs, Turn};
@@ -16,7 +16,7 @@ use super::model::Model;
 use super::openapi::{DESCRIPTION, Operation, Parameters};
 use super::{deployments, git, graphql, releases};
 use crate::clock;
-use crate::network::http::{Asked, Reply};
+use crate::network::http::{HttpRequest, Reply};
 
 /// What a token may do with one kind of thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub struct Recorded {
 }
 
 /// What the server's thread and the tests share.
-pub struct Shared {
+pub struct DoubleShared {
     pub(super) model: Mutex<Model>,
     pub(super) knobs: Mutex<Knobs>,
     pub(super) tokens: Mutex<HashMap<String, Permissions>>,
@@ -75,7 +75,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Answers one request.
-pub async fn answer(shared: Arc<Shared>, asked: Asked) -> Reply {
+pub async fn answer(shared: Arc<DoubleShared>, asked: HttpRequest) -> Reply {
     match asked.path.as_str() {
         "/_state" => return Reply::json(200, &state(&shared)),
         "/_knobs" if asked.method == "POST" => return turn(&shared, &asked.body),
@@ -107,7 +107,7 @@ pub async fn answer(shared: Arc<Shared>, asked: Asked) -> Reply {
 }
 
 /// The prefix that GitHub Enterprise Server has, and the path in its usual form.
-fn normalise(shared: &Shared, path: &str) -> (&'static str, String) {
+fn normalise(shared: &DoubleShared, path: &str) -> (&'static str, String) {
     let (prefix, path) = match path.strip_prefix("/api/v3") {
         Some(rest) => ("/api/v3", rest),
         None if path == "/api/graphql" => ("/api/v3", "/graphql"),
@@ -122,7 +122,7 @@ fn normalise(shared: &Shared, path: &str) -> (&'static str, String) {
     }
 }
 
-fn record(shared: &Shared, asked: &Asked, path: &str) -> usize {
+fn record(shared: &DoubleShared, asked: &HttpRequest, path: &str) -> usize {
     let mut recorded = lock(&shared.recorded);
     recorded.push(Recorded {
         method: asked.method.to_string(),
@@ -135,7 +135,7 @@ fn record(shared: &Shared, asked: &Asked, path: &str) -> usize {
     recorded.len() - 1
 }
 
-fn written_out(shared: &Shared, answer: Answer) -> Reply {
+fn written_out(shared: &DoubleShared, answer: GithubAnswer) -> Reply {
     let mut response = Response::builder()
         .status(answer.status)
         .header("x-github-media-type", "github.v3; format=json")
@@ -151,7 +151,7 @@ fn written_out(shared: &Shared, answer: Answer) -> Reply {
     Reply::Answer(response.body(body).expect("a response"))
 }
 
-fn carry_out(shared: &Shared, asked: &Asked, prefix: &str, path: &str) -> Answer {
+fn carry_out(shared: &DoubleShared, asked: &HttpRequest, prefix: &str, path: &str) -> GithubAnswer {
     let permissions = match admit(shared, asked) {
         Ok(permissions) => permissions,
         Err(refusal) => return refusal,
@@ -168,7 +168,7 @@ fn carry_out(shared: &Shared, asked: &Asked, prefix: &str, path: &str) -> Answer
         if let graphql::Outcome::ParseError(message) = &outcome {
             lock(&shared.violations).push(format!("POST /graphql: {message}"));
         }
-        Answer::new(200, outcome.body())
+        GithubAnswer::new(200, outcome.body())
     } else {
         let found = DESCRIPTION.find(asked.method.as_str(), path);
         if let Some((operation, parameters)) = found {
@@ -176,7 +176,7 @@ fn carry_out(shared: &Shared, asked: &Asked, prefix: &str, path: &str) -> Answer
         } else {
             let violation = format!("{} {path}: the description has no such operation", asked.method);
             lock(&shared.violations).push(violation);
-            Answer::not_found()
+            GithubAnswer::not_found()
         }
     };
     let written = std::mem::take(&mut model.written);
@@ -188,7 +188,12 @@ fn carry_out(shared: &Shared, asked: &Asked, prefix: &str, path: &str) -> Answer
 
 /// Where a repository was renamed GitHub answers 301 to a GET and 307 to whatever writes, on its own host, with the
 /// repository's number in place of its name.
-fn redirect(shared: &Shared, model: &Model, asked: &Asked, (prefix, path): (&str, &str)) -> Option<Answer> {
+fn redirect(
+    shared: &DoubleShared,
+    model: &Model,
+    asked: &HttpRequest,
+    (prefix, path): (&str, &str),
+) -> Option<GithubAnswer> {
     let rest = model.former_names.iter().find_map(|name| {
         let rest = path.strip_prefix(&format!("/repos/{}/{name}", model.owner))?;
         (rest.is_empty() || rest.starts_with('/')).then_some(rest)
@@ -203,36 +208,36 @@ fn redirect(shared: &Shared, model: &Model, asked: &Asked, (prefix, path): (&str
         "url": target,
         "documentation_url": "https://docs.github.com/rest/guides/best-practices-for-using-the-rest-api#follow-redirects",
     });
-    Some(Answer::new(status, body).with("location", target))
+    Some(GithubAnswer::new(status, body).with("location", target))
 }
 
 /// Who may come in: GitHub's order is the agent's name, the limit, the token.
-fn admit(shared: &Shared, asked: &Asked) -> Result<Permissions, Answer> {
+fn admit(shared: &DoubleShared, asked: &HttpRequest) -> Result<Permissions, GithubAnswer> {
     if asked.header("user-agent").is_none_or(str::is_empty) {
-        return Err(Answer::refusal(
+        return Err(GithubAnswer::refusal(
             403,
             "Request forbidden by administrative rules. Please make sure your request has a User-Agent header.",
         ));
     }
     // GET /rate_limit costs nothing.
     if asked.path != "/rate_limit" && !lock(&shared.knobs).limit.spend() {
-        return Err(Answer::refusal(403, "API rate limit exceeded for installation ID 1."));
+        return Err(GithubAnswer::refusal(403, "API rate limit exceeded for installation ID 1."));
     }
     let Some(header) = asked.header("authorization") else {
         // A public repository lets everybody read.
         let anybody = lock(&shared.tokens).get("").copied();
-        return anybody.ok_or_else(|| Answer::refusal(401, "Requires authentication"));
+        return anybody.ok_or_else(|| GithubAnswer::refusal(401, "Requires authentication"));
     };
     let token = header
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token"));
     token
         .and_then(|(_, token)| lock(&shared.tokens).get(token.trim()).copied())
-        .ok_or_else(|| Answer::refusal(401, "Bad credentials"))
+        .ok_or_else(|| GithubAnswer::refusal(401, "Bad credentials"))
 }
 
 /// Whatever in the request looks like an object's full name.
-fn named_objects(asked: &Asked) -> Vec<ObjectId> {
+fn named_objects(asked: &HttpRequest) -> Vec<ObjectId> {
     let body = String::from_utf8_lossy(&asked.body);
     let path = percent_encoding::percent_decode_str(&asked.path).decode_utf8_lossy();
     [path.as_ref(), body.as_ref()]
@@ -244,16 +249,16 @@ fn named_objects(asked: &Asked) -> Vec<ObjectId> {
 }
 
 fn described(
-    shared: &Shared,
+    shared: &DoubleShared,
     model: &mut Model,
-    asked: &Asked,
+    asked: &HttpRequest,
     (prefix, path): (&str, &str),
     operation: &Operation,
     parameters: Parameters,
     permissions: Permissions,
-) -> Answer {
+) -> GithubAnswer {
     if let Some(fault) = DESCRIPTION.fault_in_request(operation, &asked.body) {
-        let answer = Answer::refusal(422, &format!("Invalid request.\n\n{fault}"));
+        let answer = GithubAnswer::refusal(422, &format!("Invalid request.\n\n{fault}"));
         lock(&shared.violations).push(fault);
         return answer;
     }
@@ -273,7 +278,7 @@ fn described(
         matching_refs_page,
     };
     let answer = if operation.id == "rate-limit/get" {
-        Answer::new(200, rates)
+        GithubAnswer::new(200, rates)
     } else {
         dispatch(model, &call, &operation.id, permissions)
     };
@@ -281,25 +286,25 @@ fn described(
         None => answer,
         Some(fault) => {
             lock(&shared.own_faults).push(fault.clone());
-            Answer::refusal(500, &format!("the double is at fault: {fault}"))
+            GithubAnswer::refusal(500, &format!("the double is at fault: {fault}"))
         }
     }
 }
 
-fn dispatch(model: &mut Model, call: &Call, operation: &str, permissions: Permissions) -> Answer {
+fn dispatch(model: &mut Model, call: &Call, operation: &str, permissions: Permissions) -> GithubAnswer {
     let same = |name: &str, own: &str| call.parameter(name).eq_ignore_ascii_case(own);
     if !same("owner", &model.owner) || !same("repo", &model.name) {
-        return Answer::not_found();
+        return GithubAnswer::not_found();
     }
     let writes = call.asked.method != "GET";
     let needed = if writes { Access::Write } else { Access::Read };
     let held = if operation.contains("deployment") { permissions.deployments } else { permissions.contents };
     // Generating notes makes nothing; the repository's facts are everybody's who has a token.
     if held < needed && operation != "repos/get" {
-        return Answer::refusal(403, "Resource not accessible by integration");
+        return GithubAnswer::refusal(403, "Resource not accessible by integration");
     }
     match operation {
-        "repos/get" => Answer::new(200, call.urls.repository(model)),
+        "repos/get" => GithubAnswer::new(200, call.urls.repository(model)),
         "repos/list-tags" => git::list_tags(model, call),
         "repos/list-commits" => git::list_commits(model, call),
         "repos/get-commit" => git::get_commit(model, call),
@@ -326,12 +331,12 @@ fn dispatch(model: &mut Model, call: &Call, operation: &str, permissions: Permis
         "repos/list-deployment-statuses" => deployments::list_statuses(model, call),
         "repos/create-deployment-status" => deployments::create_status(model, call),
         // What is left changes the repository's settings or deletes it; no workflow's token may.
-        _ => Answer::refusal(403, "Resource not accessible by integration"),
+        _ => GithubAnswer::refusal(403, "Resource not accessible by integration"),
     }
 }
 
 /// GET /_state: everything, for people and scripts.
-pub fn state(shared: &Shared) -> Value {
+pub fn state(shared: &DoubleShared) -> Value {
     let model = lock(&shared.model);
     json!({
         "repository": format!("{}/{}", model.owner, model.name),
@@ -348,7 +353,7 @@ pub fn state(shared: &Shared) -> Value {
 }
 
 /// POST /_knobs.
-fn turn(shared: &Shared, body: &[u8]) -> Reply {
+fn turn(shared: &DoubleShared, body: &[u8]) -> Reply {
     let turn: Turn = match serde_json::from_slice(body) {
         Ok(turn) => turn,
         Err(error) => return Reply::json(400, &json!({ "message": error.to_string() })),

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::report::Lost;
-use super::web_socket::{End, WebSocket};
-use super::{Failure, Kind, Mix, Tally};
+use super::web_socket::{SocketEnd, WebSocket};
+use super::{ClientKind, Failure, Mix, Tally};
 
 /// No exchange may take longer, nor be silent for so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -60,7 +60,7 @@ pub(super) async fn run_all(
 }
 
 struct Client {
-    kind: Kind,
+    kind: ClientKind,
     address: SocketAddr,
     host: String,
     mix: Arc<Mix>,
@@ -74,7 +74,7 @@ impl Client {
     async fn run(mut self) {
         while !*self.over.borrow() {
             let done = match self.kind {
-                Kind::WebSocket => self.converse().await,
+                ClientKind::WebSocket => self.converse().await,
                 _ => self.exchange().await,
             };
             if let Err((failure, words)) = done {
@@ -83,7 +83,7 @@ impl Client {
                 self.pause(AFTER_FAILURE).await;
             }
             let pause = match self.kind {
-                Kind::Idle => self.throw(self.mix.idle / 2..self.mix.idle * 3 / 2),
+                ClientKind::Idle => self.throw(self.mix.idle / 2..self.mix.idle * 3 / 2),
                 _ => self.mix.pause,
             };
             self.pause(Duration::from_millis(pause)).await;
@@ -106,9 +106,9 @@ impl Client {
 
     async fn exchange(&mut self) -> Result<(), Lost> {
         let (path, body) = match self.kind {
-            Kind::Slow => (format!("/slow?ms={}", self.throw(self.mix.slow.clone())), None),
-            Kind::Stream => (format!("/stream?chunks={}&ms={PIECE_MS}", self.mix.pieces), None),
-            Kind::Post => {
+            ClientKind::Slow => (format!("/slow?ms={}", self.throw(self.mix.slow.clone())), None),
+            ClientKind::Stream => (format!("/stream?chunks={}&ms={PIECE_MS}", self.mix.pieces), None),
+            ClientKind::Post => {
                 let (length, seed) = (self.throw(1..100_000), self.throw(0..251));
                 let bytes = (0..length).map(|at| u8::try_from((at + seed) % 251).unwrap_or_default());
                 ("/echo".to_owned(), Some(Bytes::from(bytes.collect::<Vec<_>>())))
@@ -135,7 +135,7 @@ impl Client {
         let mut sender = self.connection().await?;
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let mut request = Request::builder().method(method).uri(path).header("host", &self.host);
-        if self.kind == Kind::New {
+        if self.kind == ClientKind::New {
             request = request.header("connection", "close");
         }
         let request = request.body(Full::new(body.unwrap_or_default()));
@@ -144,7 +144,7 @@ impl Client {
         let answer = sender.send_request(request).await.map_err(|error| lost(Failure::NoAnswer, &error))?;
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.map_err(|error| lost(Failure::CutShort, &error))?.to_bytes();
-        if self.kind != Kind::New {
+        if self.kind != ClientKind::New {
             self.kept = Some(sender);
         }
         Ok(Response::from_parts(parts, body))
@@ -176,7 +176,7 @@ impl Client {
         }
         let right = match (self.kind, sent) {
             (_, Some(sent)) => body == sent,
-            (Kind::Stream, _) => u64::try_from(body.len()).ok() == Some(self.mix.pieces * 6),
+            (ClientKind::Stream, _) => u64::try_from(body.len()).ok() == Some(self.mix.pieces * 6),
             _ => !body.is_empty(),
         };
         if right { Ok(()) } else { Err((Failure::WrongAnswer, format!("{path}: {} bytes", body.len()))) }
@@ -193,8 +193,8 @@ impl Client {
             let stopwatch = Stopwatch::start();
             let echoed = tokio::time::timeout(PATIENCE, socket.echo(&number.to_string())).await;
             match echoed.map_err(|_| (Failure::Timeout, "no message came back".to_owned()))?? {
-                End::NotYet => {}
-                End::Closed => {
+                SocketEnd::NotYet => {}
+                SocketEnd::Closed => {
                     self.tally.write(|report| report.closed(self.kind));
                     return Ok(());
                 }

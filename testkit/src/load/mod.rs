@@ -26,7 +26,7 @@ pub use report::{Failure, KindReport, Report};
 
 /// What a client does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ClientKind {
     /// One request after another on a connection that is kept.
     Busy,
     /// A request in a while on a connection that is kept: what a proxy that closes idle ones loses.
@@ -43,7 +43,7 @@ pub enum Kind {
     WebSocket,
 }
 
-impl Kind {
+impl ClientKind {
     /// All of them, in the order of tables.
     pub const ALL: [Self; 7] =
         [Self::Busy, Self::Idle, Self::New, Self::Post, Self::Slow, Self::Stream, Self::WebSocket];
@@ -66,7 +66,7 @@ impl Kind {
 #[derive(Debug, Clone)]
 pub struct Mix {
     /// Clients of each kind; of those that are absent there are none.
-    pub clients: Vec<(Kind, usize)>,
+    pub clients: Vec<(ClientKind, usize)>,
     /// Milliseconds between two requests of a client, where its kind does not say otherwise. Without a
     /// pause the clients measure the machine, and take it from the rest of a test.
     pub pause: u64,
@@ -84,13 +84,13 @@ impl Default for Mix {
     /// The mix of the table in which ways of switching were first compared.
     fn default() -> Self {
         let clients = [
-            (Kind::Busy, 16),
-            (Kind::Idle, 32),
-            (Kind::New, 4),
-            (Kind::Post, 4),
-            (Kind::Slow, 12),
-            (Kind::Stream, 4),
-            (Kind::WebSocket, 4),
+            (ClientKind::Busy, 16),
+            (ClientKind::Idle, 32),
+            (ClientKind::New, 4),
+            (ClientKind::Post, 4),
+            (ClientKind::Slow, 12),
+            (ClientKind::Stream, 4),
+            (ClientKind::WebSocket, 4),
         ];
         Self { clients: clients.to_vec(), pause: 5, idle: 1000, slow: 500..2000, pieces: 40, host: None }
     }
@@ -99,12 +99,15 @@ impl Default for Mix {
 impl Mix {
     /// A few clients of each kind, whose requests are all short: for tests that share the machine.
     pub fn small() -> Self {
-        let clients = Kind::ALL.iter().map(|kind| (*kind, if *kind == Kind::Idle { 6 } else { 2 })).collect();
+        let clients = ClientKind::ALL
+            .iter()
+            .map(|kind| (*kind, if *kind == ClientKind::Idle { 6 } else { 2 }))
+            .collect();
         Self { clients, idle: 400, slow: 200..600, pieces: 15, ..Self::default() }
     }
 
     /// Clients of one kind alone.
-    pub fn only(kind: Kind, count: usize) -> Self {
+    pub fn only(kind: ClientKind, count: usize) -> Self {
         Self { clients: vec![(kind, count)], ..Self::default() }
     }
 }
@@ -158,7 +161,7 @@ impl Load {
     pub fn warm_up(&self, exchanges: u64) {
         let before = self.so_far();
         let lazy = |now: &mut Report| {
-            let grown = |(kind, report): (&Kind, &KindReport)| {
+            let grown = |(kind, report): (&ClientKind, &KindReport)| {
                 report.events() >= exchanges + before.kinds.get(kind).map_or(0, KindReport::events)
             };
             now.kinds.is_empty() || !now.kinds.iter().all(grown)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
-use super::Kind;
+use super::ClientKind;
 
 /// How an exchange failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +112,7 @@ impl KindReport {
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// By kind; those that there were.
-    pub kinds: BTreeMap<Kind, KindReport>,
+    pub kinds: BTreeMap<ClientKind, KindReport>,
     /// The versions that answered (the field `x-version`), each with its answers.
     pub versions: BTreeMap<String, u64>,
 }
@@ -167,22 +167,22 @@ impl Report {
         assert!(!self.kinds.is_empty(), "there were no clients");
     }
 
-    pub(super) fn expect(&mut self, kind: Kind) {
+    pub(super) fn expect(&mut self, kind: ClientKind) {
         self.kinds.entry(kind).or_default();
     }
 
-    pub(super) fn succeeded(&mut self, kind: Kind, took: Duration, version: Option<&str>) {
+    pub(super) fn succeeded(&mut self, kind: ClientKind, took: Duration, version: Option<&str>) {
         self.kinds.entry(kind).or_default().succeeded(took);
         if let Some(version) = version {
             *self.versions.entry(version.to_owned()).or_default() += 1;
         }
     }
 
-    pub(super) fn closed(&mut self, kind: Kind) {
+    pub(super) fn closed(&mut self, kind: ClientKind) {
         self.kinds.entry(kind).or_default().closed += 1;
     }
 
-    pub(super) fn failed(&mut self, kind: Kind, failure: Failure, words: String) {
+    pub(super) fn failed(&mut self, kind: ClientKind, failure: Failure, words: String) {
         let report = self.kinds.entry(kind).or_default();
         *report.failures.entry(failure).or_default() += 1;
         let examples = report.examples.entry(failure).or_default();

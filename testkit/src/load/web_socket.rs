@@ -16,7 +16,7 @@ const LONGEST: usize = 16 * 1024;
 
 /// Whether it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum SocketEnd {
     /// It does.
     NotYet,
     /// The server has closed it, with a code that tells clients to come back, and the handshake is done.
@@ -75,12 +75,12 @@ impl WebSocket {
     }
 
     /// Sends a message and waits for it to come back, or for a Close.
-    pub(super) async fn echo(&mut self, text: &str) -> Result<End, Lost> {
+    pub(super) async fn echo(&mut self, text: &str) -> Result<SocketEnd, Lost> {
         // A Close may be on its way already; then this fails, or goes nowhere, and the Close is read next.
         let sent = self.send(1, text.as_bytes()).await;
         match self.receive().await {
-            Ok((8, payload)) => self.answer_close(&payload).await.map(|()| End::Closed),
-            Ok((1, payload)) if payload == text.as_bytes() => Ok(End::NotYet),
+            Ok((8, payload)) => self.answer_close(&payload).await.map(|()| SocketEnd::Closed),
+            Ok((1, payload)) if payload == text.as_bytes() => Ok(SocketEnd::NotYet),
             Ok((opcode, payload)) => Err((
                 Failure::WrongAnswer,
                 format!("opcode {opcode}: {:.40}", String::from_utf8_lossy(&payload)),

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 
 /// A request, read to its end.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct HttpRequest {
     /// GET, POST ...
     pub method: Method,
     /// As it came, not decoded.
@@ -29,7 +29,7 @@ pub struct Asked {
     pub body: Bytes,
 }
 
-impl Asked {
+impl HttpRequest {
     /// A header's text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -117,17 +117,17 @@ impl Body for Content {
 
 /// A server on a thread of its own. Dropped, it closes its port and all connections.
 #[derive(Debug)]
-pub struct Server {
+pub struct HttpServer {
     address: SocketAddr,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-impl Server {
+impl HttpServer {
     /// Listens on a free port of 127.0.0.1.
     pub fn start<H, F>(handler: H) -> Self
     where
-        H: Fn(Asked) -> F + Send + Sync + 'static,
+        H: Fn(HttpRequest) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
         Self::listen("127.0.0.1:0", handler)
@@ -136,7 +136,7 @@ impl Server {
     /// Listens on this address; panics where it is taken.
     pub fn listen<H, F>(address: &str, handler: H) -> Self
     where
-        H: Fn(Asked) -> F + Send + Sync + 'static,
+        H: Fn(HttpRequest) -> F + Send + Sync + 'static,
         F: Future<Output = Reply> + Send + 'static,
     {
         let listener = std::net::TcpListener::bind(address)
@@ -168,7 +168,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         if let Some(stop) = self.stop.take() {
             // An error says that the thread has ended already.
@@ -183,7 +183,7 @@ impl Drop for Server {
 
 async fn accept<H, F>(listener: std::net::TcpListener, handler: Arc<H>)
 where
-    H: Fn(Asked) -> F + Send + Sync + 'static,
+    H: Fn(HttpRequest) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
     let listener = TcpListener::from_std(listener).expect("a listener");
@@ -204,12 +204,12 @@ where
 
 async fn serve<H, F>(request: Request<Incoming>, handler: Arc<H>) -> Result<Response<Content>, std::io::Error>
 where
-    H: Fn(Asked) -> F + Send + Sync + 'static,
+    H: Fn(HttpRequest) -> F + Send + Sync + 'static,
     F: Future<Output = Reply> + Send + 'static,
 {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
-    let asked = Asked {
+    let asked = HttpRequest {
         method: head.method,
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),

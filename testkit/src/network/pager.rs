@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::clock::be_late;
 use crate::network::faults::{Fault, Faults, Gate, fits};
-use crate::network::http::{Asked, Reply, Server, client};
+use crate::network::http::{HttpRequest, HttpServer, Reply, client};
 
 /// What the `Link` header to the next page looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,21 +44,21 @@ pub struct Seen {
 
 /// The running front.
 pub struct Pager {
-    server: Server,
-    elsewhere: Server,
-    shared: Arc<Shared>,
+    server: HttpServer,
+    elsewhere: HttpServer,
+    shared: Arc<PagerShared>,
 }
 
-struct Shared {
+struct PagerShared {
     http: reqwest::Client,
     registry: String,
     page_size: usize,
     links: Links,
-    state: Mutex<State>,
+    state: Mutex<PagerState>,
 }
 
 #[derive(Default)]
-struct State {
+struct PagerState {
     faults: Faults,
     redirects: Vec<String>,
     unauthorized: Vec<String>,
@@ -72,7 +72,7 @@ struct State {
 impl Pager {
     /// Before a registry (`127.0.0.1:PORT`), with pages of at most so many tags.
     pub fn before(registry: &str, page_size: usize, links: Links) -> Self {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(PagerShared {
             http: client(),
             registry: registry.to_owned(),
             page_size,
@@ -80,11 +80,11 @@ impl Pager {
             state: Mutex::default(),
         });
         let front = Arc::clone(&shared);
-        let server = Server::start(move |asked| Arc::clone(&front).answer(asked));
+        let server = HttpServer::start(move |asked| Arc::clone(&front).answer(asked));
         let behind = Arc::clone(&shared);
         // Another loopback address, so that it is another host by any reading.
         let elsewhere =
-            Server::listen("127.0.0.2:0", move |asked| Arc::clone(&behind).answer_elsewhere(asked));
+            HttpServer::listen("127.0.0.2:0", move |asked| Arc::clone(&behind).answer_elsewhere(asked));
         shared.state().elsewhere = elsewhere.url();
         Self { server, elsewhere, shared }
     }
@@ -138,12 +138,12 @@ impl Drop for Pager {
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl PagerShared {
+    fn state(&self) -> MutexGuard<'_, PagerState> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    async fn answer(self: Arc<Self>, mut asked: Asked) -> Reply {
+    async fn answer(self: Arc<Self>, mut asked: HttpRequest) -> Reply {
         let request = format!("{} {}", asked.method, asked.path);
         let (place, gates, fault) = {
             let mut state = self.state();
@@ -171,7 +171,7 @@ impl Shared {
         reply
     }
 
-    async fn own_answer(&self, request: &str, asked: &mut Asked) -> Reply {
+    async fn own_answer(&self, request: &str, asked: &mut HttpRequest) -> Reply {
         let location = {
             let mut state = self.state();
             if let Some(place) = state.unauthorized.iter().position(|pattern| fits(pattern, request)) {
@@ -190,7 +190,7 @@ impl Shared {
         }
     }
 
-    async fn answer_elsewhere(self: Arc<Self>, mut asked: Asked) -> Reply {
+    async fn answer_elsewhere(self: Arc<Self>, mut asked: HttpRequest) -> Reply {
         let (place, authorization) = {
             let mut state = self.state();
             state.seen_elsewhere.push(seen(&asked));
@@ -207,7 +207,7 @@ impl Shared {
     }
 
     /// What the registry says, tag lists in pages.
-    async fn content(&self, asked: &Asked) -> Reply {
+    async fn content(&self, asked: &HttpRequest) -> Reply {
         let is_list =
             asked.method == "GET" && asked.path.starts_with("/v2/") && asked.path.ends_with("/tags/list");
         let query = if is_list { "" } else { &asked.query };
@@ -237,7 +237,7 @@ impl Shared {
         Reply::Answer(response)
     }
 
-    fn page(&self, asked: &Asked, list: &Value) -> (Value, Option<String>) {
+    fn page(&self, asked: &HttpRequest, list: &Value) -> (Value, Option<String>) {
         let Some(tags) = list["tags"].as_array() else { return (list.clone(), None) };
         // distribution 2.8 lists in the order of the folder's entries, where `last` has no meaning.
         let mut tags = tags.clone();
@@ -273,7 +273,7 @@ fn opaque(token: &str) -> usize {
     inner.and_then(|number| number.parse().ok()).unwrap_or(usize::MAX / 2)
 }
 
-fn seen(asked: &Asked) -> Seen {
+fn seen(asked: &HttpRequest) -> Seen {
     Seen {
         method: asked.method.to_string(),
         target: asked.target(),

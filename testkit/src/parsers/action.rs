@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use autotag_deploy::adapters::asked_wait;
-use autotag_deploy::adapters::github::Refusal;
+use autotag_deploy::adapters::github::RefusalAnswer;
 use autotag_deploy::inputs::run::{Cause, Overrides, cause};
 use autotag_deploy::inputs::{Environment, InputErrors, RawInputs, Request, Run, spec};
 use autotag_deploy::local::clone::{Head, packed, repository_of};
@@ -307,7 +307,7 @@ fn inputs(bytes: &[u8]) {
 }
 
 fn github_refusal(bytes: &[u8]) {
-    let words = Refusal::words(bytes);
+    let words = RefusalAnswer::words(bytes);
     if !bytes.starts_with(b"{") {
         assert_eq!(words, text(bytes), "what is not GitHub's is told as it stands");
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use autotag_deploy::ssh_keys::known_hosts::{KnownHosts, Verdict};
+use autotag_deploy::ssh_keys::known_hosts::{HostKeyCheck, KnownHosts};
 use autotag_deploy::ssh_keys::private_key::PrivateKey;
 use autotag_model::secret::Secret;
 use autotag_protocol::{EVENT_BYTES, Event, Lines};
@@ -181,7 +181,11 @@ fn known_hosts(bytes: &[u8]) {
         Err(fault) => return keeps_the_secret(&fault.to_string()),
     };
     let blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20a key that stands in no line of it.";
-    assert_ne!(known.accepts(&host, 22, "ssh-ed25519", blob), Verdict::Known, "a key that is not listed");
+    assert_ne!(
+        known.accepts(&host, 22, "ssh-ed25519", blob),
+        HostKeyCheck::Known,
+        "a key that is not listed"
+    );
     let algorithms = known.key_types_for(&host, 2222);
     let all: HashSet<_> = algorithms.iter().collect();
     assert_eq!((all.len(), algorithms.len()), (6, 6), "each algorithm once");

@@ -216,7 +216,7 @@ fn journal_file(bytes: &[u8]) {
         again.extend(serde_json::to_vec(entry).expect("an entry can be written"));
         again.push(b'\n');
     }
-    let expected = journal::Reading { entries: reading.entries, foreign: 0, torn: false };
+    let expected = journal::JournalReading { entries: reading.entries, foreign: 0, torn: false };
     assert_eq!(journal::read_from(again.as_slice()).expect("reading from memory works"), expected);
     // What is cut off at its end costs nothing but itself.
     let first = bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);

@@ -13,11 +13,11 @@ use serde_yaml::Value as Yaml;
 use crate::github::Double;
 
 /// A repository that has a workflow in it.
-pub struct Repository {
+pub struct ClonedRepository {
     folder: PathBuf,
 }
 
-impl Repository {
+impl ClonedRepository {
     /// An empty one, with this name on GitHub.
     pub fn new(folder: &Path, name: &str) -> Self {
         let repository = Self { folder: folder.to_owned() };
@@ -175,7 +175,7 @@ impl Act {
 
     /// Runs a workflow of a repository. Gives the log, or panics with it.
     #[track_caller]
-    pub fn run(&self, repository: &Repository, workflow: &str, event: &Event) -> String {
+    pub fn run(&self, repository: &ClonedRepository, workflow: &str, event: &Event) -> String {
         let payload = self.home.path().join("event.json");
         std::fs::write(&payload, event.payload.to_string()).expect("the event");
         let output = Command::new("timeout")

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::clock::now;
 use crate::network::faults::{Fault, Faults};
-use crate::network::http::{Asked, Reply, Server};
+use crate::network::http::{HttpRequest, HttpServer, Reply};
 
 /// The registry's name in tokens.
 pub const SERVICE: &str = "registry.test";
@@ -37,19 +37,19 @@ pub struct TokenRequest {
 
 /// A running token server.
 pub struct TokenServer {
-    server: Server,
+    server: HttpServer,
     certificate: PathBuf,
-    shared: Arc<Shared>,
+    shared: Arc<TokenShared>,
 }
 
-struct Shared {
+struct TokenShared {
     credentials: String,
     key: EcdsaKeyPair,
     chain: String,
-    settings: Mutex<Settings>,
+    settings: Mutex<TokenSettings>,
 }
 
-struct Settings {
+struct TokenSettings {
     lifetime: i64,
     given: Option<i64>,
     field: &'static str,
@@ -68,11 +68,11 @@ impl TokenServer {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random);
         let certificate = certify(document.as_ref(), folder);
         let text = std::fs::read_to_string(&certificate).expect("the certificate");
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(TokenShared {
             credentials: STANDARD.encode(format!("{user}:{password}")),
             key: key.expect("the key"),
             chain: text.lines().filter(|line| !line.starts_with("-----")).collect(),
-            settings: Mutex::new(Settings {
+            settings: Mutex::new(TokenSettings {
                 lifetime: 300,
                 given: Some(300),
                 field: "token",
@@ -83,7 +83,7 @@ impl TokenServer {
             }),
         });
         let behind = Arc::clone(&shared);
-        let server = Server::start(move |asked| {
+        let server = HttpServer::start(move |asked| {
             let shared = Arc::clone(&behind);
             async move { shared.answer(&asked) }
         });
@@ -136,17 +136,17 @@ impl TokenServer {
         self.settings().requests.iter().filter(|request| request.granted).count()
     }
 
-    fn settings(&self) -> MutexGuard<'_, Settings> {
+    fn settings(&self) -> MutexGuard<'_, TokenSettings> {
         self.shared.settings()
     }
 }
 
-impl Shared {
-    fn settings(&self) -> MutexGuard<'_, Settings> {
+impl TokenShared {
+    fn settings(&self) -> MutexGuard<'_, TokenSettings> {
         self.settings.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    fn answer(&self, asked: &Asked) -> Reply {
+    fn answer(&self, asked: &HttpRequest) -> Reply {
         let mut settings = self.settings();
         let fault = settings.faults.strike(&format!("{} {}", asked.method, asked.path));
         let own = match &fault {
@@ -159,7 +159,7 @@ impl Shared {
         }
     }
 
-    fn own_answer(&self, settings: &mut Settings, asked: &Asked) -> Reply {
+    fn own_answer(&self, settings: &mut TokenSettings, asked: &HttpRequest) -> Reply {
         if asked.method != "GET" || asked.path != "/token" {
             return Reply::json(404, &json!({ "errors": [{ "code": "NOT_FOUND" }] }));
         }

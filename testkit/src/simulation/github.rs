@@ -17,21 +17,21 @@ use super::listing::Listing;
 
 /// A commit's message and parents.
 #[derive(Debug, Clone, Hash)]
-struct Node {
+struct CommitNode {
     message: String,
     parents: Vec<ObjectId>,
 }
 
 /// A release, and whether it was said of it that it is not the latest.
 #[derive(Debug, Clone)]
-struct Page {
+struct CommitPage {
     release: Release,
     never_latest: bool,
 }
 
 /// A deployment that was recorded.
 #[derive(Debug, Clone)]
-pub struct Deployment {
+pub struct DeploymentRecord {
     pub commit: ObjectId,
     /// Which call made it.
     pub maker: String,
@@ -42,13 +42,13 @@ pub struct Deployment {
 /// The repository.
 #[derive(Debug, Clone, Default)]
 pub struct GitHub {
-    commits: Rc<BTreeMap<ObjectId, Node>>,
+    commits: Rc<BTreeMap<ObjectId, CommitNode>>,
     main: Option<ObjectId>,
     refs: BTreeMap<String, ObjectId>,
     objects: BTreeMap<ObjectId, Rc<TagObject>>,
-    pages: Vec<Page>,
+    pages: Vec<CommitPage>,
     marked_latest: Option<u64>,
-    deployments: BTreeMap<u64, Deployment>,
+    deployments: BTreeMap<u64, DeploymentRecord>,
     tag_lists: Listing<String>,
     /// What nobody may ever do.
     pub violations: Vec<String>,
@@ -65,7 +65,7 @@ impl GitHub {
     pub fn commit_with(&mut self, message: &str, parents: &[ObjectId]) -> ObjectId {
         let id = object_id(&format!("commit {message} {parents:?}"));
         Rc::make_mut(&mut self.commits)
-            .insert(id.clone(), Node { message: message.to_owned(), parents: parents.to_vec() });
+            .insert(id.clone(), CommitNode { message: message.to_owned(), parents: parents.to_vec() });
         id
     }
 
@@ -124,12 +124,12 @@ impl GitHub {
     }
 
     /// One deployment, by its number.
-    pub fn deployment(&self, id: u64) -> Option<&Deployment> {
+    pub fn deployment(&self, id: u64) -> Option<&DeploymentRecord> {
         self.deployments.get(&id)
     }
 
     /// All deployments, in no order.
-    pub fn deployments(&self) -> impl Iterator<Item = &Deployment> {
+    pub fn deployments(&self) -> impl Iterator<Item = &DeploymentRecord> {
         self.deployments.values()
     }
 
@@ -163,7 +163,7 @@ impl GitHub {
             })
             .collect();
         let past = if lists_lag { format!("{:?}", self.tag_lists) } else { String::new() };
-        let by = |page: &Deployment| page.maker.split(' ').next().map(str::to_owned);
+        let by = |page: &DeploymentRecord| page.maker.split(' ').next().map(str::to_owned);
         let deployments: BTreeSet<_> =
             self.deployments().map(|page| format!("{:?}{:?}", by(page), page.state)).collect();
         // A tag object that no ref names is known to its maker alone.
@@ -314,7 +314,7 @@ impl GitHub {
             prerelease: false,
             html_url: format!("https://github.com/org/app/releases/tag/{}", new.tag),
         };
-        self.pages.push(Page { release: release.clone(), never_latest: !new.make_latest });
+        self.pages.push(CommitPage { release: release.clone(), never_latest: !new.make_latest });
         if new.make_latest && !new.draft {
             self.marked_latest = Some(id);
         }
@@ -347,7 +347,8 @@ impl GitHub {
         }
         let digest = Digest::of(format!("{} {} {maker}", new.commit, new.environment).as_bytes());
         let id = u64::from_str_radix(digest.short(), 16).expect("12 digits");
-        let deployment = Deployment { commit: new.commit.clone(), maker: maker.to_owned(), state: None };
+        let deployment =
+            DeploymentRecord { commit: new.commit.clone(), maker: maker.to_owned(), state: None };
         self.deployments.insert(id, deployment);
         Ok(id)
     }

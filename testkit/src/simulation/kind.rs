@@ -9,7 +9,7 @@ pub enum ListOf {
 
 /// What a call is, as far as schedules and faults differ by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum CallKind {
     /// It reads what never changes: when it happens makes no difference.
     Fixed,
     /// It makes what no other run ever sees: likewise.
@@ -22,7 +22,7 @@ pub enum Kind {
     Write,
 }
 
-impl Kind {
+impl CallKind {
     /// Whether nobody else can notice when it happens.
     pub fn is_private(&self) -> bool {
         matches!(self, Self::Fixed | Self::Unseen)

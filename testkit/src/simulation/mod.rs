@@ -29,8 +29,8 @@ use autotag_model::reference::Digest;
 #[derive(Debug, Clone)]
 pub struct Outside {
     pub github: Rc<github::GitHub>,
-    pub repositories: Rc<BTreeMap<String, Rc<registry::Repository>>>,
-    pub server: Rc<server::Server>,
+    pub repositories: Rc<BTreeMap<String, Rc<registry::ImageRepository>>>,
+    pub server: Rc<server::SimulatedServer>,
     /// What the builders hold, by image id; nobody sees it but who built it.
     pub built: Rc<BTreeMap<Digest, Vec<u8>>>,
     /// How the registry speaks of repositories that do not exist.
@@ -43,16 +43,16 @@ impl Outside {
         Self {
             github: Rc::default(),
             repositories: Rc::default(),
-            server: Rc::new(server::Server::new(image)),
+            server: Rc::new(server::SimulatedServer::new(image)),
             built: Rc::default(),
             absent: registry::Absent::NotFound,
         }
     }
 
     /// One image's repository, whether anything was pushed there or not.
-    pub fn repository(&mut self, image: &str) -> &mut registry::Repository {
+    pub fn repository(&mut self, image: &str) -> &mut registry::ImageRepository {
         let absent = self.absent;
-        let make = || Rc::new(registry::Repository::new(absent));
+        let make = || Rc::new(registry::ImageRepository::new(absent));
         Rc::make_mut(Rc::make_mut(&mut self.repositories).entry(image.to_owned()).or_insert_with(make))
     }
 

@@ -16,9 +16,9 @@ use std::time::Duration;
 use autotag_model::git::ObjectId;
 
 use super::ending::{Ended, is_whole, words};
-use super::kind::Kind;
+use super::kind::CallKind;
 use super::scenario::{Actor, Work, work};
-use super::simulated_ports::{Answer, Call, Script, SimulatedPorts};
+use super::simulated_ports::{CallAnswer, PendingCall, Script, SimulatedPorts};
 
 /// A place in a run's program; only its [`Programs`] can say more of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,13 +27,13 @@ pub struct Place(usize);
 /// What a run does next.
 #[derive(Clone)]
 pub enum Next {
-    Call(Rc<Call>),
+    PendingCall(Rc<PendingCall>),
     Pause,
     End(Rc<Ended>),
 }
 
-enum Transcript {
-    Answer(Rc<dyn Any>),
+enum Reads {
+    CallAnswer(Rc<dyn Any>),
     Awake,
 }
 
@@ -46,12 +46,12 @@ pub struct Missed {
     pub unseen: bool,
 }
 
-struct Node {
+struct ProgramNode {
     run: usize,
     attempt: u32,
     /// What was heard on the way here, as a number.
     seen: u64,
-    before: Option<(Place, Transcript)>,
+    before: Option<(Place, Reads)>,
     calls: usize,
     missed: Missed,
     next: Next,
@@ -63,7 +63,7 @@ pub struct Programs {
     maker: String,
     actors: Vec<Actor>,
     commits: Vec<ObjectId>,
-    nodes: Vec<Node>,
+    nodes: Vec<ProgramNode>,
     known: HashMap<(usize, u32, u64), Place>,
     /// How it came to its end makes no difference any more.
     ends: HashMap<(usize, u32, String), Place>,
@@ -100,7 +100,7 @@ impl Programs {
         &self.commits
     }
 
-    fn node(&self, place: Place) -> &Node {
+    fn node(&self, place: Place) -> &ProgramNode {
         &self.nodes[place.0]
     }
 
@@ -138,24 +138,24 @@ impl Programs {
     /// Where this actor's try begins.
     pub async fn beginning(&mut self, run: usize, attempt: u32) -> Place {
         let missed = Missed::default();
-        let node = Node { run, attempt, seen: 0, before: None, calls: 0, missed, next: Next::Pause };
+        let node = ProgramNode { run, attempt, seen: 0, before: None, calls: 0, missed, next: Next::Pause };
         self.find(node).await
     }
 
     /// Where it is after this answer.
-    pub async fn after(&mut self, place: Place, call: &Call, answer: &Answer) -> Place {
+    pub async fn after(&mut self, place: Place, call: &PendingCall, answer: &CallAnswer) -> Place {
         let from = self.node(place);
         let mut hasher = DefaultHasher::new();
         (from.seen, &call.what, &answer.shown).hash(&mut hasher);
-        let node = Node {
+        let node = ProgramNode {
             run: from.run,
             attempt: from.attempt,
             seen: hasher.finish(),
-            before: Some((place, Transcript::Answer(Rc::clone(&answer.value)))),
+            before: Some((place, Reads::CallAnswer(Rc::clone(&answer.value)))),
             calls: from.calls + 1,
             missed: Missed {
                 read: from.missed.read || (answer.is_error && call.kind.is_read()),
-                unseen: from.missed.unseen || (answer.is_error && call.kind == Kind::Unseen),
+                unseen: from.missed.unseen || (answer.is_error && call.kind == CallKind::Unseen),
             },
             next: Next::Pause,
         };
@@ -168,12 +168,13 @@ impl Programs {
         let mut hasher = DefaultHasher::new();
         (from.seen, "awake").hash(&mut hasher);
         let (run, attempt, calls, missed) = (from.run, from.attempt, from.calls, from.missed);
-        let before = Some((place, Transcript::Awake));
-        let node = Node { run, attempt, seen: hasher.finish(), before, calls, missed, next: Next::Pause };
+        let before = Some((place, Reads::Awake));
+        let node =
+            ProgramNode { run, attempt, seen: hasher.finish(), before, calls, missed, next: Next::Pause };
         self.find(node).await
     }
 
-    async fn find(&mut self, mut node: Node) -> Place {
+    async fn find(&mut self, mut node: ProgramNode) -> Place {
         let name = (node.run, node.attempt, node.seen);
         if let Some(place) = self.known.get(&name) {
             return *place;
@@ -199,7 +200,7 @@ impl Programs {
     }
 
     /// Lets the actor's real work run up to there.
-    async fn work_out(&mut self, node: &Node) -> (Next, Work, Rc<RefCell<Script>>) {
+    async fn work_out(&mut self, node: &ProgramNode) -> (Next, Work, Rc<RefCell<Script>>) {
         let mut heard = Vec::new();
         let mut before = &node.before;
         let mut running = None;
@@ -222,8 +223,8 @@ impl Programs {
         };
         let mut heard = heard.into_iter().rev().peekable();
         loop {
-            while let Some(Transcript::Answer(value)) =
-                heard.next_if(|heard| matches!(heard, Transcript::Answer(_)))
+            while let Some(Reads::CallAnswer(value)) =
+                heard.next_if(|heard| matches!(heard, Reads::CallAnswer(_)))
             {
                 script.borrow_mut().answers.push(Rc::clone(value));
             }
@@ -237,7 +238,7 @@ impl Programs {
             let waits = script.borrow_mut().waits.take();
             if let Some((_, call)) = waits {
                 assert!(heard.next().is_none(), "the same answers lead to the same calls");
-                return (Next::Call(call), work, script);
+                return (Next::PendingCall(call), work, script);
             }
             match heard.next() {
                 None => return (Next::Pause, work, script),

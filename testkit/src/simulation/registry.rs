@@ -21,7 +21,7 @@ pub enum Absent {
 
 /// One image repository.
 #[derive(Debug, Clone, Default)]
-pub struct Repository {
+pub struct ImageRepository {
     manifests: BTreeMap<Digest, Rc<Manifest>>,
     tags: BTreeMap<String, Digest>,
     list: Listing<String>,
@@ -31,7 +31,7 @@ pub struct Repository {
     pub violations: Vec<String>,
 }
 
-impl Repository {
+impl ImageRepository {
     /// Nothing was pushed yet.
     pub fn new(absent: Absent) -> Self {
         Self { absent, ..Self::default() }

@@ -5,17 +5,17 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::rc::Rc;
 
 use autotag_base::Effect;
-use autotag_deploy::failure::Kind as FailureKind;
+use autotag_deploy::failure::FailureKind;
 use autotag_deploy::ports::DeploymentState;
 use autotag_model::git::ObjectId;
 
 use super::Outside;
 use super::choice::{Budget, Choice, Fate, Injected, Limits};
 use super::ending::{Ended, is_whole, words};
-use super::kind::Kind;
+use super::kind::CallKind;
 use super::program::{Next, Place, Programs};
 use super::scenario::{Actor, IMAGE, Scenario, Start};
-use super::simulated_ports::{Answer, Call};
+use super::simulated_ports::{CallAnswer, PendingCall};
 
 /// Where everything stands.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct Situation {
     /// What is outside, as a number.
     fingerprint: u64,
     /// Calls that were given up and have not happened yet.
-    ghosts: Vec<Rc<Call>>,
+    ghosts: Vec<Rc<PendingCall>>,
     left: Budget,
     pub injected: Injected,
     preemptions: u8,
@@ -112,9 +112,9 @@ impl Simulation {
     }
 
     /// The call that this actor waits for, if it waits for one.
-    pub fn waiting(&self, situation: &Situation, run: usize) -> Option<Rc<Call>> {
+    pub fn waiting(&self, situation: &Situation, run: usize) -> Option<Rc<PendingCall>> {
         match self.next(situation, run) {
-            Next::Call(call) => Some(Rc::clone(call)),
+            Next::PendingCall(call) => Some(Rc::clone(call)),
             _ => None,
         }
     }
@@ -150,7 +150,7 @@ impl Simulation {
                     choices.push(Choice::Wake(run));
                     continue;
                 }
-                Next::Call(call) => call,
+                Next::PendingCall(call) => call,
             };
             if self.limits.reduced && call.kind.is_private() {
                 choices.clear();
@@ -167,10 +167,10 @@ impl Simulation {
         choices
     }
 
-    fn add_calls(&self, situation: &Situation, run: usize, call: &Call, choices: &mut Vec<Choice>) {
+    fn add_calls(&self, situation: &Situation, run: usize, call: &PendingCall, choices: &mut Vec<Choice>) {
         let left = situation.left;
         choices.push(Choice::Call(run, Fate::Good));
-        if let Kind::List(list) = &call.kind
+        if let CallKind::List(list) = &call.kind
             && left.stale > 0
         {
             let longest = situation.outside.longest_lag(list);
@@ -184,7 +184,7 @@ impl Simulation {
             if !call.kind.is_read() {
                 choices.push(Choice::Call(run, Fate::AnswerLost));
             }
-            if call.kind == Kind::Write {
+            if call.kind == CallKind::Write {
                 choices.push(Choice::Call(run, Fate::Late));
             }
         }
@@ -232,10 +232,10 @@ impl Simulation {
     }
 
     async fn call(&mut self, situation: &mut Situation, run: usize, fate: Fate) {
-        let Next::Call(call) = self.next(situation, run) else { panic!("{run} waits for no answer") };
+        let Next::PendingCall(call) = self.next(situation, run) else { panic!("{run} waits for no answer") };
         let call = Rc::clone(call);
         let from = (situation.places[run], situation.fingerprint);
-        let is_read = fate == Fate::Good && matches!(call.kind, Kind::Read | Kind::List(_));
+        let is_read = fate == Fate::Good && matches!(call.kind, CallKind::Read | CallKind::List(_));
         if is_read
             && self.trace.is_none()
             && let Some(place) = self.reads.get(&from)
@@ -328,14 +328,14 @@ impl Simulation {
             match self.next(situation, run) {
                 Next::End(ended) => return Rc::clone(ended),
                 Next::Pause => self.take(situation, Choice::Wake(run)).await,
-                Next::Call(_) => self.take(situation, Choice::Call(run, Fate::Good)).await,
+                Next::PendingCall(_) => self.take(situation, Choice::Call(run, Fate::Good)).await,
             }
         }
     }
 }
 
 /// The call meets its fate; what its maker is told.
-fn meet(situation: &mut Situation, call: &Rc<Call>, fate: Fate) -> Answer {
+fn meet(situation: &mut Situation, call: &Rc<PendingCall>, fate: Fate) -> CallAnswer {
     if matches!(fate, Fate::FailsBefore | Fate::AnswerLost | Fate::Late) {
         situation.left.faults = situation.left.faults.saturating_sub(1);
     }

@@ -12,13 +12,13 @@ use autotag_receiver::config::app_file::AppFile;
 use autotag_receiver::config::config_hash::ConfigHash;
 use autotag_receiver::policy::admit;
 use autotag_receiver::policy::admit::{Admitted, Asker};
-use autotag_receiver::policy::rollout::{Rollout, Step, StepResult, Verdict};
+use autotag_receiver::policy::rollout::{Rollout, RolloutAction, StepResult, Verdict};
 use autotag_receiver::state::{Phase, Purpose, Record, Release, State};
 use semver::Version;
 
 /// The server of one application.
 #[derive(Debug, Clone)]
-pub struct Server {
+pub struct SimulatedServer {
     file: AppFile,
     state: State,
     /// Every version that traffic was switched to, in order.
@@ -27,7 +27,7 @@ pub struct Server {
     pub violations: Vec<String>,
 }
 
-impl Server {
+impl SimulatedServer {
     /// Nothing was ever deployed.
     pub fn new(image: &str) -> Self {
         let text = format!("image: {image}\nport: 80\nlisten: 127.0.0.1:8080\nhealth: {{path: /}}\n");
@@ -132,7 +132,7 @@ impl Server {
         };
         loop {
             let event = match rollout.step() {
-                Step::End(ending) => {
+                RolloutAction::End(ending) => {
                     self.state = rollout.state().clone();
                     assert!(matches!(self.state.change, Phase::Steady { .. }), "nothing fails here");
                     return match ending.verdict {
@@ -142,12 +142,12 @@ impl Server {
                         _ => End::Deployed {},
                     };
                 }
-                Step::Create(release) => {
+                RolloutAction::Create(release) => {
                     let name = Digest::of(format!("{} {}", release.deployment, release.digest).as_bytes());
                     let id = name.as_str()["sha256:".len()..].parse().expect("64 digits");
                     StepResult::Created(id)
                 }
-                Step::Switch(to) => {
+                RolloutAction::Switch(to) => {
                     self.note_switch(&to.release.version, allow_downgrade);
                     StepResult::Done
                 }

@@ -22,10 +22,10 @@ use autotag_model::secret::{Credentials, Secret};
 use autotag_protocol::{Body, Request};
 
 use super::Outside;
-use super::kind::{Kind, ListOf};
+use super::kind::{CallKind, ListOf};
 
 /// What came back, or did not: a `CallResult` of the call's own type.
-pub struct Answer {
+pub struct CallAnswer {
     pub value: Rc<dyn Any>,
     /// In words; with the call's own, all that a run can learn from it.
     pub shown: String,
@@ -33,38 +33,38 @@ pub struct Answer {
 }
 
 /// A call in a world; lists show what was there so many writes ago.
-type Happens = dyn Fn(&mut Outside, usize) -> Answer;
+type Happens = dyn Fn(&mut Outside, usize) -> CallAnswer;
 
 /// A call that waits to be let go. It may be carried out in many worlds.
-pub struct Call {
+pub struct PendingCall {
     pub what: String,
-    pub kind: Kind,
+    pub kind: CallKind,
     effect: Box<Happens>,
-    refusal: Box<dyn Fn(CallError) -> Answer>,
+    refusal: Box<dyn Fn(CallError) -> CallAnswer>,
 }
 
-impl Call {
+impl PendingCall {
     /// It happens in this world; a list shows what was there `lag` writes ago.
-    pub fn happens(&self, outside: &mut Outside, lag: usize) -> Answer {
+    pub fn happens(&self, outside: &mut Outside, lag: usize) -> CallAnswer {
         (self.effect)(outside, lag)
     }
 
     /// What its maker is told where it gets no answer.
-    pub fn fails(&self, why: &str, effect: Effect) -> Answer {
+    pub fn fails(&self, why: &str, effect: Effect) -> CallAnswer {
         let error = CallError::new(CallErrorKind::Unreachable, self.what.as_str(), why);
         (self.refusal)(if effect == Effect::Unknown { error.perhaps_done() } else { error })
     }
 }
 
-fn answer<T: Debug + 'static>(outcome: CallResult<T>) -> Answer {
-    Answer { shown: format!("{outcome:?}"), is_error: outcome.is_err(), value: Rc::new(outcome) }
+fn answer<T: Debug + 'static>(outcome: CallResult<T>) -> CallAnswer {
+    CallAnswer { shown: format!("{outcome:?}"), is_error: outcome.is_err(), value: Rc::new(outcome) }
 }
 
 /// What one run has been told so far, by the number of its calls, and the first call that waits.
 #[derive(Default)]
 pub struct Script {
     pub answers: Vec<Rc<dyn Any>>,
-    pub waits: Option<(usize, Rc<Call>)>,
+    pub waits: Option<(usize, Rc<PendingCall>)>,
     /// Who is to be told that there may be an answer.
     wakers: Vec<Waker>,
     calls: usize,
@@ -123,7 +123,7 @@ impl SimulatedPorts {
     async fn call<T: Clone + Debug + 'static>(
         &self,
         what: String,
-        kind: Kind,
+        kind: CallKind,
         effect: impl Fn(&mut Outside, usize) -> CallResult<T> + 'static,
     ) -> CallResult<T> {
         self.calls.set(self.calls.get() + 1);
@@ -141,7 +141,7 @@ impl SimulatedPorts {
 async fn scheduled<T: Clone + Debug + 'static>(
     script: &RefCell<Script>,
     what: String,
-    kind: Kind,
+    kind: CallKind,
     effect: impl Fn(&mut Outside, usize) -> CallResult<T> + 'static,
 ) -> CallResult<T> {
     let number = {
@@ -149,7 +149,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
         script.calls += 1;
         script.calls - 1
     };
-    let call = Rc::new(Call {
+    let call = Rc::new(PendingCall {
         what,
         kind,
         effect: Box::new(move |outside, lag| answer(effect(outside, lag))),
@@ -174,7 +174,7 @@ async fn scheduled<T: Clone + Debug + 'static>(
 
 impl Forge for SimulatedPorts {
     async fn repository(&self) -> CallResult<Repository> {
-        self.call("GET the repository".to_owned(), Kind::Fixed, |_, _| {
+        self.call("GET the repository".to_owned(), CallKind::Fixed, |_, _| {
             Ok(Repository {
                 node_id: "R_1".to_owned(),
                 default_branch: "main".to_owned(),
@@ -186,7 +186,7 @@ impl Forge for SimulatedPorts {
 
     async fn commit(&self, id: &ObjectId) -> CallResult<Commit> {
         let wanted = id.clone();
-        self.call(format!("GET commit {}", id.short()), Kind::Fixed, move |outside, _| {
+        self.call(format!("GET commit {}", id.short()), CallKind::Fixed, move |outside, _| {
             outside.github.commit(&wanted)
         })
         .await
@@ -194,13 +194,15 @@ impl Forge for SimulatedPorts {
 
     async fn read_ref(&self, name: &RefName) -> CallResult<Option<GitRef>> {
         let wanted = name.clone();
-        self.call(format!("GET {name}"), Kind::Read, move |outside, _| Ok(outside.github.read_ref(&wanted)))
-            .await
+        self.call(format!("GET {name}"), CallKind::Read, move |outside, _| {
+            Ok(outside.github.read_ref(&wanted))
+        })
+        .await
     }
 
     async fn list_tags(&self, prefix: &str) -> CallResult<Vec<GitRef>> {
         let wanted = prefix.to_owned();
-        self.call(format!("LIST Git tags {prefix}*"), Kind::List(ListOf::GitTags), move |outside, lag| {
+        self.call(format!("LIST Git tags {prefix}*"), CallKind::List(ListOf::GitTags), move |outside, lag| {
             Ok(outside.github.list_tags(&wanted, lag))
         })
         .await
@@ -208,7 +210,7 @@ impl Forge for SimulatedPorts {
 
     async fn tag_object(&self, id: &ObjectId) -> CallResult<Option<TagObject>> {
         let wanted = id.clone();
-        self.call(format!("GET tag object {}", id.short()), Kind::Fixed, move |outside, _| {
+        self.call(format!("GET tag object {}", id.short()), CallKind::Fixed, move |outside, _| {
             Ok(outside.github.tag_object(&wanted))
         })
         .await
@@ -217,13 +219,13 @@ impl Forge for SimulatedPorts {
     async fn compare(&self, base: &ObjectId, head: &ObjectId) -> CallResult<Ancestry> {
         let (base, head) = (base.clone(), head.clone());
         let what = format!("COMPARE {}...{}", base.short(), head.short());
-        self.call(what, Kind::Fixed, move |outside, _| Ok(outside.github.compare(&base, &head))).await
+        self.call(what, CallKind::Fixed, move |outside, _| Ok(outside.github.compare(&base, &head))).await
     }
 
     async fn messages_between(&self, base: &ObjectId, head: &ObjectId) -> CallResult<Vec<String>> {
         let (base, head) = (base.clone(), head.clone());
         let what = format!("GET messages {}...{}", base.short(), head.short());
-        self.call(what, Kind::Fixed, move |outside, _| Ok(outside.github.messages_between(&base, &head)))
+        self.call(what, CallKind::Fixed, move |outside, _| Ok(outside.github.messages_between(&base, &head)))
             .await
     }
 
@@ -235,7 +237,7 @@ impl Forge for SimulatedPorts {
     async fn create_tag_object(&self, tag: &str, message: &str, commit: &ObjectId) -> CallResult<ObjectId> {
         let (tag, message, commit) = (tag.to_owned(), message.to_owned(), commit.clone());
         let maker = self.mark();
-        self.call(format!("POST tag object {tag}"), Kind::Unseen, move |outside, _| {
+        self.call(format!("POST tag object {tag}"), CallKind::Unseen, move |outside, _| {
             Rc::make_mut(&mut outside.github).create_tag_object(&tag, &message, &commit, &maker)
         })
         .await
@@ -247,7 +249,7 @@ impl Forge for SimulatedPorts {
             .iter()
             .map(|update| format!("{}: {} to {}", update.name, update.before.short(), update.after.short()))
             .collect();
-        self.call(format!("updateRefs {}", named.join(", ")), Kind::Write, move |outside, _| {
+        self.call(format!("updateRefs {}", named.join(", ")), CallKind::Write, move |outside, _| {
             Ok(Rc::make_mut(&mut outside.github).update_refs(&updates))
         })
         .await
@@ -255,7 +257,7 @@ impl Forge for SimulatedPorts {
 
     async fn generate_notes(&self, tag: &str, previous: Option<&str>) -> CallResult<String> {
         let (tag, previous) = (tag.to_owned(), previous.map(str::to_owned));
-        self.call(format!("POST notes of {tag}"), Kind::Read, move |outside, _| {
+        self.call(format!("POST notes of {tag}"), CallKind::Read, move |outside, _| {
             outside.github.generate_notes(&tag, previous.as_deref())
         })
         .await
@@ -263,7 +265,7 @@ impl Forge for SimulatedPorts {
 
     async fn release_of(&self, tag: &str) -> CallResult<Option<Release>> {
         let wanted = tag.to_owned();
-        self.call(format!("GET release {tag}"), Kind::Read, move |outside, _| {
+        self.call(format!("GET release {tag}"), CallKind::Read, move |outside, _| {
             Ok(outside.github.release_of(&wanted))
         })
         .await
@@ -271,14 +273,14 @@ impl Forge for SimulatedPorts {
 
     async fn draft_of(&self, tag: &str) -> CallResult<Option<Release>> {
         let wanted = tag.to_owned();
-        self.call(format!("GET draft {tag}"), Kind::Read, move |outside, _| {
+        self.call(format!("GET draft {tag}"), CallKind::Read, move |outside, _| {
             Ok(outside.github.draft_of(&wanted))
         })
         .await
     }
 
     async fn shown_as_latest(&self) -> CallResult<Option<String>> {
-        self.call("GET releases/latest".to_owned(), Kind::Read, |outside, _| {
+        self.call("GET releases/latest".to_owned(), CallKind::Read, |outside, _| {
             Ok(outside.github.shown_as_latest())
         })
         .await
@@ -286,7 +288,7 @@ impl Forge for SimulatedPorts {
 
     async fn create_release(&self, release: &NewRelease) -> CallResult<Release> {
         let release = release.clone();
-        self.call(format!("POST release {}", release.tag), Kind::Write, move |outside, _| {
+        self.call(format!("POST release {}", release.tag), CallKind::Write, move |outside, _| {
             Rc::make_mut(&mut outside.github).create_release(&release)
         })
         .await
@@ -295,7 +297,7 @@ impl Forge for SimulatedPorts {
     async fn edit_release(&self, id: u64, edit: &ReleaseEdit) -> CallResult<Release> {
         let edit = edit.clone();
         let latest = edit.make_latest.map_or(String::new(), |latest| format!(" make_latest={latest}"));
-        self.call(format!("PATCH release {id}{latest}"), Kind::Write, move |outside, _| {
+        self.call(format!("PATCH release {id}{latest}"), CallKind::Write, move |outside, _| {
             Rc::make_mut(&mut outside.github).edit_release(id, &edit)
         })
         .await
@@ -303,7 +305,7 @@ impl Forge for SimulatedPorts {
 
     async fn create_deployment(&self, deployment: &NewDeployment) -> CallResult<u64> {
         let (deployment, maker) = (deployment.clone(), self.mark());
-        self.call("POST deployment".to_owned(), Kind::Unseen, move |outside, _| {
+        self.call("POST deployment".to_owned(), CallKind::Unseen, move |outside, _| {
             Rc::make_mut(&mut outside.github).create_deployment(&deployment, &maker)
         })
         .await
@@ -311,9 +313,11 @@ impl Forge for SimulatedPorts {
 
     async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> CallResult<()> {
         let status = status.clone();
-        self.call(format!("POST deployment status {:?}", status.state), Kind::Unseen, move |outside, _| {
-            Rc::make_mut(&mut outside.github).add_deployment_status(id, &status)
-        })
+        self.call(
+            format!("POST deployment status {:?}", status.state),
+            CallKind::Unseen,
+            move |outside, _| Rc::make_mut(&mut outside.github).add_deployment_status(id, &status),
+        )
         .await
     }
 }
@@ -328,7 +332,7 @@ impl Registry for SimulatedPorts {
         let image = self.image();
         self.call(
             "LIST image tags".to_owned(),
-            Kind::List(ListOf::ImageTags(image.clone())),
+            CallKind::List(ListOf::ImageTags(image.clone())),
             move |outside, lag| Ok(outside.repository(&image).list_tags(lag)),
         )
         .await
@@ -337,8 +341,8 @@ impl Registry for SimulatedPorts {
     async fn manifest(&self, name: &ManifestName) -> CallResult<Option<Manifest>> {
         let (image, wanted) = (self.image(), name.clone());
         let (what, kind) = match name {
-            ManifestName::Tag(tag) => (format!("GET manifest {tag}"), Kind::Read),
-            ManifestName::Digest(digest) => (format!("GET manifest {}", digest.short()), Kind::Fixed),
+            ManifestName::Tag(tag) => (format!("GET manifest {tag}"), CallKind::Read),
+            ManifestName::Digest(digest) => (format!("GET manifest {}", digest.short()), CallKind::Fixed),
         };
         let found =
             self.call(what, kind, move |outside, _| Ok(Named(outside.repository(&image).manifest(&wanted))));
@@ -348,7 +352,7 @@ impl Registry for SimulatedPorts {
     async fn put_manifest(&self, tag: &ImageTag, manifest: &Manifest) -> CallResult<()> {
         let (image, wanted, manifest) = (self.image(), tag.clone(), manifest.clone());
         let what = format!("PUT manifest {tag} = {}", manifest.digest.short());
-        self.call(what, Kind::Write, move |outside, _| {
+        self.call(what, CallKind::Write, move |outside, _| {
             outside.repository(&image).put_manifest(&wanted, &manifest);
             Ok(())
         })
@@ -358,7 +362,7 @@ impl Registry for SimulatedPorts {
     async fn labels(&self, manifest: &Manifest) -> CallResult<BTreeMap<String, String>> {
         let revision = String::from_utf8_lossy(&manifest.bytes).split(' ').next().map(str::to_owned);
         let revision = revision.map(|commit| (labels::REVISION.to_owned(), commit));
-        self.call("GET labels".to_owned(), Kind::Fixed, move |_, _| {
+        self.call("GET labels".to_owned(), CallKind::Fixed, move |_, _| {
             Ok(revision.clone().into_iter().collect())
         })
         .await
@@ -372,7 +376,7 @@ impl Builder for SimulatedPorts {
         let (commit, version) = (label(labels::REVISION), label(labels::VERSION));
         let content = format!("{commit} {version} {}", self.mark());
         let what = format!("build {version}");
-        self.call(what, Kind::Unseen, move |outside, _| {
+        self.call(what, CallKind::Unseen, move |outside, _| {
             let image = Digest::of(content.as_bytes());
             Rc::make_mut(&mut outside.built).insert(image.clone(), content.clone().into_bytes());
             Ok(image)
@@ -389,7 +393,7 @@ impl Builder for SimulatedPorts {
         _log: &mut dyn BuildLog,
     ) -> CallResult<Digest> {
         let (built, name, wanted) = (image.clone(), name.to_string(), tag.clone());
-        self.call(format!("push {tag}"), Kind::Write, move |outside, _| {
+        self.call(format!("push {tag}"), CallKind::Write, move |outside, _| {
             let bytes = [outside.built[&built].as_slice(), b" manifest"].concat();
             let digest = Digest::of(&bytes);
             let media_type = "application/vnd.oci.image.manifest.v1+json".to_owned();
@@ -417,7 +421,7 @@ impl RemoteExec for SimulatedPorts {
         if let Body::Deploy(deploy) = &mut request.body {
             deploy.deployment = format!("run-{}", self.maker.replace('.', "-")).parse().expect("an id");
         }
-        let kind = if command == "status" { Kind::Read } else { Kind::Write };
+        let kind = if command == "status" { CallKind::Read } else { CallKind::Write };
         let answers = self
             .call(format!("ssh {command}"), kind, move |outside, _| {
                 Ok(Unnamed(Rc::make_mut(&mut outside.server).ask(&request)))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use autotag_deploy::pipeline::Ending;
 use autotag_deploy::ports::DeploymentState;
-use autotag_deploy::versioning::claim::{Claim, Kind, RecordedClaim};
+use autotag_deploy::versioning::claim::{Claim, ClaimKind, RecordedClaim};
 use autotag_model::git::ObjectId;
 use autotag_model::help::Topic;
 use autotag_model::reference::Digest;
@@ -12,7 +12,7 @@ use semver::Version;
 
 use super::Outside;
 use super::ending::{Ended, is_whole, words};
-use super::github::Deployment;
+use super::github::DeploymentRecord;
 use super::scenario::{Actor, IMAGE, RunOf};
 use super::schedule::{Simulation, Situation};
 
@@ -78,7 +78,7 @@ fn order_of_claims(outside: &Outside) -> Vec<String> {
     let mut wrong = Vec::new();
     let all = claims(outside);
     let versions: Vec<&Claim> =
-        all.iter().map(|known| &known.claim).filter(|claim| claim.kind == Kind::Version).collect();
+        all.iter().map(|known| &known.claim).filter(|claim| claim.kind == ClaimKind::Version).collect();
     for (place, later) in versions.iter().enumerate() {
         for earlier in &versions[..place] {
             let (old, new) = (&earlier.version, &later.version);
@@ -237,7 +237,7 @@ fn highest_serves(simulation: &Simulation, outside: &Outside) -> Vec<String> {
         let serving = serving.as_ref().map(|running| running.version.to_string());
         wrong.push(format!("11 (rises): {serving:?} serves, and it should be {expected:?}"));
     }
-    let shown = |page: &Deployment| {
+    let shown = |page: &DeploymentRecord| {
         serving.as_ref().is_some_and(|running| running.commit == page.commit)
             && page.state == Some(DeploymentState::Success)
     };

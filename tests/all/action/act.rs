@@ -2,7 +2,7 @@
 
 use crate::action::runner::{self, leftovers::Leftovers};
 use testkit::github::Double;
-use testkit::processes::act::{Act, Event, Repository, action};
+use testkit::processes::act::{Act, ClonedRepository, Event, action};
 use testkit::registry::{Auth, Registry};
 
 /// `IMAGE` and `LABEL` are replaced. Every `run` ends its job if it finds something else than it
@@ -64,7 +64,7 @@ fn a_workflows_later_steps_and_jobs_get_the_outputs() {
     let registry = Registry::start(&Auth::None);
     let folder = tempfile::tempdir().expect("a folder");
     let image = registry.image("org/app");
-    let repository = Repository::new(folder.path(), "org/app");
+    let repository = ClonedRepository::new(folder.path(), "org/app");
     repository.file("app", "first\n");
     repository.commit("feat: begin");
     repository.git(&["tag", "v0.0.1"]);

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autotag_base::{CallErrorKind, Effect};
-use autotag_deploy::adapters::github::{Access, GitHub};
+use autotag_deploy::adapters::github::{GitHub, GithubAccess};
 use autotag_deploy::adapters::registry::OciRegistry;
-use autotag_deploy::adapters::retry::{Deadlines, RetryPolicy};
+use autotag_deploy::adapters::retry::{RetryPolicy, TryDeadlines};
 use autotag_deploy::ports::{Forge as _, NewRelease, RefUpdate, Registry as _};
 use autotag_model::git::{ObjectId, RefName};
 use autotag_model::secret::Secret;
@@ -29,7 +29,7 @@ const LONG: Duration = Duration::from_mins(5);
 fn patience(harm: Harm) -> RetryPolicy {
     let usual = RetryPolicy::default();
     let (silence, whole) = if harm == Harm::Silent { (SHORT, LONG) } else { (LONG, SHORT) };
-    let each = Deadlines { silence, whole, ..usual.each };
+    let each = TryDeadlines { silence, whole, ..usual.each };
     RetryPolicy { each, first_delay: Duration::from_millis(50), ..usual }
 }
 
@@ -130,7 +130,7 @@ async fn a_server_that_is_silent_for_good_is_told_as_such() {
     let mut behind = Behind::new("silent".to_owned(), &Behind::logins()[0]);
     behind.merge("patch");
     let (url, token) = (behind.github.url(), Secret::new(Double::TOKEN));
-    let access = Access {
+    let access = GithubAccess {
         api_url: &url,
         graphql_url: &format!("{url}/graphql"),
         repository: "org/app",
@@ -180,10 +180,10 @@ impl Full {
 async fn a_connection_that_does_not_come_to_stand_is_given_up_and_tried_again() {
     let full = Full::start();
     let usual = patience(Harm::Silent);
-    let each = Deadlines { connect: Duration::from_secs(1), ..usual.each };
+    let each = TryDeadlines { connect: Duration::from_secs(1), ..usual.each };
     let patience = RetryPolicy { attempts: 2, each, ..usual };
     let (url, token) = (format!("http://{}", full.address), Secret::new(Double::TOKEN));
-    let access = Access {
+    let access = GithubAccess {
         api_url: &url,
         graphql_url: &format!("{url}/graphql"),
         repository: "org/app",

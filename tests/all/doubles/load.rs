@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 
 use testkit::images::app_image::{AppImage, TEST_LABEL};
-use testkit::load::{Failure, Kind, Load, Mix};
+use testkit::load::{ClientKind, Failure, Load, Mix};
 use testkit::registry::{Auth, Registry};
 
 /// A server that treats each request's connection in the same way.
@@ -27,7 +27,7 @@ fn server(treat: impl Fn(&mut TcpStream) + Send + Sync + 'static) -> SocketAddr 
     address
 }
 
-fn seen_by(kind: Kind, address: SocketAddr) -> testkit::load::KindReport {
+fn seen_by(kind: ClientKind, address: SocketAddr) -> testkit::load::KindReport {
     let load = Load::start(address, &Mix::only(kind, 2));
     load.warm_up(3);
     load.stop().kinds[&kind].clone()
@@ -38,19 +38,19 @@ fn what_goes_wrong_is_counted_by_its_kind() {
     let say = |words: &'static str| move |stream: &mut TcpStream| _ = stream.write_all(words.as_bytes());
     let web_socket = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
     for (kind, words, failure) in [
-        (Kind::Busy, "", Failure::NoAnswer),
-        (Kind::New, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", Failure::CutShort),
-        (Kind::Slow, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", Failure::Status),
-        (Kind::Stream, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npiece;", Failure::WrongAnswer),
-        (Kind::WebSocket, "HTTP/1.1 503 No\r\n\r\n", Failure::Status),
-        (Kind::WebSocket, web_socket, Failure::Unclean),
+        (ClientKind::Busy, "", Failure::NoAnswer),
+        (ClientKind::New, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", Failure::CutShort),
+        (ClientKind::Slow, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", Failure::Status),
+        (ClientKind::Stream, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npiece;", Failure::WrongAnswer),
+        (ClientKind::WebSocket, "HTTP/1.1 503 No\r\n\r\n", Failure::Status),
+        (ClientKind::WebSocket, web_socket, Failure::Unclean),
     ] {
         let report = seen_by(kind, server(say(words)));
         assert_eq!(report.good, 0, "{kind:?}: {words:?} was taken for an answer");
         assert_eq!(report.failures.keys().collect::<Vec<_>>(), [&failure], "{kind:?} {:?}", report.examples);
     }
     let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    assert!(seen_by(Kind::Idle, free).failures.contains_key(&Failure::Connect));
+    assert!(seen_by(ClientKind::Idle, free).failures.contains_key(&Failure::Connect));
 }
 
 #[test]
@@ -69,10 +69,10 @@ fn a_close_counts_as_clean_only_by_the_rules() {
             }
         }
     };
-    let report = seen_by(Kind::WebSocket, server(closing(1012)));
+    let report = seen_by(ClientKind::WebSocket, server(closing(1012)));
     assert!(report.closed > 0 && report.lost() == 0, "{report:?}");
     for wrong in [closing(1000), closing(1011)] {
-        assert!(seen_by(Kind::WebSocket, server(wrong)).failures.contains_key(&Failure::Unclean));
+        assert!(seen_by(ClientKind::WebSocket, server(wrong)).failures.contains_key(&Failure::Unclean));
     }
 }
 

@@ -13,8 +13,8 @@ use serde_yaml::Value;
 use crate::action::runner::{self, leftovers::Leftovers, leftovers::docker};
 use crate::project::docs::blocks;
 use testkit::clock;
-use testkit::github::{Double, Options};
-use testkit::processes::act::{Act, Event, Repository, action, readable};
+use testkit::github::{Double, DoubleOptions};
+use testkit::processes::act::{Act, ClonedRepository, Event, action, readable};
 use testkit::processes::sshd::{ClientKey, Sshd, SystemUser};
 use testkit::programs::receiver;
 use testkit::registry::{Auth, Registry};
@@ -51,7 +51,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 struct Stranger {
     leftovers: Leftovers,
     registry: Registry,
-    repository: Repository,
+    repository: ClonedRepository,
     github: Double,
     actions: tempfile::TempDir,
     _folder: tempfile::TempDir,
@@ -63,7 +63,7 @@ impl Stranger {
         stand_ins();
         let (leftovers, registry) = (Leftovers::new(), Registry::start(&Auth::None));
         let folder = tempfile::tempdir().expect("a folder");
-        let repository = Repository::new(folder.path(), &format!("org/{name}"));
+        let repository = ClonedRepository::new(folder.path(), &format!("org/{name}"));
         let source = root().join("examples").join(example);
         for file in files(&source) {
             let text = read(&source.join(&file));
@@ -75,10 +75,10 @@ impl Stranger {
             }
         }
         repository.commit("feat: begin");
-        let github = Double::with(Options {
+        let github = Double::with(DoubleOptions {
             name: name.to_owned(),
             git: Some(folder.path().to_owned()),
-            ..Options::default()
+            ..DoubleOptions::default()
         });
         let actions = tempfile::tempdir().expect("a folder");
         let stranger = Self { leftovers, registry, repository, github, actions, _folder: folder };

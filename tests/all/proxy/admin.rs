@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use autotag_proxy::admin::{Answer, Command, ErrorCode, LONGEST_LINE};
+use autotag_proxy::admin::{AdminAnswer, Command, ErrorCode, LONGEST_LINE};
 use autotag_proxy::listen::Listen;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -98,7 +98,7 @@ async fn routes_come_as_a_whole_or_not_at_all() {
         routes: routes.iter().copied().cloned().collect(),
     };
     match stage.call(&routes(&[&second, &third])).await {
-        Answer::Error(error) => assert_eq!(error.code, ErrorCode::PortInUse, "{error:?}"),
+        AdminAnswer::Error(error) => assert_eq!(error.code, ErrorCode::PortInUse, "{error:?}"),
         other => panic!("{other:?}"),
     }
     let status = stage.status().await;
@@ -107,10 +107,10 @@ async fn routes_come_as_a_whole_or_not_at_all() {
 
     // Given again, an application keeps its container; one that is not given again is gone.
     drop(taken);
-    assert_eq!(stage.call(&routes(&[&stage.route("web"), &second])).await, Answer::Done {});
+    assert_eq!(stage.call(&routes(&[&stage.route("web"), &second])).await, AdminAnswer::Done {});
     assert_eq!(text(&stage.get("/").await), "a");
     assert_eq!(stage.status().await.listeners.len(), 2);
-    assert_eq!(stage.call(&routes(&[&second])).await, Answer::Done {});
+    assert_eq!(stage.call(&routes(&[&second])).await, AdminAnswer::Done {});
     let status = stage.status().await;
     assert_eq!(status.apps.iter().map(|app| app.app.as_str()).collect::<Vec<_>>(), ["second"]);
     assert_eq!(status.listeners, [second.listen]);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::admin::{AdminAnswer, Command};
 use autotag_proxy::listen::Listen;
 use bytes::Bytes;
 use http::{Request, StatusCode, Version, header};
@@ -68,7 +68,7 @@ async fn a_trusted_proxy_in_front_is_believed() {
     let stage = Stage::serving(&app).await;
     let mut route = stage.route("web");
     route.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
-    assert_eq!(stage.call(&Command::Routes { routes: vec![route] }).await, Answer::Done {});
+    assert_eq!(stage.call(&Command::Routes { routes: vec![route] }).await, AdminAnswer::Done {});
     let mut request = get("/head");
     for (name, value) in [("x-forwarded-for", "198.51.100.7"), ("x-forwarded-proto", "https")] {
         request.headers_mut().insert(name, value.parse().expect("a value"));
@@ -277,7 +277,7 @@ async fn hosts_and_listeners_lead_to_their_applications() {
     first.hosts = vec!["a.example".to_owned()];
     let mut second = stage.route("other");
     second.listen = Listen::Unix(socket.clone());
-    assert_eq!(stage.call(&Command::Routes { routes: vec![first, second] }).await, Answer::Done {});
+    assert_eq!(stage.call(&Command::Routes { routes: vec![first, second] }).await, AdminAnswer::Done {});
     stage.swap(&a).await;
     let to = Some(autotag_proxy::upstream::Target { id: "b".to_owned(), address: b.address });
     stage.call(&Command::Swap { app: "other".to_owned(), to }).await;

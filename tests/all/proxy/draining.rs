@@ -193,7 +193,7 @@ async fn who_serves_is_not_drained_and_the_unknown_has_nothing_to_drain() {
         tunnels_ms: None,
     };
     match stage.call(&command).await {
-        autotag_proxy::admin::Answer::Error(error) => {
+        autotag_proxy::admin::AdminAnswer::Error(error) => {
             assert!(error.message.contains("swap first"), "{error:?}");
         }
         other => panic!("{other:?}"),

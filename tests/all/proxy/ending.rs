@@ -5,7 +5,7 @@ use std::time::Duration;
 use autotag_proxy as proxy;
 use autotag_proxy::Options;
 use autotag_proxy::admin;
-use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::admin::{AdminAnswer, Command};
 use autotag_proxy::bounds::limits::Limits;
 use autotag_proxy::listen::Inherited;
 use autotag_proxy::upstream::Target;
@@ -87,7 +87,7 @@ async fn a_successor_on_the_same_socket_loses_nothing() {
             Command::Swap { app: "web".to_owned(), to: Some(target) },
         ] {
             let answer = admin::call(&admin, &command).await.expect("an answer");
-            assert!(!matches!(answer, Answer::Error(_)), "{answer:?}");
+            assert!(!matches!(answer, AdminAnswer::Error(_)), "{answer:?}");
         }
         running
     };

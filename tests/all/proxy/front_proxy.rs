@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use crate::proxy::process::ProxyProcess;
 use testkit::clock;
-use testkit::load::{Kind, Load, Mix};
+use testkit::load::{ClientKind, Load, Mix};
 use testkit::processes::app_process::AppProcess;
 use testkit::server::free_port;
 
@@ -173,6 +173,6 @@ fn caddy_in_front_as_the_page_has_it() {
     // Without POST: the application answers while it still reads, and Go's HTTP/1 server, which is Caddy's,
     // gives up on such an exchange now and then, whoever is behind it.
     let mut mix = Mix::small();
-    mix.clients.retain(|(kind, _)| *kind != Kind::Post);
+    mix.clients.retain(|(kind, _)| *kind != ClientKind::Post);
     holds_what_the_page_says(mix, caddy);
 }

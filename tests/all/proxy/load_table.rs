@@ -16,7 +16,7 @@ use autotag_protocol::{End, Event};
 use crate::proxy::process::ProxyProcess;
 use testkit::clock;
 use testkit::images::app_image::{AppImage, PORT, TEST_LABEL};
-use testkit::load::{Kind, Load, Mix, Report};
+use testkit::load::{ClientKind, Load, Mix, Report};
 use testkit::server::{self, Images, Server};
 
 /// Changes of the container, for each manner.
@@ -60,7 +60,7 @@ pub fn table(rows: &[Row]) -> String {
     for row in rows {
         let _ = write!(text, "{:>22}", format!("{}, {:.0} s", row.manner, row.took.as_secs_f64()));
     }
-    for kind in Kind::ALL {
+    for kind in ClientKind::ALL {
         let _ = write!(text, "\n{:<12}", kind.name());
         for row in rows {
             let cell = row.report.kinds.get(&kind).map_or_else(
@@ -204,7 +204,7 @@ fn nobody_loses_anything(way: &str, through: fn(&'static str) -> Row) {
     for row in &rows {
         row.report.assert_nothing_lost();
         assert_eq!(row.report.versions.len(), SWITCHES + 1, "{}: {}", row.manner, row.report);
-        let closed = row.report.kinds[&Kind::WebSocket].closed;
+        let closed = row.report.kinds[&ClientKind::WebSocket].closed;
         assert!(closed >= SWITCHES as u64, "{}: only {closed} WebSockets lived through a switch", row.manner);
     }
 }
@@ -238,5 +238,5 @@ fn a_wrong_order_is_seen_by_the_clients() {
     });
     let lost = |kind| row.report.kinds[&kind].lost();
     // What is read alone is sent again where no byte of its answer had come; what had begun is lost.
-    assert!(lost(Kind::Stream) > 0 && lost(Kind::WebSocket) > 0, "{}", row.report);
+    assert!(lost(ClientKind::Stream) > 0 && lost(ClientKind::WebSocket) > 0, "{}", row.report);
 }

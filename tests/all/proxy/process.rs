@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Process, ExitStatus, Stdio};
 use std::time::Duration;
 
-use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::admin::{AdminAnswer, Command};
 use autotag_proxy::listen::Listen;
 use autotag_proxy::routes::Route;
 use autotag_proxy::upstream::{Drained, Target};
@@ -73,7 +73,7 @@ impl ProxyProcess {
             trusted_headers: Vec::new(),
             answer_timeout_ms: None,
         };
-        assert_eq!(proxy.call(&Command::Routes { routes: vec![route] }), Answer::Done {});
+        assert_eq!(proxy.call(&Command::Routes { routes: vec![route] }), AdminAnswer::Done {});
         proxy
     }
 
@@ -82,7 +82,7 @@ impl ProxyProcess {
     }
 
     /// One command, and its answer.
-    pub fn call(&self, command: &Command) -> Answer {
+    pub fn call(&self, command: &Command) -> AdminAnswer {
         let mut stream = UnixStream::connect(&self.admin).expect("the admin socket");
         stream.set_read_timeout(Some(Duration::from_mins(1))).expect("a timeout");
         let mut line = serde_json::to_vec(command).expect("JSON");
@@ -103,7 +103,7 @@ impl ProxyProcess {
     pub fn swap(&self, id: &str, address: SocketAddr) {
         let to = Some(Target { id: id.to_owned(), address });
         match self.call(&Command::Swap { app: "web".to_owned(), to }) {
-            Answer::Swapped { .. } => {}
+            AdminAnswer::Swapped { .. } => {}
             other => panic!("{other:?}"),
         }
     }
@@ -112,7 +112,7 @@ impl ProxyProcess {
     pub fn drain(&self, id: &str) -> Drained {
         let (app, id) = ("web".to_owned(), id.to_owned());
         match self.call(&Command::Drain { app, id, deadline_ms: 20_000, tunnels_ms: Some(100) }) {
-            Answer::Drained(report) => report,
+            AdminAnswer::Drained(report) => report,
             other => panic!("{other:?}"),
         }
     }

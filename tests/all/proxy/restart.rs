@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
 use super::process::ProxyProcess;
-use testkit::load::{Kind, Load, Mix};
+use testkit::load::{ClientKind, Load, Mix};
 use testkit::processes::app_process::AppProcess;
 
 /// Handings-over from one process to the next.
@@ -31,7 +31,7 @@ fn a_successor_takes_over_and_no_client_notices() {
     let report = load.stop();
     println!("{RESTARTS} restarts\n{report}");
     report.assert_nothing_lost();
-    let closed = report.kinds[&Kind::WebSocket].closed;
+    let closed = report.kinds[&ClientKind::WebSocket].closed;
     assert!(closed >= RESTARTS as u64, "only {closed} WebSockets lived through a restart");
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use autotag_proxy as proxy;
 use autotag_proxy::admin;
-use autotag_proxy::admin::{Answer, AppStatus, Command, Status};
+use autotag_proxy::admin::{AdminAnswer, AppStatus, Command, Status};
 use autotag_proxy::bounds::limits::Limits;
 use autotag_proxy::listen::{Inherited, Listen};
 use autotag_proxy::routes::Route;
@@ -54,7 +54,10 @@ impl Stage {
         options(&mut all);
         let running = proxy::start(all, vec![Inherited::Tcp(socket)]).expect("the proxy starts");
         let stage = Self { running: Some(running), address, admin, folder };
-        assert_eq!(stage.call(&Command::Routes { routes: vec![stage.route("web")] }).await, Answer::Done {});
+        assert_eq!(
+            stage.call(&Command::Routes { routes: vec![stage.route("web")] }).await,
+            AdminAnswer::Done {}
+        );
         stage
     }
 
@@ -80,7 +83,7 @@ impl Stage {
         }
     }
 
-    pub async fn call(&self, command: &Command) -> Answer {
+    pub async fn call(&self, command: &Command) -> AdminAnswer {
         soon(admin::call(&self.admin, command)).await.expect("the admin socket answers")
     }
 
@@ -90,7 +93,7 @@ impl Stage {
 
     pub async fn point_at(&self, to: Option<Target>) -> Option<String> {
         match self.call(&Command::Swap { app: "web".to_owned(), to }).await {
-            Answer::Swapped { before } => before,
+            AdminAnswer::Swapped { before } => before,
             other => panic!("{other:?}"),
         }
     }
@@ -98,14 +101,14 @@ impl Stage {
     pub async fn drain(&self, id: &str, deadline_ms: u64, tunnels_ms: Option<u64>) -> Drained {
         let (app, id) = ("web".to_owned(), id.to_owned());
         match self.call(&Command::Drain { app, id, deadline_ms, tunnels_ms }).await {
-            Answer::Drained(report) => report,
+            AdminAnswer::Drained(report) => report,
             other => panic!("{other:?}"),
         }
     }
 
     pub async fn status(&self) -> Status {
         match self.call(&Command::Status {}).await {
-            Answer::Status(status) => status,
+            AdminAnswer::Status(status) => status,
             other => panic!("{other:?}"),
         }
     }

@@ -13,7 +13,7 @@ use super::spool::{Cut, Spool};
 
 /// What the client gets.
 #[derive(Debug)]
-pub struct Answer {
+pub struct ClientAnswer {
     inner: Source,
     record: Option<Exchange>,
 }
@@ -28,7 +28,7 @@ enum Source {
     Spooled(Spool),
 }
 
-impl Answer {
+impl ClientAnswer {
     /// A text of the proxy's own.
     pub fn own(text: impl Into<Bytes>, record: Option<Exchange>) -> Self {
         Self { inner: Source::Own(Full::new(text.into())), record }
@@ -45,7 +45,7 @@ impl Answer {
     }
 }
 
-impl Body for Answer {
+impl Body for ClientAnswer {
     type Data = Bytes;
     type Error = Cut;
 

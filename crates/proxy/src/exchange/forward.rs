@@ -8,7 +8,7 @@ use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
-use super::answer::Answer;
+use super::answer::ClientAnswer;
 use super::record::{self, Asked, Exchange};
 use super::spool::Spool;
 use super::tunnel;
@@ -42,7 +42,11 @@ pub struct Client {
 }
 
 /// Answers a request.
-pub async fn handle(state: &Arc<State>, client: &Client, request: Request<Incoming>) -> Response<Answer> {
+pub async fn handle(
+    state: &Arc<State>,
+    client: &Client,
+    request: Request<Incoming>,
+) -> Response<ClientAnswer> {
     let busy = client.activity.begin();
     let stopwatch = Stopwatch::start();
     let version = request.version();
@@ -144,12 +148,12 @@ async fn after_early<T>(activity: &Activity, answering: impl Future<Output = T>)
     answered
 }
 
-fn is_upgrade(response: &Response<Answer>) -> bool {
+fn is_upgrade(response: &Response<ClientAnswer>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS
 }
 
 /// No place for a request: one of so many of the same client, or of the application.
-fn turn_away(app: &App, full: Full, record: Exchange) -> Response<Answer> {
+fn turn_away(app: &App, full: Full, record: Exchange) -> Response<ClientAnswer> {
     app.counters.over_bounds.inc();
     match full {
         Full::Client => {
@@ -266,7 +270,7 @@ fn pass_on(
     response: Response<Incoming>,
     upgrade: Option<OnUpgrade>,
     mut record: Exchange,
-) -> Response<Answer> {
+) -> Response<ClientAnswer> {
     let fields = response.headers();
     if fields.contains_key(header::CONTENT_LENGTH) && fields.contains_key(header::TRANSFER_ENCODING) {
         return own(StatusCode::BAD_GATEWAY, "the application's answer has two lengths", Some(record));
@@ -304,9 +308,9 @@ fn pass_on(
     record.status = parts.status;
     let body = if asked == Version::HTTP_2 && !body.is_end_stream() {
         let pace = Pace::new(state.limits.stall_timeout, state.limits.least_rate);
-        Answer::spooled(Spool::start(body, record, pace))
+        ClientAnswer::spooled(Spool::start(body, record, pace))
     } else {
-        Answer::app(body, record)
+        ClientAnswer::app(body, record)
     };
     Response::from_parts(parts, body)
 }
@@ -316,7 +320,7 @@ fn change_protocol(
     mut response: Response<Incoming>,
     client: OnUpgrade,
     mut record: Exchange,
-) -> Response<Answer> {
+) -> Response<ClientAnswer> {
     let app = hyper::upgrade::on(&mut response);
     let (mut parts, _) = response.into_parts();
     let protocol = parts.headers.get(header::UPGRADE).cloned();
@@ -337,12 +341,12 @@ fn change_protocol(
         }
         drop(record);
     });
-    Response::from_parts(parts, Answer::own("", None))
+    Response::from_parts(parts, ClientAnswer::own("", None))
 }
 
 /// Turns down what no application gets to see. The connection ends with it: its next bytes cannot be
 /// trusted to be a request.
-fn refuse(state: &State, client: &Client, asked: &Asked, refusal: Refusal) -> Response<Answer> {
+fn refuse(state: &State, client: &Client, asked: &Asked, refusal: Refusal) -> Response<ClientAnswer> {
     state.refused.inc();
     client.activity.uploads.leave();
     record::refused(asked, refusal.status, refusal.why);
@@ -354,11 +358,11 @@ fn refuse(state: &State, client: &Client, asked: &Asked, refusal: Refusal) -> Re
 }
 
 /// An answer of the proxy's own.
-fn own(status: StatusCode, why: &'static str, mut record: Option<Exchange>) -> Response<Answer> {
+fn own(status: StatusCode, why: &'static str, mut record: Option<Exchange>) -> Response<ClientAnswer> {
     if let Some(record) = &mut record {
         record.status = status;
     }
-    let mut response = Response::new(Answer::own(format!("{status}: {why}\n"), record));
+    let mut response = Response::new(ClientAnswer::own(format!("{status}: {why}\n"), record));
     *response.status_mut() = status;
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

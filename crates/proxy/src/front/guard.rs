@@ -14,7 +14,7 @@ use crate::bounds::limits::Limits;
 use crate::bounds::pace::Pace;
 use crate::exchange::record;
 use crate::messages::activity::Activity;
-use crate::messages::target::Target;
+use crate::messages::target::RequestTarget;
 use crate::messages::validity;
 use autotag_base::clock::{Alarm, Stopwatch};
 
@@ -42,7 +42,7 @@ pub struct Guard<S> {
     waits: Waits,
     since: Stopwatch,
     /// Where in a head its next byte stands.
-    target: Target,
+    target: RequestTarget,
     /// What has been read and is not handed on yet, since it became longer.
     rest: Vec<u8>,
     /// Bytes of a head have come, and no request was made of them yet.
@@ -66,7 +66,7 @@ impl<S> Guard<S> {
             seen: 0,
             waits: Waits::InHead,
             since: Stopwatch::start(),
-            target: Target::new(),
+            target: RequestTarget::new(),
             rest: Vec::new(),
             in_head: false,
             head_timeout: limits.head_timeout,
@@ -123,7 +123,7 @@ impl<S> Guard<S> {
         let ended = self.activity.ended();
         if ended != self.seen {
             self.seen = ended;
-            self.target = Target::new();
+            self.target = RequestTarget::new();
             self.in_head = false;
             self.begin(Waits::Between);
         }

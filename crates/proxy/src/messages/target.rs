@@ -27,7 +27,7 @@ enum Part {
 
 /// Follows a head's first line, however it is cut.
 #[derive(Debug)]
-pub struct Target(Part);
+pub struct RequestTarget(Part);
 
 /// What may not stand in a path, and in a query.
 static REFUSED: LazyLock<[[bool; 128]; 2]> = LazyLock::new(|| {
@@ -45,7 +45,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-impl Target {
+impl RequestTarget {
     /// A head begins.
     pub fn new() -> Self {
         Self(Part::Blank)
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn whole(bytes: &[u8]) -> Vec<u8> {
-        Target::new().encoded(bytes).unwrap_or_else(|| bytes.to_vec())
+        RequestTarget::new().encoded(bytes).unwrap_or_else(|| bytes.to_vec())
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
         fn cuts_change_nothing(bytes in "[ -~\r\n]{0,60}", cut in 0..60_usize) {
             let bytes = bytes.as_bytes();
             let (first, second) = bytes.split_at(cut.min(bytes.len()));
-            let mut target = Target::new();
+            let mut target = RequestTarget::new();
             let mut pieces = target.encoded(first).unwrap_or_else(|| first.to_vec());
             pieces.extend(target.encoded(second).unwrap_or_else(|| second.to_vec()));
             prop_assert_eq!(pieces, whole(bytes));

@@ -13,7 +13,7 @@ use super::{Exit, app};
 use crate::cli::client;
 use crate::cli::client::NoResult;
 use crate::cli::show;
-use crate::cli::show::{Look, Progress, harmless};
+use crate::cli::show::{Progress, Style, harmless};
 use crate::config::app_file::AppFile;
 use crate::paths::Paths;
 use autotag_base::clock;
@@ -28,9 +28,9 @@ use autotag_protocol::{
 /// Who deploys, in history and journal.
 const BY_HAND: &str = "manually on the server";
 
-struct Owner<'a> {
+struct Deployer<'a> {
     paths: &'a Paths,
-    look: Look,
+    look: Style,
     json: bool,
 }
 
@@ -42,8 +42,8 @@ pub(super) fn run(
     surroundings: &Surroundings,
 ) -> anyhow::Result<ExitCode> {
     let json = arguments.get_flag("json");
-    let look = Look { terminal: surroundings.terminal, colour: surroundings.colour, now: clock::now() };
-    let owner = Owner { paths, look, json };
+    let look = Style { terminal: surroundings.terminal, colour: surroundings.colour, now: clock::now() };
+    let owner = Deployer { paths, look, json };
     match word {
         "status" => owner.status(arguments.get_one::<AppName>("APP")),
         "history" => owner.history(app(arguments), number(arguments, "entries")),
@@ -78,7 +78,7 @@ fn new_id() -> anyhow::Result<DeploymentId> {
     text.parse().map_err(|expected| anyhow::anyhow!("`{text}`: expected {expected}"))
 }
 
-impl Owner<'_> {
+impl Deployer<'_> {
     fn ask(&self, app: &AppName, body: Body, hear: impl FnMut(&Event)) -> Result<Outcome, NoResult> {
         client::ask(self.paths, &Request { app: app.clone(), body }, hear)
     }

@@ -11,7 +11,7 @@ use crate::host::init;
 use crate::host::init::next_steps;
 use crate::host::init::next_steps::NextSteps;
 use crate::host::init::options::{InitOptions, PublicKey};
-use crate::host::init::plan::Step;
+use crate::host::init::plan::SetupStep;
 use crate::host::init::{apply, sshd};
 use crate::host::remove;
 use crate::paths::Paths;
@@ -96,9 +96,9 @@ pub(super) fn init(paths: &Paths, arguments: &ArgMatches) -> anyhow::Result<Exit
 }
 
 /// A step, and below it what a file will say.
-fn show(step: &Step) {
+fn show(step: &SetupStep) {
     println!("{step}");
-    if let Step::Write { shown, .. } = step {
+    if let SetupStep::Write { shown, .. } = step {
         shown.lines().for_each(|line| println!("    | {line}"));
     }
 }

@@ -141,7 +141,7 @@ pub struct Snapshots {
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct Written {
+struct StoredSettings {
     app_file: String,
     env_files: Vec<BTreeMap<VariableName, String>>,
     given: BTreeMap<EnvironmentKey, String>,
@@ -181,7 +181,7 @@ impl Snapshots {
 
     /// Makes one durable. The lock is demanded as proof that nobody else writes.
     pub fn save(&self, _lock: &Lock, deployment: &DeploymentId, settings: &Settings) -> io::Result<()> {
-        let written = Written {
+        let written = StoredSettings {
             app_file: settings.text.clone(),
             env_files: settings.files.iter().map(plain).collect(),
             given: plain(&settings.given),
@@ -221,7 +221,7 @@ impl Snapshots {
                 format!("damaged in line {}", error.line())
             })
         };
-        let written: Written = serde_json::from_slice(&text).map_err(unread)?;
+        let written: StoredSettings = serde_json::from_slice(&text).map_err(unread)?;
         let file =
             AppFile::parse_recorded(&written.app_file).map_err(|faults| damaged(faults.to_string()))?;
         let files = written.env_files.into_iter().map(secret).collect();

@@ -118,7 +118,7 @@ pub struct ContainerSpec {
     pub shm_size: Option<u64>,
     pub stop_grace_period: Option<Duration>,
     pub stop_signal: Option<String>,
-    pub options: options::Options,
+    pub options: options::EngineOptions,
 }
 
 /// Docker's health check. Without a test the image's own runs, with what is set here (moby, `merge`).

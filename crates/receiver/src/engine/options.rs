@@ -6,8 +6,8 @@ use std::net::IpAddr;
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the Engine's API documents these names")]
-pub struct Options {
-    pub log: Log,
+pub struct EngineOptions {
+    pub log: EngineLog,
     pub security: Vec<String>,
     pub ulimits: Vec<Ulimit>,
     /// `NAME:ADDRESS`.
@@ -16,8 +16,8 @@ pub struct Options {
     pub dns_search: Vec<String>,
     pub dns_options: Vec<String>,
     pub group_add: Vec<String>,
-    pub devices: Vec<Device>,
-    pub gpus: Vec<Gpu>,
+    pub devices: Vec<EngineDevice>,
+    pub gpus: Vec<EngineGpu>,
     pub sysctls: BTreeMap<String, String>,
     pub hostname: Option<String>,
     pub tty: bool,
@@ -35,7 +35,7 @@ pub struct Options {
 
 /// Where the container's output goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Log {
+pub struct EngineLog {
     /// The driver; none: the Engine's default.
     pub driver: Option<String>,
     /// Its options.
@@ -57,7 +57,7 @@ pub struct Ulimit {
 /// A device of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the Engine's API documents these names")]
-pub struct Device {
+pub struct EngineDevice {
     pub host: String,
     pub container: String,
     pub permissions: String,
@@ -65,7 +65,7 @@ pub struct Device {
 
 /// Some of the host's GPUs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gpu {
+pub struct EngineGpu {
     /// Which of the Engine's drivers gives them; none: one that can.
     pub driver: Option<String>,
     /// How many; -1: all.

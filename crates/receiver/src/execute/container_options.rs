@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::app_file::{Container, Logging, SecurityOpt, Source};
-use crate::engine::options::{Device, ExistingPath, Gpu, Log, Options, Port, Ulimit};
+use crate::engine::options::{EngineDevice, EngineGpu, EngineLog, EngineOptions, ExistingPath, Port, Ulimit};
 
 /// The most processes and threads of a container.
 pub const PIDS: i64 = 4096;
@@ -17,7 +17,7 @@ const LOG: [(&str, &str); 2] = [("max-size", "10m"), ("max-file", "3")];
 const UNLIMITED: &str = "-1";
 
 /// From what the app file says.
-pub fn options(config: &Container) -> Options {
+pub fn options(config: &Container) -> EngineOptions {
     let of = &config.options;
     let existing = config.volumes.iter().filter(|mount| mount.must_exist).filter_map(|mount| {
         let Source::Path(source) = &mount.source else { return None };
@@ -32,7 +32,7 @@ pub fn options(config: &Container) -> Options {
         .extra_hosts
         .iter()
         .flat_map(|(name, addresses)| addresses.iter().map(move |address| format!("{name}:{address}")));
-    Options {
+    EngineOptions {
         log: log(&of.logging),
         security: security(&of.security_opt),
         ulimits: of
@@ -48,7 +48,7 @@ pub fn options(config: &Container) -> Options {
         devices: of
             .devices
             .iter()
-            .map(|device| Device {
+            .map(|device| EngineDevice {
                 host: device.host.display().to_string(),
                 container: device.container.display().to_string(),
                 permissions: device.permissions.clone(),
@@ -57,7 +57,7 @@ pub fn options(config: &Container) -> Options {
         gpus: of
             .gpus
             .iter()
-            .map(|gpu| Gpu {
+            .map(|gpu| EngineGpu {
                 driver: gpu.driver.clone(),
                 count: gpu.count,
                 ids: gpu.device_ids.clone(),
@@ -87,16 +87,16 @@ pub fn options(config: &Container) -> Options {
     }
 }
 
-fn log(container: &Logging) -> Log {
+fn log(container: &Logging) -> EngineLog {
     let mut options = container.options.clone();
     // Docker documents -1 as the default of `max-size`, and refuses it.
     if options.get("max-size").is_some_and(|size| size == UNLIMITED) {
         options.remove("max-size");
-        return Log { driver: container.driver.clone(), options, bound: BTreeMap::new() };
+        return EngineLog { driver: container.driver.clone(), options, bound: BTreeMap::new() };
     }
     let bound: BTreeMap<String, String> =
         LOG.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    Log { driver: container.driver.clone(), options, bound }
+    EngineLog { driver: container.driver.clone(), options, bound }
 }
 
 fn security(container: &SecurityOpt) -> Vec<String> {

@@ -34,7 +34,7 @@ pub fn uncovered(declared: &BTreeSet<String>, container: &Container) -> Vec<Stri
 
 /// Where the lines are to be written, and what is there already.
 #[derive(Debug)]
-pub struct Owner<'a> {
+pub struct VolumeHint<'a> {
     /// Whose app file.
     pub app: &'a AppName,
     /// The app file's path.
@@ -46,7 +46,7 @@ pub struct Owner<'a> {
 }
 
 /// Why nothing is made, and the lines that the app file needs.
-pub fn refusal(places: &[String], owner: &Owner<'_>) -> String {
+pub fn refusal(places: &[String], owner: &VolumeHint<'_>) -> String {
     let shown: Vec<String> =
         places.iter().map(|place| format!("`VOLUME {}`", place.escape_debug())).collect();
     let mut text = format!(
@@ -83,7 +83,7 @@ pub fn refusal(places: &[String], owner: &Owner<'_>) -> String {
 
 /// A volume's name for each place: that of the volume which the serving container has there, or else one made
 /// of the application's name and the last part of the path; of the whole path where that is taken.
-fn names(places: &[&String], owner: &Owner<'_>) -> Vec<String> {
+fn names(places: &[&String], owner: &VolumeHint<'_>) -> Vec<String> {
     let mut taken: BTreeSet<String> = owner
         .container
         .volumes
@@ -180,7 +180,7 @@ mod tests {
             })
             .collect();
         let file = Path::new("/etc/autotag/shop.yaml");
-        let owner = Owner { app: &app, file, container: &container, serving: &serving };
+        let owner = VolumeHint { app: &app, file, container: &container, serving: &serving };
         refusal(&uncovered(&declared(paths), &container), &owner)
     }
 

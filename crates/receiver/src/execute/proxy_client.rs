@@ -23,7 +23,7 @@ use crate::state::{ContainerId, StepError};
 use autotag_base::CallError;
 use autotag_protocol::{AppName, FailureCode};
 use autotag_proxy::admin;
-use autotag_proxy::admin::{Answer, AppStatus, Command, UpstreamStatus};
+use autotag_proxy::admin::{AdminAnswer, AppStatus, Command, UpstreamStatus};
 use autotag_proxy::listen::Listen as ProxyListen;
 use autotag_proxy::routes::Route;
 use autotag_proxy::trust::Trusted;
@@ -65,7 +65,9 @@ impl ProxyClient {
     /// What the proxy knows of an application; `None` where it knows nothing.
     pub async fn status(&self, app: &AppName) -> Result<Option<AppStatus>, StepError> {
         match self.call(&Command::Status {}).await? {
-            Answer::Status(status) => Ok(status.apps.into_iter().find(|found| found.app == app.as_str())),
+            AdminAnswer::Status(status) => {
+                Ok(status.apps.into_iter().find(|found| found.app == app.as_str()))
+            }
             other => Err(unexpected(&other)),
         }
     }
@@ -219,7 +221,7 @@ impl ProxyClient {
             tunnels_ms: Some(milliseconds(deadline.min(TUNNELS))),
         };
         match self.ask(&command, deadline + PATIENCE).await? {
-            Answer::Drained(drained) => Ok(drained),
+            AdminAnswer::Drained(drained) => Ok(drained),
             other => Err(unexpected(&other)),
         }
     }
@@ -247,23 +249,23 @@ impl ProxyClient {
 
     async fn tell(&self, command: &Command) -> Result<(), StepError> {
         match self.call(command).await? {
-            Answer::Done {} => Ok(()),
+            AdminAnswer::Done {} => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
     async fn swap(&self, app: &AppName, to: Option<Target>) -> Result<(), StepError> {
         match self.call(&Command::Swap { app: app.to_string(), to }).await? {
-            Answer::Swapped { .. } => Ok(()),
+            AdminAnswer::Swapped { .. } => Ok(()),
             other => Err(unexpected(&other)),
         }
     }
 
-    async fn call(&self, command: &Command) -> Result<Answer, StepError> {
+    async fn call(&self, command: &Command) -> Result<AdminAnswer, StepError> {
         self.ask(command, PATIENCE).await
     }
 
-    async fn ask(&self, command: &Command, patience: Duration) -> Result<Answer, StepError> {
+    async fn ask(&self, command: &Command, patience: Duration) -> Result<AdminAnswer, StepError> {
         let unreachable = |why: String| {
             let why = format!(
                 "the proxy does not answer at {}: {why}. Start it: systemctl start autotag-proxy",
@@ -272,7 +274,7 @@ impl ProxyClient {
             StepError::new(FailureCode::ProxyUnavailable, why)
         };
         match tokio::time::timeout(patience, admin::call(&self.admin, command)).await {
-            Ok(Ok(Answer::Error(error))) => Err(refused(&error)),
+            Ok(Ok(AdminAnswer::Error(error))) => Err(refused(&error)),
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(unreachable(error.to_string())),
             Err(_) => Err(unreachable(format!("nothing arrived within {} s", patience.as_secs()))),
@@ -305,7 +307,7 @@ fn target(container: &ContainerId, address: IpAddr, port: u16) -> Target {
     Target { id: container.to_string(), address: SocketAddr::new(address, port) }
 }
 
-fn unexpected(answer: &Answer) -> StepError {
+fn unexpected(answer: &AdminAnswer) -> StepError {
     let why = format!("the proxy answered something else: {answer:?}");
     StepError::new(FailureCode::Proxy, why)
 }

@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
-use super::init::plan::{self, Step, run};
+use super::init::plan::{self, SetupStep, run};
 use super::init::{apply, apps, listens, units};
 use crate::engine::BlockingEngine;
-use crate::host::init::host_facts::Facts;
+use crate::host::init::host_facts::HostFacts;
 use crate::lock;
 use crate::lock::{Lock, Tried};
 use crate::paths::{GROUP, PROXY_USER, Paths, user_of};
 use autotag_protocol::AppName;
 use autotag_proxy::admin;
-use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::admin::{AdminAnswer, Command};
 
 /// How long the proxy may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,9 +27,9 @@ pub struct Removal {
     /// Its own network, if there is one.
     pub network: Option<String>,
     /// What comes before the containers: nobody can deploy any more.
-    pub before: Vec<Step>,
+    pub before: Vec<SetupStep>,
     /// And after them.
-    pub after: Vec<Step>,
+    pub after: Vec<SetupStep>,
     /// What the owner should know.
     pub notes: Vec<String>,
 }
@@ -40,29 +40,29 @@ pub fn prepare(host_paths: &Paths, app: &AppName, keep_data: bool) -> anyhow::Re
     let (containers, network) = in_docker(host_paths, app, &mut notes)?;
     let others: Vec<AppName> = apps(host_paths)?.into_iter().filter(|other| other != app).collect();
     let left: BTreeSet<_> = listens(host_paths, &others)?.into_keys().collect();
-    let facts = Facts::of_host(host_paths, &left)?;
+    let facts = HostFacts::of_host(host_paths, &left)?;
     let there = |path: &std::path::Path| path.symlink_metadata().is_ok();
 
     let mut before = Vec::new();
     let (keys, file) = (host_paths.authorized_keys(app), host_paths.app_file(app));
     if there(&keys) {
-        before.push(Step::Remove(keys));
+        before.push(SetupStep::Remove(keys));
     }
     if there(&file) {
         if keep_data {
             let text =
                 std::fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
             let path = file.with_extension("yaml.removed");
-            before.push(Step::Write { path, shown: String::new(), text, mode: 0o600, replaces: false });
+            before.push(SetupStep::Write { path, shown: String::new(), text, mode: 0o600, replaces: false });
         }
-        before.push(Step::Remove(file));
+        before.push(SetupStep::Remove(file));
     }
     let mut after = Vec::new();
     if facts.users.contains(&user_of(app)) {
         after.push(run(&["userdel", &user_of(app)]));
     }
     if !keep_data && there(&host_paths.state(app)) {
-        after.push(Step::Remove(host_paths.state(app)));
+        after.push(SetupStep::Remove(host_paths.state(app)));
     }
     if others.is_empty() {
         after.extend(everything(host_paths, &facts, keep_data));
@@ -104,19 +104,19 @@ fn volumes(described: &str) -> impl Iterator<Item = (String, String)> {
 }
 
 /// The last application takes the rest along.
-fn everything(host_paths: &Paths, facts: &Facts, keep_data: bool) -> Vec<Step> {
+fn everything(host_paths: &Paths, facts: &HostFacts, keep_data: bool) -> Vec<SetupStep> {
     let mut steps = Vec::new();
     if facts.systemd {
         let ours = facts.sockets.iter().map(String::as_str).chain([units::PROXY, units::SERVE]);
         let ours: Vec<&str> = ours.filter(|name| host_paths.units().join(name).exists()).collect();
         if !ours.is_empty() {
             steps.push(run(&[&["systemctl", "disable", "--quiet", "--now"], ours.as_slice()].concat()));
-            steps.extend(ours.iter().map(|name| Step::Remove(host_paths.units().join(name))));
+            steps.extend(ours.iter().map(|name| SetupStep::Remove(host_paths.units().join(name))));
             steps.push(run(&["systemctl", "daemon-reload"]));
         }
     }
     if host_paths.sshd_part().exists() {
-        steps.push(Step::Remove(host_paths.sshd_part()));
+        steps.push(SetupStep::Remove(host_paths.sshd_part()));
         if let Some(unit) = &facts.ssh_unit {
             steps.push(run(&["systemctl", "reload", unit]));
         }
@@ -132,7 +132,7 @@ fn everything(host_paths: &Paths, facts: &Facts, keep_data: bool) -> Vec<Step> {
         paths.extend([host_paths.all_state(), host_paths.app_files()]);
     }
     let paths = paths.into_iter().filter(|path| path.exists());
-    steps.extend(paths.map(Step::Remove));
+    steps.extend(paths.map(SetupStep::Remove));
     steps
 }
 
@@ -176,7 +176,7 @@ fn forget(host_paths: &Paths, app: &AppName) -> std::io::Result<()> {
     }
     match admin::call_at_once(&host_paths.proxy_admin(), &Command::Forget { app: app.to_string() }, PATIENCE)?
     {
-        Answer::Done {} => Ok(()),
+        AdminAnswer::Done {} => Ok(()),
         other => Err(std::io::Error::other(format!("{other:?}"))),
     }
 }

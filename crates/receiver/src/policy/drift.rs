@@ -10,7 +10,7 @@ use autotag_proxy::admin::AppStatus;
 
 /// What is known at this moment. An `Err` is a question that could not be answered; it is told, too.
 #[derive(Debug)]
-pub struct Facts<'a> {
+pub struct DriftFacts<'a> {
     /// The container that should serve.
     pub container: Result<Option<ContainerFacts>, String>,
     /// All containers with the application's label.
@@ -30,7 +30,7 @@ pub struct Facts<'a> {
 }
 
 /// Each difference in a sentence; none where all is as it should be.
-pub fn drift(facts: &Facts<'_>) -> Vec<String> {
+pub fn drift(facts: &DriftFacts<'_>) -> Vec<String> {
     let mut found = Vec::new();
     let Some(active) = facts.state.active() else {
         if let Some(last) = facts.state.last_served() {
@@ -70,7 +70,7 @@ pub fn drift(facts: &Facts<'_>) -> Vec<String> {
     found
 }
 
-fn container(found: &mut Vec<String>, facts: &Facts<'_>, active: &Instance) {
+fn container(found: &mut Vec<String>, facts: &DriftFacts<'_>, active: &Instance) {
     let short = active.container.short();
     match &facts.container {
         Err(why) => found.push(format!("the container {short} could not be inspected: {why}")),
@@ -127,7 +127,7 @@ fn strangers(found: &mut Vec<String>, containers: &[ContainerFacts], state: &Sta
     }
 }
 
-fn proxy(found: &mut Vec<String>, facts: &Facts<'_>, active: &Instance) {
+fn proxy(found: &mut Vec<String>, facts: &DriftFacts<'_>, active: &Instance) {
     let Some(proxy) = &facts.proxy else { return };
     let current = match proxy {
         Err(why) => return found.push(why.clone()),
@@ -168,9 +168,9 @@ mod tests {
         Ok(Some(AppStatus { app: "app".to_owned(), current: Some(current), leaving: vec![], waiting: 0 }))
     }
 
-    fn well(state: &State) -> Facts<'_> {
+    fn well(state: &State) -> DriftFacts<'_> {
         let config = state.active().expect("it serves").release.config.clone();
-        Facts {
+        DriftFacts {
             container: Ok(Some(running())),
             labelled: Ok(vec![running()]),
             image: Ok(Some(LocalImage {
@@ -194,9 +194,9 @@ mod tests {
         assert_eq!(drift(&well(&steady("1.0.0"))), [""; 0]);
         let nothing = State::new("app".parse().unwrap());
         let serving = steady("1.0.0");
-        assert_eq!(drift(&Facts { labelled: Ok(vec![]), state: &nothing, ..well(&serving) }), [""; 0]);
+        assert_eq!(drift(&DriftFacts { labelled: Ok(vec![]), state: &nothing, ..well(&serving) }), [""; 0]);
         let lost = serving.in_phase(crate::state::Phase::Steady { active: None });
-        let found = drift(&Facts { labelled: Ok(vec![]), state: &lost, ..well(&serving) });
+        let found = drift(&DriftFacts { labelled: Ok(vec![]), state: &lost, ..well(&serving) });
         assert!(found.len() == 1 && found[0].contains("1.0.0 was removed"), "{found:?}");
     }
 
@@ -213,7 +213,7 @@ mod tests {
             [release, &testing::release("2.0.0")].map(|it| container::spec(&app, it, &settings).labels);
         let labelled = |labels: BTreeMap<String, String>| {
             let container = Ok(Some(ContainerFacts { labels, ..running() }));
-            drift(&Facts { container, ..well(&state) })
+            drift(&DriftFacts { container, ..well(&state) })
         };
         assert_eq!(labelled(made.clone()), [""; 0]);
         for label in made.keys() {
@@ -245,24 +245,27 @@ mod tests {
         };
         let stranger = ContainerFacts { id: "b".repeat(64), name: "by-hand".to_owned(), ..running() };
         let other = "sha256:".to_owned() + &"0".repeat(64);
-        let cases: Vec<(Facts<'_>, &str)> = vec![
-            (Facts { container: Ok(None), ..well(&state) }, "was removed"),
-            (Facts { container: container(&|it| it.running = false), ..well(&state) }, "does not run"),
-            (Facts { container: container(&|it| it.paused = true), ..well(&state) }, "docker unpause"),
-            (Facts { container: container(&|it| it.health = Healthy::No), ..well(&state) }, "unhealthy"),
+        let cases: Vec<(DriftFacts<'_>, &str)> = vec![
+            (DriftFacts { container: Ok(None), ..well(&state) }, "was removed"),
+            (DriftFacts { container: container(&|it| it.running = false), ..well(&state) }, "does not run"),
+            (DriftFacts { container: container(&|it| it.paused = true), ..well(&state) }, "docker unpause"),
+            (DriftFacts { container: container(&|it| it.health = Healthy::No), ..well(&state) }, "unhealthy"),
             (
-                Facts { container: container(&|it| it.configuration.clear()), ..well(&state) },
+                DriftFacts { container: container(&|it| it.configuration.clear()), ..well(&state) },
                 "edited manually",
             ),
-            (Facts { container: container(&|it| it.image_id.clear()), ..well(&state) }, "another image"),
-            (Facts { container: Err("Docker is down".to_owned()), ..well(&state) }, "Docker is down"),
-            (Facts { labelled: Ok(vec![running(), stranger]), ..well(&state) }, "by-hand"),
-            (Facts { image: Ok(None), ..well(&state) }, "no longer on this machine"),
-            (Facts { proxy: Some(Ok(None)), ..well(&state) }, "nowhere"),
-            (Facts { proxy: Some(Err("no proxy".to_owned())), ..well(&state) }, "no proxy"),
-            (Facts { proxy: Some(serving(&"b".repeat(64), "10.0.0.2:80")), ..well(&state) }, "bbbbbbbbbbbb"),
-            (Facts { proxy: Some(serving(&"a".repeat(64), "10.0.0.9:80")), ..well(&state) }, "10.0.0.9"),
-            (Facts { today: Ok(other.parse().unwrap()), ..well(&state) }, "app file"),
+            (DriftFacts { container: container(&|it| it.image_id.clear()), ..well(&state) }, "another image"),
+            (DriftFacts { container: Err("Docker is down".to_owned()), ..well(&state) }, "Docker is down"),
+            (DriftFacts { labelled: Ok(vec![running(), stranger]), ..well(&state) }, "by-hand"),
+            (DriftFacts { image: Ok(None), ..well(&state) }, "no longer on this machine"),
+            (DriftFacts { proxy: Some(Ok(None)), ..well(&state) }, "nowhere"),
+            (DriftFacts { proxy: Some(Err("no proxy".to_owned())), ..well(&state) }, "no proxy"),
+            (
+                DriftFacts { proxy: Some(serving(&"b".repeat(64), "10.0.0.2:80")), ..well(&state) },
+                "bbbbbbbbbbbb",
+            ),
+            (DriftFacts { proxy: Some(serving(&"a".repeat(64), "10.0.0.9:80")), ..well(&state) }, "10.0.0.9"),
+            (DriftFacts { today: Ok(other.parse().unwrap()), ..well(&state) }, "app file"),
         ];
         for (facts, expected) in cases {
             let found = drift(&facts);

@@ -8,7 +8,7 @@ use crate::event_log::EventLog;
 use crate::execute::driver::address;
 use crate::execute::errors::code_of;
 use crate::policy::drift;
-use crate::policy::drift::Facts;
+use crate::policy::drift::DriftFacts;
 use crate::state::labels;
 use crate::state::missing_state;
 use crate::state::{Record, State, Store};
@@ -119,10 +119,10 @@ async fn status<E: Engine>(
     }
 }
 
-async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a State) -> Facts<'a> {
+async fn facts<'a, E: Engine>(server: &Server<E>, app: &AppName, state: &'a State) -> DriftFacts<'a> {
     let snapshots = Snapshots::new(&server.paths.state(app));
     let labelled = server.engine.labelled(&[(labels::APP, app.as_str())]).await;
-    let mut facts = Facts {
+    let mut facts = DriftFacts {
         container: Ok(None),
         labelled: labelled.map_err(|call_error| call_error.to_string()),
         image: Ok(None),

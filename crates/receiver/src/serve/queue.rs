@@ -72,7 +72,7 @@ pub(crate) struct AppQueue {
 
 /// What becomes of a change that is asked for.
 #[derive(Debug)]
-pub(crate) enum Asked {
+pub(crate) enum Admission {
     /// It is to be done.
     New(Arc<EventLog>),
     /// It was asked for before.
@@ -268,16 +268,16 @@ impl AppQueue {
     }
 
     /// The job of this deployment, if it is at work already or there are fewer than `most`.
-    pub(crate) fn job(&self, deployment: &DeploymentId, about: &str, most: usize) -> Asked {
+    pub(crate) fn job(&self, deployment: &DeploymentId, about: &str, most: usize) -> Admission {
         let mut jobs = lock(&self.jobs);
         match jobs.get(deployment) {
-            Some((job, known)) if known == about => Asked::InFlight(Arc::clone(job)),
-            Some(_) => Asked::Another,
-            None if jobs.len() >= most => Asked::TooMany,
+            Some((job, known)) if known == about => Admission::InFlight(Arc::clone(job)),
+            Some(_) => Admission::Another,
+            None if jobs.len() >= most => Admission::TooMany,
             None => {
                 let job = Arc::new(EventLog::new(Some(deployment.clone())));
                 jobs.insert(deployment.clone(), (Arc::clone(&job), about.to_owned()));
-                Asked::New(job)
+                Admission::New(job)
             }
         }
     }
@@ -342,13 +342,13 @@ mod tests {
     async fn a_deployment_has_one_job_until_it_is_over() {
         let place = AppQueue::default();
         let id: DeploymentId = "deployment-1".parse().unwrap();
-        let Asked::New(first) = place.job(&id, "deploy 1.0.0", 1) else { panic!("it is free") };
-        let Asked::InFlight(again) = place.job(&id, "deploy 1.0.0", 1) else { panic!("it is the same") };
+        let Admission::New(first) = place.job(&id, "deploy 1.0.0", 1) else { panic!("it is free") };
+        let Admission::InFlight(again) = place.job(&id, "deploy 1.0.0", 1) else { panic!("it is the same") };
         assert!(Arc::ptr_eq(&first, &again));
         let another = place.job(&id, "deploy 2.0.0", 1);
-        assert!(matches!(another, Asked::Another), "nobody hears of another's: {another:?}");
+        assert!(matches!(another, Admission::Another), "nobody hears of another's: {another:?}");
         place.over(&id);
-        assert!(matches!(place.job(&id, "deploy 2.0.0", 1), Asked::New(_)));
+        assert!(matches!(place.job(&id, "deploy 2.0.0", 1), Admission::New(_)));
     }
 
     #[tokio::test]
@@ -356,14 +356,14 @@ mod tests {
         let place = AppQueue::default();
         let id = |number: usize| format!("deployment-{number}").parse::<DeploymentId>().unwrap();
         for number in 0..CHANGES {
-            assert!(matches!(place.job(&id(number), "deploy", CHANGES), Asked::New(_)), "{number}");
+            assert!(matches!(place.job(&id(number), "deploy", CHANGES), Admission::New(_)), "{number}");
         }
-        assert!(matches!(place.job(&id(CHANGES), "deploy", CHANGES), Asked::TooMany));
-        assert!(matches!(place.job(&id(0), "deploy", CHANGES), Asked::InFlight(_)));
-        assert!(matches!(place.job(&id(CHANGES), "deploy", usize::MAX), Asked::New(_)), "the owner's");
+        assert!(matches!(place.job(&id(CHANGES), "deploy", CHANGES), Admission::TooMany));
+        assert!(matches!(place.job(&id(0), "deploy", CHANGES), Admission::InFlight(_)));
+        assert!(matches!(place.job(&id(CHANGES), "deploy", usize::MAX), Admission::New(_)), "the owner's");
         place.over(&id(0));
         place.over(&id(1));
-        assert!(matches!(place.job(&id(0), "deploy", CHANGES), Asked::New(_)));
+        assert!(matches!(place.job(&id(0), "deploy", CHANGES), Admission::New(_)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,7 @@ use crate::event_log::EventLog;
 use crate::policy::admit::Asker;
 use crate::serve::connection_limit::Permit;
 use crate::serve::peer::{Caller, caller};
-use crate::serve::queue::{Asked, CHANGES};
+use crate::serve::queue::{Admission, CHANGES};
 use crate::serve::{CONNECTIONS, Server, queries};
 use crate::state::Store;
 use autotag_protocol::{
@@ -213,19 +213,19 @@ fn set_to_work<E: Engine>(
     let in_quota =
         queues.quota_left(server.queues.now()).or_else(|wait| if free() { Ok(()) } else { Err(wait) });
     match queues.job(id, &change.about(), if in_quota.is_ok() { most } else { 0 }) {
-        Asked::InFlight(job) => Ok(job),
-        Asked::New(job) => {
+        Admission::InFlight(job) => Ok(job),
+        Admission::New(job) => {
             job.mask(&kept_from_ci(server, &app));
             let (server, in_flight, caller) = (Arc::clone(server), Arc::clone(&job), caller.clone());
             // A task of its own: it does not end with the connection.
             tokio::spawn(async move { change::carry_out(&server, &caller, &app, change, &in_flight).await });
             Ok(job)
         }
-        Asked::Another => {
+        Admission::Another => {
             let text = format!("the deployment {id} is running something else: each needs its own id");
             Err(Refused::new(RefusalCode::IdTaken, text))
         }
-        Asked::TooMany => Err(in_quota.map_or_else(|wait| too_often(&app, wait), |()| too_many(&app))),
+        Admission::TooMany => Err(in_quota.map_or_else(|wait| too_often(&app, wait), |()| too_many(&app))),
     }
 }
 

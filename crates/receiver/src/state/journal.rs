@@ -78,7 +78,7 @@ pub enum What {
 
 /// What a journal says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct JournalReading {
     /// The entries, the oldest first.
     pub entries: Vec<Entry>,
     /// Lines that are none, or of a kind that this release does not know.
@@ -164,17 +164,17 @@ fn aside(path: &Path, number: u32) -> PathBuf {
 }
 
 /// Reads a journal. A missing one is empty: it was put aside or removed, and nothing rests on it.
-pub fn read(path: &Path) -> io::Result<Reading> {
+pub fn read(path: &Path) -> io::Result<JournalReading> {
     match File::open(path) {
         Ok(file) => read_from(BufReader::new(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Reading::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(JournalReading::default()),
         Err(error) => Err(error),
     }
 }
 
 /// Reads a journal's text. It holds one line at a time, and no more of it than an entry may have.
-pub fn read_from(mut file: impl BufRead) -> io::Result<Reading> {
-    let mut reading = Reading::default();
+pub fn read_from(mut file: impl BufRead) -> io::Result<JournalReading> {
+    let mut reading = JournalReading::default();
     let mut line = Vec::new();
     let mut continued = false;
     loop {
@@ -239,7 +239,7 @@ mod tests {
             Journal::open(&path, 1 << 20, 1).unwrap().append(entry).unwrap();
         }
         let reading = read(&path).unwrap();
-        assert_eq!(reading, Reading { entries: entries.to_vec(), foreign: 0, torn: false });
+        assert_eq!(reading, JournalReading { entries: entries.to_vec(), foreign: 0, torn: false });
     }
 
     #[test]
@@ -275,12 +275,15 @@ mod tests {
     #[test]
     fn truncated_or_missing_it_goes_on() {
         let (_directory, path) = journal();
-        assert_eq!(read(&path).unwrap(), Reading::default());
+        assert_eq!(read(&path).unwrap(), JournalReading::default());
         let mut journal = Journal::open(&path, 1 << 20, 1).unwrap();
         journal.append(&entry("one")).unwrap();
         File::create(&path).unwrap();
         journal.append(&entry("two")).unwrap();
-        assert_eq!(read(&path).unwrap(), Reading { entries: vec![entry("two")], foreign: 0, torn: false });
+        assert_eq!(
+            read(&path).unwrap(),
+            JournalReading { entries: vec![entry("two")], foreign: 0, torn: false }
+        );
     }
 
     #[test]

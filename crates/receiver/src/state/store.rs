@@ -44,7 +44,7 @@ pub enum Unreadable {
 }
 
 #[derive(Serialize)]
-struct Written<'a> {
+struct StoredState<'a> {
     format: u32,
     #[serde(flatten)]
     state: &'a State,
@@ -116,7 +116,7 @@ impl Store {
 
 /// A state as its file has it.
 pub fn written(state: &State) -> io::Result<Vec<u8>> {
-    let mut text = serde_json::to_vec_pretty(&Written { format: FORMAT, state })?;
+    let mut text = serde_json::to_vec_pretty(&StoredState { format: FORMAT, state })?;
     text.push(b'\n');
     Ok(text)
 }
@@ -149,7 +149,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::policy::rollout::{Rollout, Step, StepResult};
+    use crate::policy::rollout::{Rollout, RolloutAction, StepResult};
     use crate::testing;
 
     struct Here {
@@ -173,13 +173,13 @@ mod tests {
             let mut rollout = begun.expect("steady");
             loop {
                 let event = match rollout.step() {
-                    Step::End(_) => break,
-                    Step::Save(state) => {
+                    RolloutAction::End(_) => break,
+                    RolloutAction::Save(state) => {
                         states.push(*state);
                         StepResult::Done
                     }
-                    Step::Create(_) => StepResult::Created("b".repeat(64).parse().unwrap()),
-                    Step::Verify(_) if fails => StepResult::Failed(crate::state::StepError::new(
+                    RolloutAction::Create(_) => StepResult::Created("b".repeat(64).parse().unwrap()),
+                    RolloutAction::Verify(_) if fails => StepResult::Failed(crate::state::StepError::new(
                         autotag_protocol::FailureCode::SmokeTest,
                         "404",
                     )),

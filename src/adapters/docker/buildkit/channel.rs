@@ -29,7 +29,7 @@ pub(super) const LARGEST_HEAD: u32 = 16 * 1024 * 1024;
 const LARGEST_MESSAGE: usize = 16 * 1024 * 1024;
 
 /// What a service of ours answers to BuildKit.
-pub(super) type Answer<T> = Result<Response<T>, Status>;
+pub(super) type ServiceResult<T> = Result<Response<T>, Status>;
 /// The same, in pieces.
 pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -37,12 +37,12 @@ pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send
 pub(super) type Control = ControlClient<Channel>;
 
 /// Ends with all that goes over it when it is dropped.
-pub(super) struct Connection {
+pub(super) struct GrpcConnection {
     channel: Channel,
     task: JoinHandle<()>,
 }
 
-impl Connection {
+impl GrpcConnection {
     pub(super) async fn over(stream: Upgraded) -> Result<Self, Error> {
         let (channel, connection) = http2::Builder::new(TokioExecutor::new())
             .initial_connection_window_size(WINDOW)
@@ -61,7 +61,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for GrpcConnection {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -19,7 +19,7 @@ use autotag_build_context::context::{
     ContextError, ContextFault, ContextPlan, Entry, EntryKind, Listing, Selection,
 };
 
-use super::channel::{Answer, Answers};
+use super::channel::{Answers, ServiceResult};
 
 /// One piece of a file, in bytes.
 const PIECE: u64 = 64 * 1024;
@@ -51,7 +51,7 @@ impl FileSync for Directories {
     type DiffCopyStream = Answers<Packet>;
     type TarStreamStream = Answers<Packet>;
 
-    async fn diff_copy(&self, request: Request<Streaming<Packet>>) -> Answer<Self::DiffCopyStream> {
+    async fn diff_copy(&self, request: Request<Streaming<Packet>>) -> ServiceResult<Self::DiffCopyStream> {
         let (metadata, _, packets) = request.into_parts();
         let listing = self.listing(&metadata.into_headers())?;
         let (asks, asked) = mpsc::unbounded_channel();
@@ -68,7 +68,7 @@ impl FileSync for Directories {
         Ok(Response::new(Box::pin(stream::poll_fn(move |context| packets.poll_recv(context)))))
     }
 
-    async fn tar_stream(&self, _: Request<Streaming<Packet>>) -> Answer<Self::TarStreamStream> {
+    async fn tar_stream(&self, _: Request<Streaming<Packet>>) -> ServiceResult<Self::TarStreamStream> {
         Err(Status::unimplemented("only DiffCopy"))
     }
 }
@@ -91,17 +91,17 @@ fn selection(headers: &HeaderMap) -> Selection {
 }
 
 /// What BuildKit asks for.
-enum Ask {
+enum SyncRequest {
     File(u32),
     End,
 }
 
-async fn take(mut packets: Streaming<Packet>, asks: mpsc::UnboundedSender<Ask>) {
+async fn take(mut packets: Streaming<Packet>, asks: mpsc::UnboundedSender<SyncRequest>) {
     // An error is the end of the build, or of the connection: who holds it says why.
     while let Ok(Some(packet)) = packets.message().await {
         let ask = match packet.r#type() {
-            PacketType::PacketReq => Ask::File(packet.id),
-            PacketType::PacketFin => Ask::End,
+            PacketType::PacketReq => SyncRequest::File(packet.id),
+            PacketType::PacketFin => SyncRequest::End,
             _ => continue,
         };
         if asks.send(ask).is_err() {
@@ -119,7 +119,11 @@ enum Stop {
     Fault(ContextError),
 }
 
-fn send(listing: &Listing, mut asked: mpsc::UnboundedReceiver<Ask>, packets: &Packets) -> Result<(), Stop> {
+fn send(
+    listing: &Listing,
+    mut asked: mpsc::UnboundedReceiver<SyncRequest>,
+    packets: &Packets,
+) -> Result<(), Stop> {
     let put = |packet| packets.blocking_send(Ok(packet)).map_err(|_| Stop::ReceiverGone);
     for entry in listing.entries() {
         put(Packet { stat: Some(stat(entry)), ..packet(PacketType::PacketStat) })?;
@@ -127,8 +131,8 @@ fn send(listing: &Listing, mut asked: mpsc::UnboundedReceiver<Ask>, packets: &Pa
     put(packet(PacketType::PacketStat))?;
     loop {
         match asked.blocking_recv().ok_or(Stop::ReceiverGone)? {
-            Ask::End => return put(packet(PacketType::PacketFin)),
-            Ask::File(id) => {
+            SyncRequest::End => return put(packet(PacketType::PacketFin)),
+            SyncRequest::File(id) => {
                 let mut holding = listing.open(id).map_err(Stop::Fault)?;
                 let size = listing.entry(id).map_or(0, Entry::size).min(PIECE);
                 loop {

@@ -13,5 +13,5 @@ mod session;
 mod solve;
 
 pub(super) use failed::Failed;
-pub(super) use session::Source;
+pub(super) use session::BuildSource;
 pub(super) use solve::Build;

@@ -30,7 +30,7 @@ use tonic::{Request, Response, Status, Streaming};
 use autotag_build_context::context::{ContextFault, ContextPlan, ContextStream};
 use autotag_model::secret::Credentials;
 
-use super::channel::{Answer, Answers, Control, LARGEST_HEAD, WINDOW};
+use super::channel::{Answers, Control, LARGEST_HEAD, ServiceResult, WINDOW};
 use super::file_sync;
 
 /// What it can be asked for, as BuildKit learns at its start.
@@ -49,7 +49,7 @@ const PIECE: usize = 64 * 1024;
 const BUFFER: usize = 4 * PIECE;
 
 /// Where Dockerfile and context come from.
-pub(crate) struct Source {
+pub(crate) struct BuildSource {
     pub(crate) plan: Arc<ContextPlan>,
     /// The whole context, where BuildKit does not ask for its files one by one.
     pub(crate) archive: Option<ContextStream>,
@@ -58,7 +58,7 @@ pub(crate) struct Source {
 }
 
 /// The services of one build.
-pub(super) fn services(source: Source, logins: HashMap<String, Credentials>) -> Routes {
+pub(super) fn services(source: BuildSource, logins: HashMap<String, Credentials>) -> Routes {
     Routes::new(HealthServer::new(Alive))
         .add_service(AuthServer::new(Logins(logins)))
         .add_service(file_sync::service(source.plan, source.fault))
@@ -114,15 +114,15 @@ struct Alive;
 impl Health for Alive {
     type WatchStream = Answers<HealthCheckResponse>;
 
-    async fn check(&self, _: Request<HealthCheckRequest>) -> Answer<HealthCheckResponse> {
+    async fn check(&self, _: Request<HealthCheckRequest>) -> ServiceResult<HealthCheckResponse> {
         Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving.into() }))
     }
 
-    async fn list(&self, _: Request<HealthListRequest>) -> Answer<HealthListResponse> {
+    async fn list(&self, _: Request<HealthListRequest>) -> ServiceResult<HealthListResponse> {
         Err(Status::unimplemented("only Check"))
     }
 
-    async fn watch(&self, _: Request<HealthCheckRequest>) -> Answer<Self::WatchStream> {
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> ServiceResult<Self::WatchStream> {
         Err(Status::unimplemented("only Check"))
     }
 }
@@ -132,7 +132,7 @@ struct Logins(HashMap<String, Credentials>);
 
 #[tonic::async_trait]
 impl Auth for Logins {
-    async fn credentials(&self, request: Request<CredentialsRequest>) -> Answer<CredentialsResponse> {
+    async fn credentials(&self, request: Request<CredentialsRequest>) -> ServiceResult<CredentialsResponse> {
         // None means that it asks without.
         let login = self.0.get(&request.get_ref().host);
         let login = login.map(|login| (login.username.clone(), login.password.reveal().to_owned()));
@@ -140,21 +140,21 @@ impl Auth for Logins {
         Ok(Response::new(CredentialsResponse { username, secret }))
     }
 
-    async fn fetch_token(&self, _: Request<FetchTokenRequest>) -> Answer<FetchTokenResponse> {
+    async fn fetch_token(&self, _: Request<FetchTokenRequest>) -> ServiceResult<FetchTokenResponse> {
         Err(Status::unimplemented("tokens are fetched by BuildKit"))
     }
 
     async fn get_token_authority(
         &self,
         _: Request<GetTokenAuthorityRequest>,
-    ) -> Answer<GetTokenAuthorityResponse> {
+    ) -> ServiceResult<GetTokenAuthorityResponse> {
         Err(Status::unimplemented("tokens are fetched by BuildKit"))
     }
 
     async fn verify_token_authority(
         &self,
         _: Request<VerifyTokenAuthorityRequest>,
-    ) -> Answer<VerifyTokenAuthorityResponse> {
+    ) -> ServiceResult<VerifyTokenAuthorityResponse> {
         Err(Status::unimplemented("tokens are fetched by BuildKit"))
     }
 }
@@ -166,7 +166,7 @@ struct Archive(Mutex<Option<ContextStream>>);
 impl Upload for Archive {
     type PullStream = Answers<BytesMessage>;
 
-    async fn pull(&self, _: Request<Streaming<BytesMessage>>) -> Answer<Self::PullStream> {
+    async fn pull(&self, _: Request<Streaming<BytesMessage>>) -> ServiceResult<Self::PullStream> {
         let context = self.0.lock().ok().and_then(|mut context| context.take());
         let context = context.ok_or_else(|| Status::not_found("the context has been sent"))?;
         Ok(Response::new(Box::pin(context.map(|chunk| match chunk {

@@ -14,10 +14,10 @@ use autotag_docker::daemon::broken;
 use autotag_model::secret::Credentials;
 
 use super::super::wire::Way;
-use super::channel::{Connection, solve, status};
+use super::channel::{GrpcConnection, solve, status};
 use super::failed::Failed;
 use super::frontend::solve_request;
-use super::session::{Source, serve, services};
+use super::session::{BuildSource, serve, services};
 use crate::ports::BuildRequest;
 
 /// A build of which nothing is heard for so long has failed: BuildKit waits without end for a server that takes
@@ -31,7 +31,7 @@ pub(crate) struct Build<'a> {
     pub(crate) request: &'a BuildRequest,
     /// Build arguments beside the user's own.
     pub(crate) given: &'a BTreeMap<String, String>,
-    pub(crate) source: Source,
+    pub(crate) source: BuildSource,
     /// By the names that BuildKit asks with.
     pub(crate) logins: HashMap<String, Credentials>,
 }
@@ -55,7 +55,7 @@ impl Build<'_> {
     ) -> Result<Solved, Failed> {
         // One for each build: two of one name would be handed each other's credentials.
         let id = format!("autotag-deploy-{:032x}", rand::random::<u128>());
-        let connection = Connection::over(way.grpc().await?).await?;
+        let connection = GrpcConnection::over(way.grpc().await?).await?;
         let (dockerfile, as_archive) = (self.source.plan.dockerfile_name(), self.source.archive.is_some());
         let request = solve_request(&id, self.request, self.given, dockerfile, as_archive);
         let services = services(self.source, self.logins);
@@ -66,17 +66,17 @@ impl Build<'_> {
         let answer = loop {
             let next = async {
                 tokio::select! {
-                    message = statuses.next(), if watching => Next::Status(message),
-                    answer = &mut solving => Next::Answer(answer),
-                    ended = &mut session.0, if serving => Next::SessionEnded(ended.unwrap_or(Ok(()))),
+                    message = statuses.next(), if watching => SolveEvent::Status(message),
+                    answer = &mut solving => SolveEvent::Answer(answer),
+                    ended = &mut session.0, if serving => SolveEvent::SessionEnded(ended.unwrap_or(Ok(()))),
                 }
             };
             match timeout(SILENCE, next).await {
-                Ok(Next::Status(Some(Ok(message)))) => watch(&message),
-                Ok(Next::Status(_)) => watching = false,
-                Ok(Next::SessionEnded(Ok(()))) => serving = false,
-                Ok(Next::SessionEnded(Err(status))) => return Err(status.into()),
-                Ok(Next::Answer(answer)) => break answer,
+                Ok(SolveEvent::Status(Some(Ok(message)))) => watch(&message),
+                Ok(SolveEvent::Status(_)) => watching = false,
+                Ok(SolveEvent::SessionEnded(Ok(()))) => serving = false,
+                Ok(SolveEvent::SessionEnded(Err(status))) => return Err(status.into()),
+                Ok(SolveEvent::Answer(answer)) => break answer,
                 Err(_) => return Err(broken("the build reported nothing for six hours").into()),
             }
         };
@@ -87,7 +87,7 @@ impl Build<'_> {
     }
 }
 
-enum Next {
+enum SolveEvent {
     Status(Option<Result<StatusResponse, Status>>),
     Answer(Result<SolveResponse, Status>),
     SessionEnded(Result<(), Status>),

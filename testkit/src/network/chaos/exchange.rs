@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 /// What a client asks, read to its end.
 #[derive(Debug)]
-pub struct Request {
+pub struct ClientRequest {
     /// GET, PUT ...
     pub method: String,
     /// Path and query, as they came.
@@ -18,7 +18,7 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-impl Request {
+impl ClientRequest {
     /// The next one on this connection; `None`: the client is done.
     pub async fn read(stream: &mut tokio::io::BufReader<TcpStream>) -> io::Result<Option<Self>> {
         let first = line(stream).await?;
@@ -84,7 +84,7 @@ async fn line(stream: &mut tokio::io::BufReader<TcpStream>) -> io::Result<String
 
 /// What a server answers.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub struct ServerAnswer {
     /// Its status.
     pub status: u16,
     /// All headers but those of the connection, in small letters.
@@ -95,7 +95,7 @@ pub struct Answer {
     pub promised: Option<String>,
 }
 
-impl Answer {
+impl ServerAnswer {
     /// With a body.
     pub fn new(status: u16, content_type: &str, body: String) -> Self {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];

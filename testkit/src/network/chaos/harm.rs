@@ -4,7 +4,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
-use super::exchange::{Answer, Request};
+use super::exchange::{ClientRequest, ServerAnswer};
 use crate::clock::now;
 use crate::images::tiny_image::{MANIFEST, TinyImage};
 
@@ -84,7 +84,7 @@ impl Harm {
     }
 
     /// Whether it can happen to this request at all: a login has to be there to run out.
-    pub fn can_meet(self, request: &Request) -> bool {
+    pub fn can_meet(self, request: &ClientRequest) -> bool {
         self.is_for(&request.line()) && (self != Self::Expired || request.header("authorization").is_some())
     }
 
@@ -106,7 +106,7 @@ impl Harm {
     }
 
     /// What the client gets for this answer of the server's. The connection's faults are not done here.
-    pub fn spoil(self, mut answer: Answer, chance: u64) -> Answer {
+    pub fn spoil(self, mut answer: ServerAnswer, chance: u64) -> ServerAnswer {
         match self {
             Self::Busy(status, wait) => return busy(status, wait),
             Self::Truncated => answer.body.truncate(answer.body.len() / 2),
@@ -130,10 +130,10 @@ impl Harm {
     }
 }
 
-fn busy(status: u16, wait: Wait) -> Answer {
+fn busy(status: u16, wait: Wait) -> ServerAnswer {
     let body =
         json!({ "message": "too busy", "errors": [{ "code": "TOOMANYREQUESTS", "message": "too busy" }] });
-    let mut answer = Answer::new(status, "application/json", body.to_string());
+    let mut answer = ServerAnswer::new(status, "application/json", body.to_string());
     match wait {
         Wait::Unsaid => {}
         Wait::Seconds(seconds) => answer.set("retry-after", &seconds.to_string()),
@@ -171,7 +171,7 @@ impl Dice {
     }
 
     /// What happens to the next request, with a number for choices within it.
-    pub fn next(&mut self, request: &Request) -> Option<(Harm, u64)> {
+    pub fn next(&mut self, request: &ClientRequest) -> Option<(Harm, u64)> {
         // Of the requests the fewest change something, and those are what it is about.
         let one_in = if request.method == "GET" { 10 } else { 3 };
         if self.left == 0 || !self.random.random_ratio(1, one_in) {

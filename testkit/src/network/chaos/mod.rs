@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use self::exchange::{Answer, Request};
+use self::exchange::{ClientRequest, ServerAnswer};
 pub use self::harm::{Dice, Harm, Wait, http_date};
 use crate::clock::be_late;
 use crate::network::faults::fits;
@@ -39,23 +39,23 @@ pub enum Side {
 #[derive(Debug)]
 pub struct Chaos {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ChaosShared>,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ChaosShared {
     http: reqwest::Client,
     side: Side,
     upstream: String,
     own: String,
     elsewhere: String,
-    state: Mutex<State>,
+    state: Mutex<ChaosState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct ChaosState {
     dice: Dice,
     /// The harms that a test wants, with the pattern of the request that each of them waits for.
     wanted: Vec<(String, Harm)>,
@@ -80,13 +80,13 @@ impl Chaos {
         let (address, own) = listen("127.0.0.1:0");
         // Another loopback address, so that it is another host by any reading.
         let (elsewhere, other) = listen("127.0.0.2:0");
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(ChaosShared {
             http: client(),
             side,
             upstream: upstream.to_owned(),
             own: address.to_string(),
             elsewhere: elsewhere.to_string(),
-            state: Mutex::new(State {
+            state: Mutex::new(ChaosState {
                 dice: Dice::none(),
                 wanted: Vec::new(),
                 struck: Vec::new(),
@@ -188,18 +188,18 @@ const TLS_HANDSHAKE: u8 = 22;
 /// Tells a client that begins with TLS that nobody speaks it here, by an answer in HTTP, as servers do. Engines with
 /// containerd's image store try TLS with every registry first, and go on without only after such an answer.
 async fn plain(stream: &mut BufReader<TcpStream>) -> io::Result<()> {
-    stream.write_all(&Answer::new(400, "text/plain", String::new()).on_the_wire()).await?;
+    stream.write_all(&ServerAnswer::new(400, "text/plain", String::new()).on_the_wire()).await?;
     stream.get_mut().shutdown().await?;
     // Closed with something unread in it, the socket would be reset, and the answer lost.
     tokio::io::copy(stream, &mut tokio::io::sink()).await.map(drop)
 }
 
-async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+async fn serve(stream: TcpStream, shared: Arc<ChaosShared>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
     if stream.fill_buf().await?.starts_with(&[TLS_HANDSHAKE]) {
         return plain(&mut stream).await;
     }
-    while let Some(mut request) = Request::read(&mut stream).await? {
+    while let Some(mut request) = ClientRequest::read(&mut stream).await? {
         let met = shared.meet(&request);
         if shared.state().expired.as_deref().is_some_and(|old| request.header("authorization") == Some(old)) {
             shared.expire(&mut request);
@@ -218,7 +218,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
         let answer = if harm == Harm::Redirected {
             shared.redirect(&request)
         } else if harm.strikes_first() {
-            Answer::new(200, "", String::new())
+            ServerAnswer::new(200, "", String::new())
         } else {
             shared.forward(request).await
         };
@@ -230,7 +230,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             Harm::HalfClosed => {
                 stream.get_mut().shutdown().await?;
                 // Until the client ends its half, too.
-                while let Some(_late) = Request::read(&mut stream).await? {}
+                while let Some(_late) = ClientRequest::read(&mut stream).await? {}
                 return Ok(());
             }
             Harm::Cut => {
@@ -246,7 +246,7 @@ async fn serve(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
             }
             Harm::Silent => {
                 // A client that has waited long enough ends it.
-                let late = async { while let Ok(Some(_)) = Request::read(&mut stream).await {} };
+                let late = async { while let Ok(Some(_)) = ClientRequest::read(&mut stream).await {} };
                 tokio::select! {
                     () = late => {}
                     () = be_late(Duration::from_secs(30)) => {}
@@ -273,9 +273,9 @@ fn reset(stream: &BufReader<TcpStream>) -> io::Result<()> {
     socket2::SockRef::from(stream.get_ref()).set_linger(Some(Duration::ZERO))
 }
 
-async fn serve_elsewhere(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+async fn serve_elsewhere(stream: TcpStream, shared: Arc<ChaosShared>) -> io::Result<()> {
     let mut stream = BufReader::new(stream);
-    while let Some(mut request) = Request::read(&mut stream).await? {
+    while let Some(mut request) = ClientRequest::read(&mut stream).await? {
         let login = {
             let mut state = shared.state();
             state.elsewhere.push((request.line(), request.header("authorization").is_some()));
@@ -292,13 +292,13 @@ async fn serve_elsewhere(stream: TcpStream, shared: Arc<Shared>) -> io::Result<(
     Ok(())
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl ChaosShared {
+    fn state(&self) -> MutexGuard<'_, ChaosState> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Counts a request, and says what happens to it, which is counted for the table of `scripts/torture`.
-    fn meet(&self, request: &Request) -> Option<(Harm, u64)> {
+    fn meet(&self, request: &ClientRequest) -> Option<(Harm, u64)> {
         let line = request.line();
         let mut state = self.state();
         state.seen.send_modify(|seen| *seen += 1);
@@ -320,7 +320,7 @@ impl Shared {
 
     /// The request's login has run out: a registry's token for good, as it says with its refusal; anything else only now,
     /// because there is no other.
-    fn expire(&self, request: &mut Request) {
+    fn expire(&self, request: &mut ClientRequest) {
         let login = request.header("authorization").map(str::to_owned);
         request.remove("authorization");
         if let (Side::Registry, Some(login)) = (self.side, login.filter(|login| login.starts_with("Bearer ")))
@@ -330,14 +330,14 @@ impl Shared {
         }
     }
 
-    fn redirect(&self, request: &Request) -> Answer {
-        let mut answer = Answer::new(307, "text/plain", String::new());
+    fn redirect(&self, request: &ClientRequest) -> ServerAnswer {
+        let mut answer = ServerAnswer::new(307, "text/plain", String::new());
         answer.set("location", &format!("http://{}{}", self.elsewhere, request.target));
         answer
     }
 
     /// The server's own answer, in which it stands at this proxy's address.
-    async fn forward(&self, request: Request) -> Answer {
+    async fn forward(&self, request: ClientRequest) -> ServerAnswer {
         let url = format!("http://{}{}", self.upstream, request.target);
         let method = reqwest::Method::from_bytes(request.method.as_bytes()).expect("a method");
         let is_head = method == reqwest::Method::HEAD;
@@ -350,7 +350,7 @@ impl Shared {
         }
         let response = match asked.body(request.body).send().await {
             Ok(response) => response,
-            Err(error) => return Answer::new(502, "text/plain", error.to_string()),
+            Err(error) => return ServerAnswer::new(502, "text/plain", error.to_string()),
         };
         let status = response.status().as_u16();
         let (mut headers, mut promised) = (Vec::new(), None);
@@ -363,8 +363,8 @@ impl Shared {
             }
         }
         match response.bytes().await {
-            Ok(body) => Answer { status, headers, body: body.to_vec(), promised },
-            Err(error) => Answer::new(502, "text/plain", error.to_string()),
+            Ok(body) => ServerAnswer { status, headers, body: body.to_vec(), promised },
+            Err(error) => ServerAnswer::new(502, "text/plain", error.to_string()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 
 use autotag_base::{CallError, CallErrorKind, CallResult};
-use autotag_deploy::adapters::github::{Access, GitHub};
+use autotag_deploy::adapters::github::{GitHub, GithubAccess};
 use autotag_deploy::adapters::registry::OciRegistry;
 use autotag_deploy::adapters::retry::RetryPolicy;
 use autotag_deploy::failure::Failure;
@@ -361,7 +361,7 @@ pub fn run(
 }
 
 async fn play(servers: &Servers, request: &inputs::Request, run: &Run, patience: &RetryPolicy) -> Came {
-    let access = Access {
+    let access = GithubAccess {
         api_url: &run.api_url,
         graphql_url: &run.graphql_url,
         repository: &run.repository,

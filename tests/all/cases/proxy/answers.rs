@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::admin::{AdminAnswer, Command};
 use autotag_proxy::upstream::Target;
 use bytes::Bytes;
 use http::{Request, StatusCode};
@@ -281,11 +281,11 @@ pub async fn a_route_has_its_own_patience() {
     let stage = Stage::with(|options| options.limits.answer_timeout = Duration::from_millis(200)).await;
     let mut route = stage.route("web");
     route.answer_timeout_ms = Some(60_000);
-    assert_eq!(stage.call(&Command::Route { route: route.clone() }).await, Answer::Done {});
+    assert_eq!(stage.call(&Command::Route { route: route.clone() }).await, AdminAnswer::Done {});
     stage.swap(&app).await;
     assert_eq!(stage.get("/slow?1000").await.status(), StatusCode::OK);
     route.answer_timeout_ms = Some(200);
-    assert_eq!(stage.call(&Command::Route { route }).await, Answer::Done {});
+    assert_eq!(stage.call(&Command::Route { route }).await, AdminAnswer::Done {});
     assert_eq!(stage.get("/slow?30000").await.status(), StatusCode::GATEWAY_TIMEOUT);
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use autotag_base::clock;
-use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::admin::{AdminAnswer, Command};
 use autotag_proxy::bounds::limits::Limits;
 use autotag_proxy::listen::Listen;
 use autotag_proxy::routes::Route;
@@ -43,7 +43,7 @@ impl Two {
         let stage = Stage::with(|options| options.limits = bounds).await;
         let mut neighbour = stage.route("next");
         neighbour.hosts = vec!["next.example".to_owned()];
-        assert_eq!(stage.call(&Command::Route { route: neighbour }).await, Answer::Done {});
+        assert_eq!(stage.call(&Command::Route { route: neighbour }).await, AdminAnswer::Done {});
         stage.swap(&web).await;
         let to = Some(Target { id: next.id.clone(), address: next.address });
         stage.call(&Command::Swap { app: "next".to_owned(), to }).await;
@@ -152,7 +152,7 @@ pub async fn descriptors() {
         trusted_headers: Vec::new(),
         answer_timeout_ms: None,
     };
-    assert_eq!(proxy.call(&Command::Route { route: neighbour }), Answer::Done {});
+    assert_eq!(proxy.call(&Command::Route { route: neighbour }), AdminAnswer::Done {});
     let to = Some(Target { id: next.id.clone(), address: next.address });
     proxy.call(&Command::Swap { app: "next".to_owned(), to });
     let mut clients = Vec::new();
@@ -169,7 +169,7 @@ pub async fn descriptors() {
         let request = b"GET / HTTP/1.1\r\nHost: next.example\r\nConnection: close\r\n\r\n";
         let seen = raw(proxy.address, request).await;
         assert!(seen.starts_with("HTTP/1.1 200") && seen.ends_with("next"), "{seen}");
-        assert!(matches!(proxy.call(&Command::Status {}), Answer::Status(_)));
+        assert!(matches!(proxy.call(&Command::Status {}), AdminAnswer::Status(_)));
     }
     assert!(proxy.descriptors() < 256 - 64, "{} descriptors", proxy.descriptors());
     drop(clients);
@@ -286,7 +286,7 @@ pub async fn each_client_behind_a_front_proxy() {
     let two = Two::with(bounds).await;
     let mut route = two.stage.route("web");
     route.trusted_proxies = vec!["127.0.0.1".parse().expect("an address")];
-    assert_eq!(two.stage.call(&Command::Route { route }).await, Answer::Done {});
+    assert_eq!(two.stage.call(&Command::Route { route }).await, AdminAnswer::Done {});
     let mut clients = Vec::new();
     let ask = async |visitor: &str, path: &str| {
         let mut client = two.connect().await;

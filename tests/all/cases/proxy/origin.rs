@@ -1,6 +1,6 @@
 //! Whose words about the client reach the application.
 
-use autotag_proxy::admin::{Answer, Command};
+use autotag_proxy::admin::{AdminAnswer, Command};
 
 use crate::proxy::app::App;
 use crate::proxy::stage::{Stage, soon};
@@ -14,7 +14,7 @@ async fn seen(trusted: bool, headers: &[&str], fields: &str) -> Vec<String> {
         route.trusted_proxies = vec!["127.0.0.1".parse().expect("an address")];
     }
     route.trusted_headers = headers.iter().map(|name| (*name).to_owned()).collect();
-    assert_eq!(stage.call(&Command::Route { route }).await, Answer::Done {});
+    assert_eq!(stage.call(&Command::Route { route }).await, AdminAnswer::Done {});
     stage.swap(&app).await;
     let request = format!("GET /head HTTP/1.1\r\nHost: a\r\n{fields}Connection: close\r\n\r\n");
     let all = stage.raw(request.as_bytes()).await;

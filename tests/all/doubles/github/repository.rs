@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Answered, Client, HEAD, mutation, update};
 use testkit::clock;
-use testkit::github::{Double, Options, REPOSITORY_NODE};
+use testkit::github::{Double, DoubleOptions, REPOSITORY_NODE};
 
 #[tokio::test]
 async fn all_refs_of_an_update_move_or_none() {
@@ -230,7 +230,7 @@ async fn a_real_repository_stands_behind_it() {
     git(path, &["init", "-q", "-b", "main"]);
     git(path, &["commit", "-q", "--allow-empty", "-m", "Start\n\nwith a body"]);
     git(path, &["tag", "-a", "v0.1.0", "-m", "by hand"]);
-    let options = Options { git: Some(path.to_owned()), push_back: true, ..Options::default() };
+    let options = DoubleOptions { git: Some(path.to_owned()), push_back: true, ..DoubleOptions::default() };
     let double = Double::with(options);
     let client = Client::of(&double);
     let tag = client.get("git/ref/tags/v0.1.0").await.body["object"].clone();

@@ -8,7 +8,7 @@
 //!
 //! `UPDATE_DOCS=1 cargo test --locked --test all docs::generated` writes them anew.
 
-use autotag_deploy::failure::Kind;
+use autotag_deploy::failure::FailureKind;
 use autotag_deploy::inputs::spec::{INPUTS, OUTPUTS};
 use autotag_protocol::{FailureCode, RefusalCode};
 use autotag_receiver::{cli, config::app_file};
@@ -59,7 +59,7 @@ fn the_reference_lists_inputs_outputs_and_exit_codes() {
     let mut codes = vec!["| Code | Meaning | What to do |".to_owned(), "|---|---|---|".to_owned()];
     codes.push(format!("| 0 | {} | The output `outcome` says which. |", autotag_deploy::cli::DONE));
     codes.extend(
-        Kind::ALL
+        FailureKind::ALL
             .iter()
             .map(|kind| format!("| {} | {} | {} |", kind.exit_code(), kind.heading(), advice(*kind))),
     );
@@ -70,24 +70,28 @@ fn the_reference_lists_inputs_outputs_and_exit_codes() {
 }
 
 /// What a user does about an exit code; each failure says more.
-fn advice(kind: Kind) -> &'static str {
+fn advice(kind: FailureKind) -> &'static str {
     match kind {
-        Kind::Internal => "This is a bug. Please report it.",
-        Kind::Input => "All faults are listed at once, each with an example. Nothing was changed.",
-        Kind::Denied => {
+        FailureKind::Internal => "This is a bug. Please report it.",
+        FailureKind::Input => "All faults are listed at once, each with an example. Nothing was changed.",
+        FailureKind::Denied => {
             "Credentials are missing or wrong, or a rule forbids the operation. The message names the input or the permission."
         }
-        Kind::Unavailable => {
+        FailureKind::Unavailable => {
             "GitHub, the registry or Docker did not answer, or the answer made no sense. Run the job again."
         }
-        Kind::Build => "The message shows the failing instruction and its last lines. Nothing was published.",
-        Kind::Conflict => {
+        FailureKind::Build => {
+            "The message shows the failing instruction and its last lines. Nothing was published."
+        }
+        FailureKind::Conflict => {
             "What exists contradicts what you asked for, for example a version that is taken. Nothing was overwritten."
         }
-        Kind::Deployment => {
+        FailureKind::Deployment => {
             "The version is released. The message says what each server serves and what to do. A failed server serves what it served before."
         }
-        Kind::Interrupted => "The run was canceled by SIGINT or SIGTERM. Run the job again to continue.",
+        FailureKind::Interrupted => {
+            "The run was canceled by SIGINT or SIGTERM. Run the job again to continue."
+        }
     }
 }
 

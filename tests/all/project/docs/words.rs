@@ -5,7 +5,7 @@ use std::path::Path;
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Attribute, ItemMod, Lit, Macro};
+use syn::{Attribute, Item, ItemMod, Lit, Macro};
 
 use super::{files, prose, read, root, written};
 
@@ -169,4 +169,43 @@ fn parts(name: &str) -> Vec<String> {
 #[test]
 fn names_are_taken_apart() {
     assert_eq!(parts("what_WasTold"), ["what", "", "was", "told"]);
+}
+
+/// The types that a source declares, at whatever depth.
+#[derive(Default)]
+struct Types(Vec<String>);
+
+impl<'ast> Visit<'ast> for Types {
+    fn visit_item(&mut self, item: &'ast Item) {
+        let name = match item {
+            Item::Struct(item) => Some(&item.ident),
+            Item::Enum(item) => Some(&item.ident),
+            Item::Trait(item) => Some(&item.ident),
+            Item::Type(item) => Some(&item.ident),
+            _ => None,
+        };
+        self.0.extend(name.map(ToString::to_string));
+        visit::visit_item(self, item);
+    }
+}
+
+/// One word, one meaning. broken by: `struct Answer` in any second file of `crates/proxy/src`.
+#[test]
+fn no_crate_has_two_types_of_one_name() {
+    let mut places: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for (name, text) in sources().into_iter().filter(|(name, _)| name.contains("src/")) {
+        let mut types = Types::default();
+        types.visit_file(&syn::parse_file(&text).expect("Rust"));
+        let package = name.split_once("src/").expect("a crate's source").0.to_owned();
+        for it in types.0 {
+            places.entry((package.clone(), it)).or_default().push(name.clone());
+        }
+    }
+    assert!(places.len() > 700, "only {} types are found", places.len());
+    let twice: Vec<String> = places
+        .iter()
+        .filter(|(_, places)| places.len() > 1)
+        .map(|((_, name), places)| format!("{name}: {}", places.join(", ")))
+        .collect();
+    assert!(twice.is_empty(), "two types of one name:\n{}", twice.join("\n"));
 }

@@ -10,7 +10,7 @@ use autotag_receiver::state::{Phase, State};
 
 use crate::receiver::crashes::held::{held_at, one_of_the_right_version, settled};
 use testkit::clock;
-use testkit::load::{Kind, Load, Mix};
+use testkit::load::{ClientKind, Load, Mix};
 use testkit::server::{Images, Server, deploy, rollback};
 use testkit::torture::{at_length, tally};
 
@@ -47,7 +47,11 @@ impl Series {
 
     fn stop_first(self) -> Self {
         // Requests wait while neither runs; what cannot wait is not asked.
-        Self { more: "order: stop-first\nstop_grace_period: 1s\n", mix: Mix::only(Kind::New, 2), ..self }
+        Self {
+            more: "order: stop-first\nstop_grace_period: 1s\n",
+            mix: Mix::only(ClientKind::New, 2),
+            ..self
+        }
     }
 
     fn app_file(&self) -> String {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use autotag_base::clock::Stopwatch;
 use autotag_base::{CallErrorKind, Effect};
 use autotag_model::secret::Secret;
-use autotag_receiver::engine::options::{Gpu, Options};
+use autotag_receiver::engine::options::{EngineGpu, EngineOptions};
 use autotag_receiver::engine::{ContainerSpec, Engine as _, HealthcheckSpec, Healthy, RestartSpec};
 use serde_json::json;
 
@@ -93,13 +93,14 @@ async fn every_field_reaches_the_engine() {
 #[tokio::test]
 async fn gpus_are_asked_for() {
     let stage = Stage::sleeping().await;
-    let gpu = |count: i64, ids: &[&str]| Gpu {
+    let gpu = |count: i64, ids: &[&str]| EngineGpu {
         driver: None,
         count,
         ids: ids.iter().map(|id| (*id).to_owned()).collect(),
         capabilities: vec!["gpu".to_owned()],
     };
-    let options = Options { gpus: vec![gpu(-1, &[]), gpu(-1, &["0", "1"])], ..Options::default() };
+    let options =
+        EngineOptions { gpus: vec![gpu(-1, &[]), gpu(-1, &["0", "1"])], ..EngineOptions::default() };
     let id = stage.create(&ContainerSpec { options, ..stage.spec().await }).await;
     let requests = &described(&id)["HostConfig"]["DeviceRequests"];
     assert_eq!((&requests[0]["Count"], &requests[0]["Capabilities"]), (&json!(-1), &json!([["gpu"]])));

@@ -19,7 +19,7 @@ use table::{Cell, Table};
 
 /// For whom it is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
+pub struct Style {
     /// A person at a terminal sees it as it grows.
     pub terminal: bool,
     /// With colours.
@@ -28,7 +28,7 @@ pub struct Look {
     pub now: Timestamp,
 }
 
-impl Look {
+impl Style {
     /// The text in its colour, where there are colours.
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         terminal::paint(self.colour, tone, text)
@@ -48,7 +48,7 @@ fn harmless_lines(text: &str) -> String {
 }
 
 /// All applications: a table, and below it what should be looked at.
-pub fn status(apps: &[(AppName, Status)], look: &Look) -> String {
+pub fn status(apps: &[(AppName, Status)], look: &Style) -> String {
     if apps.is_empty() {
         return "no application is set up here; run `autotag-receiver init APP --image REPOSITORY`\n"
             .to_owned();
@@ -80,7 +80,7 @@ fn state(status: &Status) -> (Tone, &'static str) {
     }
 }
 
-fn remarks_on(app: &AppName, status: &Status, look: &Look) -> String {
+fn remarks_on(app: &AppName, status: &Status, look: &Style) -> String {
     let mut lines = String::new();
     let mut line = |tone, text: String| {
         lines.push_str(&look.paint(tone, &text));
@@ -114,7 +114,7 @@ fn short(commit: &str) -> String {
 }
 
 /// What was deployed when, the newest first.
-pub fn history(entries: &[HistoryEntry], look: &Look) -> String {
+pub fn history(entries: &[HistoryEntry], look: &Style) -> String {
     if entries.is_empty() {
         return "nothing was deployed yet\n".to_owned();
     }
@@ -146,7 +146,7 @@ fn end(end: &End) -> (Tone, String) {
 }
 
 /// The last lines of a deployment or rollback.
-pub fn outcome(app: &AppName, outcome: &Outcome, look: &Look) -> String {
+pub fn outcome(app: &AppName, outcome: &Outcome, look: &Style) -> String {
     let version = outcome.running.as_ref().map_or("nothing".to_owned(), |it| it.version.to_string());
     let time = took(outcome.milliseconds);
     let (tone, first) = match &outcome.end {

@@ -1,20 +1,20 @@
 //! A deployment as it goes on: one line a step.
 
-use super::{Look, ago, harmless, took};
+use super::{Style, ago, harmless, took};
 use autotag_base::terminal::Tone;
 use autotag_protocol::Event;
 
 /// Draws the answers of one deployment, in order.
 #[derive(Debug)]
 pub struct Progress {
-    look: Look,
+    look: Style,
     /// A line on the terminal that is to be written over.
     open: bool,
 }
 
 impl Progress {
     /// Nothing is drawn yet.
-    pub fn new(look: Look) -> Self {
+    pub fn new(look: Style) -> Self {
         Self { look, open: false }
     }
 

@@ -1,6 +1,6 @@
 //! Columns that stand below each other.
 
-use super::Look;
+use super::Style;
 use autotag_base::terminal::Tone;
 
 /// One field of a table.
@@ -31,7 +31,7 @@ impl Table {
     }
 
     /// Two spaces between columns; none at a line's end. Colours take no place.
-    pub(super) fn draw(&self, look: &Look) -> String {
+    pub(super) fn draw(&self, look: &Style) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));

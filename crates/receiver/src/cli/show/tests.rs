@@ -10,8 +10,8 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-fn look(terminal: bool) -> Look {
-    Look { terminal, colour: terminal, now: at("2026-01-02T12:00:00Z") }
+fn look(terminal: bool) -> Style {
+    Style { terminal, colour: terminal, now: at("2026-01-02T12:00:00Z") }
 }
 
 fn running(version: &str) -> Running {

@@ -30,10 +30,10 @@ pub use container::mounts::{Mount, Source};
 pub use container::names::Aliases;
 pub use container::network::{HeaderName, HostName, Listen, Network};
 pub use container::ports::Published;
-pub use container::resources::Ulimit;
+pub use container::resources::UlimitEntry;
 pub use container::security::{Device, SecurityOpt};
 pub use container::tmpfs::Tmpfs;
-pub use options::{Logging, Options};
+pub use options::{ContainerOptions, Logging};
 pub use order::Order;
 pub use syntax::fault::{Fault, Faults};
 pub use syntax::tree::Place;
@@ -122,7 +122,7 @@ pub fn fields() -> impl Iterator<Item = Field> {
 
 /// Whether a text needs `!literal` in front of it to be read to the letter.
 pub fn has_composes_dollar(text: &str) -> bool {
-    dollar::judge(text, false) != dollar::Verdict::Text
+    dollar::judge(text, false) != dollar::DollarSigns::Text
 }
 
 /// How clients reach an application.
@@ -194,7 +194,7 @@ pub struct Container {
     pub stop_signal: Option<String>,
     pub labels: BTreeMap<String, String>,
     #[serde(flatten)]
-    pub options: Options,
+    pub options: ContainerOptions,
 }
 
 /// When Docker starts a container again.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::config::app_file::container::gpus;
 use crate::config::app_file::container::gpus::Gpu;
 use crate::config::app_file::container::ports::Published;
-use crate::config::app_file::container::resources::Ulimit;
+use crate::config::app_file::container::resources::UlimitEntry;
 use crate::config::app_file::container::security::{Device, SecurityOpt};
 use crate::config::app_file::container::{logging, names, resources, security};
 use crate::config::app_file::reading::reader::{Fields, Reader};
@@ -23,13 +23,13 @@ pub use logging::Logging;
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[expect(missing_docs, reason = "the Compose specification documents these names")]
-pub struct Options {
+pub struct ContainerOptions {
     #[serde(skip_serializing_if = "is_default")]
     pub logging: Logging,
     #[serde(skip_serializing_if = "is_default")]
     pub security_opt: SecurityOpt,
     #[serde(skip_serializing_if = "is_default")]
-    pub ulimits: BTreeMap<String, Ulimit>,
+    pub ulimits: BTreeMap<String, UlimitEntry>,
     #[serde(skip_serializing_if = "is_default")]
     pub extra_hosts: BTreeMap<String, BTreeSet<String>>,
     #[serde(skip_serializing_if = "is_default")]
@@ -73,9 +73,9 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// All but the ports, which go with how the application is reached.
-pub(super) fn options(reader: &mut Reader, fields: &mut Fields, mem_limit: Option<u64>) -> Options {
+pub(super) fn options(reader: &mut Reader, fields: &mut Fields, mem_limit: Option<u64>) -> ContainerOptions {
     let (mem_reservation, memswap_limit) = resources::memory(reader, fields, mem_limit);
-    Options {
+    ContainerOptions {
         logging: logging::logging(reader, fields),
         security_opt: security::security_opt(reader, fields),
         ulimits: resources::ulimits(reader, fields),

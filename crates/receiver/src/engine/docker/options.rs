@@ -9,14 +9,14 @@ use bollard::models::{
 
 use super::raw::{Call, encoded};
 use super::{DockerEngine, ORDINARY};
-use crate::engine::options::{ExistingPath, Gpu, Options, Port};
+use crate::engine::options::{EngineGpu, EngineOptions, ExistingPath, Port};
 use autotag_base::{CallError, CallResult};
 
 /// The Engine's driver that keeps everything for ever where nobody bounds it.
 const UNBOUNDED: &str = "json-file";
 
 /// What stands in the container's own part.
-pub(super) fn body(options: &Options, body: ContainerCreateBody) -> ContainerCreateBody {
+pub(super) fn body(options: &EngineOptions, body: ContainerCreateBody) -> ContainerCreateBody {
     ContainerCreateBody {
         hostname: options.hostname.clone(),
         tty: Some(options.tty),
@@ -27,7 +27,7 @@ pub(super) fn body(options: &Options, body: ContainerCreateBody) -> ContainerCre
 }
 
 /// What stands in the host's part.
-pub(super) fn host_config(options: &Options, host: HostConfig) -> HostConfig {
+pub(super) fn host_config(options: &EngineOptions, host: HostConfig) -> HostConfig {
     let some = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
     let log = &options.log;
     HostConfig {
@@ -77,7 +77,7 @@ pub(super) fn host_config(options: &Options, host: HostConfig) -> HostConfig {
     }
 }
 
-fn gpu(gpu: &Gpu) -> DeviceRequest {
+fn gpu(gpu: &EngineGpu) -> DeviceRequest {
     DeviceRequest {
         driver: gpu.driver.clone(),
         count: Some(if gpu.ids.is_empty() { gpu.count } else { 0 }),
@@ -122,10 +122,10 @@ fn port_bindings(ports: &[Port]) -> HashMap<String, Option<Vec<PortBinding>>> {
 /// container is gone, and is to be made again with them.
 pub(super) async fn bound_log(
     engine: &DockerEngine,
-    options: &Options,
+    options: &EngineOptions,
     id: &str,
     doing: &str,
-) -> CallResult<Option<Options>> {
+) -> CallResult<Option<EngineOptions>> {
     let log = &options.log;
     let may_grow = log.driver.as_deref().is_none_or(|driver| driver == UNBOUNDED);
     if !may_grow || log.bound.is_empty() || log.options.contains_key("max-size") {

@@ -30,7 +30,7 @@ pub(super) async fn logs(engine: &DockerEngine, id: &str, lines: u32) -> CallRes
     let client = engine.client(&doing, PATIENT)?;
     let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines.to_string()).build();
     let mut stream = pin!(client.logs(id, Some(options)));
-    let mut log = Log::default();
+    let mut log = LogLines::default();
     while let Some(part) = stream.next().await {
         match part {
             Ok(part) => log.take(&part),
@@ -77,14 +77,14 @@ async fn unreadable(engine: &DockerEngine, id: &str, doing: &str) -> CallError {
 /// Puts lines together: the Engine hands a long one on in parts of 16 KiB, between which parts of the
 /// other stream may stand.
 #[derive(Debug, Default)]
-struct Log {
+struct LogLines {
     lines: VecDeque<String>,
     bytes: usize,
     /// What has no line break yet, of standard output and of standard error.
     open: [Vec<u8>; 2],
 }
 
-impl Log {
+impl LogLines {
     fn take(&mut self, part: &LogOutput) {
         let stream = usize::from(matches!(part, LogOutput::StdErr { .. }));
         for piece in part.as_ref().split_inclusive(|byte| *byte == b'\n') {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     fn lines(parts: &[LogOutput]) -> Vec<String> {
-        let mut log = Log::default();
+        let mut log = LogLines::default();
         for part in parts {
             log.take(part);
         }

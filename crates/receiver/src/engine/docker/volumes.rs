@@ -12,14 +12,14 @@ use crate::engine::{ContainerVolume, place};
 
 /// Every volume that the application sees.
 pub(super) fn of(container: &Container) -> Vec<ContainerVolume> {
-    let asked = Asked::of(container);
+    let asked = RequestedMounts::of(container);
     let mounts = mounts(container).iter();
     mounts.filter(|mount| !asked.hides(mount)).filter_map(|mount| volume(mount, &asked)).collect()
 }
 
 /// Those that nobody named and that may have data; and whether there are others that nobody named.
 pub(super) fn unnamed(container: &Container) -> (Vec<ContainerVolume>, bool) {
-    let asked = Asked::of(container);
+    let asked = RequestedMounts::of(container);
     let mounts = mounts(container).iter();
     let found: Vec<(ContainerVolume, bool)> = mounts
         .filter_map(|mount| Some((volume(mount, &asked)?, asked.hides(mount) || never_ran(container))))
@@ -34,12 +34,12 @@ fn mounts(container: &Container) -> &[Mounted] {
 }
 
 /// What the container was made with, by place.
-struct Asked {
+struct RequestedMounts {
     mounts: BTreeSet<String>,
     tmpfs: BTreeSet<String>,
 }
 
-impl Asked {
+impl RequestedMounts {
     fn of(container: &Container) -> Self {
         let host: Host = container.host_config.clone().unwrap_or_default();
         let binds = host.binds.as_deref().unwrap_or_default().iter();
@@ -69,7 +69,7 @@ impl Asked {
     }
 }
 
-fn volume(mount: &Mounted, asked: &Asked) -> Option<ContainerVolume> {
+fn volume(mount: &Mounted, asked: &RequestedMounts) -> Option<ContainerVolume> {
     if mount.typ.as_deref() != Some("volume") {
         return None;
     }

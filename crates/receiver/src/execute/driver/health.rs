@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// What one look says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Look {
+enum HealthLook {
     /// All is well.
     Well,
     /// Not yet, or not any more; it may still come.
@@ -36,14 +36,14 @@ impl<E: Engine> Driver<'_, E> {
         let mut well: Option<Stopwatch> = None;
         loop {
             match self.look(instance, &settings).await? {
-                Look::Never(error) => return Err(error),
-                Look::Well => {
+                HealthLook::Never(error) => return Err(error),
+                HealthLook::Well => {
                     let since = *well.get_or_insert_with(Stopwatch::start);
                     if since.elapsed() >= health.stable {
                         return Ok(());
                     }
                 }
-                Look::NotYet(why) => {
+                HealthLook::NotYet(why) => {
                     let lost = well.take().is_some();
                     if began.elapsed() >= health.deadline {
                         let within = format!("within {:?} (`health: deadline`)", health.deadline);
@@ -60,15 +60,18 @@ impl<E: Engine> Driver<'_, E> {
         }
     }
 
-    async fn look(&self, instance: &Instance, settings: &Settings) -> Result<Look, StepError> {
+    async fn look(&self, instance: &Instance, settings: &Settings) -> Result<HealthLook, StepError> {
         let facts = self.facts(instance).await?;
         let baseline = self.restarts.get(&instance.container).copied().unwrap_or(0);
         let look = by_docker(&facts, baseline, settings);
         let Proof::Http(request) = &settings.file.health.proof else { return Ok(look) };
-        if look != Look::Well {
+        if look != HealthLook::Well {
             return Ok(look);
         }
-        Ok(self.by_request(request, settings, &facts).await.map_or_else(Look::NotYet, |()| Look::Well))
+        Ok(self
+            .by_request(request, settings, &facts)
+            .await
+            .map_or_else(HealthLook::NotYet, |()| HealthLook::Well))
     }
 
     async fn by_request(
@@ -95,18 +98,18 @@ impl<E: Engine> Driver<'_, E> {
 }
 
 /// What Docker knows. `baseline`: so many restarts are none of this start's.
-fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look {
+fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> HealthLook {
     let call_error = facts.error.as_ref().map(|call_error| format!(" ({call_error})")).unwrap_or_default();
     let code = facts.exit_code.map(|code| format!(" with exit code {code}")).unwrap_or_default();
     if facts.restarts > baseline {
         let why = format!("it ended{code}{call_error}, and Docker started it again");
-        return Look::Never(StepError::new(FailureCode::Exited, why));
+        return HealthLook::Never(StepError::new(FailureCode::Exited, why));
     }
     if !facts.running {
-        return Look::Never(StepError::new(FailureCode::Exited, format!("it ended{code}{call_error}")));
+        return HealthLook::Never(StepError::new(FailureCode::Exited, format!("it ended{code}{call_error}")));
     }
     if facts.paused {
-        return Look::NotYet("somebody has paused it (docker pause)".to_owned());
+        return HealthLook::NotYet("somebody has paused it (docker pause)".to_owned());
     }
     // Where the app file asks for a request, the image's own check may be slow to come round (30 s by
     // default), so it is only a veto; one that the app file sets itself is meant.
@@ -121,16 +124,16 @@ fn by_docker(facts: &ContainerFacts, baseline: u64, settings: &Settings) -> Look
                 .health_log
                 .last()
                 .map(|(code, output)| format!(": exit code {code}, {}", output.trim()));
-            Look::NotYet(format!("Docker's health check says unhealthy{}", text.unwrap_or_default()))
+            HealthLook::NotYet(format!("Docker's health check says unhealthy{}", text.unwrap_or_default()))
         }
         Healthy::Starting if demanded => {
-            Look::NotYet("Docker's health check has not succeeded yet".to_owned())
+            HealthLook::NotYet("Docker's health check has not succeeded yet".to_owned())
         }
         Healthy::Unchecked if demanded => {
             let why = "it has no health check that could succeed";
-            Look::Never(StepError::new(FailureCode::ImageHealthCheck, why))
+            HealthLook::Never(StepError::new(FailureCode::ImageHealthCheck, why))
         }
-        Healthy::Yes | Healthy::No | Healthy::Starting | Healthy::Unchecked => Look::Well,
+        Healthy::Yes | Healthy::No | Healthy::Starting | Healthy::Unchecked => HealthLook::Well,
     }
 }
 
@@ -169,14 +172,14 @@ mod tests {
         ] {
             let settings = testing::settings(&format!("{HEAD}{text}"));
             let look = match by_docker(&facts, 0, &settings) {
-                Look::Well => "well",
-                Look::NotYet(_) => "not yet",
-                Look::Never(_) => "never",
+                HealthLook::Well => "well",
+                HealthLook::NotYet(_) => "not yet",
+                HealthLook::Never(_) => "never",
             };
             assert_eq!(look, expected, "{text}{facts:?}");
         }
         let settings = testing::settings(&format!("{HEAD}health: none\n"));
         let rebooted = ContainerFacts { restarts: 4, ..well };
-        assert_eq!(by_docker(&rebooted, 4, &settings), Look::Well, "earlier restarts are none of ours");
+        assert_eq!(by_docker(&rebooted, 4, &settings), HealthLook::Well, "earlier restarts are none of ours");
     }
 }

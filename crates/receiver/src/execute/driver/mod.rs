@@ -27,7 +27,7 @@ use crate::paths::Paths;
 use crate::policy::admit;
 use crate::policy::admit::LabelRule;
 use crate::policy::retention;
-use crate::policy::rollout::{Ending, Rollout, Step, StepResult};
+use crate::policy::rollout::{Ending, Rollout, RolloutAction, StepResult};
 use crate::state::journal::{Entry, Journal, What};
 use crate::state::labels::{self, DEPLOYMENT};
 use crate::state::{ContainerId, Instance, Release, State, StepError, Store};
@@ -76,12 +76,12 @@ impl<E: Engine> Driver<'_, E> {
         loop {
             let step = rollout.step();
             let name = match &step {
-                Step::End(ending) => return (ending.clone(), rollout.state().clone()),
+                RolloutAction::End(ending) => return (ending.clone(), rollout.state().clone()),
                 step => step.rollout_step().unwrap_or(RolloutStep::Save),
             };
             self.note(What::Began { step: name });
             // People do not wait for a file to be written.
-            let reported = !matches!(step, Step::Save(_) | Step::Remake(_));
+            let reported = !matches!(step, RolloutAction::Save(_) | RolloutAction::Remake(_));
             if reported {
                 self.job.say(Event::StepStarted { step: name.into() });
             }
@@ -113,32 +113,32 @@ impl<E: Engine> Driver<'_, E> {
         }
     }
 
-    async fn perform(&mut self, step: &Step, rollout: &Rollout) -> StepResult {
+    async fn perform(&mut self, step: &RolloutAction, rollout: &Rollout) -> StepResult {
         let done = match step {
-            Step::Save(state) => self.save(state),
-            Step::Pull(release) => self.pull(release, rollout.state()).await,
-            Step::Create(release) => match self.create(release).await {
+            RolloutAction::Save(state) => self.save(state),
+            RolloutAction::Pull(release) => self.pull(release, rollout.state()).await,
+            RolloutAction::Create(release) => match self.create(release).await {
                 Ok(container) => return StepResult::Created(container),
                 Err(why) => Err(why),
             },
-            Step::Remake(instance) => match self.remake(instance, rollout.state()).await {
+            RolloutAction::Remake(instance) => match self.remake(instance, rollout.state()).await {
                 Ok(Some(container)) => return StepResult::Created(container),
                 Ok(None) => Ok(()),
                 Err(why) => Err(why),
             },
-            Step::Start(instance) => self.start(instance).await,
-            Step::AwaitHealthy(instance) => self.await_healthy(instance).await,
-            Step::Smoke(instance) => self.smoke(instance).await,
-            Step::Hold => self.hold(rollout.state()).await,
-            Step::Switch(instance) => self.switch(instance).await,
-            Step::Verify(instance) => self.verify(instance).await,
-            Step::Drain(instance) => self.drain(instance).await,
-            Step::Stop(instance) => self.stop(instance).await,
-            Step::Remove(instance) => self.remove_all_of(instance, rollout.state()).await,
-            Step::Explain(release) => self.explain(release).await,
-            Step::Discard(release) => self.discard(release, rollout.state()).await,
-            Step::Prune => self.prune(rollout.state()).await,
-            Step::End(_) => Ok(()),
+            RolloutAction::Start(instance) => self.start(instance).await,
+            RolloutAction::AwaitHealthy(instance) => self.await_healthy(instance).await,
+            RolloutAction::Smoke(instance) => self.smoke(instance).await,
+            RolloutAction::Hold => self.hold(rollout.state()).await,
+            RolloutAction::Switch(instance) => self.switch(instance).await,
+            RolloutAction::Verify(instance) => self.verify(instance).await,
+            RolloutAction::Drain(instance) => self.drain(instance).await,
+            RolloutAction::Stop(instance) => self.stop(instance).await,
+            RolloutAction::Remove(instance) => self.remove_all_of(instance, rollout.state()).await,
+            RolloutAction::Explain(release) => self.explain(release).await,
+            RolloutAction::Discard(release) => self.discard(release, rollout.state()).await,
+            RolloutAction::Prune => self.prune(rollout.state()).await,
+            RolloutAction::End(_) => Ok(()),
         };
         done.map_or_else(StepResult::Failed, |()| StepResult::Done)
     }
@@ -214,7 +214,7 @@ impl<E: Engine> Driver<'_, E> {
             Some(active) => self.engine.inspect(active.container.as_str()).await.map_err(words)?,
             None => None,
         };
-        let owner = image_volumes::Owner {
+        let owner = image_volumes::VolumeHint {
             app: self.app,
             file: &self.paths.app_file(self.app),
             container: &today.file.container,

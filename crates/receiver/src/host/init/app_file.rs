@@ -12,7 +12,7 @@ use crate::host::init::options::InitOptions;
 
 /// A new app file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Written {
+pub struct NewAppFile {
     /// Its text.
     pub text: String,
     /// Its text without the variables' values.

@@ -7,17 +7,17 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
-use super::plan::Step;
+use super::plan::SetupStep;
 use super::program;
 use super::sshd::SSHD;
 use crate::paths::Paths;
 use autotag_model::secret::Secret;
 
 /// Does one step. A pair that was made gives its private half.
-pub fn apply(paths: &Paths, step: &Step) -> anyhow::Result<Option<Secret>> {
+pub fn apply(paths: &Paths, step: &SetupStep) -> anyhow::Result<Option<Secret>> {
     match step {
-        Step::AddGroup(name) => run(&with_prefix(paths, &["groupadd", "--system", name]))?,
-        Step::AddUser { name, group, home, shell } => {
+        SetupStep::AddGroup(name) => run(&with_prefix(paths, &["groupadd", "--system", name]))?,
+        SetupStep::AddUser { name, group, home, shell } => {
             let home = home.to_string_lossy();
             // `*`: no password fits, but unlike `!` the account is not locked, which sshd would refuse.
             let mut words = vec!["useradd", "--system", "--no-create-home", "--password", "*"];
@@ -29,17 +29,17 @@ pub fn apply(paths: &Paths, step: &Step) -> anyhow::Result<Option<Secret>> {
             words.push(name);
             run(&with_prefix(paths, &words))?;
         }
-        Step::Directory { path, owner, mode } => directory(paths, path, *owner, *mode)?,
-        Step::Install(to) => {
+        SetupStep::Directory { path, owner, mode } => directory(paths, path, *owner, *mode)?,
+        SetupStep::Install(to) => {
             let from = program()?;
             let bytes = std::fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
             write(to, &bytes, 0o755)?;
         }
-        Step::Write { path, text, mode, .. } => write(path, text.as_bytes(), *mode)?,
-        Step::Remove(path) => remove(path)?,
-        Step::Run(words) => run(words)?,
-        Step::Prove { words, path, before } => prove(words, path, before.as_ref())?,
-        Step::Generate { path, start } => return generate(paths, path, start).map(Some),
+        SetupStep::Write { path, text, mode, .. } => write(path, text.as_bytes(), *mode)?,
+        SetupStep::Remove(path) => remove(path)?,
+        SetupStep::Run(words) => run(words)?,
+        SetupStep::Prove { words, path, before } => prove(words, path, before.as_ref())?,
+        SetupStep::Generate { path, start } => return generate(paths, path, start).map(Some),
     }
     Ok(None)
 }

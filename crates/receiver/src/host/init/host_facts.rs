@@ -28,7 +28,7 @@ pub struct Found {
 
 /// All of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct HostFacts {
     /// The users' names.
     pub users: BTreeSet<String>,
     /// The groups' names.
@@ -53,7 +53,7 @@ pub struct Facts {
     pub ssh_unit: Option<String>,
 }
 
-impl Facts {
+impl HostFacts {
     /// Looks.
     pub fn gather(host_paths: &Paths, app: &AppName, listens: &BTreeSet<Listen>) -> anyhow::Result<Self> {
         let mut facts = Self::of_host(host_paths, listens)?;

@@ -30,15 +30,15 @@ use crate::config::app_file::{AppFile, Listen, Traffic};
 use crate::engine::BlockingEngine;
 use crate::paths::Paths;
 use autotag_protocol::AppName;
-use host_facts::Facts;
+use host_facts::HostFacts;
 use options::InitOptions;
-use plan::{Keys, Setup, Step};
+use plan::{KeyFile, Setup, SetupStep};
 
 /// What `init` would do, or has done.
 #[derive(Debug)]
 pub struct Prepared {
     /// The steps; none: there is nothing to do.
-    pub steps: Vec<Step>,
+    pub steps: Vec<SetupStep>,
     /// What the owner should know.
     pub notes: Vec<String>,
     /// Whether systemd runs this machine.
@@ -117,7 +117,7 @@ pub fn prepare(paths: &Paths, init: &InitOptions) -> anyhow::Result<Prepared> {
         keys,
         listens: listens.into_keys().collect(),
     };
-    let facts = Facts::gather(&setup.paths, &setup.app, &setup.listens)?;
+    let facts = HostFacts::gather(&setup.paths, &setup.app, &setup.listens)?;
     if !facts.systemd {
         notes.push("systemd does not run this machine: no units are written".to_owned());
     }
@@ -146,7 +146,7 @@ fn write_app_file(
     paths: &Paths,
     options: &InitOptions,
     notes: &mut Vec<String>,
-) -> anyhow::Result<app_file::Written> {
+) -> anyhow::Result<app_file::NewAppFile> {
     let mut content = app_file::Content::default();
     if let Some(name) = &options.adopt {
         let engine = BlockingEngine::at(paths.docker());
@@ -166,23 +166,23 @@ fn write_app_file(
     let text = app_file::render(&options.app, &content, false);
     // What we write must be what we read; a value that is no app file's comes from the container adopted.
     AppFile::parse(&text).context("the app file that would be written is not usable; write it yourself")?;
-    Ok(app_file::Written { shown: app_file::render(&options.app, &content, true), text })
+    Ok(app_file::NewAppFile { shown: app_file::render(&options.app, &content, true), text })
 }
 
 /// What becomes of the key file.
-fn keys(paths: &Paths, options: &InitOptions) -> anyhow::Result<Keys> {
+fn keys(paths: &Paths, options: &InitOptions) -> anyhow::Result<KeyFile> {
     let file = paths.authorized_keys(&options.app);
     let there = existing(&file)?;
     let command = sshd::line_start(paths, &options.app);
     Ok(match (&options.key, there) {
-        _ if options.new_key => Keys::Generate,
-        (None, None) => Keys::Generate,
-        (None, Some(_)) => Keys::Leave,
-        (Some(key), None) => Keys::Write(format!("{command} {key}\n")),
-        (Some(key), Some(there)) if there.contains(key.blob()) => Keys::Leave,
+        _ if options.new_key => KeyFile::Generate,
+        (None, None) => KeyFile::Generate,
+        (None, Some(_)) => KeyFile::Leave,
+        (Some(key), None) => KeyFile::Write(format!("{command} {key}\n")),
+        (Some(key), Some(there)) if there.contains(key.blob()) => KeyFile::Leave,
         (Some(key), Some(there)) => {
             let gap = if there.is_empty() || there.ends_with('\n') { "" } else { "\n" };
-            Keys::Write(format!("{there}{gap}{command} {key}\n"))
+            KeyFile::Write(format!("{there}{gap}{command} {key}\n"))
         }
     })
 }

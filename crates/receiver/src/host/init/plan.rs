@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use super::app_file::Written;
+use super::app_file::NewAppFile;
 use super::{sshd, units};
 use crate::config::app_file::Listen;
-use crate::host::init::host_facts::{Facts, Found};
+use crate::host::init::host_facts::{Found, HostFacts};
 use crate::paths::{GROUP, PROXY_USER, Paths, user_of};
 use autotag_protocol::AppName;
 
@@ -19,16 +19,16 @@ pub struct Setup {
     /// The application.
     pub app: AppName,
     /// Its app file; none where there is one already.
-    pub app_file: Option<Written>,
+    pub app_file: Option<NewAppFile>,
     /// Its key file.
-    pub keys: Keys,
+    pub keys: KeyFile,
     /// Where the proxy listens, for all applications.
     pub listens: BTreeSet<Listen>,
 }
 
 /// What becomes of the key file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Keys {
+pub enum KeyFile {
     /// It stays.
     Leave,
     /// It says this.
@@ -39,7 +39,7 @@ pub enum Keys {
 
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum SetupStep {
     /// A system group.
     AddGroup(String),
     /// A system user that nobody can log in as by a password.
@@ -100,11 +100,11 @@ pub enum Step {
 }
 
 /// A command of these words.
-pub fn run(words: &[&str]) -> Step {
-    Step::Run(words.iter().map(|word| (*word).to_owned()).collect())
+pub fn run(words: &[&str]) -> SetupStep {
+    SetupStep::Run(words.iter().map(|word| (*word).to_owned()).collect())
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for SetupStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AddGroup(name) => write!(f, "add the group {name}"),
@@ -130,14 +130,14 @@ impl fmt::Display for Step {
 }
 
 /// The steps, in the order in which they are done.
-pub fn plan(setup: &Setup, facts: &Facts) -> Vec<Step> {
+pub fn plan(setup: &Setup, facts: &HostFacts) -> Vec<SetupStep> {
     let mut steps = users(setup, facts);
     steps.extend(directories(setup, facts));
     if !facts.program_is_in_place {
-        steps.push(Step::Install(setup.paths.program()));
+        steps.push(SetupStep::Install(setup.paths.program()));
     }
     if let Some(file) = &setup.app_file {
-        steps.push(Step::Write {
+        steps.push(SetupStep::Write {
             path: setup.paths.app_file(&setup.app),
             text: file.text.clone(),
             shown: file.shown.clone(),
@@ -153,32 +153,32 @@ pub fn plan(setup: &Setup, facts: &Facts) -> Vec<Step> {
     // step that fails behind it.
     let path = setup.paths.authorized_keys(&setup.app);
     match &setup.keys {
-        Keys::Leave => {}
-        Keys::Write(text) => steps.extend(write(facts, &path, text, 0o644)),
-        Keys::Generate => {
-            steps.push(Step::Generate { path, start: sshd::line_start(&setup.paths, &setup.app) });
+        KeyFile::Leave => {}
+        KeyFile::Write(text) => steps.extend(write(facts, &path, text, 0o644)),
+        KeyFile::Generate => {
+            steps.push(SetupStep::Generate { path, start: sshd::line_start(&setup.paths, &setup.app) });
         }
     }
     steps
 }
 
-fn users(setup: &Setup, facts: &Facts) -> Vec<Step> {
+fn users(setup: &Setup, facts: &HostFacts) -> Vec<SetupStep> {
     let mut steps = Vec::new();
     if !facts.groups.contains(GROUP) {
-        steps.push(Step::AddGroup(GROUP.to_owned()));
+        steps.push(SetupStep::AddGroup(GROUP.to_owned()));
     }
     let app_user = user_of(&setup.app);
     let proxy = (PROXY_USER.to_owned(), None, PathBuf::from("/nonexistent"), "/usr/sbin/nologin");
     let app = (app_user, Some(GROUP.to_owned()), setup.paths.home(), "/bin/sh");
     for (name, group, home, shell) in [proxy, app] {
         if !facts.users.contains(&name) {
-            steps.push(Step::AddUser { name, group, home, shell });
+            steps.push(SetupStep::AddUser { name, group, home, shell });
         }
     }
     steps
 }
 
-fn directories(setup: &Setup, facts: &Facts) -> Vec<Step> {
+fn directories(setup: &Setup, facts: &HostFacts) -> Vec<SetupStep> {
     let paths = &setup.paths;
     let mut wanted = vec![
         (paths.app_files(), None, 0o755),
@@ -194,14 +194,14 @@ fn directories(setup: &Setup, facts: &Facts) -> Vec<Step> {
         Some(Found { directory: true, mode: is, .. }) => is != mode,
         _ => true,
     });
-    missing.map(|(path, owner, mode)| Step::Directory { path, owner, mode }).collect()
+    missing.map(|(path, owner, mode)| SetupStep::Directory { path, owner, mode }).collect()
 }
 
 /// Writes a file unless it says so already.
-fn write(facts: &Facts, path: &Path, text: &str, mode: u32) -> Option<Step> {
+fn write(facts: &HostFacts, path: &Path, text: &str, mode: u32) -> Option<SetupStep> {
     let found = facts.files.get(path);
     let same = found.is_some_and(|found| found.text.as_deref() == Some(text) && found.mode == mode);
-    (!same).then(|| Step::Write {
+    (!same).then(|| SetupStep::Write {
         path: path.to_owned(),
         text: text.to_owned(),
         shown: text.to_owned(),
@@ -211,7 +211,7 @@ fn write(facts: &Facts, path: &Path, text: &str, mode: u32) -> Option<Step> {
 }
 
 /// The units, and what systemd has to do. `remove` uses it with the addresses that are left.
-pub fn services(paths: &Paths, listens: &BTreeSet<Listen>, facts: &Facts) -> Vec<Step> {
+pub fn services(paths: &Paths, listens: &BTreeSet<Listen>, facts: &HostFacts) -> Vec<SetupStep> {
     let unit = |name: &str| paths.units().join(name);
     let mut steps = Vec::new();
     let serve = write(facts, &unit(units::SERVE), &units::serve(paths), 0o644);
@@ -234,13 +234,13 @@ pub fn services(paths: &Paths, listens: &BTreeSet<Listen>, facts: &Facts) -> Vec
     };
     let command = |words: &[&str], names: Vec<String>| {
         let words = words.iter().map(|word| (*word).to_owned()).chain(names);
-        Step::Run(words.collect())
+        SetupStep::Run(words.collect())
     };
     // Before the proxy starts again: it would be handed them once more, and keep them open.
     let stale: Vec<&String> = facts.sockets.iter().filter(|name| !sockets.contains(name)).collect();
     for name in &stale {
         steps.push(run(&["systemctl", "disable", "--quiet", "--now", name.as_str()]));
-        steps.push(Step::Remove(unit(name)));
+        steps.push(SetupStep::Remove(unit(name)));
     }
     if !stale.is_empty() {
         steps.push(run(&["systemctl", "daemon-reload"]));
@@ -269,13 +269,14 @@ pub fn services(paths: &Paths, listens: &BTreeSet<Listen>, facts: &Facts) -> Vec
 }
 
 /// A part that sshd refuses does not stay: sshd would not start again, and nobody could log in to mend it.
-fn ssh(setup: &Setup, facts: &Facts) -> Vec<Step> {
+fn ssh(setup: &Setup, facts: &HostFacts) -> Vec<SetupStep> {
     let path = setup.paths.sshd_part();
-    let mut steps: Vec<Step> = write(facts, &path, &sshd::part(&setup.paths), 0o644).into_iter().collect();
+    let mut steps: Vec<SetupStep> =
+        write(facts, &path, &sshd::part(&setup.paths), 0o644).into_iter().collect();
     if !steps.is_empty() && facts.sshd {
         let before = facts.files.get(&path).and_then(|found| Some((found.text.clone()?, found.mode)));
         let words = [sshd::SSHD, "-t"].map(str::to_owned).to_vec();
-        steps.push(Step::Prove { words, path, before });
+        steps.push(SetupStep::Prove { words, path, before });
         if let (true, Some(unit)) = (facts.systemd, &facts.ssh_unit) {
             steps.push(run(&["systemctl", "reload", unit]));
         }

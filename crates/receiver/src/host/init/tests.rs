@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::app_file::{Content, render};
-use super::plan::{Keys, Setup, Step, plan};
+use super::plan::{KeyFile, Setup, SetupStep, plan};
 use super::*;
 use crate::config::app_file::{Proof, fields};
-use crate::host::init::host_facts::{Facts, Found};
+use crate::host::init::host_facts::{Found, HostFacts};
 use crate::host::init::next_steps::{NextSteps, known_hosts};
 use crate::host::init::options::{InitOptions, PublicKey};
 use crate::paths::user_of;
@@ -31,28 +31,28 @@ fn setup(listens: &[&str]) -> Setup {
     Setup {
         paths: Paths::default(),
         app: app(),
-        app_file: Some(app_file::Written { shown: text.clone(), text }),
-        keys: Keys::Generate,
+        app_file: Some(app_file::NewAppFile { shown: text.clone(), text }),
+        keys: KeyFile::Generate,
         listens: listens.iter().map(|text| text.parse().unwrap()).collect(),
     }
 }
 
-fn bare(systemd: bool) -> Facts {
-    Facts { systemd, sshd: true, ssh_unit: Some("ssh.service".to_owned()), ..Facts::default() }
+fn bare(systemd: bool) -> HostFacts {
+    HostFacts { systemd, sshd: true, ssh_unit: Some("ssh.service".to_owned()), ..HostFacts::default() }
 }
 
 /// The host after these steps, as far as a plan asks.
-fn after(facts: &Facts, steps: &[Step]) -> Facts {
+fn after(facts: &HostFacts, steps: &[SetupStep]) -> HostFacts {
     let mut facts = facts.clone();
     for step in steps {
         match step {
-            Step::AddGroup(name) => drop(facts.groups.insert(name.clone())),
-            Step::AddUser { name, .. } => drop(facts.users.insert(name.clone())),
-            Step::Directory { path, mode, .. } => {
+            SetupStep::AddGroup(name) => drop(facts.groups.insert(name.clone())),
+            SetupStep::AddUser { name, .. } => drop(facts.users.insert(name.clone())),
+            SetupStep::Directory { path, mode, .. } => {
                 facts.files.insert(path.clone(), Found { directory: true, mode: *mode, text: None });
             }
-            Step::Install(_) => facts.program_is_in_place = true,
-            Step::Write { path, text, mode, .. } => {
+            SetupStep::Install(_) => facts.program_is_in_place = true,
+            SetupStep::Write { path, text, mode, .. } => {
                 if let Some(name) = path.file_name().and_then(|name| name.to_str())
                     && name.ends_with(".socket")
                 {
@@ -61,27 +61,27 @@ fn after(facts: &Facts, steps: &[Step]) -> Facts {
                 let found = Found { directory: false, mode: *mode, text: Some(text.clone()) };
                 facts.files.insert(path.clone(), found);
             }
-            Step::Remove(path) => {
+            SetupStep::Remove(path) => {
                 facts.sockets.remove(&path.file_name().unwrap().to_string_lossy().into_owned());
                 facts.files.remove(path);
             }
-            Step::Run(words) if words.iter().any(|word| word == "enable") => {
+            SetupStep::Run(words) if words.iter().any(|word| word == "enable") => {
                 facts.enabled.extend(words.clone());
             }
-            Step::Run(words) if words.iter().any(|word| word == "start") => {
+            SetupStep::Run(words) if words.iter().any(|word| word == "start") => {
                 facts.active.extend(words.clone());
             }
             // Its sockets come along.
-            Step::Run(words) if words.iter().any(|word| word == "restart") => {
+            SetupStep::Run(words) if words.iter().any(|word| word == "restart") => {
                 facts.active.extend(facts.sockets.clone());
             }
-            Step::Run(_) | Step::Prove { .. } | Step::Generate { .. } => {}
+            SetupStep::Run(_) | SetupStep::Prove { .. } | SetupStep::Generate { .. } => {}
         }
     }
     facts
 }
 
-fn reported(steps: &[Step]) -> String {
+fn reported(steps: &[SetupStep]) -> String {
     steps.iter().fold(String::new(), |text, step| text + &step.to_string() + "\n")
 }
 
@@ -99,7 +99,7 @@ fn without_systemd_no_units_are_written() {
 
 /// What `init` finds when it is run again: the app file and the keys stay.
 fn again(listens: &[&str]) -> Setup {
-    Setup { app_file: None, keys: Keys::Leave, ..setup(listens) }
+    Setup { app_file: None, keys: KeyFile::Leave, ..setup(listens) }
 }
 
 #[test]
@@ -275,20 +275,20 @@ fn a_part_that_is_refused_becomes_what_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("autotag.conf");
     let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-    let write = |text: &str| Step::Write {
+    let write = |text: &str| SetupStep::Write {
         path: path.clone(),
         text: text.to_owned(),
         shown: String::new(),
         mode: 0o644,
         replaces: false,
     };
-    let prove = |says: &str, before: Option<&str>| Step::Prove {
+    let prove = |says: &str, before: Option<&str>| SetupStep::Prove {
         words: ["sh", "-c", says].map(str::to_owned).to_vec(),
         path: path.clone(),
         before: before.map(|text| (text.to_owned(), 0o600)),
     };
     let paths = Paths::below(directory.path());
-    let apply = |step: &Step| apply::apply(&paths, step).map(drop);
+    let apply = |step: &SetupStep| apply::apply(&paths, step).map(drop);
     let refuses = "echo 'Bad configuration option: Nonsense' >&2; exit 255";
 
     apply(&write("new")).unwrap();
@@ -309,10 +309,10 @@ fn a_part_that_is_refused_becomes_what_it_was() {
 #[test]
 fn a_plan_knows_what_the_part_was() {
     let path = Paths::default().sshd_part();
-    let before = |facts: &Facts| {
+    let before = |facts: &HostFacts| {
         let steps = plan(&setup(&[]), facts);
         let found = steps.into_iter().find_map(|step| match step {
-            Step::Prove { path: of, before, .. } if of == path => Some(before),
+            SetupStep::Prove { path: of, before, .. } if of == path => Some(before),
             _ => None,
         });
         found.expect("sshd is asked")
@@ -334,10 +334,10 @@ fn a_key_more_leaves_those_before() {
     std::fs::write(paths.authorized_keys(&app()), format!("{} {other}", sshd::line_start(&paths, &app())))
         .unwrap();
     let options = InitOptions { key: Some(KEY.parse().unwrap()), ..InitOptions::of(app()) };
-    let Keys::Write(text) = keys(&paths, &options).unwrap() else { panic!("a line is added") };
+    let KeyFile::Write(text) = keys(&paths, &options).unwrap() else { panic!("a line is added") };
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(text.lines().all(|line| line.starts_with("restrict,command=\"")), "{text}");
     std::fs::write(paths.authorized_keys(&app()), text).unwrap();
-    assert_eq!(keys(&paths, &options).unwrap(), Keys::Leave);
-    assert_eq!(keys(&paths, &InitOptions { new_key: true, ..options }).unwrap(), Keys::Generate);
+    assert_eq!(keys(&paths, &options).unwrap(), KeyFile::Leave);
+    assert_eq!(keys(&paths, &InitOptions { new_key: true, ..options }).unwrap(), KeyFile::Generate);
 }

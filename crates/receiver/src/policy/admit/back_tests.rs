@@ -1,7 +1,7 @@
 //! Taking one deployment back: only that one, to what served before it, and once.
 
 use super::*;
-use crate::policy::rollout::{Rollout, Step, StepResult};
+use crate::policy::rollout::{Rollout, RolloutAction, StepResult};
 use crate::state::WITHDRAWN;
 use crate::testing;
 use autotag_model::reference::Digest;
@@ -44,8 +44,8 @@ fn rolled_out(state: State, release: Release) -> State {
 }
 
 fn failing(state: State, release: Release) -> State {
-    let fails = |step: &Step| match step {
-        Step::AwaitHealthy(_) => {
+    let fails = |step: &RolloutAction| match step {
+        RolloutAction::AwaitHealthy(_) => {
             StepResult::Failed(crate::state::StepError::new(autotag_protocol::FailureCode::Unhealthy, "503"))
         }
         _ => StepResult::Done,
@@ -53,12 +53,12 @@ fn failing(state: State, release: Release) -> State {
     tried(state, release, fails)
 }
 
-fn tried(state: State, release: Release, becomes: impl Fn(&Step) -> StepResult) -> State {
+fn tried(state: State, release: Release, becomes: impl Fn(&RolloutAction) -> StepResult) -> State {
     let mut rollout = Rollout::begin(state, release).expect("steady");
     loop {
         let event = match rollout.step() {
-            Step::End(_) => return rollout.state().clone(),
-            Step::Create(_) => StepResult::Created("b".repeat(64).parse().unwrap()),
+            RolloutAction::End(_) => return rollout.state().clone(),
+            RolloutAction::Create(_) => StepResult::Created("b".repeat(64).parse().unwrap()),
             step => becomes(&step),
         };
         rollout = rollout.next(event);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::rollout::{Rollout, Step, StepResult};
+use crate::policy::rollout::{Rollout, RolloutAction, StepResult};
 use crate::state::{Blocked, Failure};
 use crate::testing;
 use autotag_model::reference::Digest;
@@ -56,8 +56,8 @@ fn rolled_out(state: State, release: Release) -> State {
     let mut rollout = Rollout::begin(state, release).expect("steady");
     loop {
         let event = match rollout.step() {
-            Step::End(_) => return rollout.state().clone(),
-            Step::Create(_) => StepResult::Created("b".repeat(64).parse().unwrap()),
+            RolloutAction::End(_) => return rollout.state().clone(),
+            RolloutAction::Create(_) => StepResult::Created("b".repeat(64).parse().unwrap()),
             _ => StepResult::Done,
         };
         rollout = rollout.next(event);
@@ -125,10 +125,10 @@ fn a_deployments_id_means_one_thing() {
 }
 
 /// A change of a request, by the name of what it changes.
-type Change = (&'static str, fn(&mut Deploy));
+type RequestChange = (&'static str, fn(&mut Deploy));
 
 /// Whoever changes one thing of a request means another image.
-const CHANGES: [Change; 3] = [
+const CHANGES: [RequestChange; 3] = [
     ("digest", |request| request.digest = Digest::of(b"other")),
     ("version", |request| request.version = "1.2.9".parse().unwrap()),
     ("commit", |request| request.commit = "e".repeat(40).parse().unwrap()),

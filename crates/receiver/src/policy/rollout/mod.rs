@@ -32,7 +32,7 @@ use autotag_protocol::{FailureCode, RolloutStep};
 /// For a release that the proxy does not serve (`proxy: none`), `Switch`, `Hold`, `Verify` and `Drain` have
 /// nothing to do and succeed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Step {
+pub enum RolloutAction {
     /// Make this state durable.
     Save(Box<State>),
     /// Pull by digest, and compare the image's labels (`admit::labels`).
@@ -70,7 +70,7 @@ pub enum Step {
     End(Ending),
 }
 
-impl Step {
+impl RolloutAction {
     /// The step as people see it; `None` for the end.
     pub fn rollout_step(&self) -> Option<RolloutStep> {
         Some(match self {
@@ -162,7 +162,7 @@ enum Beginning {
 /// A step and what its failure means.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct PlannedStep {
-    step: Step,
+    step: RolloutAction,
     on_failure: OnStepFailure,
 }
 
@@ -214,10 +214,10 @@ impl Rollout {
     }
 
     /// The step at hand.
-    pub fn step(&self) -> Step {
+    pub fn step(&self) -> RolloutAction {
         self.script.front().map_or_else(
             || {
-                Step::End(Ending {
+                RolloutAction::End(Ending {
                     verdict: self.verdict.clone(),
                     notes: self.notes.clone(),
                     unfinished: self.unfinished.clone(),
@@ -237,30 +237,30 @@ impl Rollout {
     pub fn next(mut self, event: StepResult) -> Self {
         let Some(act) = self.script.pop_front() else { return self };
         match (act.step, event) {
-            (Step::Create(release), StepResult::Created(container)) => {
+            (RolloutAction::Create(release), StepResult::Created(container)) => {
                 self.script = script::prove(&self.state, Instance { container, release });
             }
             // Durable before it is started: the state names what runs, whatever happens next.
-            (Step::Remake(gone), StepResult::Created(container)) => {
+            (RolloutAction::Remake(gone), StepResult::Created(container)) => {
                 script::rename(&mut self.script, &gone.container, &container);
                 let state = self.state.renamed(&gone.container, &container);
                 self.script.push_front(PlannedStep {
-                    step: Step::Save(Box::new(state)),
+                    step: RolloutAction::Save(Box::new(state)),
                     on_failure: act.on_failure,
                 });
             }
-            (step @ Step::Create(_), StepResult::Done) => {
+            (step @ RolloutAction::Create(_), StepResult::Done) => {
                 let error = StepError::new(FailureCode::Docker, "the container's id is not known");
                 self.failed(&step, act.on_failure, error);
             }
             (step, StepResult::Failed(error)) => self.failed(&step, act.on_failure, error),
-            (Step::Save(state), _) => self.state = *state,
+            (RolloutAction::Save(state), _) => self.state = *state,
             _ => {}
         }
         self
     }
 
-    fn failed(&mut self, step: &Step, on_failure: OnStepFailure, error: StepError) {
+    fn failed(&mut self, step: &RolloutAction, on_failure: OnStepFailure, error: StepError) {
         let Some(name) = step.rollout_step() else { return };
         let failure = Failure { step: name, code: error.code, why: error.why };
         match on_failure {

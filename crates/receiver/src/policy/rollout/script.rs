@@ -2,19 +2,19 @@
 
 use std::collections::VecDeque;
 
-use super::{Beginning, OnStepFailure, PlannedStep, Step, Verdict};
+use super::{Beginning, OnStepFailure, PlannedStep, RolloutAction, Verdict};
 use crate::config::app_file::Order;
 use crate::state::{Blocked, ContainerId, Failure, Instance, Phase, Purpose, Release, State, in_short};
 use autotag_protocol::{FailureCode, RolloutStep};
 
 type Script = VecDeque<PlannedStep>;
 
-fn act(step: Step, on_failure: OnStepFailure) -> PlannedStep {
+fn act(step: RolloutAction, on_failure: OnStepFailure) -> PlannedStep {
     PlannedStep { step, on_failure }
 }
 
 fn save(state: State, on_failure: OnStepFailure) -> PlannedStep {
-    act(Step::Save(Box::new(state)), on_failure)
+    act(RolloutAction::Save(Box::new(state)), on_failure)
 }
 
 /// Up to the container's creation; the rest is [`prove`], which needs the container's id.
@@ -22,8 +22,8 @@ pub(super) fn try_new(state: &State, active: Option<&Instance>, new: &Release) -
     let pending = Phase::Pending { active: active.cloned(), new: new.clone() };
     Script::from([
         save(state.in_phase(pending), OnStepFailure::Abort),
-        act(Step::Pull(new.clone()), OnStepFailure::Abort),
-        act(Step::Create(new.clone()), OnStepFailure::Abort),
+        act(RolloutAction::Pull(new.clone()), OnStepFailure::Abort),
+        act(RolloutAction::Create(new.clone()), OnStepFailure::Abort),
     ])
 }
 
@@ -33,16 +33,16 @@ pub(super) fn prove(state: &State, new: Instance) -> Script {
     let mut script = Script::new();
     if let (Order::StopFirst, Some(old)) = (new.release.order, &old) {
         script.extend([
-            act(Step::Hold, OnStepFailure::Abort),
-            act(Step::Drain(old.clone()), OnStepFailure::Continue),
-            act(Step::Stop(old.clone()), OnStepFailure::Abort),
+            act(RolloutAction::Hold, OnStepFailure::Abort),
+            act(RolloutAction::Drain(old.clone()), OnStepFailure::Continue),
+            act(RolloutAction::Stop(old.clone()), OnStepFailure::Abort),
         ]);
     }
     let committed = commit(state, new.clone(), old);
     script.extend([
-        act(Step::Start(new.clone()), OnStepFailure::Abort),
-        act(Step::AwaitHealthy(new.clone()), OnStepFailure::Abort),
-        act(Step::Smoke(new), OnStepFailure::Abort),
+        act(RolloutAction::Start(new.clone()), OnStepFailure::Abort),
+        act(RolloutAction::AwaitHealthy(new.clone()), OnStepFailure::Abort),
+        act(RolloutAction::Smoke(new), OnStepFailure::Abort),
         save(committed.clone(), OnStepFailure::Abort),
     ]);
     script.extend(switch_and_verify(&committed));
@@ -62,14 +62,14 @@ fn switch_and_verify(committed: &State) -> Script {
     let Phase::Unverified { new, old } = &committed.change else { return Script::new() };
     let verified = verified(committed, new, old.as_ref());
     let mut script = Script::from([
-        act(Step::Switch(new.clone()), OnStepFailure::RollTrafficBack),
-        act(Step::Verify(new.clone()), OnStepFailure::RollTrafficBack),
+        act(RolloutAction::Switch(new.clone()), OnStepFailure::RollTrafficBack),
+        act(RolloutAction::Verify(new.clone()), OnStepFailure::RollTrafficBack),
         save(verified.clone(), OnStepFailure::Halt),
     ]);
     if let Phase::Leaving { leaving, .. } = &verified.change {
         script.extend(retire(&verified, leaving));
     }
-    script.push_back(act(Step::Prune, OnStepFailure::Continue));
+    script.push_back(act(RolloutAction::Prune, OnStepFailure::Continue));
     script
 }
 
@@ -99,27 +99,27 @@ fn verified(committed: &State, new: &Instance, old: Option<&Instance>) -> State 
 pub(super) fn rename(script: &mut Script, gone: &ContainerId, made: &ContainerId) {
     for act in script {
         match &mut act.step {
-            Step::Save(state) => **state = state.renamed(gone, made),
-            Step::Remake(it)
-            | Step::Start(it)
-            | Step::AwaitHealthy(it)
-            | Step::Smoke(it)
-            | Step::Switch(it)
-            | Step::Verify(it)
-            | Step::Drain(it)
-            | Step::Stop(it)
-            | Step::Remove(it) => {
+            RolloutAction::Save(state) => **state = state.renamed(gone, made),
+            RolloutAction::Remake(it)
+            | RolloutAction::Start(it)
+            | RolloutAction::AwaitHealthy(it)
+            | RolloutAction::Smoke(it)
+            | RolloutAction::Switch(it)
+            | RolloutAction::Verify(it)
+            | RolloutAction::Drain(it)
+            | RolloutAction::Stop(it)
+            | RolloutAction::Remove(it) => {
                 if it.container == *gone {
                     it.container = made.clone();
                 }
             }
-            Step::Pull(_)
-            | Step::Create(_)
-            | Step::Hold
-            | Step::Explain(_)
-            | Step::Discard(_)
-            | Step::Prune
-            | Step::End(_) => {}
+            RolloutAction::Pull(_)
+            | RolloutAction::Create(_)
+            | RolloutAction::Hold
+            | RolloutAction::Explain(_)
+            | RolloutAction::Discard(_)
+            | RolloutAction::Prune
+            | RolloutAction::End(_) => {}
         }
     }
 }
@@ -127,9 +127,9 @@ pub(super) fn rename(script: &mut Script, gone: &ContainerId, made: &ContainerId
 /// Takes a container out that has no traffic any more.
 fn retire(state: &State, leaving: &Instance) -> Script {
     Script::from([
-        act(Step::Drain(leaving.clone()), OnStepFailure::Continue),
-        act(Step::Stop(leaving.clone()), OnStepFailure::Halt),
-        act(Step::Remove(leaving.clone()), OnStepFailure::Halt),
+        act(RolloutAction::Drain(leaving.clone()), OnStepFailure::Continue),
+        act(RolloutAction::Stop(leaving.clone()), OnStepFailure::Halt),
+        act(RolloutAction::Remove(leaving.clone()), OnStepFailure::Halt),
         save(state.in_phase(Phase::Steady { active: state.active().cloned() }), OnStepFailure::Halt),
     ])
 }
@@ -141,12 +141,12 @@ fn retire(state: &State, leaving: &Instance) -> Script {
 /// nobody else can have the traffic, what comes after must not wait for it ([`OnStepFailure::RetryLater`]).
 fn restore(active: Option<&Instance>, on_failure: OnStepFailure) -> Script {
     match active {
-        None => Script::from([act(Step::Hold, on_failure)]),
+        None => Script::from([act(RolloutAction::Hold, on_failure)]),
         Some(active) => Script::from([
-            act(Step::Remake(active.clone()), on_failure),
-            act(Step::Start(active.clone()), on_failure),
-            act(Step::AwaitHealthy(active.clone()), OnStepFailure::Continue),
-            act(Step::Switch(active.clone()), on_failure),
+            act(RolloutAction::Remake(active.clone()), on_failure),
+            act(RolloutAction::Start(active.clone()), on_failure),
+            act(RolloutAction::AwaitHealthy(active.clone()), OnStepFailure::Continue),
+            act(RolloutAction::Switch(active.clone()), on_failure),
         ]),
     }
 }
@@ -155,7 +155,7 @@ fn restore(active: Option<&Instance>, on_failure: OnStepFailure) -> Script {
 pub(super) fn back_out(state: &State, active: Option<Instance>, new: &Release, failure: &Failure) -> Script {
     let mut script = Script::new();
     if matches!(failure.step, RolloutStep::Start | RolloutStep::Health | RolloutStep::Smoke) {
-        script.push_back(act(Step::Explain(new.clone()), OnStepFailure::Continue));
+        script.push_back(act(RolloutAction::Explain(new.clone()), OnStepFailure::Continue));
     }
     let untouched = matches!(failure.step, RolloutStep::Pull | RolloutStep::Create);
     let restored = new.order == Order::StopFirst && active.is_some() && !untouched;
@@ -171,7 +171,7 @@ fn abandon(
     failure: &Failure,
     restored: bool,
 ) -> Script {
-    let mut script = Script::from([act(Step::Discard(new.clone()), OnStepFailure::Halt)]);
+    let mut script = Script::from([act(RolloutAction::Discard(new.clone()), OnStepFailure::Halt)]);
     if restored {
         script.extend(restore(active.as_ref(), OnStepFailure::RetryLater));
     }
@@ -202,7 +202,7 @@ pub(super) fn turn_back(
     }
     back.remember(&new.release, Some(failure.clone()));
     let mut script = Script::from([
-        act(Step::Explain(new.release.clone()), OnStepFailure::Continue),
+        act(RolloutAction::Explain(new.release.clone()), OnStepFailure::Continue),
         save(back.clone(), OnStepFailure::RollTrafficBackAndHalt),
     ]);
     script.extend(go_back(&back, old, new, begun));
@@ -216,9 +216,9 @@ pub(super) fn give_back(state: &State, begun: Beginning) -> Script {
         Phase::Unverified { new, old: Some(old) } if new.release.order == Order::StartFirst => {
             let mut script = Script::new();
             if begun != Beginning::Clean {
-                script.push_back(act(Step::Start(old.clone()), OnStepFailure::Continue));
+                script.push_back(act(RolloutAction::Start(old.clone()), OnStepFailure::Continue));
             }
-            script.push_back(act(Step::Switch(old.clone()), OnStepFailure::Continue));
+            script.push_back(act(RolloutAction::Switch(old.clone()), OnStepFailure::Continue));
             script
         }
         _ => Script::new(),
@@ -230,30 +230,32 @@ pub(super) fn give_back(state: &State, begun: Beginning) -> Script {
 fn go_back(back: &State, old: Option<&Instance>, new: &Instance, begun: Beginning) -> Script {
     let mut script = Script::new();
     let Some(old) = old else {
-        script.push_back(act(Step::Hold, OnStepFailure::Halt));
+        script.push_back(act(RolloutAction::Hold, OnStepFailure::Halt));
         script.extend(retire(back, new));
         return script;
     };
     match new.release.order {
         Order::StartFirst => {
             match begun {
-                Beginning::Clean => script.push_back(act(Step::Switch(old.clone()), OnStepFailure::Halt)),
+                Beginning::Clean => {
+                    script.push_back(act(RolloutAction::Switch(old.clone()), OnStepFailure::Halt));
+                }
                 Beginning::AfterCrash => script.extend(restore(Some(old), OnStepFailure::Halt)),
                 // A start that fails is no proof: it may run all the same. That it cannot be switched to is.
                 Beginning::AfterCrashWithDeployWaiting => script.extend([
-                    act(Step::Remake(old.clone()), OnStepFailure::Continue),
-                    act(Step::Start(old.clone()), OnStepFailure::Continue),
-                    act(Step::AwaitHealthy(old.clone()), OnStepFailure::Continue),
-                    act(Step::Switch(old.clone()), OnStepFailure::RecoverForNewDeploy),
+                    act(RolloutAction::Remake(old.clone()), OnStepFailure::Continue),
+                    act(RolloutAction::Start(old.clone()), OnStepFailure::Continue),
+                    act(RolloutAction::AwaitHealthy(old.clone()), OnStepFailure::Continue),
+                    act(RolloutAction::Switch(old.clone()), OnStepFailure::RecoverForNewDeploy),
                 ]),
             }
             script.extend(retire(back, new));
         }
         Order::StopFirst => {
             script.extend([
-                act(Step::Hold, OnStepFailure::Halt),
-                act(Step::Drain(new.clone()), OnStepFailure::Continue),
-                act(Step::Stop(new.clone()), OnStepFailure::Halt),
+                act(RolloutAction::Hold, OnStepFailure::Halt),
+                act(RolloutAction::Drain(new.clone()), OnStepFailure::Continue),
+                act(RolloutAction::Stop(new.clone()), OnStepFailure::Halt),
             ]);
             script.extend(restore(Some(old), OnStepFailure::RetryLater));
             script.extend(retire(back, new));
@@ -266,7 +268,7 @@ fn go_back(back: &State, old: Option<&Instance>, new: &Instance, begun: Beginnin
 /// the same.
 pub(super) fn recover_for_new_deploy(state: &State) -> Script {
     let Phase::Leaving { leaving, .. } = &state.change else { return Script::new() };
-    let mut script = Script::from([act(Step::Hold, OnStepFailure::Halt)]);
+    let mut script = Script::from([act(RolloutAction::Hold, OnStepFailure::Halt)]);
     script.extend(retire(state, leaving));
     script
 }
@@ -303,12 +305,12 @@ pub(super) fn recover(state: &State, begun: Beginning) -> (Script, Verdict) {
             let mut script = Script::new();
             // A daemon that starts may start the old one too (`restart: always`).
             if *order == Order::StopFirst {
-                script.push_back(act(Step::Stop(leaving.clone()), OnStepFailure::Halt));
+                script.push_back(act(RolloutAction::Stop(leaving.clone()), OnStepFailure::Halt));
             }
             // The one that leaves has had no traffic since the verification of the other.
             script.extend(restore(active.as_ref(), OnStepFailure::RetryLater));
             script.extend(retire(state, leaving));
-            script.push_back(act(Step::Prune, OnStepFailure::Continue));
+            script.push_back(act(RolloutAction::Prune, OnStepFailure::Continue));
             let verdict =
                 active.as_ref().map_or(Verdict::Settled, |active| Verdict::Serves(active.release.clone()));
             (script, verdict)
@@ -322,13 +324,13 @@ fn verify_again(state: &State, new: &Instance, old: Option<&Instance>) -> Script
     if let (Order::StopFirst, Some(old)) = (new.release.order, old) {
         // The old one is stopped already, unless the commit was taken back in memory before the crash.
         script.extend([
-            act(Step::Hold, OnStepFailure::RollTrafficBack),
-            act(Step::Stop(old.clone()), OnStepFailure::RollTrafficBack),
+            act(RolloutAction::Hold, OnStepFailure::RollTrafficBack),
+            act(RolloutAction::Stop(old.clone()), OnStepFailure::RollTrafficBack),
         ]);
     }
     script.extend([
-        act(Step::Start(new.clone()), OnStepFailure::RollTrafficBack),
-        act(Step::AwaitHealthy(new.clone()), OnStepFailure::RollTrafficBack),
+        act(RolloutAction::Start(new.clone()), OnStepFailure::RollTrafficBack),
+        act(RolloutAction::AwaitHealthy(new.clone()), OnStepFailure::RollTrafficBack),
     ]);
     script.extend(switch_and_verify(state));
     script

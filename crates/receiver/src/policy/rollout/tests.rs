@@ -12,14 +12,14 @@ fn begun(order: Order) -> Rollout {
 #[test]
 fn a_container_whose_id_nobody_knows_was_not_made() {
     let mut rollout = begun(Order::StartFirst);
-    while !matches!(rollout.step(), Step::Create(_)) {
+    while !matches!(rollout.step(), RolloutAction::Create(_)) {
         rollout = rollout.next(StepResult::Done);
     }
     let mut rollout = rollout.next(StepResult::Done);
-    assert!(matches!(rollout.step(), Step::Discard(_)), "{:?}", rollout.step());
+    assert!(matches!(rollout.step(), RolloutAction::Discard(_)), "{:?}", rollout.step());
     let ending = loop {
         match rollout.step() {
-            Step::End(ending) => break ending,
+            RolloutAction::End(ending) => break ending,
             _ => rollout = rollout.next(StepResult::Done),
         }
     };
@@ -49,8 +49,9 @@ fn backing_out_starts_the_old_one_only_where_it_was_stopped() {
         let active = state.active().cloned().filter(|_| with_old);
         let failure = Failure { step, code: FailureCode::Docker, why: "it does".to_owned() };
         let script = script::back_out(&state, active, &new, &failure);
-        let found =
-            script.iter().any(|act| matches!(act.step, Step::Start(_) | Step::Switch(_) | Step::Hold));
+        let found = script.iter().any(|act| {
+            matches!(act.step, RolloutAction::Start(_) | RolloutAction::Switch(_) | RolloutAction::Hold)
+        });
         assert_eq!(found, restored, "{order:?}, an old one: {with_old}, {step:?} failed: {script:?}");
     }
 }
@@ -72,8 +73,8 @@ fn traffic_goes_back_even_if_that_cannot_be_written_down() {
         let found: Vec<_> = script::give_back(&state, begun)
             .iter()
             .map(|act| match &act.step {
-                Step::Start(it) if it.release.version.minor == 0 => "start",
-                Step::Switch(it) if it.release.version.minor == 0 => "switch",
+                RolloutAction::Start(it) if it.release.version.minor == 0 => "start",
+                RolloutAction::Switch(it) if it.release.version.minor == 0 => "switch",
                 other => panic!("{other:?}"),
             })
             .collect();
@@ -88,7 +89,7 @@ fn of_what_is_left_for_later_the_first_is_the_reason() {
     let mut tried = Vec::new();
     let ending = loop {
         match rollout.step() {
-            Step::End(ending) => break ending,
+            RolloutAction::End(ending) => break ending,
             step => {
                 tried.push(step.rollout_step().expect("a step"));
                 rollout = rollout.next(StepResult::Failed(StepError::new(

@@ -2,12 +2,14 @@
 
 mod account;
 mod decide;
+mod kind;
 mod refusals;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 
+pub(super) use kind::Change;
 use refusals::{host, host_error, not_finished, unrecorded};
 
 use super::Server;
@@ -31,58 +33,7 @@ use crate::state::{
 };
 use autotag_base::clock::Stopwatch;
 use autotag_model::secret::Credentials;
-use autotag_protocol::{
-    AppName, Deploy, DeploymentId, End, Event, Holder, Outcome, RefusalCode, Refused, Rollback,
-};
-
-/// What is to be changed.
-#[derive(Debug)]
-pub(super) enum Change {
-    Deploy(Box<Deploy>),
-    Rollback(Box<Rollback>),
-}
-
-impl Change {
-    pub(super) fn deployment(&self) -> &DeploymentId {
-        match self {
-            Self::Deploy(deploy) => &deploy.deployment,
-            Self::Rollback(rollback) => &rollback.deployment,
-        }
-    }
-
-    /// In a few words, by which two requests of one id are told apart.
-    pub(super) fn about(&self) -> String {
-        match self {
-            Self::Deploy(deploy) => format!("deploy {} {}", deploy.version, deploy.digest),
-            Self::Rollback(rollback) => match (&rollback.reverts, &rollback.to) {
-                (Some(deployment), _) => format!("revert {deployment}"),
-                (None, Some(version)) => format!("rollback to {version}"),
-                (None, None) => "rollback".to_owned(),
-            },
-        }
-    }
-
-    fn purpose(&self) -> String {
-        match self {
-            Self::Deploy(deploy) => format!("deploy {}", deploy.version),
-            Self::Rollback(_) => self.about(),
-        }
-    }
-
-    fn run(&self) -> &str {
-        match self {
-            Self::Deploy(deploy) => &deploy.run,
-            Self::Rollback(rollback) => &rollback.run,
-        }
-    }
-
-    fn credentials(&self) -> Option<Credentials> {
-        match self {
-            Self::Deploy(deploy) => deploy.credential.clone(),
-            Self::Rollback(rollback) => rollback.credential.clone(),
-        }
-    }
-}
+use autotag_protocol::{AppName, DeploymentId, End, Event, Holder, Outcome, RefusalCode, Refused};
 
 /// Does it, and tells the job everything up to the result.
 pub(super) async fn carry_out<E: Engine>(

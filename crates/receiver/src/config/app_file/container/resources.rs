@@ -12,7 +12,7 @@ use autotag_model::reference::ParseError;
 
 /// The limit of a single process, as setrlimit(2) has it; -1: none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Ulimit {
+pub struct UlimitEntry {
     /// What applies, and what the process itself can raise.
     pub soft: i64,
     /// How far.
@@ -45,7 +45,7 @@ const ULIMITS: [&str; 15] = [
 const ULIMIT: &[Spec] =
     &[key("soft", "a number, -1 for no limit", "20000"), key("hard", "a number, -1 for no limit", "40000")];
 
-pub(crate) fn ulimits(reader: &mut Reader, fields: &mut Fields) -> BTreeMap<String, Ulimit> {
+pub(crate) fn ulimits(reader: &mut Reader, fields: &mut Fields) -> BTreeMap<String, UlimitEntry> {
     let Some((node, spec)) = fields.take("ulimits") else { return BTreeMap::new() };
     let mut ulimits = BTreeMap::new();
     let Value::Map(entries) = node.value else {
@@ -69,10 +69,10 @@ pub(crate) fn ulimits(reader: &mut Reader, fields: &mut Fields) -> BTreeMap<Stri
     ulimits
 }
 
-fn ulimit(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Ulimit> {
+fn ulimit(reader: &mut Reader, node: Node, spec: &Spec) -> Option<UlimitEntry> {
     if !matches!(node.value, Value::Map(_)) {
         let both = reader.parse(&node, spec, limit)?;
-        return Some(Ulimit { soft: both, hard: both });
+        return Some(UlimitEntry { soft: both, hard: both });
     }
     let whole = node.clone();
     let mut fields = reader.fields(node, ULIMIT, &[]);
@@ -83,7 +83,7 @@ fn ulimit(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Ulimit> {
         reader.fault(&whole, spec, "both `soft` and `hard`, the first at most as high as the second");
         return None;
     }
-    Some(Ulimit { soft: soft?, hard: hard? })
+    Some(UlimitEntry { soft: soft?, hard: hard? })
 }
 
 fn limit(text: &str) -> Result<i64, ParseError> {

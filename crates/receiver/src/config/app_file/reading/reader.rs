@@ -100,9 +100,9 @@ impl Reader {
                 self.misspelt(node, expected.to_owned(), "\"!...\"");
             }
             Value::Text(text) if node.tag == Tag::None => match dollar::judge(text, prose) {
-                dollar::Verdict::Text => {}
-                dollar::Verdict::Name => self.dollars.push(node.name.clone()),
-                dollar::Verdict::Compose(expected) => {
+                dollar::DollarSigns::Text => {}
+                dollar::DollarSigns::Name => self.dollars.push(node.name.clone()),
+                dollar::DollarSigns::Compose(expected) => {
                     self.misspelt(node, expected.to_owned(), dollar::EXAMPLE);
                 }
             },

@@ -25,7 +25,7 @@ pub(crate) const EXAMPLE: &str = "!literal 'echo $HOME'";
 
 /// What a value's `$` are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum DollarSigns {
     /// Themselves, as in Compose.
     Text,
     /// Themselves, other than in Compose.
@@ -41,7 +41,7 @@ const DOUBLED_NAME: &str =
     "`!literal` in front of the value, and in it one `$` for Compose's `$$`: an app file has no variables";
 
 /// Judges a value that no `!literal` stands in front of.
-pub(crate) fn judge(text: &str, prose: bool) -> Verdict {
+pub(crate) fn judge(text: &str, prose: bool) -> DollarSigns {
     let (mut doubled, mut name) = (false, false);
     let mut rest = text;
     while let Some(at) = rest.find('$') {
@@ -54,18 +54,18 @@ pub(crate) fn judge(text: &str, prose: bool) -> Verdict {
         let named = name_at(rest);
         let whole = text.len() == named.len() + 1;
         if rest.starts_with('{') || !named.is_empty() && (!prose || whole || is_in_capitals(named)) {
-            return Verdict::Compose(VARIABLE);
+            return DollarSigns::Compose(VARIABLE);
         }
         name |= !named.is_empty();
         rest = &rest[named.len()..];
     }
     match (doubled, name) {
-        (true, _) if matches!(judge(&text.replace("$$", "$"), prose), Verdict::Compose(_)) => {
-            Verdict::Compose(DOUBLED_NAME)
+        (true, _) if matches!(judge(&text.replace("$$", "$"), prose), DollarSigns::Compose(_)) => {
+            DollarSigns::Compose(DOUBLED_NAME)
         }
-        (true, _) => Verdict::Compose(DOUBLED),
-        (false, true) => Verdict::Name,
-        (false, false) => Verdict::Text,
+        (true, _) => DollarSigns::Compose(DOUBLED),
+        (false, true) => DollarSigns::Name,
+        (false, false) => DollarSigns::Text,
     }
 }
 
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     fn faults(text: &str, prose: bool) -> bool {
-        matches!(judge(text, prose), Verdict::Compose(_))
+        matches!(judge(text, prose), DollarSigns::Compose(_))
     }
 
     #[test]
@@ -160,8 +160,8 @@ mod tests {
             "$\u{e9}",
             "100$",
         ] {
-            assert_eq!(judge(text, true), Verdict::Text, "{text:?} in prose");
-            assert_eq!(judge(text, false), Verdict::Text, "{text:?} elsewhere");
+            assert_eq!(judge(text, true), DollarSigns::Text, "{text:?} in prose");
+            assert_eq!(judge(text, false), DollarSigns::Text, "{text:?} elsewhere");
         }
     }
 
@@ -174,7 +174,7 @@ mod tests {
             "/api/$metadata",
             "$Secr3t!",
         ] {
-            assert_eq!(judge(text, true), Verdict::Name, "{text:?}");
+            assert_eq!(judge(text, true), DollarSigns::Name, "{text:?}");
             assert!(faults(text, false), "{text:?} elsewhere");
         }
     }
@@ -185,7 +185,7 @@ mod tests {
         for (text, remedy) in
             [("pa$$word", DOUBLED), ("^a$$", DOUBLED), ("test -n $$A", DOUBLED_NAME), ("$${A}", DOUBLED_NAME)]
         {
-            assert_eq!(judge(text, true), Verdict::Compose(remedy), "{text:?}");
+            assert_eq!(judge(text, true), DollarSigns::Compose(remedy), "{text:?}");
             assert_eq!(remedy == DOUBLED, !faults(&text.replace("$$", "$"), true), "{text:?}");
         }
     }
@@ -204,7 +204,7 @@ mod tests {
         #[test]
         fn nothing_that_compose_changes_passes_unnoticed(text in "([a$]|[ \
                                                                   -~]|\\$\\{|[A-Z]|\u{17f}){0,12}", prose: bool) {
-            prop_assert_eq!(judge(&text, prose) != Verdict::Text, is_changed_by_compose(&text));
+            prop_assert_eq!(judge(&text, prose) != DollarSigns::Text, is_changed_by_compose(&text));
         }
 
         #[test]

@@ -173,7 +173,7 @@ fn unset(name: &str, braces: bool) -> ParseError {
     let shown = if braces && !name.contains(|letter: char| letter.is_ascii_lowercase()) {
         format!("`${{{name}}}`")
     } else {
-        "a variable after `$`".to_owned()
+        "the variable after `$`".to_owned()
     };
     ParseError(format!(
         "{shown} to be set in the app file or on a line above (Compose takes it from the shell, and a \

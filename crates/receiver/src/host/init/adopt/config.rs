@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::super::app_file::quoted;
-use super::keys::{Keys, listed};
-use super::walk::{Fields, text};
+use super::keys::{AdoptedKeys, listed};
+use super::walk::{UntakenFields, text};
 use crate::config::app_file::LABEL_PREFIX;
 
 /// Compose's own, by which it would take the container for one of its project.
@@ -14,7 +14,13 @@ const COMPOSE: &str = "com.docker.compose.";
 
 /// What is taken over, and what is noted; gives the host name. Image, variables and exposed ports are read
 /// elsewhere.
-pub(super) fn config(name: &str, id: &str, config: &mut Fields, image: &Value, keys: &mut Keys) -> String {
+pub(super) fn config(
+    name: &str,
+    id: &str,
+    config: &mut UntakenFields,
+    image: &Value,
+    keys: &mut AdoptedKeys,
+) -> String {
     command(config, image, keys);
     for (key, field) in [("user", "User"), ("working_dir", "WorkingDir"), ("stop_signal", "StopSignal")] {
         let found = config.text(field);
@@ -33,7 +39,7 @@ pub(super) fn config(name: &str, id: &str, config: &mut Fields, image: &Value, k
     hostname
 }
 
-fn command(config: &mut Fields, image: &Value, keys: &mut Keys) {
+fn command(config: &mut UntakenFields, image: &Value, keys: &mut AdoptedKeys) {
     let of_image = |field: &str| match &image[field] {
         Value::Array(words) => words.iter().cloned().map(text).collect(),
         _ => Vec::new(),
@@ -47,7 +53,7 @@ fn command(config: &mut Fields, image: &Value, keys: &mut Keys) {
     keys.set("command", given.then(|| listed(&command)));
 }
 
-fn labels(name: &str, config: &mut Fields, image: &Value, keys: &mut Keys) {
+fn labels(name: &str, config: &mut UntakenFields, image: &Value, keys: &mut AdoptedKeys) {
     let mut of_compose = 0;
     let mut labels = Vec::new();
     for (label, value) in config.map("Labels") {
@@ -65,12 +71,12 @@ fn labels(name: &str, config: &mut Fields, image: &Value, keys: &mut Keys) {
     }
 }
 
-fn healthcheck(config: &mut Fields, image: &Value, keys: &mut Keys) {
+fn healthcheck(config: &mut UntakenFields, image: &Value, keys: &mut AdoptedKeys) {
     let found = config.take("Healthcheck");
     if found.is_null() || found == image["Healthcheck"] {
         return;
     }
-    let mut check = Fields::of("Config.Healthcheck", found);
+    let mut check = UntakenFields::of("Config.Healthcheck", found);
     let words = check.texts("Test").unwrap_or_default();
     if words.first().is_some_and(|word| word == "NONE") {
         return keys.set("healthcheck", Some("{disable: true}".to_owned()));
@@ -103,7 +109,7 @@ fn healthcheck(config: &mut Fields, image: &Value, keys: &mut Keys) {
 }
 
 /// What nobody took over.
-pub(super) fn rest(mut config: Fields) -> Vec<String> {
+pub(super) fn rest(mut config: UntakenFields) -> Vec<String> {
     // Whether somebody is attached is the command line's; volumes are among the mounts; the others build images.
     config.ignore(&[
         "AttachStdin",

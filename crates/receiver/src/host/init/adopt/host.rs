@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::super::app_file::quoted;
-use super::keys::Keys;
-use super::walk::{Fields, text};
+use super::keys::AdoptedKeys;
+use super::walk::{UntakenFields, text};
 
 /// Values that Docker has by itself; the names are the Engine's.
 const USUAL: &[(&str, &[&str])] = &[
@@ -17,7 +17,7 @@ const USUAL: &[(&str, &[&str])] = &[
 ];
 
 /// What is taken over, and what is noted. Mounts, ports and networks are read elsewhere.
-pub(super) fn host(name: &str, host: &mut Fields, keys: &mut Keys) {
+pub(super) fn host(name: &str, host: &mut UntakenFields, keys: &mut AdoptedKeys) {
     restart(host, keys);
     let yes = |on: bool| on.then(|| "true".to_owned());
     keys.set("read_only", yes(host.flag("ReadonlyRootfs")));
@@ -35,8 +35,8 @@ pub(super) fn host(name: &str, host: &mut Fields, keys: &mut Keys) {
     log_and_rights(name, host, keys);
 }
 
-fn restart(host: &mut Fields, keys: &mut Keys) {
-    let mut policy = Fields::of("HostConfig.RestartPolicy", host.take("RestartPolicy"));
+fn restart(host: &mut UntakenFields, keys: &mut AdoptedKeys) {
+    let mut policy = UntakenFields::of("HostConfig.RestartPolicy", host.take("RestartPolicy"));
     let times = policy.number("MaximumRetryCount");
     let restart = match policy.text("Name").as_str() {
         "on-failure" if times > 0 => format!("on-failure:{times}"),
@@ -46,16 +46,16 @@ fn restart(host: &mut Fields, keys: &mut Keys) {
     keys.set("restart", Some(restart));
 }
 
-fn devices(host: &mut Fields, keys: &mut Keys) {
+fn devices(host: &mut UntakenFields, keys: &mut AdoptedKeys) {
     let devices = host.list("Devices").into_iter().map(|device| {
-        let mut device = Fields::of("", device);
+        let mut device = UntakenFields::of("", device);
         let words = ["PathOnHost", "PathInContainer", "CgroupPermissions"].map(|field| device.text(field));
         words.join(":")
     });
     keys.list("devices", devices);
 }
 
-fn limits(host: &mut Fields, keys: &mut Keys) {
+fn limits(host: &mut UntakenFields, keys: &mut AdoptedKeys) {
     let bytes = |number: i64| (number > 0).then(|| format!("{number}b"));
     let memory = host.number("Memory");
     keys.set("mem_limit", bytes(memory));
@@ -80,7 +80,7 @@ fn limits(host: &mut Fields, keys: &mut Keys) {
         .list("Ulimits")
         .into_iter()
         .map(|limit| {
-            let mut limit = Fields::of("", limit);
+            let mut limit = UntakenFields::of("", limit);
             let (soft, hard) = (limit.number("Soft"), limit.number("Hard"));
             format!("{}: {{soft: {soft}, hard: {hard}}}", limit.text("Name"))
         })
@@ -95,9 +95,9 @@ fn cpus(nano: i64) -> String {
 }
 
 /// What deployments bound by default is told in one note, where this container is without the bound.
-fn log_and_rights(name: &str, host: &mut Fields, keys: &mut Keys) {
+fn log_and_rights(name: &str, host: &mut UntakenFields, keys: &mut AdoptedKeys) {
     let mut more = Vec::new();
-    let mut log = Fields::of("HostConfig.LogConfig", host.take("LogConfig"));
+    let mut log = UntakenFields::of("HostConfig.LogConfig", host.take("LogConfig"));
     let (driver, options) = (log.text("Type"), log.map("Config"));
     let bounded = options.iter().any(|(name, _)| name == "max-size");
     if driver == "json-file" && !bounded {
@@ -138,7 +138,7 @@ fn log_and_rights(name: &str, host: &mut Fields, keys: &mut Keys) {
 }
 
 /// What nobody took over.
-pub(super) fn rest(mut host: Fields) -> Vec<String> {
+pub(super) fn rest(mut host: UntakenFields) -> Vec<String> {
     // Where a file of the command line lay; whether Docker hides stopped containers.
     host.ignore(&["ContainerIDFile"]);
     host.rest(USUAL)

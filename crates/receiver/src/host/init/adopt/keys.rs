@@ -8,12 +8,12 @@ use crate::config::app_file::AppFile;
 
 /// The keys of the container, and what is to be told.
 #[derive(Default)]
-pub(super) struct Keys {
+pub(super) struct AdoptedKeys {
     pub(super) found: BTreeMap<&'static str, String>,
     pub(super) notes: Vec<String>,
 }
 
-impl Keys {
+impl AdoptedKeys {
     pub(super) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
     }

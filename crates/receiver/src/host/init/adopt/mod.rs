@@ -18,8 +18,8 @@ use serde_json::Value;
 use super::app_file::Content;
 use crate::config::app_file::{Listen, VariableName};
 use autotag_model::secret::Secret;
-use keys::Keys;
-use walk::{Fields, text};
+use keys::AdoptedKeys;
+use walk::{UntakenFields, text};
 
 /// What was found.
 #[derive(Debug)]
@@ -48,9 +48,9 @@ pub fn adopt(name: &str, container: &str, image: Option<&str>) -> anyhow::Result
         bail!("{name} is privileged: no deployment may be, since its images would own this machine");
     }
     let id = text(found["Id"].take());
-    let mut config = Fields::of("Config", found["Config"].take());
-    let mut host = Fields::of("HostConfig", found["HostConfig"].take());
-    let mut keys = Keys::default();
+    let mut config = UntakenFields::of("Config", found["Config"].take());
+    let mut host = UntakenFields::of("HostConfig", found["HostConfig"].take());
+    let mut keys = AdoptedKeys::default();
     let of_image = config.text("Image");
     let mut content = Content { image: repository(&of_image), ..Content::default() };
     if content.image.is_none() {
@@ -90,11 +90,17 @@ fn repository(image: &str) -> Option<autotag_model::reference::ImageName> {
 }
 
 /// The first TCP port is the proxy's to serve; Docker can publish others only where two versions never run at once.
-fn ports(name: &str, config: &mut Fields, host: &mut Fields, content: &mut Content, keys: &mut Keys) {
+fn ports(
+    name: &str,
+    config: &mut UntakenFields,
+    host: &mut UntakenFields,
+    content: &mut Content,
+    keys: &mut AdoptedKeys,
+) {
     let mut published: Vec<(String, String, String)> = Vec::new();
     for (inside, bindings) in host.map("PortBindings") {
         for binding in bindings.as_array().into_iter().flatten().cloned() {
-            let mut binding = Fields::of("", binding);
+            let mut binding = UntakenFields::of("", binding);
             published.push((inside.clone(), binding.text("HostIp"), binding.text("HostPort")));
         }
     }
@@ -146,7 +152,7 @@ fn listen(address: &str, port: &str) -> Option<Listen> {
     }
 }
 
-fn environment(config: &mut Fields, image: &Value, content: &mut Content, keys: &mut Keys) {
+fn environment(config: &mut UntakenFields, image: &Value, content: &mut Content, keys: &mut AdoptedKeys) {
     let of_image: BTreeSet<&str> =
         image["Env"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for variable in config.texts("Env").unwrap_or_default() {

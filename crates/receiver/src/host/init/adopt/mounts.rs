@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::super::app_file::quoted;
-use super::keys::{Keys, listed};
-use super::walk::{Fields, text};
+use super::keys::{AdoptedKeys, listed};
+use super::walk::{UntakenFields, text};
 
 /// `volumes` and `tmpfs`, from what is mounted and from what was asked for.
-pub(super) fn mounts(name: &str, mounted: &Value, host: &mut Fields, keys: &mut Keys) {
+pub(super) fn mounts(name: &str, mounted: &Value, host: &mut UntakenFields, keys: &mut AdoptedKeys) {
     let (mut volumes, mut memory) = (Vec::new(), Vec::new());
     for (target, options) in host.map("Tmpfs") {
         let options = text(options);
@@ -26,11 +26,11 @@ pub(super) fn mounts(name: &str, mounted: &Value, host: &mut Fields, keys: &mut 
 }
 
 /// The options of `--mount`, which what is mounted does not show.
-fn asked(name: &str, mount: Value, memory: &mut Vec<String>, keys: &mut Keys) {
-    let mut mount = Fields::of("HostConfig.Mounts", mount);
+fn asked(name: &str, mount: Value, memory: &mut Vec<String>, keys: &mut AdoptedKeys) {
+    let mut mount = UntakenFields::of("HostConfig.Mounts", mount);
     let (kind, target) = (mount.text("Type"), mount.text("Target"));
     if kind == "tmpfs" {
-        let mut options = Fields::of("TmpfsOptions", mount.take("TmpfsOptions"));
+        let mut options = UntakenFields::of("TmpfsOptions", mount.take("TmpfsOptions"));
         let (size, mode) = (options.number("SizeBytes"), options.number("Mode"));
         let size = (size > 0).then(|| format!("size={size}"));
         let mode = (mode > 0).then(|| format!("mode={mode:o}"));
@@ -43,7 +43,7 @@ fn asked(name: &str, mount: Value, memory: &mut Vec<String>, keys: &mut Keys) {
         }
     }
     if let Value::Object(options) = mount.take("BindOptions") {
-        let mut options = Fields::of("BindOptions", Value::Object(options));
+        let mut options = UntakenFields::of("BindOptions", Value::Object(options));
         options.ignore(&["Propagation", "CreateMountpoint"]);
         for field in options.rest(&[]) {
             keys.note(format!("{field} of {target} of {name} was left out: the app file has no key for it"));
@@ -55,8 +55,8 @@ fn asked(name: &str, mount: Value, memory: &mut Vec<String>, keys: &mut Keys) {
     }
 }
 
-fn volume(name: &str, mount: Value, keys: &mut Keys) -> Option<String> {
-    let mut mount = Fields::of("Mounts", mount);
+fn volume(name: &str, mount: Value, keys: &mut AdoptedKeys) -> Option<String> {
+    let mut mount = UntakenFields::of("Mounts", mount);
     let (kind, volume, source) = (mount.text("Type"), mount.text("Name"), mount.text("Source"));
     let target = mount.text("Destination");
     let source = match kind.as_str() {
@@ -108,7 +108,14 @@ const OF_CONTAINER: [&str; 11] = [
 ];
 
 /// Docker's default network has no names: the application gets one of its own instead.
-pub(super) fn networks(name: &str, own: &[&str; 2], id: &str, mode: &str, networks: &Value, keys: &mut Keys) {
+pub(super) fn networks(
+    name: &str,
+    own: &[&str; 2],
+    id: &str,
+    mode: &str,
+    networks: &Value,
+    keys: &mut AdoptedKeys,
+) {
     if matches!(mode, "host" | "none") || mode.starts_with("container:") {
         return keys.note(format!(
             "{name} has the network mode `{mode}`, which deployments do not offer: it \
@@ -116,9 +123,9 @@ pub(super) fn networks(name: &str, own: &[&str; 2], id: &str, mode: &str, networ
         ));
     }
     let mut found: Vec<(String, Vec<String>)> = Vec::new();
-    let mut networks = Fields::of("", serde_json::json!({ "all": networks }));
+    let mut networks = UntakenFields::of("", serde_json::json!({ "all": networks }));
     for (network, endpoint) in networks.map("all") {
-        let mut endpoint = Fields::of(format!("Networks.{network}"), endpoint);
+        let mut endpoint = UntakenFields::of(format!("Networks.{network}"), endpoint);
         // The container's name, the beginning of its id, and its host name: Docker adds them by itself.
         let by_docker = |alias: &String| {
             own.contains(&alias.as_str()) || (alias.len() >= 12 && id.starts_with(alias.as_str()))

@@ -3,13 +3,13 @@
 use serde_json::{Map, Value};
 
 /// The fields that nobody has taken yet.
-pub(super) struct Fields {
+pub(super) struct UntakenFields {
     /// How it is called: `HostConfig`.
     name: String,
     fields: Map<String, Value>,
 }
 
-impl Fields {
+impl UntakenFields {
     /// Of an object; of anything else: none.
     pub(super) fn of(name: impl Into<String>, value: Value) -> Self {
         let fields = match value {
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn what_nobody_took_is_told_unless_it_says_nothing() {
-        let mut fields = Fields::of(
+        let mut fields = UntakenFields::of(
             "HostConfig",
             json!({
                 "Memory": 5, "Unknown": {"A": [0, ""]}, "New": {"A": [0, "x"]}, "Runtime": "runc", "PidMode": "host",

@@ -10,12 +10,12 @@ use super::*;
 pub(super) const FAULTS: usize = 4;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
-    pub(super) host: Host,
+pub(super) struct GraphNode {
+    pub(super) host: ModelHost,
     pub(super) rollout: Rollout,
 }
 
-impl Hash for Node {
+impl Hash for GraphNode {
     fn hash<H: Hasher>(&self, into: &mut H) {
         self.host.hash(into);
         let Rollout { begun, unfinished, verdict, .. } = &self.rollout;
@@ -39,8 +39,8 @@ pub(super) enum Edge {
 
 #[derive(Default)]
 pub(super) struct Graph {
-    index: HashMap<Node, usize>,
-    pub(super) nodes: Vec<Node>,
+    index: HashMap<GraphNode, usize>,
+    pub(super) nodes: Vec<GraphNode>,
     pub(super) edges: Vec<Vec<(Edge, usize)>>,
     /// How each node was first reached.
     from: Vec<Option<(usize, Edge)>>,
@@ -54,7 +54,7 @@ pub(super) struct Explored {
 }
 
 impl Graph {
-    pub(super) fn add(&mut self, node: Node, from: Option<(usize, Edge)>) -> usize {
+    pub(super) fn add(&mut self, node: GraphNode, from: Option<(usize, Edge)>) -> usize {
         if let Some(known) = self.index.get(&node) {
             return *known;
         }
@@ -90,8 +90,8 @@ impl Graph {
         if let Some(count) = known[at][faults] {
             return count;
         }
-        let tried_for_ever =
-            self.nodes[at].host.has_broken() && matches!(self.nodes[at].rollout.step(), Step::End(_));
+        let tried_for_ever = self.nodes[at].host.has_broken()
+            && matches!(self.nodes[at].rollout.step(), RolloutAction::End(_));
         let count = match self.edges[at].as_slice() {
             [] => 1,
             _ if tried_for_ever => 1,

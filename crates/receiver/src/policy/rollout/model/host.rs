@@ -6,7 +6,7 @@ use std::mem::discriminant;
 use super::*;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Container {
+pub(super) enum ModelContainer {
     Absent,
     Stopped,
     Running,
@@ -16,7 +16,7 @@ pub(super) enum Container {
     Lost,
 }
 
-impl Container {
+impl ModelContainer {
     pub(super) fn is_there(self) -> bool {
         !matches!(self, Self::Absent | Self::Lost)
     }
@@ -24,12 +24,12 @@ impl Container {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is noted for a rule of its own")]
-pub(super) struct Host {
+pub(super) struct ModelHost {
     pub(super) disk: State,
-    pub(super) old: Container,
-    pub(super) new: Container,
+    pub(super) old: ModelContainer,
+    pub(super) new: ModelContainer,
     /// The one of the version that is deployed when all this is over.
-    pub(super) next: Container,
+    pub(super) next: ModelContainer,
     /// Which container the old one is, and the new one: another after it was made again.
     pub(super) ids: [ContainerId; 2],
     /// Where the proxy points.
@@ -54,7 +54,7 @@ pub(super) struct Passed {
 }
 
 /// Only what tells most of them apart: the whole is kilobytes, and equality sees to the rest.
-impl Hash for Host {
+impl Hash for ModelHost {
     fn hash<H: Hasher>(&self, into: &mut H) {
         let Self { disk, old, new, next, ids, proxy, committed, passed, rebooted, removed, awaited } = self;
         (old, new, next, proxy, committed, passed, (rebooted, awaited), disk.history.len()).hash(into);
@@ -116,8 +116,8 @@ pub(super) fn failed() -> StepResult {
     StepResult::Failed(StepError::new(FailureCode::Docker, "as the model wanted"))
 }
 
-impl Host {
-    fn container(&mut self, id: &ContainerId) -> &mut Container {
+impl ModelHost {
+    fn container(&mut self, id: &ContainerId) -> &mut ModelContainer {
         match id {
             id if is_old(id) => &mut self.old,
             id if *id == next_id() => &mut self.next,
@@ -146,67 +146,67 @@ impl Host {
     }
 
     /// Whether the step can succeed: nothing can be done with a container that is not there.
-    pub(super) fn allows(&mut self, step: &Step) -> bool {
+    pub(super) fn allows(&mut self, step: &RolloutAction) -> bool {
         match step {
-            Step::Start(it) => self.has(&it.container),
-            Step::Remake(it) => *self.container(&it.container) != Container::Lost,
-            Step::AwaitHealthy(it) | Step::Smoke(it) | Step::Switch(it) => {
-                self.has(&it.container) && *self.container(&it.container) == Container::Running
+            RolloutAction::Start(it) => self.has(&it.container),
+            RolloutAction::Remake(it) => *self.container(&it.container) != ModelContainer::Lost,
+            RolloutAction::AwaitHealthy(it) | RolloutAction::Smoke(it) | RolloutAction::Switch(it) => {
+                self.has(&it.container) && *self.container(&it.container) == ModelContainer::Running
             }
-            Step::Verify(it) => self.proxy.as_ref() == Some(&it.container),
+            RolloutAction::Verify(it) => self.proxy.as_ref() == Some(&it.container),
             _ => true,
         }
     }
 
-    pub(super) fn apply(&mut self, step: &Step) {
+    pub(super) fn apply(&mut self, step: &RolloutAction) {
         match step {
-            Step::Save(state) => {
+            RolloutAction::Save(state) => {
                 self.committed |= matches!(state.change, Phase::Unverified { .. });
                 self.disk = (**state).clone();
             }
-            Step::Create(release) => *self.container(&id_for(release)) = Container::Stopped,
-            Step::Remake(it) => {
-                if *self.container(&it.container) == Container::Absent {
-                    *self.container(&it.container) = Container::Stopped;
+            RolloutAction::Create(release) => *self.container(&id_for(release)) = ModelContainer::Stopped,
+            RolloutAction::Remake(it) => {
+                if *self.container(&it.container) == ModelContainer::Absent {
+                    *self.container(&it.container) = ModelContainer::Stopped;
                     self.ids[usize::from(is_new(&it.container))] = again(&it.container);
                 }
             }
-            Step::Start(it) => {
+            RolloutAction::Start(it) => {
                 let container = self.container(&it.container);
-                if *container == Container::Stopped {
-                    *container = Container::Running;
+                if *container == ModelContainer::Stopped {
+                    *container = ModelContainer::Running;
                 }
             }
-            Step::Hold => self.proxy = None,
-            Step::Switch(it) => {
+            RolloutAction::Hold => self.proxy = None,
+            RolloutAction::Switch(it) => {
                 self.proxy = Some(it.container.clone());
                 self.awaited &= !matches!(self.disk.change, Phase::Steady { .. });
             }
-            Step::Stop(it) => {
+            RolloutAction::Stop(it) => {
                 let container = self.container(&it.container);
-                if *container == Container::Running {
-                    *container = Container::Stopped;
+                if *container == ModelContainer::Running {
+                    *container = ModelContainer::Stopped;
                 }
             }
-            Step::Remove(it) => *self.container(&it.container) = Container::Absent,
-            Step::Discard(release) => *self.container(&id_for(release)) = Container::Absent,
-            Step::Pull(_)
-            | Step::AwaitHealthy(_)
-            | Step::Smoke(_)
-            | Step::Verify(_)
-            | Step::Drain(_)
-            | Step::Explain(_)
-            | Step::Prune
-            | Step::End(_) => {}
+            RolloutAction::Remove(it) => *self.container(&it.container) = ModelContainer::Absent,
+            RolloutAction::Discard(release) => *self.container(&id_for(release)) = ModelContainer::Absent,
+            RolloutAction::Pull(_)
+            | RolloutAction::AwaitHealthy(_)
+            | RolloutAction::Smoke(_)
+            | RolloutAction::Verify(_)
+            | RolloutAction::Drain(_)
+            | RolloutAction::Explain(_)
+            | RolloutAction::Prune
+            | RolloutAction::End(_) => {}
         }
     }
 
     /// What a step that was told to have succeeded has shown.
-    pub(super) fn pass(&mut self, step: &Step) {
+    pub(super) fn pass(&mut self, step: &RolloutAction) {
         match step {
-            Step::AwaitHealthy(it) if is_new(&it.container) => self.passed.health = true,
-            Step::Smoke(it) if is_new(&it.container) => self.passed.smoke = true,
-            Step::Verify(it) if is_new(&it.container) => self.passed.front_door = true,
+            RolloutAction::AwaitHealthy(it) if is_new(&it.container) => self.passed.health = true,
+            RolloutAction::Smoke(it) if is_new(&it.container) => self.passed.smoke = true,
+            RolloutAction::Verify(it) if is_new(&it.container) => self.passed.front_door = true,
             _ => {}
         }
     }
@@ -215,20 +215,22 @@ impl Host {
     /// enough: what comes of it is a world like those before it, with another id.
     pub(super) fn breaks(&self) -> Vec<(&'static str, Self)> {
         let mut found = Vec::new();
-        if self.old == Container::Running {
-            found.push(("the old one does not stay up", Self { old: Container::Broken, ..self.clone() }));
+        if self.old == ModelContainer::Running {
+            found
+                .push(("the old one does not stay up", Self { old: ModelContainer::Broken, ..self.clone() }));
         }
-        if self.new == Container::Running {
-            found.push(("the new one does not stay up", Self { new: Container::Broken, ..self.clone() }));
+        if self.new == ModelContainer::Running {
+            found
+                .push(("the new one does not stay up", Self { new: ModelContainer::Broken, ..self.clone() }));
         }
         if self.removed {
             return found;
         }
         for (what, is_of, gone) in [
-            ("somebody removes the old one", is_old as fn(&ContainerId) -> bool, Container::Absent),
-            ("somebody removes the old one for good", is_old, Container::Lost),
-            ("somebody removes the new one", is_new, Container::Absent),
-            ("somebody removes the new one for good", is_new, Container::Lost),
+            ("somebody removes the old one", is_old as fn(&ContainerId) -> bool, ModelContainer::Absent),
+            ("somebody removes the old one for good", is_old, ModelContainer::Lost),
+            ("somebody removes the new one", is_new, ModelContainer::Absent),
+            ("somebody removes the new one for good", is_new, ModelContainer::Lost),
         ] {
             let mut host = Self { removed: true, ..self.clone() };
             let container = if is_of(&old_id()) { &mut host.old } else { &mut host.new };
@@ -249,16 +251,16 @@ impl Host {
     }
 
     pub(super) fn has_broken(&self) -> bool {
-        [self.old, self.new].iter().any(|it| matches!(it, Container::Broken | Container::Lost))
+        [self.old, self.new].iter().any(|it| matches!(it, ModelContainer::Broken | ModelContainer::Lost))
     }
 
     pub(super) fn reboot(&self, which: &str) -> Self {
         let mut host = Self { proxy: None, rebooted: true, ..self.clone() };
         for container in [&mut host.old, &mut host.new] {
             *container = match (*container, which) {
-                (Container::Absent | Container::Lost | Container::Broken, _) => *container,
-                (_, "reboot, none runs") => Container::Stopped,
-                (_, "reboot, all run") => Container::Running,
+                (ModelContainer::Absent | ModelContainer::Lost | ModelContainer::Broken, _) => *container,
+                (_, "reboot, none runs") => ModelContainer::Stopped,
+                (_, "reboot, all run") => ModelContainer::Running,
                 (as_before, _) => as_before,
             };
         }
@@ -270,16 +272,16 @@ pub(super) const REBOOTS: [&str; 3] = ["reboot, none runs", "reboot, as before",
 
 /// At most one container is left: that of the version that serves. Where nothing is left to be done it runs,
 /// unless it does not stay up.
-pub(super) fn check_alone(host: &Host, done: bool) -> Result<(), String> {
+pub(super) fn check_alone(host: &ModelHost, done: bool) -> Result<(), String> {
     let serving = host.disk.active().map(|active| &active.container);
     for (name, is_of, container) in
         [("old", is_old as fn(&ContainerId) -> bool, host.old), ("new", is_new, host.new)]
     {
         let serves = serving.is_some_and(is_of);
         let alone = match container {
-            Container::Absent | Container::Lost => !serves || !done,
-            Container::Running | Container::Broken => serves,
-            Container::Stopped => serves && !done,
+            ModelContainer::Absent | ModelContainer::Lost => !serves || !done,
+            ModelContainer::Running | ModelContainer::Broken => serves,
+            ModelContainer::Stopped => serves && !done,
         };
         if !alone {
             return Err(format!("at rest the {name} one runs, or is gone"));

@@ -19,10 +19,10 @@ use super::*;
 use crate::config::app_file::Order;
 use crate::state::Record;
 use crate::testing;
-use graph::{Edge, Explored, FAULTS, Graph, Node};
+use graph::{Edge, Explored, FAULTS, Graph, GraphNode};
 use host::{
-    Container, Host, NEXT, Passed, REBOOTS, check_alone, failed, id_for, is_new, is_old, new_id, next_id,
-    old_id, release,
+    ModelContainer, ModelHost, NEXT, Passed, REBOOTS, check_alone, failed, id_for, is_new, is_old, new_id,
+    next_id, old_id, release,
 };
 
 type Tamper = fn(&mut VecDeque<PlannedStep>);
@@ -34,16 +34,16 @@ struct Scenario {
 }
 
 impl Scenario {
-    fn first(&self) -> Node {
+    fn first(&self) -> GraphNode {
         let mut disk =
             if self.with_old { testing::steady("1.0.0") } else { State::new("app".parse().unwrap()) };
         if let Phase::Steady { active: Some(old) } = &mut disk.change {
             *old = Instance { container: old_id(), release: release("1.0.0", self.order) };
         }
-        let host = Host {
-            old: if self.with_old { Container::Running } else { Container::Absent },
-            new: Container::Absent,
-            next: Container::Absent,
+        let host = ModelHost {
+            old: if self.with_old { ModelContainer::Running } else { ModelContainer::Absent },
+            new: ModelContainer::Absent,
+            next: ModelContainer::Absent,
             ids: [old_id(), new_id()],
             proxy: self.with_old.then(old_id),
             committed: false,
@@ -57,27 +57,27 @@ impl Scenario {
         self.node(host, Rollout::begin(disk, new).expect("steady"))
     }
 
-    fn node(&self, host: Host, mut rollout: Rollout) -> Node {
+    fn node(&self, host: ModelHost, mut rollout: Rollout) -> GraphNode {
         (self.tamper)(&mut rollout.script);
         // They are told, and decide nothing.
         rollout.notes.clear();
-        Node { host, rollout }
+        GraphNode { host, rollout }
     }
 
-    fn recovered(&self, host: Host) -> Node {
+    fn recovered(&self, host: ModelHost) -> GraphNode {
         let rollout = Rollout::recover(host.disk.clone());
         self.node(host, rollout)
     }
 
-    fn awaited(&self, host: Host) -> Node {
+    fn awaited(&self, host: ModelHost) -> GraphNode {
         let rollout = Rollout::recover_for_new_deploy(host.disk.clone());
-        self.node(Host { awaited: true, ..host }, rollout)
+        self.node(ModelHost { awaited: true, ..host }, rollout)
     }
 
     /// What can happen next. The first edge is what happens when nothing goes wrong any more.
-    fn edges(&self, node: &Node) -> Vec<(Edge, Node)> {
+    fn edges(&self, node: &GraphNode) -> Vec<(Edge, GraphNode)> {
         let step = node.rollout.step();
-        if let Step::End(ending) = &step {
+        if let RolloutAction::End(ending) = &step {
             return match ending.unfinished {
                 Some(_) => vec![
                     (Edge::Ok, self.recovered(node.host.clone())),
@@ -91,7 +91,8 @@ impl Scenario {
         let before = node.host.clone();
         let mut after = before.clone();
         after.apply(&step);
-        let next = |host: &Host, event: StepResult| self.node(host.clone(), node.rollout.clone().next(event));
+        let next =
+            |host: &ModelHost, event: StepResult| self.node(host.clone(), node.rollout.clone().next(event));
         let mut edges = vec![(Edge::Ok, self.goes_well(node))];
         if before.clone().allows(&step) {
             edges.push((Edge::Fault("failed, without effect"), next(&before, failed())));
@@ -105,20 +106,20 @@ impl Scenario {
         edges.push((Edge::Fault("killed before"), self.recovered(before.clone())));
         edges.extend(REBOOTS.map(|how| (Edge::Fault(how), self.recovered(before.reboot(how)))));
         for (what, broken) in before.breaks() {
-            edges.push((Edge::Fault(what), Node { host: broken, rollout: node.rollout.clone() }));
+            edges.push((Edge::Fault(what), GraphNode { host: broken, rollout: node.rollout.clone() }));
         }
         edges
     }
 
     /// The step at hand is done, where it can be done at all.
-    fn goes_well(&self, node: &Node) -> Node {
+    fn goes_well(&self, node: &GraphNode) -> GraphNode {
         let (step, mut host) = (node.rollout.step(), node.host.clone());
         let event = if host.allows(&step) {
             host.apply(&step);
             host.pass(&step);
             match &step {
-                Step::Create(release) => StepResult::Created(id_for(release)),
-                Step::Remake(it) if host.current(&it.container) != it.container => {
+                RolloutAction::Create(release) => StepResult::Created(id_for(release)),
+                RolloutAction::Remake(it) if host.current(&it.container) != it.container => {
                     StepResult::Created(host.current(&it.container))
                 }
                 _ => StepResult::Done,
@@ -131,10 +132,10 @@ impl Scenario {
 
     /// A version that works is deployed, as [`crate::serve`] does it: first what is not finished is
     /// recovered. Nothing else goes wrong any more; but what does not stay up still does not.
-    fn can_be_left(&self, host: &Host) -> Result<(), String> {
+    fn can_be_left(&self, host: &ModelHost) -> Result<(), String> {
         let mut host = host.clone();
-        let through = |mut node: Node| {
-            while !matches!(node.rollout.step(), Step::End(_)) {
+        let through = |mut node: GraphNode| {
+            while !matches!(node.rollout.step(), RolloutAction::End(_)) {
                 node = self.goes_well(&node);
             }
             node
@@ -145,12 +146,12 @@ impl Scenario {
         let good = release(NEXT, self.order);
         let begun = Rollout::begin(host.disk.clone(), good.clone());
         let begun = begun.map_err(|_| "a later deployment is not refused for ever".to_owned())?;
-        let Node { host, rollout } = through(self.node(host, begun));
+        let GraphNode { host, rollout } = through(self.node(host, begun));
         let serves = Instance { container: next_id(), release: good.clone() };
         let one = (host.old, host.new, host.next);
-        if matches!(rollout.step(), Step::End(Ending { verdict: Verdict::Serves(it), unfinished: None, .. }) if it == good)
+        if matches!(rollout.step(), RolloutAction::End(Ending { verdict: Verdict::Serves(it), unfinished: None, .. }) if it == good)
             && host.disk.change == (Phase::Steady { active: Some(serves) })
-            && one == (Container::Absent, Container::Absent, Container::Running)
+            && one == (ModelContainer::Absent, ModelContainer::Absent, ModelContainer::Running)
             && host.proxy == Some(next_id())
         {
             return Ok(());
@@ -159,9 +160,20 @@ impl Scenario {
     }
 
     /// What must hold at every moment.
-    fn check(&self, node: &Node) -> Result<(), String> {
-        let Host { disk, old, new, next: _, ids: _, proxy, committed, passed, rebooted, removed, awaited } =
-            &node.host;
+    fn check(&self, node: &GraphNode) -> Result<(), String> {
+        let ModelHost {
+            disk,
+            old,
+            new,
+            next: _,
+            ids: _,
+            proxy,
+            committed,
+            passed,
+            rebooted,
+            removed,
+            awaited,
+        } = &node.host;
         let ensure = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
         let at_new = proxy.as_ref().is_some_and(is_new);
         let target = match proxy {
@@ -170,7 +182,7 @@ impl Scenario {
             None => None,
         };
         // One that ends by itself takes the traffic along; that is for `proxy_client` to see.
-        let runs = |it: &Container| matches!(it, Container::Running | Container::Broken);
+        let runs = |it: &ModelContainer| matches!(it, ModelContainer::Running | ModelContainer::Broken);
         ensure(target.is_none_or(runs), "traffic goes to a container that runs")?;
         ensure(!at_new || *committed, "traffic goes to the new one only after the commit is durable")?;
         ensure(!committed || (passed.health && passed.smoke), "only what passed its tests is committed to")?;
@@ -191,24 +203,28 @@ impl Scenario {
                     ensure(proxy.is_some() || *awaited, "start-first: no request waits")?;
                 }
                 Order::StopFirst => ensure(
-                    !(*old == Container::Running && *new == Container::Running),
+                    !(*old == ModelContainer::Running && *new == ModelContainer::Running),
                     "stop-first: never both run",
                 )?,
             }
         }
         match node.rollout.step() {
-            Step::End(Ending { unfinished: None, .. }) if node.host.serves_nothing() => {
+            RolloutAction::End(Ending { unfinished: None, .. }) if node.host.serves_nothing() => {
                 check_alone(&node.host, false)?;
             }
-            Step::End(Ending { unfinished: None, verdict, .. }) => self.check_rest(&node.host, &verdict)?,
-            Step::End(_) if matches!(disk.change, Phase::Steady { .. }) => check_alone(&node.host, false)?,
+            RolloutAction::End(Ending { unfinished: None, verdict, .. }) => {
+                self.check_rest(&node.host, &verdict)?;
+            }
+            RolloutAction::End(_) if matches!(disk.change, Phase::Steady { .. }) => {
+                check_alone(&node.host, false)?;
+            }
             _ => {}
         }
         Ok(())
     }
 
     /// What must hold when all is over.
-    fn check_rest(&self, host: &Host, verdict: &Verdict) -> Result<(), String> {
+    fn check_rest(&self, host: &ModelHost, verdict: &Verdict) -> Result<(), String> {
         let ensure = |holds: bool, rule: &str| if holds { Ok(()) } else { Err(rule.to_owned()) };
         let Phase::Steady { active } = &host.disk.change else {
             return Err("at rest the state is steady".to_owned());
@@ -266,7 +282,7 @@ impl Scenario {
         for from in 0..graph.nodes.len() {
             graph.converges(from).map_err(|rule| graph.story(from, &rule))?;
             let node = &graph.nodes[from];
-            if matches!(node.rollout.step(), Step::End(_)) && left.insert(node.host.bare()) {
+            if matches!(node.rollout.step(), RolloutAction::End(_)) && left.insert(node.host.bare()) {
                 self.can_be_left(&node.host).map_err(|rule| graph.story(from, &rule))?;
             }
         }
@@ -298,11 +314,11 @@ fn whatever_happens_one_container_serves_and_it_is_the_right_one() {
 }
 
 fn is_commit(act: &PlannedStep) -> bool {
-    matches!(&act.step, Step::Save(state) if matches!(state.change, Phase::Unverified { .. }))
+    matches!(&act.step, RolloutAction::Save(state) if matches!(state.change, Phase::Unverified { .. }))
 }
 
 fn of_old(act: &PlannedStep) -> bool {
-    matches!(&act.step, Step::Switch(it) | Step::Start(it) if is_old(&it.container))
+    matches!(&act.step, RolloutAction::Switch(it) | RolloutAction::Start(it) if is_old(&it.container))
 }
 
 fn exchange(script: &mut VecDeque<PlannedStep>, from: OnStepFailure, to: OnStepFailure) {
@@ -316,7 +332,7 @@ fn exchange(script: &mut VecDeque<PlannedStep>, from: OnStepFailure, to: OnStepF
 fn broken_machines_are_found_out() {
     let stop_before_commit: Tamper = |script| {
         if script.front().is_some_and(is_commit) {
-            let stops = script.iter().position(|act| matches!(act.step, Step::Stop(_)));
+            let stops = script.iter().position(|act| matches!(act.step, RolloutAction::Stop(_)));
             if let Some(stop) = stops.and_then(|at| script.remove(at)) {
                 script.push_front(stop);
             }
@@ -329,19 +345,19 @@ fn broken_machines_are_found_out() {
         }
     };
     let failed_verification_ignored: Tamper = |script| {
-        for act in script.iter_mut().filter(|act| matches!(act.step, Step::Verify(_))) {
+        for act in script.iter_mut().filter(|act| matches!(act.step, RolloutAction::Verify(_))) {
             act.on_failure = OnStepFailure::Continue;
         }
     };
     let never_switched_back: Tamper =
-        |script| script.retain(|act| !(of_old(act) && matches!(act.step, Step::Switch(_))));
+        |script| script.retain(|act| !(of_old(act) && matches!(act.step, RolloutAction::Switch(_))));
     let old_not_restarted: Tamper =
-        |script| script.retain(|act| !(of_old(act) && matches!(act.step, Step::Start(_))));
-    let leftover_kept: Tamper = |script| script.retain(|act| !matches!(act.step, Step::Discard(_)));
-    let old_kept: Tamper = |script| script.retain(|act| !matches!(act.step, Step::Remove(_)));
-    let stop_without_hold: Tamper = |script| script.retain(|act| act.step != Step::Hold);
+        |script| script.retain(|act| !(of_old(act) && matches!(act.step, RolloutAction::Start(_))));
+    let leftover_kept: Tamper = |script| script.retain(|act| !matches!(act.step, RolloutAction::Discard(_)));
+    let old_kept: Tamper = |script| script.retain(|act| !matches!(act.step, RolloutAction::Remove(_)));
+    let stop_without_hold: Tamper = |script| script.retain(|act| act.step != RolloutAction::Hold);
     let failed_stop_ignored: Tamper = |script| {
-        for act in script.iter_mut().filter(|act| matches!(act.step, Step::Stop(_))) {
+        for act in script.iter_mut().filter(|act| matches!(act.step, RolloutAction::Stop(_))) {
             act.on_failure = OnStepFailure::Continue;
         }
     };
@@ -393,7 +409,7 @@ fn broken_machines_are_found_out() {
 /// The same, where somebody removes a container.
 #[test]
 fn machines_that_do_not_bring_back_what_was_removed_are_found_out() {
-    let not_made_again: Tamper = |script| script.retain(|act| !matches!(act.step, Step::Remake(_)));
+    let not_made_again: Tamper = |script| script.retain(|act| !matches!(act.step, RolloutAction::Remake(_)));
     let waits_for_what_is_lost: Tamper =
         |script| exchange(script, OnStepFailure::RetryLater, OnStepFailure::Halt);
     found_out(&[

@@ -39,7 +39,7 @@ pub fn parse_after(
     before: &OwnVariables,
 ) -> Result<OwnVariables, Vec<Fault>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut file = Reading {
+    let mut file = EnvReader {
         rest: text,
         line: 1,
         bytes: 0,
@@ -86,7 +86,7 @@ pub fn text_of(bytes: Vec<u8>) -> Result<String, Fault> {
 /// The name as far as it is known, and what was expected; nothing where a fault was told already.
 type Failed = (String, ParseError);
 
-struct Reading<'a> {
+struct EnvReader<'a> {
     rest: &'a str,
     line: usize,
     /// Of all values.
@@ -97,7 +97,7 @@ struct Reading<'a> {
     faults: Vec<Fault>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> EnvReader<'a> {
     fn take(&mut self, bytes: usize) -> &'a str {
         let (taken, rest) = self.rest.split_at(bytes);
         self.line += taken.bytes().filter(|byte| *byte == b'\n').count();

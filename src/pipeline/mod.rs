@@ -7,29 +7,30 @@ mod building;
 pub mod deployment;
 pub mod intents;
 pub mod progress;
+mod publishing;
 
 use std::time::Duration;
 
 use self::building::{build_and_stage, request};
 use self::deployment::{Deployment, HostStatus};
 use self::progress::{Progress, Severity};
+use self::publishing::{ResolvedClaim, finish, superseded};
 use crate::deploy::conversation::DeployLog;
 use crate::failure::{Failure, FailureKind};
 use crate::inputs::Command;
-use crate::inputs::request::{ImageSource, LatestPolicy, Mode, Request};
+use crate::inputs::request::{ImageSource, Mode, Request};
 use crate::inputs::run::Run;
 use crate::ports::RemoteExec;
 use crate::ports::{BuildLog, Builder, Forge, Registry, Release};
 use crate::release::claim::{self, ClaimRequest, Claimed};
-use crate::release::github::{self, ReleaseFacts};
-use crate::release::latest::{self, Latest};
-use crate::release::publish::{self, Help, Published};
-use crate::release::stage;
+use crate::release::latest::Latest;
+use crate::release::publish::{self, Help};
+use crate::release::stage::{self, Staged};
 use crate::release::survey::{self, SurveyScope};
-use crate::versioning::claim::{Claim, RecordedClaim};
-use crate::versioning::plan::{NextVersion, Plan, RegistryVersions, Survey, decide};
+use crate::versioning::claim::RecordedClaim;
+use crate::versioning::plan::{NextVersion, Plan, Survey, decide};
 use autotag_base::clock;
-use autotag_base::{CallError, CallErrorKind};
+use autotag_model::git::ObjectId;
 use autotag_model::reference::{Digest, ImageTag};
 
 /// The doors outside that a run needs.
@@ -169,7 +170,7 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
     progress: &Progress,
     log: &mut dyn BuildLog,
 ) -> Result<Ending, Failure> {
-    let (mut own, mut unmoved_refusals) = (Vec::new(), 0);
+    let mut race = Race::default();
     for attempt in 1..=CLAIMS {
         let survey =
             progress.stage("plan", survey::read(&ports.forge, &ports.registry, question(job))).await?;
@@ -194,65 +195,28 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
                 return superseded(ports, job, (*by, &newer), &survey.registry, progress).await;
             }
             Plan::Resume { known } => {
-                let resumed = !own.contains(&known.id);
-                let reason = format!("{}: this commit's version", known.claim.version);
-                tracing::info!("{reason}; going on from its claim");
-                if let ImageSource::Digest(given) = &job.request.source
-                    && *given != known.claim.digest
-                {
-                    tracing::warn!(
-                        "`image-digest` is {given}, but {} was claimed with {}, and that stays",
-                        known.claim.version,
-                        known.claim.digest
-                    );
-                }
-                let sha_tag = held_by(&survey, &known);
-                let claimed = ResolvedClaim { resumed, known, sha_tag, reason };
+                let resumed = !race.own.contains(&known.id);
+                let claimed = ResolvedClaim::found(job, known, resumed, &survey);
                 return finish(ports, job, claimed, &survey, progress).await;
             }
             Plan::Claim(next) => next,
         };
         tracing::info!("{}", next.reason);
         let staged = build_and_stage(ports, job, &next, progress, log).await?;
-        let settled = progress.stage("stage", stage::settle(&ports.registry, &survey.registry)).await?;
-        if settled.is_some_and(|listed| listed.versions().iter().any(|version| *version >= next.version)) {
-            tracing::info!("the registry's list, now readable, has higher versions: planning again");
+        if let Some(why) = overtaken(ports, job, (&next, &staged), &survey, progress).await? {
+            tracing::info!("{why}: planning again (try {attempt} of {CLAIMS})");
             continue;
-        }
-        let image = &job.request.version.image;
-        let asking = publish::free(&ports.registry, image, &next.version, staged.digest());
-        match progress.stage("claim", asking).await {
-            // Whoever claimed it since may have published it already: that is a lost race and no conflict.
-            Err(taken) if taken.kind == FailureKind::Conflict && moved_since(ports, job, &survey).await? => {
-                tracing::info!("{}: planning again (try {attempt} of {CLAIMS})", taken.why);
-                continue;
-            }
-            free => free?,
         }
         match progress.stage("claim", claim::claim(&ports.forge, claim_order(job, &next), &staged)).await? {
             Claimed::Won(known) => {
-                progress.done(format!(
-                    "claimed {} for commit {}",
-                    job.request.version.prefix.tag_of(&next.version),
-                    job.run.commit.short()
-                ));
-                let claimed = ResolvedClaim {
-                    resumed: false,
-                    known: *known,
-                    sha_tag: staged.tag().cloned(),
-                    reason: next.reason,
-                };
+                let tag = job.request.version.prefix.tag_of(&next.version);
+                progress.done(format!("claimed {tag} for commit {}", job.run.commit.short()));
+                let claimed = ResolvedClaim::won(*known, &staged, next.reason);
                 return finish(ports, job, claimed, &survey, progress).await;
             }
             Claimed::Contended { object, why, unmoved } => {
-                if let Some(failure) = unmoved {
-                    unmoved_refusals += 1;
-                    if unmoved_refusals == REFUSALS {
-                        return Err(*failure);
-                    }
-                }
+                race.lost(object, unmoved.map(|failure| *failure))?;
                 tracing::info!("{why}: planning again (try {attempt} of {CLAIMS})");
-                own.push(object);
                 clock::sleep(pause_after(attempt)).await;
             }
         }
@@ -263,6 +227,51 @@ async fn release<F: Forge, R: Registry, B: Builder, S>(
         format!("other runs were faster {CLAIMS} times in a row"),
         "run the job again; if this happens often, let runs queue with `concurrency:`",
     ))
+}
+
+/// What a run keeps of the claims that it tried and did not win.
+#[derive(Default)]
+struct Race {
+    /// The claims that it made: one may stand after all, though the answer to it was lost.
+    own: Vec<ObjectId>,
+    /// How many were refused although nothing had moved.
+    unmoved: u32,
+}
+
+impl Race {
+    fn lost(&mut self, object: ObjectId, unmoved: Option<Failure>) -> Result<(), Failure> {
+        if let Some(failure) = unmoved {
+            self.unmoved += 1;
+            if self.unmoved == REFUSALS {
+                return Err(failure);
+            }
+        }
+        self.own.push(object);
+        Ok(())
+    }
+}
+
+/// Why a plan no longer holds after the time that the build took, if it does not.
+async fn overtaken<F: Forge, R: Registry, B, S>(
+    ports: &Ports<F, R, B, S>,
+    job: Job<'_>,
+    (next, staged): (&NextVersion, &Staged),
+    survey: &Survey,
+    progress: &Progress,
+) -> Result<Option<String>, Failure> {
+    let settled = progress.stage("stage", stage::settle(&ports.registry, &survey.registry)).await?;
+    if settled.is_some_and(|listed| listed.versions().iter().any(|version| *version >= next.version)) {
+        return Ok(Some("the registry's list, now readable, has higher versions".to_owned()));
+    }
+    let image = &job.request.version.image;
+    let asking = publish::free(&ports.registry, image, &next.version, staged.digest());
+    match progress.stage("claim", asking).await {
+        // Whoever claimed it since may have published it already: that is a lost race and no conflict.
+        Err(taken) if taken.kind == FailureKind::Conflict && moved_since(ports, job, survey).await? => {
+            Ok(Some(taken.why))
+        }
+        free => free.map(|()| None),
+    }
 }
 
 /// A title counts whatever follows it; that the rest says nothing is said once, since its author may have meant
@@ -315,149 +324,6 @@ fn claim_order<'a>(job: Job<'a>, next: &'a NextVersion) -> ClaimRequest<'a> {
         claim_ref: &job.request.claim_ref,
         run: &job.run.url,
     }
-}
-
-/// The tag that holds a claimed image, if the registry's list shows that there is one.
-fn held_by(survey: &Survey, known: &RecordedClaim) -> Option<ImageTag> {
-    let tag = stage::tag_for(&known.claim.commit, &known.claim.digest).ok()?;
-    survey.registry.holds(&tag).then_some(tag)
-}
-
-/// A claim that stands, whoever made it.
-struct ResolvedClaim {
-    resumed: bool,
-    known: RecordedClaim,
-    sha_tag: Option<ImageTag>,
-    reason: String,
-}
-
-/// Everything after the claim. Each step looks first and does only what is missing.
-async fn finish<F: Forge, R: Registry, B, S>(
-    ports: &Ports<F, R, B, S>,
-    job: Job<'_>,
-    settled: ResolvedClaim,
-    survey: &Survey,
-    progress: &Progress,
-) -> Result<Ending, Failure> {
-    let claim = &settled.known.claim;
-    let holding = claim::hold_tag(&ports.forge, &job.request.version.prefix, &settled.known);
-    progress.stage("publish", holding).await?;
-    let published = progress.stage("publish", publish::publish(&ports.registry, claim)).await?;
-    let since = if published == Published::Now { "published" } else { "is published already" };
-    progress.done(format!("{}:{} {since}, {}", claim.image, claim.version, claim.digest));
-    let latest = settle_latest(ports, job, &survey.registry, progress).await?;
-    let release = release_page(ports, job, claim, survey, progress).await?;
-    Ok(Ending::Released(Box::new(Released {
-        resumed: settled.resumed,
-        sha_tag: settled.sha_tag,
-        reason: settled.reason,
-        known: settled.known,
-        release,
-        latest,
-        deployment: None,
-    })))
-}
-
-/// The page on GitHub, and which one GitHub shows as Latest.
-async fn release_page<F: Forge, R, B, S>(
-    ports: &Ports<F, R, B, S>,
-    job: Job<'_>,
-    claim: &Claim,
-    survey: &Survey,
-    progress: &Progress,
-) -> Result<Option<Release>, Failure> {
-    let Some(settings) = &job.request.release else { return Ok(None) };
-    let mut tagged = survey.git.clone();
-    tagged.push(claim.version.clone());
-    let (prefix, claim_ref) = (&job.request.version.prefix, &job.request.claim_ref);
-    let repository_url = &format!("{}/{}", job.run.server_url, job.run.repository);
-    let facts = ReleaseFacts { claim, prefix, settings, tagged: &tagged, claim_ref, repository_url };
-    let made = progress.stage("release", github::release(&ports.forge, facts)).await;
-    let Some(release) = forgiven(made, "There is no GitHub release", progress)? else { return Ok(None) };
-    progress.done(format!("release {}: {}", release.tag, release.html_url));
-    if !release.draft && !release.prerelease && job.request.latest != LatestPolicy::Never {
-        let shown = github::show_highest(&ports.forge, &release, prefix, claim_ref);
-        let shown = progress.stage("release", shown).await;
-        forgiven(shown, "GitHub's Latest was not moved", progress)?;
-    }
-    Ok(Some(release))
-}
-
-/// The version is out. What a further run would meet again keeps nobody from deploying it, and is said; only what
-/// running again can change fails the run.
-fn forgiven<T>(result: Result<T, Failure>, title: &str, progress: &Progress) -> Result<Option<T>, Failure> {
-    match result {
-        Err(failure) if failure.is_for_good() => {
-            let Failure { what, why, remedy, .. } = &failure;
-            let text = format!(
-                "{what}: {why}\nThe version is published all the same, and deployed where that was asked \
-                 for.\nWhat to do: {remedy}. Then run the job again: it does only what is missing.\nMore: {}",
-                failure.link()
-            );
-            progress.remark(Severity::Warning, title, &text);
-            Ok(None)
-        }
-        result => result.map(Some),
-    }
-}
-
-/// `latest`, as the input says. Only a refusal by the registry is forgiven, and only under `auto`.
-async fn settle_latest<F: Forge, R: Registry, B, S>(
-    ports: &Ports<F, R, B, S>,
-    job: Job<'_>,
-    listed: &RegistryVersions,
-    progress: &Progress,
-) -> Result<Option<Latest>, Failure> {
-    if job.request.latest == LatestPolicy::Never {
-        return Ok(None);
-    }
-    let image = &job.request.version.image;
-    let settling = latest::settle(&ports.forge, &ports.registry, image, &job.request.claim_ref, listed);
-    match progress.stage("latest", settling).await {
-        Ok(latest) => {
-            match &latest {
-                Latest::Refused(error) if job.request.latest == LatestPolicy::Must => {
-                    return Err((**error).clone().into());
-                }
-                Latest::Refused(error) => tracing::warn!("latest was not moved: {error}"),
-                Latest::Moved(version) => progress.done(format!("latest is {version} now")),
-                Latest::Already(version) => progress.done(format!("latest was {version} already")),
-                Latest::Foreign(version) => {
-                    tracing::warn!("latest is {version}, which this action did not make: left alone");
-                }
-                Latest::Nothing => tracing::warn!("no claimed version is published: latest was left alone"),
-            }
-            Ok(Some(latest))
-        }
-        Err(failure) if failure.is_for_good() && job.request.latest != LatestPolicy::Must => {
-            let why = format!("{}: {}", failure.what, failure.why);
-            forgiven::<()>(Err(failure), "`latest` was not moved", progress)?;
-            Ok(Some(Latest::Refused(Box::new(CallError::new(CallErrorKind::Denied, "moving `latest`", why)))))
-        }
-        Err(failure) => Err(failure),
-    }
-}
-
-/// A newer commit is out. Its run may have died after the claim, so this one helps before it leaves.
-async fn superseded<F: Forge, R: Registry, B, S>(
-    ports: &Ports<F, R, B, S>,
-    job: Job<'_>,
-    (by, newer): (RecordedClaim, &[RecordedClaim]),
-    listed: &RegistryVersions,
-    progress: &Progress,
-) -> Result<Ending, Failure> {
-    let helping = publish::help(&ports.registry, &job.request.version.image, newer, listed);
-    let helped = progress.stage("publish", helping).await?;
-    for help in &helped {
-        match help {
-            Help::Published(version) => {
-                progress.done(format!("published {version}, which its own run had left"));
-            }
-            Help::Left(why) => tracing::warn!("{why}"),
-        }
-    }
-    let latest = settle_latest(ports, job, listed, progress).await?;
-    Ok(Ending::Superseded(Box::new(Superseded { by, helped, latest })))
 }
 
 struct Prepared<'a> {

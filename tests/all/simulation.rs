@@ -317,8 +317,8 @@ fn the_steps_of_a_whole_run_are_these() {
 
 // invariant no-guess: Whatever fails: no guess; broken by: `src/release/survey.rs`: a list of Git tags that
 //   fails is empty; a comparison that fails counts as diverged
-// invariant resumable: Whatever fails: a re-run makes the release; broken by: `src/pipeline/mod.rs`: a resumed
-//   run makes none
+// invariant resumable: Whatever fails: a re-run makes the release; broken by: `src/pipeline/publishing.rs`: a
+//   resumed run makes none
 /// A fault, or a kill, at every single call of two runs, and a re-run. Reads of what never changes and objects
 /// that nobody sees yet are calls as well.
 #[test]

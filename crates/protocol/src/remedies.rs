@@ -77,84 +77,112 @@ pub fn remedy(end: &End) -> &'static str {
     }
     match topic(end) {
         Some(Topic::NewerIsLive) => not_rising(end),
-        Some(Topic::Protocol) => {
+        Some(topic) => of_settings(topic)
+            .or_else(|| of_server(topic))
+            .or_else(|| of_image(topic))
+            .unwrap_or_else(|| otherwise(end)),
+        None => otherwise(end),
+    }
+}
+
+/// Where the two sides were set up differently.
+fn of_settings(topic: Topic) -> Option<&'static str> {
+    let remedy = match topic {
+        Topic::Protocol => {
             "update the side that the message names: the action by `uses:`, the receiver by installing the \
              newest one \
              and `systemctl restart autotag`"
         }
-        Some(Topic::NoApplication) => {
+        Topic::NoApplication => {
             "let `deploy-app` and `deploy-user` name an application that `autotag-receiver status` on the \
              server \
              lists; `autotag-receiver init APP` makes one"
         }
-        Some(Topic::OtherImage) => {
+        Topic::OtherImage => {
             "let the input `image` be the one that the app file allows, or have the server's owner change \
              `image` in \
              /etc/autotag/APP.yaml"
         }
-        Some(Topic::Variable) => {
+        Topic::Variable => {
             "leave the variable out of `deploy-environment`, or have the server's owner add it to \
              `allow_environment` \
              in /etc/autotag/APP.yaml"
         }
-        Some(Topic::RegistryLimit) => {
-            "wait until the registry takes requests again, and run the job again; log the server in at the \
-             registry, \
-             which raises the limit: `docker login` as root"
-        }
-        Some(Topic::AppFile) => {
+        Topic::AppFile => {
             "have the server's owner fix /etc/autotag/APP.yaml (`autotag-receiver check` lists the errors), \
              then run the job again"
         }
-        Some(Topic::NotRecorded) => {
+        Topic::NotRecorded => {
             "choose a `version` that `autotag-receiver history` on the server lists, or take another there \
              by \
              `command: deploy` with `version` and `deploy-allow-downgrade: true`"
         }
-        Some(Topic::Unfinished) => {
+        _ => return None,
+    };
+    Some(remedy)
+}
+
+/// Where the machine stands in the way.
+fn of_server(topic: Topic) -> Option<&'static str> {
+    let remedy = match topic {
+        Topic::Unfinished => {
             "look at the server: `autotag-receiver status` says what is blocking it, `journalctl -u \
              autotag` why; then \
              run the job again"
         }
-        Some(Topic::NoReceiver) => {
+        Topic::NoReceiver => {
             "start it on the server: `systemctl start autotag autotag-proxy`; `autotag-receiver check` \
              names what else \
              is wrong"
         }
-        Some(Topic::DiskFull) => {
+        Topic::DiskFull => {
             "free some of the server's disk (`docker system df`, `docker image prune --all`), and run the \
              job again"
         }
-        Some(Topic::ServerDocker) => {
+        Topic::ServerDocker => {
             "start Docker on the server (`systemctl start docker`), and run the job again; `journalctl -u \
              docker` says \
              why it stopped"
         }
-        Some(Topic::NoImage) => {
+        Topic::PortInUse => {
+            "on the server `ss -ltnp` shows who has the port: stop that program, or give `listen` in the \
+             app file \
+             another one; then run the job again"
+        }
+        _ => return None,
+    };
+    Some(remedy)
+}
+
+/// Where the image does not come, or what is in it does not work.
+fn of_image(topic: Topic) -> Option<&'static str> {
+    let remedy = match topic {
+        Topic::RegistryLimit => {
+            "wait until the registry takes requests again, and run the job again; log the server in at the \
+             registry, \
+             which raises the limit: `docker login` as root"
+        }
+        Topic::NoImage => {
             "deploy a version that the registry still has; if a clean-up rule removed it, exempt version \
              tags from that rule"
         }
-        Some(Topic::PullRefused) => {
+        Topic::PullRefused => {
             "pass `deploy-registry-username: ${{ github.actor }}` and `deploy-registry-password: ${{ \
              github.token }}`, \
              with `packages: read` under the job's `permissions:` (another registry: an account that may read), or \
              log the server in: `docker login` as root"
         }
-        Some(Topic::Unhealthy) => {
+        Topic::Unhealthy => {
             "read the container's last lines in the log above, fix the application, and release a new \
              version; if it only starts slowly, raise `health: {deadline: ...}` in the app file"
         }
-        Some(Topic::SmokeTest) => {
+        Topic::SmokeTest => {
             "fix the application and release a new version, or correct `smoke` in the app file and run the \
              job again"
         }
-        Some(Topic::PortInUse) => {
-            "on the server `ss -ltnp` shows who has the port: stop that program, or give `listen` in the \
-             app file \
-             another one; then run the job again"
-        }
-        _ => otherwise(end),
-    }
+        _ => return None,
+    };
+    Some(remedy)
 }
 
 /// About a version that does not rise, where nothing newer serves.

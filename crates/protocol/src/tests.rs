@@ -269,16 +269,9 @@ fn names_are_what_users_files_and_containers_allow() {
     }
 }
 
-#[test]
-fn answers_go_round() {
-    let running = Running {
-        version: "1.2.3".parse().unwrap(),
-        digest: Digest::of(b"image"),
-        commit: "a".repeat(40).parse().unwrap(),
-        deployment: "run-12345-1".parse().unwrap(),
-    };
-    let at = "2026-01-02T03:04:05Z".parse().unwrap();
-    let ends = [
+/// One of each.
+fn ends() -> [End; 6] {
+    [
         End::Deployed {},
         End::Unchanged {},
         End::RolledBack {},
@@ -289,9 +282,21 @@ fn answers_go_round() {
             message: "unhealthy".to_owned(),
         },
         End::Reported {},
-    ];
+    ]
+}
+
+/// One of each, and those with an end for each end.
+fn events() -> Vec<Event> {
+    let running = Running {
+        version: "1.2.3".parse().unwrap(),
+        digest: Digest::of(b"image"),
+        commit: "a".repeat(40).parse().unwrap(),
+        deployment: "run-12345-1".parse().unwrap(),
+    };
+    let at = "2026-01-02T03:04:05Z".parse().unwrap();
+    let ends = ends();
     let entry = |end: &End| HistoryEntry { release: running.clone(), at, end: end.clone() };
-    let mut answers = vec![
+    let mut events = vec![
         Event::StepStarted { step: Open::Known(RolloutStep::Pull) },
         Event::StepEnded { step: Open::Known(RolloutStep::Pull), milliseconds: 12, failed: None },
         Event::StepEnded {
@@ -316,19 +321,28 @@ fn answers_go_round() {
         })),
     ];
     for end in &ends {
-        answers.push(Event::History(Box::new(entry(end))));
-        answers.push(Event::Result(Box::new(Outcome {
+        events.push(Event::History(Box::new(entry(end))));
+        events.push(Event::Result(Box::new(Outcome {
             end: end.clone(),
             running: Some(running.clone()),
             deployment: None,
             milliseconds: 1_234,
         })));
     }
-    for answer in answers {
-        let line = answer.to_line().expect("short");
+    events
+}
+
+#[test]
+fn events_are_read_as_they_were_written() {
+    for event in events() {
+        let line = event.to_line().expect("short");
         assert_eq!(line.matches('\n').count(), 1, "{line}");
-        assert_eq!(Event::parse(line.trim_end().as_bytes()), Ok(answer), "{line}");
+        assert_eq!(Event::parse(line.trim_end().as_bytes()), Ok(event), "{line}");
     }
+}
+
+#[test]
+fn other_lines_are_no_events() {
     for line in ["", "{}", r#"{"result":{"end":{"deployed":{}}}}"#, "Linux host 6.1"] {
         assert!(Event::parse(line.as_bytes()).is_err(), "{line:?} was accepted");
     }

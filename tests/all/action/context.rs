@@ -60,6 +60,38 @@ async fn tar_of(plan: ContextPlan) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// The entries of a tar: path, kind, content, and where a link leads.
+type Entries = Vec<(Vec<u8>, tar::EntryType, String, String)>;
+
+/// All of them are root's.
+fn entries_of(tar: &[u8]) -> Entries {
+    let entry = |entry: std::io::Result<tar::Entry<'_, &[u8]>>| {
+        let mut entry = entry.expect("an entry");
+        let mut content = String::new();
+        entry.read_to_string(&mut content).expect("content");
+        let header = entry.header();
+        assert_eq!((header.uid().expect("uid"), header.gid().expect("gid")), (0, 0));
+        let link = entry.link_name_bytes().map(|link| String::from_utf8_lossy(&link).into_owned());
+        (entry.path_bytes().into_owned(), header.entry_type(), content, link.unwrap_or_default())
+    };
+    tar::Archive::new(tar).entries().expect("a tar").map(entry).collect()
+}
+
+#[tokio::test]
+async fn rights_and_times_of_files_are_kept() {
+    let folder = folder(&[("Dockerfile", "FROM scratch\n"), ("a", "one")]);
+    let file = folder.path().join("a");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o4751)).expect("mode");
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_234_567_890);
+    fs::File::open(&file).expect("open").set_modified(time).expect("mtime");
+    let tar = tar_of(plan(&folder)).await.expect("a tar");
+    let mut archive = tar::Archive::new(tar.as_slice());
+    let entry = archive.entries().expect("a tar").nth(1).expect("the second").expect("an entry");
+    assert_eq!(entry.path_bytes().as_ref(), b"a");
+    let header = entry.header();
+    assert_eq!((header.mode().expect("mode"), header.mtime().expect("time")), (0o4751, 1_234_567_890));
+}
+
 #[tokio::test]
 async fn everything_arrives_as_it_is_on_disk() {
     let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
@@ -77,34 +109,13 @@ async fn everything_arrives_as_it_is_on_disk() {
     let target = "t".repeat(300);
     symlink("./b//file", root.join("link")).expect("a link");
     symlink(&target, root.join("long-link")).expect("a link that leads nowhere");
-    fs::set_permissions(root.join("a"), fs::Permissions::from_mode(0o4751)).expect("mode");
     let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).expect("a socket");
     assert!(Command::new("mkfifo").arg(root.join("pipe")).status().expect("mkfifo").success());
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_234_567_890);
-    fs::File::open(root.join("a")).expect("open").set_modified(time).expect("mtime");
 
     let plan = plan(&folder);
     assert!(plan.needs_an_archive());
     assert_eq!((plan.dockerfile_name(), plan.total()), ("Dockerfile", 13 + 3 + 3 + 4 + 3));
     let tar = tar_of(plan).await.expect("a tar");
-    let mut seen = Vec::new();
-    for entry in tar::Archive::new(tar.as_slice()).entries().expect("a tar") {
-        let mut entry = entry.expect("an entry");
-        let mut content = String::new();
-        entry.read_to_string(&mut content).expect("content");
-        let header = entry.header();
-        assert_eq!((header.uid().expect("uid"), header.gid().expect("gid")), (0, 0));
-        let kind = header.entry_type();
-        let link = entry.link_name_bytes().map(|link| String::from_utf8_lossy(&link).into_owned());
-        seen.push((entry.path_bytes().into_owned(), kind, content, link.unwrap_or_default()));
-        if entry.path_bytes().as_ref() == b"a" {
-            let header = entry.header();
-            assert_eq!(
-                (header.mode().expect("mode"), header.mtime().expect("time")),
-                (0o4751, 1_234_567_890)
-            );
-        }
-    }
     let file = |name: &[u8], content: &str| {
         (name.to_vec(), tar::EntryType::Regular, content.to_owned(), String::new())
     };
@@ -124,7 +135,7 @@ async fn everything_arrives_as_it_is_on_disk() {
         file(b"odd\xFF\nname", "odd"),
         other("pipe", tar::EntryType::Fifo, ""),
     ];
-    assert_eq!(seen, expected);
+    assert_eq!(entries_of(&tar), expected);
 }
 
 #[test]
@@ -239,7 +250,12 @@ fn an_unreadable_file_is_named() {
     let folder = folder(&[("Dockerfile", ""), ("key", "secret")]);
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("mode");
     fs::set_permissions(folder.path().join("key"), fs::Permissions::from_mode(0o000)).expect("mode");
-    let said = run_again("context::an_unreadable_file_is_named", "UNREADABLE", folder.path(), true);
+    let said = run_again(
+        concat!(module_path!(), "::an_unreadable_file_is_named"),
+        "UNREADABLE",
+        folder.path(),
+        true,
+    );
     assert!(said.contains("said: cannot read `") && said.contains("/key`"), "{said}");
     assert!(said.contains("Permission denied"), "{said}");
 }
@@ -268,8 +284,12 @@ fn a_gigabyte_of_context_needs_little_memory() {
     let folder = folder(&[("Dockerfile", "")]);
     let big = fs::File::create(folder.path().join("big")).expect("a file");
     big.set_len(1 << 30).expect("a sparse gigabyte");
-    let said =
-        run_again("context::a_gigabyte_of_context_needs_little_memory", "GIGABYTE", folder.path(), false);
+    let said = run_again(
+        concat!(module_path!(), "::a_gigabyte_of_context_needs_little_memory"),
+        "GIGABYTE",
+        folder.path(),
+        false,
+    );
     let number = |key: &str| -> u64 {
         let line =
             said.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key} {said}"));
@@ -284,7 +304,8 @@ pub fn child_argument(purpose: &str) -> Option<PathBuf> {
     std::env::var_os(format!("AUTOTAG_TEST_{purpose}")).map(PathBuf::from)
 }
 
-/// Runs one test of this program again, in a process of its own; gives what it printed.
+/// Runs one test of this program again, by its `module_path!()` and name, in a process of its own; gives what it
+/// printed.
 pub fn run_again(test: &str, purpose: &str, folder: &Path, as_nobody: bool) -> String {
     let program = std::env::current_exe().expect("this program");
     let mut command = if as_nobody {
@@ -297,12 +318,13 @@ pub fn run_again(test: &str, purpose: &str, folder: &Path, as_nobody: bool) -> S
     } else {
         Command::new(program)
     };
+    let (_, test) = test.split_once("::").expect("a path begins with the crate's name");
     command.args(["--exact", test, "--nocapture"]).env(format!("AUTOTAG_TEST_{purpose}"), folder);
     let output = command.output().expect("the child runs");
     let _ = fs::remove_file(folder.with_extension("program"));
     let printed =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{printed}");
+    assert!(output.status.success() && printed.contains("test result: ok. 1 passed"), "{test}: {printed}");
     printed
 }
 

@@ -201,69 +201,78 @@ fn refers_to(text: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
+    /// What is special, the Dockerfile, the target, and whether the argument is given; a number is the line of the
+    /// Dockerfile's own value.
+    type Asking = (&'static str, &'static str, Option<&'static str>, &'static str);
+
+    const ONE_STAGE: &[Asking] = &[
+        ("nobody asks", "FROM scratch\nCOPY . /\n", None, "no"),
+        ("the only stage", "FROM scratch\nARG VERSION\n", None, "yes"),
+        ("in lower case", "from scratch\narg VERSION\n", None, "yes"),
+        ("a word as default", "FROM scratch\nARG VERSION=dev\n", None, "yes"),
+        ("no version as default", "FROM scratch\nARG VERSION=v0.0.0-dev\n", None, "yes"),
+        ("an empty default", "FROM scratch\nARG VERSION=\"\"\n", None, "yes"),
+        ("a version as default", "FROM scratch\nARG VERSION=1.2.3\n", None, "2"),
+        ("in quotes", "FROM scratch\nARG VERSION='v3'\n", None, "2"),
+        ("made from another", "FROM scratch\nARG VERSION=${OTHER}\n", None, "2"),
+        ("among others", "FROM scratch\nARG A=1 VERSION B=\"x y\"\n", None, "yes"),
+        ("among others, with a default", "FROM scratch\nARG A \\\n  VERSION=4 B\n", None, "2"),
+        ("other names", "FROM scratch\nARG VERSION_CODE\nARG APP_VERSION=1\nARG version\n", None, "no"),
+        ("of the base image", "ARG VERSION=1\nFROM busybox:${VERSION}\n", None, "1"),
+        ("of the base image, by a word", "ARG VERSION=latest\nFROM busybox:$VERSION\n", None, "1"),
+        (
+            "of the base image, asked for too",
+            "ARG VERSION=1\nFROM busybox:$VERSION\nARG VERSION\n",
+            None,
+            "1",
+        ),
+        ("of the base image, without default", "ARG VERSION\nFROM org/base:$VERSION\n", None, "yes"),
+        ("another name in FROM", "ARG VERSION=dev\nFROM a:$VERSION_OF_A\nARG VERSION\n", None, "yes"),
+        ("inherited", "ARG VERSION=7\nFROM scratch\nARG VERSION\n", None, "1"),
+        ("inherited, a word", "ARG VERSION=dev\nFROM scratch\nARG VERSION\n", None, "yes"),
+        ("before FROM alone", "ARG VERSION=7\nFROM scratch\n", None, "no"),
+        ("in a here-document", "FROM a\nRUN <<EOF\nARG VERSION\nEOF\n", None, "no"),
+        ("no stage at all", "ARG VERSION=1\n", None, "no"),
+        ("nothing", "", None, "no"),
+    ];
+
+    const STAGES: &[Asking] = &[
+        (
+            "a stage that is copied from",
+            "FROM a AS b\nARG VERSION\nFROM scratch\nCOPY --from=b /x /\n",
+            None,
+            "yes",
+        ),
+        ("by its number", "FROM a\nARG VERSION\nFROM scratch\nCOPY --from=0 /x /\n", None, "yes"),
+        ("a stage that is continued", "FROM a AS b\nARG VERSION\nFROM B\n", None, "yes"),
+        (
+            "a stage that is mounted",
+            "FROM a AS b\nARG VERSION\nFROM c\nRUN --mount=type=bind,from=b x\n",
+            None,
+            "yes",
+        ),
+        ("a stage that is not built", "FROM a AS b\nARG VERSION\nFROM scratch\n", None, "no"),
+        (
+            "a default that is not built",
+            "FROM a AS b\nARG VERSION=3\nFROM scratch\nARG VERSION\n",
+            None,
+            "yes",
+        ),
+        (
+            "a tool's version beside the application's",
+            "FROM a AS tool\nARG VERSION=3\nFROM scratch\nARG VERSION\nCOPY --from=tool /x /\n",
+            None,
+            "2",
+        ),
+        ("the target", "FROM a AS b\nARG VERSION\nFROM scratch\n", Some("b"), "yes"),
+        ("not the target", "FROM a AS b\nFROM scratch\nARG VERSION\n", Some("B"), "no"),
+        ("a target that is not there: the last", "FROM scratch\nARG VERSION\n", Some("nope"), "yes"),
+    ];
+
     // case A13
     #[test]
     fn an_argument_is_given_where_what_is_built_asks_for_it() {
-        for (what, file, target, expected) in [
-            ("nobody asks", "FROM scratch\nCOPY . /\n", None, "no"),
-            ("the only stage", "FROM scratch\nARG VERSION\n", None, "yes"),
-            ("in lower case", "from scratch\narg VERSION\n", None, "yes"),
-            ("a word as default", "FROM scratch\nARG VERSION=dev\n", None, "yes"),
-            ("no version as default", "FROM scratch\nARG VERSION=v0.0.0-dev\n", None, "yes"),
-            ("an empty default", "FROM scratch\nARG VERSION=\"\"\n", None, "yes"),
-            ("a version as default", "FROM scratch\nARG VERSION=1.2.3\n", None, "2"),
-            ("in quotes", "FROM scratch\nARG VERSION='v3'\n", None, "2"),
-            ("made from another", "FROM scratch\nARG VERSION=${OTHER}\n", None, "2"),
-            ("among others", "FROM scratch\nARG A=1 VERSION B=\"x y\"\n", None, "yes"),
-            ("among others, with a default", "FROM scratch\nARG A \\\n  VERSION=4 B\n", None, "2"),
-            ("other names", "FROM scratch\nARG VERSION_CODE\nARG APP_VERSION=1\nARG version\n", None, "no"),
-            ("of the base image", "ARG VERSION=1\nFROM busybox:${VERSION}\n", None, "1"),
-            ("of the base image, by a word", "ARG VERSION=latest\nFROM busybox:$VERSION\n", None, "1"),
-            (
-                "of the base image, asked for too",
-                "ARG VERSION=1\nFROM busybox:$VERSION\nARG VERSION\n",
-                None,
-                "1",
-            ),
-            ("of the base image, without default", "ARG VERSION\nFROM org/base:$VERSION\n", None, "yes"),
-            ("another name in FROM", "ARG VERSION=dev\nFROM a:$VERSION_OF_A\nARG VERSION\n", None, "yes"),
-            ("inherited", "ARG VERSION=7\nFROM scratch\nARG VERSION\n", None, "1"),
-            ("inherited, a word", "ARG VERSION=dev\nFROM scratch\nARG VERSION\n", None, "yes"),
-            ("before FROM alone", "ARG VERSION=7\nFROM scratch\n", None, "no"),
-            (
-                "a stage that is copied from",
-                "FROM a AS b\nARG VERSION\nFROM scratch\nCOPY --from=b /x /\n",
-                None,
-                "yes",
-            ),
-            ("by its number", "FROM a\nARG VERSION\nFROM scratch\nCOPY --from=0 /x /\n", None, "yes"),
-            ("a stage that is continued", "FROM a AS b\nARG VERSION\nFROM B\n", None, "yes"),
-            (
-                "a stage that is mounted",
-                "FROM a AS b\nARG VERSION\nFROM c\nRUN --mount=type=bind,from=b x\n",
-                None,
-                "yes",
-            ),
-            ("a stage that is not built", "FROM a AS b\nARG VERSION\nFROM scratch\n", None, "no"),
-            (
-                "a default that is not built",
-                "FROM a AS b\nARG VERSION=3\nFROM scratch\nARG VERSION\n",
-                None,
-                "yes",
-            ),
-            (
-                "a tool's version beside the application's",
-                "FROM a AS tool\nARG VERSION=3\nFROM scratch\nARG VERSION\nCOPY --from=tool /x /\n",
-                None,
-                "2",
-            ),
-            ("the target", "FROM a AS b\nARG VERSION\nFROM scratch\n", Some("b"), "yes"),
-            ("not the target", "FROM a AS b\nFROM scratch\nARG VERSION\n", Some("B"), "no"),
-            ("a target that is not there: the last", "FROM scratch\nARG VERSION\n", Some("nope"), "yes"),
-            ("in a here-document", "FROM a\nRUN <<EOF\nARG VERSION\nEOF\n", None, "no"),
-            ("no stage at all", "ARG VERSION=1\n", None, "no"),
-            ("nothing", "", None, "no"),
-        ] {
+        for (what, file, target, expected) in [ONE_STAGE, STAGES].concat() {
             let asked = match Dockerfile::parse(file).asks_for("VERSION", target, is_a_version) {
                 Asked::No => "no".to_owned(),
                 Asked::Yes => "yes".to_owned(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderValue};
+use http::request::Parts;
 use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -79,15 +80,7 @@ pub async fn handle(
             return turn_away(&way.app, full, record);
         }
     };
-    let protocols = headers::to_app(&mut parts.headers, version, &origin);
-    if let Some(host) = host.as_deref().and_then(|host| HeaderValue::from_str(host).ok()) {
-        parts.headers.insert(header::HOST, host);
-    }
-    if let Some(pseudonym) = &state.via {
-        headers::add_via(&mut parts.headers, version, pseudonym);
-    }
-    parts.uri = parts.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
-    parts.version = Version::HTTP_11;
+    let protocols = head_to_app(&mut parts, &origin, host.as_deref(), state.via.as_deref());
     let body = if body.is_end_stream() {
         record.admitted = Some(admitted);
         Sending::empty()
@@ -101,13 +94,8 @@ pub async fn handle(
     };
     let mut request = Request::from_parts(parts, body);
     let upgrade = protocols.map(|_| hyper::upgrade::on(&mut request));
-    let early = version == Version::HTTP_11;
-    if early {
-        hear_early(&mut request, &client.activity);
-    }
-    let answering = answer(&way, request, record.progress.as_deref());
-    let answered = if early { after_early(&client.activity, answering).await } else { answering.await };
-    let mut response = match answered {
+    let activity = (version == Version::HTTP_11).then_some(&client.activity);
+    let mut response = match answer_after_early(&way, request, record.progress.as_deref(), activity).await {
         Ok((response, ticket)) => {
             record.ticket = Some(ticket);
             pass_on(state, version, response, upgrade, record)
@@ -120,6 +108,25 @@ pub async fn handle(
     response
 }
 
+/// Makes a client's head that of the request to the application. Gives what to upgrade to, if the client asks.
+fn head_to_app(
+    parts: &mut Parts,
+    origin: &Origin<'_>,
+    host: Option<&str>,
+    via: Option<&str>,
+) -> Option<HeaderValue> {
+    let protocols = headers::to_app(&mut parts.headers, parts.version, origin);
+    if let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) {
+        parts.headers.insert(header::HOST, host);
+    }
+    if let Some(pseudonym) = via {
+        headers::add_via(&mut parts.headers, parts.version, pseudonym);
+    }
+    parts.uri = parts.uri.path_and_query().cloned().map_or_else(|| Uri::from_static("/"), Uri::from);
+    parts.version = Version::HTTP_11;
+    protocols
+}
+
 /// Has what the application says before its answer put where the client's connection finds it.
 fn hear_early(request: &mut Request<Sending>, activity: &Arc<Activity>) {
     let activity = Arc::clone(activity);
@@ -129,6 +136,18 @@ fn hear_early(request: &mut Request<Sending>, activity: &Arc<Activity>) {
             activity.interim.say(early.status(), early.headers().clone());
         }
     });
+}
+
+/// The answer; where the client's activity is given, what comes before it as well.
+async fn answer_after_early(
+    way: &RouteTarget,
+    mut request: Request<Sending>,
+    progress: Option<&Progress>,
+    activity: Option<&Arc<Activity>>,
+) -> Result<(Response<Incoming>, Ticket), Refusal> {
+    let Some(activity) = activity else { return answer(way, request, progress).await };
+    hear_early(&mut request, activity);
+    after_early(activity, answer(way, request, progress)).await
 }
 
 /// Waits for the answer, and lets the connection send what comes before it.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::app_file::{Container, Logging, SecurityOpt, Source};
+use crate::config::app_file::{self, Container, Logging, Mount, SecurityOpt, Source};
 use crate::engine::options::{EngineDevice, EngineGpu, EngineLog, EngineOptions, ExistingPath, Port, Ulimit};
 
 /// The most processes and threads of a container.
@@ -19,15 +19,6 @@ const UNLIMITED: &str = "-1";
 /// From what the app file says.
 pub fn options(config: &Container) -> EngineOptions {
     let of = &config.options;
-    let existing = config.volumes.iter().filter(|mount| mount.must_exist).filter_map(|mount| {
-        let Source::Path(source) = &mount.source else { return None };
-        Some(ExistingPath {
-            source: source.display().to_string(),
-            target: mount.target.display().to_string(),
-            read_only: mount.read_only,
-            propagation: mount.propagation.map(str::to_owned),
-        })
-    });
     let hosts = of
         .extra_hosts
         .iter()
@@ -45,25 +36,8 @@ pub fn options(config: &Container) -> EngineOptions {
         dns_search: of.dns_search.clone(),
         dns_options: of.dns_opt.clone(),
         group_add: of.group_add.iter().cloned().collect(),
-        devices: of
-            .devices
-            .iter()
-            .map(|device| EngineDevice {
-                host: device.host.display().to_string(),
-                container: device.container.display().to_string(),
-                permissions: device.permissions.clone(),
-            })
-            .collect(),
-        gpus: of
-            .gpus
-            .iter()
-            .map(|gpu| EngineGpu {
-                driver: gpu.driver.clone(),
-                count: gpu.count,
-                ids: gpu.device_ids.clone(),
-                capabilities: gpu.capabilities.iter().cloned().collect(),
-            })
-            .collect(),
+        devices: of.devices.iter().map(device).collect(),
+        gpus: of.gpus.iter().map(gpu).collect(),
         sysctls: of.sysctls.clone(),
         hostname: of.hostname.clone(),
         tty: of.tty,
@@ -73,7 +47,7 @@ pub fn options(config: &Container) -> EngineOptions {
         cpu_shares: of.cpu_shares,
         cpuset: of.cpuset.clone(),
         oom_score_adj: of.oom_score_adj,
-        existing_paths: existing.collect(),
+        existing_paths: config.volumes.iter().filter_map(existing_path).collect(),
         ports: of
             .ports
             .iter()
@@ -84,6 +58,34 @@ pub fn options(config: &Container) -> EngineOptions {
                 protocol: port.protocol.to_owned(),
             })
             .collect(),
+    }
+}
+
+/// A directory of the machine that Docker is not to make.
+fn existing_path(mount: &Mount) -> Option<ExistingPath> {
+    let Source::Path(source) = &mount.source else { return None };
+    mount.must_exist.then(|| ExistingPath {
+        source: source.display().to_string(),
+        target: mount.target.display().to_string(),
+        read_only: mount.read_only,
+        propagation: mount.propagation.map(str::to_owned),
+    })
+}
+
+fn device(device: &app_file::Device) -> EngineDevice {
+    EngineDevice {
+        host: device.host.display().to_string(),
+        container: device.container.display().to_string(),
+        permissions: device.permissions.clone(),
+    }
+}
+
+fn gpu(gpu: &app_file::Gpu) -> EngineGpu {
+    EngineGpu {
+        driver: gpu.driver.clone(),
+        count: gpu.count,
+        ids: gpu.device_ids.clone(),
+        capabilities: gpu.capabilities.iter().cloned().collect(),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod relay;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -222,50 +223,62 @@ async fn serve(stream: TcpStream, shared: Arc<ChaosShared>) -> io::Result<()> {
         } else {
             shared.forward(request).await
         };
-        let answer = harm.spoil(answer, chance);
-        let bytes = answer.on_the_wire();
-        match harm {
-            Harm::LostByReset => return reset(&stream),
-            Harm::Lost => return Ok(()),
-            Harm::HalfClosed => {
-                stream.get_mut().shutdown().await?;
-                // Until the client ends its half, too.
-                while let Some(_late) = ClientRequest::read(&mut stream).await? {}
-                return Ok(());
-            }
-            Harm::Cut => {
-                stream.write_all(&bytes[..bytes.len() / 2]).await?;
-                return Ok(());
-            }
-            Harm::Slow => {
-                for piece in bytes.chunks(bytes.len().div_ceil(4)) {
-                    stream.write_all(piece).await?;
-                    stream.flush().await?;
-                    be_late(Duration::from_millis(20 + chance % 60)).await;
-                }
-            }
-            Harm::Silent => {
-                // A client that has waited long enough ends it.
-                let late = async { while let Ok(Some(_)) = ClientRequest::read(&mut stream).await {} };
-                tokio::select! {
-                    () = late => {}
-                    () = be_late(Duration::from_secs(30)) => {}
-                }
-                return Ok(());
-            }
-            Harm::Drip => {
-                stream.write_all(&answer.head()).await?;
-                let (slow, rest) = answer.body.split_at(answer.body.len().min(80));
-                for byte in slow {
-                    be_late(Duration::from_millis(250)).await;
-                    stream.write_all(&[*byte]).await?;
-                }
-                stream.write_all(rest).await?;
-            }
-            _ => stream.write_all(&bytes).await?,
+        if send(&mut stream, harm.spoil(answer, chance), harm, chance).await?.is_break() {
+            break;
         }
     }
     Ok(())
+}
+
+/// Sends an answer as this fault lets it through, and says whether the connection goes on.
+async fn send(
+    stream: &mut BufReader<TcpStream>,
+    answer: ServerAnswer,
+    harm: Harm,
+    chance: u64,
+) -> io::Result<ControlFlow<()>> {
+    let bytes = answer.on_the_wire();
+    match harm {
+        Harm::LostByReset => reset(stream)?,
+        Harm::Lost => {}
+        Harm::HalfClosed => {
+            stream.get_mut().shutdown().await?;
+            // Until the client ends its half, too.
+            while let Some(_late) = ClientRequest::read(stream).await? {}
+        }
+        Harm::Cut => stream.write_all(&bytes[..bytes.len() / 2]).await?,
+        Harm::Silent => {
+            // A client that has waited long enough ends it.
+            let late = async { while let Ok(Some(_)) = ClientRequest::read(stream).await {} };
+            tokio::select! {
+                () = late => {}
+                () = be_late(Duration::from_secs(30)) => {}
+            }
+        }
+        Harm::Slow => {
+            for piece in bytes.chunks(bytes.len().div_ceil(4)) {
+                stream.write_all(piece).await?;
+                stream.flush().await?;
+                be_late(Duration::from_millis(20 + chance % 60)).await;
+            }
+            return Ok(ControlFlow::Continue(()));
+        }
+        Harm::Drip => {
+            stream.write_all(&answer.head()).await?;
+            let (slow, rest) = answer.body.split_at(answer.body.len().min(80));
+            for byte in slow {
+                be_late(Duration::from_millis(250)).await;
+                stream.write_all(&[*byte]).await?;
+            }
+            stream.write_all(rest).await?;
+            return Ok(ControlFlow::Continue(()));
+        }
+        _ => {
+            stream.write_all(&bytes).await?;
+            return Ok(ControlFlow::Continue(()));
+        }
+    }
+    Ok(ControlFlow::Break(()))
 }
 
 /// The socket's end, which is near, is to be RST: what was not read yet is thrown away at both sides.

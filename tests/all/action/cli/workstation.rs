@@ -255,12 +255,37 @@ fn dockers_login_is_used_for_its_own_registry_outside_of_ci() {
     assert!(said.contains("docker-credential-missing"), "{said}");
 }
 
+/// Has every secret that a run may be given, in both spellings, but for what would keep the helper and `gh` from
+/// being asked.
+fn workstation_with_secrets(mut workstation: Workstation, mark: &str) -> Workstation {
+    let asked = ["registry-password", "github-token"];
+    for spec in spec::INPUTS.iter().filter(|spec| spec.secret && !asked.contains(&spec.name)) {
+        let value = match spec.name {
+            "deploy-key" => format!("-----BEGIN PRIVATE KEY-----\n{mark}\n-----END PRIVATE KEY-----"),
+            _ => format!("A={mark}"),
+        };
+        let name = format!("INPUT_{}", spec.name.to_uppercase());
+        workstation = workstation.with(&name, &value).with(&name.replace('-', "_"), &value);
+    }
+    for (name, value) in [
+        ("INPUT_DEPLOY_HOST", "web1.example.com"),
+        ("INPUT_DEPLOY_KNOWN_HOSTS", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs"),
+        ("INPUT_DEPLOY_REGISTRY_USERNAME", "puller"),
+    ] {
+        workstation = workstation.with(name, value);
+    }
+    for name in ["ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "INPUT_OF_ANOTHER_STEP"] {
+        workstation = workstation.with(name, mark);
+    }
+    workstation.with("GH_CONFIG_DIR", "/kept")
+}
+
 // invariant secrets: Other programs get no secret; broken by: `src/inputs/raw.rs`: they inherit every variable
 /// git, `gh` and a credential helper are played here: they write down what they were given.
 #[test]
 fn other_programs_get_no_secret() {
     const MARK: &str = "notForOthers";
-    let (mut workstation, registry) = with_registry(&Auth::basic("me", "hunter2"));
+    let (workstation, registry) = with_registry(&Auth::basic("me", "hunter2"));
     registry.put("org/app", "1.4.0", &TinyImage::labelled(&[]));
     let host = registry.image("org/app").registry().to_owned();
     let helped = json!({ "auths": { host: {} }, "credsStore": "drawer" });
@@ -274,27 +299,7 @@ fn other_programs_get_no_secret() {
         r#"read server; echo "{\"ServerURL\":\"$server\",\"Username\":\"me\",\"Secret\":\"hunter2\"}""#;
     workstation.program("docker-credential-drawer", &format!("{}; {login}", notes("drawer")));
 
-    // In both spellings, but for what would keep the helper and `gh` from being asked.
-    let asked = ["registry-password", "github-token"];
-    for spec in spec::INPUTS.iter().filter(|spec| spec.secret && !asked.contains(&spec.name)) {
-        let value = match spec.name {
-            "deploy-key" => format!("-----BEGIN PRIVATE KEY-----\n{MARK}\n-----END PRIVATE KEY-----"),
-            _ => format!("A={MARK}"),
-        };
-        let name = format!("INPUT_{}", spec.name.to_uppercase());
-        workstation = workstation.with(&name, &value).with(&name.replace('-', "_"), &value);
-    }
-    for (name, value) in [
-        ("INPUT_DEPLOY_HOST", "web1.example.com"),
-        ("INPUT_DEPLOY_KNOWN_HOSTS", "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs"),
-        ("INPUT_DEPLOY_REGISTRY_USERNAME", "puller"),
-    ] {
-        workstation = workstation.with(name, value);
-    }
-    for name in ["ACTIONS_RUNTIME_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "INPUT_OF_ANOTHER_STEP"] {
-        workstation = workstation.with(name, MARK);
-    }
-    let workstation = workstation.with("GH_CONFIG_DIR", "/kept");
+    let workstation = workstation_with_secrets(workstation, MARK);
     let given = |name: &str, lines: &[&str]| {
         let path = workstation.folder.path().join("home").join(format!("{name}.env"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name} ran: {error}"));

@@ -378,8 +378,8 @@ fn an_index_is_released_byte_for_byte_with_both_its_platforms() {
     project.assert_consistent();
 }
 
-// invariant latest: Our own draft, once published, becomes Latest; broken by: `src/pipeline/mod.rs`: a resumed
-//   run does not look at which release is shown
+// invariant latest: Our own draft, once published, becomes Latest; broken by: `src/pipeline/publishing.rs`: a
+//   resumed run does not look at which release is shown
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draft_that_was_published_without_being_latest_is_made_so_by_the_next_run() {
     let project = Project::new();

@@ -143,26 +143,9 @@ pub fn a_container_is_bounded_where_the_owner_says_nothing() {
     }
 }
 
-// the keys below the table; broken by: leaving a key out of `container_options::options`.
-pub fn every_key_reaches_the_container() {
-    let images = Images::start();
-    let server = Server::start();
-    let (udp, tcp) = (free_port(), free_port());
-    let text = format!(
-        "order: stop-first\nports: ['127.0.0.1:{udp}:5353/udp', {{target: 9000, published: {tcp}, host_ip: \
-         127.0.0.1}}]\n\
-         ulimits: {{nofile: {{soft: 2000, hard: 4000}}, core: 0}}\nlogging: {{driver: local, options: {{max-file: 2, max-size: 1m}}}}\n\
-         extra_hosts: ['host.docker.internal:host-gateway', 'six=[fd00::1]']\ndns: [1.1.1.1]\ndns_search: example.com\ndns_opt: ['ndots:2']\n\
-         group_add: [999, 29]\ndevices: ['/dev/null:/dev/xnull:r']\nsysctls: {{net.core.somaxconn: 512}}\nhostname: myhost\n\
-         tty: true\nstdin_open: true\nmem_limit: 64m\nmem_reservation: 32m\nmemswap_limit: 64m\ncpu_shares: 512\ncpuset: '0'\n\
-         oom_score_adj: 100\n"
-    );
-    server.app_file(images.name(), &text);
-    let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
-    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
-    let it = serving(&server);
-    let (config, host) = (&it["Config"], &it["HostConfig"]);
-    for (field, expected) in [
+/// What the keys of [`every_key_reaches_the_container`] are in Docker's `HostConfig`.
+fn in_host_config(udp: u16, tcp: u16) -> [(&'static str, Value); 15] {
+    [
         (
             "PortBindings",
             json!({
@@ -190,7 +173,28 @@ pub fn every_key_reaches_the_container() {
         ("CpuShares", json!(512)),
         ("CpusetCpus", json!("0")),
         ("OomScoreAdj", json!(100)),
-    ] {
+    ]
+}
+
+// the keys below the table; broken by: leaving a key out of `container_options::options`.
+pub fn every_key_reaches_the_container() {
+    let images = Images::start();
+    let server = Server::start();
+    let (udp, tcp) = (free_port(), free_port());
+    let text = format!(
+        "order: stop-first\nports: ['127.0.0.1:{udp}:5353/udp', {{target: 9000, published: {tcp}, host_ip: 127.0.0.1}}]\n\
+         ulimits: {{nofile: {{soft: 2000, hard: 4000}}, core: 0}}\nlogging: {{driver: local, options: {{max-file: 2, max-size: 1m}}}}\n\
+         extra_hosts: ['host.docker.internal:host-gateway', 'six=[fd00::1]']\ndns: [1.1.1.1]\ndns_search: example.com\ndns_opt: ['ndots:2']\n\
+         group_add: [999, 29]\ndevices: ['/dev/null:/dev/xnull:r']\nsysctls: {{net.core.somaxconn: 512}}\nhostname: myhost\n\
+         tty: true\nstdin_open: true\nmem_limit: 64m\nmem_reservation: 32m\nmemswap_limit: 64m\ncpu_shares: 512\ncpuset: '0'\n\
+         oom_score_adj: 100\n"
+    );
+    server.app_file(images.name(), &text);
+    let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
+    server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
+    let it = serving(&server);
+    let (config, host) = (&it["Config"], &it["HostConfig"]);
+    for (field, expected) in in_host_config(udp, tcp) {
         assert_eq!(host[field], expected, "{field}");
     }
     assert_eq!(
@@ -300,6 +304,41 @@ const EVERYTHING: &str = "--ulimit nofile=1024 --add-host host.docker.internal:h
     type=tmpfs,dst=/memory,tmpfs-size=1048576,tmpfs-mode=700 --blkio-weight 300 \
     --security-opt seccomp=unconfined";
 
+/// What an app file has for [`EVERYTHING`].
+const TAKEN_OVER: &[(&str, &str)] = &[
+    ("tmpfs", "[\"/memory:size=1048576,mode=700\", \"/scratch:size=16m,mode=700\"]"),
+    ("shm_size", "33554432b"),
+    ("stop_grace_period", "20s"),
+    ("stop_signal", "SIGINT"),
+    ("labels", "{team: web}"),
+    ("ulimits", "{nofile: {soft: 1024, hard: 1024}}"),
+    ("extra_hosts", "[\"host.docker.internal:host-gateway\"]"),
+    ("dns", "[\"1.1.1.1\"]"),
+    ("sysctls", "{net.core.somaxconn: \"1024\"}"),
+    ("logging", "{driver: json-file, options: {max-file: \"3\", max-size: 10m}}"),
+    ("group_add", "[\"999\"]"),
+    ("hostname", "myhost"),
+    ("devices", "[\"/dev/null:/dev/xnull:rwm\"]"),
+    ("mem_limit", "268435456b"),
+    ("mem_reservation", "67108864b"),
+    ("cpu_shares", "512"),
+    ("oom_score_adj", "100"),
+    ("tty", "true"),
+    ("stdin_open", "true"),
+];
+
+/// A text of a YAML value that does not depend on a list's order.
+fn sorted(value: &serde_yaml::Value) -> String {
+    match value {
+        serde_yaml::Value::Sequence(items) => {
+            let mut items: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
+            items.sort();
+            items.join(",")
+        }
+        other => format!("{other:?}"),
+    }
+}
+
 // case S7; broken by: `Fields::rest` that gives nothing.
 pub fn what_a_running_container_has_is_taken_over_or_noted() {
     let images = Images::start();
@@ -329,37 +368,9 @@ pub fn what_a_running_container_has_is_taken_over_or_noted() {
     let said: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
     let said = said.join("\n");
     let file: serde_yaml::Value = serde_yaml::from_str(&text).expect("YAML");
-    for (key, expected) in [
-        ("tmpfs", "[\"/memory:size=1048576,mode=700\", \"/scratch:size=16m,mode=700\"]"),
-        ("shm_size", "33554432b"),
-        ("stop_grace_period", "20s"),
-        ("stop_signal", "SIGINT"),
-        ("labels", "{team: web}"),
-        ("ulimits", "{nofile: {soft: 1024, hard: 1024}}"),
-        ("extra_hosts", "[\"host.docker.internal:host-gateway\"]"),
-        ("dns", "[\"1.1.1.1\"]"),
-        ("sysctls", "{net.core.somaxconn: \"1024\"}"),
-        ("logging", "{driver: json-file, options: {max-file: \"3\", max-size: 10m}}"),
-        ("group_add", "[\"999\"]"),
-        ("hostname", "myhost"),
-        ("devices", "[\"/dev/null:/dev/xnull:rwm\"]"),
-        ("mem_limit", "268435456b"),
-        ("mem_reservation", "67108864b"),
-        ("cpu_shares", "512"),
-        ("oom_score_adj", "100"),
-        ("tty", "true"),
-        ("stdin_open", "true"),
-    ] {
+    for (key, expected) in TAKEN_OVER {
         let expected: serde_yaml::Value = serde_yaml::from_str(expected).expect("YAML");
-        let sorted = |value: &serde_yaml::Value| match value {
-            serde_yaml::Value::Sequence(items) => {
-                let mut items: Vec<String> = items.iter().map(|item| format!("{item:?}")).collect();
-                items.sort();
-                items.join(",")
-            }
-            other => format!("{other:?}"),
-        };
-        assert_eq!(sorted(&file[key]), sorted(&expected), "{key}:\n{said}");
+        assert_eq!(sorted(&file[*key]), sorted(&expected), "{key}:\n{said}");
     }
     let aliases = file["networks"][network.as_str()]["aliases"].as_sequence().expect("aliases");
     assert_eq!(aliases, &[serde_yaml::Value::from("foo")], "{said}");

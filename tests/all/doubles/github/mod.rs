@@ -64,6 +64,16 @@ impl Client {
         self.try_send("GET", path, None).await.unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
+    /// The id of a deployment that succeeded.
+    async fn deployed_to_staging(&self) -> Value {
+        let deployment =
+            json!({ "ref": "main", "auto_merge": false, "required_contexts": [], "environment": "staging" });
+        let id = self.send("POST", "deployments", deployment).await.body["id"].clone();
+        let status = json!({ "state": "success", "environment_url": "https://app.example", "log_url": "" });
+        assert_eq!(self.send("POST", &format!("deployments/{id}/statuses"), status).await.status, 201);
+        id
+    }
+
     async fn update_refs(&self, updates: Value) -> Value {
         let answered = self.send("POST", "/graphql", mutation(&updates)).await;
         assert_eq!(answered.status, 200);
@@ -94,17 +104,7 @@ async fn every_answer_fits_the_description() {
     let release = client
         .send("POST", "releases", json!({ "tag_name": "v1.0.0", "generate_release_notes": true }))
         .await;
-    let deployment =
-        json!({ "ref": "main", "auto_merge": false, "required_contexts": [], "environment": "staging" });
-    let first = client.send("POST", "deployments", deployment.clone()).await.body["id"].clone();
-    let second = client.send("POST", "deployments", deployment).await.body["id"].clone();
-    for id in [&first, &second] {
-        let status = json!({ "state": "success", "environment_url": "https://app.example", "log_url": "" });
-        assert_eq!(client.send("POST", &format!("deployments/{id}/statuses"), status).await.status, 201);
-    }
-    assert_eq!(double.deployments()[0].state(), Some("inactive"), "a success retires the one before");
-    let long = json!({ "state": "failure", "description": "x".repeat(141) });
-    assert_eq!(client.send("POST", &format!("deployments/{first}/statuses"), long).await.status, 422);
+    let first = client.deployed_to_staging().await;
     for path in [
         "/repos/org/app".to_owned(),
         "/repos/ORG/App".to_owned(),
@@ -130,6 +130,33 @@ async fn every_answer_fits_the_description() {
         assert!(answered.body.as_array().is_none_or(|list| !list.is_empty()), "{path} is empty");
         assert!(answered.headers.contains_key("x-ratelimit-remaining"), "{path}");
     }
+    for (method, path, status) in [
+        ("DELETE", format!("deployments/{first}"), 204),
+        ("DELETE", format!("releases/{}", release.body["id"]), 204),
+        ("DELETE", "git/refs/tags/v1.0.0".to_owned(), 204),
+        ("DELETE", "git/refs/tags/v1.0.0".to_owned(), 422),
+    ] {
+        let answered = client.try_send(method, &path, None).await.expect("an answer");
+        assert_eq!(answered.status, status, "{path}: {}", answered.body);
+    }
+}
+
+#[tokio::test]
+async fn a_successful_deployment_retires_the_one_before() {
+    let double = Double::start();
+    let client = Client::of(&double);
+    double.commit_on("main", "one");
+    let first = client.deployed_to_staging().await;
+    client.deployed_to_staging().await;
+    assert_eq!(double.deployments()[0].state(), Some("inactive"));
+    let long = json!({ "state": "failure", "description": "x".repeat(141) });
+    assert_eq!(client.send("POST", &format!("deployments/{first}/statuses"), long).await.status, 422);
+}
+
+#[tokio::test]
+async fn what_is_absent_is_not_found() {
+    let double = Double::start();
+    let client = Client::of(&double);
     for (path, status) in [
         ("/repos/org/other", 404),
         ("git/ref/tags/v9", 404),
@@ -141,15 +168,6 @@ async fn every_answer_fits_the_description() {
     ] {
         let answered = client.get(path).await;
         assert_eq!((answered.status, answered.body["message"].is_string()), (status, true), "{path}");
-    }
-    for (method, path, status) in [
-        ("DELETE", format!("deployments/{first}"), 204),
-        ("DELETE", format!("releases/{}", release.body["id"]), 204),
-        ("DELETE", "git/refs/tags/v1.0.0".to_owned(), 204),
-        ("DELETE", "git/refs/tags/v1.0.0".to_owned(), 422),
-    ] {
-        let answered = client.try_send(method, &path, None).await.expect("an answer");
-        assert_eq!(answered.status, status, "{path}: {}", answered.body);
     }
 }
 

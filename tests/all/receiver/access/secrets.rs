@@ -9,7 +9,7 @@ use autotag_protocol::{Body, Deploy, End, Rollback};
 
 use testkit::clock;
 use testkit::registry::Auth;
-use testkit::server::{Images, deploy, docker, rollback};
+use testkit::server::{Images, Server, deploy, docker, rollback};
 
 use crate::receiver::access::key::KeyClient;
 
@@ -87,17 +87,8 @@ fn an_applications_secrets_are_roots_alone_and_in_nothing_that_is_told() {
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let mut said = Vec::new();
     let mut ask = |word: &str, body: Body| {
-        let request = client.request(body);
-        let mut relays = 0;
-        let output = std::thread::scope(|scope| {
-            let asking = scope.spawn(|| client.ssh(&[], &[word], &request));
-            while !asking.is_finished() {
-                relays += in_no_process();
-                clock::look_again();
-            }
-            asking.join().expect("ssh ends")
-        });
-        said.push((word.to_owned(), [output.stdout, output.stderr].concat()));
+        let (answer, relays) = ask_and_look(&client, word, body);
+        said.push((word.to_owned(), answer));
         relays
     };
     let relays = ask("deploy", given(deploy(images.name(), "1.0.0", &one)));
@@ -125,23 +116,46 @@ fn an_applications_secrets_are_roots_alone_and_in_nothing_that_is_told() {
         has_none(&what, &text);
     }
     has_none("sshd's log", client.sshd.log().as_bytes());
-    let mut keepers = 0;
-    for path in files(server.folder.path()) {
-        let keeps = path.ends_with(format!("etc/autotag/{}.yaml", server.app))
-            || path == env_file
-            || path.parent().is_some_and(|folder| folder.ends_with("settings"));
-        if keeps && secrets_in(&std::fs::read(&path).expect("a file")).next().is_some() {
-            let is = path.metadata().expect("a file");
-            assert_eq!((is.mode() & 0o7777, is.uid()), (0o600, 0), "{}", path.display());
-            keepers += 1;
-        } else {
-            has_none(&path.display().to_string(), &std::fs::read(&path).expect("a file"));
-        }
-    }
+    let keepers = keepers(server, &env_file);
     assert!(keepers >= 3, "the app file, the file for the environment and a snapshot have them: {keepers}");
     // They are where they are meant for.
     let environment = docker(&["inspect", "--format", "{{json .Config.Env}}", &server.containers().concat()]);
     assert_eq!(secrets_in(environment.as_bytes()).count(), SECRETS.len(), "{environment}");
+}
+
+/// Makes a request by the key, and looks at all processes until it is answered. Gives the answer, and how many
+/// relays were seen.
+fn ask_and_look(client: &KeyClient, word: &str, body: Body) -> (Vec<u8>, usize) {
+    let request = client.request(body);
+    let mut relays = 0;
+    let output = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| client.ssh(&[], &[word], &request));
+        while !asking.is_finished() {
+            relays += in_no_process();
+            clock::look_again();
+        }
+        asking.join().expect("ssh ends")
+    });
+    ([output.stdout, output.stderr].concat(), relays)
+}
+
+/// How many files have secrets: only those that are meant to, and they are root's.
+fn keepers(server: &Server, env_file: &Path) -> usize {
+    let mut keepers = 0;
+    for path in files(server.folder.path()) {
+        let text = std::fs::read(&path).expect("a file");
+        let keeps = path.ends_with(format!("etc/autotag/{}.yaml", server.app))
+            || path == env_file
+            || path.parent().is_some_and(|folder| folder.ends_with("settings"));
+        if keeps && secrets_in(&text).next().is_some() {
+            let is = path.metadata().expect("a file");
+            assert_eq!((is.mode() & 0o7777, is.uid()), (0o600, 0), "{}", path.display());
+            keepers += 1;
+        } else {
+            has_none(&path.display().to_string(), &text);
+        }
+    }
+    keepers
 }
 
 fn secrets_in(text: &[u8]) -> impl Iterator<Item = &'static str> {

@@ -31,7 +31,7 @@ fn before_the_first_deployment_a_request_is_answered_that_nobody_serves() {
 
 // invariant server-order
 #[test]
-fn from_the_first_deployment_to_a_rollback() {
+fn from_the_first_deployment_to_the_second() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), "smoke: [{path: /, contains: 1.0.}]\n");
@@ -81,6 +81,18 @@ fn from_the_first_deployment_to_a_rollback() {
         told.text()
     );
     assert!(server.get("/").1.contains("1.0.1"));
+}
+
+// invariant server-order
+#[test]
+fn a_rolled_back_version_stays_out_unless_a_downgrade_is_allowed() {
+    let images = Images::start();
+    let server = Server::start();
+    server.app_file(images.name(), "");
+    let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
+    for (version, digest) in [("1.0.0", &one), ("1.0.1", &two)] {
+        server.deploy(deploy(images.name(), version, digest)).ended(&End::Deployed {});
+    }
 
     server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
     assert!(server.get("/").1.contains("1.0.0"));
@@ -88,7 +100,6 @@ fn from_the_first_deployment_to_a_rollback() {
     assert_eq!(status.blocked.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1.0.1"]);
     assert_eq!(status.highest.expect("it was live").to_string(), "1.0.1");
 
-    // What was rolled back stays out, unless somebody asks for it by name.
     let told = server.deploy(deploy(images.name(), "1.0.1", &two));
     assert!(
         matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::RolledBack), .. }),

@@ -12,13 +12,8 @@ use serde_json::json;
 
 use super::{LABEL, Stage, described, docker, labels, shell, unique};
 
-#[tokio::test]
-async fn every_field_reaches_the_engine() {
-    let stage = Stage::sleeping().await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let (first, second) = (stage.network().await, stage.network().await);
-    let bind = format!("{}:/data:ro", folder.path().display());
-    let spec = ContainerSpec {
+fn with_every_field(least: ContainerSpec, bind: &str, networks: [&String; 2]) -> ContainerSpec {
+    ContainerSpec {
         environment: BTreeMap::from([
             ("EMPTY".to_owned(), Secret::verbatim(String::new())),
             ("WORD".to_owned(), Secret::verbatim(" a=b\nc ".to_owned())),
@@ -30,8 +25,8 @@ async fn every_field_reaches_the_engine() {
         read_only: true,
         init: true,
         tmpfs: BTreeMap::from([("/scratch".to_owned(), String::new())]),
-        binds: vec![bind.clone()],
-        networks: vec![first.clone(), second.clone()],
+        binds: vec![bind.to_owned()],
+        networks: networks.into_iter().cloned().collect(),
         healthcheck: Some(HealthcheckSpec::Test {
             test: vec!["CMD".to_owned(), "/bin/true".to_owned()],
             interval: Some(Duration::from_millis(1500)),
@@ -49,8 +44,17 @@ async fn every_field_reaches_the_engine() {
         shm_size: Some(1 << 20),
         stop_grace_period: Some(Duration::from_millis(7500)),
         stop_signal: Some("KILL".to_owned()),
-        ..stage.spec().await
-    };
+        ..least
+    }
+}
+
+#[tokio::test]
+async fn every_field_reaches_the_engine() {
+    let stage = Stage::sleeping().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (first, second) = (stage.network().await, stage.network().await);
+    let bind = format!("{}:/data:ro", folder.path().display());
+    let spec = with_every_field(stage.spec().await, &bind, [&first, &second]);
     let id = stage.start(&spec).await;
 
     let it = described(&id);

@@ -49,6 +49,16 @@ impl Account {
             shadow: line(shadow),
         })
     }
+
+    /// The path of a key file, as `AuthorizedKeysFile` may have it (sshd_config(5), TOKENS).
+    fn expand(&self, file: &str) -> PathBuf {
+        let file = file
+            .replace("%u", &self.name)
+            .replace("%h", &self.home)
+            .replace("%U", &self.uid.to_string())
+            .replace("%%", "%");
+        if file.starts_with('/') { PathBuf::from(file) } else { Path::new(&self.home).join(file) }
+    }
 }
 
 /// What `sshd -T` prints: a key in lower case and its value on each line; some keys come several times.
@@ -64,6 +74,11 @@ impl Effective {
     /// All values of a key, split at white space.
     fn words<'s>(&'s self, key: &'s str) -> impl Iterator<Item = &'s str> {
         self.0.iter().filter(move |(known, _)| known == key).flat_map(|(_, value)| value.split_whitespace())
+    }
+
+    /// The same, as they would stand on one line.
+    fn list(&self, key: &str) -> String {
+        self.words(key).collect::<Vec<_>>().join(" ")
     }
 
     fn is(&self, key: &str, value: &str) -> bool {
@@ -203,75 +218,98 @@ fn of_shell(account: &Account, root: &Path) -> Option<String> {
 
 /// What sshd's configuration keeps out, or leads elsewhere.
 fn of_sshd(output: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
-    let (name, part) = (&account.name, ours.part.display());
-    let mut faults = Vec::new();
-    let mut fault = |text: String| faults.push(format!("sshd: {text}"));
+    of_part(ours)
+        .into_iter()
+        .chain(of_lists(output, account))
+        .chain(of_keys(output, account, ours))
+        .chain(of_session(output, &account.name, ours))
+        .map(|fault| format!("sshd: {fault}"))
+        .collect()
+}
+
+/// Whether our part of the configuration is there and read.
+fn of_part(ours: &Ours) -> Option<String> {
+    let part = ours.part.display();
     if !ours.written {
-        fault(format!("{part} is missing: `autotag-receiver init {}` writes it", ours.app));
-    } else if !ours.included {
-        fault(format!(
+        return Some(format!("{part} is missing: `autotag-receiver init {}` writes it", ours.app));
+    }
+    (!ours.included).then(|| {
+        format!(
             "its configuration does not read {part}: add `Include {}` as its first line",
             ours.part.with_file_name("*.conf").display()
-        ));
-    }
+        )
+    })
+}
+
+/// The lists of who may log in.
+fn of_lists(output: &Effective, account: &Account) -> Vec<String> {
+    let name = &account.name;
     let is_user = |pattern: &str| matches(pattern.split('@').next().unwrap_or_default(), name);
     let is_group = |pattern: &str| account.groups.iter().any(|group| matches(pattern, group));
-    let list = |key: &str| output.words(key).collect::<Vec<_>>().join(" ");
+    let denied = |keyword: &str, pattern: &str| {
+        format!("`{keyword} {pattern}` keeps {name} out: take it out of the list")
+    };
+    let mut faults = Vec::new();
     if let Some(pattern) = output.words("denyusers").find(|pattern| is_user(pattern)) {
-        fault(format!("`DenyUsers {pattern}` keeps {name} out: take it out of the list"));
+        faults.push(denied("DenyUsers", pattern));
     }
     if output.words("allowusers").next().is_some() && !output.words("allowusers").any(is_user) {
-        fault(format!("`AllowUsers {}` keeps {name} out: add {name} to the list", list("allowusers")));
+        let list = output.list("allowusers");
+        faults.push(format!("`AllowUsers {list}` keeps {name} out: add {name} to the list"));
     }
     if let Some(pattern) = output.words("denygroups").find(|pattern| is_group(pattern)) {
-        fault(format!("`DenyGroups {pattern}` keeps {name} out: take it out of the list"));
+        faults.push(denied("DenyGroups", pattern));
     }
     if output.words("allowgroups").next().is_some() && !output.words("allowgroups").any(is_group) {
-        fault(format!("`AllowGroups {}` keeps {name} out: add {GROUP} to the list", list("allowgroups")));
+        let list = output.list("allowgroups");
+        faults.push(format!("`AllowGroups {list}` keeps {name} out: add {GROUP} to the list"));
     }
+    faults
+}
+
+/// Whether keys are accepted, and whether the application's are those.
+fn of_keys(output: &Effective, account: &Account, ours: &Ours) -> Vec<String> {
+    let name = &account.name;
+    let mut faults = Vec::new();
     if output.is("pubkeyauthentication", "no") {
-        fault(format!(
-            "`PubkeyAuthentication no` keeps every key out: add `PubkeyAuthentication yes` below a `Match \
-             User {name}`, or take the line away"
+        faults.push(format!(
+            "`PubkeyAuthentication no` keeps every key out: add `PubkeyAuthentication yes` below a `Match User {name}`, or take the line away"
         ));
     }
-    let expanded = |file: &str| {
-        let file = file
-            .replace("%u", name)
-            .replace("%h", &account.home)
-            .replace("%U", &account.uid.to_string())
-            .replace("%%", "%");
-        if file.starts_with('/') { PathBuf::from(file) } else { Path::new(&account.home).join(file) }
-    };
-    if ours.written
-        && ours.included
-        && !output.words("authorizedkeysfile").any(|file| expanded(file) == ours.keys)
-    {
-        fault(format!(
-            "it looks for the keys of {name} in `{}` instead of {}: another `Match` with \
-             `AuthorizedKeysFile` comes before {part}",
-            list("authorizedkeysfile"),
-            ours.keys.display()
+    let is_read = output.words("authorizedkeysfile").any(|file| account.expand(file) == ours.keys);
+    if ours.written && ours.included && !is_read {
+        faults.push(format!(
+            "it looks for the keys of {name} in `{}` instead of {}: another `Match` with `AuthorizedKeysFile` comes before {}",
+            output.list("authorizedkeysfile"),
+            ours.keys.display(),
+            ours.part.display()
         ));
     }
+    faults
+}
+
+/// What else is asked, hidden or run once the key has been accepted.
+fn of_session(output: &Effective, name: &str, ours: &Ours) -> Vec<String> {
+    let mut faults = Vec::new();
     for (key, expected, why) in [
         ("authorizedkeyscommand", "none", "may let other keys in, to more than one command"),
         ("chrootdirectory", "none", "hides the receiver's program and socket"),
     ] {
         if let Some(value) = output.other_than(key, expected) {
-            fault(format!("`{}` {value} {why}: exempt {name} by a `Match` before it", keyword(key)));
+            faults.push(format!("`{}` {value} {why}: exempt {name} by a `Match` before it", keyword(key)));
         }
     }
     // Our own part forces the same command as the key's line.
     let forced = output.other_than("forcecommand", "none");
     if let Some(value) = forced.filter(|value| !value.starts_with(&format!("{} ", ours.program.display()))) {
-        fault(format!(
+        faults.push(format!(
             "`ForceCommand {value}` is run instead of the receiver: exempt {name} by a `Match` before it"
         ));
     }
     let methods = output.words("authenticationmethods").collect::<Vec<_>>();
     if !methods.is_empty() && !methods.iter().any(|method| ["any", "publickey"].contains(method)) {
-        fault(format!("`AuthenticationMethods {}` asks {name} for more than its key", methods.join(" ")));
+        faults
+            .push(format!("`AuthenticationMethods {}` asks {name} for more than its key", methods.join(" ")));
     }
     faults
 }

@@ -30,8 +30,9 @@ struct Second {
 
 impl Second {
     fn start(test: &str, folder: &Path) -> Self {
+        let (_, module) = module_path!().split_once("::").expect("a path begins with the crate's name");
         let mut child = Command::new(std::env::current_exe().expect("this binary"))
-            .args(["--exact", &format!("receiver::{test}"), "--nocapture"])
+            .args(["--exact", &format!("{module}::{test}"), "--nocapture"])
             .env(FOLDER, folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

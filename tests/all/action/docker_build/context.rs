@@ -175,7 +175,7 @@ async fn a_step_may_mount_a_part_of_the_context() {
 /// The figure is of a process that does nothing else, and its high-water mark.
 #[test]
 fn a_large_context_needs_little_memory() {
-    const TEST: &str = "docker_build::context::a_large_context_needs_little_memory";
+    const TEST: &str = concat!(module_path!(), "::a_large_context_needs_little_memory");
     if let Some(folder) = child_argument("LARGE") {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {

@@ -151,16 +151,16 @@ fn a_healthcheck_may_set_the_times_of_the_images_own() {
 fn a_file_holds_so_much_and_no_more() {
     let deep = |open: usize| format!("{LEAST}# {}\n", "[".repeat(open));
     assert_eq!(parse(&deep(256)), parse(LEAST));
-    assert!(reported(&deep(257)).contains("too many open brackets"));
+    insta::assert_snapshot!(reported(&deep(257)), @"line 1, column 1: expected YAML that can be read: too many open brackets");
     // Brackets that are closed count no more.
     assert_eq!(parse(&format!("{LEAST}# {}\n", "[]".repeat(300))), parse(LEAST));
     // The root, its four values, and the items.
     let many = |items: usize| format!("{LEAST}cap_add: [{}]\n", vec!["ALL"; items].join(","));
     assert_eq!(parse(&many(9_995)).container.cap_add.len(), 1);
-    assert!(reported(&many(9_996)).contains("too many values"));
+    insta::assert_snapshot!(reported(&many(9_996)), @"line 4, column 10: expected YAML that can be read: cap_add: too many values");
     // A text that is named often is held as often.
     let text = format!("{LEAST}user: &a {}\ncap_add: [{}]\n", "a".repeat(1000), vec!["*a"; 1100].join(","));
-    assert!(reported(&text).contains("too many values"));
+    insta::assert_snapshot!(reported(&text), @"line 4, column 7: expected YAML that can be read: cap_add[1035]: too many values");
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn every_key_has_its_meaning() {
 fn a_file_has_64_kib_at_most() {
     let filled = |bytes: usize| format!("{LEAST}#{}", "x".repeat(bytes - LEAST.len() - 1));
     assert_eq!(parse(&filled(65_536)), parse(LEAST));
-    assert!(reported(&filled(65_537)).contains("at most 65536 bytes"));
+    insta::assert_snapshot!(reported(&filled(65_537)), @"line 1, column 1: expected at most 65536 bytes");
 }
 
 /// Each key, in each of its forms.
@@ -330,50 +330,49 @@ fn what_is_missing_is_told_with_an_example() {
 
 #[test]
 fn what_contradicts_itself_is_told() {
-    let check = |more: &str, expected: &str| {
-        let reported = reported(&format!("{LEAST}{more}\n"));
-        assert!(reported.contains(expected), "{more}: {reported}");
-        assert_eq!(reported.lines().count(), 1, "{reported}");
-    };
-    check("health: none\nhealthcheck: {test: [CMD, a]}", "no `healthcheck` beside `none`");
-    check("health: {status: 200}", "line 4, column 18: `health.status`: expected a `path` beside it");
-    check("health: {stable: 60s}", "shorter than the `deadline`");
-    check("health: yes", "`none`, or a map");
-    check("healthcheck: {test: []}", "`healthcheck.test`: expected `[CMD, ...]`");
-    check("proxy: true", "expected `none`");
-    check("command: []", "`command`: expected ");
-    check("smoke: [{command: [a], status: 200}]", "either `path`");
-    check("smoke: [{command: []}]", "expected ");
-    check("smoke: [{}]", "either `path`");
-    check(
+    let all = [
+        "health: none\nhealthcheck: {test: [CMD, a]}",
+        "health: {status: 200}",
+        "health: {stable: 60s}",
+        "health: yes",
+        "healthcheck: {test: []}",
+        "proxy: true",
+        "command: []",
+        "smoke: [{command: [a], status: 200}]",
+        "smoke: [{command: []}]",
+        "smoke: [{}]",
         "environment: {A: hunter2, A: hunter2}",
-        "line 4, column 27: `environment.A`: expected each key once",
-    );
-    check("environment: [A=hunter2, A=hunter2]", "`environment.A`: expected each key once");
-    check("labels: {a: x, a: y}", "`labels.a`: expected each key once");
-    check("health: {path: /, path: /}", "line 4, column 19: `health.path`: expected each key once");
-    check("environment: [hunter2]", "expected `KEY=VALUE`");
-    check("environment: [[hunter2]]", "expected `KEY: value`");
-    check("environment: hunter2", "`environment`: expected `KEY: value`, or a list of `KEY=value` (example");
-    check("privileged: true", "whoever can push an image");
-    check("<<: {a: b}", "`<<`: expected no merge key");
-    check("enviroment: {}", "did you mean `environment`?");
+        "environment: [A=hunter2, A=hunter2]",
+        "labels: {a: x, a: y}",
+        "health: {path: /, path: /}",
+        "environment: [hunter2]",
+        "environment: [[hunter2]]",
+        "environment: hunter2",
+        "privileged: true",
+        "<<: {a: b}",
+        "enviroment: {}",
+    ]
+    .map(|more| {
+        let reported = reported(&format!("{LEAST}{more}\n"));
+        assert_eq!(reported.lines().count(), 1, "{reported}");
+        format!("{more}\n    {reported}")
+    });
+    insta::assert_snapshot!(all.join("\n"));
 }
 
 #[test]
 fn what_is_no_yaml_is_told_with_its_place() {
-    for (text, expected) in [
-        ("image: [", "line 2, column 1: expected YAML that can be read"),
-        ("image: a\n\tport: 1", "line 2, column 1: `port`: expected spaces in front of it"),
-        ("- a\n- b", "expected a map with `image`"),
-        ("just text", "expected a map with `image`"),
-        ("a: 1\n---\nb: 2", "more than one document"),
-        ("{? [a] : b}", "a plain key"),
-        ("a: *nowhere", "`a`: expected this value in quotes: YAML reads `*`"),
-    ] {
-        let reported = reported(text);
-        assert!(reported.contains(expected), "{text}: {reported}");
-    }
+    let all = [
+        "image: [",
+        "image: a\n\tport: 1",
+        "- a\n- b",
+        "just text",
+        "a: 1\n---\nb: 2",
+        "{? [a] : b}",
+        "a: *nowhere",
+    ]
+    .map(|text| format!("{text:?}\n    {}", reported(text)));
+    insta::assert_snapshot!(all.join("\n"));
     // Billion laughs, a very deep list, and a file that is simply long.
     let laughs = (0..30).fold("a0: &a0 [x]\n".to_owned(), |text, n| {
         format!("{text}a{0}: &a{0} [{1}]\n", n + 1, vec![format!("*a{n}"); 10].join(","))

@@ -76,38 +76,41 @@ fn names_may_have_dots() {
 
 #[test]
 fn what_compose_guesses_or_loses_is_a_fault_with_its_cause() {
-    for (text, expected) in [
-        ("A", "`KEY=VALUE`: Compose takes a name alone from the shell"),
-        ("export A", "`KEY=VALUE`: Compose takes a name alone from the shell"),
-        ("some words", "several lines in quotes"),
-        ("=1", "the name is missing"),
-        ("export =1", "the name is missing"),
-        ("A B=1", "a name without white space"),
-        ("set A=1", "without a shell command"),
-        ("A\tB=1", "a name without white space"),
-        ("1A=1", "a letter or `_` first"),
-        ("\u{e4}=1", "a variable's name"),
-        ("A:B=1", "a name cannot hold a `:`"),
-        ("A= # b", "a comment on a line of its own"),
-        ("A=\"${B:-x\ny}\"", "a variable as `${NAME}`"),
-        ("A=1\nA=2", "each variable once"),
-        ("A=1\rB=2", "carriage return"),
-        ("A='1' 2", "after the closing quote"),
-        ("A='1", "a closing `'`"),
-        ("A=\"1\\\"", "a closing `\"`"),
-        ("A=\"\\0101\"", "no `\\0`"),
-        ("A=\0", "without NUL"),
-        ("A=$B", "the variable after `$` to be set"),
-        ("A=${B}", "`${B}` to be set"),
-        ("A=${B:?x}", "`${B}` to be set"),
-        ("A=${b}", "the variable after `$` to be set"),
-        ("A=${}", "a variable as `${NAME}`"),
-        ("A=${B:-c", "a variable as `${NAME}`"),
-        ("A=${B*}", "a variable as `${NAME}`"),
-    ] {
+    let all = [
+        "A",
+        "export A",
+        "some words",
+        "=1",
+        "export =1",
+        "A B=1",
+        "set A=1",
+        "A\tB=1",
+        "1A=1",
+        "\u{e4}=1",
+        "A:B=1",
+        "A= # b",
+        "A=\"${B:-x\ny}\"",
+        "A=1\nA=2",
+        "A=1\rB=2",
+        "A='1' 2",
+        "A='1",
+        "A=\"1\\\"",
+        "A=\"\\0101\"",
+        "A=\0",
+        "A=$B",
+        "A=${B}",
+        "A=${B:?x}",
+        "A=${b}",
+        "A=${}",
+        "A=${B:-c",
+        "A=${B*}",
+    ]
+    .map(|text| {
         let reported = reported(text);
-        assert!(reported.len() == 1 && reported[0].contains(expected), "{text:?}: {reported:?}");
-    }
+        assert_eq!(reported.len(), 1, "{text:?}: {reported:?}");
+        format!("{text:?}\n    {}", reported[0])
+    });
+    insta::assert_snapshot!(all.join("\n"));
 }
 
 #[test]
@@ -121,7 +124,6 @@ fn all_faults_are_told_with_their_lines_and_no_value() {
     assert_eq!(lines, [2, 3, 6, 7, 8, 9, 11]);
     let reported = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     assert!(!reported.contains("hunter2"), "{reported}");
-    assert!(reported.contains("line 3, column 1: `A`: expected each variable once"), "{reported}");
 }
 
 #[test]

@@ -74,25 +74,24 @@ fn what_is_no_host_is_told_as_what_it_is() {
     ] {
         assert_eq!(host(text).map(|host| host.replace(['[', ']'], "")).as_deref(), Ok(expected), "{text}");
     }
-    for (text, expected) in [
-        ("web1/path", "without a scheme"),
-        ("ssh://web1", "without a scheme"),
-        ("root@web1", "`web1` alone"),
-        ("[::1]22", "`host:port`"),
-        ("[::1", "`host:port`"),
-        ("[web1]", "an IPv6 address"),
-        ("[::1]:0", "a port from 1"),
-        ("web1:65536", "a port from 1"),
-        ("", "`host:port`"),
-        ("a..b", "`host:port`"),
-        ("-a", "`host:port`"),
-        ("a.-b", "`host:port`"),
-        ("a b", "`host:port`"),
-        (&format!("{long}.a"), "`host:port`"),
-    ] {
-        let why = host(text).expect_err(text);
-        assert!(why.contains(expected), "{text}: {why}");
-    }
+    let all = [
+        "web1/path",
+        "ssh://web1",
+        "root@web1",
+        "[::1]22",
+        "[::1",
+        "[web1]",
+        "[::1]:0",
+        "web1:65536",
+        "",
+        "a..b",
+        "-a",
+        "a.-b",
+        "a b",
+        &format!("{long}.a"),
+    ]
+    .map(|text| format!("{text:?}\n    {}", host(text).expect_err(text)));
+    insta::assert_snapshot!(all.join("\n"));
 }
 
 /// The fault of one input among the others' defaults.
@@ -106,10 +105,10 @@ fn fault_of(inputs: &[(&'static str, &str)]) -> String {
 #[test]
 fn hosts_need_a_port_and_one_of_them_to_be_there() {
     assert!(fault_of(&[("deploy-port", "0")]).starts_with("`deploy-port`: expected a port from 1"));
-    assert!(fault_of(&[("deploy-host", " ,\n, ")]).contains("at least one server"));
-    // A host that is none is told as that, and not as missing.
-    assert!(fault_of(&[("deploy-host", "a b")]).contains("`host:port`"));
-    assert!(fault_of(&[("deploy-host", "web1\nweb1:22")]).contains("each host once"));
+    insta::assert_snapshot!(fault_of(&[("deploy-host", " ,\n, ")]), @r#"`deploy-host`: expected at least one server, found ",\n," (example: `web1.example.com, web2.example.com:2222`)"#);
+    // A host that is none is reported as that, and not as missing.
+    insta::assert_snapshot!(fault_of(&[("deploy-host", "a b")]), @r#"`deploy-host`: expected `host`, `host:port` or `[IPv6]:port`, found "a b" (example: `web1.example.com, web2.example.com:2222`)"#);
+    insta::assert_snapshot!(fault_of(&[("deploy-host", "web1\nweb1:22")]), @r#"`deploy-host`: expected each host once, found "web1:22" (example: `web1.example.com, web2.example.com:2222`)"#);
 }
 
 #[test]
@@ -126,10 +125,10 @@ fn variables_have_limits() {
             .map_err(|errors| errors.to_string())
     };
     assert_eq!(borrowed(of(100, 1)), Ok(100));
-    assert!(borrowed(of(101, 1)).unwrap_err().contains("at most 100 variables"));
+    insta::assert_snapshot!(borrowed(of(101, 1)).unwrap_err(), @"`deploy-environment`: expected at most 100 variables (example: `FEATURE_X=on`)");
     assert_eq!(borrowed(of(1, 49_152)), Ok(1));
-    assert!(borrowed(of(1, 49_153)).unwrap_err().contains("at most 49152 bytes"));
-    assert!(fault_of(&[("deploy-environment", "A=a\0b")]).contains("without NUL"));
+    insta::assert_snapshot!(borrowed(of(1, 49_153)).unwrap_err(), @"`deploy-environment`: expected values of at most 49152 bytes without NUL (example: `FEATURE_X=on`)");
+    insta::assert_snapshot!(fault_of(&[("deploy-environment", "A=a\0b")]), @"`deploy-environment`: expected values of at most 49152 bytes without NUL (example: `FEATURE_X=on`)");
 }
 
 /// A job that releases has a token that may write, and every server would get it.
@@ -177,7 +176,7 @@ fn a_login_and_a_page_are_whole_or_not_there() {
     let alone = target_of(&[("environment", "production")]).expect("alone").environment_page.expect("a page");
     assert_eq!((alone.name.as_str(), alone.url), ("production", None));
     for name in [format!("{longest}x"), "two\nlines".to_owned()] {
-        assert!(fault_of(&[("environment", &name)]).contains("at most 255 characters"), "{name}");
+        assert!(fault_of(&[("environment", &name)]).starts_with("`environment`: "), "{name}");
     }
     assert!(fault_of(&[url]).starts_with("`environment`: expected the environment that"));
     let elsewhere = [("environment", "production"), ("environment-url", "ftp://example.com")];
@@ -228,8 +227,7 @@ fn all_faults_of_a_deployment_are_told_at_once() {
 fn a_name_that_no_server_takes_is_a_fault_that_says_why() {
     for inputs in [("deploy-app", "home"), ("image", "ghcr.io/org/home")] {
         let errors = target_of(&[inputs]).expect_err("no application has this name").to_string();
-        assert!(errors.starts_with("`deploy-app`: "), "{errors}");
-        assert!(errors.contains("another name than `home`"), "{errors}");
+        assert!(errors.starts_with("`deploy-app`: ") && errors.contains("`home`"), "{errors}");
     }
 }
 

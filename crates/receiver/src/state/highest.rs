@@ -147,19 +147,19 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (paths, app) = (Paths::below(directory.path()), "app".parse::<AppName>().unwrap());
         let words = |result: anyhow::Result<String>| result.unwrap_err().to_string();
-        assert!(words(reset(&paths, &app, None)).contains("was deployed here yet"));
+        assert!(words(reset(&paths, &app, None)).contains("var/lib/autotag/app"));
         std::fs::create_dir_all(paths.state(&app)).unwrap();
         let store = Store::new(&paths.state(&app), app.clone());
         let lock = testing::lock(&paths.state(&app));
         store.save(&lock, &state()).unwrap();
-        assert!(words(reset(&paths, &app, None)).contains("being changed"));
+        insta::assert_snapshot!(words(reset(&paths, &app, None)), @"app is being changed right now (`autotag-receiver status app`): run this again afterwards");
         drop(lock);
         let output = reset(&paths, &app, None).unwrap();
-        assert!(output.contains("is 1.4.0 now, and was 999.0.0"), "{output}");
+        insta::assert_snapshot!(output, @"app: the highest version is 1.4.0 now, and was 999.0.0; CI may deploy what is above 1.4.0");
         assert_eq!(store.load().unwrap().highest, Some(version("1.4.0")));
         let journal = crate::state::journal::read(&paths.journal(&app)).unwrap();
         let [Entry { what: What::Noted { text }, .. }] = &journal.entries[..] else { panic!("{journal:?}") };
-        assert!(text.contains("root lowered"), "{text}");
-        assert!(words(reset(&paths, &app, None)).contains("only a lower one"));
+        insta::assert_snapshot!(text, @"root lowered the highest version from 999.0.0 to 1.4.0");
+        insta::assert_snapshot!(words(reset(&paths, &app, None)), @"the highest version is 1.4.0, and only a lower one can take its place");
     }
 }

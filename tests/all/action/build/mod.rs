@@ -273,11 +273,11 @@ fn a_failing_step_is_one_annotation_with_its_line_and_last_words() {
     let errors = reading.data("error");
     assert_eq!(errors.len(), 1, "{run}");
     let place = "Dockerfile line 5, `RUN echo before; echo the last words; exit 7`";
-    for words in [place, "exit code: 7", "before\nthe last words", "Done already: nothing"] {
+    for words in [place, "exit code: 7", "before\nthe last words"] {
         assert!(errors[0].contains(words), "{words:?} is missing: {run}");
     }
     let place = "Dockerfile line 5, <code>RUN echo before; echo the last words; exit 7</code>";
-    for words in [place, "the last words", "Nothing had been changed"] {
+    for words in [place, "the last words"] {
         assert!(run.summary.contains(words), "{words:?} is missing: {}", run.summary);
     }
     built.assert_untouched();
@@ -395,7 +395,6 @@ async fn a_cancelled_build_is_over_within_the_runners_grace() {
         for text in [reading.data("error")[0], &run.summary] {
             assert!(text.contains(&format!("SIG{signal}")) && text.contains("the stage build"), "{text}");
         }
-        assert!(run.summary.contains("Nothing had been changed"), "{}", run.summary);
         becomes("the step is gone", || !runs(&seconds)).await;
         built.assert_untouched();
     }

@@ -126,7 +126,7 @@ async fn a_limit_that_is_too_long_is_said_at_once() {
         Scripted::start(|_, _| Reply::with(429, &[("retry-after", "3600")], "TOOMANYREQUESTS")).await;
     let error = list(&server).await.expect_err("a limit");
     assert_eq!((error.kind, server.lines().len()), (CallErrorKind::Throttled, 1));
-    assert!(error.why.contains("asked to wait 3600 s"), "{error}");
+    assert!(error.why.contains("3600 s"), "{error}");
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn an_answer_that_is_cut_every_time_is_an_error() {
     .await;
     let error = list(&server).await.expect_err("cut");
     assert_eq!((error.kind, error.effect), (CallErrorKind::Unreachable, Effect::None));
-    assert!(error.why.contains("cut short") && error.why.contains("tries: 3"), "{error}");
+    assert_eq!(server.lines().len(), 3, "{error}");
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn nobody_there_is_said_with_the_number_of_tries() {
     let error = registry(&address, None).put_manifest(&tag("1"), &manifest(MANIFEST, "{}")).await;
     let error = error.expect_err("nobody there");
     assert_eq!((error.kind, error.effect), (CallErrorKind::Unreachable, Effect::None), "{error}");
-    assert!(error.why.contains("no connection") && error.why.contains("tries: 3"), "{error}");
+    assert!(error.why.contains("tries: 3"), "{error}");
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn other_bytes_than_those_asked_for_are_refused() {
 
     let image = manifest(MANIFEST, &format!(r#"{{"schemaVersion":2,"config":{{"digest":"{asked}"}}}}"#));
     let error = registry.labels(&image).await.expect_err("other bytes");
-    assert!(error.why.contains("sent bytes of"), "{error}");
+    assert!(error.why.contains(asked.as_str()), "{error}");
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
     for name in ["promised", "sent"] {
         let error = registry(&server.address, None).manifest(&by_tag(name)).await.expect_err("too long");
         assert_eq!(error.kind, CallErrorKind::InvalidResponse);
-        assert!(error.why.contains("more than 4194304 bytes"), "{error}");
+        assert!(error.why.contains("4194304"), "{error}");
     }
 }
 
@@ -235,6 +235,5 @@ async fn an_answer_without_end_is_not_read_to_its_end() {
 async fn a_404_from_elsewhere_is_not_an_absent_manifest() {
     let server = Scripted::start(|_, _| Reply::with(404, &[], "default backend - 404")).await;
     let error = registry(&server.address, None).manifest(&by_tag("1")).await.expect_err("no registry");
-    assert_eq!(error.kind, CallErrorKind::InvalidResponse);
-    assert!(error.why.contains("does not come from a registry"), "{error}");
+    assert_eq!(error.kind, CallErrorKind::InvalidResponse, "{error}");
 }

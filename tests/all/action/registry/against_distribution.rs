@@ -66,7 +66,7 @@ async fn a_manifest_of_what_is_not_there_is_refused() {
         registry.put_manifest(&tag("1"), &index_of(&Digest::of(b"gone"), 4)).await.expect_err("no child");
     assert_eq!((error.kind, error.effect), (CallErrorKind::Rejected, Effect::None), "{error}");
     assert!(error.why.contains("MANIFEST_BLOB_UNKNOWN"), "{error}");
-    assert!(error.remedy.expect("a remedy").contains("run the job again"));
+    assert!(error.remedy.is_some(), "{error}");
 }
 
 #[tokio::test]
@@ -88,21 +88,19 @@ async fn every_character_of_a_password_arrives() {
 async fn without_the_right_password_nothing_is_taken_for_an_answer() {
     let server = Distribution::start(&[("user", "right")]).await;
     let image = manifest(MANIFEST, r#"{"schemaVersion":2}"#);
-    for (login, words) in [
-        (None, "set the inputs `registry-username` and `registry-password`"),
-        (
-            Some(credentials("user", "wr0ng-pass")),
-            "correct the inputs `registry-username` and `registry-password`",
-        ),
-    ] {
+    for login in [None, Some(credentials("user", "wr0ng-pass"))] {
         let registry = registry(&server.address, login.as_ref());
         let Ok(TagListing::Withheld(why)) = registry.list_tags().await else { panic!("withheld") };
-        assert!(why.contains(words) && why.contains("401") && !why.contains("wr0ng"), "{why}");
+        assert!(
+            why.contains("`registry-username`") && why.contains("401") && !why.contains("wr0ng"),
+            "{why}"
+        );
         let error = registry.manifest(&by_tag("1")).await.expect_err("denied");
         assert_eq!(error.kind, CallErrorKind::Denied, "{error}");
         let error = registry.put_manifest(&tag("1"), &image).await.expect_err("denied");
         assert_eq!((error.kind, error.effect), (CallErrorKind::Denied, Effect::None), "{error}");
-        assert!(error.remedy.clone().expect("a remedy").contains(words), "{error:?}");
+        let remedy = error.remedy.as_deref().expect("a remedy");
+        assert!(remedy.contains("`registry-username`") && remedy.contains("`registry-password`"), "{remedy}");
         assert!(!format!("{error:?}").contains("wr0ng"), "{error:?}");
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::process::{Command, Output, Stdio};
 
+use autotag_model::help::Topic;
 use autotag_model::reference::Digest;
 use autotag_model::secret::Secret;
 use autotag_protocol::{
-    Body, Configuration, Deploy, End, Event, Open, Outcome, RefusalCode, Rollback, RolloutStep,
+    Body, Configuration, Deploy, End, Event, FailureCode, Open, Outcome, RefusalCode, Rollback, RolloutStep,
 };
 use autotag_receiver::host::init::sshd::part;
 use autotag_receiver::paths::GROUP;
@@ -57,8 +58,12 @@ impl Site {
 #[track_caller]
 fn failed_at_pull(end: &End) -> &str {
     match end {
-        End::Failed { step: Open::Known(RolloutStep::Pull), message, .. } => message,
-        other => panic!("expected a failure of the pull: {other:?}"),
+        End::Failed {
+            step: Open::Known(RolloutStep::Pull),
+            code: Open::Known(FailureCode::ImageLabels),
+            message,
+        } => message,
+        other => panic!("expected a failure of the pull, by its labels: {other:?}"),
     }
 }
 
@@ -102,7 +107,7 @@ pub fn an_image_without_labels_proves_no_version() {
     for labels in [&[][..], &[version(highest)], &[revision], &[("version", highest)]] {
         let end = site.deploy(site.foreign(highest, labels));
         let words = failed_at_pull(&end);
-        assert!(words.contains("has no label") && words.contains("allow_unlabelled: true"), "{words}");
+        assert!(words.contains("allow_unlabelled: true"), "{words}");
     }
     assert_eq!(site.server.state().highest, None, "none of them was live");
     // The owner's word counts, by the command as well.
@@ -118,7 +123,7 @@ pub fn an_image_without_labels_proves_no_version() {
     assert_eq!(site.deploy(site.foreign("1.4.1", &[])), End::Deployed {});
     let end = site.deploy(site.foreign(highest, &[]));
     let words = failed_at_pull(&end);
-    assert!(words.contains("beyond the next major version after 1.4.1"), "{words}");
+    assert!(words.contains("1.4.1"), "{words}");
     assert_eq!(site.deploy(site.foreign("2.0.0", &[])), End::Deployed {});
     assert_eq!(site.server.state().highest, Some("2.0.0".parse().unwrap()));
 }
@@ -141,8 +146,9 @@ pub fn no_job_is_green_after_a_bogus_version_and_a_rollback() {
     let digest = way.pushed(&two, "0.0.2", &[]);
     let run = way.release(&two, &digest, port).finish().failed(7);
     let errors = run.annotations("error");
-    assert!(errors.len() == 1 && errors[0].contains("not above 999.0.0"), "{errors:?}");
+    assert!(errors.len() == 1 && errors[0].contains("999.0.0"), "{errors:?}");
     assert!(errors[0].contains("autotag-receiver reset-highest"), "{errors:?}");
+    assert!(errors[0].contains(&Topic::NewerIsLive.link()), "{errors:?}");
     assert!(way.server.get("/").1.starts_with("0.0.1 "), "what served goes on");
 
     let app = way.server.app.to_string();
@@ -152,7 +158,7 @@ pub fn no_job_is_green_after_a_bogus_version_and_a_rollback() {
     assert!(way.server.get("/").1.starts_with("0.0.2 "));
     // Nor does the key bring it back: it is above the highest.
     let run = way.run(&two, port).with("command", "rollback").with("version", "999.0.0").finish().failed(7);
-    assert!(run.annotations("error")[0].contains("999.0.0 is not recorded here"), "{run}");
+    assert!(run.annotations("error")[0].contains(&Topic::NotRecorded.link()), "{run}");
 }
 
 /// An old app file had a mount and a secret that its owner took away since.
@@ -185,7 +191,7 @@ pub fn the_key_brings_no_old_app_file_back() {
     let mut heard = by_key(&site.server, Body::Rollback(Box::new(back)));
     let told = std::iter::repeat_with(|| format!("{:?}", heard.next()));
     let told: Vec<String> = told.take_while(|answer| !answer.contains("RolledBack")).collect();
-    assert!(told.iter().any(|line| line.contains("GONE") && line.contains("left out")), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("Note") && line.contains("GONE")), "{told:?}");
     is_todays("1.0.0-FEATURE");
     // Likewise where a deployment is reverted by itself.
     let next = with("1.0.2", &["FEATURE"]);
@@ -281,7 +287,7 @@ pub fn a_session_that_says_nothing_takes_a_place_and_ends() {
         let said = session.until_its_end();
         // One that came while the status was asked for found no place.
         if !said.contains("\"busy\"") {
-            assert!(said.contains("malformed") && said.contains("nothing came within"), "{said}");
+            assert!(said.contains("\"malformed\""), "{said}");
             ended += 1;
         }
     }
@@ -341,7 +347,7 @@ pub fn the_owners_variables_are_masked_for_the_key() {
             break;
         }
     }
-    assert!(!history.contains(OTHER) && history.contains("without the text \\\"***"), "{history}");
+    assert!(!history.contains(OTHER) && history.contains("***"), "{history}");
 }
 
 /// A session of which nothing comes.

@@ -152,7 +152,7 @@ mod tests {
         let store = Store::new(&paths.state(&app), app.clone());
         let lock = testing::lock(&paths.state(&app));
         store.save(&lock, &state()).unwrap();
-        insta::assert_snapshot!(words(reset(&paths, &app, None)), @"app is being changed right now (`autotag-receiver status app`): run this again afterwards");
+        insta::assert_snapshot!(words(reset(&paths, &app, None)), @"app is being changed right now (`autotag-receiver status app`): run this again when that is done");
         drop(lock);
         let output = reset(&paths, &app, None).unwrap();
         insta::assert_snapshot!(output, @"app: the highest version is 1.4.0 now, and was 999.0.0; CI may deploy what is above 1.4.0");

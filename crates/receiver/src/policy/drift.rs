@@ -196,7 +196,7 @@ mod tests {
         let serving = steady("1.0.0");
         assert_eq!(drift(&DriftFacts { labelled: Ok(vec![]), state: &nothing, ..well(&serving) }), [""; 0]);
         let lost = serving.in_phase(crate::state::Phase::Steady { active: None });
-        let found = drift(&Facts { labelled: Ok(vec![]), state: &lost, ..well(&serving) });
+        let found = drift(&DriftFacts { labelled: Ok(vec![]), state: &lost, ..well(&serving) });
         assert!(found.len() == 1 && found[0].contains("1.0.0"), "{found:?}");
     }
 
@@ -246,20 +246,20 @@ mod tests {
         let stranger = ContainerFacts { id: "b".repeat(64), name: "by-hand".to_owned(), ..running() };
         let other = "sha256:".to_owned() + &"0".repeat(64);
         let cases = [
-            Facts { container: Ok(None), ..well(&state) },
-            Facts { container: container(&|it| it.running = false), ..well(&state) },
-            Facts { container: container(&|it| it.paused = true), ..well(&state) },
-            Facts { container: container(&|it| it.health = Healthy::No), ..well(&state) },
-            Facts { container: container(&|it| it.configuration.clear()), ..well(&state) },
-            Facts { container: container(&|it| it.image_id.clear()), ..well(&state) },
-            Facts { container: Err("Docker is down".to_owned()), ..well(&state) },
-            Facts { labelled: Ok(vec![running(), stranger]), ..well(&state) },
-            Facts { image: Ok(None), ..well(&state) },
-            Facts { proxy: Some(Ok(None)), ..well(&state) },
-            Facts { proxy: Some(Err("no proxy".to_owned())), ..well(&state) },
-            Facts { proxy: Some(serving(&"b".repeat(64), "10.0.0.2:80")), ..well(&state) },
-            Facts { proxy: Some(serving(&"a".repeat(64), "10.0.0.9:80")), ..well(&state) },
-            Facts { today: Ok(other.parse().unwrap()), ..well(&state) },
+            DriftFacts { container: Ok(None), ..well(&state) },
+            DriftFacts { container: container(&|it| it.running = false), ..well(&state) },
+            DriftFacts { container: container(&|it| it.paused = true), ..well(&state) },
+            DriftFacts { container: container(&|it| it.health = Healthy::No), ..well(&state) },
+            DriftFacts { container: container(&|it| it.configuration.clear()), ..well(&state) },
+            DriftFacts { container: container(&|it| it.image_id.clear()), ..well(&state) },
+            DriftFacts { container: Err("Docker is down".to_owned()), ..well(&state) },
+            DriftFacts { labelled: Ok(vec![running(), stranger]), ..well(&state) },
+            DriftFacts { image: Ok(None), ..well(&state) },
+            DriftFacts { proxy: Some(Ok(None)), ..well(&state) },
+            DriftFacts { proxy: Some(Err("no proxy".to_owned())), ..well(&state) },
+            DriftFacts { proxy: Some(serving(&"b".repeat(64), "10.0.0.2:80")), ..well(&state) },
+            DriftFacts { proxy: Some(serving(&"a".repeat(64), "10.0.0.9:80")), ..well(&state) },
+            DriftFacts { today: Ok(other.parse().unwrap()), ..well(&state) },
         ];
         let all = cases.map(|facts| {
             let found = drift(&facts);

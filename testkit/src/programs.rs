@@ -16,10 +16,11 @@ pub fn receiver() -> &'static str {
     &PROGRAM
 }
 
-/// Cargo puts programs beside the folder of its tests (`target/debug/deps`), and this program is one of either.
+/// Cargo puts programs beside the directory of its tests (`target/debug/deps`), and this program is one of either.
 fn beside(name: &str) -> String {
     let this = std::env::current_exe().expect("a program knows where it is");
-    let candidates: Vec<PathBuf> = this.ancestors().skip(1).take(2).map(|folder| folder.join(name)).collect();
+    let candidates: Vec<PathBuf> =
+        this.ancestors().skip(1).take(2).map(|directory| directory.join(name)).collect();
     let program = candidates.iter().find(|path| path.is_file());
     let program = program.unwrap_or_else(|| panic!("{candidates:?}: `cargo test --test all` builds {name}"));
     program.to_string_lossy().into_owned()

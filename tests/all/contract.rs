@@ -384,7 +384,7 @@ async fn a_registry_that_hides_what_is_not_there_keeps_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_keeps_it() {
     let project = Project::new();
-    let context = crate::action::context::folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
+    let context = crate::action::context::directory(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
     let registry = OciRegistry::new(project.image(), None, RetryPolicy::quick()).expect("a client");
     let engine = docker_build::engine().await;
     let request = docker_build::request(context.path());

@@ -19,14 +19,15 @@ use testkit::torture::{rounds, tally};
 /// Texts for each parser in a round.
 const CASES: u32 = 200;
 
-fn folder(entry: &Entry) -> PathBuf {
+fn directory(entry: &Entry) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(entry.name)
 }
 
 /// The seeds by their files' names.
 fn seeds(entry: &Entry) -> BTreeMap<String, Vec<u8>> {
-    let folder = folder(entry);
-    let files = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let directory = directory(entry);
+    let files =
+        std::fs::read_dir(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
     files
         .map(|file| file.expect("a file"))
         .map(|file| {
@@ -41,11 +42,15 @@ fn seeds(entry: &Entry) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn seeds_hold() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let folders: BTreeSet<String> = std::fs::read_dir(corpus)
+    let directories: BTreeSet<String> = std::fs::read_dir(corpus)
         .expect("the corpus")
-        .map(|folder| folder.expect("a folder").file_name().to_string_lossy().into_owned())
+        .map(|directory| directory.expect("a directory").file_name().to_string_lossy().into_owned())
         .collect();
-    assert_eq!(folders, all().map(|entry| entry.name.to_owned()).collect(), "a folder for each parser");
+    assert_eq!(
+        directories,
+        all().map(|entry| entry.name.to_owned()).collect(),
+        "a directory for each parser"
+    );
     for entry in all() {
         let seeds = seeds(entry);
         assert!(seeds.len() >= 3, "{}: a few seeds", entry.name);
@@ -93,7 +98,7 @@ fn try_out(entry: &'static Entry, seed: u64) -> Result<(), TestError<Vec<u8>>> {
 /// which has no more memory than that.
 #[test]
 fn no_short_text_needs_much_memory() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     for seed in rounds("fuzzing, memory", 1) {
         let mut runner = TestRunner::new_with_rng(
             Config::default(),
@@ -103,7 +108,7 @@ fn no_short_text_needs_much_memory() {
             let strategy = texts(entry);
             let paths: Vec<PathBuf> = (0..CASES)
                 .map(|case| {
-                    let path = folder.path().join(case.to_string());
+                    let path = directory.path().join(case.to_string());
                     let text = strategy.new_tree(&mut runner).expect("a text").current();
                     std::fs::write(&path, text).expect("a file");
                     path
@@ -176,11 +181,11 @@ fn changed(mut text: Vec<u8>, (place, edit): (Index, Edit)) -> Vec<u8> {
 #[test]
 fn large_texts_cost_what_they_are_long() {
     let output = Command::new(built("parsers")).arg("measure").output().expect("the program runs");
-    let told = String::from_utf8_lossy(&output.stdout);
+    let reported = String::from_utf8_lossy(&output.stdout);
     let words = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "after {:?}: {words}", told.lines().last());
+    assert!(output.status.success(), "after {:?}: {words}", reported.lines().last());
     let mut costs: BTreeMap<(&str, &str), Vec<[u64; 3]>> = BTreeMap::new();
-    for line in told.lines() {
+    for line in reported.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
         let numbers = [2, 3, 4].map(|at: usize| fields[at].parse().expect("a number"));
         costs.entry((fields[0], fields[1])).or_default().push(numbers);

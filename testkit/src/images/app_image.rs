@@ -195,8 +195,8 @@ fn add(archive: &mut tar::Builder<Vec<u8>>, path: &Path, bytes: &[u8]) {
 
 /// The program without its symbols, which are nine tenths of it.
 fn stripped(program: &Path) -> Vec<u8> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let small = folder.path().join("small");
+    let directory = tempfile::tempdir().expect("a directory");
+    let small = directory.path().join("small");
     let strip = Command::new("strip").arg("-o").args([&small, program]).status();
     match strip {
         Ok(status) if status.success() => std::fs::read(small).expect("the stripped program"),

@@ -122,7 +122,7 @@ impl Client {
             .map_err(|_| (Failure::Timeout, format!("{path}: no whole answer in {PATIENCE:?}")))??;
         let took = stopwatch.elapsed();
         if answer.status() == StatusCode::SERVICE_UNAVAILABLE && took >= Limits::default().hold {
-            return Err((Failure::WaitedInVain, format!("{path}: {} after {took:?}", answer.status())));
+            return Err((Failure::WaitedTooLong, format!("{path}: {} after {took:?}", answer.status())));
         }
         self.judge(&path, body.as_ref(), &answer)?;
         let version = answer.headers().get("x-version").and_then(|value| value.to_str().ok());

@@ -18,7 +18,7 @@ pub enum Failure {
     /// Another status than the one that was due.
     Status,
     /// The proxy's word that nothing serves, after it had waited for as long as it may.
-    WaitedInVain,
+    WaitedTooLong,
     /// Not the answer to what was asked.
     WrongAnswer,
     /// A WebSocket ended without the handshake, or with a code that means no restart.
@@ -37,7 +37,7 @@ impl Failure {
             Self::NoAnswer => "no answer",
             Self::CutShort => "cut short",
             Self::Status => "bad status",
-            Self::WaitedInVain => "waited in vain",
+            Self::WaitedTooLong => "waited too long",
             Self::WrongAnswer => "wrong answer",
             Self::Unclean => "unclean close",
             Self::Timeout => "timeout",
@@ -154,8 +154,8 @@ impl Report {
     /// The same where at times nothing runs, and a busy machine may take longer to start it than the proxy waits.
     #[track_caller]
     pub fn assert_nothing_lost_without_a_wait(&self) {
-        let in_vain = |report: &KindReport| report.failures.get(&Failure::WaitedInVain).copied();
-        self.assert_lost(self.kinds.values().filter_map(in_vain).sum());
+        let waited_too_long = |report: &KindReport| report.failures.get(&Failure::WaitedTooLong).copied();
+        self.assert_lost(self.kinds.values().filter_map(waited_too_long).sum());
     }
 
     #[track_caller]

@@ -239,7 +239,7 @@ impl PagerShared {
 
     fn page(&self, asked: &HttpRequest, list: &Value) -> (Value, Option<String>) {
         let Some(tags) = list["tags"].as_array() else { return (list.clone(), None) };
-        // distribution 2.8 lists in the order of the folder's entries, where `last` has no meaning.
+        // distribution 2.8 lists in the order of the directory's entries, where `last` has no meaning.
         let mut tags = tags.clone();
         tags.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
         let asked_for = asked.parameter("n").and_then(|text| text.parse().ok()).unwrap_or(self.page_size);

@@ -83,9 +83,9 @@ fn dockerignore(bytes: &[u8]) {
     assert!(!ignore.judge_alone(b"").is_ignored() || file.contains(&b'*'), "the context itself");
     if !verdict.is_ignored() {
         for end in (0..path.len()).filter(|at| path[*at] == b'/').take(50) {
-            let folder = &path[..end];
-            if ignore.judge_alone(folder).is_ignored() {
-                assert!(ignore.may_keep_inside(folder), "what is kept would not be looked for");
+            let directory = &path[..end];
+            if ignore.judge_alone(directory).is_ignored() {
+                assert!(ignore.may_keep_inside(directory), "what is kept would not be looked for");
             }
         }
     }
@@ -129,7 +129,7 @@ fn plainly_ignored(file: &str, path: &str) -> Option<bool> {
     Some(ignored)
 }
 
-/// `**text` without another wildcard is an end, of folders' names too.
+/// `**text` without another wildcard is an end, of directories' names too.
 fn plainly_hits(pattern: &str, path: &str) -> bool {
     match pattern.strip_prefix("**").filter(|end| !end.contains(['*', '?'])) {
         Some(end) => path.ends_with(end) || end.strip_prefix('/') == Some(path),

@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// One parser.
 pub struct Entry {
-    /// Its name, which is also its folder's in `fuzz/corpus/`.
+    /// Its name, which is also its directory's in `fuzz/corpus/`.
     pub name: &'static str,
     /// Reads these bytes, and panics where something does not hold.
     pub check: fn(&[u8]),

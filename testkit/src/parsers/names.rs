@@ -174,7 +174,7 @@ fn protocol_names(bytes: &[u8]) {
             || byte.is_ascii_digit()
             || byte == b'-'));
         assert!(text.as_bytes()[0].is_ascii_lowercase(), "it is also a user's name");
-        assert_ne!(text, "home", "that is the folder of all of them");
+        assert_ne!(text, "home", "that is the directory of all of them");
     }
     if let Ok(id) = text.parse::<DeploymentId>() {
         goes_round(&id);

@@ -1,4 +1,4 @@
-//! Whole workflows, run by `act` in place of a runner, with no network: actions come from folders, GitHub's
+//! Whole workflows, run by `act` in place of a runner, with no network: actions come from directories, GitHub's
 //! API is the double.
 //!
 //! What act cannot do is taken out of the files that it is given, by [`Repository::workflow`], and told there.
@@ -14,14 +14,14 @@ use crate::github::Double;
 
 /// A repository that has a workflow in it.
 pub struct ClonedRepository {
-    folder: PathBuf,
+    directory: PathBuf,
 }
 
 impl ClonedRepository {
     /// An empty one, with this name on GitHub.
-    pub fn new(folder: &Path, name: &str) -> Self {
-        let repository = Self { folder: folder.to_owned() };
-        std::fs::create_dir_all(folder).expect("a folder");
+    pub fn new(directory: &Path, name: &str) -> Self {
+        let repository = Self { directory: directory.to_owned() };
+        std::fs::create_dir_all(directory).expect("a directory");
         repository.git(&["init", "--quiet", "--initial-branch=main"]);
         // act takes the repository's name from it.
         repository.git(&["remote", "add", "origin", &format!("https://github.com/{name}.git")]);
@@ -29,14 +29,14 @@ impl ClonedRepository {
     }
 
     /// Where it lies.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
-    /// Writes a file, and the folders above it.
+    /// Writes a file, and the directories above it.
     pub fn file(&self, name: &str, text: &str) {
-        let path = self.folder.join(name);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("folders");
+        let path = self.directory.join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("directories");
         std::fs::write(path, text).expect("a file of the repository");
     }
 
@@ -55,7 +55,7 @@ impl ClonedRepository {
     /// Any command of Git.
     #[track_caller]
     pub fn git(&self, arguments: &[&str]) {
-        let status = Command::new("git").arg("-C").arg(&self.folder).args(arguments).status();
+        let status = Command::new("git").arg("-C").arg(&self.directory).args(arguments).status();
         assert!(status.expect("git starts").success(), "git {arguments:?}");
     }
 }
@@ -136,7 +136,7 @@ impl Act {
     /// Against this double. What it makes in Docker carries the label.
     pub fn new(github: &Double, label: &str) -> Self {
         let act = Self {
-            home: tempfile::tempdir().expect("a folder"),
+            home: tempfile::tempdir().expect("a directory"),
             arguments: Vec::new(),
             environment: Vec::new(),
         };
@@ -168,9 +168,9 @@ impl Act {
         self.argument("--secret", name)
     }
 
-    /// What `uses: NAME@REF`, and workflows below it, are: the files of a folder.
-    pub fn repository(self, uses: &str, folder: &Path) -> Self {
-        self.argument("--local-repository", &format!("{uses}={}", folder.display()))
+    /// What `uses: NAME@REF`, and workflows below it, are: the files of a directory.
+    pub fn repository(self, uses: &str, directory: &Path) -> Self {
+        self.argument("--local-repository", &format!("{uses}={}", directory.display()))
     }
 
     /// Runs a workflow of a repository. Gives the log, or panics with it.
@@ -184,7 +184,7 @@ impl Act {
             .args(["--workflows", &format!(".github/workflows/{workflow}")])
             .args(["--platform", "ubuntu-latest=-self-hosted", "--pull=false", "--no-cache-server"])
             .args(&self.arguments)
-            .current_dir(repository.folder())
+            .current_dir(repository.directory())
             // act hands everything on to the steps: a CI's own GITHUB_* must not reach them.
             .env_clear()
             .env("PATH", path())

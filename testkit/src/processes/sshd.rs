@@ -26,7 +26,7 @@ const SSHD: &str = "/usr/sbin/sshd";
 
 /// An sshd to be.
 pub struct Builder {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     host_keys: Vec<&'static str>,
     directives: Vec<String>,
     /// What stands behind everything else, which a `Match` would take in.
@@ -36,7 +36,7 @@ pub struct Builder {
 /// A running sshd. Dropped, it takes no more connections, and its files are removed; open ones end with their
 /// clients.
 pub struct Sshd {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     host_keys: Vec<&'static str>,
     port: u16,
     count: Arc<Count>,
@@ -52,12 +52,13 @@ struct Count {
 impl Sshd {
     /// One with a host key of this type (`ed25519`, `rsa`, `ecdsa`).
     pub fn with_host_key(kind: &'static str) -> Builder {
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         // The users under test look their keys up in it.
-        open_to_all(folder.path());
-        std::fs::create_dir(folder.path().join("keys")).expect("a folder");
-        open_to_all(&folder.path().join("keys"));
-        Builder { folder, host_keys: Vec::new(), directives: Vec::new(), part: String::new() }.host_key(kind)
+        open_to_all(directory.path());
+        std::fs::create_dir(directory.path().join("keys")).expect("a directory");
+        open_to_all(&directory.path().join("keys"));
+        Builder { directory, host_keys: Vec::new(), directives: Vec::new(), part: String::new() }
+            .host_key(kind)
     }
 
     /// On 127.0.0.1.
@@ -78,18 +79,18 @@ impl Sshd {
     /// The host key of this type: `ssh-ed25519 AAAA...`.
     pub fn public_key(&self, kind: &str) -> String {
         let text =
-            std::fs::read_to_string(self.folder.path().join(format!("{kind}.pub"))).expect("a host key");
+            std::fs::read_to_string(self.directory.path().join(format!("{kind}.pub"))).expect("a host key");
         text.split(' ').take(2).collect::<Vec<_>>().join(" ")
     }
 
     /// The line that `ssh-keygen -l` prints for the host key of this type.
     pub fn fingerprint_line(&self, kind: &str) -> String {
-        ssh_keygen(&["-l", "-f", path(&self.folder.path().join(format!("{kind}.pub")))]).trim().to_owned()
+        ssh_keygen(&["-l", "-f", path(&self.directory.path().join(format!("{kind}.pub")))]).trim().to_owned()
     }
 
     /// What all of its processes wrote to their log so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+        std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
     }
 
     /// How many connections there were so far.
@@ -106,7 +107,7 @@ impl Sshd {
 impl Builder {
     /// One more host key.
     pub fn host_key(mut self, kind: &'static str) -> Self {
-        let file = self.folder.path().join(kind);
+        let file = self.directory.path().join(kind);
         ssh_keygen(&["-q", "-t", kind, "-N", "", "-C", "host", "-f", path(&file)]);
         self.host_keys.push(kind);
         self
@@ -126,7 +127,7 @@ impl Builder {
 
     /// Lets a key in as this user. `options` as in authorized_keys(5); empty: a whole shell.
     pub fn authorize(self, user: &str, options: &str, key: &ClientKey) -> Self {
-        let file = self.folder.path().join("keys").join(user);
+        let file = self.directory.path().join("keys").join(user);
         let mut text = std::fs::read_to_string(&file).unwrap_or_default();
         let space = if options.is_empty() { "" } else { " " };
         writeln!(text, "{options}{space}{}", key.public.trim()).expect("a text");
@@ -139,7 +140,7 @@ impl Builder {
     pub fn start(self) -> Sshd {
         // sshd insists on it; at boot, systemd makes it.
         std::fs::create_dir_all("/run/sshd").expect("/run/sshd, as root");
-        let configuration = self.folder.path().join("sshd_config");
+        let configuration = self.directory.path().join("sshd_config");
         std::fs::write(&configuration, self.configuration()).expect("sshd_config");
         let checked = Command::new(SSHD).args(["-t", "-f", path(&configuration)]).output();
         let checked =
@@ -148,12 +149,12 @@ impl Builder {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let sshd = Sshd {
             port: listener.local_addr().expect("an address").port(),
-            folder: self.folder,
+            directory: self.directory,
             host_keys: self.host_keys,
             count: Arc::default(),
             ended: Arc::default(),
         };
-        let log = sshd.folder.path().join("log");
+        let log = sshd.directory.path().join("log");
         let (count, ended) = (Arc::clone(&sshd.count), Arc::clone(&sshd.ended));
         std::thread::spawn(move || {
             while let Ok((socket, _)) = listener.accept() {
@@ -169,11 +170,11 @@ impl Builder {
     fn configuration(&self) -> String {
         let mut lines = self.directives.clone();
         for kind in &self.host_keys {
-            lines.push(format!("HostKey {}", self.folder.path().join(kind).display()));
+            lines.push(format!("HostKey {}", self.directory.path().join(kind).display()));
         }
         lines.extend([
-            format!("AuthorizedKeysFile {}/keys/%u", self.folder.path().display()),
-            // The folder lies in /tmp, which everybody may write to.
+            format!("AuthorizedKeysFile {}/keys/%u", self.directory.path().display()),
+            // The directory lies in /tmp, which everybody may write to.
             "StrictModes no".to_owned(),
             "UsePAM no".to_owned(),
             "PasswordAuthentication no".to_owned(),
@@ -189,7 +190,7 @@ impl Builder {
 /// Starts an sshd for one connection, and waits for its end elsewhere. No copy of the socket stays here: the
 /// peer would wait for its end.
 fn serve(socket: &TcpStream, configuration: &Path, log: &Path, count: &Arc<Count>) {
-    // The folder may be gone together with the Sshd.
+    // The directory may be gone together with the Sshd.
     let Ok(log) = std::fs::File::options().create(true).append(true).open(log) else { return };
     let stream = || Stdio::from(OwnedFd::from(socket.try_clone().expect("a socket")));
     let child = Command::new(SSHD)
@@ -233,8 +234,8 @@ impl ClientKey {
 
     /// By these arguments of ssh-keygen.
     pub fn generate(arguments: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("key");
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("key");
         ssh_keygen(&[&["-q", "-C", "client", "-f", path(&file)], arguments].concat());
         let read = |file: &Path| std::fs::read_to_string(file).expect("a key");
         Self { private: read(&file), public: read(&file.with_extension("pub")) }
@@ -296,8 +297,8 @@ fn ssh_keygen(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn open_to_all(folder: &Path) {
-    std::fs::set_permissions(folder, PermissionsExt::from_mode(0o755)).expect("a folder");
+fn open_to_all(directory: &Path) {
+    std::fs::set_permissions(directory, PermissionsExt::from_mode(0o755)).expect("a directory");
 }
 
 fn path(path: &Path) -> &str {

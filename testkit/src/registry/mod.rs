@@ -57,7 +57,7 @@ impl Auth {
 pub struct Registry {
     child: Child,
     address: String,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     configuration: Value,
     storage: Storage,
     tokens: Option<TokenServer>,
@@ -67,9 +67,9 @@ pub struct Registry {
 impl Registry {
     /// Starts one with empty storage, and comes back when it listens.
     pub fn start(auth: &Auth) -> Self {
-        let folder = folder();
-        let (auth, tokens) = auth_section(auth, folder.path());
-        let storage = folder.path().join("storage");
+        let directory = directory();
+        let (auth, tokens) = auth_section(auth, directory.path());
+        let storage = directory.path().join("storage");
         // JSON is YAML, which the registry reads.
         let configuration = json!({
             "version": 0.1,
@@ -83,8 +83,8 @@ impl Registry {
             "auth": auth,
         });
         let log = Arc::default();
-        let (child, address) = launch(folder.path(), &configuration, "127.0.0.1:0", &log);
-        Self { child, address, configuration, storage: Storage::new(&storage), tokens, log, folder }
+        let (child, address) = launch(directory.path(), &configuration, "127.0.0.1:0", &log);
+        Self { child, address, configuration, storage: Storage::new(&storage), tokens, log, directory }
     }
 
     /// `127.0.0.1:PORT`.
@@ -117,7 +117,7 @@ impl Registry {
     /// Starts it again where it was.
     pub fn start_again(&mut self) {
         self.stop();
-        (self.child, _) = launch(self.folder.path(), &self.configuration, &self.address, &self.log);
+        (self.child, _) = launch(self.directory.path(), &self.configuration, &self.address, &self.log);
     }
 
     /// All tags of a repository, sorted; empty where there is no such repository.
@@ -181,29 +181,29 @@ impl Drop for Registry {
     }
 }
 
-/// A folder in memory where there is room: some disks take minutes to delete ten thousand tags.
-fn folder() -> tempfile::TempDir {
+/// A directory in memory where there is room: some disks take minutes to delete ten thousand tags.
+fn directory() -> tempfile::TempDir {
     let memory = Path::new("/dev/shm");
     let asked = Command::new("df").args(["--output=avail", "--block-size=1M"]).arg(memory).output();
     let free = asked.ok().and_then(|output| String::from_utf8(output.stdout).ok());
     let free = free.and_then(|text| text.lines().last()?.trim().parse::<u64>().ok()).unwrap_or(0);
-    let folder = if free > 1024 { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-    folder.expect("a folder for the registry")
+    let directory = if free > 1024 { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    directory.expect("a directory for the registry")
 }
 
-fn auth_section(auth: &Auth, folder: &Path) -> (Value, Option<TokenServer>) {
+fn auth_section(auth: &Auth, directory: &Path) -> (Value, Option<TokenServer>) {
     match auth {
         Auth::None => (json!({}), None),
         Auth::Basic { user, password } => {
             // The lowest cost: this guards nothing, and every request pays it.
             let hash = bcrypt::hash_with_result(password, 4).expect("a hash");
-            let file = folder.join("htpasswd");
+            let file = directory.join("htpasswd");
             let line = format!("{user}:{}\n", hash.format_for_version(bcrypt::Version::TwoY));
             std::fs::write(&file, line).expect("the password file");
             (json!({ "htpasswd": { "realm": "test", "path": file } }), None)
         }
         Auth::Token { user, password } => {
-            let tokens = TokenServer::start(user, password, folder);
+            let tokens = TokenServer::start(user, password, directory);
             let section = json!({
                 "realm": tokens.realm(),
                 "service": tokens::SERVICE,
@@ -217,8 +217,13 @@ fn auth_section(auth: &Auth, folder: &Path) -> (Value, Option<TokenServer>) {
 
 /// Starts the program and reads the address from its log: the port is chosen by the kernel, so no other
 /// test can take it in between.
-fn launch(folder: &Path, configuration: &Value, address: &str, log: &Arc<Mutex<String>>) -> (Child, String) {
-    let file = folder.join("config.yml");
+fn launch(
+    directory: &Path,
+    configuration: &Value,
+    address: &str,
+    log: &Arc<Mutex<String>>,
+) -> (Child, String) {
+    let file = directory.join("config.yml");
     let mut configuration = configuration.clone();
     configuration["http"]["addr"] = json!(address);
     std::fs::write(&file, configuration.to_string()).expect("the configuration");

@@ -21,7 +21,7 @@ impl Storage {
         self.0.join("repositories").join(name)
     }
 
-    fn tag_folder(&self, repository: &str, tag: &str) -> PathBuf {
+    fn tag_directory(&self, repository: &str, tag: &str) -> PathBuf {
         self.repository(repository).join("_manifests/tags").join(tag)
     }
 
@@ -43,7 +43,7 @@ impl Storage {
 
     /// What a tag points at.
     pub fn digest(&self, repository: &str, tag: &str) -> Option<Digest> {
-        let link = fs::read_to_string(self.tag_folder(repository, tag).join("current/link")).ok()?;
+        let link = fs::read_to_string(self.tag_directory(repository, tag).join("current/link")).ok()?;
         Some(link.trim().parse().expect("a digest"))
     }
 
@@ -62,7 +62,7 @@ impl Storage {
 
     /// Everything that a tag has ever pointed at.
     pub fn history(&self, repository: &str, tag: &str) -> Vec<Digest> {
-        let Ok(entries) = fs::read_dir(self.tag_folder(repository, tag).join("index/sha256")) else {
+        let Ok(entries) = fs::read_dir(self.tag_directory(repository, tag).join("index/sha256")) else {
             return Vec::new();
         };
         let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();
@@ -81,33 +81,33 @@ impl Storage {
         for child in &image.children {
             self.put_image(repository, child);
         }
-        let folder = self.repository(repository);
+        let directory = self.repository(repository);
         for blob in &image.blobs {
             let digest = self.put_blob(blob);
-            write_link(&folder.join("_layers/sha256").join(hex(&digest)), &digest);
+            write_link(&directory.join("_layers/sha256").join(hex(&digest)), &digest);
         }
         let digest = self.put_blob(&image.manifest);
-        write_link(&folder.join("_manifests/revisions/sha256").join(hex(&digest)), &digest);
+        write_link(&directory.join("_manifests/revisions/sha256").join(hex(&digest)), &digest);
     }
 
     fn put_blob(&self, bytes: &[u8]) -> Digest {
         let digest = Digest::of(bytes);
         let file = self.blob_file(&digest);
-        fs::create_dir_all(file.parent().expect("a folder")).expect("the blob's folder");
+        fs::create_dir_all(file.parent().expect("a directory")).expect("the blob's directory");
         fs::write(file, bytes).expect("the blob");
         digest
     }
 
     /// Points a tag at a manifest.
     pub fn tag(&self, repository: &str, tag: &str, digest: &Digest) {
-        let folder = self.tag_folder(repository, tag);
-        write_link(&folder.join("index/sha256").join(hex(digest)), digest);
-        write_link(&folder.join("current"), digest);
+        let directory = self.tag_directory(repository, tag);
+        write_link(&directory.join("index/sha256").join(hex(digest)), digest);
+        write_link(&directory.join("current"), digest);
     }
 
     /// Takes a tag away.
     pub fn remove_tag(&self, repository: &str, tag: &str) {
-        fs::remove_dir_all(self.tag_folder(repository, tag)).expect("the tag");
+        fs::remove_dir_all(self.tag_directory(repository, tag)).expect("the tag");
     }
 }
 
@@ -115,7 +115,7 @@ fn hex(digest: &Digest) -> &str {
     digest.as_str().trim_start_matches("sha256:")
 }
 
-fn write_link(folder: &Path, digest: &Digest) {
-    fs::create_dir_all(folder).expect("a link's folder");
-    fs::write(folder.join("link"), digest.as_str()).expect("a link");
+fn write_link(directory: &Path, digest: &Digest) {
+    fs::create_dir_all(directory).expect("a link's directory");
+    fs::write(directory.join("link"), digest.as_str()).expect("a link");
 }

@@ -60,13 +60,13 @@ struct TokenSettings {
 }
 
 impl TokenServer {
-    /// Knows one user; keeps its certificate in the folder.
-    pub fn start(user: &str, password: &str, folder: &Path) -> Self {
+    /// Knows one user; keeps its certificate in the directory.
+    pub fn start(user: &str, password: &str, directory: &Path) -> Self {
         let random = SystemRandom::new();
         let document =
             EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, document.as_ref(), &random);
-        let certificate = certify(document.as_ref(), folder);
+        let certificate = certify(document.as_ref(), directory);
         let text = std::fs::read_to_string(&certificate).expect("the certificate");
         let shared = Arc::new(TokenShared {
             credentials: STANDARD.encode(format!("{user}:{password}")),
@@ -225,8 +225,8 @@ fn grant(scope: &str, allowed: &[String]) -> Option<Value> {
 }
 
 /// A self-signed certificate for the key, by the openssl program: no library in the tree makes one.
-fn certify(key: &[u8], folder: &Path) -> PathBuf {
-    let (key_file, certificate) = (folder.join("token-key.der"), folder.join("token-certificate.pem"));
+fn certify(key: &[u8], directory: &Path) -> PathBuf {
+    let (key_file, certificate) = (directory.join("token-key.der"), directory.join("token-certificate.pem"));
     std::fs::write(&key_file, key).expect("the key");
     let output = Command::new("openssl")
         .args(["req", "-x509", "-new", "-days", "1", "-subj", "/CN=tokens.test", "-keyform", "DER", "-key"])

@@ -1,4 +1,4 @@
-//! A server of our own on this machine: `serve` and `proxy` as real processes below a folder that stands
+//! A server of our own on this machine: `serve` and `proxy` as real processes below a directory that stands
 //! for `/`, real Docker, a real registry.
 //!
 //! Everything that it makes in Docker carries the application's label; it is removed at the end.
@@ -39,8 +39,8 @@ const OTHER_RECEIVER: &str = "AUTOTAG_DEPLOY_OTHER_RECEIVER";
 
 /// One server with one application.
 pub struct Server {
-    /// The folder that stands for `/`.
-    pub folder: Arc<tempfile::TempDir>,
+    /// The directory that stands for `/`.
+    pub directory: Arc<tempfile::TempDir>,
     /// Where things lie.
     pub paths: Paths,
     /// The application.
@@ -84,7 +84,7 @@ impl Server {
     /// Another application of this server, which has the processes.
     pub fn neighbour(&self) -> Self {
         let mut neighbour = Self::still(&new_name(), &self.docker);
-        neighbour.folder = Arc::clone(&self.folder);
+        neighbour.directory = Arc::clone(&self.directory);
         neighbour.paths = self.paths.clone();
         neighbour
     }
@@ -115,7 +115,7 @@ impl Server {
     }
 
     fn initialized(mut self, user: &SystemUser, key: &ClientKey, wishes: &[&str]) -> (Self, String) {
-        let root = self.folder.path().to_owned();
+        let root = self.directory.path().to_owned();
         for file in ["shadow", "gshadow"] {
             std::fs::write(root.join("etc").join(file), "").expect(file);
         }
@@ -152,21 +152,21 @@ impl Server {
         (self, options)
     }
 
-    /// A folder with what is needed in it, and no process.
+    /// A directory with what is needed in it, and no process.
     fn still(app: &str, docker: &Path) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let paths = Paths::below(folder.path());
+        let directory = tempfile::tempdir().expect("a directory");
+        let paths = Paths::below(directory.path());
         let app: AppName = app.parse().expect("a name");
         // Other users of the machine reach the socket of `serve` by their key.
-        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("rights");
+        std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).expect("rights");
         for path in [paths.app_files(), paths.proxy_run(), paths.run()] {
-            std::fs::create_dir_all(path).expect("a folder");
+            std::fs::create_dir_all(path).expect("a directory");
         }
         std::fs::write(paths.passwd(), "root:x:0:0:root:/root:/bin/bash\n").expect("passwd");
         std::fs::write(paths.group(), "root:x:0:\n").expect("group");
-        let (folder, docker, environment) = (Arc::new(folder), docker.to_owned(), Vec::new());
+        let (directory, docker, environment) = (Arc::new(directory), docker.to_owned(), Vec::new());
         let port = free_port();
-        Self { port, folder, paths, app, docker, environment, serve: None, proxy: None, starts: 0 }
+        Self { port, directory, paths, app, docker, environment, serve: None, proxy: None, starts: 0 }
     }
 
     /// Writes the app file: this image, what is usual, and what else is said.
@@ -190,7 +190,7 @@ impl Server {
         let log = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
-            .open(self.folder.path().join("serve.log"))
+            .open(self.directory.path().join("serve.log"))
             .expect("a log");
         // Each goes on from what the other left.
         let other = variable(OTHER_RECEIVER).filter(|_| self.starts.is_multiple_of(2));
@@ -198,7 +198,7 @@ impl Server {
         let child = Command::new(other.as_deref().unwrap_or(receiver()))
             .arg("serve")
             .arg("--root")
-            .arg(self.folder.path())
+            .arg(self.directory.path())
             .arg("--docker")
             .arg(&self.docker)
             .envs(self.environment.iter().cloned())
@@ -224,7 +224,7 @@ impl Server {
         let log = std::fs::OpenOptions::new()
             .append(true)
             .create(true)
-            .open(self.folder.path().join("proxy.log"))
+            .open(self.directory.path().join("proxy.log"))
             .expect("a log");
         let child = Command::new(receiver())
             .arg("proxy")
@@ -284,7 +284,7 @@ impl Server {
     pub fn logs(&self) -> String {
         ["serve.log", "proxy.log"]
             .map(|name| {
-                let text = std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+                let text = std::fs::read_to_string(self.directory.path().join(name)).unwrap_or_default();
                 let lines: Vec<&str> = text.lines().rev().take(40).collect();
                 format!("--- {name}\n{}\n", lines.into_iter().rev().collect::<Vec<_>>().join("\n"))
             })

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use autotag_base::clock;
 use autotag_model::reference::Digest;
 use autotag_protocol::{
-    Body, End, Event, Open, Outcome as Told, RefusalCode, Refused, Request, Running, Status,
+    Body, End, Event, Open, Outcome as WireOutcome, RefusalCode, Refused, Request, Running, Status,
 };
 use autotag_receiver::config::app_file::AppFile;
 use autotag_receiver::config::config_hash::ConfigHash;
@@ -102,7 +102,7 @@ impl SimulatedServer {
             }
             other => panic!("nobody asks a simulated server for this: {other:?}"),
         };
-        answers.push(Event::Result(Box::new(Told {
+        answers.push(Event::Result(Box::new(WireOutcome {
             end,
             running: self.serving(),
             deployment,

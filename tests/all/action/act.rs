@@ -62,9 +62,9 @@ jobs:
 fn a_workflows_later_steps_and_jobs_get_the_outputs() {
     let leftovers = Leftovers::new();
     let registry = Registry::start(&Auth::None);
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let image = registry.image("org/app");
-    let repository = ClonedRepository::new(folder.path(), "org/app");
+    let repository = ClonedRepository::new(directory.path(), "org/app");
     repository.file("app", "first\n");
     repository.commit("feat: begin");
     repository.git(&["tag", "v0.0.1"]);
@@ -73,7 +73,7 @@ fn a_workflows_later_steps_and_jobs_get_the_outputs() {
     let workflow = WORKFLOW.replace("IMAGE", &image.to_string()).replace("LABEL", leftovers.label());
     repository.workflow("release.yml", &workflow);
     repository.commit("feat: release");
-    let github = Double::import_git(repository.folder());
+    let github = Double::import_git(repository.directory());
 
     let log = Act::new(&github, leftovers.label()).run(&repository, "release.yml", &Event::push());
 

@@ -1,4 +1,4 @@
-//! The build context against real folders, and against what Docker's own client sends.
+//! The build context against real directories, and against what Docker's own client sends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -16,19 +16,19 @@ use autotag_model::reference::Digest;
 use futures_util::StreamExt as _;
 use tempfile::TempDir;
 
-/// A folder with these files; a name that ends in `/` is an empty folder.
-pub fn folder(files: &[(&str, &str)]) -> TempDir {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+/// A directory with these files; a name that ends in `/` is an empty directory.
+pub fn directory(files: &[(&str, &str)]) -> TempDir {
+    let directory = tempfile::tempdir().expect("a temporary directory");
     for (name, content) in files {
-        let path = folder.path().join(name);
+        let path = directory.path().join(name);
         if name.ends_with('/') {
-            fs::create_dir_all(&path).expect("a folder");
+            fs::create_dir_all(&path).expect("a directory");
         } else {
-            fs::create_dir_all(path.parent().expect("inside")).expect("a folder");
+            fs::create_dir_all(path.parent().expect("inside")).expect("a directory");
             fs::write(&path, content).expect("a file");
         }
     }
-    folder
+    directory
 }
 
 /// In a workspace that is the temporary directory of all tests.
@@ -36,8 +36,8 @@ fn read(context: &Path, dockerfile: &Path) -> Result<ContextPlan, ContextError> 
     ContextPlan::read(&Workspace::at(&std::env::temp_dir()), context, dockerfile)
 }
 
-fn plan(folder: &TempDir) -> ContextPlan {
-    read(folder.path(), &folder.path().join("Dockerfile")).expect("a plan")
+fn plan(directory: &TempDir) -> ContextPlan {
+    read(directory.path(), &directory.path().join("Dockerfile")).expect("a plan")
 }
 
 fn names(plan: &ContextPlan) -> Vec<String> {
@@ -79,12 +79,12 @@ fn entries_of(tar: &[u8]) -> Entries {
 
 #[tokio::test]
 async fn rights_and_times_of_files_are_kept() {
-    let folder = folder(&[("Dockerfile", "FROM scratch\n"), ("a", "one")]);
-    let file = folder.path().join("a");
+    let directory = directory(&[("Dockerfile", "FROM scratch\n"), ("a", "one")]);
+    let file = directory.path().join("a");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o4751)).expect("mode");
     let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_234_567_890);
     fs::File::open(&file).expect("open").set_modified(time).expect("mtime");
-    let tar = tar_of(plan(&folder)).await.expect("a tar");
+    let tar = tar_of(plan(&directory)).await.expect("a tar");
     let mut archive = tar::Archive::new(tar.as_slice());
     let entry = archive.entries().expect("a tar").nth(1).expect("the second").expect("an entry");
     assert_eq!(entry.path_bytes().as_ref(), b"a");
@@ -95,7 +95,7 @@ async fn rights_and_times_of_files_are_kept() {
 #[tokio::test]
 async fn everything_arrives_as_it_is_on_disk() {
     let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
-    let folder = folder(&[
+    let directory = directory(&[
         ("Dockerfile", "FROM scratch\n"),
         ("b/file", "two"),
         ("a", "one"),
@@ -103,7 +103,7 @@ async fn everything_arrives_as_it_is_on_disk() {
         ("none", ""),
         (long.as_str(), "deep"),
     ]);
-    let root = folder.path();
+    let root = directory.path();
     let odd = OsStr::from_bytes(b"odd\xFF\nname");
     fs::write(root.join(odd), "odd").expect("a name that is no UTF-8");
     let target = "t".repeat(300);
@@ -112,7 +112,7 @@ async fn everything_arrives_as_it_is_on_disk() {
     let _socket = std::os::unix::net::UnixListener::bind(root.join("socket")).expect("a socket");
     assert!(Command::new("mkfifo").arg(root.join("pipe")).status().expect("mkfifo").success());
 
-    let plan = plan(&folder);
+    let plan = plan(&directory);
     assert!(plan.needs_an_archive());
     assert_eq!((plan.dockerfile_name(), plan.total()), ("Dockerfile", 13 + 3 + 3 + 4 + 3));
     let tar = tar_of(plan).await.expect("a tar");
@@ -140,7 +140,7 @@ async fn everything_arrives_as_it_is_on_disk() {
 
 #[test]
 fn what_is_ignored_stays_at_home_and_is_not_even_read() {
-    let folder = folder(&[
+    let directory = directory(&[
         ("Dockerfile", ""),
         (".dockerignore", "*\n!src/**/*.rs\n!empty-but-kept\n"),
         ("src/deep/a.rs", ""),
@@ -150,9 +150,9 @@ fn what_is_ignored_stays_at_home_and_is_not_even_read() {
         ("secret/key", ""),
     ]);
     // Only an exception could lead in there, and none does; root may read all, so a name is no proof.
-    let plan = plan(&folder);
+    let plan = plan(&directory);
     assert_eq!(names(&plan), ["empty-but-kept", "src", "src/deep", "src/deep/a.rs"]);
-    let ignore_file = fs::canonicalize(folder.path().join(".dockerignore")).expect("there");
+    let ignore_file = fs::canonicalize(directory.path().join(".dockerignore")).expect("there");
     assert_eq!(plan.ignored_by("secret/key"), Some((ignore_file.as_path(), 1)));
     assert_eq!(plan.ignored_by("src/deep/a.rs"), None);
 }
@@ -160,13 +160,13 @@ fn what_is_ignored_stays_at_home_and_is_not_even_read() {
 #[test]
 fn the_dockerfile_is_read_from_wherever_it_is() {
     let inside =
-        folder(&[("docker/app.Dockerfile", "FROM a\n"), ("docker/x", ""), (".dockerignore", "docker\n")]);
+        directory(&[("docker/app.Dockerfile", "FROM a\n"), ("docker/x", ""), (".dockerignore", "docker\n")]);
     let plan = read(inside.path(), &inside.path().join("./docker/../docker/app.Dockerfile"));
     let plan = plan.expect("a plan");
     assert_eq!((plan.dockerfile_name(), plan.dockerfile_text()), ("app.Dockerfile", &b"FROM a\n"[..]));
     assert_eq!(names(&plan), [".dockerignore"]);
 
-    let outside = folder(&[("ctx/a", ""), ("Dockerfile", "FROM b\n")]);
+    let outside = directory(&[("ctx/a", ""), ("Dockerfile", "FROM b\n")]);
     let plan = read(&outside.path().join("ctx"), &outside.path().join("Dockerfile")).expect("a plan");
     assert_eq!((plan.dockerfile_name(), plan.dockerfile_text()), ("Dockerfile", &b"FROM b\n"[..]));
     assert_eq!(names(&plan), ["a"]);
@@ -181,20 +181,20 @@ fn the_dockerfile_is_read_from_wherever_it_is() {
 
 #[test]
 fn the_dockerfiles_own_ignore_file_comes_first() {
-    let folder = folder(&[
+    let directory = directory(&[
         ("Dockerfile", ""),
         ("Dockerfile.dockerignore", "a\nDockerfile.dockerignore\n"),
         (".dockerignore", "b\n"),
         ("a", ""),
         ("b", ""),
     ]);
-    assert_eq!(names(&plan(&folder)), [".dockerignore", "Dockerfile", "b"]);
+    assert_eq!(names(&plan(&directory)), [".dockerignore", "Dockerfile", "b"]);
 }
 
 #[test]
 fn faults_name_the_input_and_help() {
-    let folder = folder(&[("services/api/Dockerfile", "FROM scratch\n"), ("file", "")]);
-    let root = folder.path();
+    let directory = directory(&[("services/api/Dockerfile", "FROM scratch\n"), ("file", "")]);
+    let root = directory.path();
     let asked = root.join("services/Dockerfile");
     let text =
         |context: &Path, dockerfile: &Path| read(context, dockerfile).expect_err("a fault").to_string();
@@ -219,10 +219,10 @@ async fn a_file_that_changes_or_goes_is_named() {
     for (change, words) in
         [("shrink", "the last 4000000 are gone"), ("grow", "it grew"), ("remove", "No such file")]
     {
-        let folder = folder(&[("Dockerfile", ""), ("big", "")]);
-        let path = folder.path().join("big");
+        let directory = directory(&[("Dockerfile", ""), ("big", "")]);
+        let path = directory.path().join("big");
         fs::write(&path, vec![1; 6_000_000]).expect("written");
-        let plan = plan(&folder);
+        let plan = plan(&directory);
         let mut file = fs::OpenOptions::new().append(true).open(&path).expect("open");
         match change {
             "shrink" => file.set_len(2_000_000).expect("shorter"),
@@ -238,8 +238,8 @@ async fn a_file_that_changes_or_goes_is_named() {
 /// Root reads everything; so the walk runs as nobody, in a process of its own.
 #[test]
 fn an_unreadable_file_is_named() {
-    if let Some(folder) = child_argument("UNREADABLE") {
-        let plan = read(&folder, &folder.join("Dockerfile")).expect("names can be read");
+    if let Some(directory) = child_argument("UNREADABLE") {
+        let plan = read(&directory, &directory.join("Dockerfile")).expect("names can be read");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         println!(
             "said: {}",
@@ -247,24 +247,24 @@ fn an_unreadable_file_is_named() {
         );
         return;
     }
-    let folder = folder(&[("Dockerfile", ""), ("key", "secret")]);
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("mode");
-    fs::set_permissions(folder.path().join("key"), fs::Permissions::from_mode(0o000)).expect("mode");
-    let said = run_again(
+    let directory = directory(&[("Dockerfile", ""), ("key", "secret")]);
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    fs::set_permissions(directory.path().join("key"), fs::Permissions::from_mode(0o000)).expect("mode");
+    let shown = run_again(
         concat!(module_path!(), "::an_unreadable_file_is_named"),
         "UNREADABLE",
-        folder.path(),
+        directory.path(),
         true,
     );
-    assert!(said.contains("said: cannot read `") && said.contains("/key`"), "{said}");
-    assert!(said.contains("Permission denied"), "{said}");
+    assert!(shown.contains("said: cannot read `") && shown.contains("/key`"), "{shown}");
+    assert!(shown.contains("Permission denied"), "{shown}");
 }
 
 /// The figure is of a process that does nothing else: about 1 GiB of context, and its high-water mark.
 #[test]
 fn a_gigabyte_of_context_needs_little_memory() {
-    if let Some(folder) = child_argument("GIGABYTE") {
-        let plan = Arc::new(read(&folder, &folder.join("Dockerfile")).expect("a plan"));
+    if let Some(directory) = child_argument("GIGABYTE") {
+        let plan = Arc::new(read(&directory, &directory.join("Dockerfile")).expect("a plan"));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let bytes = runtime.block_on(async {
             let mut stream = plan.stream();
@@ -281,22 +281,22 @@ fn a_gigabyte_of_context_needs_little_memory() {
         println!("{peak}\nbytes: {bytes}");
         return;
     }
-    let folder = folder(&[("Dockerfile", "")]);
-    let big = fs::File::create(folder.path().join("big")).expect("a file");
+    let directory = directory(&[("Dockerfile", "")]);
+    let big = fs::File::create(directory.path().join("big")).expect("a file");
     big.set_len(1 << 30).expect("a sparse gigabyte");
-    let said = run_again(
+    let shown = run_again(
         concat!(module_path!(), "::a_gigabyte_of_context_needs_little_memory"),
         "GIGABYTE",
-        folder.path(),
+        directory.path(),
         false,
     );
     let number = |key: &str| -> u64 {
         let line =
-            said.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key} {said}"));
+            shown.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_else(|| panic!("{key} {shown}"));
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     };
-    assert!(number("bytes:") > 1 << 30, "{said}");
-    assert!(number("VmHWM:") < 64 * 1024, "{said}");
+    assert!(number("bytes:") > 1 << 30, "{shown}");
+    assert!(number("VmHWM:") < 64 * 1024, "{shown}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "it tells a child process of this program what to do")]
@@ -306,11 +306,11 @@ pub fn child_argument(purpose: &str) -> Option<PathBuf> {
 
 /// Runs one test of this program again, by its `module_path!()` and name, in a process of its own; gives what it
 /// printed.
-pub fn run_again(test: &str, purpose: &str, folder: &Path, as_nobody: bool) -> String {
+pub fn run_again(test: &str, purpose: &str, directory: &Path, as_nobody: bool) -> String {
     let program = std::env::current_exe().expect("this program");
     let mut command = if as_nobody {
         // The program may stand where nobody may look: a copy beside the context does not.
-        let copy = folder.with_extension("program");
+        let copy = directory.with_extension("program");
         fs::copy(&program, &copy).expect("a copy");
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy);
@@ -319,9 +319,9 @@ pub fn run_again(test: &str, purpose: &str, folder: &Path, as_nobody: bool) -> S
         Command::new(program)
     };
     let (_, test) = test.split_once("::").expect("a path begins with the crate's name");
-    command.args(["--exact", test, "--nocapture"]).env(format!("AUTOTAG_TEST_{purpose}"), folder);
+    command.args(["--exact", test, "--nocapture"]).env(format!("AUTOTAG_TEST_{purpose}"), directory);
     let output = command.output().expect("the child runs");
-    let _ = fs::remove_file(folder.with_extension("program"));
+    let _ = fs::remove_file(directory.with_extension("program"));
     let printed =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success() && printed.contains("test result: ok. 1 passed"), "{test}: {printed}");
@@ -352,7 +352,7 @@ const TREE: &[&str] = &[
 ];
 
 /// One ignore file each. Where Docker's clients of 2020 and of today differ (an exception with a wildcard
-/// before its last part, an exception for a folder that was not ignored), there is no one truth to
+/// before its last part, an exception for a directory that was not ignored), there is no one truth to
 /// compare with, so those are left to the table of `image::ignore`, which follows today's.
 const IGNORE_FILES: &[&str] = &[
     "",
@@ -381,18 +381,18 @@ fn docker_itself_sends_the_same() {
     for ignore in IGNORE_FILES {
         let mut files: Vec<(&str, &str)> = TREE.iter().map(|name| (*name, "")).collect();
         files.extend([("Dockerfile", "FROM scratch\nCOPY . /\n"), (".dockerignore", *ignore)]);
-        let folder = folder(&files);
-        let copied = tempfile::tempdir().expect("a temporary folder");
+        let directory = directory(&files);
+        let copied = tempfile::tempdir().expect("a temporary directory");
         // By its path: the first `docker` of PATH may be a client without BuildKit.
         let output = Command::new("/usr/bin/docker")
             .args(["build", "--quiet", "--output"])
-            .args([copied.path(), folder.path()])
+            .args([copied.path(), directory.path()])
             .env("DOCKER_BUILDKIT", "1")
             .output()
             .expect("Docker's client at /usr/bin/docker");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let theirs = files_below(copied.path());
-        let plan = plan(&folder);
+        let plan = plan(&directory);
         let ours: BTreeSet<String> = plan
             .entries()
             .iter()
@@ -405,16 +405,16 @@ fn docker_itself_sends_the_same() {
     }
 }
 
-/// All files, and the folder that is empty on purpose.
+/// All files, and the directory that is empty on purpose.
 fn files_below(root: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    let mut folders = vec![root.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
             let name = path.strip_prefix(root).expect("below").to_string_lossy().into_owned();
             if path.is_dir() {
-                folders.push(path);
+                directories.push(path);
             }
             if !root.join(&name).is_dir() || name == "empty" {
                 found.insert(name);
@@ -426,9 +426,9 @@ fn files_below(root: &Path) -> BTreeSet<String> {
 
 #[test]
 fn one_tree_gives_one_tar() {
-    let order_of = |folder: &TempDir| {
+    let order_of = |directory: &TempDir| {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let tar = runtime.block_on(tar_of(plan(folder))).expect("a tar");
+        let tar = runtime.block_on(tar_of(plan(directory))).expect("a tar");
         let mut entries = BTreeMap::new();
         for entry in tar::Archive::new(tar.as_slice()).entries().expect("a tar") {
             let entry = entry.expect("an entry");
@@ -442,6 +442,6 @@ fn one_tree_gives_one_tar() {
     let expected: Vec<Vec<u8>> =
         ["Dockerfile", "m", "m/a", "m/b", "m.txt", "z"].map(|name| name.as_bytes().to_vec()).into();
     for files in [files, reversed] {
-        assert_eq!(order_of(&folder(&files)), expected);
+        assert_eq!(order_of(&directory(&files)), expected);
     }
 }

@@ -14,7 +14,7 @@ use testkit::github::Double;
 
 /// Repository, server and workspace of a workflow.
 pub struct Workflow {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     environment: BTreeMap<String, String>,
     inputs: BTreeMap<String, String>,
 }
@@ -22,13 +22,13 @@ pub struct Workflow {
 impl Workflow {
     /// Runs of `org/app` on main, against this double. The workspace has a Dockerfile from scratch.
     pub fn new(github_url: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let workspace = folder.path().join("workspace");
+        let directory = tempfile::tempdir().expect("a directory");
+        let workspace = directory.path().join("workspace");
         std::fs::create_dir(&workspace).expect("the workspace");
         std::fs::write(workspace.join("Dockerfile"), "FROM scratch\nARG VERSION\nCOPY app /app\n")
             .expect("Dockerfile");
         std::fs::write(workspace.join("app"), "first\n").expect("app");
-        let mut workflow = Self { folder, environment: BTreeMap::new(), inputs: BTreeMap::new() };
+        let mut workflow = Self { directory, environment: BTreeMap::new(), inputs: BTreeMap::new() };
         for (name, value) in [
             ("GITHUB_ACTIONS", "true"),
             ("CI", "true"),
@@ -63,9 +63,9 @@ impl Workflow {
         &self.environment["GITHUB_API_URL"]
     }
 
-    /// The folder that is built.
+    /// The directory that is built.
     pub fn workspace(&self) -> PathBuf {
-        self.folder.path().join("workspace")
+        self.directory.path().join("workspace")
     }
 
     /// A push of this commit to main.
@@ -75,7 +75,7 @@ impl Workflow {
 
     /// Any event.
     pub fn run(&self, commit: &ObjectId, event: &str, reference: &str) -> Run {
-        let files = tempfile::tempdir_in(self.folder.path()).expect("a folder");
+        let files = tempfile::tempdir_in(self.directory.path()).expect("a directory");
         let path = |name: &str| files.path().join(name).to_string_lossy().into_owned();
         std::fs::write(path("event.json"), json!({ "repository": { "default_branch": "main" } }).to_string())
             .expect("the event");
@@ -198,9 +198,9 @@ impl Running {
     pub fn finish(mut self) -> Finished {
         let status = self.child.wait().expect("it can be waited for");
         let raw = self.log_so_far();
-        let folder = self.run.files.path();
-        let summary = std::fs::read_to_string(folder.join("summary")).expect("the summary");
-        let outputs = outputs(&folder.join("output"));
+        let directory = self.run.files.path();
+        let summary = std::fs::read_to_string(directory.join("summary")).expect("the summary");
+        let outputs = outputs(&directory.join("output"));
         let finished = Finished { code: status.code(), log: without_masks(&raw), raw, outputs, summary };
         finished.assert_no_secrets(&self.run.secrets());
         finished

@@ -139,29 +139,29 @@ fn however_and_wherever_a_line_to_sshd_breaks_the_result_is_known() {
 
 /// A program in place of the relay, which does this to the relay's first conversation, and to no later one.
 struct Spoiler {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     program: PathBuf,
 }
 
 impl Spoiler {
     fn that(spoils: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let program = folder.path().join("spoiler");
-        let once = folder.path().join("once");
+        let directory = tempfile::tempdir().expect("a directory");
+        let program = directory.path().join("spoiler");
+        let once = directory.path().join("once");
         let script = format!(
             "#!/bin/sh\nif mkdir {} 2>/dev/null; then {spoils}; else exec \"$@\"; fi\n",
             once.display()
         );
         std::fs::write(&program, script).expect("a script");
         // It runs as the key's user.
-        for path in [folder.path(), &program] {
+        for path in [directory.path(), &program] {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).expect("a mode");
         }
-        Self { folder, program }
+        Self { directory, program }
     }
 
     fn has_spoiled(&self) -> bool {
-        self.folder.path().join("once").exists()
+        self.directory.path().join("once").exists()
     }
 }
 

@@ -33,18 +33,18 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The files below a folder, relative to it.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(folder).expect("a folder") {
+/// The files below a directory, relative to it.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(directory).expect("a directory") {
             let path = entry.expect("an entry").path();
             if path.is_dir() { collect(&path, found) } else { found.push(path) }
         }
     }
     let mut found = Vec::new();
-    collect(folder, &mut found);
+    collect(directory, &mut found);
     found.sort();
-    found.into_iter().map(|path| path.strip_prefix(folder).expect("below").to_owned()).collect()
+    found.into_iter().map(|path| path.strip_prefix(directory).expect("below").to_owned()).collect()
 }
 
 /// A repository that was copied from an example, with everything around it, and no application yet.
@@ -54,7 +54,7 @@ struct Stranger {
     repository: ClonedRepository,
     github: Double,
     actions: tempfile::TempDir,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Stranger {
@@ -62,8 +62,8 @@ impl Stranger {
     fn copies(example: &str, name: &str) -> Self {
         stand_ins();
         let (leftovers, registry) = (Leftovers::new(), Registry::start(&Auth::None));
-        let folder = tempfile::tempdir().expect("a folder");
-        let repository = ClonedRepository::new(folder.path(), &format!("org/{name}"));
+        let directory = tempfile::tempdir().expect("a directory");
+        let repository = ClonedRepository::new(directory.path(), &format!("org/{name}"));
         let source = root().join("examples").join(example);
         for file in files(&source) {
             let text = read(&source.join(&file));
@@ -77,11 +77,11 @@ impl Stranger {
         repository.commit("feat: begin");
         let github = Double::with(DoubleOptions {
             name: name.to_owned(),
-            git: Some(folder.path().to_owned()),
+            git: Some(directory.path().to_owned()),
             ..DoubleOptions::default()
         });
-        let actions = tempfile::tempdir().expect("a folder");
-        let stranger = Self { leftovers, registry, repository, github, actions, _folder: folder };
+        let actions = tempfile::tempdir().expect("a directory");
+        let stranger = Self { leftovers, registry, repository, github, actions, _directory: directory };
         stranger.write_the_action(name);
         stranger
     }
@@ -96,16 +96,17 @@ impl Stranger {
         for (input, default) in defaults.iter().filter(|(input, _)| *input != "labels") {
             inputs[*input]["default"] = (*default).into();
         }
-        let folder = self.actions.path();
-        std::fs::write(folder.join("action.yml"), action(&runner::image(), &defaults)).expect("action.yml");
-        std::fs::create_dir_all(folder.join(".github/workflows")).expect("a folder");
-        std::fs::write(folder.join(file), serde_yaml::to_string(&workflow).expect("YAML"))
+        let directory = self.actions.path();
+        std::fs::write(directory.join("action.yml"), action(&runner::image(), &defaults))
+            .expect("action.yml");
+        std::fs::create_dir_all(directory.join(".github/workflows")).expect("a directory");
+        std::fs::write(directory.join(file), serde_yaml::to_string(&workflow).expect("YAML"))
             .expect("a workflow");
     }
 
     /// A server for this user's application, with the example's app file.
     fn server(&self, user: &SystemUser, key: &ClientKey, app_file: &str) -> (Server, String) {
-        let text = read(&self.repository.folder().join(app_file));
+        let text = read(&self.repository.directory().join(app_file));
         let app = user.name().strip_prefix("autotag-").expect("an application's user");
         let image = self.registry.image(&format!("org/{app}"));
         Server::set_up_with(user, key, |port| {
@@ -132,8 +133,12 @@ fn stand_ins() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let made = Command::new(root().join("scripts/images/example-images")).output().expect("a script");
-        let said = [made.stdout, made.stderr].concat();
-        assert!(made.status.success(), "scripts/images/example-images: {}", String::from_utf8_lossy(&said));
+        let printed = [made.stdout, made.stderr].concat();
+        assert!(
+            made.status.success(),
+            "scripts/images/example-images: {}",
+            String::from_utf8_lossy(&printed)
+        );
     });
 }
 
@@ -248,7 +253,7 @@ fn the_parts_of_a_monorepo_have_orders_of_their_own() {
     let act = stranger.act(&sshd);
     let act = act.secret("API_DEPLOY_KEY", &api_key.private).secret("WEB_DEPLOY_KEY", &web_key.private);
     let repository = &stranger.repository;
-    let workflow = read(&repository.folder().join(".github/workflows/api.yml"));
+    let workflow = read(&repository.directory().join(".github/workflows/api.yml"));
     repository.file(".github/workflows/api.yml", &(workflow + TOLD));
     let image = |part: &str| format!("org/{name}-{part}");
 
@@ -263,8 +268,8 @@ fn the_parts_of_a_monorepo_have_orders_of_their_own() {
     answers(&api, "0.0.1");
     let digest = stranger.registry.digest(&image("api"), "0.0.1").expect("0.0.1 is published");
     let reference = stranger.registry.image(&image("api")).with_digest(&digest);
-    let told = format!("| told released 0.0.1 {reference} {digest} true");
-    assert!(log.contains(&told), "{told:?} is missing:\n{log}");
+    let reported = format!("| told released 0.0.1 {reference} {digest} true");
+    assert!(log.contains(&reported), "{reported:?} is missing:\n{log}");
 
     repository.commit("fix: something for the API");
     act.run(repository, "api.yml", &Event::push());
@@ -339,9 +344,9 @@ fn the_app_files_of_the_examples_are_right() {
     let mut seen = 0;
     for file in files(&examples).iter().filter(|file| file.ends_with("app.yaml")) {
         let output = Command::new(receiver()).arg("check").arg(examples.join(file)).output().expect("check");
-        let said =
+        let printed =
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && said.contains("is right"), "{}: {said}", file.display());
+        assert!(output.status.success() && printed.contains("is right"), "{}: {printed}", file.display());
         seen += 1;
     }
     assert_eq!(seen, 5);

@@ -204,7 +204,7 @@ fn every_module_that_touches_docker_is_in_a_list_of_engine_tests() {
     while let Some(file) = files.pop() {
         if file.is_dir() {
             files.extend(
-                std::fs::read_dir(&file).expect("a folder").map(|entry| entry.expect("an entry").path()),
+                std::fs::read_dir(&file).expect("a directory").map(|entry| entry.expect("an entry").path()),
             );
             continue;
         }

@@ -70,7 +70,7 @@ fn refusals(called: &Value, allowed: &Permissions) -> Vec<String> {
     let refusal = |(id, job): (String, &Value)| {
         let asked: Vec<(String, Level)> =
             of_job(called, job).into_iter().filter(|(name, asked)| *asked > level(name)).collect();
-        let list = |said: Vec<String>| said.join(", ");
+        let list = |printed: Vec<String>| printed.join(", ");
         let requested = list(asked.iter().map(|(name, asked)| format!("{name}: {}", asked.word())).collect());
         let only = list(asked.iter().map(|(name, _)| format!("{name}: {}", level(name).word())).collect());
         (!asked.is_empty()).then(|| {
@@ -268,7 +268,7 @@ fn the_reusable_workflow_has_the_actions_inputs() {
 
 // invariant workflows: One action, one pin; a rollback waits for its deployment; broken by: an example with
 //   another commit of actions/checkout; the monorepo's `rollback.yml` with another group
-/// Dependabot is told each folder by name; where it forgets one, this says so.
+/// Dependabot is told each directory by name; where it forgets one, this says so.
 #[test]
 fn every_action_is_pinned_to_one_commit() {
     let mut pins: BTreeMap<String, String> = BTreeMap::new();

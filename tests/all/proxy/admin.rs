@@ -25,14 +25,14 @@ async fn say(stage: &Stage, bytes: &[u8]) -> String {
 async fn a_conversation_as_it_stands_on_the_wire() {
     let app = App::start("a").await;
     let stage = Stage::new().await;
-    let said = format!(
+    let output = format!(
         "{{\"do\":\"swap\",\"app\":\"web\",\"to\":{{\"id\":\"a\",\"address\":\"{}\"}}}}\n\
          {{\"do\":\"swap\",\"app\":\"web\",\"to\":null}}\n\
          {{\"do\":\"drain\",\"app\":\"web\",\"id\":\"a\",\"deadline_ms\":1000}}\n\
          {{\"do\":\"status\"}}\n",
         app.address
     );
-    let answers = say(&stage, said.as_bytes()).await;
+    let answers = say(&stage, output.as_bytes()).await;
     let lines: Vec<&str> = answers.lines().collect();
     let status = format!(
         "{{\"status\":{{\"serving\":true,\"connections\":0,\"listeners\":[\"{}\"],\"apps\":[{{\"app\":\"web\",\
@@ -91,7 +91,7 @@ async fn routes_come_as_a_whole_or_not_at_all() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let mut second = stage.route("second");
     second.listen = Listen::Tcp(taken.local_addr().expect("an address"));
-    let free = stage.folder.path().join("free.sock");
+    let free = stage.directory.path().join("free.sock");
     let mut third = stage.route("third");
     third.listen = Listen::Unix(free.clone());
     let routes = |routes: &[&autotag_proxy::routes::Route]| Command::Routes {

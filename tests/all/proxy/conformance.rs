@@ -272,7 +272,7 @@ async fn http2_without_tls_is_spoken_in_front() {
 async fn hosts_and_listeners_lead_to_their_applications() {
     let (a, b) = (App::start("a").await, App::start("b").await);
     let stage = Stage::new().await;
-    let socket = stage.folder.path().join("b.sock");
+    let socket = stage.directory.path().join("b.sock");
     let mut first = stage.route("web");
     first.hosts = vec!["a.example".to_owned()];
     let mut second = stage.route("other");

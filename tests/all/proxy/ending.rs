@@ -71,8 +71,8 @@ async fn the_end_does_not_wait_for_ever() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_successor_on_the_same_socket_loses_nothing() {
     let app = App::start("a").await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let admin = folder.path().join("admin.sock");
+    let directory = tempfile::tempdir().expect("a directory");
+    let admin = directory.path().join("admin.sock");
     let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = socket.local_addr().expect("an address");
     let begin = async || {

@@ -40,7 +40,7 @@ impl Ports {
     }
 }
 
-fn certificate(folder: &Path) {
+fn certificate(directory: &Path) {
     let made = Command::new("openssl")
         .args([
             "req",
@@ -55,7 +55,7 @@ fn certificate(folder: &Path) {
         ])
         .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
         .args(["-keyout", "key.pem", "-out", "fullchain.pem"])
-        .current_dir(folder)
+        .current_dir(directory)
         .output()
         .expect("openssl");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -85,59 +85,59 @@ impl Drop for Front {
     }
 }
 
-fn nginx(folder: &Path, behind: SocketAddr, ports: &Ports) -> Front {
+fn nginx(directory: &Path, behind: SocketAddr, ports: &Ports) -> Front {
     let site = block("nginx");
     let site = replace(&site, "127.0.0.1:8080", &behind.to_string());
     let both = format!("listen 127.0.0.1:{} ssl http2; listen 127.0.0.1:{};", ports.tls, ports.plain);
     let site = replace(&site, "listen 443 ssl http2;", &both);
     let site = replace(&site, "app.example.com", "localhost");
-    let site = replace(&site, "/etc/ssl/app", &folder.display().to_string());
+    let site = replace(&site, "/etc/ssl/app", &directory.display().to_string());
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.display()))
+        .map(|kind| format!("{kind}_temp_path {}/{kind};\n", directory.display()))
         .concat();
     let configuration = format!(
         "daemon off; pid {}/nginx.pid; events {{}}\nhttp {{ access_log off;\n{temporary}{site}}}\n",
-        folder.display()
+        directory.display()
     );
-    let file = folder.join("nginx.conf");
+    let file = directory.join("nginx.conf");
     std::fs::write(&file, configuration).expect("the configuration");
     Front::start(Command::new("nginx").args(["-e", "stderr", "-c"]).arg(file), ports)
 }
 
-fn caddy(folder: &Path, behind: SocketAddr, ports: &Ports) -> Front {
+fn caddy(directory: &Path, behind: SocketAddr, ports: &Ports) -> Front {
     let site = block("caddyfile");
     let site = replace(&site, "127.0.0.1:8080", &behind.to_string());
     // Its own certificates come from the internet; and the load's clients speak no TLS, so a second site has none.
-    let files = format!("{{\n    tls {0}/fullchain.pem {0}/key.pem\n", folder.display());
+    let files = format!("{{\n    tls {0}/fullchain.pem {0}/key.pem\n", directory.display());
     let secure = replace(&site, "app.example.com", &format!("https://localhost:{}", ports.tls));
     let secure = secure.replacen("{\n", &files, 1);
     let plain = replace(&site, "app.example.com", &format!("http://localhost:{}", ports.plain));
-    let file = folder.join("Caddyfile");
+    let file = directory.join("Caddyfile");
     let configuration = format!("{{\n    admin off\n    auto_https disable_redirects\n}}\n{secure}\n{plain}");
     std::fs::write(&file, configuration).expect("the configuration");
     let mut command = Command::new("caddy");
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
     // It keeps things in a home; and it says much.
-    command.env("HOME", folder).env("XDG_DATA_HOME", folder).env("XDG_CONFIG_HOME", folder);
+    command.env("HOME", directory).env("XDG_DATA_HOME", directory).env("XDG_CONFIG_HOME", directory);
     Front::start(command.stderr(Stdio::null()), ports)
 }
 
 fn holds_what_the_page_says(mix: Mix, front: impl FnOnce(&Path, SocketAddr, &Ports) -> Front) {
-    let folder = tempfile::tempdir().expect("a folder");
-    certificate(folder.path());
+    let directory = tempfile::tempdir().expect("a directory");
+    certificate(directory.path());
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let proxy = ProxyProcess::start(&socket, folder.path());
+    let proxy = ProxyProcess::start(&socket, directory.path());
     let apps = [1, 2, 3].map(|number| AppProcess::start(&[("VERSION", &format!("1.0.{number}"))]));
     proxy.swap("1", apps[0].address);
     let ports = Ports::free();
-    let front = front(folder.path(), proxy.address, &ports);
+    let front = front(directory.path(), proxy.address, &ports);
 
     let asked = Command::new("curl")
         .args(["-sS", "--http2", "--cacert", "fullchain.pem", "--resolve"])
         .arg(format!("localhost:{}:127.0.0.1", ports.tls))
         .args(["--header", "X-Forwarded-For: 6.6.6.6", "--write-out", "over HTTP/%{http_version}\n"])
         .arg(format!("https://localhost:{}/head", ports.tls))
-        .current_dir(folder.path())
+        .current_dir(directory.path())
         .output()
         .expect("curl");
     let seen = String::from_utf8_lossy(&asked.stdout).into_owned();

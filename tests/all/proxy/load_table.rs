@@ -158,9 +158,9 @@ fn healthy(address: SocketAddr) -> bool {
 
 /// The proxy alone: the new one up, swap, drain, and the old one stopped while the next comes up.
 fn through_the_proxy(manner: &'static str) -> Row {
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let proxy = ProxyProcess::start(&socket, folder.path());
+    let proxy = ProxyProcess::start(&socket, directory.path());
     let site = Site::new(manner);
     let mut serving = site.start(0);
     proxy.swap(&serving.id, serving.address);
@@ -187,9 +187,10 @@ fn through_serve(manner: &'static str) -> Row {
     let deploy_number = |number: usize| {
         let version = format!("1.0.{number}");
         let digest = images.push_with(&version, &[("MANNER", manner)]);
-        let told = server.deploy(server::deploy(images.name(), &version, &digest)).ended(&End::Deployed {});
-        let notes = told.answers.iter().filter(|answer| matches!(answer, Event::Note { .. })).count();
-        assert_eq!(notes, 0, "nothing was cut off: {}", told.text());
+        let reported =
+            server.deploy(server::deploy(images.name(), &version, &digest)).ended(&End::Deployed {});
+        let notes = reported.answers.iter().filter(|answer| matches!(answer, Event::Note { .. })).count();
+        assert_eq!(notes, 0, "nothing was cut off: {}", reported.text());
     };
     deploy_number(0);
     Row::measure(manner, SocketAddr::from(([127, 0, 0, 1], server.port)), SWITCHES, deploy_number)
@@ -225,9 +226,9 @@ fn nor_to_whole_deployments() {
 /// The table can fail: the old one is stopped before the swap.
 #[test]
 fn a_wrong_order_is_seen_by_the_clients() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let proxy = ProxyProcess::start(&socket, folder.path());
+    let proxy = ProxyProcess::start(&socket, directory.path());
     let site = Site::new("rude");
     let old = site.start(0);
     let next = site.start(1);

@@ -26,22 +26,22 @@ pub struct ProxyProcess {
 
 impl ProxyProcess {
     /// Starts one on this socket, which the caller may hand to another as well, with its admin socket in
-    /// this folder, and gives it its route. It holds requests until it is pointed at a container.
-    pub fn start(socket: &TcpListener, folder: &Path) -> Self {
-        Self::start_with(socket, folder, &[])
+    /// this directory, and gives it its route. It holds requests until it is pointed at a container.
+    pub fn start(socket: &TcpListener, directory: &Path) -> Self {
+        Self::start_with(socket, directory, &[])
     }
 
     /// The same with so few descriptors.
-    pub fn limited(socket: &TcpListener, folder: &Path, descriptors: usize) -> Self {
-        Self::start_with(socket, folder, &[("DESCRIPTORS", &descriptors.to_string())])
+    pub fn limited(socket: &TcpListener, directory: &Path, descriptors: usize) -> Self {
+        Self::start_with(socket, directory, &[("DESCRIPTORS", &descriptors.to_string())])
     }
 
-    fn start_with(socket: &TcpListener, folder: &Path, environment: &[(&str, &str)]) -> Self {
+    fn start_with(socket: &TcpListener, directory: &Path, environment: &[(&str, &str)]) -> Self {
         let address = socket.local_addr().expect("an address");
-        // Each has a folder of its own for its socket, and the next one moves its socket onto the same path.
-        let admin = folder.join("admin.sock");
+        // Each has a directory of its own for its socket, and the next one moves its socket onto the same path.
+        let admin = directory.join("admin.sock");
         let passed = OwnedFd::from(socket.try_clone().expect("a second handle"));
-        let log = std::fs::File::options().append(true).create(true).open(folder.join("proxy.log"));
+        let log = std::fs::File::options().append(true).create(true).open(directory.join("proxy.log"));
         let before = std::fs::symlink_metadata(&admin).ok().map(|file| inode(&file));
         let child = Process::new("sh")
             .args(["-c", PASS_SOCKET, "sh", testkit::programs::receiver(), "proxy", "--admin"])
@@ -61,7 +61,7 @@ impl ProxyProcess {
             assert!(
                 proxy.child.try_wait().expect("it can be asked").is_none(),
                 "it ended: {}",
-                Self::log(folder)
+                Self::log(directory)
             );
             std::thread::yield_now();
         }
@@ -77,8 +77,8 @@ impl ProxyProcess {
         proxy
     }
 
-    fn log(folder: &Path) -> String {
-        std::fs::read_to_string(folder.join("proxy.log")).unwrap_or_default()
+    fn log(directory: &Path) -> String {
+        std::fs::read_to_string(directory.join("proxy.log")).unwrap_or_default()
     }
 
     /// One command, and its answer.

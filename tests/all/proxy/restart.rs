@@ -15,14 +15,14 @@ const RESTARTS: usize = 4;
 #[test]
 fn a_successor_takes_over_and_no_client_notices() {
     let app = AppProcess::start(&[("VERSION", "1.0.0")]);
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let mut serving = ProxyProcess::start(&socket, folder.path());
+    let mut serving = ProxyProcess::start(&socket, directory.path());
     serving.swap("app", app.address);
     let load = Load::start(serving.address, &Mix::small());
     load.warm_up(2);
     for _ in 0..RESTARTS {
-        let successor = ProxyProcess::start(&socket, folder.path());
+        let successor = ProxyProcess::start(&socket, directory.path());
         successor.swap("app", app.address);
         let predecessor = std::mem::replace(&mut serving, successor);
         assert!(predecessor.terminate().success());
@@ -39,14 +39,14 @@ fn a_successor_takes_over_and_no_client_notices() {
 #[test]
 fn who_comes_between_two_processes_is_served_by_the_second() {
     let app = AppProcess::start(&[("VERSION", "1.0.0")]);
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let first = ProxyProcess::start(&socket, folder.path());
+    let first = ProxyProcess::start(&socket, directory.path());
     first.swap("app", app.address);
     assert!(first.terminate().success());
     let mut client = TcpStream::connect(socket.local_addr().expect("an address")).expect("queued");
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");
-    let second = ProxyProcess::start(&socket, folder.path());
+    let second = ProxyProcess::start(&socket, directory.path());
     second.swap("app", app.address);
     client.set_read_timeout(Some(super::stage::LONG)).expect("a timeout");
     let mut answer = String::new();

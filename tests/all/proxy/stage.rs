@@ -35,7 +35,7 @@ pub struct Stage {
     pub running: Option<Running>,
     pub address: SocketAddr,
     pub admin: PathBuf,
-    pub folder: tempfile::TempDir,
+    pub directory: tempfile::TempDir,
 }
 
 /// Bounds that make tests quick and still leave room for a busy machine.
@@ -46,14 +46,14 @@ pub fn limits() -> Limits {
 impl Stage {
     /// A proxy whose listener is inherited, so that its port is free for sure.
     pub async fn with(options: impl FnOnce(&mut Options)) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let admin = folder.path().join("admin.sock");
+        let directory = tempfile::tempdir().expect("a directory");
+        let admin = directory.path().join("admin.sock");
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = socket.local_addr().expect("an address");
         let mut all = Options { limits: limits(), ..Options::new(&admin) };
         options(&mut all);
         let running = proxy::start(all, vec![Inherited::Tcp(socket)]).expect("the proxy starts");
-        let stage = Self { running: Some(running), address, admin, folder };
+        let stage = Self { running: Some(running), address, admin, directory };
         assert_eq!(
             stage.call(&Command::Routes { routes: vec![stage.route("web")] }).await,
             AdminAnswer::Done {}

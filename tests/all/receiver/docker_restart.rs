@@ -66,12 +66,12 @@ fn through_all(steps: &[&str], live_restore: bool) {
     for (number, step) in steps.iter().enumerate() {
         let how = if number % 2 == 0 { RESTART } else { KILL };
         let (first, second) = (2 * number + 1, 2 * number + 2);
-        let said = deploy_and_break(&server, &versions[first], &digests[first], step, how);
+        let printed = deploy_and_break(&server, &versions[first], &digests[first], step, how);
         tally("faults: Docker's daemon ended", 1);
-        println!("{how} at {step}: {said}");
+        println!("{how} at {step}: {printed}");
         server.eventually(ONE_SERVES);
-        let said = server.run(&deploy(&versions[second], &digests[second]));
-        assert!(said.contains(&format!("{} serves", versions[second])), "after {step}: {said}");
+        let printed = server.run(&deploy(&versions[second], &digests[second]));
+        assert!(printed.contains(&format!("{} serves", versions[second])), "after {step}: {printed}");
         server.run(ONE_SERVES);
     }
     let report = load.stop();

@@ -18,7 +18,7 @@ use semver::Version;
 const FOLDER: &str = "AUTOTAG_TEST_RECEIVER_FOLDER";
 
 #[expect(clippy::disallowed_methods, reason = "how a test's second process learns that it is one")]
-fn folder_of_the_second_process() -> Option<PathBuf> {
+fn directory_of_the_second_process() -> Option<PathBuf> {
     std::env::var_os(FOLDER).map(PathBuf::from)
 }
 
@@ -29,11 +29,11 @@ struct Second {
 }
 
 impl Second {
-    fn start(test: &str, folder: &Path) -> Self {
+    fn start(test: &str, directory: &Path) -> Self {
         let (_, module) = module_path!().split_once("::").expect("a path begins with the crate's name");
         let mut child = Command::new(std::env::current_exe().expect("this binary"))
             .args(["--exact", &format!("{module}::{test}"), "--nocapture"])
-            .env(FOLDER, folder)
+            .env(FOLDER, directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -88,14 +88,14 @@ fn holder(purpose: &str) -> Holder {
 
 #[test]
 fn a_killed_holder_frees_the_lock_at_once() {
-    if let Some(folder) = folder_of_the_second_process() {
-        let _lock = Lock::take(&folder.join("lock"), &holder("deploy 1.2.3"), |_| {}).expect("the lock");
+    if let Some(directory) = directory_of_the_second_process() {
+        let _lock = Lock::take(&directory.join("lock"), &holder("deploy 1.2.3"), |_| {}).expect("the lock");
         println!("\nHELD");
         return wait_for_the_end_of_stdin();
     }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("lock");
-    let mut second = Second::start("a_killed_holder_frees_the_lock_at_once", folder.path());
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lock");
+    let mut second = Second::start("a_killed_holder_frees_the_lock_at_once", directory.path());
     second.await_line("HELD");
     let Ok(Tried::Held(Some(by))) = Lock::try_take(&path, &holder("rollback")) else {
         panic!("the second process holds it, and has said so")
@@ -121,17 +121,17 @@ fn waits_for_a_lock(pid: u32) -> bool {
 
 #[test]
 fn who_came_first_is_served_first() {
-    if let Some(folder) = folder_of_the_second_process() {
-        let _lock = Lock::take(&folder.join("lock"), &holder("deploy"), |_| {}).expect("the lock");
+    if let Some(directory) = directory_of_the_second_process() {
+        let _lock = Lock::take(&directory.join("lock"), &holder("deploy"), |_| {}).expect("the lock");
         println!("\nHELD");
         return wait_for_the_end_of_stdin();
     }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("lock");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lock");
     let first = Lock::take(&path, &holder("deploy"), |_| panic!("nobody holds it")).unwrap();
     let mut waiting: Vec<Second> = (0..3)
         .map(|_| {
-            let second = Second::start("who_came_first_is_served_first", folder.path());
+            let second = Second::start("who_came_first_is_served_first", directory.path());
             while !waits_for_a_lock(second.child.id()) {
                 std::thread::yield_now();
             }
@@ -147,10 +147,10 @@ fn who_came_first_is_served_first() {
 }
 
 /// A state and an entry with the same number, again and again, until somebody ends it.
-fn write_for_ever(folder: &Path) {
-    let lock = Lock::take(&folder.join("lock"), &holder("deploy"), |_| {}).expect("the lock is free");
-    let store = Store::new(folder, "app".parse().unwrap());
-    let mut journal = Journal::open(&folder.join("journal.jsonl"), 1 << 30, 1).expect("a journal");
+fn write_for_ever(directory: &Path) {
+    let lock = Lock::take(&directory.join("lock"), &holder("deploy"), |_| {}).expect("the lock is free");
+    let store = Store::new(directory, "app".parse().unwrap());
+    let mut journal = Journal::open(&directory.join("journal.jsonl"), 1 << 30, 1).expect("a journal");
     let mut number = store.load().expect("whole").highest.map_or(0, |highest| highest.major);
     loop {
         number += 1;
@@ -170,31 +170,31 @@ fn write_for_ever(folder: &Path) {
 // invariant durable: The state is replaced as a whole
 #[test]
 fn what_was_written_survives_a_kill_at_any_moment() {
-    if let Some(folder) = folder_of_the_second_process() {
-        return write_for_ever(&folder);
+    if let Some(directory) = directory_of_the_second_process() {
+        return write_for_ever(&directory);
     }
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::new(folder.path(), "app".parse().unwrap());
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::new(directory.path(), "app".parse().unwrap());
     for round in 0..25 {
-        let mut second = Second::start("what_was_written_survives_a_kill_at_any_moment", folder.path());
-        let mut said = 0;
+        let mut second = Second::start("what_was_written_survives_a_kill_at_any_moment", directory.path());
+        let mut output = 0;
         for _ in 0..=round % 7 {
-            said = second.await_line("SAVED").parse().expect("a number");
+            output = second.await_line("SAVED").parse().expect("a number");
         }
         // What stands there while it writes is what a kill at that moment would leave.
         for _ in 0..200 {
             let state =
                 store.load().unwrap_or_else(|error| panic!("round {round}, while it writes: {error}"));
             let seen = state.highest.map(|highest| highest.major);
-            assert!(seen >= Some(said), "round {round}, while it writes: {seen:?} after {said}");
+            assert!(seen >= Some(output), "round {round}, while it writes: {seen:?} after {output}");
         }
         second.kill();
-        let lock = Lock::try_take(&folder.path().join("lock"), &holder("recovery")).unwrap();
+        let lock = Lock::try_take(&directory.path().join("lock"), &holder("recovery")).unwrap();
         assert!(matches!(lock, Tried::Taken(_)), "round {round}: the lock is free");
         let state = store.load().unwrap_or_else(|error| panic!("round {round}: {error}"));
         let saved = state.highest.expect("something was saved").major;
-        assert!(saved >= said, "round {round}: {said} was said to be durable, {saved} is there");
-        let reading = journal::read(&folder.path().join("journal.jsonl")).unwrap();
+        assert!(saved >= output, "round {round}: {output} was said to be durable, {saved} is there");
+        let reading = journal::read(&directory.path().join("journal.jsonl")).unwrap();
         let noted = reading.entries.iter().filter_map(|entry| match &entry.what {
             What::Noted { text } => text.parse::<u64>().ok(),
             _ => None,

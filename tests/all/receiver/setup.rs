@@ -39,8 +39,8 @@ fn a_server_is_set_up_and_survives_a_reboot_and_is_cleared() {
         "--dry-run changed something"
     );
 
-    let said = server.run(&format!("{INIT} --public-name 127.0.0.1"));
-    take_the_key(&server, &said);
+    let printed = server.run(&format!("{INIT} --public-name 127.0.0.1"));
+    take_the_key(&server, &printed);
     let again = server.run("/opt/autotag-receiver init shop");
     assert!(again.contains("nothing to do"), "it is safe to run again: {again}");
     // The name that was given is not known any more, and this machine's own may be another.
@@ -66,9 +66,9 @@ fn a_server_is_set_up_and_survives_a_reboot_and_is_cleared() {
 }
 
 /// What a repository would keep: the private key, and the host's.
-fn take_the_key(server: &Machine, said: &str) {
-    let key = between(said, "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----");
-    let hosts = between(said, "127.0.0.1 ssh-ed25519", "\nHOSTS").trim_end_matches("HOSTS");
+fn take_the_key(server: &Machine, printed: &str) {
+    let key = between(printed, "-----BEGIN OPENSSH PRIVATE KEY-----", "-----END OPENSSH PRIVATE KEY-----");
+    let hosts = between(printed, "127.0.0.1 ssh-ed25519", "\nHOSTS").trim_end_matches("HOSTS");
     server.run(&format!(
         "umask 077; printf '%s\\n' '{key}' >/srv/key; printf '%s' '{hosts}' >/srv/known_hosts"
     ));
@@ -113,7 +113,7 @@ fn is_set_up(server: &Machine) {
         "permittty no",
         "allowtcpforwarding no",
     ] {
-        assert!(sshd.lines().any(|said| said == line), "`{line}` is missing in {sshd}");
+        assert!(sshd.lines().any(|printed| printed == line), "`{line}` is missing in {sshd}");
     }
     let others = server.run("/usr/sbin/sshd -T -C user=root,host=x,addr=127.0.0.1");
     assert!(others.contains("permittty yes"), "other users are left alone: {others}");
@@ -122,23 +122,26 @@ fn is_set_up(server: &Machine) {
 #[track_caller]
 fn the_key_opens_one_door(server: &Machine) {
     let request = r#"{"protocol":1,"app":"shop","request":{"status":{}}}"#;
-    let said = server.run(&format!("echo '{request}' | {}", ssh("status")));
-    assert!(said.contains("\"reported\""), "the door opens: {said}");
+    let printed = server.run(&format!("echo '{request}' | {}", ssh("status")));
+    assert!(printed.contains("\"reported\""), "the door opens: {printed}");
     for asked in ["id", "'sh -c id'", "", "-tt id", "-s sftp"] {
         let output = server.output(&format!("echo '{request}' | {}", ssh(asked)));
-        let said = text(&output);
-        assert!(!said.contains("Permission denied (publickey"), "`{asked}`: the key was not taken: {said}");
-        assert!(!said.contains("uid="), "`{asked}` ran: {said}");
+        let printed = text(&output);
+        assert!(
+            !printed.contains("Permission denied (publickey"),
+            "`{asked}`: the key was not taken: {printed}"
+        );
+        assert!(!printed.contains("uid="), "`{asked}` ran: {printed}");
         // Without the terminal that it insists on, the client leaves by itself.
-        let refused = said.contains("\"refused\"") || said.contains("PTY allocation request failed");
-        assert!(refused, "`{asked}` was not refused: {said}");
+        let refused = printed.contains("\"refused\"") || printed.contains("PTY allocation request failed");
+        assert!(refused, "`{asked}` was not refused: {printed}");
     }
     // The client listens, and the forwarding itself is refused when something comes to it. With `-f` it goes
     // into the background once it listens.
     server.run(&ssh("-f -N -o ExitOnForwardFailure=yes -E /srv/forward -L 127.0.0.1:9999:127.0.0.1:22"));
-    let said =
+    let printed =
         server.run("timeout 60 cat </dev/tcp/127.0.0.1/9999; cat /srv/forward; pkill -f 127.0.0.1:9999");
-    assert!(said.contains("administratively prohibited"), "a port was forwarded: {said}");
+    assert!(printed.contains("administratively prohibited"), "a port was forwarded: {printed}");
     for (file, readable) in [
         ("/etc/hostname", true),
         ("/etc/autotag/shop.yaml", false),
@@ -163,10 +166,10 @@ fn another_address_closes_none(server: &Machine) {
         echo \"asked $asked refused $refused\" ) & \
         /opt/autotag-receiver init blog --image ghcr.io/org/blog --listen 81 >/tmp/said 2>&1; code=$?; \
         touch /tmp/stop; wait; cat /tmp/said; exit $code";
-    let said = server.run(script);
-    assert!(said.contains(" refused 0\n"), "{said}");
-    assert!(!said.contains("asked 0 "), "{said}");
-    assert_eq!(server.is("active", "autotag-proxy-::-81.socket"), "active", "{said}");
+    let printed = server.run(script);
+    assert!(printed.contains(" refused 0\n"), "{printed}");
+    assert!(!printed.contains("asked 0 "), "{printed}");
+    assert_eq!(server.is("active", "autotag-proxy-::-81.socket"), "active", "{printed}");
     server.run("exec 3<>/dev/tcp/127.0.0.1/81; exec 3<>/dev/tcp/::1/81; exec 3<>/dev/tcp/127.0.0.1/8080");
     assert!(server.run("/opt/autotag-receiver init blog").contains("nothing to do"));
 }
@@ -200,8 +203,8 @@ fn check_tells_all_faults_of_a_host_at_once() {
          systemctl stop autotag-proxy-127.0.0.1-8080.socket autotag-proxy.service",
     );
     let output = server.output("/opt/autotag-receiver check");
-    let said = text(&output);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let printed = text(&output);
+    assert_eq!(output.status.code(), Some(2), "{printed}");
     for word in [
         "shop.yaml has the mode 0644",
         "opens more than one door",
@@ -211,7 +214,7 @@ fn check_tells_all_faults_of_a_host_at_once() {
         "the proxy does not answer",
         "nobody listens at 127.0.0.1:8080",
     ] {
-        assert!(said.contains(word), "`{word}` is missing in {said}");
+        assert!(printed.contains(word), "`{word}` is missing in {printed}");
     }
 }
 
@@ -220,17 +223,17 @@ fn check_tells_all_faults_of_a_host_at_once() {
 fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
     let server = Machine::boot();
     let digest = server.ship(&["1.0.0".to_owned()]).remove(0);
-    let said = server.run(&format!(
+    let printed = server.run(&format!(
         "/opt/autotag-receiver init shop --image {IMAGE} --port 3000 --health /healthz --public-name 127.0.0.1"
     ));
-    take_the_key(&server, &said);
+    take_the_key(&server, &printed);
     // As CI does it: by the key, in the protocol's words.
     let request = format!(
         r#"{{"protocol":1,"app":"shop","request":{{"deploy":{{"deployment":"by-the-key","image":"{IMAGE}","digest":"{digest}","version":"1.0.0","commit":"{}"}}}}}}"#,
         commit()
     );
-    let said = server.run(&format!("echo '{request}' | {}", ssh("deploy")));
-    assert!(said.lines().last().is_some_and(|last| last.contains("\"deployed\"")), "{said}");
+    let printed = server.run(&format!("echo '{request}' | {}", ssh("deploy")));
+    assert!(printed.lines().last().is_some_and(|last| last.contains("\"deployed\"")), "{printed}");
     let front_door = "curl -fsS --max-time 5 http://127.0.0.1:8080/ | grep '^1.0.0 '";
     server.run(front_door);
 
@@ -241,9 +244,9 @@ fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
     server.eventually(front_door);
     let status = server.run("autotag-receiver status shop");
     assert!(status.contains("serves") && !status.contains("DRIFT"), "{status}");
-    let said = server.run("autotag-receiver check shop 2>&1");
+    let printed = server.run("autotag-receiver check shop 2>&1");
     assert_eq!(
-        said,
+        printed,
         "Docker answers\n`serve` answers\nthe proxy answers\nsshd lets autotag-shop in by its key\n\
          /etc/autotag/shop.yaml is right\nshop: 127.0.0.1:8080 is open\n"
     );
@@ -275,9 +278,12 @@ fn a_part_that_sshd_refuses_is_taken_back() {
     let part = "/etc/ssh/sshd_config.d/autotag.conf";
     server.run("echo 'Nonsense yes' >>/etc/ssh/sshd_config");
     let output = server.output(INIT);
-    let said = text(&output);
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("Nonsense") && said.contains(&format!("{part} is what it was before")), "{said}");
+    let printed = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains("Nonsense") && printed.contains(&format!("{part} is what it was before")),
+        "{printed}"
+    );
     server.run(&format!("test ! -e {part}"));
 
     // The part of an earlier release stays, word for word.

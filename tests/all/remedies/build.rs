@@ -28,8 +28,8 @@ fn fails(
 #[test]
 fn docker_that_is_not_there() {
     let built = Built::new();
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = folder.path().join("docker.sock");
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("docker.sock");
     let commit = built.project.merge("one");
     let host = format!("unix://{}", socket.display());
     let at = socket.to_string_lossy().into_owned();

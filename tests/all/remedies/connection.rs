@@ -19,29 +19,29 @@ struct SshServer {
     user: SystemUser,
     key: ClientKey,
     sshd: Sshd,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl SshServer {
-    /// `command` runs in the place of the receiver. The folder is the test's own, and anybody may read it.
+    /// `command` runs in the place of the receiver. The directory is the test's own, and anybody may read it.
     fn to(command: impl FnOnce(&std::path::Path) -> String) -> Self {
         let (user, key) = (SystemUser::create("r"), ClientKey::ed25519());
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        let directory = tempfile::tempdir().expect("a directory");
+        std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .expect("rights");
-        let options = format!("restrict,command=\"{}\"", command(folder.path()));
+        let options = format!("restrict,command=\"{}\"", command(directory.path()));
         let sshd = Sshd::with_host_key("ed25519").authorize(user.name(), &options, &key).start();
         let project = Project::new();
         let commit = project.merge("one");
         project.release(&commit).finish().ended("released");
-        Self { project, commit, user, key, sshd, folder }
+        Self { project, commit, user, key, sshd, directory }
     }
 
     /// A receiver that answers with these lines, whatever it is asked, and then does this.
     fn answering(answers: &[Event], then: &str) -> Self {
         let text: String = answers.iter().map(|answer| answer.to_line().expect("a line")).collect();
-        Self::to(|folder| {
-            let file: PathBuf = folder.join("answers");
+        Self::to(|directory| {
+            let file: PathBuf = directory.join("answers");
             std::fs::write(&file, text).expect("the answers");
             format!("cat {}{then}", file.display())
         })
@@ -64,15 +64,15 @@ impl SshServer {
 
     /// It failed as a deployment.
     #[track_caller]
-    fn told(&self, run: Run, topic: Topic, name: &str) {
+    fn reported(&self, run: Run, topic: Topic, name: &str) {
         let key = self.sshd.fingerprint_line("ed25519");
         let key = key.split(' ').nth(1).expect("a fingerprint");
-        let folder = self.folder.path().to_string_lossy().into_owned();
+        let directory = self.directory.path().to_string_lossy().into_owned();
         let user = self.user.name();
         let app = user.strip_prefix("autotag-").expect("an application's user");
         let replaced = [
             (key, "FINGERPRINT"),
-            (folder.as_str(), "DIRECTORY"),
+            (directory.as_str(), "DIRECTORY"),
             // In two halves, for the test that no file names the machine.
             (concat!("/ho", "me/"), "HOMES/"),
             (user, "autotag-app"),
@@ -92,7 +92,11 @@ fn host_keys_and_a_key_that_do_not_fit() {
     let host = SshServer::to(|_| "true".to_owned());
     let other = Sshd::with_host_key("ed25519").start();
     let elsewhere = format!("elsewhere.example {}", other.public_key("ed25519"));
-    host.told(host.run().with("deploy-known-hosts", &elsewhere), Topic::HostKeyUnknown, "host_key_unknown");
+    host.reported(
+        host.run().with("deploy-known-hosts", &elsewhere),
+        Topic::HostKeyUnknown,
+        "host_key_unknown",
+    );
     let known = format!("[127.0.0.1]:{} {}", host.sshd.port(), other.public_key("ed25519"));
     let run = host.run().with("deploy-known-hosts", &known).finish();
     let fingerprint =
@@ -102,7 +106,7 @@ fn host_keys_and_a_key_that_do_not_fit() {
         [(shown.as_str(), "SHOWN"), (expected.as_str(), "KNOWN"), (host.user.name(), "autotag-app")];
     annotated(&run, 7, Topic::HostKeyChanged, "host_key_changed", &replaced);
     let stranger = ClientKey::ed25519();
-    host.told(host.run().with("deploy-key", &stranger.private), Topic::KeyRefused, "key_refused");
+    host.reported(host.run().with("deploy-key", &stranger.private), Topic::KeyRefused, "key_refused");
 }
 
 // invariant failures-are-explained: An unreachable server is not taken for a server without a receiver; broken
@@ -111,7 +115,7 @@ fn host_keys_and_a_key_that_do_not_fit() {
 fn nobody_listens() {
     let host = SshServer::to(|_| "true".to_owned());
     let port = free_port().to_string();
-    host.told(host.run().with("deploy-port", &port), Topic::NoConnection, "port_closed");
+    host.reported(host.run().with("deploy-port", &port), Topic::NoConnection, "port_closed");
 }
 
 #[test]
@@ -129,8 +133,9 @@ fn a_name_that_is_none() {
 
 #[test]
 fn a_server_without_receiver() {
-    let host = SshServer::to(|folder| folder.join("autotag-receiver").display().to_string() + " receive");
-    host.told(host.run(), Topic::NoReceiver, "receiver_missing");
+    let host =
+        SshServer::to(|directory| directory.join("autotag-receiver").display().to_string() + " receive");
+    host.reported(host.run(), Topic::NoReceiver, "receiver_missing");
 }
 
 /// Its own words: an old receiver meets a request of a newer action.
@@ -140,7 +145,7 @@ fn a_receiver_that_is_too_old() {
     let Refused { code, message } = request.expect_err("protocol 2 is not known yet");
     assert_eq!(code, RefusalCode::Protocol);
     let host = SshServer::answering(&[result(End::Refused { code: code.into(), message })], "");
-    host.told(host.run(), Topic::Protocol, "receiver_too_old");
+    host.reported(host.run(), Topic::Protocol, "receiver_too_old");
 }
 
 #[test]
@@ -151,13 +156,13 @@ fn an_earlier_deployment_that_is_not_finished() {
         &[result(End::Refused { code: Open::Known(RefusalCode::Unfinished), message })],
         "",
     );
-    host.told(host.run(), Topic::Unfinished, "unfinished");
+    host.reported(host.run(), Topic::Unfinished, "unfinished");
 }
 
 #[test]
 fn a_connection_that_ends_without_a_result() {
     let host = SshServer::answering(&[Event::StepStarted { step: Open::Known(RolloutStep::Pull) }], "");
-    host.told(host.run().with("deploy-timeout", "10s"), Topic::ResultUnknown, "result_unknown");
+    host.reported(host.run().with("deploy-timeout", "10s"), Topic::ResultUnknown, "result_unknown");
 }
 
 #[test]
@@ -166,5 +171,5 @@ fn a_turn_that_does_not_come() {
     let holder = Holder { pid: 12, purpose: "deploy 9.8.7".to_owned(), deployment: None, since };
     let waiting = Event::Waiting { holder: Some(holder) };
     let host = SshServer::answering(&[waiting], "; exec sleep 30");
-    host.told(host.run().with("deploy-timeout", "10s"), Topic::DeploymentRunning, "deployment_running");
+    host.reported(host.run().with("deploy-timeout", "10s"), Topic::DeploymentRunning, "deployment_running");
 }

@@ -175,12 +175,12 @@ fn inputs_that_make_no_sense() {
 struct Untrusted {
     server: Child,
     port: String,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Untrusted {
     fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         let made = Command::new("openssl")
             .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes"])
             .args([
@@ -194,13 +194,13 @@ impl Untrusted {
                 "2",
             ])
             .args(["-keyout", "key.pem", "-out", "cert.pem"])
-            .current_dir(folder.path())
+            .current_dir(directory.path())
             .output()
             .expect("openssl");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let mut server = Command::new("openssl")
             .args(["s_server", "-accept", "127.0.0.1:0", "-key", "key.pem", "-cert", "cert.pem", "-www"])
-            .current_dir(folder.path())
+            .current_dir(directory.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -208,7 +208,7 @@ impl Untrusted {
         let output = BufReader::new(server.stdout.take().expect("its output"));
         let mut lines = output.lines().map_while(Result::ok);
         let port = lines.find_map(|line| Some(line.strip_prefix("ACCEPT ")?.rsplit_once(':')?.1.to_owned()));
-        Self { server, port: port.expect("it says where it listens"), _folder: folder }
+        Self { server, port: port.expect("it says where it listens"), _directory: directory }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Failures that users meet: each ends in one annotation, which says what to do and links the README's section.
 //!
 //! The real program fails against the real parts. What people read is approved as a whole, in
-//! `tests/all/remedies/snapshots/`; ports, digests and folders are replaced by words there.
+//! `tests/all/remedies/snapshots/`; ports, digests and directories are replaced by words there.
 
 mod annotation;
 mod build;

@@ -61,18 +61,18 @@ impl Served {
     }
 
     #[track_caller]
-    fn told(&self, run: &Finished, topic: Topic, name: &str) {
-        told(&self.way, run, topic, name);
+    fn reported(&self, run: &Finished, topic: Topic, name: &str) {
+        reported(&self.way, run, topic, name);
         assert!(self.way.server.get("/").1.starts_with("0.0.1 "), "0.0.1 serves: {run}");
     }
 }
 
 #[track_caller]
-fn told(way: &Way, run: &Finished, topic: Topic, name: &str) {
-    let folder = way.server.folder.path().to_string_lossy().into_owned();
+fn reported(way: &Way, run: &Finished, topic: Topic, name: &str) {
+    let directory = way.server.directory.path().to_string_lossy().into_owned();
     let replaced = [
         (way.project.registry.host(), "REGISTRY"),
-        (folder.as_str(), "DIRECTORY"),
+        (directory.as_str(), "DIRECTORY"),
         (way.user.name(), "autotag-app"),
         (way.server.app.as_str(), "app"),
     ];
@@ -85,15 +85,15 @@ fn told(way: &Way, run: &Finished, topic: Topic, name: &str) {
 fn what_the_app_file_does_not_allow() {
     let served = Served::new();
     let run = served.deploy("0.0.2").with("deploy-app", "shop").finish();
-    served.told(&run, Topic::NoApplication, "no_application");
+    served.reported(&run, Topic::NoApplication, "no_application");
     let run = served.deploy("0.0.2").with("deploy-environment", "STRANGE=1").finish();
-    served.told(&run, Topic::Variable, "variable");
+    served.reported(&run, Topic::Variable, "variable");
     let before = served.with_line("image:", "image: ghcr.io/org/other");
     let run = served.deploy("0.0.2").finish();
-    served.told(&run, Topic::OtherImage, "other_image");
+    served.reported(&run, Topic::OtherImage, "other_image");
     std::fs::write(served.file(), before + "drian: 5s\n").expect("the app file");
     let run = served.deploy("0.0.2").finish();
-    served.told(&run, Topic::AppFile, "app_file");
+    served.reported(&run, Topic::AppFile, "app_file");
 }
 
 // invariant failures-are-explained: Each failure on a server has its section; broken by:
@@ -103,26 +103,26 @@ fn versions_that_do_not_work() {
     let served = Served::new();
     served.publish("0.0.3", &[("FAIL_HEALTH", "always")]);
     let run = served.deploy("0.0.3").finish();
-    served.told(&run, Topic::Unhealthy, "unhealthy");
+    served.reported(&run, Topic::Unhealthy, "unhealthy");
     served.publish("0.0.4", &[("CRASH_AFTER_MS", "1")]);
     // Otherwise it is chance whether Docker has started it again when it is looked at.
     let before = served.with_line("restart:", "restart: \"no\"");
     let run = served.deploy("0.0.4").finish();
-    served.told(&run, Topic::Unhealthy, "ended_at_once");
+    served.reported(&run, Topic::Unhealthy, "ended_at_once");
     std::fs::write(served.file(), before).expect("the app file");
     let before = served.with_line("smoke:", "smoke: [{path: /, contains: Welcome}]");
     let run = served.deploy("0.0.2").finish();
-    served.told(&run, Topic::SmokeTest, "smoke_test");
+    served.reported(&run, Topic::SmokeTest, "smoke_test");
     std::fs::write(served.file(), before).expect("the app file");
 
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let before = served.with_line("listen:", &format!("listen: {}", taken.local_addr().expect("an address")));
     let run = served.deploy("0.0.2").finish();
-    served.told(&run, Topic::PortInUse, "port_in_use");
+    served.reported(&run, Topic::PortInUse, "port_in_use");
     std::fs::write(served.file(), before).expect("the app file");
 
     let run = served.deploy("0.0.2").with("command", "rollback").with("version", "7.0.0").finish();
-    served.told(&run, Topic::NotRecorded, "not_recorded");
+    served.reported(&run, Topic::NotRecorded, "not_recorded");
 }
 
 /// That something newer is live is told, and is no failure.
@@ -151,38 +151,38 @@ fn a_version_that_comes_too_late() {
             run = go_back();
         }
     }
-    told(&served.way, &run, Topic::NoImage, "image_gone");
+    reported(&served.way, &run, Topic::NoImage, "image_gone");
 }
 
 #[test]
 fn a_machine_that_is_in_trouble() {
     let mut served = Served::new();
-    let folder = served.way.server.paths.state(&served.way.server.app);
-    let full = small_disk(&folder);
-    let filler = fill(&folder, 0);
+    let directory = served.way.server.paths.state(&served.way.server.app);
+    let full = small_disk(&directory);
+    let filler = fill(&directory, 0);
     let run = served.deploy("0.0.2").finish();
-    served.told(&run, Topic::DiskFull, "disk_full");
+    served.reported(&run, Topic::DiskFull, "disk_full");
     std::fs::remove_file(filler).expect("room again");
     drop(full);
-    std::fs::remove_dir(&folder).expect("the place of the small one");
-    std::fs::rename(folder.with_extension("aside"), &folder).expect("back");
+    std::fs::remove_dir(&directory).expect("the place of the small one");
+    std::fs::rename(directory.with_extension("aside"), &directory).expect("back");
     // A socket whose daemon was killed.
-    let socket = served.way.server.folder.path().join("docker.sock");
+    let socket = served.way.server.directory.path().join("docker.sock");
     drop(UnixListener::bind(&socket).expect("a socket"));
     served.way.server.look_for_docker_at(&socket);
     let run = served.deploy("0.0.2").finish();
-    served.told(&run, Topic::ServerDocker, "server_docker");
+    served.reported(&run, Topic::ServerDocker, "server_docker");
     served.way.server.kill_serve();
     let run = served.deploy("0.0.2").finish();
-    served.told(&run, Topic::NoReceiver, "receiver_stopped");
+    served.reported(&run, Topic::NoReceiver, "receiver_stopped");
 }
 
-/// The folder as it is, on a file system of its own that is small.
-fn small_disk(folder: &Path) -> Mounted {
-    let aside = folder.with_extension("aside");
-    std::fs::rename(folder, &aside).expect("aside");
-    let mounted = Mounted::small(folder);
-    let copied = std::process::Command::new("cp").arg("-a").arg(aside.join(".")).arg(folder).status();
+/// The directory as it is, on a file system of its own that is small.
+fn small_disk(directory: &Path) -> Mounted {
+    let aside = directory.with_extension("aside");
+    std::fs::rename(directory, &aside).expect("aside");
+    let mounted = Mounted::small(directory);
+    let copied = std::process::Command::new("cp").arg("-a").arg(aside.join(".")).arg(directory).status();
     assert!(copied.expect("cp").success(), "the state moves");
     mounted
 }
@@ -198,11 +198,11 @@ fn an_image_that_the_server_may_not_pull() {
     let commit = way.project.merge("one");
     let digest = way.pushed(&commit, "0.0.1", &[]);
     let run = way.release(&commit, &digest, way.sshd.port()).finish();
-    told(&way, &run, Topic::PullRefused, "pull_refused");
+    reported(&way, &run, Topic::PullRefused, "pull_refused");
     let run = way.release(&commit, &digest, way.sshd.port());
     let run = run
         .with("deploy-registry-username", "bot")
         .with("deploy-registry-password", "wr0ng-password")
         .finish();
-    told(&way, &run, Topic::PullRefused, "pull_login_wrong");
+    reported(&way, &run, Topic::PullRefused, "pull_login_wrong");
 }

@@ -53,7 +53,7 @@ pub(super) async fn serve<E: Engine>(
     match accept(&server, &mut stream, &caller, &permit).await {
         Ok(job) => pass_on(&job, caller.asker(), &mut stream).await,
         Err(refused) => {
-            if is_told(&server, &caller, &refused) {
+            if is_reported(&server, &caller, &refused) {
                 tracing::warn!(code = %refused.code, "refused: {}", refused.message);
             }
             refuse(&refused, &mut stream).await;
@@ -63,7 +63,7 @@ pub(super) async fn serve<E: Engine>(
 
 /// Whether a refusal goes to the log by itself. Of a key's the first one of each kind does; a change that comes to
 /// its turn later says in the journal how many more there were.
-fn is_told<E: Engine>(server: &Server<E>, caller: &Caller, refused: &Refused) -> bool {
+fn is_reported<E: Engine>(server: &Server<E>, caller: &Caller, refused: &Refused) -> bool {
     match caller {
         Caller::Owner => true,
         Caller::App(app) => server.queues.of(app).refused(refused.code, server.queues.now()),

@@ -333,8 +333,8 @@ fn json_logs_are_json_and_commands_no_runner_obeys() {
         let lines: Vec<Value> = lines
             .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
             .collect();
-        let said = |text: &str| lines.iter().any(|line| line["text"] == text);
-        assert!(said("::error::MARK") && said("text ##[warning]MARK"), "{run}");
+        let printed = |text: &str| lines.iter().any(|line| line["text"] == text);
+        assert!(printed("::error::MARK") && printed("text ##[warning]MARK"), "{run}");
         assert!(lines.iter().any(|line| line["message"] == "build step ended"), "{run}");
     }
 }

@@ -16,7 +16,7 @@ use testkit::github::Double;
 
 /// A person's machine: a clone of `org/app` with one commit on main, a home, and programs on the PATH.
 pub struct Workstation {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     environment: BTreeMap<String, String>,
     /// Where its repository is hosted.
     pub github: Double,
@@ -25,11 +25,11 @@ pub struct Workstation {
 impl Workstation {
     /// The commit is pushed: the double has it.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         for name in ["clone", "home", "bin"] {
-            std::fs::create_dir(folder.path().join(name)).expect("a folder");
+            std::fs::create_dir(directory.path().join(name)).expect("a directory");
         }
-        let path = |name: &str| folder.path().join(name).to_string_lossy().into_owned();
+        let path = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
         let mut environment = BTreeMap::new();
         for (name, value) in [
             ("PATH", format!("{}:/usr/bin:/bin", path("bin"))),
@@ -44,7 +44,7 @@ impl Workstation {
         ] {
             environment.insert(name.to_owned(), value);
         }
-        let workstation = Self { github: Double::start(), folder, environment };
+        let workstation = Self { github: Double::start(), directory, environment };
         workstation.git(&["init", "--quiet", "--initial-branch=main", "."]);
         workstation.commit();
         workstation.git(&["remote", "add", "origin", "https://github.com/org/app.git"]);
@@ -69,20 +69,20 @@ impl Workstation {
 
     /// Where the clone is.
     pub fn clone(&self) -> PathBuf {
-        self.folder.path().join("clone")
+        self.directory.path().join("clone")
     }
 
     /// A file below the home.
     pub fn home_file(&self, name: &str, text: &str) {
-        let path = self.folder.path().join("home").join(name);
-        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        let path = self.directory.path().join("home").join(name);
+        std::fs::create_dir_all(path.parent().expect("a directory")).expect("a directory");
         std::fs::write(path, text).expect("a file");
     }
 
     /// A program on the PATH, as a script.
     pub fn program(&self, name: &str, script: &str) {
         use std::os::unix::fs::PermissionsExt as _;
-        let path = self.folder.path().join("bin").join(name);
+        let path = self.directory.path().join("bin").join(name);
         std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a script");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a mode");
     }

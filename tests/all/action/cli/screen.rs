@@ -62,13 +62,13 @@ fn failures_and_help_have_colours_on_a_terminal_alone() {
     assert!(failed.contains("\u{1b}[1;31merror: \u{1b}[0m") && failed.contains("'--image'"), "{failed:?}");
     assert!(workstation.on_terminal("$PROGRAM --help").ended(0).contains(ESCAPE));
     for line in ["NO_COLOR=1 $PROGRAM --help", "$PROGRAM --help | cat", "NO_COLOR=1 $PROGRAM plan --imge x"] {
-        let said = workstation.on_terminal(line).out;
-        assert!(!said.contains(ESCAPE), "{line}: {said:?}");
+        let printed = workstation.on_terminal(line).out;
+        assert!(!printed.contains(ESCAPE), "{line}: {printed:?}");
     }
     let receiver = testkit::programs::receiver();
     for (line, coloured) in [("$RECEIVER --help", true), ("NO_COLOR=1 $RECEIVER --help", false)] {
-        let said = workstation.on_terminal(&line.replace("$RECEIVER", receiver)).ended(0);
-        assert_eq!(said.contains(ESCAPE), coloured, "{line}: {said:?}");
+        let printed = workstation.on_terminal(&line.replace("$RECEIVER", receiver)).ended(0);
+        assert_eq!(printed.contains(ESCAPE), coloured, "{line}: {printed:?}");
     }
     // The name alone is no success, and shows what there is.
     let alone = workstation.run(&[]).ended(2);

@@ -25,13 +25,13 @@ fn offered(program: &str, line: &str) -> Vec<String> {
         printf '%s\n' "${COMPREPLY[@]}"
     "#;
     let completions = output(program, &["completions", "bash"]);
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("completions");
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("completions");
     std::fs::write(&file, completions).expect("a file");
     let stdin = std::fs::File::open(&file).expect("the file");
     let bash = Command::new("bash")
         .args(["--norc", "--noprofile", "-c", script, "bash", line])
-        .current_dir(folder.path())
+        .current_dir(directory.path())
         .stdin(stdin)
         .stderr(Stdio::inherit())
         .output()
@@ -104,10 +104,10 @@ fn man_pages_are_whole_and_right() {
             &["autotag-receiver-init(1)", "3 Refused"],
         ),
     ] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().to_string_lossy().into_owned();
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().to_string_lossy().into_owned();
         assert_eq!(output(program, &["man", "--to", &path]), "");
-        let main = folder.path().join(format!("{name}.1"));
+        let main = directory.path().join(format!("{name}.1"));
         assert_eq!(std::fs::read_to_string(&main).expect("the page"), output(program, &["man"]));
         let text = shown(&main);
         for heading in ["NAME", "SYNOPSIS", "COMMANDS", "ENVIRONMENT", "EXIT CODES"] {
@@ -117,7 +117,7 @@ fn man_pages_are_whole_and_right() {
             assert!(words(&text).contains(word), "{word} is missing in {text}");
         }
         for page in pages {
-            let text = words(&shown(&folder.path().join(format!("{name}-{page}.1"))));
+            let text = words(&shown(&directory.path().join(format!("{name}-{page}.1"))));
             assert!(
                 text.contains(&format!("{name} {page}")) && text.contains("EXIT CODES"),
                 "{page}: {text}"
@@ -125,7 +125,7 @@ fn man_pages_are_whole_and_right() {
         }
         // What is referred to is there.
         for word in text.split_whitespace().filter(|word| word.starts_with(name) && word.ends_with("(1)")) {
-            let page = folder.path().join(word.replace("(1)", ".1"));
+            let page = directory.path().join(word.replace("(1)", ".1"));
             assert!(page.exists(), "{word} is referred to");
         }
     }

@@ -23,7 +23,7 @@ fn a_clone_is_enough_however_it_was_made() {
     let (workstation, _registry) = with_registry(&Auth::None);
     let workstation = workstation.logged_in();
     let commit = workstation.head();
-    std::fs::create_dir(workstation.clone().join("below")).expect("a folder");
+    std::fs::create_dir(workstation.clone().join("below")).expect("a directory");
     for arrangement in [
         &["remote", "set-url", "origin", "git@github.com:org/app.git"][..],
         &["remote", "set-url", "origin", "ssh://git@ssh.github.com:443/org/app.git"],
@@ -36,13 +36,13 @@ fn a_clone_is_enough_however_it_was_made() {
     ] {
         workstation.git(&["config", "url.https://github.com/.insteadOf", "gh:"]);
         workstation.git(arrangement);
-        let said = workstation.run(&["plan"]).ended(0);
-        assert!(said.contains("release 0.0.1") && said.contains(commit.as_str()), "{arrangement:?}: {said}");
-        assert!(said.contains(&format!("org/app, commit {}", commit.short())), "{arrangement:?}: {said}");
+        let log = workstation.run(&["plan"]).ended(0);
+        assert!(log.contains("release 0.0.1") && log.contains(commit.as_str()), "{arrangement:?}: {log}");
+        assert!(log.contains(&format!("org/app, commit {}", commit.short())), "{arrangement:?}: {log}");
     }
     let below = workstation.command("sh").args(["-c", "cd below && $PROGRAM plan"]).output().expect("sh");
-    assert_eq!(below.status.code(), Some(0), "a folder below: {below:?}");
-    // A worktree has a file where a clone has its folder; a shallow clone has no history.
+    assert_eq!(below.status.code(), Some(0), "a directory below: {below:?}");
+    // A worktree has a file where a clone has its directory; a shallow clone has no history.
     workstation.git(&["worktree", "add", "--quiet", "-b", "other", "../worktree"]);
     workstation.git(&[
         "clone",
@@ -52,10 +52,10 @@ fn a_clone_is_enough_however_it_was_made() {
         "../shallow",
     ]);
     workstation.git(&["-C", "../shallow", "remote", "set-url", "origin", "https://github.com/org/app"]);
-    for folder in ["worktree", "shallow"] {
-        let line = format!("cd ../{folder} && $PROGRAM plan");
+    for directory in ["worktree", "shallow"] {
+        let line = format!("cd ../{directory} && $PROGRAM plan");
         let planned = workstation.command("sh").args(["-c", &line]).output().expect("sh");
-        assert_eq!(planned.status.code(), Some(0), "{folder}: {planned:?}");
+        assert_eq!(planned.status.code(), Some(0), "{directory}: {planned:?}");
     }
 }
 
@@ -105,16 +105,16 @@ fn what_a_clone_does_not_tell_is_asked_for() {
         if expected.is_empty() {
             continue;
         }
-        let said = workstation.run(&["plan"]).ended(2);
+        let log = workstation.run(&["plan"]).ended(2);
         for words in expected {
-            assert!(said.contains(words), "{words}: {said}");
+            assert!(log.contains(words), "{words}: {log}");
         }
-        assert!(!said.contains("GITHUB_REPOSITORY"), "a workstation has no such variable: {said}");
+        assert!(!log.contains("GITHUB_REPOSITORY"), "a workstation has no such variable: {log}");
     }
     let nowhere = workstation.command("sh").args(["-c", "cd / && $PROGRAM plan"]).output().expect("sh");
-    let said = String::from_utf8_lossy(&nowhere.stdout);
-    assert!(nowhere.status.code() == Some(2) && said.contains("not a git repository"), "{nowhere:?}");
-    assert_eq!(said.matches("not a git repository").count(), 1, "one cause is told once: {said}");
+    let log = String::from_utf8_lossy(&nowhere.stdout);
+    assert!(nowhere.status.code() == Some(2) && log.contains("not a git repository"), "{nowhere:?}");
+    assert_eq!(log.matches("not a git repository").count(), 1, "one cause is told once: {log}");
     let gitless = workstation.with("PATH", "/nowhere").run(&["plan"]).ended(2);
     assert!(gitless.contains("git cannot be started"), "{gitless}");
 }
@@ -124,20 +124,17 @@ fn a_release_needs_a_branch_and_no_changes_beside_it() {
     let workstation = Workstation::new().logged_in();
     workstation.git(&["checkout", "--quiet", "--detach"]);
     std::fs::write(workstation.clone().join("half-done"), "").expect("a file");
-    let said = workstation.run(&["release"]).ended(2);
-    assert!(said.contains("`--branch`: expected"), "{said}");
-    assert!(said.contains("clean working tree") && said.contains("?? half-done"), "{said}");
+    let log = workstation.run(&["release"]).ended(2);
+    assert!(log.contains("`--branch`: expected"), "{log}");
+    assert!(log.contains("clean working tree") && log.contains("?? half-done"), "{log}");
     let another = "c".repeat(40);
-    let said = workstation.run(&["release", "--branch", "main", "--commit", &another]).ended(2);
-    assert!(
-        said.contains("the image is built from what is checked out") && said.contains(&another),
-        "{said}"
-    );
+    let log = workstation.run(&["release", "--branch", "main", "--commit", &another]).ended(2);
+    assert!(log.contains("the image is built from what is checked out") && log.contains(&another), "{log}");
     assert!(workstation.github.requests().is_empty());
     // A CI's clone is detached and has its build products.
     let workstation = workstation.with("CI", "true").with("DOCKER_HOST", "unix:///nowhere/docker.sock");
-    let said = workstation.run(&["release", "--branch", "main"]);
-    assert!(said.code != Some(2) && !said.out.contains("a clone without changes"), "{said:?}");
+    let log = workstation.run(&["release", "--branch", "main"]);
+    assert!(log.code != Some(2) && !log.out.contains("a clone without changes"), "{log:?}");
 }
 
 #[test]
@@ -153,8 +150,8 @@ fn a_commit_that_is_not_pushed_is_named() {
     );
     let line = "cd ../other && $PROGRAM plan";
     let planned = workstation.command("sh").args(["-c", line]).output().expect("sh");
-    let said = String::from_utf8_lossy(&planned.stdout);
-    assert!(planned.status.code() == Some(2) && said.contains("push the commit first"), "{planned:?}");
+    let log = String::from_utf8_lossy(&planned.stdout);
+    assert!(planned.status.code() == Some(2) && log.contains("push the commit first"), "{planned:?}");
 }
 
 // invariant secrets: `gh`'s login goes to its own host; broken by: `src/local/local_logins.rs`: any API may have it
@@ -164,8 +161,8 @@ fn ghs_login_is_used_by_a_person_alone() {
     let (workstation, _registry) = with_registry(&Auth::None);
     workstation.program("gh", &format!("echo \"$*\" >>gh.log; echo {}", Double::TOKEN));
     // The login is the server's, and nobody else's: the API has to be on the same host.
-    let said = workstation.on_terminal("$PROGRAM plan").ended(3);
-    assert!(said.contains("GITHUB_API_URL is not of github.com"), "{said}");
+    let log = workstation.on_terminal("$PROGRAM plan").ended(3);
+    assert!(log.contains("GITHUB_API_URL is not of github.com"), "{log}");
     assert!(
         !workstation.clone().join("gh.log").exists()
             && workstation.github.requests().iter().all(|it| !it.authorized)
@@ -178,9 +175,9 @@ fn ghs_login_is_used_by_a_person_alone() {
     workstation.run(&["plan", "--repository", "org/app"]).ended(3);
     workstation.on_terminal("CI=true $PROGRAM plan --repository org/app").ended(3);
     assert_eq!(asked(), "");
-    let said = workstation.on_terminal("$PROGRAM plan --repository org/app").ended(0);
-    assert!(said.contains("release 0.0.1") && said.contains("the login of `gh`"), "{said}");
-    assert!(!said.contains(Double::TOKEN), "{said}");
+    let log = workstation.on_terminal("$PROGRAM plan --repository org/app").ended(0);
+    assert!(log.contains("release 0.0.1") && log.contains("the login of `gh`"), "{log}");
+    assert!(!log.contains(Double::TOKEN), "{log}");
     assert_eq!(asked(), format!("auth token --hostname {host}\n"));
     workstation
         .on_terminal(&format!("GH_TOKEN={} $PROGRAM plan --repository org/app", Double::TOKEN))
@@ -192,8 +189,8 @@ fn ghs_login_is_used_by_a_person_alone() {
 fn a_public_repository_needs_no_login() {
     let (workstation, _registry) = with_registry(&Auth::None);
     workstation.github.make_public();
-    let said = workstation.run(&["plan"]).ended(0);
-    assert!(said.contains("release 0.0.1"), "{said}");
+    let log = workstation.run(&["plan"]).ended(0);
+    assert!(log.contains("release 0.0.1"), "{log}");
     assert!(workstation.github.requests().iter().all(|request| !request.authorized));
 }
 
@@ -204,9 +201,9 @@ fn a_private_repository_is_no_empty_one() {
     workstation
         .github
         .inject(Fault::on("GET *").answer(404, json!({ "message": "Not Found", "status": "404" })));
-    let said = workstation.run(&["plan"]);
-    assert!(said.code == Some(3) && !said.out.contains("  Plan "), "{said:?}");
-    assert!(said.out.contains("GH_TOKEN"), "{said:?}");
+    let log = workstation.run(&["plan"]);
+    assert!(log.code == Some(3) && !log.out.contains("  Plan "), "{log:?}");
+    assert!(log.out.contains("GH_TOKEN"), "{log:?}");
 }
 
 // invariant secrets: In CI nobody's login is taken
@@ -225,34 +222,34 @@ fn dockers_login_is_used_for_its_own_registry_outside_of_ci() {
     let none = json!({});
     // "me:hunter2"
     login(&json!({ host: { "auth": "bWU6aHVudGVyMg==" } }), &none);
-    let said = workstation.run(&["plan"]).ended(0);
-    assert!(said.contains("release 1.4.1") && said.contains("as me, by Docker's own login"), "{said}");
-    assert!(!said.contains("hunter2"), "{said}");
+    let log = workstation.run(&["plan"]).ended(0);
+    assert!(log.contains("release 1.4.1") && log.contains("as me, by Docker's own login"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
     workstation.program(
         "docker-credential-drawer",
         r#"read server; echo "$1 $server" >>asked; echo "{\"ServerURL\":\"$server\",\"Username\":\"me\",\"Secret\":\"hunter2\"}""#,
     );
     login(&json!({ host: {} }), &json!({ "credsStore": "drawer" }));
-    let said = workstation.run(&["plan"]).ended(0);
-    assert!(said.contains("release 1.4.1"), "{said}");
+    let log = workstation.run(&["plan"]).ended(0);
+    assert!(log.contains("release 1.4.1"), "{log}");
     assert_eq!(
         std::fs::read_to_string(workstation.clone().join("asked")).expect("it was asked"),
         format!("get {host}\n")
     );
     // Whoever has no login learns what could not be read; a CI has none, whatever lies there.
     login(&json!({}), &json!({ "credsStore": "drawer" }));
-    let said = workstation.run(&["plan"]).ended(0);
+    let log = workstation.run(&["plan"]).ended(0);
     assert!(
-        said.contains("Highest in registry  not shown (") && said.contains(r#""provisional":true"#),
-        "{said}"
+        log.contains("Highest in registry  not shown (") && log.contains(r#""provisional":true"#),
+        "{log}"
     );
-    assert!(said.contains(&format!("docker login {host}")) && !said.contains("1.4.1"), "{said}");
+    assert!(log.contains(&format!("docker login {host}")) && !log.contains("1.4.1"), "{log}");
     login(&json!({ host: {} }), &json!({ "credsStore": "drawer" }));
-    let said = workstation.on_terminal("CI=1 $PROGRAM plan").ended(0);
-    assert!(said.contains("not shown (") && !said.contains("1.4.1"), "{said}");
+    let log = workstation.on_terminal("CI=1 $PROGRAM plan").ended(0);
+    assert!(log.contains("not shown (") && !log.contains("1.4.1"), "{log}");
     login(&json!({ host: {} }), &json!({ "credsStore": "missing" }));
-    let said = workstation.run(&["plan"]).out;
-    assert!(said.contains("docker-credential-missing"), "{said}");
+    let log = workstation.run(&["plan"]).out;
+    assert!(log.contains("docker-credential-missing"), "{log}");
 }
 
 /// Has every secret that a run may be given, in both spellings, but for what would keep the helper and `gh` from
@@ -301,7 +298,7 @@ fn other_programs_get_no_secret() {
 
     let workstation = workstation_with_secrets(workstation, MARK);
     let given = |name: &str, lines: &[&str]| {
-        let path = workstation.folder.path().join("home").join(format!("{name}.env"));
+        let path = workstation.directory.path().join("home").join(format!("{name}.env"));
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name} ran: {error}"));
         for secret in [MARK, Double::TOKEN, "hunter2", "INPUT_"] {
             assert!(!text.contains(secret), "{name} is given {secret}:\n{text}");
@@ -314,9 +311,9 @@ fn other_programs_get_no_secret() {
     let usual = ["HOME=/", "PATH=/", "GIT_CONFIG_NOSYSTEM=1", "GH_CONFIG_DIR=/kept"];
     for token in ["GH_TOKEN", "GITHUB_TOKEN", "INPUT_GITHUB-TOKEN", "INPUT_GITHUB_TOKEN"] {
         let mut plan = workstation.command(env!("CARGO_BIN_EXE_autotag-deploy"));
-        let said =
+        let log =
             RawInputs::of(&plan.arg("plan").env(token, Double::TOKEN).output().expect("it runs")).ended(0);
-        assert!(said.contains("release 1.4.1") && said.contains("by Docker's own login"), "{said}");
+        assert!(log.contains("release 1.4.1") && log.contains("by Docker's own login"), "{log}");
         given("git", &usual);
         given("drawer", &usual);
     }
@@ -329,7 +326,7 @@ fn other_programs_get_no_secret() {
     // `gh` is asked only where there is no token.
     let workstation_of_gh =
         format!("GITHUB_SERVER_URL={} $PROGRAM plan --repository org/app", workstation.github.url());
-    let said = workstation.on_terminal(&workstation_of_gh).ended(0);
-    assert!(said.contains("the login of `gh`"), "{said}");
+    let log = workstation.on_terminal(&workstation_of_gh).ended(0);
+    assert!(log.contains("the login of `gh`"), "{log}");
     given("gh", &usual);
 }

@@ -343,19 +343,19 @@ pub fn run(
         ("GITHUB_REF", "refs/heads/main"),
         ("GITHUB_RUN_ID", "7"),
     ]);
-    let mut said = RawInputs::default();
+    let mut printed = RawInputs::default();
     let mut hosts = "";
     for (name, value) in usual.iter().chain(inputs) {
-        said.set(name, (*value).to_owned());
+        printed.set(name, (*value).to_owned());
         hosts = if *name == "deploy-host" { value } else { hosts };
     }
     if inputs.iter().all(|(name, _)| *name != "deploy-known-hosts") {
         let known = hosts.split(", ").map(|host| format!("{host} {FINGERPRINT}\n"));
-        said.set("deploy-known-hosts", known.collect());
+        printed.set("deploy-known-hosts", known.collect());
     }
     let mut faults = InputErrors::default();
     let run = Run::read(&environment, &Overrides::default(), &mut faults).expect("a run");
-    let request = inputs::Request::parse(&said, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
+    let request = inputs::Request::parse(&printed, &run, &mut faults).unwrap_or_else(|| panic!("{faults}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(play(servers, &request, &run, patience))
 }
@@ -380,11 +380,11 @@ async fn play(servers: &Servers, request: &inputs::Request, run: &Run, patience:
     };
     let mode = request.mode(run, "main");
     let (progress, mut log) = (Progress::start(()), Vec::new());
-    let mut told = ServerLog::new(&mut log, Style::Actions);
-    let mut logs = Logs { build: &mut Silent, deploy: &mut told };
+    let mut reported = ServerLog::new(&mut log, Style::Actions);
+    let mut logs = Logs { build: &mut Silent, deploy: &mut reported };
     let job = Job { request, run, mode: &mode };
     let result = pipeline::run(&ports, job, &progress, &mut logs).await;
-    drop(told);
+    drop(reported);
     let stages = |failed| stages::table(&progress.intents(), &progress.timings(), failed);
     let facts = progress.facts();
     let summary = match &result {

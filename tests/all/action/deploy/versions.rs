@@ -9,7 +9,7 @@ use autotag_protocol::Body;
 use super::play::{Came, Servers, Stage, Turn};
 
 /// A release to a server that says these lines, whatever it is asked next.
-fn told(lines: impl Fn(&ObjectId) -> Vec<String>) -> Came {
+fn reported(lines: impl Fn(&ObjectId) -> Vec<String>) -> Came {
     let stage = Stage::new(Servers::new());
     let commit = stage.project.merge("feat: begin");
     stage.servers.next("web1", Turn::Says(lines(&commit)));
@@ -21,7 +21,7 @@ fn told(lines: impl Fn(&ObjectId) -> Vec<String>) -> Came {
 
 /// The deployment's failure after this result.
 fn failure(end: &str) -> Failure {
-    let run = told(|_| vec![format!(r#"{{"result":{{"end":{end},"milliseconds":1}}}}"#)]);
+    let run = reported(|_| vec![format!(r#"{{"result":{{"end":{end},"milliseconds":1}}}}"#)]);
     assert_eq!(run.output("deployed"), "false", "{run:?}");
     let Ending::Released(released) = run.ending() else { panic!("{run:?}") };
     let deployment = released.deployment.as_ref().expect("a deployment");
@@ -31,7 +31,7 @@ fn failure(end: &str) -> Failure {
 // broken by: `deny_unknown_fields` on `Outcome`; by an unknown event that is an error; by a step that is an enum.
 #[test]
 fn a_newer_receiver_says_more_and_is_understood() {
-    let run = told(|commit| {
+    let run = reported(|commit| {
         let digest = format!("sha256:{}", "1".repeat(64));
         let running = format!(
             r#"{{"version":"0.0.1","digest":"{digest}","commit":"{commit}","deployment":"run-7-1-00000000","zone":"b"}}"#
@@ -60,7 +60,7 @@ fn a_newer_receiver_says_more_and_is_understood() {
 
 #[test]
 fn the_first_receivers_say_less_and_are_understood() {
-    let run = told(|_| vec![r#"{"result":{"end":{"deployed":{}},"milliseconds":7}}"#.to_owned()]);
+    let run = reported(|_| vec![r#"{"result":{"end":{"deployed":{}},"milliseconds":7}}"#.to_owned()]);
     assert_eq!((run.output("outcome").as_str(), run.output("deployed").as_str()), ("released", "true"));
 }
 

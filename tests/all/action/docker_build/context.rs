@@ -14,16 +14,16 @@ use autotag_deploy::ports::{BuildRequest, Builder as _};
 use super::image::{holds, names};
 use super::relay::CountingRelay;
 use super::{Images, Log, SHELL, becomes, engine, request};
-use crate::action::context::{child_argument, folder, run_again};
+use crate::action::context::{child_argument, directory, run_again};
 
 /// What has such a name is sent as an archive.
-pub fn odd(folder: &Path) -> PathBuf {
-    folder.join(OsStr::from_bytes(b"odd\xFFname"))
+pub fn odd(directory: &Path) -> PathBuf {
+    directory.join(OsStr::from_bytes(b"odd\xFFname"))
 }
 
 /// A tree with everything that can be in one.
 fn varied() -> tempfile::TempDir {
-    let folder = folder(&[
+    let directory = directory(&[
         ("Dockerfile", "FROM scratch\nCOPY . /srv/\n"),
         ("a/b.txt", "b"),
         ("a.txt", "a"),
@@ -33,7 +33,7 @@ fn varied() -> tempfile::TempDir {
         ("naïve 名/ü", "text"),
         ("run", "#!/bin/sh\n"),
     ]);
-    let root = folder.path();
+    let root = directory.path();
     let mode = |name: &str, mode| {
         fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).expect("mode");
     };
@@ -49,7 +49,7 @@ fn varied() -> tempfile::TempDir {
     fs::write(root.join("large"), large).expect("a large file");
     let time = UNIX_EPOCH + Duration::new(1_234_567_890, 123_456_789);
     fs::File::open(root.join("a.txt")).expect("open").set_modified(time).expect("a time");
-    folder
+    directory
 }
 
 // invariant builds: What is in the context arrives as it is; broken by:
@@ -58,10 +58,10 @@ fn varied() -> tempfile::TempDir {
 #[tokio::test]
 async fn both_ways_give_the_same_image() {
     let (engine, mut images) = (engine().await, Images::default());
-    let folder = varied();
+    let directory = varied();
     let mut build = async |files: usize| {
         // The cache does not look at times.
-        let request = BuildRequest { no_cache: true, ..request(folder.path()) };
+        let request = BuildRequest { no_cache: true, ..request(directory.path()) };
         let image = engine.build(&request, &mut Log::default()).await.expect("builds");
         images.0.push(image.clone());
         let mut held = holds(&image, "srv");
@@ -73,7 +73,7 @@ async fn both_ways_give_the_same_image() {
         (held, odd)
     };
     let (asked_for, _) = build(16).await;
-    fs::write(odd(folder.path()), "").expect("a file");
+    fs::write(odd(directory.path()), "").expect("a file");
     assert_eq!(build(16).await, (asked_for.clone(), true));
     let of = |name: &str| asked_for[name].clone();
     assert_eq!((of("run").1, of("empty/deep").1, of("a").1), (0o4755, 0o1777, 0o2750));
@@ -89,7 +89,7 @@ async fn both_ways_give_the_same_image() {
 async fn only_what_the_dockerfile_names_is_sent() {
     let (way, mut images) = (CountingRelay::start(), Images::default());
     let engine = way.engine().await;
-    let folder = folder(&[
+    let directory = directory(&[
         ("one/a", "a"),
         ("one/deep/b", "b"),
         ("package.json", "{}"),
@@ -99,10 +99,10 @@ async fn only_what_the_dockerfile_names_is_sent() {
         ("Dockerfile", ""),
     ]);
     for name in ["big", ".git/pack", "src/large"] {
-        let file = fs::File::create(folder.path().join(name)).expect("a file");
+        let file = fs::File::create(directory.path().join(name)).expect("a file");
         file.set_len(20_000_000).expect("a sparse file");
     }
-    symlink("one", folder.path().join("link")).expect("a link");
+    symlink("one", directory.path().join("link")).expect("a link");
     for (copies, held, large) in [
         ("COPY one /srv/", &["a", "deep", "deep/b"][..], 0),
         ("COPY one/deep/b /srv/", &["b"], 0),
@@ -112,10 +112,10 @@ async fn only_what_the_dockerfile_names_is_sent() {
         // A link may lead anywhere, so all is sent.
         ("COPY link/deep /srv/", &["b"], 3),
     ] {
-        fs::write(folder.path().join("Dockerfile"), format!("FROM scratch\n{copies}\n"))
+        fs::write(directory.path().join("Dockerfile"), format!("FROM scratch\n{copies}\n"))
             .expect("a Dockerfile");
         let before = way.sent();
-        let image = engine.build(&request(folder.path()), &mut Log::default()).await.expect("builds");
+        let image = engine.build(&request(directory.path()), &mut Log::default()).await.expect("builds");
         let sent = way.sent() - before;
         assert_eq!(names(&image, "srv"), held, "{copies}");
         assert!((large * 20_000_000..large * 20_100_000 + 100_000).contains(&sent), "{copies}: {sent}");
@@ -129,11 +129,11 @@ async fn only_what_the_dockerfile_names_is_sent() {
 async fn many_small_files_arrive() {
     const FILES: usize = 20_000;
     let (engine, mut images) = (engine().await, Images::default());
-    let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY files /srv/\n"), ("files/", "")]);
+    let directory = directory(&[("Dockerfile", "FROM scratch\nCOPY files /srv/\n"), ("files/", "")]);
     for number in 0..FILES {
-        fs::write(folder.path().join(format!("files/{number}")), number.to_string()).expect("a file");
+        fs::write(directory.path().join(format!("files/{number}")), number.to_string()).expect("a file");
     }
-    let image = engine.build(&request(folder.path()), &mut Log::default()).await.expect("builds");
+    let image = engine.build(&request(directory.path()), &mut Log::default()).await.expect("builds");
     images.0.push(image.clone());
     assert_eq!(names(&image, "srv").len(), FILES);
 }
@@ -150,11 +150,11 @@ async fn many_sources_and_many_ignored_names_are_no_trouble() {
     let ignored = ignored.join("\n");
     let copies = names.chunks(20).map(|names| format!("COPY {} /srv/\n", names.join(" ")));
     let dockerfile = format!("FROM scratch\n{}", copies.collect::<String>());
-    let folder = folder(&[("Dockerfile", &dockerfile), (".dockerignore", &ignored)]);
+    let directory = directory(&[("Dockerfile", &dockerfile), (".dockerignore", &ignored)]);
     for name in &names {
-        fs::write(folder.path().join(name), name).expect("a file");
+        fs::write(directory.path().join(name), name).expect("a file");
     }
-    let image = engine.build(&request(folder.path()), &mut Log::default()).await.expect("builds");
+    let image = engine.build(&request(directory.path()), &mut Log::default()).await.expect("builds");
     images.0.push(image.clone());
     assert_eq!(super::image::names(&image, "srv").len(), names.len());
 }
@@ -162,12 +162,12 @@ async fn many_sources_and_many_ignored_names_are_no_trouble() {
 #[tokio::test]
 async fn a_step_may_mount_a_part_of_the_context() {
     let (engine, mut images) = (engine().await, Images::default());
-    let folder = super::context(&format!(
+    let directory = super::context(&format!(
         "{SHELL}RUN --mount=type=bind,source=one,target=/mounted [\"/bin/busybox\", \"cp\", \"-r\", \"/mounted\", \"/srv\"]\n"
     ));
-    fs::create_dir_all(folder.path().join("one/deep")).expect("a directory");
-    fs::write(folder.path().join("one/deep/a"), "a").expect("a file");
-    let image = engine.build(&request(folder.path()), &mut Log::default()).await.expect("builds");
+    fs::create_dir_all(directory.path().join("one/deep")).expect("a directory");
+    fs::write(directory.path().join("one/deep/a"), "a").expect("a file");
+    let image = engine.build(&request(directory.path()), &mut Log::default()).await.expect("builds");
     images.0.push(image.clone());
     assert_eq!(names(&image, "srv"), ["deep", "deep/a"]);
 }
@@ -176,24 +176,28 @@ async fn a_step_may_mount_a_part_of_the_context() {
 #[test]
 fn a_large_context_needs_little_memory() {
     const TEST: &str = concat!(module_path!(), "::a_large_context_needs_little_memory");
-    if let Some(folder) = child_argument("LARGE") {
+    if let Some(directory) = child_argument("LARGE") {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         runtime.block_on(async {
             let mut images = Images::default();
             images
                 .0
-                .push(engine().await.build(&request(&folder), &mut Log::default()).await.expect("builds"));
+                .push(engine().await.build(&request(&directory), &mut Log::default()).await.expect("builds"));
         });
         println!("{}", fs::read_to_string("/proc/self/status").expect("Linux"));
         return;
     }
-    let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY big /\nCOPY files /files/\n"), ("files/", "")]);
-    fs::File::create(folder.path().join("big")).expect("a file").set_len(256 << 20).expect("a sparse file");
+    let directory =
+        directory(&[("Dockerfile", "FROM scratch\nCOPY big /\nCOPY files /files/\n"), ("files/", "")]);
+    fs::File::create(directory.path().join("big"))
+        .expect("a file")
+        .set_len(256 << 20)
+        .expect("a sparse file");
     for number in 0..5_000 {
-        fs::write(folder.path().join(format!("files/{number}")), number.to_string()).expect("a file");
+        fs::write(directory.path().join(format!("files/{number}")), number.to_string()).expect("a file");
     }
-    let told = run_again(TEST, "LARGE", folder.path(), false);
-    let peak = told.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a high-water mark");
+    let reported = run_again(TEST, "LARGE", directory.path(), false);
+    let peak = reported.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a high-water mark");
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
     assert!(peak < 64 * 1024, "{peak} kB");
 }
@@ -204,14 +208,14 @@ fn a_large_context_needs_little_memory() {
 async fn a_build_that_is_dropped_reads_no_further() {
     let way = CountingRelay::start();
     let engine = way.engine().await;
-    let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY big /\n")]);
-    let big = fs::canonicalize(folder.path()).expect("there").join("big");
+    let directory = directory(&[("Dockerfile", "FROM scratch\nCOPY big /\n")]);
+    let big = fs::canonicalize(directory.path()).expect("there").join("big");
     fs::File::create(&big).expect("a file").set_len(1 << 40).expect("a sparse terabyte");
     let is_open = || {
         let open = fs::read_dir("/proc/self/fd").expect("Linux").flatten();
         open.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file == big)
     };
-    let request = request(folder.path());
+    let request = request(directory.path());
     let mut log = Log::default();
     tokio::select! {
         outcome = engine.build(&request, &mut log) => panic!("a terabyte was sent: {outcome:?}"),
@@ -226,10 +230,11 @@ async fn a_build_that_is_dropped_reads_no_further() {
 async fn a_file_that_changes_while_it_is_sent_fails_the_build_by_name() {
     let way = CountingRelay::start();
     let engine = way.engine().await;
-    let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY . /srv/\n"), ("file", "twelve bytes")]);
-    let file = folder.path().join("file");
+    let directory = directory(&[("Dockerfile", "FROM scratch\nCOPY . /srv/\n"), ("file", "twelve bytes")]);
+    let file = directory.path().join("file");
     way.before_next(move || fs::write(file, "seven b").expect("a shorter file"));
-    let failed = engine.build(&request(folder.path()), &mut Log::default()).await.expect_err("half a file");
+    let failed =
+        engine.build(&request(directory.path()), &mut Log::default()).await.expect_err("half a file");
     assert_eq!(failed.kind, CallErrorKind::Build, "{failed}");
     for words in ["file` changed while it was sent", "it had 12 bytes, the last 5 are gone"] {
         assert!(failed.why.contains(words), "{failed}");

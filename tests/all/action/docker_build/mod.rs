@@ -20,7 +20,7 @@ use autotag_model::reference::{Digest, ImageName, ImageTag};
 use autotag_model::secret::{Credentials, Secret};
 use tempfile::TempDir;
 
-use crate::action::context::folder;
+use crate::action::context::directory;
 use testkit::images::tiny_image::TinyImage;
 use testkit::registry;
 
@@ -88,9 +88,9 @@ pub async fn engine() -> Docker {
 
 /// A context with busybox and this Dockerfile.
 fn context(dockerfile: &str) -> TempDir {
-    let folder = folder(&[("Dockerfile", dockerfile)]);
-    fs::copy("/bin/busybox", folder.path().join("busybox")).expect("busybox-static at /bin/busybox");
-    folder
+    let directory = directory(&[("Dockerfile", dockerfile)]);
+    fs::copy("/bin/busybox", directory.path().join("busybox")).expect("busybox-static at /bin/busybox");
+    directory
 }
 
 pub fn request(context: &Path) -> BuildRequest {
@@ -125,10 +125,10 @@ async fn fails(request: &BuildRequest) -> CallError {
 #[tokio::test]
 async fn a_build_honours_the_request_and_tells_its_story() {
     let (engine, mut images) = (engine().await, Images::default());
-    let folder = context(&format!(
+    let directory = context(&format!(
         "{SHELL}ARG SAID=nothing\nRUN echo \"said $SAID on $TARGETARCH\"; echo done >&2\nFROM base\nRUN never-reached\n"
     ));
-    let mut request = request(folder.path());
+    let mut request = request(directory.path());
     let word = format!("word-{}", unique());
     request.target = Some("base".to_owned());
     request.platform = Some("linux/amd64".to_owned());
@@ -162,8 +162,8 @@ async fn a_build_honours_the_request_and_tells_its_story() {
 #[tokio::test]
 async fn another_platform_is_built_for() {
     let (engine, mut images) = (engine().await, Images::default());
-    let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
-    let mut request = request(folder.path());
+    let directory = directory(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
+    let mut request = request(directory.path());
     request.platform = Some("linux/arm64".to_owned());
     let image = engine.build(&request, &mut Log::default()).await.expect("builds");
     images.0.push(image.clone());
@@ -176,7 +176,7 @@ async fn another_platform_is_built_for() {
 #[tokio::test]
 async fn a_dockerfile_outside_of_the_context_works() {
     let (engine, mut images) = (engine().await, Images::default());
-    let outside = folder(&[("ctx/a", "inside"), ("app.Dockerfile", "FROM scratch\nCOPY a /\n")]);
+    let outside = directory(&[("ctx/a", "inside"), ("app.Dockerfile", "FROM scratch\nCOPY a /\n")]);
     let mut request = request(&outside.path().join("ctx"));
     request.workspace = Workspace::at(outside.path());
     request.dockerfile = outside.path().join("app.Dockerfile");
@@ -186,9 +186,9 @@ async fn a_dockerfile_outside_of_the_context_works() {
 // invariant failures-are-explained
 #[tokio::test]
 async fn a_failing_step_names_its_line_and_its_last_words() {
-    let folder =
+    let directory =
         context(&format!("{SHELL}\n# why not\nRUN echo before; \\\n    echo the last word; exit 7\n"));
-    let error = fails(&request(folder.path())).await;
+    let error = fails(&request(directory.path())).await;
     assert_eq!((error.kind, error.effect), (CallErrorKind::Build, Effect::None), "{error}");
     let place = "Dockerfile line 6, `RUN echo before; echo the last word; exit 7`";
     assert!(error.why.starts_with(place), "{error}");
@@ -201,8 +201,8 @@ async fn a_dockerfile_that_makes_no_sense_is_named() {
     // A long one: newer Engines send the whole file back with their answer.
     let comment = "# why not\n".repeat(20_000);
     for (comment, line) in [("", 3), (comment.as_str(), 20_003)] {
-        let folder = folder(&[("Dockerfile", &format!("{comment}FROM scratch\n\nFOO bar\n"))]);
-        let error = fails(&request(folder.path())).await;
+        let directory = directory(&[("Dockerfile", &format!("{comment}FROM scratch\n\nFOO bar\n"))]);
+        let error = fails(&request(directory.path())).await;
         assert_eq!(error.kind, CallErrorKind::Build);
         assert!(error.why.contains(&format!("Dockerfile line {line}, `FOO bar`")), "{error}");
     }
@@ -210,12 +210,12 @@ async fn a_dockerfile_that_makes_no_sense_is_named() {
 
 #[tokio::test]
 async fn copying_what_is_ignored_is_explained() {
-    let folder = folder(&[
+    let directory = directory(&[
         ("Dockerfile", "FROM scratch\nCOPY dist/app /\n"),
         ("dist/app", ""),
         (".dockerignore", "# built files\ndist\n"),
     ]);
-    let error = fails(&request(folder.path())).await;
+    let error = fails(&request(directory.path())).await;
     assert!(error.why.contains("Dockerfile line 2, `COPY dist/app /`"), "{error}");
     let remedy = error.remedy.clone().unwrap_or_else(|| panic!("no remedy: {error}"));
     assert!(
@@ -237,15 +237,15 @@ impl BuildLog for Cut<'_> {
 
 #[tokio::test]
 async fn inputs_and_files_at_fault_are_named() {
-    let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY big /\n"), ("big", "0123456789")]);
-    let mut wrong = request(folder.path());
-    wrong.dockerfile = folder.path().join("dockerfil");
+    let directory = directory(&[("Dockerfile", "FROM scratch\nCOPY big /\n"), ("big", "0123456789")]);
+    let mut wrong = request(directory.path());
+    wrong.dockerfile = directory.path().join("dockerfil");
     let error = fails(&wrong).await;
     assert_eq!(error.kind, CallErrorKind::Build);
     assert!(error.why.starts_with("input `file`: "), "{error}");
 
-    let big = folder.path().join("big");
-    let outcome = engine().await.build(&request(folder.path()), &mut Cut(&big)).await;
+    let big = directory.path().join("big");
+    let outcome = engine().await.build(&request(directory.path()), &mut Cut(&big)).await;
     let error = outcome.expect_err("half a file is no build");
     assert_eq!((error.kind, error.doing.as_str()), (CallErrorKind::Build, "sending the build context"));
     assert!(error.why.contains("big` changed while it was sent"), "{error}");
@@ -275,8 +275,8 @@ async fn dropping_the_build_ends_it() {
     let engine = engine().await;
     // A number of seconds that no other process sleeps.
     let seconds = format!("{}", 1_000_000_000 + unique() % 1_000_000_000);
-    let folder = context(&format!("{SHELL}RUN [\"/bin/busybox\", \"sleep\", \"{seconds}\"]\n"));
-    let request = request(folder.path());
+    let directory = context(&format!("{SHELL}RUN [\"/bin/busybox\", \"sleep\", \"{seconds}\"]\n"));
+    let request = request(directory.path());
     let mut log = Log::default();
     tokio::select! {
         outcome = engine.build(&request, &mut log) => panic!("it sleeps for decades, and yet: {outcome:?}"),
@@ -289,7 +289,7 @@ async fn dropping_the_build_ends_it() {
 struct Registry {
     process: Child,
     address: String,
-    _folder: TempDir,
+    _directory: TempDir,
 }
 
 impl Drop for Registry {
@@ -301,7 +301,7 @@ impl Drop for Registry {
 
 impl Registry {
     fn start(user: &Credentials) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let directory = tempfile::tempdir().expect("a temporary directory");
         let mut htpasswd = Command::new("htpasswd")
             .args(["-iBn", "-C4", &user.username])
             .stdin(Stdio::piped())
@@ -310,30 +310,30 @@ impl Registry {
             .expect("htpasswd, of apache2-utils");
         htpasswd.stdin.take().expect("stdin").write_all(user.password.reveal().as_bytes()).expect("written");
         let line = htpasswd.wait_with_output().expect("htpasswd ends").stdout;
-        fs::write(folder.path().join("users"), line).expect("written");
-        let root = folder.path().display();
+        fs::write(directory.path().join("users"), line).expect("written");
+        let root = directory.path().display();
         let config = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\n\
              http: {{addr: '127.0.0.1:0'}}\nauth: {{htpasswd: {{realm: test, path: {root}/users}}}}\n"
         );
-        fs::write(folder.path().join("config.yml"), config).expect("written");
+        fs::write(directory.path().join("config.yml"), config).expect("written");
         let mut process = Command::new("docker-registry")
             .arg("serve")
             .stdout(Stdio::null())
-            .arg(folder.path().join("config.yml"))
+            .arg(directory.path().join("config.yml"))
             .stderr(Stdio::piped())
             .spawn()
             .expect("docker-registry");
-        let mut said = BufReader::new(process.stderr.take().expect("stderr")).lines();
-        let address = said
+        let mut printed = BufReader::new(process.stderr.take().expect("stderr")).lines();
+        let address = printed
             .find_map(|line| {
                 let line = line.ok()?;
                 Some(line.split_once("listening on ")?.1.split(['"', ' ']).next()?.to_owned())
             })
             .expect("the registry says where it listens");
         // Read on, or it would block on a full pipe.
-        std::thread::spawn(move || said.for_each(drop));
-        Self { process, address, _folder: folder }
+        std::thread::spawn(move || printed.for_each(drop));
+        Self { process, address, _directory: directory }
     }
 
     fn image(&self, repository: &str) -> ImageName {
@@ -371,8 +371,8 @@ pub fn every_character() -> String {
 #[tokio::test]
 async fn a_push_gives_the_digest_that_the_registry_has() {
     let (engine, mut images) = (engine().await, Images::default());
-    let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
-    let mut request = request(folder.path());
+    let directory = directory(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
+    let mut request = request(directory.path());
     request.inline_cache = true;
     let image = engine.build(&request, &mut Log::default()).await.expect("builds");
     images.0.push(image.clone());
@@ -411,8 +411,8 @@ async fn a_push_gives_the_digest_that_the_registry_has() {
 #[tokio::test]
 async fn a_refused_push_names_the_inputs_and_never_the_password() {
     let (engine, mut images) = (engine().await, Images::default());
-    let folder = folder(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
-    let image = engine.build(&request(folder.path()), &mut Log::default()).await.expect("builds");
+    let directory = directory(&[("Dockerfile", "FROM scratch\nCOPY Dockerfile /\n")]);
+    let image = engine.build(&request(directory.path()), &mut Log::default()).await.expect("builds");
     images.0.push(image.clone());
     let registry = Registry::start(&user("right"));
     let name = registry.image("org/app");
@@ -445,9 +445,9 @@ async fn a_private_base_needs_its_credentials() {
     let unique = format!("{:032x}", rand::random::<u128>());
     let digest = registry.put("org/base", "1", &TinyImage::labelled(&[("unique", &unique)]));
 
-    let folder =
-        folder(&[("Dockerfile", &format!("FROM {}\nCOPY Dockerfile /\n", name.with_digest(&digest)))]);
-    let mut request = request(folder.path());
+    let directory =
+        directory(&[("Dockerfile", &format!("FROM {}\nCOPY Dockerfile /\n", name.with_digest(&digest)))]);
+    let mut request = request(directory.path());
     request.pull = true;
     let error = fails(&request).await;
     assert_eq!(error.kind, CallErrorKind::Denied, "{error}");

@@ -18,7 +18,7 @@ const ENGINE: &str = "/var/run/docker.sock";
 pub struct CountingRelay {
     counts: Arc<Counts>,
     task: JoinHandle<()>,
-    _folder: TempDir,
+    _directory: TempDir,
     address: String,
 }
 
@@ -31,8 +31,8 @@ struct Counts {
 
 impl CountingRelay {
     pub fn start() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let socket = folder.path().join("docker.sock");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let socket = directory.path().join("docker.sock");
         let listener = UnixListener::bind(&socket).expect("a socket");
         let counts = Arc::new(Counts::default());
         let shared = Arc::clone(&counts);
@@ -41,7 +41,7 @@ impl CountingRelay {
                 tokio::spawn(Arc::clone(&shared).pass(client));
             }
         });
-        Self { counts, task, _folder: folder, address: format!("unix://{}", socket.display()) }
+        Self { counts, task, _directory: directory, address: format!("unix://{}", socket.display()) }
     }
 
     pub async fn engine(&self) -> Docker {

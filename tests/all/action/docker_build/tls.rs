@@ -36,12 +36,12 @@ fn openssl(directory: &Path, arguments: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_behind_tls_builds_and_pushes() {
     autotag_deploy::adapters::install_tls();
-    let folder = tempfile::tempdir().expect("a folder");
-    let at = |name: &str| folder.path().join(name);
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
     let authority = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=authority"];
-    openssl(folder.path(), &[&authority[..], &["-keyout", "ca-key.pem", "-out", "ca.pem"]].concat());
-    certify(folder.path(), "server", "/CN=engine");
-    certify(folder.path(), "client", "/CN=runner");
+    openssl(directory.path(), &[&authority[..], &["-keyout", "ca-key.pem", "-out", "ca.pem"]].concat());
+    certify(directory.path(), "server", "/CN=engine");
+    certify(directory.path(), "client", "/CN=runner");
     let certificates = |name: &str| -> Vec<CertificateDer<'static>> {
         CertificateDer::pem_file_iter(at(name))
             .expect("a file")
@@ -63,7 +63,7 @@ async fn an_engine_behind_tls_builds_and_pushes() {
     let run = run
         .env("DOCKER_HOST", &format!("tcp://127.0.0.1:{port}"))
         .env("DOCKER_TLS_VERIFY", "1")
-        .env("DOCKER_CERT_PATH", &folder.path().display().to_string())
+        .env("DOCKER_CERT_PATH", &directory.path().display().to_string())
         .start();
     let run = tokio::task::spawn_blocking(move || run.finish()).await.expect("the run ends");
     run.ended("released");

@@ -14,24 +14,24 @@ pub struct Distribution {
     /// `127.0.0.1:PORT`.
     pub address: String,
     _process: Child,
-    _folder: TempDir,
+    _directory: TempDir,
 }
 
 impl Distribution {
     /// Starts one, with Basic authentication if there are users.
     pub async fn start(users: &[(&str, &str)]) -> Self {
-        let folder = TempDir::new().expect("a folder");
-        let path = folder.path().display();
+        let directory = TempDir::new().expect("a directory");
+        let path = directory.path().display();
         let login = if users.is_empty() {
             String::new()
         } else {
-            htpasswd(&folder.path().join("users"), users);
+            htpasswd(&directory.path().join("users"), users);
             format!("auth:\n  htpasswd:\n    realm: test\n    path: {path}/users\n")
         };
         let configuration = format!(
             "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {path}/data\nhttp:\n  addr: 127.0.0.1:0\n{login}"
         );
-        let file = folder.path().join("config.yml");
+        let file = directory.path().join("config.yml");
         std::fs::write(&file, configuration).expect("the configuration is written");
         let mut process = Command::new("docker-registry")
             .arg("serve")
@@ -50,7 +50,7 @@ impl Distribution {
         };
         // Read on, or the registry stops when the pipe is full.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { address, _process: process, _folder: folder }
+        Self { address, _process: process, _directory: directory }
     }
 
     /// Uploads a blob to `org/app` (distribution specification, "Pushing a blob monolithically").

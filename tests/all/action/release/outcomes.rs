@@ -200,8 +200,8 @@ fn a_plan_is_a_table_and_json_and_changes_nothing() {
 fn outside_of_ci_nothing_is_released_by_accident() {
     let project = Project::new();
     let commit = project.merge("one");
-    let said = ["--repository", "org/app", "--commit", commit.as_str(), "--branch", "main"];
-    let run = project.release(&commit).outside_of_ci().arguments(&said).finish();
+    let printed = ["--repository", "org/app", "--commit", commit.as_str(), "--branch", "main"];
+    let run = project.release(&commit).outside_of_ci().arguments(&printed).finish();
     assert!(run.code == Some(2) && run.log.contains("`command`"), "{run}");
     assert!(project.github.requests().is_empty());
 }

@@ -21,8 +21,8 @@ fn a_deleted_release_stays_deleted() {
     let commit = project.merge("one");
     let digest = project.pushed("org/app", &commit);
     project.release(&commit).with("release", "false").finish().ended("released");
-    let folder = tempfile::tempdir().expect("a folder");
-    let event = folder.path().join("event.json");
+    let directory = tempfile::tempdir().expect("a directory");
+    let event = directory.path().join("event.json");
     let payload = serde_json::json!({ "action": "deleted", "repository": { "default_branch": "main" } });
     std::fs::write(&event, payload.to_string()).expect("the event");
     let run = project
@@ -39,8 +39,8 @@ fn a_deleted_release_stays_deleted() {
 fn a_failed_or_foreign_workflow_run_releases_nothing() {
     let project = Project::new();
     let commit = project.merge("not tested yet");
-    let folder = tempfile::tempdir().expect("a folder");
-    let event = folder.path().join("event.json");
+    let directory = tempfile::tempdir().expect("a directory");
+    let event = directory.path().join("event.json");
     let payload = serde_json::json!({
         "action": "completed", "repository": { "default_branch": "main" },
         "workflow_run": { "event": "pull_request", "conclusion": "failure", "head_branch": "patch-1",

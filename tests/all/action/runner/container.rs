@@ -13,7 +13,7 @@ use super::leftovers::Leftovers;
 use crate::action::workflow::{Finished, outputs, without_masks};
 use testkit::github::Double;
 
-/// The runner's folders on the host, and where a container sees them; the longer ones first, because the
+/// The runner's directories on the host, and where a container sees them; the longer ones first, because the
 /// first that fits is taken.
 const MOUNTS: [(&str, &str); 5] = [
     ("_temp/_github_home", "/github/home"),
@@ -37,9 +37,9 @@ pub fn image() -> String {
     })
 }
 
-/// A runner's work folder, with the workspace in it, and one step that is about to start.
+/// A runner's work directory, with the workspace in it, and one step that is about to start.
 pub struct Step {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     inputs: BTreeMap<String, String>,
     environment: BTreeMap<&'static str, String>,
 }
@@ -47,11 +47,11 @@ pub struct Step {
 impl Step {
     /// A push of this commit to `org/app`'s main, against this double.
     pub fn of_push(github_url: &str, commit: &ObjectId) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let directory = tempfile::tempdir().expect("a directory");
         for (host, _) in MOUNTS {
-            fs::create_dir_all(folder.path().join(host)).expect("a folder");
+            fs::create_dir_all(directory.path().join(host)).expect("a directory");
         }
-        let path = |below: &str| folder.path().join(below).to_string_lossy().into_owned();
+        let path = |below: &str| directory.path().join(below).to_string_lossy().into_owned();
         let file = |below: &str, text: &str| {
             fs::write(path(below), text).expect("a file");
             path(below)
@@ -84,7 +84,7 @@ impl Step {
             ("GITHUB_API_URL", github_url.to_owned()),
             ("GITHUB_GRAPHQL_URL", format!("{github_url}/graphql")),
         ]);
-        Self { folder, inputs: inputs(), environment }
+        Self { directory, inputs: inputs(), environment }
     }
 
     /// An input.
@@ -96,7 +96,7 @@ impl Step {
 
     /// The checked out repository.
     pub fn workspace(&self) -> PathBuf {
-        self.folder.path().join("app/app")
+        self.directory.path().join("app/app")
     }
 
     /// Starts it. The one difference to the runner is the host's network: the double and the registry of a
@@ -117,10 +117,10 @@ impl Step {
         command.args(["-e", "GITHUB_ACTIONS=true", "-e", "CI=true"]);
         command.args(["-v", "/var/run/docker.sock:/var/run/docker.sock"]);
         for (host, container) in MOUNTS {
-            let host = self.folder.path().join(host);
+            let host = self.directory.path().join(host);
             command.args(["-v", &format!("{}:{container}", host.display())]);
         }
-        let log = File::create(self.folder.path().join("log")).expect("the log");
+        let log = File::create(self.directory.path().join("log")).expect("the log");
         command
             .arg(image())
             .stdin(Stdio::null())
@@ -130,10 +130,10 @@ impl Step {
         Running { client, name, step: self }
     }
 
-    /// The runner's `TranslateToContainerPath`: a value that is a mounted folder, or lies below one.
+    /// The runner's `TranslateToContainerPath`: a value that is a mounted directory, or lies below one.
     fn inside(&self, value: &str) -> String {
         let below = |(host, container): (&str, &str)| {
-            let host = self.folder.path().join(host);
+            let host = self.directory.path().join(host);
             let rest = value.strip_prefix(&*host.to_string_lossy())?;
             (rest.is_empty() || rest.starts_with('/')).then(|| format!("{container}{rest}"))
         };
@@ -164,7 +164,7 @@ pub struct Running {
 impl Running {
     /// What it has printed so far.
     pub fn log_so_far(&self) -> String {
-        fs::read_to_string(self.step.folder.path().join("log")).expect("the log")
+        fs::read_to_string(self.step.directory.path().join("log")).expect("the log")
     }
 
     /// What the runner does first when a job is cancelled: SIGINT to Docker's client, which hands it on.
@@ -187,7 +187,7 @@ impl Running {
     pub fn finish(mut self) -> Finished {
         let status = self.client.wait().expect("it can be waited for");
         let raw = self.log_so_far();
-        let commands = self.step.folder.path().join("_temp/_runner_file_commands");
+        let commands = self.step.directory.path().join("_temp/_runner_file_commands");
         let finished = Finished {
             code: status.code(),
             log: without_masks(&raw),

@@ -23,8 +23,8 @@ async fn every_way_of_knowing_a_host_is_enough() {
     let (sshd, key) = with_all_keys();
     let port = sshd.port();
     let hashed = {
-        let folder = tempfile::tempdir().expect("a folder");
-        let file = folder.path().join("known_hosts");
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("known_hosts");
         std::fs::write(&file, sshd.known_hosts_line("ed25519") + "\n").expect("known_hosts");
         let hashing =
             std::process::Command::new("ssh-keygen").arg("-q").arg("-H").arg("-f").arg(&file).status();

@@ -111,8 +111,8 @@ async fn a_line_is_there_before_the_command_ends() {
     let host = server.host();
     let mut take = |line: &[u8]| sender.send(line.to_vec()).expect("a listener");
     // The command ends only after its first line has been heard here: by the file that this makes.
-    let folder = tempfile::tempdir().expect("a folder");
-    let go_on = folder.path().join("go-on");
+    let directory = tempfile::tempdir().expect("a directory");
+    let go_on = directory.path().join("go-on");
     let command = format!("echo first; until [ -e {} ]; do sleep 0.02; done; echo second", go_on.display());
     let input = Secret::verbatim(String::new());
     let heard = async {

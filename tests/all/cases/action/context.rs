@@ -8,7 +8,7 @@ use autotag_build_context::workspace::{Workspace, open_as_planned};
 use autotag_deploy::ports::Builder as _;
 
 use crate::action::build::Built;
-use crate::action::context::folder;
+use crate::action::context::directory;
 use crate::action::docker_build::context::odd;
 use crate::action::docker_build::image::names;
 use crate::action::docker_build::{Images, Log, engine, request};
@@ -182,8 +182,8 @@ pub fn an_ignore_file_that_may_not_be_read_is_an_error() {
 
 // case X6
 pub fn a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
-    let folder = tempfile::tempdir().expect("a directory");
-    let pipe = fs::canonicalize(folder.path()).expect("there").join("pipe");
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipe = fs::canonicalize(directory.path()).expect("there").join("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
     assert!(open_as_planned(&pipe).expect("it opens at once").is_none());
 }
@@ -191,10 +191,10 @@ pub fn a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
 /// What a build of this context with this Dockerfile copies by `COPY . /srv/`, by each of the ways to send it.
 async fn copied(files: &[(&str, &str)], context: &str, dockerfile: &str) -> Vec<String> {
     const ALL: &str = "FROM scratch\nCOPY . /srv/\n";
-    let (folder, mut images) = (folder(&[files, &[(dockerfile, ALL)]].concat()), Images::default());
-    let mut request = request(&folder.path().join(context));
-    request.workspace = Workspace::at(folder.path());
-    request.dockerfile = folder.path().join(dockerfile);
+    let (directory, mut images) = (directory(&[files, &[(dockerfile, ALL)]].concat()), Images::default());
+    let mut request = request(&directory.path().join(context));
+    request.workspace = Workspace::at(directory.path());
+    request.dockerfile = directory.path().join(dockerfile);
     let mut build = async || {
         let image = engine().await.build(&request, &mut Log::default()).await.expect("it builds");
         images.0.push(image.clone());

@@ -38,12 +38,12 @@ fn digest(letter: char) -> String {
 
 /// A repository of this project's form, beside the two programs that are played.
 struct Play {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Play {
     fn new() -> Self {
-        let play = Self { folder: tempfile::tempdir().expect("a temporary directory") };
+        let play = Self { directory: tempfile::tempdir().expect("a temporary directory") };
         for (name, text) in [("gh", GH), ("docker", DOCKER)] {
             let file = play.path().join(name);
             fs::write(&file, text).expect(name);
@@ -56,7 +56,7 @@ impl Play {
     }
 
     fn path(&self) -> &Path {
-        self.folder.path()
+        self.directory.path()
     }
 
     fn clone_path(&self) -> std::path::PathBuf {
@@ -119,9 +119,9 @@ impl Play {
     #[track_caller]
     fn is_refused(&self, why: &str, calls: &[&str]) {
         let output = self.verify();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        assert!(said.contains(why), "no `{why}` in {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{printed}");
+        assert!(printed.contains(why), "no `{why}` in {printed}");
         assert!(output.stdout.is_empty(), "it names an image all the same: {output:?}");
         let asked = self.calls();
         let programs: Vec<&str> = asked.lines().filter_map(|call| call.split(' ').next()).collect();
@@ -192,10 +192,10 @@ pub fn a_foreign_digest_stops_the_run() {
     ] {
         play.commit(&image, "another form");
         let output = play.verify();
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         assert!(
-            said.contains("expected `image: docker://") || said.contains("names another image"),
-            "{image}: {said}"
+            printed.contains("expected `image: docker://") || printed.contains("names another image"),
+            "{image}: {printed}"
         );
         assert_eq!(play.calls(), "", "{image}");
     }

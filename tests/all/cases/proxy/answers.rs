@@ -292,8 +292,8 @@ pub async fn a_route_has_its_own_patience() {
 /// What no application gets to see leaves a text and a line; and what browsers send gets there.
 pub async fn refusals_leave_a_trace() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let folder = tempfile::tempdir().expect("a folder");
-    let proxy = ProxyProcess::start(&socket, folder.path());
+    let directory = tempfile::tempdir().expect("a directory");
+    let proxy = ProxyProcess::start(&socket, directory.path());
     let app = App::start("a").await;
     proxy.swap(&app.id, app.address);
     let fine = raw(
@@ -326,7 +326,7 @@ pub async fn refusals_leave_a_trace() {
         assert!(body.contains(words), "{short:?}: {seen}");
     }
     proxy.terminate();
-    let lines = std::fs::read_to_string(folder.path().join("proxy.log")).expect("a log");
+    let lines = std::fs::read_to_string(directory.path().join("proxy.log")).expect("a log");
     for words in ["the head of the request is too long", "the head of the request cannot be read"] {
         assert!(lines.contains(words), "{words} is missing in the log");
     }

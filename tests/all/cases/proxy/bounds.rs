@@ -140,8 +140,8 @@ pub async fn open_uploads() {
 /// The program with few descriptors, against more uploads and idle connections than it has of them.
 pub async fn descriptors() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let folder = tempfile::tempdir().expect("a folder");
-    let proxy = ProxyProcess::limited(&socket, folder.path(), 256);
+    let directory = tempfile::tempdir().expect("a directory");
+    let proxy = ProxyProcess::limited(&socket, directory.path(), 256);
     let (web, next) = (App::start("web").await, App::start("next").await);
     proxy.swap(&web.id, web.address);
     let neighbour = Route {

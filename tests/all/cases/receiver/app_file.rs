@@ -13,12 +13,12 @@ use testkit::server::{Images, Server, commit_of, deploy, docker};
 
 /// `autotag-receiver check` of this text.
 fn check(text: &str) -> (Option<i32>, String) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().join("app.yaml");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("app.yaml");
     std::fs::write(&path, text).expect("the app file");
     let output = receiver(&["check", &path.to_string_lossy()]);
-    let told = [output.stdout, output.stderr].concat();
-    (output.status.code(), String::from_utf8_lossy(&told).into_owned())
+    let reported = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8_lossy(&reported).into_owned())
 }
 
 fn receiver(arguments: &[&str]) -> Output {
@@ -26,10 +26,10 @@ fn receiver(arguments: &[&str]) -> Output {
 }
 
 /// Whether Compose puts something else in the place of a value, or refuses it.
-fn is_changed_by_compose(folder: &Path, value: &str) -> bool {
+fn is_changed_by_compose(directory: &Path, value: &str) -> bool {
     let project = serde_json::json!({"services": {"app": {"image": "none", "environment": {"A": value}}}});
-    std::fs::write(folder.join("compose.yaml"), project.to_string()).expect("the project");
-    let output = compose(folder);
+    std::fs::write(directory.join("compose.yaml"), project.to_string()).expect("the project");
+    let output = compose(directory);
     if !output.status.success() {
         return true;
     }
@@ -51,8 +51,8 @@ environment:
 healthcheck: {test: ["CMD-SHELL", "test -n \"$${SECRET_KEY_BASE}\""], interval: 5s}
 user: "${UID}:${GID}"
 "#;
-    let (code, told) = check(text);
-    assert_eq!(code, Some(2), "{told}");
+    let (code, reported) = check(text);
+    assert_eq!(code, Some(2), "{reported}");
     for (line, key) in [
         (5, "environment.SECRET_KEY_BASE"),
         (6, "environment.API_KEY"),
@@ -61,26 +61,26 @@ user: "${UID}:${GID}"
         (9, "healthcheck.test[1]"),
         (10, "user"),
     ] {
-        let fault = told.lines().find(|fault| fault.contains(&format!("`{key}`"))).unwrap_or_default();
+        let fault = reported.lines().find(|fault| fault.contains(&format!("`{key}`"))).unwrap_or_default();
         assert!(
             fault.starts_with(&format!("line {line}, ")) && fault.contains("`!literal`"),
-            "{key}: {told}"
+            "{key}: {reported}"
         );
     }
-    assert!(!told.contains("pa$"), "{told}");
+    assert!(!reported.contains("pa$"), "{reported}");
     let right = text
         .replace(": ${", ": !literal ${")
         .replace("pa$$word", "pa$word")
         .replace("\"test -n \\\"$${", "!literal \"test -n \\\"${")
         .replace("\"${UID}:${GID}\"", "1000:1000");
-    let (code, told) = check(&right);
-    assert_eq!(code, Some(0), "{right}{told}");
-    assert!(told.contains("`environment.PASSWORD`: the `$` is text here"), "{told}");
+    let (code, reported) = check(&right);
+    assert_eq!(code, Some(0), "{right}{reported}");
+    assert!(reported.contains("`environment.PASSWORD`: the `$` is text here"), "{reported}");
 }
 
 // case S2; broken by: `$name` in small letters taken for text without a note.
 pub fn what_compose_would_change_never_passes_unnoticed() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     for value in [
         "a",
         "$",
@@ -112,9 +112,9 @@ pub fn what_compose_would_change_never_passes_unnoticed() {
         let quoted = serde_json::Value::from(value).to_string();
         let file =
             |value: &str| format!("image: ghcr.io/org/app\nport: 1\nlisten: 1\nenvironment:\n  A: {value}\n");
-        let (code, told) = check(&file(&quoted));
-        let noticed = code != Some(0) || told.contains("the `$` is text here");
-        assert_eq!(noticed, is_changed_by_compose(folder.path(), value), "{value:?}: {told}");
+        let (code, reported) = check(&file(&quoted));
+        let noticed = code != Some(0) || reported.contains("the `$` is text here");
+        assert_eq!(noticed, is_changed_by_compose(directory.path(), value), "{value:?}: {reported}");
         assert_eq!(check(&file(&format!("!literal {quoted}"))).0, Some(0), "{value:?}");
     }
 }
@@ -145,10 +145,10 @@ pub fn a_value_that_needs_quotes_is_named_with_its_key() {
         let least = "image: ghcr.io/org/app\nport: 3000\nlisten: 127.0.0.1:8080\n";
         let of = |line: &str| line.split(':').next().map(|key| format!("{key}:")).expect("a key");
         let others: Vec<&str> = least.lines().filter(|other| of(other) != of(line)).collect();
-        let (code, told) = check(&format!("{}\n{line}\n", others.join("\n")));
-        assert_eq!(code, Some(2), "{line}: {told}");
-        assert!(told.contains(&format!("`{key}`: ")) && told.contains(remedy), "{line}: {told}");
-        assert!(!told.contains("hunter2"), "{line}: {told}");
+        let (code, reported) = check(&format!("{}\n{line}\n", others.join("\n")));
+        assert_eq!(code, Some(2), "{line}: {reported}");
+        assert!(reported.contains(&format!("`{key}`: ")) && reported.contains(remedy), "{line}: {reported}");
+        assert!(!reported.contains("hunter2"), "{line}: {reported}");
     }
 }
 
@@ -156,13 +156,13 @@ pub fn a_value_that_needs_quotes_is_named_with_its_key() {
 pub fn many_unknown_keys_are_told_briefly() {
     let least = "image: ghcr.io/org/app\nport: 3000\nlisten: 127.0.0.1:8080\n";
     let unknown = (0..50).fold(String::new(), |text, number| text + "zz" + &number.to_string() + ": x\n");
-    let (code, told) = check(&format!("{least}{unknown}"));
-    assert_eq!(code, Some(2), "{told}");
-    assert!(told.len() < 4_000, "{} bytes: {told}", told.len());
-    assert_eq!(told.matches("`stop_grace_period`").count(), 1, "{told}");
-    let (_, told) = check(&format!("{least}pid: host\nipc: host\ndepends_on: [db]\n"));
-    assert_eq!(told.matches("Compose has it, the app file does not: ").count(), 3, "{told}");
-    assert!(!told.contains("did you mean"), "{told}");
+    let (code, reported) = check(&format!("{least}{unknown}"));
+    assert_eq!(code, Some(2), "{reported}");
+    assert!(reported.len() < 4_000, "{} bytes: {reported}", reported.len());
+    assert_eq!(reported.matches("`stop_grace_period`").count(), 1, "{reported}");
+    let (_, reported) = check(&format!("{least}pid: host\nipc: host\ndepends_on: [db]\n"));
+    assert_eq!(reported.matches("Compose has it, the app file does not: ").count(), 3, "{reported}");
+    assert!(!reported.contains("did you mean"), "{reported}");
 }
 
 /// What one container has of these settings, by Docker's own word.
@@ -171,7 +171,7 @@ fn deployed(more: &str, env_file: &str) -> Value {
     let image = AppImage::new("1.0.0").commit(&commit_of("1.0.0")).label("registry", images.registry.host());
     let digest = images.registry.put("org/app", "1.0.0", &image.healthcheck().for_registry());
     let server = Server::start();
-    std::fs::write(server.folder.path().join("etc/autotag/app.env"), env_file).expect("the file");
+    std::fs::write(server.directory.path().join("etc/autotag/app.env"), env_file).expect("the file");
     server.app_file(images.name(), &format!("env_file: /etc/autotag/app.env\n{more}"));
     server.deploy(deploy(images.name(), "1.0.0", &digest)).ended(&End::Deployed {});
     let described: Value =

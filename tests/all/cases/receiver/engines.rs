@@ -16,9 +16,9 @@ fn serving() -> (Images, Server) {
 }
 
 #[track_caller]
-fn failed(told: &testkit::server::Transcript, expected: FailureCode) -> String {
-    let End::Failed { message, code, .. } = &told.outcome.end else { panic!("{}", told.text()) };
-    assert_eq!(*code, expected, "{}", told.text());
+fn failed(reported: &testkit::server::Transcript, expected: FailureCode) -> String {
+    let End::Failed { message, code, .. } = &reported.outcome.end else { panic!("{}", reported.text()) };
+    assert_eq!(*code, expected, "{}", reported.text());
     message.clone()
 }
 

@@ -9,23 +9,23 @@ use serde_json::Value;
 
 type Variables = BTreeMap<String, String>;
 
-/// Compose's own reading of the project in a folder.
-pub fn compose(folder: &Path) -> Output {
+/// Compose's own reading of the project in a directory.
+pub fn compose(directory: &Path) -> Output {
     Command::new("docker-compose")
         .args(["--project-name", "kinds", "--file", "compose.yaml", "config", "--format", "json"])
-        .current_dir(folder)
+        .current_dir(directory)
         // Nothing else of this process: Compose takes variables from there.
         .env_clear()
-        .env("HOME", folder)
+        .env("HOME", directory)
         .env("PATH", testkit::processes::act::path())
         .output()
         .expect("`docker-compose` is on PATH: scripts/test puts it there by scripts/parts/requirements-compose.txt")
 }
 
 /// What Compose makes of a file; its words where it refuses it.
-fn composes(folder: &Path, bytes: &[u8]) -> Result<Variables, String> {
-    std::fs::write(folder.join("file.env"), bytes).expect("the file");
-    let output = compose(folder);
+fn composes(directory: &Path, bytes: &[u8]) -> Result<Variables, String> {
+    std::fs::write(directory.join("file.env"), bytes).expect("the file");
+    let output = compose(directory);
     let words = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
         return Err(words);
@@ -230,12 +230,12 @@ const INTENDED: &[(&str, &str, &str)] = &[
 
 // case S3; broken by: the comment that the value `#ff0000` was taken for; `\$` left as it is in double quotes.
 pub fn are_read_as_compose_reads_them() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let project = "services: {app: {image: none, env_file: file.env}}\n";
-    std::fs::write(folder.path().join("compose.yaml"), project).expect("the project");
+    std::fs::write(directory.path().join("compose.yaml"), project).expect("the project");
     let mut wrong = Vec::new();
     for text in EQUAL {
-        let (compose, own) = (composes(folder.path(), text.as_bytes()), ours(text.as_bytes()));
+        let (compose, own) = (composes(directory.path(), text.as_bytes()), ours(text.as_bytes()));
         let same = match (&compose, &own) {
             (Ok(compose), Ok(own)) => compose == own,
             (Err(_), Err(_)) => true,
@@ -245,9 +245,9 @@ pub fn are_read_as_compose_reads_them() {
             wrong.push(format!("{text:?}: Compose {compose:?}, the receiver {own:?}"));
         }
     }
-    for (text, said, why) in INTENDED {
-        let (compose, own) = (composes(folder.path(), text.as_bytes()), ours(text.as_bytes()));
-        let differs = compose.is_ok() && own.as_ref().is_err_and(|own| own.contains(said));
+    for (text, printed, why) in INTENDED {
+        let (compose, own) = (composes(directory.path(), text.as_bytes()), ours(text.as_bytes()));
+        let differs = compose.is_ok() && own.as_ref().is_err_and(|own| own.contains(printed));
         if !differs {
             wrong.push(format!("{text:?} ({why}): Compose {compose:?}, the receiver {own:?}"));
         }
@@ -257,9 +257,11 @@ pub fn are_read_as_compose_reads_them() {
 
 /// Texts that are none, and long ones.
 pub fn that_are_no_text_are_told_with_their_line() {
-    for (bytes, said) in [(&b"A=1\nB=\xe4\n"[..], "line 2, column 1: "), (b"\xff\xfeA\0=\x001\0", "UTF-16")] {
-        let told = ours(bytes).expect_err("no text");
-        assert!(told.contains(said), "{told}");
+    for (bytes, printed) in
+        [(&b"A=1\nB=\xe4\n"[..], "line 2, column 1: "), (b"\xff\xfeA\0=\x001\0", "UTF-16")]
+    {
+        let reported = ours(bytes).expect_err("no text");
+        assert!(reported.contains(printed), "{reported}");
     }
     let long = (0..20_000).fold(String::new(), |text, number| text + "A" + &number.to_string() + "=\"1\"\n");
     assert_eq!(ours(long.as_bytes()).map(|read| read.len()), Ok(20_000));

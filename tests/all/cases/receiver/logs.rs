@@ -12,9 +12,9 @@ use testkit::server::{Images, Server, deploy, docker};
 /// Makes the container that serves anew, with a log driver that keeps nothing.
 fn without_a_log(server: &mut Server) {
     server.kill_serve();
-    let (state, folder) = (server.state(), server.paths.state(&server.app));
+    let (state, directory) = (server.state(), server.paths.state(&server.app));
     let active = state.active().expect("it serves");
-    let settings = Snapshots::new(&folder).load(&active.release.deployment).expect("read").expect("there");
+    let settings = Snapshots::new(&directory).load(&active.release.deployment).expect("read").expect("there");
     let spec = container::spec(&server.app, &active.release, &settings);
     docker(&["rm", "--force", active.container.as_str()]);
     let mut words: Vec<String> =
@@ -26,10 +26,10 @@ fn without_a_log(server: &mut Server) {
     words.push(spec.image.clone());
     let id = docker(&words.iter().map(String::as_str).collect::<Vec<_>>()).trim().to_owned();
     docker(&["start", &id]);
-    let file = folder.join("state.json");
+    let file = directory.join("state.json");
     let text = std::fs::read_to_string(&file).expect("the state");
     std::fs::write(&file, text.replace(active.container.as_str(), &id)).expect("written");
-    std::fs::remove_file(folder.join(format!("settings/{}.made", active.release.deployment)))
+    std::fs::remove_file(directory.join(format!("settings/{}.made", active.release.deployment)))
         .expect("a note");
     server.start_serve();
     server.until("it serves", || server.status().drift.is_empty());
@@ -38,7 +38,7 @@ fn without_a_log(server: &mut Server) {
 fn ask(server: &Server, words: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(receiver())
         .arg("--root")
-        .arg(server.folder.path())
+        .arg(server.directory.path())
         .args(words)
         .output()
         .expect("the owner's command");

@@ -96,20 +96,20 @@ pub fn the_applications_name_always_leads_to_what_serves() {
     for version in ["1.0.1", "1.0.2"] {
         let digest = images.push(version);
         server.deploy(deploy(images.name(), version, &digest)).ended(&End::Deployed {});
-        let said = asker.ask_on(&server);
-        assert!(said.last().is_some_and(|answer| answer.starts_with(&format!("{version} "))), "{said:?}");
+        let output = asker.ask_on(&server);
+        assert!(output.last().is_some_and(|answer| answer.starts_with(&format!("{version} "))), "{output:?}");
     }
     // One that is never healthy is found by nobody.
     let bad = images.push_with("1.0.3", &[("FAIL_HEALTH", "always")]);
-    let told = server.deploy(deploy(images.name(), "1.0.3", &bad));
-    assert!(matches!(told.outcome.end, End::Failed { .. }), "{}", told.text());
+    let reported = server.deploy(deploy(images.name(), "1.0.3", &bad));
+    assert!(matches!(reported.outcome.end, End::Failed { .. }), "{}", reported.text());
     server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
-    let said = asker.ask_on(&server);
-    assert!(said.last().is_some_and(|answer| answer.starts_with("1.0.1 ")), "{said:?}");
+    let output = asker.ask_on(&server);
+    assert!(output.last().is_some_and(|answer| answer.starts_with("1.0.1 ")), "{output:?}");
     let known = ["1.0.0 ", "1.0.1 ", "1.0.2 "];
     let wrong: Vec<&String> =
-        said.iter().filter(|answer| !known.iter().any(|version| answer.starts_with(version))).collect();
-    assert!(wrong.is_empty(), "{wrong:?} among {} answers", said.len());
+        output.iter().filter(|answer| !known.iter().any(|version| answer.starts_with(version))).collect();
+    assert!(wrong.is_empty(), "{wrong:?} among {} answers", output.len());
 
     // The other one has its own name, and Docker's restart of a container changes none.
     let serving = server.state().active().expect("it serves").container.to_string();
@@ -120,8 +120,8 @@ pub fn the_applications_name_always_leads_to_what_serves() {
     one_of_the_right_version(&server, "after a restart");
     drop(asker);
     let asker = Asker::start(&images, &network, other.app.as_str());
-    let said = asker.ask_on(&server);
-    assert!(said.iter().all(|answer| answer.starts_with("1.0.0 ")), "{said:?}");
+    let output = asker.ask_on(&server);
+    assert!(output.iter().all(|answer| answer.starts_with("1.0.0 ")), "{output:?}");
     drop(asker);
     drop(other);
     drop(server);
@@ -136,9 +136,9 @@ pub fn a_name_that_is_another_containers_is_told_and_left() {
     docker(&["pull", &reference]);
     let stranger = docker(&["create", "--label", &label, "--name", server.app.as_str(), &reference]);
     server.app_file(images.name(), "");
-    let told = server.deploy(deploy(images.name(), "1.0.0", &one));
-    assert!(told.text().contains("do not find this application by its name"), "{}", told.text());
-    told.ended(&End::Deployed {});
+    let reported = server.deploy(deploy(images.name(), "1.0.0", &one));
+    assert!(reported.text().contains("do not find this application by its name"), "{}", reported.text());
+    reported.ended(&End::Deployed {});
     assert_eq!(server.status().drift, [""; 0]);
     let name = docker(&["inspect", "--format", "{{.Name}}", stranger.trim()]);
     assert_eq!(name.trim(), format!("/{}", server.app));

@@ -33,8 +33,8 @@ fn refused(more: &str) -> String {
 pub fn mounts_have_their_options() {
     let images = Images::start();
     let server = Server::start();
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = folder.path().display().to_string();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().display().to_string();
     let volume = format!("{}-data", server.app);
     server.app_file(
         images.name(),
@@ -362,15 +362,15 @@ pub fn what_a_running_container_has_is_taken_over_or_noted() {
     let adopted = adopt::adopt(&container, shown, Some(described)).expect("it is read");
     let text = app_file::render(&server.app, &adopted.content, false);
     AppFile::parse(&text).unwrap_or_else(|faults| panic!("{text}\n{faults}"));
-    let said: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
-    let said = said.join("\n");
+    let output: Vec<&str> = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
+    let output = output.join("\n");
     let file: serde_yaml::Value = serde_yaml::from_str(&text).expect("YAML");
     for (key, expected) in TAKEN_OVER {
         let expected: serde_yaml::Value = serde_yaml::from_str(expected).expect("YAML");
-        assert_eq!(sorted(&file[*key]), sorted(&expected), "{key}:\n{said}");
+        assert_eq!(sorted(&file[*key]), sorted(&expected), "{key}:\n{output}");
     }
     let aliases = file["networks"][network.as_str()]["aliases"].as_sequence().expect("aliases");
-    assert_eq!(aliases, &[serde_yaml::Value::from("foo")], "{said}");
+    assert_eq!(aliases, &[serde_yaml::Value::from("foo")], "{output}");
     let notes = adopted.notes.join("\n");
     for named in [
         "5000/udp",

@@ -5,9 +5,9 @@ use autotag_protocol::{End, RolloutStep};
 use testkit::server::{Images, Server, Transcript, deploy};
 
 #[track_caller]
-fn failed(told: &Transcript, at: RolloutStep) -> String {
-    let End::Failed { step, message, .. } = &told.outcome.end else { panic!("{}", told.text()) };
-    assert_eq!(*step, at, "{}", told.text());
+fn failed(reported: &Transcript, at: RolloutStep) -> String {
+    let End::Failed { step, message, .. } = &reported.outcome.end else { panic!("{}", reported.text()) };
+    assert_eq!(*step, at, "{}", reported.text());
     message.clone()
 }
 

@@ -13,12 +13,12 @@ use autotag_receiver::engine::{BlockingEngine, DockerEngine, Engine as _};
 const VERSION: &str = r#"{"Platform":{"Name":"linux/amd64/debian-13"},"Components":[{"Name":"Podman Engine","Version":"5.4.2","Details":{"APIVersion":"5.4.2","Arch":"amd64","Os":"linux"}},{"Name":"Conmon","Version":"conmon version 2.1.12"}],"Version":"5.4.2","ApiVersion":"1.41","MinAPIVersion":"1.24","Arch":"amd64","Os":"linux"}"#;
 
 /// The socket at which Podman answers.
-fn socket(folder: &Path) -> PathBuf {
+fn socket(directory: &Path) -> PathBuf {
     #[expect(clippy::disallowed_methods, reason = "the script that starts it says so")]
     if std::env::var("AUTOTAG_DEPLOY_TEST_ENGINE").is_ok_and(|engine| engine == "podman") {
         return PathBuf::from(DockerEngine::SOCKET);
     }
-    let path = folder.join("podman.sock");
+    let path = directory.join("podman.sock");
     let listener = UnixListener::bind(&path).expect("a socket");
     std::thread::spawn(move || {
         for client in listener.incoming() {
@@ -37,8 +37,8 @@ fn socket(folder: &Path) -> PathBuf {
 
 // broken by: `is_podman` that knows no name
 pub async fn podman_is_refused_by_name() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = socket(folder.path());
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = socket(directory.path());
     let deploying = DockerEngine::at(&socket).version().await.expect_err("Podman");
     let plain = socket.clone();
     let checking =

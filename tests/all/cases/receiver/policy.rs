@@ -1,6 +1,7 @@
 //! What CI's key may do on a server, by the real programs: versions, labels, configurations, and who else comes in.
 
 use std::fmt::Write as _;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use autotag_model::help::Topic;
@@ -70,7 +71,7 @@ fn failed_at_pull(end: &End) -> &str {
 /// The owner's command.
 fn owner(server: &Server, words: &[&str]) -> Output {
     let mut command = Command::new(receiver());
-    command.arg("--root").arg(server.folder.path()).args(words).stdin(Stdio::null());
+    command.arg("--root").arg(server.directory.path()).args(words).stdin(Stdio::null());
     command.output().expect("the receiver starts")
 }
 
@@ -114,9 +115,9 @@ pub fn an_image_without_labels_proves_no_version() {
     let foreign = site.foreign("1.4.0", &[]);
     let (digest, commit) = (foreign.digest.to_string(), foreign.commit.to_string());
     let app = site.server.app.to_string();
-    let said =
+    let printed =
         owner(&site.server, &["deploy", &app, "1.4.0", "--image-digest", &digest, "--commit", &commit]);
-    assert!(said.status.success(), "{said:?}");
+    assert!(printed.status.success(), "{printed:?}");
 
     // Where the app file allows it the key deploys them too, up to the next major version.
     site.server.app_file(site.images.name(), "allow_unlabelled: true\n");
@@ -152,8 +153,8 @@ pub fn no_job_is_green_after_a_bogus_version_and_a_rollback() {
     assert!(way.server.get("/").1.starts_with("0.0.1 "), "what served goes on");
 
     let app = way.server.app.to_string();
-    let said = owner(&way.server, &["reset-highest", &app]);
-    assert!(said.status.success(), "{said:?}");
+    let printed = owner(&way.server, &["reset-highest", &app]);
+    assert!(printed.status.success(), "{printed:?}");
     way.release(&two, &digest, port).finish().ended("resumed");
     assert!(way.server.get("/").1.starts_with("0.0.2 "));
     // Nor does the key bring it back: it is above the highest.
@@ -189,9 +190,9 @@ pub fn the_key_brings_no_old_app_file_back() {
 
     let back = Rollback { configuration: Configuration::Then, ..rollback() };
     let mut heard = by_key(&site.server, Body::Rollback(Box::new(back)));
-    let told = std::iter::repeat_with(|| format!("{:?}", heard.next()));
-    let told: Vec<String> = told.take_while(|answer| !answer.contains("RolledBack")).collect();
-    assert!(told.iter().any(|line| line.starts_with("Note") && line.contains("GONE")), "{told:?}");
+    let reported = std::iter::repeat_with(|| format!("{:?}", heard.next()));
+    let reported: Vec<String> = reported.take_while(|answer| !answer.contains("RolledBack")).collect();
+    assert!(reported.iter().any(|line| line.starts_with("Note") && line.contains("GONE")), "{reported:?}");
     is_todays("1.0.0-FEATURE");
     // Likewise where a deployment is reverted by itself.
     let next = with("1.0.2", &["FEATURE"]);
@@ -211,8 +212,9 @@ pub fn a_failed_deployment_leaves_neither_image_nor_settings() {
     let one = site.release("1.0.0");
     assert_eq!(site.deploy(one.clone()), End::Deployed {});
     let settings = || {
-        let folder = site.server.paths.state(&site.server.app).join("settings");
-        let names = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.unwrap().file_name());
+        let directory = site.server.paths.state(&site.server.app).join("settings");
+        let names =
+            std::fs::read_dir(directory).expect("a directory").map(|entry| entry.unwrap().file_name());
         names.map(|name| name.into_string().unwrap()).collect::<std::collections::BTreeSet<_>>()
     };
     let is_here = |deploy: &Deploy| {
@@ -284,10 +286,10 @@ pub fn a_session_that_says_nothing_takes_a_place_and_ends() {
     assert!(site.server.status().running.is_none(), "the owner has paths of its own");
     let mut ended = 0;
     for session in silent {
-        let said = session.until_its_end();
+        let printed = session.until_its_end();
         // One that came while the status was asked for found no place.
-        if !said.contains("\"busy\"") {
-            assert!(said.contains("\"malformed\""), "{said}");
+        if !printed.contains("\"busy\"") {
+            assert!(printed.contains("\"malformed\""), "{printed}");
             ended += 1;
         }
     }
@@ -310,7 +312,7 @@ pub fn the_owners_variables_are_masked_for_the_key() {
              health: {{path: /healthz, deadline: 2s, stable: 100ms}}\nsmoke: [{{path: /, contains: {OTHER:?}}}]\n"
         ),
     );
-    let said = format!("{SECRET} at info, s3cret%2Fof%20the%3Downer, {OTHER}");
+    let printed = format!("{SECRET} at info, s3cret%2Fof%20the%3Downer, {OTHER}");
     let heard_by_key = |request: Deploy| {
         let mut relay = by_key(&site.server, Body::Deploy(Box::new(request)));
         let mut heard = String::new();
@@ -325,7 +327,7 @@ pub fn the_owners_variables_are_masked_for_the_key() {
     };
     // At its health it says its last words; at its smoke test the body is told.
     for (version, fails) in [("1.0.0", "always"), ("1.0.1", "")] {
-        let environment = [("FAIL_HEALTH", fails), ("SAY", said.as_str())];
+        let environment = [("FAIL_HEALTH", fails), ("SAY", printed.as_str())];
         let digest =
             site.images.push_with(version, if fails.is_empty() { &environment[1..] } else { &environment });
         let request = deploy(site.images.name(), version, &digest);
@@ -335,8 +337,8 @@ pub fn the_owners_variables_are_masked_for_the_key() {
             assert!(!heard.contains(secret), "{secret}: {heard}");
         }
         // root sees what there is.
-        let told = site.server.deploy(Deploy { deployment: rollback().deployment, ..request });
-        assert!(told.text().contains(OTHER), "{}", told.text());
+        let reported = site.server.deploy(Deploy { deployment: rollback().deployment, ..request });
+        assert!(reported.text().contains(OTHER), "{}", reported.text());
     }
     let mut relay = by_key(&site.server, Body::History { entries: 9 });
     let mut history = String::new();
@@ -371,20 +373,9 @@ impl Silent {
     }
 }
 
-/// A machine that trusts an authority's certificates for its people does not so for CI's users.
-// case X9; broken by: the part without `TrustedUserCAKeys none`; the part without `ForceCommand`
-pub fn a_certificate_opens_no_door_to_the_keys_user() {
-    let images = Images::start();
-    let (user, key) = (SystemUser::create("c"), ClientKey::ed25519());
-    let (server, options) = Server::set_up(&user, &key, images.name());
-    // This machine has no such group: the user stands for it.
-    let group = format!("Match Group {GROUP}");
-    let text = part(&server.paths);
-    assert!(text.contains(&group), "{text}");
-    let part = text.replace(&group, &format!("Match User {}", user.name()));
-
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name).to_str().expect("letters").to_owned();
+/// An authority (`ca`), a certificate of it for this user (`guest`), and the user's own key, as files.
+fn sign_a_guest(directory: &Path, user: &str, key: &ClientKey) {
+    let path = |name: &str| directory.join(name).to_str().expect("letters").to_owned();
     let authority = ClientKey::ed25519();
     for (name, text) in [("ca", &authority.private), ("ca.pub", &authority.public)] {
         std::fs::write(path(name), text).expect("a file");
@@ -398,9 +389,26 @@ pub fn a_certificate_opens_no_door_to_the_keys_user() {
         std::fs::set_permissions(path(name), rights).expect("rights");
     }
     let signed = Command::new("ssh-keygen")
-        .args(["-q", "-s", &path("ca"), "-I", "guest", "-n", user.name(), &path("guest.pub")])
+        .args(["-q", "-s", &path("ca"), "-I", "guest", "-n", user, &path("guest.pub")])
         .status();
     assert!(signed.expect("ssh-keygen").success(), "a certificate for the user");
+}
+
+/// A machine that trusts an authority's certificates for its people does not so for CI's users.
+// case X9; broken by: the part without `TrustedUserCAKeys none`; the part without `ForceCommand`
+pub fn a_certificate_opens_no_door_to_the_keys_user() {
+    let images = Images::start();
+    let (user, key) = (SystemUser::create("c"), ClientKey::ed25519());
+    let (server, options) = Server::set_up(&user, &key, images.name());
+    // This machine has no such group: the user stands for it.
+    let group = format!("Match Group {GROUP}");
+    let text = part(&server.paths);
+    assert!(text.contains(&group), "{text}");
+    let part = text.replace(&group, &format!("Match User {}", user.name()));
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("letters").to_owned();
+    sign_a_guest(directory.path(), user.name(), &key);
     let trusting = |part: &str, options: &str| {
         Sshd::with_host_key("ed25519")
             .directive(format!("TrustedUserCAKeys {}", path("ca.pub")))
@@ -418,25 +426,29 @@ pub fn a_certificate_opens_no_door_to_the_keys_user() {
             .output()
             .expect("ssh (Debian package openssh-client)")
     };
-    let said = |output: &Output| {
+    let printed = |output: &Output| {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
     };
 
     // Without our part the certificate is a shell: the test can fail.
     let open = trusting("", &options);
     let output = ssh(&open, "guest", "id");
-    assert!(said(&output).contains(user.name()), "{}", said(&output));
+    assert!(printed(&output).contains(user.name()), "{}", printed(&output));
     let sshd = trusting(&part.replace("AuthorizedKeysFile", "#"), &options);
     let output = ssh(&sshd, "guest", "id");
-    assert!(!output.status.success() && said(&output).contains("Permission denied"), "{}", said(&output));
+    assert!(
+        !output.status.success() && printed(&output).contains("Permission denied"),
+        "{}",
+        printed(&output)
+    );
     // Whatever a line of the key file lacks: the command is sshd's.
     for options in ["", "command=\"id\"", &options] {
         let sshd = trusting(&part.replace("AuthorizedKeysFile", "#"), options);
         let output = ssh(&sshd, "key", "id");
         assert!(
-            !said(&output).contains("uid=") && said(&output).contains("newer-request"),
+            !printed(&output).contains("uid=") && printed(&output).contains("newer-request"),
             "{}",
-            said(&output)
+            printed(&output)
         );
     }
 }

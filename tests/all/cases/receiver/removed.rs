@@ -53,13 +53,13 @@ pub fn what_was_pruned_during_a_failed_stop_first_is_made_again() {
         "",
         "pruned"
     );
-    let told = held.expect("it comes to its health").go_on(&server).finish();
+    let reported = held.expect("it comes to its health").go_on(&server).finish();
     assert!(
-        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
+        matches!(reported.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
-    let running = told.outcome.running.map(|running| running.version.to_string());
+    let running = reported.outcome.running.map(|running| running.version.to_string());
     assert_eq!(running.as_deref(), Some("1.0.0"), "it serves again when the failure is told");
     serves_again(&server, &old, "pruned");
 }
@@ -111,12 +111,12 @@ pub fn the_hint_of_status_makes_it_again() {
     assert!(drift.contains(&hint), "{drift}");
     let output = Command::new(receiver())
         .arg("--root")
-        .arg(server.folder.path())
+        .arg(server.directory.path())
         .args(["deploy", server.app.as_str()])
         .output()
         .expect("the owner's command");
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    assert!(output.status.success(), "{said}");
+    let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success(), "{printed}");
     serves_again(&server, &old, "by the hint");
 }
 

@@ -12,7 +12,7 @@ use testkit::processes::sshd::SystemUser;
 use testkit::programs::receiver;
 
 struct Machine {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
     paths: Paths,
     app: AppName,
     user: SystemUser,
@@ -23,15 +23,15 @@ impl Machine {
         let user = SystemUser::create("check");
         let app: AppName =
             user.name().strip_prefix("autotag-").expect("an application's user").parse().expect("a name");
-        let folder = tempfile::tempdir().expect("a folder");
-        let paths = Paths::below(folder.path());
-        let machine = Self { folder, paths, app, user };
+        let directory = tempfile::tempdir().expect("a directory");
+        let paths = Paths::below(directory.path());
+        let machine = Self { directory, paths, app, user };
         // Only what `sshd -T` does not start without: it is not asked to serve.
         std::fs::create_dir_all("/run/sshd").expect("its directory");
         let (paths, name) = (&machine.paths, machine.user.name());
-        std::fs::create_dir_all(paths.sshd_part().parent().expect("a folder")).expect("a folder");
-        std::fs::create_dir_all(paths.keys()).expect("a folder");
-        for path in [machine.folder.path(), &paths.keys()] {
+        std::fs::create_dir_all(paths.sshd_part().parent().expect("a directory")).expect("a directory");
+        std::fs::create_dir_all(paths.keys()).expect("a directory");
+        for path in [machine.directory.path(), &paths.keys()] {
             std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("rights");
         }
         let key = paths.sshd().join("host_key");
@@ -50,7 +50,7 @@ impl Machine {
     }
 
     fn shadow(&self, fields: &str) {
-        std::fs::write(self.folder.path().join("etc/shadow"), format!("{}:{fields}\n", self.user.name()))
+        std::fs::write(self.directory.path().join("etc/shadow"), format!("{}:{fields}\n", self.user.name()))
             .expect("shadow");
     }
 
@@ -62,23 +62,23 @@ impl Machine {
     }
 
     fn config(&self, more: &str) {
-        let folder = self.paths.sshd();
+        let directory = self.paths.sshd();
         let text =
-            format!("HostKey {0}/host_key\nInclude {0}/sshd_config.d/*.conf\n{more}\n", folder.display());
-        std::fs::write(folder.join("sshd_config"), text).expect("its configuration");
+            format!("HostKey {0}/host_key\nInclude {0}/sshd_config.d/*.conf\n{more}\n", directory.display());
+        std::fs::write(directory.join("sshd_config"), text).expect("its configuration");
     }
 
     fn checked(&self) -> String {
         let output = Command::new(receiver())
             .arg("--root")
-            .arg(self.folder.path())
+            .arg(self.directory.path())
             .args(["check", self.app.as_str()])
             .output()
             .expect("check");
-        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let printed = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         // Nothing serves here, which is a fault too.
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        said
+        assert_eq!(output.status.code(), Some(2), "{printed}");
+        printed
     }
 }
 
@@ -98,25 +98,25 @@ pub fn check_names_what_keeps_the_key_out() {
         ("Nonsense yes", "sshd does not take its configuration"),
     ] {
         machine.config(&format!("StrictModes no\n{config}"));
-        let said = machine.checked();
-        assert!(said.contains(named) && !said.contains("in by its key"), "{config}: {said}");
+        let printed = machine.checked();
+        assert!(printed.contains(named) && !printed.contains("in by its key"), "{config}: {printed}");
     }
-    // Temporary folders are everybody's to write.
+    // Temporary directories are everybody's to write.
     machine.config("StrictModes yes");
     assert!(machine.checked().contains("sshd refuses keys below"), "the modes of what lies above the keys");
     machine.config("StrictModes no");
     machine.shadow("!:20000:0:99999:7::1:");
-    let said = machine.checked();
-    assert!(said.contains("is locked") && said.contains("has expired"), "{said}");
+    let printed = machine.checked();
+    assert!(printed.contains("is locked") && printed.contains("has expired"), "{printed}");
     std::fs::remove_file(machine.paths.sshd_part()).expect("removed");
-    let said = machine.checked();
-    assert!(said.contains("autotag.conf is missing"), "{said}");
+    let printed = machine.checked();
+    assert!(printed.contains("autotag.conf is missing"), "{printed}");
     std::fs::write(
         machine.paths.sshd().join("sshd_config"),
         format!("HostKey {}/host_key\n", machine.paths.sshd().display()),
     )
     .expect("its configuration");
     machine.part();
-    let said = machine.checked();
-    assert!(said.contains("add `Include") && said.contains("as its first line"), "{said}");
+    let printed = machine.checked();
+    assert!(printed.contains("add `Include") && printed.contains("as its first line"), "{printed}");
 }

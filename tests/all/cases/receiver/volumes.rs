@@ -53,7 +53,7 @@ impl Site {
     }
 
     fn write(&self, text: &str) {
-        let file = self.server.folder.path().join("data");
+        let file = self.server.directory.path().join("data");
         std::fs::write(&file, text).expect("a file");
         let to = format!("{}:/data/db.sqlite", self.serving());
         let done =
@@ -62,7 +62,7 @@ impl Site {
     }
 
     fn read(&self) -> String {
-        let file = self.server.folder.path().join("read");
+        let file = self.server.directory.path().join("read");
         let from = format!("{}:/data/db.sqlite", self.serving());
         // What was read before must not be taken for this.
         let _ = std::fs::remove_file(&file);
@@ -73,10 +73,10 @@ impl Site {
     /// Makes the container that serves anew, as a receiver did that left volumes to Docker. Gives the volume.
     fn with_a_volume_of_dockers(&mut self, image: &str) -> String {
         self.server.kill_serve();
-        let (state, folder) = (self.server.state(), self.server.paths.state(&self.server.app));
+        let (state, directory) = (self.server.state(), self.server.paths.state(&self.server.app));
         let active = state.active().expect("it serves");
         let settings =
-            Snapshots::new(&folder).load(&active.release.deployment).expect("read").expect("there");
+            Snapshots::new(&directory).load(&active.release.deployment).expect("read").expect("there");
         let spec = container::spec(&self.server.app, &active.release, &settings);
         let spec = ContainerSpec {
             image: image.to_owned(),
@@ -89,10 +89,10 @@ impl Site {
         let engine = DockerEngine::at(DockerEngine::SOCKET);
         let id = runtime.block_on(engine.create(&spec)).expect("made");
         runtime.block_on(engine.start(&id)).expect("started");
-        let file = folder.join("state.json");
+        let file = directory.join("state.json");
         let text = std::fs::read_to_string(&file).expect("the state");
         std::fs::write(&file, text.replace(active.container.as_str(), &id)).expect("written");
-        std::fs::remove_file(folder.join(format!("settings/{}.made", active.release.deployment)))
+        std::fs::remove_file(directory.join(format!("settings/{}.made", active.release.deployment)))
             .expect("a note");
         self.server.start_serve();
         self.server
@@ -113,9 +113,9 @@ fn exists(volume: &str) -> bool {
 }
 
 #[track_caller]
-fn refused(told: &Transcript) -> String {
-    let End::Failed { step: Open::Known(RolloutStep::Pull), message, .. } = &told.outcome.end else {
-        panic!("{}", told.text())
+fn refused(reported: &Transcript) -> String {
+    let End::Failed { step: Open::Known(RolloutStep::Pull), message, .. } = &reported.outcome.end else {
+        panic!("{}", reported.text())
     };
     message.clone()
 }
@@ -187,9 +187,9 @@ pub fn data_in_a_volume_without_a_name_are_never_removed() {
     let volume = site.with_a_volume_of_dockers(&image);
     site.write("more");
     site.app_file("");
-    let told = site.deploy("1.0.2", &without);
-    assert!(told.text().contains(&volume), "{}", told.text());
-    told.ended(&End::Deployed {});
+    let reported = site.deploy("1.0.2", &without);
+    assert!(reported.text().contains(&volume), "{}", reported.text());
+    reported.ended(&End::Deployed {});
     assert!(exists(&volume), "it was removed with its container");
 
     // `remove` stops and removes containers by another way.
@@ -210,7 +210,7 @@ pub fn an_adopted_volume_without_a_name_is_taken_over_with_its_data() {
     let id = docker(&["create", "--name", &name, "--label", &label, &image]).trim().to_owned();
     let volume = volume_of(&id);
     site.volumes.0.push(volume.clone());
-    let file = site.server.folder.path().join("old");
+    let file = site.server.directory.path().join("old");
     std::fs::write(&file, "precious").expect("a file");
     docker(&["cp", &file.display().to_string(), &format!("{id}:/data/db.sqlite")]);
     let found = adopt(

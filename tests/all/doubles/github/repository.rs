@@ -225,7 +225,7 @@ fn git(directory: &std::path::Path, arguments: &[&str]) -> String {
 
 #[tokio::test]
 async fn a_real_repository_stands_behind_it() {
-    let directory = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path();
     git(path, &["init", "-q", "-b", "main"]);
     git(path, &["commit", "-q", "--allow-empty", "-m", "Start\n\nwith a body"]);

@@ -29,8 +29,8 @@ impl Crate {
     pub fn read(lib: &Path) -> Self {
         let mut tree = Self { modules: Vec::new() };
         let items = parsed(lib);
-        let folder = lib.parent().expect("a folder");
-        tree.add(Module { file: lib.to_owned(), ..Module::default() }, &items, folder);
+        let directory = lib.parent().expect("a directory");
+        tree.add(Module { file: lib.to_owned(), ..Module::default() }, &items, directory);
         tree
     }
 
@@ -79,7 +79,7 @@ impl Crate {
         }
     }
 
-    fn add(&mut self, module: Module, items: &[Item], folder: &Path) -> Id {
+    fn add(&mut self, module: Module, items: &[Item], directory: &Path) -> Id {
         let id = self.modules.len();
         let file = module.file.clone();
         self.modules.push(module);
@@ -89,7 +89,7 @@ impl Crate {
         }
         for inner in &found.modules {
             let name = inner.ident.to_string();
-            let beside = folder.join(&name);
+            let beside = directory.join(&name);
             let (file, items) = if let Some((_, items)) = &inner.content {
                 (file.clone(), items.clone())
             } else {

@@ -30,7 +30,8 @@ fn showing() -> Vec<(String, String)> {
     let made_up = ["tests/all/project/supply.rs", "tests/all/project/docs/commands.rs"];
     let shows = |name: &str| {
         let kind = Path::new(name).extension().is_some_and(|ending| ending == "md" || ending == "rs");
-        let place = ["scripts/", ".github/workflows/", ".ci/"].iter().any(|folder| name.starts_with(folder));
+        let place =
+            ["scripts/", ".github/workflows/", ".ci/"].iter().any(|directory| name.starts_with(directory));
         (kind || place || name == "Dockerfile")
             && !made_up.contains(&name)
             && !name.contains("/node_modules/")

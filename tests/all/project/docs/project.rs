@@ -57,8 +57,8 @@ fn the_demo_says_what_it_does_and_refuses_what_it_does_not_know() {
     let (code, usage, errors) = demo("--help");
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert!(usage.starts_with("usage: scripts/demo [--self]\n") && usage.contains("minutes"), "{usage}");
-    let (code, said, errors) = demo("--sefl");
-    assert_eq!((code, said.as_str()), (Some(2), ""));
+    let (code, printed, errors) = demo("--sefl");
+    assert_eq!((code, printed.as_str()), (Some(2), ""));
     assert_eq!(errors, format!("error: unknown option: --sefl\n\n{usage}"));
 }
 

@@ -136,7 +136,7 @@ fn what_only_decides_is_tried_by_mutants() {
         .collect();
     let fits = |file: &str| {
         patterns.iter().any(|pattern| match pattern.strip_suffix("*.rs") {
-            Some(folder) => file.strip_prefix(folder).is_some_and(|rest| !rest.contains('/')),
+            Some(directory) => file.strip_prefix(directory).is_some_and(|rest| !rest.contains('/')),
             None => *pattern == file,
         })
     };

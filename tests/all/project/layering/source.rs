@@ -103,8 +103,10 @@ pub fn sources(part: &str) -> Vec<Source> {
     files.iter().map(read).collect()
 }
 
-fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
+    for entry in
+        std::fs::read_dir(directory).expect("a directory").map(|entry| entry.expect("an entry").path())
+    {
         if entry.is_dir() {
             collect(&entry, files);
         } else if entry.extension().is_some_and(|extension| extension == "rs") {

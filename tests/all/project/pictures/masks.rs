@@ -7,7 +7,7 @@ pub fn masked(text: &str) -> String {
     let text = without_engine_words(text);
     let text = without_internal_steps(&text);
     // How a build step ended stands in its group or below it, as it took long or not; which layers are there
-    // already depends on the second in which folders were made.
+    // already depends on the second in which directories were made.
     let ends =
         |line: &String| line != "done in _ s" && line != "cached" && !line.starts_with("pushed (layers sent");
     text.lines().map(line).filter(ends).collect::<Vec<_>>().join("\n")

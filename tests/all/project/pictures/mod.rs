@@ -26,7 +26,7 @@ use testkit::programs::receiver;
 /// Set: the texts are written, all of them, so that those of one run stay together.
 const WRITE: &str = "AUTOTAG_DEPLOY_PICTURES_WRITE";
 
-fn folder() -> PathBuf {
+fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures")
 }
 
@@ -49,7 +49,7 @@ impl Names {
     fn show(&self, file: &str, text: &str) {
         let text = self.0.iter().fold(text.to_owned(), |text, (name, shown)| text.replace(name, shown));
         let text = text.trim_end().to_owned() + "\n";
-        let path = folder().join(file);
+        let path = directory().join(file);
         #[expect(clippy::disallowed_methods, reason = "the tests' own environment")]
         if std::env::var_os(WRITE).is_some() {
             return std::fs::write(&path, text).expect("the text is written");
@@ -68,7 +68,7 @@ impl Names {
     }
 }
 
-/// The folder that is built: the tests' application, and a step that says something.
+/// The directory that is built: the tests' application, and a step that says something.
 fn fill(workflow: &Workflow, more: &str) {
     let workspace = workflow.workspace();
     let write = |name: &str, bytes: &[u8]| std::fs::write(workspace.join(name), bytes).expect("a file");
@@ -97,13 +97,13 @@ fn owner(way: &Way, commands: &[&[&str]]) -> String {
     for command in commands {
         let output = Command::new(receiver())
             .arg("--root")
-            .arg(way.server.folder.path())
+            .arg(way.server.directory.path())
             .args(*command)
             .output()
             .expect("the receiver starts");
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{command:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
-        text += &["# autotag-receiver ", &command.join(" "), "\n", &said, "\n"].concat();
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{command:?}: {printed}{}", String::from_utf8_lossy(&output.stderr));
+        text += &["# autotag-receiver ", &command.join(" "), "\n", &printed, "\n"].concat();
     }
     text
 }

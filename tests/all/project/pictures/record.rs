@@ -2,7 +2,7 @@
 
 use autotag_model::reference::Digest;
 
-use super::folder;
+use super::directory;
 
 /// Whether `rendered.txt` has a line for this text: its SHA-256, and a name.
 fn is_rendered(record: &str, text: &str, name: &str) -> bool {
@@ -15,9 +15,9 @@ fn is_rendered(record: &str, text: &str, name: &str) -> bool {
 //   digit
 #[test]
 fn each_picture_was_rendered_from_its_text() {
-    let record = std::fs::read_to_string(folder().join("rendered.txt")).expect("what was rendered");
+    let record = std::fs::read_to_string(directory().join("rendered.txt")).expect("what was rendered");
     let mut seen = 0;
-    for entry in std::fs::read_dir(folder()).expect("docs/pictures") {
+    for entry in std::fs::read_dir(directory()).expect("docs/pictures") {
         let picture = entry.expect("an entry").path();
         if picture.extension().is_none_or(|ending| ending != "png") {
             continue;
@@ -37,7 +37,7 @@ fn each_picture_was_rendered_from_its_text() {
 /// GitHub draws them, and shows an error in their place where one is wrong. `scripts/pictures` has drawn these.
 #[test]
 fn each_diagram_was_rendered() {
-    let record = std::fs::read_to_string(folder().join("rendered.txt")).expect("what was rendered");
+    let record = std::fs::read_to_string(directory().join("rendered.txt")).expect("what was rendered");
     let mut seen = 0;
     for (document, text) in crate::project::docs::documents() {
         for diagram in text.split("\n```mermaid\n").skip(1) {

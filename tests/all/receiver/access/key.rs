@@ -18,7 +18,7 @@ pub struct KeyClient {
     pub images: Images,
     pub sshd: Sshd,
     user: SystemUser,
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl KeyClient {
@@ -34,15 +34,15 @@ impl KeyClient {
         let sshd = Sshd::with_host_key("ed25519").directive("AcceptEnv LANG LC_*");
         let sshd =
             sshd.directive("Subsystem sftp internal-sftp").authorize(user.name(), &options, &key).start();
-        let folder = tempfile::tempdir().expect("a folder");
-        let key_client = Self { server, images, sshd, user, folder };
+        let directory = tempfile::tempdir().expect("a directory");
+        let key_client = Self { server, images, sshd, user, directory };
         key_client.write("key", &key.private);
         key_client.write("known_hosts", &key_client.sshd.known_hosts());
         key_client
     }
 
     fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.folder.path().join(name);
+        let path = self.directory.path().join(name);
         std::fs::write(&path, text).expect("a file");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("rights");
         path
@@ -51,9 +51,9 @@ impl KeyClient {
     /// One of OpenSSH's clients, with what all of them need.
     fn client(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        let known = format!("UserKnownHostsFile={}", self.folder.path().join("known_hosts").display());
+        let known = format!("UserKnownHostsFile={}", self.directory.path().join("known_hosts").display());
         command.args(["-F", "none", "-o", &known, "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
-        command.arg("-i").arg(self.folder.path().join("key"));
+        command.arg("-i").arg(self.directory.path().join("key"));
         command.arg("-o").arg(format!("Port={}", self.sshd.port()));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -169,31 +169,35 @@ fn it_opens_one_door_and_no_other() {
 fn it_forwards_nothing_and_copies_nothing() {
     let key_client = KeyClient::open();
     let status = key_client.status();
-    let said = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let printed = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
 
     let output = key_client.ssh(&["-tt"], &["status"], &status);
-    assert!(said(&output).contains("PTY allocation request failed"), "{}", said(&output));
+    assert!(printed(&output).contains("PTY allocation request failed"), "{}", printed(&output));
 
     // Nobody can be reached through the server ...
     let inside = TcpListener::bind("127.0.0.1:0").expect("a port");
     inside.set_nonblocking(true).expect("a listener");
     let address = inside.local_addr().expect("an address").to_string();
     let output = key_client.ssh(&["-W", &address], &[], "hello");
-    assert!(!output.status.success() && said(&output).contains("prohibited"), "{}", said(&output));
+    assert!(!output.status.success() && printed(&output).contains("prohibited"), "{}", printed(&output));
     assert!(inside.accept().is_err(), "somebody came through");
     // ... nor from the server.
     let back = format!("0:{address}");
     let output = key_client.ssh(&["-N", "-o", "ExitOnForwardFailure=yes", "-R", &back], &[], "");
-    assert!(!output.status.success() && said(&output).contains("forwarding failed"), "{}", said(&output));
+    assert!(
+        !output.status.success() && printed(&output).contains("forwarding failed"),
+        "{}",
+        printed(&output)
+    );
 
     // sshd itself says what the key's line leaves: the command, and neither agent, X11, tty nor user's rc.
     let output = key_client.ssh(&["-v", "-A"], &["status"], &status);
-    let options = said(&output);
+    let options = printed(&output);
     let options = options.lines().find(|line| line.contains("key options:")).expect("sshd tells them");
     assert!(options.trim_end().ends_with("key options: command"), "{options}");
 
     // Files neither way.
-    let (here, there) = (key_client.write("file", "text"), key_client.folder.path().join("there"));
+    let (here, there) = (key_client.write("file", "text"), key_client.directory.path().join("there"));
     let remote = |path: &Path| format!("{}:{}", key_client.target(), path.display());
     for old in [&["-O"][..], &[]] {
         let output =

@@ -12,7 +12,7 @@ use crate::receiver::crashes::held::{one_of_the_right_version, refused};
 use testkit::programs::receiver;
 use testkit::server::{Images, Server, deploy, deployment_id, docker};
 
-/// The number of the group [`GROUP`] below a folder that stands for `/`. Nobody on this machine has it.
+/// The number of the group [`GROUP`] below a directory that stands for `/`. Nobody on this machine has it.
 const GROUP_NUMBER: u32 = 54_000;
 
 const STATUS: Body = Body::Status { deployment: None };
@@ -71,7 +71,7 @@ fn let_in(server: &mut Server, users: &str) {
     append(server.paths.group(), &format!("{GROUP}:x:{GROUP_NUMBER}:\n"));
     // Where another user can run it.
     let program = server.paths.program();
-    std::fs::create_dir_all(program.parent().expect("a folder")).expect("a folder");
+    std::fs::create_dir_all(program.parent().expect("a directory")).expect("a directory");
     std::fs::copy(receiver(), program).expect("the program");
     // It gives its socket to the group when it starts.
     server.kill_serve();
@@ -202,8 +202,8 @@ fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
     first.next();
     // Their callers go away, and they wait on.
     for _ in 1..16 {
-        let told = by_key(&site.server, Body::Deploy(Box::new(anew()))).next();
-        assert!(matches!(told, Event::Waiting { .. }), "{told:?}");
+        let reported = by_key(&site.server, Body::Deploy(Box::new(anew()))).next();
+        assert!(matches!(reported, Event::Waiting { .. }), "{reported:?}");
     }
     let one_more = by_key(&site.server, Body::Deploy(Box::new(anew()))).next();
     refused(end_of(&one_more).expect("it is not taken"), RefusalCode::Busy);
@@ -243,14 +243,14 @@ fn an_application_that_is_tried_again_keeps_no_other_one_waiting() {
         std::fs::write(state(site), "{").expect("a state that is broken");
     }
     server.start_serve();
-    let mend = |site: &Server, kept: &[u8]| {
+    let repair = |site: &Server, kept: &[u8]| {
         // As the receiver does it: a try finds either.
         let beside = state(site).with_extension("mended");
         std::fs::write(&beside, kept).expect("a file");
         std::fs::rename(beside, state(site)).expect("a state");
     };
     let failed = |site: &Server| {
-        let log = std::fs::read_to_string(server.folder.path().join("serve.log")).expect("a log");
+        let log = std::fs::read_to_string(server.directory.path().join("serve.log")).expect("a log");
         let lines = log.lines().filter(|line| line.contains("could not be made sure of"));
         lines.filter(|line| line.contains(&format!("\"{}\"", site.app))).count()
     };
@@ -263,9 +263,9 @@ fn an_application_that_is_tried_again_keeps_no_other_one_waiting() {
         ((&other, &kept[1]), (&server, &kept[0]))
     };
     let lock = Lock::take(&stuck.paths.lock(&stuck.app), &holder("test", None), |_| ()).expect("its lock");
-    mend(free, others);
+    repair(free, others);
     server.until("the other one is brought back", || free.containers().len() == 1);
-    mend(stuck, its);
+    repair(stuck, its);
     assert_eq!(stuck.containers(), [""; 0], "its try waits");
     drop(lock);
     server.until("and the first one", || stuck.containers().len() == 1);

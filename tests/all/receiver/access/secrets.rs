@@ -31,10 +31,10 @@ fn a_login_opens_one_pull_and_is_nowhere_afterwards() {
     with_login.credential = Some(Credentials { username: "reader".to_owned(), password });
     let request = client.request(Body::Deploy(Box::new(with_login)));
     let output = client.ssh(&[], &["deploy"], &request);
-    let told = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(server.get("/").1.contains("1.0.0"), "{told}");
+    let reported = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(server.get("/").1.contains("1.0.0"), "{reported}");
 
-    let mut texts = vec![("the answers", told), ("sshd's log", client.sshd.log())];
+    let mut texts = vec![("the answers", reported), ("sshd's log", client.sshd.log())];
     for container in server.containers() {
         texts.push(("docker inspect", docker(&["inspect", &container])));
         texts.push(("docker logs", docker(&["logs", &container])));
@@ -43,7 +43,7 @@ fn a_login_opens_one_pull_and_is_nowhere_afterwards() {
     for (what, text) in texts {
         assert!(!text.contains(PASSWORD), "{what}: {text}");
     }
-    let seen = files(server.folder.path());
+    let seen = files(server.directory.path());
     assert!(seen.len() > 4, "only {seen:?}: the journal, the state and the logs are among them");
     for path in seen {
         let bytes = std::fs::read(&path).expect("a file");
@@ -67,7 +67,7 @@ const SECRETS: [&str; 3] = ["s3cret-of-ci-given", "s3cret-of-the-app-file", "s3c
 fn an_applications_secrets_are_roots_alone_and_in_nothing_that_is_told() {
     let client = KeyClient::to(Images::start());
     let (images, server) = (&client.images, &client.server);
-    let env_file = server.folder.path().join("etc/autotag/app.env");
+    let env_file = server.directory.path().join("etc/autotag/app.env");
     std::fs::write(&env_file, format!("OF_A_FILE={}\n", SECRETS[2])).expect("a file");
     std::fs::set_permissions(&env_file, std::fs::Permissions::from_mode(0o600)).expect("rights");
     server.app_file(
@@ -85,10 +85,10 @@ fn an_applications_secrets_are_roots_alone_and_in_nothing_that_is_told() {
     };
     let one = images.push("1.0.0");
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
-    let mut said = Vec::new();
+    let mut printed = Vec::new();
     let mut ask = |word: &str, body: Body| {
         let (answer, relays) = ask_and_look(&client, word, body);
-        said.push((word.to_owned(), answer));
+        printed.push((word.to_owned(), answer));
         relays
     };
     let relays = ask("deploy", given(deploy(images.name(), "1.0.0", &one)));
@@ -107,12 +107,12 @@ fn an_applications_secrets_are_roots_alone_and_in_nothing_that_is_told() {
     ask("history", Body::History { entries: 100 });
     ask("logs", Body::Logs { lines: 100 });
 
-    let all: Vec<u8> = said.iter().flat_map(|(_, said)| said.clone()).collect();
+    let all: Vec<u8> = printed.iter().flat_map(|(_, printed)| printed.clone()).collect();
     let all = String::from_utf8_lossy(&all);
     for words in ["\"deployed\"", "/healthz gave 503", "\"unchanged\"", "STRANGE", "\"history\""] {
         assert!(all.contains(words), "`{words}` is missing in {all}");
     }
-    for (what, text) in said {
+    for (what, text) in printed {
         has_none(&what, &text);
     }
     has_none("sshd's log", client.sshd.log().as_bytes());
@@ -142,11 +142,11 @@ fn ask_and_look(client: &KeyClient, word: &str, body: Body) -> (Vec<u8>, usize) 
 /// How many files have secrets: only those that are meant to, and they are root's.
 fn keepers(server: &Server, env_file: &Path) -> usize {
     let mut keepers = 0;
-    for path in files(server.folder.path()) {
+    for path in files(server.directory.path()) {
         let text = std::fs::read(&path).expect("a file");
         let keeps = path.ends_with(format!("etc/autotag/{}.yaml", server.app))
             || path == env_file
-            || path.parent().is_some_and(|folder| folder.ends_with("settings"));
+            || path.parent().is_some_and(|directory| directory.ends_with("settings"));
         if keeps && secrets_in(&text).next().is_some() {
             let is = path.metadata().expect("a file");
             assert_eq!((is.mode() & 0o7777, is.uid()), (0o600, 0), "{}", path.display());
@@ -185,10 +185,10 @@ fn in_no_process() -> usize {
     relays
 }
 
-/// All files below a folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
+/// All files below a directory.
+fn files(directory: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).expect("a folder") {
+    for entry in std::fs::read_dir(directory).expect("a directory") {
         let (path, kind) = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?))).expect("an entry");
         // The program itself is large, and was there before.
         if path.ends_with("usr") {

@@ -15,17 +15,17 @@ use testkit::server::{Images, Server, deploy};
 /// A clock that is wrong by as much as a file says.
 struct Clock {
     file: PathBuf,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 impl Clock {
     fn with_server() -> (Self, Server) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let clock = Self { file: folder.path().join("clock"), _folder: folder };
+        let directory = tempfile::tempdir().expect("a directory");
+        let clock = Self { file: directory.path().join("clock"), _directory: directory };
         clock.jump("+0d");
         let mut libraries = std::fs::read_dir("/usr/lib").expect("/usr/lib").filter_map(Result::ok);
-        let library = libraries.find_map(|folder| {
-            let file = folder.path().join("faketime/libfaketimeMT.so.1");
+        let library = libraries.find_map(|directory| {
+            let file = directory.path().join("faketime/libfaketimeMT.so.1");
             file.exists().then_some(file)
         });
         let library = library.expect("these tests need Debian's package faketime").display().to_string();
@@ -68,9 +68,9 @@ fn order_and_deadlines_do_not_depend_on_it() {
         let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), version, digest))));
         conversation.until(|answer| *answer == Event::StepStarted { step: Open::Known(RolloutStep::Health) });
         clock.jump(during);
-        let told = conversation.finish().ended(&End::Deployed {});
-        let cut = told.answers.iter().any(|answer| matches!(answer, Event::Note { .. }));
-        assert!(!cut && told.outcome.milliseconds < 60_000, "{}", told.text());
+        let reported = conversation.finish().ended(&End::Deployed {});
+        let cut = reported.answers.iter().any(|answer| matches!(answer, Event::Note { .. }));
+        assert!(!cut && reported.outcome.milliseconds < 60_000, "{}", reported.text());
         one_of_the_right_version(&server, &format!("{before}, then {during}"));
     }
     load.stop().assert_nothing_lost();
@@ -84,13 +84,13 @@ fn order_and_deadlines_do_not_depend_on_it() {
     assert_eq!(versions, ["1.0.3", "1.0.2", "1.0.1", "1.0.0"]);
 
     // A delayed run is told so, and the version before is the one that was before.
-    let told = server.deploy(deploy(images.name(), "1.0.2", &digests[2].1));
-    refused(&told.outcome.end, RefusalCode::NewerIsLive);
+    let reported = server.deploy(deploy(images.name(), "1.0.2", &digests[2].1));
+    refused(&reported.outcome.end, RefusalCode::NewerIsLive);
     server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
     let state = one_of_the_right_version(&server, "rolled back");
     assert_eq!(state.active().expect("it serves").release.version.to_string(), "1.0.2");
-    let told = server.deploy(deploy(images.name(), "1.0.3", &digests[3].1));
-    refused(&told.outcome.end, RefusalCode::RolledBack);
+    let reported = server.deploy(deploy(images.name(), "1.0.3", &digests[3].1));
+    refused(&reported.outcome.end, RefusalCode::RolledBack);
 }
 
 // invariant recovery: No deadline follows the clock; broken by: `crates/base/src/clock.rs`: the stopwatch reads
@@ -110,11 +110,11 @@ fn a_health_deadline_is_as_long_as_it_says_and_heartbeats_come() {
     clock.jump("+3650d");
     conversation.heartbeat();
     clock.jump("-3650d");
-    let told = conversation.finish();
+    let reported = conversation.finish();
     assert!(
-        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
+        matches!(reported.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
     let took = since.elapsed();
     assert!(took > Duration::from_secs(5) && took < Duration::from_mins(1), "{took:?}");

@@ -25,7 +25,7 @@ impl Mounted {
 
     /// A small file system of its own.
     pub fn small(at: &Path) -> Self {
-        std::fs::create_dir_all(at).expect("a folder");
+        std::fs::create_dir_all(at).expect("a directory");
         Self::new(&["-t", "tmpfs", "-o", "size=512k,mode=700", "tmpfs"], at)
     }
 
@@ -42,8 +42,8 @@ impl Drop for Mounted {
 }
 
 /// Takes all room but so many pages; gives the file whose removal makes room again.
-pub fn fill(folder: &Path, pages_left: u64) -> PathBuf {
-    let filler = folder.join("filler");
+pub fn fill(directory: &Path, pages_left: u64) -> PathBuf {
+    let filler = directory.join("filler");
     // Until nothing fits any more.
     let _ = std::fs::write(&filler, vec![0; 1 << 20]);
     let file = std::fs::OpenOptions::new().write(true).open(&filler).expect("it was begun");
@@ -52,7 +52,7 @@ pub fn fill(folder: &Path, pages_left: u64) -> PathBuf {
     filler
 }
 
-/// 1.0.0 serves, on a state's folder to which this was done first.
+/// 1.0.0 serves, on a state's directory to which this was done first.
 fn set_up<T>(first: impl FnOnce(&Path) -> T) -> (Images, Server, T) {
     let images = Images::start();
     let server = Server::start();
@@ -75,15 +75,15 @@ fn on_a_small_disk() -> (Images, Server, Mounted) {
 }
 
 #[track_caller]
-fn says(told: &Transcript, words: &str) {
-    assert!(told.text().contains(words), "`{words}` is missing in {}", told.text());
+fn says(reported: &Transcript, words: &str) {
+    assert!(reported.text().contains(words), "`{words}` is missing in {}", reported.text());
 }
 
 // invariant no-lost-request
 #[test]
 fn a_full_disk_is_told_and_the_old_one_serves() {
     let (images, server, _disk) = on_a_small_disk();
-    let folder = server.paths.state(&server.app);
+    let directory = server.paths.state(&server.app);
     // With more pages left, the deployment comes further before nothing fits any more.
     let (mut patch, mut done) = (0, 0);
     for pages_left in 0.. {
@@ -91,18 +91,18 @@ fn a_full_disk_is_told_and_the_old_one_serves() {
         let version = format!("1.0.{patch}");
         let digest = images.push(&version);
         let before = server.state();
-        let filler = fill(&folder, pages_left);
-        let told = server.deploy(deploy(images.name(), &version, &digest));
-        if told.outcome.end == (End::Deployed {}) {
+        let filler = fill(&directory, pages_left);
+        let reported = server.deploy(deploy(images.name(), &version, &digest));
+        if reported.outcome.end == (End::Deployed {}) {
             // It had room enough, or was told what is left to do.
             done += 1;
         } else {
-            says(&told, "No space left");
+            says(&reported, "No space left");
             let version_before = before.active().expect("it serves").release.version.to_string();
             assert!(
                 server.get("/").1.starts_with(&version_before),
                 "{pages_left} pages left: {}",
-                told.text()
+                reported.text()
             );
         }
         std::fs::remove_file(filler).expect("room again");
@@ -123,7 +123,7 @@ fn a_full_disk_is_told_and_the_old_one_serves() {
 #[test]
 fn a_disk_that_becomes_full_in_the_middle_leaves_one_version_that_serves() {
     let (images, server, _disk) = on_a_small_disk();
-    let folder = server.paths.state(&server.app);
+    let directory = server.paths.state(&server.app);
     let mut patch = 0;
     for step in [
         RolloutStep::Health,
@@ -135,14 +135,14 @@ fn a_disk_that_becomes_full_in_the_middle_leaves_one_version_that_serves() {
         // On a busy machine the deployment may be over before it is held: then the next one.
         let held = (0..20).any(|_| {
             patch += 2;
-            full_at(&server, &images, &folder, step, patch)
+            full_at(&server, &images, &directory, step, patch)
         });
         assert!(held, "{step:?} was never met");
     }
 }
 
 /// Whether the deployment was held at this step, or one after it, before it was over.
-fn full_at(server: &Server, images: &Images, folder: &Path, step: RolloutStep, patch: u64) -> bool {
+fn full_at(server: &Server, images: &Images, directory: &Path, step: RolloutStep, patch: u64) -> bool {
     let [first, second] = [patch - 1, patch].map(|patch| format!("1.0.{patch}"));
     let digests = [&first, &second].map(|version| images.push(version));
     let begins = |what: &What| matches!(what, What::Began { step: begun } if *begun == step);
@@ -155,15 +155,15 @@ fn full_at(server: &Server, images: &Images, folder: &Path, step: RolloutStep, p
         conversation.finish().ended(&End::Deployed {});
         return false;
     }
-    let filler = fill(folder, 0);
+    let filler = fill(directory, 0);
     server.thaw_serve();
-    let told = conversation.finish();
-    says(&told, "No space left");
+    let reported = conversation.finish();
+    says(&reported, "No space left");
     let expected = match step {
         RolloutStep::Health => before.active().expect("the old one").release.version.to_string(),
         _ => first,
     };
-    assert!(server.get("/").1.starts_with(&expected), "{step:?}: {}", told.text());
+    assert!(server.get("/").1.starts_with(&expected), "{step:?}: {}", reported.text());
     std::fs::remove_file(filler).expect("room again");
     server.deploy(deploy(images.name(), &second, &digests[1])).ended(&End::Deployed {});
     one_of_the_right_version(server, &format!("full at {step:?}"));
@@ -176,11 +176,11 @@ fn full_at(server: &Server, images: &Images, folder: &Path, step: RolloutStep, p
 #[test]
 fn on_a_full_disk_what_was_deployed_is_brought_back() {
     let (_images, mut server, _disk) = on_a_small_disk();
-    let folder = server.paths.state(&server.app);
+    let directory = server.paths.state(&server.app);
     server.kill_serve();
     server.kill_proxy();
     docker(&["stop", "--time", "1", &server.containers().concat()]);
-    let _filler = fill(&folder, 0);
+    let _filler = fill(&directory, 0);
     server.start_proxy();
     server.start_serve();
     let address = ("127.0.0.1", server.port);
@@ -200,7 +200,7 @@ fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
         patch += 2;
         let digests = [&first, &second].map(|version| images.push(version));
         let change = Body::Deploy(Box::new(deploy(images.name(), &first, &digests[0])));
-        let (told, pinned) = if step == RolloutStep::Save {
+        let (reported, pinned) = if step == RolloutStep::Save {
             let pinned = Mounted::pinned(&file);
             (server.ask(change).finish(), pinned)
         } else {
@@ -211,7 +211,7 @@ fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
             server.thaw_serve();
             (conversation.finish(), pinned)
         };
-        says(&told, "the state cannot be written");
+        says(&reported, "the state cannot be written");
         drop(pinned);
         server.deploy(deploy(images.name(), &second, &digests[1])).ended(&End::Deployed {});
         one_of_the_right_version(&server, &format!("not in its place at {step:?}"));
@@ -223,17 +223,17 @@ fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
 #[test]
 fn a_disk_that_does_not_keep_what_is_written_is_told_and_the_old_one_serves() {
     let (images, server) = serving();
-    let folder = server.paths.state(&server.app);
+    let directory = server.paths.state(&server.app);
     let mut patch = 0;
-    // The file before it takes its place, the folder after it has.
-    for path in [folder.join("state.json.new"), folder] {
+    // The file before it takes its place, the directory after it has.
+    for path in [directory.join("state.json.new"), directory] {
         let [serving, first, second] = [patch, patch + 1, patch + 2].map(|patch| format!("1.0.{patch}"));
         patch += 2;
         let digests = [&first, &second].map(|version| images.push(version));
         let broken = Tracer::no_sync(&server, &path);
-        let told = server.deploy(deploy(images.name(), &first, &digests[0]));
-        says(&told, "Input/output error");
-        assert!(!matches!(told.outcome.end, End::Deployed {}), "{}", told.text());
+        let reported = server.deploy(deploy(images.name(), &first, &digests[0]));
+        says(&reported, "Input/output error");
+        assert!(!matches!(reported.outcome.end, End::Deployed {}), "{}", reported.text());
         assert!(server.get("/").1.starts_with(&format!("{serving} ")), "{}", path.display());
         drop(broken);
         server.deploy(deploy(images.name(), &second, &digests[1])).ended(&End::Deployed {});
@@ -251,8 +251,8 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
     // It went back, so that what serves is not the highest: nobody could guess it.
     server.roll_back(None, autotag_protocol::Configuration::Today).ended(&End::RolledBack {});
-    let folder = server.paths.state(&server.app);
-    let (file, journal) = (folder.join("state.json"), folder.join("journal.jsonl"));
+    let directory = server.paths.state(&server.app);
+    let (file, journal) = (directory.join("state.json"), directory.join("journal.jsonl"));
     let good = std::fs::read_to_string(&file).expect("the state");
     let containers = server.containers();
     let broken: [(&str, Option<String>); 6] = [
@@ -271,12 +271,12 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
         }
         server.start_serve();
         // 1.0.1 was rolled back, and 1.0.0 is below it.
-        for told in [
+        for reported in [
             server.deploy(deploy(images.name(), "1.0.1", &two)),
             server.roll_back(Some("1.0.1"), autotag_protocol::Configuration::Today),
             server.ask(Body::Status { deployment: None }).finish(),
         ] {
-            let message = refused(&told.outcome.end, RefusalCode::HostState);
+            let message = refused(&reported.outcome.end, RefusalCode::HostState);
             assert!(message.contains("state.json"), "{what}: {message}");
         }
         assert_eq!(server.containers(), containers, "{what}: nothing was touched");
@@ -290,7 +290,7 @@ fn a_broken_or_missing_state_is_never_taken_for_none() {
         refused(&server.deploy(deploy(images.name(), "1.0.1", &two)).outcome.end, RefusalCode::HostState);
     assert!(message.contains("journal.jsonl"), "{message}");
     // To begin anew, as the message says.
-    std::fs::rename(&journal, folder.join("old-journal")).expect("moved away");
+    std::fs::rename(&journal, directory.join("old-journal")).expect("moved away");
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
     one_of_the_right_version(&server, "begun anew");
 }
@@ -341,10 +341,10 @@ fn nothing_rests_on_the_journal() {
     // Where none can be written at all, it is told, and nothing else.
     server.kill_serve();
     std::fs::remove_file(&journal).expect("removed");
-    std::fs::create_dir(&journal).expect("a folder in its place");
+    std::fs::create_dir(&journal).expect("a directory in its place");
     server.start_serve();
     settled(&server);
     let digest = images.push("1.1.0");
-    let told = server.deploy(deploy(images.name(), "1.1.0", &digest)).ended(&End::Deployed {});
-    says(&told, "the journal cannot be opened");
+    let reported = server.deploy(deploy(images.name(), "1.1.0", &digest)).ended(&End::Deployed {});
+    says(&reported, "the journal cannot be opened");
 }

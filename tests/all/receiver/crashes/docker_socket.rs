@@ -13,7 +13,7 @@ pub struct DockerSocket {
     gate: Arc<Gate>,
     /// The connections that were made.
     clients: Arc<Mutex<Vec<UnixStream>>>,
-    _folder: tempfile::TempDir,
+    _directory: tempfile::TempDir,
 }
 
 /// Requests to make a container wait here while it is closed, also when the one who asked is gone.
@@ -43,8 +43,8 @@ impl Gate {
 
 impl DockerSocket {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("docker.sock");
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("docker.sock");
         let listener = UnixListener::bind(&path).expect("a socket");
         let (gone, gate) = (Arc::new(AtomicBool::new(false)), Arc::<Gate>::default());
         let (flag, way) = (Arc::clone(&gone), Arc::clone(&gate));
@@ -59,7 +59,7 @@ impl DockerSocket {
                 copy(&docker, &client, None);
             }
         });
-        Self { path, gone, gate, clients, _folder: folder }
+        Self { path, gone, gate, clients, _directory: directory }
     }
 
     /// New connections are closed at once, or served again.

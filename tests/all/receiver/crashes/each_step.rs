@@ -116,18 +116,18 @@ impl Series {
         let recovered = recovered.active().expect("it serves").release.version.to_string();
         assert_eq!(recovered, if works && committed { &*version } else { serving }, "{when}");
 
-        let told = server.ask(Body::Deploy(Box::new(request.clone()))).finish();
-        let end = &told.outcome.end;
+        let reported = server.ask(Body::Deploy(Box::new(request.clone()))).finish();
+        let end = &reported.outcome.end;
         // Tried and not proven, it counts as failed; where nothing of it was durable, it is tried now.
         let deployed = works && !matches!(left.change, Phase::Pending { .. });
         if deployed {
-            assert_eq!(*end, End::Deployed {}, "{when}: {}", told.text());
+            assert_eq!(*end, End::Deployed {}, "{when}: {}", reported.text());
         } else {
-            assert!(matches!(end, End::Failed { .. }), "{when}: {}", told.text());
+            assert!(matches!(end, End::Failed { .. }), "{when}: {}", reported.text());
         }
         let state = one_of_the_right_version(server, when);
         let now = state.active().expect("it serves").release.version.to_string();
-        assert_eq!(now, if deployed { &*version } else { serving }, "{when}: {}", told.text());
+        assert_eq!(now, if deployed { &*version } else { serving }, "{when}: {}", reported.text());
         now
     }
 }
@@ -257,7 +257,7 @@ fn a_killed_receiver_costs_no_application_a_request() {
             if kill % 2 == 0 { slow.paths.state(&slow.app) } else { server.paths.state(&server.app) };
         let aside = hidden.with_extension("aside");
         std::fs::rename(&hidden, &aside).expect("moved");
-        std::fs::create_dir(&hidden).expect("an empty folder");
+        std::fs::create_dir(&hidden).expect("an empty directory");
         server.start_serve();
         for load in &loads {
             load.warm_up(2);

@@ -40,7 +40,7 @@ const LABELS: [&str; 5] = [
     "autotag-deploy.config",
 ];
 
-fn folder(format: u32, phase: &str) -> PathBuf {
+fn directory(format: u32, phase: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/earlier_states/format-{format}/{phase}"))
 }
 
@@ -56,7 +56,7 @@ impl Killed {
     fn within(phase: &str, step: Option<RolloutStep>) -> Self {
         let images = Images::start();
         let mut server = Server::start();
-        std::fs::write(server.folder.path().join("etc/autotag/app.env"), "OF_A_FILE=1\n").expect("a file");
+        std::fs::write(server.directory.path().join("etc/autotag/app.env"), "OF_A_FILE=1\n").expect("a file");
         let usual = Self::app_file("");
         server.app_file(images.name(), &usual);
         let first = Self::request(&images, "1.0.0", "deployment-1");
@@ -97,7 +97,7 @@ impl Killed {
         }
     }
 
-    fn folder(&self) -> PathBuf {
+    fn directory(&self) -> PathBuf {
         self.server.paths.state(&self.server.app)
     }
 
@@ -111,9 +111,9 @@ impl Killed {
     fn record(&self, to: &Path) {
         let ours = self.names();
         let mut theirs = recorded_names(&ours);
-        std::fs::create_dir_all(to.join("settings")).expect("a folder");
-        for file in settings(&self.folder()) {
-            rewrite(&self.folder().join(&file), &to.join(&file), &ours, &theirs);
+        std::fs::create_dir_all(to.join("settings")).expect("a directory");
+        for file in settings(&self.directory()) {
+            rewrite(&self.directory().join(&file), &to.join(&file), &ours, &theirs);
         }
         // A hash is of what the recording says, not of what stood there.
         let state = self.server.state();
@@ -124,17 +124,17 @@ impl Killed {
             theirs[place] = recorded.hash().to_string();
         }
         for file in ["state.json", "journal.jsonl"] {
-            rewrite(&self.folder().join(file), &to.join(file), &ours, &theirs);
+            rewrite(&self.directory().join(file), &to.join(file), &ours, &theirs);
         }
     }
 
     /// Puts a recording in the place of what was left.
     fn play(&self, from: &Path) {
         let (ours, theirs) = (self.names(), names(&recorded_state(from), IMAGE, LISTEN));
-        let ours_first = settings(&self.folder());
+        let ours_first = settings(&self.directory());
         assert_eq!(settings(from), ours_first, "of the same deployments");
         for file in ours_first.iter().map(String::as_str).chain(["state.json", "journal.jsonl"]) {
-            rewrite(&from.join(file), &self.folder().join(file), &theirs, &ours);
+            rewrite(&from.join(file), &self.directory().join(file), &theirs, &ours);
         }
     }
 
@@ -142,7 +142,7 @@ impl Killed {
     fn age_container(&self) {
         let (state, app) = (self.server.state(), &self.server.app);
         let active = state.active().expect("it serves");
-        let settings = Snapshots::new(&self.folder()).load(&active.release.deployment);
+        let settings = Snapshots::new(&self.directory()).load(&active.release.deployment);
         let settings = settings.expect("readable").expect("it is there");
         let mut spec = container::spec(app, &active.release, &settings);
         let known = |label: &str| LABELS.contains(&label) || !label.starts_with("autotag-deploy.");
@@ -153,7 +153,7 @@ impl Killed {
         let engine = DockerEngine::at(DockerEngine::SOCKET);
         let id = runtime.block_on(engine.create(&spec)).expect("made");
         runtime.block_on(engine.start(&id)).expect("started");
-        let file = self.folder().join("state.json");
+        let file = self.directory().join("state.json");
         let text = std::fs::read_to_string(&file).expect("the state");
         std::fs::write(&file, text.replace(active.container.as_str(), &id)).expect("written");
     }
@@ -195,8 +195,8 @@ fn releases(state: &State) -> BTreeMap<DeploymentId, Release> {
 }
 
 /// The names of the settings' files, in their order.
-fn settings(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder.join("settings")).expect("settings");
+fn settings(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory.join("settings")).expect("settings");
     let paths = entries.map(|entry| entry.expect("one").path());
     // Docker's own view of a container lies beside them, as a hash.
     let paths = paths.filter(|path| path.extension().is_some_and(|ending| ending == "json"));
@@ -217,8 +217,8 @@ fn rewrite(from: &Path, to: &Path, old: &[String], new: &[String]) {
     std::fs::write(to, text).unwrap_or_else(|error| panic!("{}: {error}", to.display()));
 }
 
-fn recorded_state(folder: &Path) -> State {
-    let store = Store::new(folder, "shop".parse().expect("a name"));
+fn recorded_state(directory: &Path) -> State {
+    let store = Store::new(directory, "shop".parse().expect("a name"));
     store.load().unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -237,14 +237,14 @@ fn entries(path: &Path) -> Vec<Entry> {
 #[test]
 fn it_is_read_as_it_was_meant_and_would_be_written_so_today() {
     for (format, (phase, _)) in (1..=FORMAT).flat_map(|format| PHASES.map(|phase| (format, phase))) {
-        let folder = folder(format, phase);
-        let state = recorded_state(&folder);
-        let text = std::fs::read_to_string(folder.join("state.json")).expect("the state");
+        let directory = directory(format, phase);
+        let state = recorded_state(&directory);
+        let text = std::fs::read_to_string(directory.join("state.json")).expect("the state");
         let today = String::from_utf8(written(&state).expect("written")).expect("text");
         if format == FORMAT {
             assert_eq!(today, text, "{phase}: an earlier receiver of this format could not read it");
         }
-        let snapshots = Snapshots::new(&folder);
+        let snapshots = Snapshots::new(&directory);
         let releases = releases(&state);
         assert_eq!(releases.len(), if phase == "steady" { 1 } else { 2 }, "{phase}");
         for release in releases.values() {
@@ -253,7 +253,7 @@ fn it_is_read_as_it_was_meant_and_would_be_written_so_today() {
             assert_eq!(settings.hash(), release.config, "{phase}: {}", release.deployment);
             assert_eq!(settings.environment.len(), 3, "{phase}: what owner, file and CI said");
         }
-        assert!(entries(&folder.join("journal.jsonl")).len() > 20, "{phase}");
+        assert!(entries(&directory.join("journal.jsonl")).len() > 20, "{phase}");
     }
 }
 
@@ -263,17 +263,17 @@ fn it_is_read_as_it_was_meant_and_would_be_written_so_today() {
 #[test]
 fn todays_receiver_goes_on_from_it() {
     for (format, (phase, step)) in (1..=FORMAT).flat_map(|format| PHASES.map(|phase| (format, phase))) {
-        let folder = folder(format, phase);
+        let directory = directory(format, phase);
         let killed = Killed::within(phase, step);
         if format == FORMAT && variable("AUTOTAG_DEPLOY_EARLIER_STATES_WRITE").is_some() {
-            killed.record(&folder);
+            killed.record(&directory);
         }
         if phase == "steady" {
             killed.age_container();
         }
-        killed.play(&folder);
+        killed.play(&directory);
         let Killed { images, mut server, request } = killed;
-        let before = entries(&folder.join("journal.jsonl")).len();
+        let before = entries(&directory.join("journal.jsonl")).len();
         let containers = server.containers();
         server.start_serve();
         settled(&server);
@@ -291,9 +291,9 @@ fn todays_receiver_goes_on_from_it() {
             );
         }
         // Whoever asked for it comes back, and hears how it ended.
-        let told = server.deploy(request);
+        let reported = server.deploy(request);
         let worked = new || phase == "steady";
-        assert_eq!(matches!(told.outcome.end, End::Deployed {}), worked, "{phase}: {}", told.text());
+        assert_eq!(matches!(reported.outcome.end, End::Deployed {}), worked, "{phase}: {}", reported.text());
         if phase == "steady" {
             // The same once more is a deployment of its own, and nothing for which a container is touched.
             let again = Killed::request(&images, "1.0.0", "deployment-3");

@@ -16,8 +16,8 @@ fn while_docker_is_away_nothing_is_begun() {
     let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     docker.take_away(true);
-    let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    refused(&told.outcome.end, RefusalCode::HostDocker);
+    let reported = server.deploy(deploy(images.name(), "1.0.1", &two));
+    refused(&reported.outcome.end, RefusalCode::HostDocker);
     assert!(server.get("/").1.contains("1.0.0"));
     assert!(server.status().drift.iter().any(|text| text.contains("Docker")), "{:?}", server.status().drift);
     docker.take_away(false);
@@ -35,11 +35,11 @@ fn where_docker_goes_away_in_the_middle_the_old_one_serves_and_the_rest_is_done_
     let mut conversation = server.ask(Body::Deploy(Box::new(deploy(images.name(), "1.0.1", &two))));
     conversation.until(|answer| *answer == Event::StepStarted { step: Open::Known(RolloutStep::Health) });
     docker.take_away(true);
-    let told = conversation.finish();
+    let reported = conversation.finish();
     assert!(
-        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
+        matches!(reported.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
     assert!(server.get("/").1.contains("1.0.0"), "the old one serves");
     docker.take_away(false);
@@ -56,8 +56,8 @@ fn a_broken_app_file_is_told_with_all_its_faults() {
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     let text = std::fs::read_to_string(server.paths.app_file(&server.app)).expect("the app file");
     std::fs::write(server.paths.app_file(&server.app), format!("{text}prot: 1\nkeep: many\n")).expect("it");
-    let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    let message = refused(&told.outcome.end, RefusalCode::AppFile);
+    let reported = server.deploy(deploy(images.name(), "1.0.1", &two));
+    let message = refused(&reported.outcome.end, RefusalCode::AppFile);
     assert!(message.contains("`prot`") && message.contains("`keep`"), "{message}");
     assert!(server.get("/").1.contains("1.0.0"));
 }
@@ -70,8 +70,8 @@ fn without_its_proxy_nothing_is_begun_and_a_new_proxy_is_told_everything() {
     let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
     server.kill_proxy();
-    let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    refused(&told.outcome.end, RefusalCode::HostProxy);
+    let reported = server.deploy(deploy(images.name(), "1.0.1", &two));
+    refused(&reported.outcome.end, RefusalCode::HostProxy);
     assert_eq!(server.container_versions(), ["1.0.0"]);
     server.start_proxy();
     let address = ("127.0.0.1", server.port);
@@ -142,8 +142,8 @@ fn requests_that_are_none_are_refused_without_an_echo() {
             RefusalCode::App,
         ),
     ] {
-        let told = Conversation::begin(&socket, word, request).finish();
-        let message = refused(&told.outcome.end, code);
+        let reported = Conversation::begin(&socket, word, request).finish();
+        let message = refused(&reported.outcome.end, code);
         assert!(!message.contains("hunter2") && message.len() < 1000, "{message}");
     }
     // And it answers on.

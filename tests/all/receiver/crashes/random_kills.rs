@@ -125,8 +125,8 @@ impl Storm {
             tally("kills: relay", 1);
         }
         relay.wait().expect("it ends");
-        let told = self.server.ask(change.clone()).finish();
-        self.story.push(format!("  {:?}", told.outcome.end));
+        let reported = self.server.ask(change.clone()).finish();
+        self.story.push(format!("  {:?}", reported.outcome.end));
         settled(&self.server);
         if matches!(blow, Blow::Proxy | Blow::Both) {
             // A new proxy listens nowhere until `serve` has seen it and told it the routes.
@@ -134,7 +134,7 @@ impl Storm {
             self.server.until("the new proxy is told", || TcpStream::connect(address).is_ok());
         }
         let by_hand = matches!(blow, Blow::OneContainer | Blow::EveryContainer);
-        self.holds(&change, before.active().map(|active| &active.release.version), &told, by_hand);
+        self.holds(&change, before.active().map(|active| &active.release.version), &reported, by_hand);
     }
 
     fn strike(&mut self, blow: Blow) {
@@ -173,7 +173,7 @@ impl Storm {
     }
 
     #[track_caller]
-    fn holds(&mut self, change: &Body, before: Option<&Version>, told: &Transcript, by_hand: bool) {
+    fn holds(&mut self, change: &Body, before: Option<&Version>, reported: &Transcript, by_hand: bool) {
         let story = self.story.join("\n");
         let state = self.server.state();
         // Every deployment was done once.
@@ -185,13 +185,13 @@ impl Storm {
         let active = state.active().map(|active| active.release.version.clone());
         if by_hand {
             // What somebody removed serves no more; that it is said, and mended by the next one, is enough.
-            let mended = self.higher(&[]);
-            let told = self.server.deploy(mended);
-            self.story.push(format!("  and then {:?}", told.outcome.end));
-            assert_eq!(told.outcome.end, End::Deployed {}, "{story}\n{}", told.text());
+            let fixed = self.higher(&[]);
+            let reported = self.server.deploy(fixed);
+            self.story.push(format!("  and then {:?}", reported.outcome.end));
+            assert_eq!(reported.outcome.end, End::Deployed {}, "{story}\n{}", reported.text());
         } else {
             let (before, active) = (before.expect("it served"), active.expect("it serves"));
-            match (&told.outcome.end, change) {
+            match (&reported.outcome.end, change) {
                 (End::Deployed {}, Body::Deploy(deploy)) => {
                     assert_eq!(active, deploy.version, "{story}");
                     assert!(active > *before, "{active} after {before}\n{story}");
@@ -199,7 +199,7 @@ impl Storm {
                 (End::RolledBack {}, _) => assert!(active < *before, "{active} after {before}\n{story}"),
                 (End::Deployed {}, _) => panic!("a rollback that goes on\n{story}"),
                 // What was not done changed nothing. A proxy that dies at the wrong moment costs a version.
-                _ => assert_eq!(active, *before, "{story}\n{}", told.text()),
+                _ => assert_eq!(active, *before, "{story}\n{}", reported.text()),
             }
         }
         // Docker may still have been making one for a `serve` that is dead.

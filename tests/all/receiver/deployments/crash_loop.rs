@@ -19,8 +19,8 @@ impl Site {
     /// 1.0.0 serves, with schema 1.
     fn serving(app_file: &str) -> Self {
         let site = Self { images: Images::start(), server: Server::start() };
-        let data = site.server.folder.path().join("data");
-        std::fs::create_dir(&data).expect("a folder");
+        let data = site.server.directory.path().join("data");
+        std::fs::create_dir(&data).expect("a directory");
         let volumes = format!("volumes: ['{}:/data']\nrestart: 'no'\n", data.display());
         site.server.app_file(site.images.name(), &format!("{app_file}{volumes}"));
         let one = site.push("1.0.0", "1", &[]);
@@ -61,14 +61,14 @@ fn an_old_version_that_does_not_come_up_again_keeps_no_later_one_out() {
         "order: stop-first\nstop_grace_period: 1s\nhealth: {path: /healthz, deadline: 2s, stable: 300ms}\n",
     );
     let two = site.push("1.0.1", "2", &[("FAIL_HEALTH", "always")]);
-    let told = site.server.deploy(deploy(site.images.name(), "1.0.1", &two));
+    let reported = site.server.deploy(deploy(site.images.name(), "1.0.1", &two));
     assert!(
-        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
+        matches!(reported.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
-    assert!(told.text().contains("does not run"), "it is told: {}", told.text());
-    assert_eq!(told.outcome.running, None, "nobody is told that the old one serves");
+    assert!(reported.text().contains("does not run"), "it is told: {}", reported.text());
+    assert_eq!(reported.outcome.running, None, "nobody is told that the old one serves");
     assert_eq!(site.server.container_versions(), ["1.0.0"], "what failed is removed, what served is kept");
     site.tried_again();
     // It runs for an instant at each try.
@@ -86,11 +86,11 @@ fn what_did_not_pass_serves_on_where_nothing_better_comes_and_makes_way_for_what
     let site = Site::serving("health: {path: /healthz, deadline: 20s, stable: 0s}\n");
     docker(&["kill", &site.server.containers().concat()]);
     let two = site.push("1.0.1", "2", &[("FAIL_HEALTH", "after:1")]);
-    let told = site.server.deploy(deploy(site.images.name(), "1.0.1", &two));
+    let reported = site.server.deploy(deploy(site.images.name(), "1.0.1", &two));
     assert!(
-        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Verify), .. }),
+        matches!(reported.outcome.end, End::Failed { step: Open::Known(RolloutStep::Verify), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
     let serves_on = |when: &str| {
         assert!(site.server.get("/").1.starts_with("1.0.1 "), "{when}: {}", site.server.logs());
@@ -102,8 +102,8 @@ fn what_did_not_pass_serves_on_where_nothing_better_comes_and_makes_way_for_what
     serves_on("after a recovery by itself");
     // What is not admitted costs nothing.
     let older = site.push("0.9.0", "1", &[]);
-    let told = site.server.deploy(deploy(site.images.name(), "0.9.0", &older));
-    refused(&told.outcome.end, RefusalCode::Unfinished);
+    let reported = site.server.deploy(deploy(site.images.name(), "0.9.0", &older));
+    refused(&reported.outcome.end, RefusalCode::Unfinished);
     serves_on("after a request that is refused");
     site.the_remedy_comes_to_serve();
 }

@@ -114,8 +114,8 @@ fn a_merge_serves_a_broken_one_does_not_and_back_is_one_command() {
 
     // A broken one. What it says cannot command the runner.
     let two = way.project.merge("fix: break it");
-    let said = [("FAIL_HEALTH", "always"), ("SAY", "::error::not a command")];
-    let digest = way.pushed(&two, "0.0.2", &said);
+    let printed = [("FAIL_HEALTH", "always"), ("SAY", "::error::not a command")];
+    let digest = way.pushed(&two, "0.0.2", &printed);
     let run = way.release(&two, &digest, port).finish().failed(7);
     assert_eq!((run.output("deployed"), run.output("version")), ("false", "0.0.2"));
     assert!(run.raw.contains("not a command"), "its last words are shown: {run}");

@@ -24,9 +24,9 @@ fn still_serves(server: &Server) {
 
 /// It failed at this step, for this kind of reason.
 #[track_caller]
-fn failed(told: &Transcript, at: RolloutStep, expected: FailureCode) {
-    let End::Failed { step, code, .. } = &told.outcome.end else { panic!("{}", told.text()) };
-    assert_eq!((step.known(), code.known()), (Some(at), Some(expected)), "{}", told.text());
+fn failed(reported: &Transcript, at: RolloutStep, expected: FailureCode) {
+    let End::Failed { step, code, .. } = &reported.outcome.end else { panic!("{}", reported.text()) };
+    assert_eq!((step.known(), code.known()), (Some(at), Some(expected)), "{}", reported.text());
 }
 
 // invariant no-lost-request
@@ -34,17 +34,17 @@ fn failed(told: &Transcript, at: RolloutStep, expected: FailureCode) {
 fn an_unhealthy_version_is_removed_and_its_last_words_are_told() {
     let (images, server) = serving("health: {path: /healthz, deadline: 2s, stable: 300ms}\n");
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
-    let told = server.deploy(deploy(images.name(), "1.0.1", &broken));
-    failed(&told, RolloutStep::Health, FailureCode::Unhealthy);
+    let reported = server.deploy(deploy(images.name(), "1.0.1", &broken));
+    failed(&reported, RolloutStep::Health, FailureCode::Unhealthy);
     assert_eq!(
-        told.outcome.running.as_ref().map(|running| running.version.to_string()),
+        reported.outcome.running.as_ref().map(|running| running.version.to_string()),
         Some("1.0.0".into())
     );
-    let heard = told
+    let heard = reported
         .answers
         .iter()
         .any(|answer| matches!(answer, Event::Log { from: Open::Known(Source::Application), .. }));
-    assert!(heard, "its log is told: {}", told.text());
+    assert!(heard, "its log is told: {}", reported.text());
     still_serves(&server);
     assert_eq!(server.status().highest.map(|highest| highest.to_string()), Some("1.0.0".to_owned()));
 }
@@ -54,8 +54,8 @@ fn a_version_that_crashes_is_noticed_before_and_within_its_stability_window() {
     let (images, server) = serving("health: {path: /healthz, deadline: 10s, stable: 3s}\n");
     for (version, after) in [("1.0.1", "1"), ("1.0.2", "1200")] {
         let broken = images.push_with(version, &[("CRASH_AFTER_MS", after)]);
-        let told = server.deploy(deploy(images.name(), version, &broken));
-        failed(&told, RolloutStep::Health, FailureCode::Exited);
+        let reported = server.deploy(deploy(images.name(), version, &broken));
+        failed(&reported, RolloutStep::Health, FailureCode::Exited);
         still_serves(&server);
     }
 }
@@ -107,9 +107,9 @@ fn whatever_fails_the_old_container_is_not_touched() {
             // The image says itself that it is of another commit.
             request.commit = "f".repeat(40).parse().expect("a commit");
         }
-        let told = server.deploy(request);
-        failed(&told, fails, code);
-        assert_eq!(look(), before, "failed at {fails:?}: {}", told.text());
+        let reported = server.deploy(request);
+        failed(&reported, fails, code);
+        assert_eq!(look(), before, "failed at {fails:?}: {}", reported.text());
         assert_eq!(server.state().active().cloned(), active, "failed at {fails:?}");
         assert_eq!(server.containers(), [container.as_str()], "failed at {fails:?}");
     }
@@ -123,11 +123,11 @@ fn a_smoke_test_before_the_switch_and_one_through_the_front_door() {
     let (images, server) = serving("");
     server.app_file(images.name(), "smoke: [{path: /, contains: no such text}]\n");
     let two = images.push("1.0.1");
-    let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    failed(&told, RolloutStep::Smoke, FailureCode::SmokeTest);
+    let reported = server.deploy(deploy(images.name(), "1.0.1", &two));
+    failed(&reported, RolloutStep::Smoke, FailureCode::SmokeTest);
     server.app_file(images.name(), "smoke: [{command: [/test-app, no-such-command]}]\n");
-    let told = server.deploy(deploy(images.name(), "1.0.1", &two));
-    failed(&told, RolloutStep::Smoke, FailureCode::SmokeTest);
+    let reported = server.deploy(deploy(images.name(), "1.0.1", &two));
+    failed(&reported, RolloutStep::Smoke, FailureCode::SmokeTest);
     server.app_file(images.name(), "");
     still_serves(&server);
 }
@@ -146,8 +146,10 @@ fn what_must_not_run_is_refused_and_nothing_is_begun() {
             RefusalCode::Environment,
         ),
     ] {
-        let told = server.deploy(Deploy { deployment: deployment_id(), ..request });
-        let End::Refused { code: found, message } = &told.outcome.end else { panic!("{}", told.text()) };
+        let reported = server.deploy(Deploy { deployment: deployment_id(), ..request });
+        let End::Refused { code: found, message } = &reported.outcome.end else {
+            panic!("{}", reported.text())
+        };
         assert_eq!(*found, code, "{message}");
         assert!(!message.contains("hunter2"), "{message}");
         still_serves(&server);
@@ -157,13 +159,13 @@ fn what_must_not_run_is_refused_and_nothing_is_begun() {
         Deploy { version: "1.0.9".parse().unwrap(), ..good.clone() },
         Deploy { commit: "f".repeat(40).parse().unwrap(), ..good.clone() },
     ] {
-        let told = server.deploy(Deploy { deployment: deployment_id(), ..request });
-        failed(&told, RolloutStep::Pull, FailureCode::ImageLabels);
+        let reported = server.deploy(Deploy { deployment: deployment_id(), ..request });
+        failed(&reported, RolloutStep::Pull, FailureCode::ImageLabels);
         still_serves(&server);
     }
     let missing = autotag_model::reference::Digest::of(b"nobody pushed this");
-    let told = server.deploy(deploy(images.name(), "1.0.3", &missing));
-    failed(&told, RolloutStep::Pull, FailureCode::NoImage);
+    let reported = server.deploy(deploy(images.name(), "1.0.3", &missing));
+    failed(&reported, RolloutStep::Pull, FailureCode::NoImage);
     still_serves(&server);
 }
 
@@ -178,8 +180,8 @@ fn without_anything_that_shows_health_it_is_refused_unless_said_so() {
         std::fs::write(server.paths.app_file(&server.app), text).expect("the app file");
     };
     file("");
-    let told = server.deploy(deploy(images.name(), "1.0.0", &one));
-    failed(&told, RolloutStep::Pull, FailureCode::ImageHealthCheck);
+    let reported = server.deploy(deploy(images.name(), "1.0.0", &one));
+    failed(&reported, RolloutStep::Pull, FailureCode::ImageHealthCheck);
     assert!(server.containers().is_empty());
     file("health: none\n");
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});

@@ -38,8 +38,8 @@ impl Site {
     #[track_caller]
     fn next_one_works(&mut self, when: &str) {
         let request = self.request();
-        let told = self.server.deploy(request.clone());
-        assert_eq!(told.outcome.end, End::Deployed {}, "{when}: {}", told.text());
+        let reported = self.server.deploy(request.clone());
+        assert_eq!(reported.outcome.end, End::Deployed {}, "{when}: {}", reported.text());
         let state = one_of_the_right_version(&self.server, when);
         assert_eq!(state.active().expect("it serves").release.version, request.version, "{when}");
         assert_eq!(self.server.status().drift, [""; 0], "{when}");
@@ -72,9 +72,9 @@ impl Site {
 }
 
 #[track_caller]
-fn failed(told: &Transcript, expected: FailureCode) {
-    let End::Failed { code, .. } = &told.outcome.end else { panic!("{}", told.text()) };
-    assert_eq!(*code, expected, "{}", told.text());
+fn failed(reported: &Transcript, expected: FailureCode) {
+    let End::Failed { code, .. } = &reported.outcome.end else { panic!("{}", reported.text()) };
+    assert_eq!(*code, expected, "{}", reported.text());
 }
 
 #[test]
@@ -86,11 +86,11 @@ fn what_is_done_to_the_new_container_fails_it_and_the_old_one_serves() {
         ("pause", FailureCode::Unhealthy),
     ] {
         let serving = site.server.state().active().expect("it serves").release.version.to_string();
-        let told = site.meddle(RolloutStep::Health, |_, _, new| {
+        let reported = site.meddle(RolloutStep::Health, |_, _, new| {
             let words: Vec<&str> = deed.split(' ').chain([new]).collect();
             assert_eq!(docker(&words).trim(), new, "{deed}");
         });
-        failed(&told, code);
+        failed(&reported, code);
         let state = one_of_the_right_version(&site.server, deed);
         assert_eq!(state.active().expect("it serves").release.version.to_string(), serving, "{deed}");
         site.next_one_works(deed);
@@ -108,10 +108,10 @@ fn what_is_done_to_the_old_container_is_no_concern_of_the_new_one() {
         (RolloutStep::Stop, "pause"),
     ] {
         let when = format!("{deed} at {step:?}");
-        let told = site.meddle(step, |_, old, _| {
+        let reported = site.meddle(step, |_, old, _| {
             docker(&deed.split(' ').chain([old]).collect::<Vec<_>>());
         });
-        assert_eq!(told.outcome.end, End::Deployed {}, "{when}: {}", told.text());
+        assert_eq!(reported.outcome.end, End::Deployed {}, "{when}: {}", reported.text());
         one_of_the_right_version(&site.server, &when);
         assert_eq!(site.server.status().drift, [""; 0], "{when}");
     }
@@ -120,18 +120,18 @@ fn what_is_done_to_the_old_container_is_no_concern_of_the_new_one() {
 #[test]
 fn a_network_or_an_image_that_is_taken_away_is_named_and_made_again() {
     let mut site = Site::serving(QUICK);
-    let told = site.meddle(RolloutStep::Health, |server, _, _| Site::take_network(server));
-    failed(&told, FailureCode::Unhealthy);
+    let reported = site.meddle(RolloutStep::Health, |server, _, _| Site::take_network(server));
+    failed(&reported, FailureCode::Unhealthy);
     site.next_one_works("without its network");
 
     // Either it is gone before Docker is asked for the container, or it was not needed any more.
-    let told = site.meddle(RolloutStep::Create, |server, _, _| {
+    let reported = site.meddle(RolloutStep::Create, |server, _, _| {
         let name = server.state();
         let autotag_receiver::state::Phase::Pending { new, .. } = &name.change else { return };
         docker(&["image", "rm", "--force", &new.image.with_digest(&new.digest)]);
     });
-    if told.outcome.end != (End::Deployed {}) {
-        failed(&told, FailureCode::Docker);
+    if reported.outcome.end != (End::Deployed {}) {
+        failed(&reported, FailureCode::Docker);
     }
     one_of_the_right_version(&site.server, "without its image");
     site.next_one_works("without its image");
@@ -242,13 +242,13 @@ fn a_container_that_comes_while_its_deployment_is_asked_for_again_is_removed() {
     late.socket.hold_creations(false);
     server.until("it is made", || server.container_versions().contains(&"1.0.1".to_owned()));
     // Docker's events come in their order: when `serve` has seen these, it has seen that one.
-    let proxy_log = server.folder.path().join("proxy.log");
-    let told = || std::fs::read_to_string(&proxy_log).expect("its log").matches("\"swapped\"").count();
-    let before = told();
+    let proxy_log = server.directory.path().join("proxy.log");
+    let reported = || std::fs::read_to_string(&proxy_log).expect("its log").matches("\"swapped\"").count();
+    let before = reported();
     let serving = server.state().active().expect("it serves").container.clone();
     docker(&["pause", serving.as_str()]);
     docker(&["unpause", serving.as_str()]);
-    server.until("`serve` sees it go on", || told() > before);
+    server.until("`serve` sees it go on", || reported() > before);
     drop(lock);
     again.finish();
     late.it_is_swept();

@@ -53,8 +53,8 @@ fn a_late_revert_leaves_the_newer_one_and_each_goes_back_to_what_was_there() {
 
     // What the first one would not leave here is nothing to go back to.
     let request = Body::Rollback(Box::new(revert(&three.deployment)));
-    let told = server.ask(request.clone()).finish();
-    assert_eq!(told.outcome.end, End::RolledBack {}, "{}", told.text());
+    let reported = server.ask(request.clone()).finish();
+    assert_eq!(reported.outcome.end, End::RolledBack {}, "{}", reported.text());
     serves(&server, "1.0.0", "1.0.0");
     // Its answer was lost: it is told again, and nothing more is done.
     let after = (server.containers(), server.history().len());
@@ -157,8 +157,8 @@ fn what_comes_only_after_it_was_reverted_is_refused() {
     back(&server, &two).ended(&End::Unchanged {});
     server.kill_serve();
     server.start_serve();
-    let told = server.deploy(Deploy { allow_downgrade: true, ..two.clone() });
-    refused(&told.outcome.end, RefusalCode::IdTaken);
+    let reported = server.deploy(Deploy { allow_downgrade: true, ..two.clone() });
+    refused(&reported.outcome.end, RefusalCode::IdTaken);
     serves(&server, "1.0.0", "1.0.0");
     // Another deployment of the same version is none of its business.
     let again = Deploy { deployment: rollback().deployment, ..two };

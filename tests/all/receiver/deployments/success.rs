@@ -38,9 +38,9 @@ fn from_the_first_deployment_to_the_second() {
     let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
 
     let first = deploy(images.name(), "1.0.0", &one);
-    let told = server.deploy(first.clone()).ended(&End::Deployed {});
+    let reported = server.deploy(first.clone()).ended(&End::Deployed {});
     assert_eq!(
-        steps_ended(&told.answers),
+        steps_ended(&reported.answers),
         [
             RolloutStep::Pull,
             RolloutStep::Create,
@@ -61,8 +61,8 @@ fn from_the_first_deployment_to_the_second() {
     server.deploy(first).ended(&End::Deployed {});
     assert_eq!(server.containers(), before);
 
-    let told = server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
-    let steps = steps_ended(&told.answers);
+    let reported = server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
+    let steps = steps_ended(&reported.answers);
     for step in [RolloutStep::Drain, RolloutStep::Stop, RolloutStep::Remove] {
         assert!(steps.contains(&step), "{step:?} is missing in {steps:?}");
     }
@@ -74,11 +74,11 @@ fn from_the_first_deployment_to_the_second() {
     assert_eq!(status.running.expect("it runs").version.to_string(), "1.0.1");
 
     // A delayed run does not bring an older one back.
-    let told = server.deploy(deploy(images.name(), "1.0.0", &one));
+    let reported = server.deploy(deploy(images.name(), "1.0.0", &one));
     assert!(
-        matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::NewerIsLive), .. }),
+        matches!(reported.outcome.end, End::Refused { code: Open::Known(RefusalCode::NewerIsLive), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
     assert!(server.get("/").1.contains("1.0.1"));
 }
@@ -100,11 +100,11 @@ fn a_rolled_back_version_stays_out_unless_a_downgrade_is_allowed() {
     assert_eq!(status.blocked.iter().map(ToString::to_string).collect::<Vec<_>>(), ["1.0.1"]);
     assert_eq!(status.highest.expect("it was live").to_string(), "1.0.1");
 
-    let told = server.deploy(deploy(images.name(), "1.0.1", &two));
+    let reported = server.deploy(deploy(images.name(), "1.0.1", &two));
     assert!(
-        matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::RolledBack), .. }),
+        matches!(reported.outcome.end, End::Refused { code: Open::Known(RefusalCode::RolledBack), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
     let mut allow_downgrade = deploy(images.name(), "1.0.1", &two);
     allow_downgrade.allow_downgrade = true;
@@ -136,11 +136,11 @@ fn a_delayed_version_between_a_rollback_and_its_target_stays_out() {
         server.deploy(deploy(images.name(), version, digest)).ended(&End::Deployed {});
     }
     server.roll_back(None, Configuration::Today).ended(&End::RolledBack {});
-    let told = server.deploy(deploy(images.name(), delayed.0, &delayed.1));
+    let reported = server.deploy(deploy(images.name(), delayed.0, &delayed.1));
     assert!(
-        matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::NewerIsLive), .. }),
+        matches!(reported.outcome.end, End::Refused { code: Open::Known(RefusalCode::NewerIsLive), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
     assert!(server.get("/").1.starts_with("1.0.0 "));
     // What is above all that was ever live comes as usual.
@@ -177,8 +177,8 @@ fn another_configuration_of_the_same_version_is_rolled_out() {
     server.roll_back(Some("1.0.0"), Configuration::Today).ended(&End::Unchanged {});
     with_feature.deployment = deployment_id();
     with_feature.environment.clear();
-    let told = server.deploy(with_feature);
-    assert_eq!(told.outcome.end, End::Unchanged {}, "{}", told.text());
+    let reported = server.deploy(with_feature);
+    assert_eq!(reported.outcome.end, End::Unchanged {}, "{}", reported.text());
 }
 
 // invariant known: What runs is known by its container
@@ -222,8 +222,8 @@ fn stop_first_never_runs_two() {
     server.app_file(images.name(), "order: stop-first\n");
     let (one, two) = (images.push("1.0.0"), images.push("1.0.1"));
     server.deploy(deploy(images.name(), "1.0.0", &one)).ended(&End::Deployed {});
-    let told = server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
-    let steps = steps_ended(&told.answers);
+    let reported = server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
+    let steps = steps_ended(&reported.answers);
     let place = |wanted| steps.iter().position(|step| *step == wanted).expect("it was done");
     assert!(place(RolloutStep::Stop) < place(RolloutStep::Start), "{steps:?}");
     assert!(server.get("/").1.contains("1.0.1"));
@@ -234,11 +234,11 @@ fn stop_first_never_runs_two() {
         images.name(),
         "order: stop-first\nhealth: {path: /healthz, deadline: 2s, stable: 300ms}\n",
     );
-    let told = server.deploy(deploy(images.name(), "1.0.2", &broken));
+    let reported = server.deploy(deploy(images.name(), "1.0.2", &broken));
     assert!(
-        matches!(told.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
+        matches!(reported.outcome.end, End::Failed { step: Open::Known(RolloutStep::Health), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
     assert!(server.get("/").1.contains("1.0.1"));
     assert_eq!(server.container_versions(), ["1.0.1"]);
@@ -290,11 +290,11 @@ fn two_at_once_queue_and_the_older_one_is_refused() {
     third.until(|answer| matches!(answer, Event::Waiting { .. }));
     first.finish().ended(&End::Deployed {});
     second.finish().ended(&End::Deployed {});
-    let told = third.finish();
+    let reported = third.finish();
     assert!(
-        matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::NewerIsLive), .. }),
+        matches!(reported.outcome.end, End::Refused { code: Open::Known(RefusalCode::NewerIsLive), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
     assert!(server.get("/").1.contains("1.0.2"));
 }
@@ -314,21 +314,21 @@ fn a_cut_connection_changes_nothing_and_the_result_can_be_asked_for() {
         drop(cut);
     }
     // It is at work still: who comes back hears it from its first word on.
-    let told = server.ask(body()).finish().ended(&End::Deployed {});
-    assert_eq!(told.answers.first(), Some(&Event::StepStarted { step: Open::Known(RolloutStep::Pull) }));
+    let reported = server.ask(body()).finish().ended(&End::Deployed {});
+    assert_eq!(reported.answers.first(), Some(&Event::StepStarted { step: Open::Known(RolloutStep::Pull) }));
     // And when it is over, it is told from the record.
-    let told = server.ask(body()).finish().ended(&End::Deployed {});
+    let reported = server.ask(body()).finish().ended(&End::Deployed {});
     // `serve` may be tidying up after it at this moment, and says that it waits for that.
-    let told_of_it = told.answers.iter().filter(|answer| !matches!(answer, Event::Waiting { .. }));
-    assert_eq!(told_of_it.count(), 1, "{}", told.text());
+    let report_of_it = reported.answers.iter().filter(|answer| !matches!(answer, Event::Waiting { .. }));
+    assert_eq!(report_of_it.count(), 1, "{}", reported.text());
     assert_eq!(server.history().len(), 1, "it was deployed once");
     // The id is taken for ever.
     let mut other = request;
     other.version = "2.0.0".parse().unwrap();
-    let told = server.deploy(other);
+    let reported = server.deploy(other);
     assert!(
-        matches!(told.outcome.end, End::Refused { code: Open::Known(RefusalCode::IdTaken), .. }),
+        matches!(reported.outcome.end, End::Refused { code: Open::Known(RefusalCode::IdTaken), .. }),
         "{}",
-        told.text()
+        reported.text()
     );
 }

@@ -37,7 +37,7 @@ struct Serve(Option<Child>);
 impl Serve {
     fn start(server: &Server) -> Self {
         let mut command = Command::new(receiver());
-        command.arg("serve").arg("--root").arg(server.folder.path());
+        command.arg("serve").arg("--root").arg(server.directory.path());
         Self(Some(command.stderr(Stdio::piped()).spawn().expect("it starts")))
     }
 
@@ -69,9 +69,9 @@ fn a_second_serve_is_refused_and_the_first_one_serves_on() {
     let mut second = Serve::start(&server);
     server.until("the second one ends", || second.ended());
     let output = second.output();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains(&format!("(process {})", server.serve_pid())), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains(&format!("(process {})", server.serve_pid())), "{printed}");
     server.deploy(deploy(images.name(), "1.0.1", &two)).ended(&End::Deployed {});
     one_of_the_right_version(&server, "beside a second one");
     // The kernel gives the lock of a dead one back at once.
@@ -101,9 +101,9 @@ fn of_many_that_start_at_once_one_serves() {
 /// not know, byte by byte.
 #[test]
 fn the_relay_passes_on_what_it_does_not_know() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let paths = Paths::below(folder.path());
-    std::fs::create_dir_all(paths.run()).expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
+    let paths = Paths::below(directory.path());
+    std::fs::create_dir_all(paths.run()).expect("a directory");
     let listener = UnixListener::bind(paths.socket()).expect("a socket");
     let answers = "{\"of-a-later-release\":{\"x\":[1,2]}}\n{\"result\":{\"and\":\"more\"}}\n";
     let serving = std::thread::spawn(move || {
@@ -136,8 +136,8 @@ fn another_protocol_is_refused_with_the_side_to_update() {
         }
     }
     // A word that only a newer action knows.
-    let said = relay(&server.paths, app, "promote", "{}").stdout;
-    let Ok(Event::Result(said)) = Event::parse(said.trim_ascii_end()) else { panic!("{said:?}") };
-    let message = refused(&said.end, RefusalCode::NewerRequest);
+    let printed = relay(&server.paths, app, "promote", "{}").stdout;
+    let Ok(Event::Result(printed)) = Event::parse(printed.trim_ascii_end()) else { panic!("{printed:?}") };
+    let message = refused(&printed.end, RefusalCode::NewerRequest);
     assert!(!message.contains("promote"), "{message}");
 }

@@ -51,9 +51,9 @@ fn with_every_field(least: ContainerSpec, bind: &str, networks: [&String; 2]) ->
 #[tokio::test]
 async fn every_field_reaches_the_engine() {
     let stage = Stage::sleeping().await;
-    let folder = tempfile::tempdir().expect("a folder");
+    let directory = tempfile::tempdir().expect("a directory");
     let (first, second) = (stage.network().await, stage.network().await);
-    let bind = format!("{}:/data:ro", folder.path().display());
+    let bind = format!("{}:/data:ro", directory.path().display());
     let spec = with_every_field(stage.spec().await, &bind, [&first, &second]);
     let id = stage.start(&spec).await;
 

@@ -23,14 +23,14 @@ async fn a_containers_life_is_told_from_the_subscription_on() {
     stage.engine.start(&id).await.expect("started");
     // Another's, which carries no such label.
     stage.shell("exit 0").await;
-    let mut told = Vec::new();
-    while told.last().is_none_or(|action| action != "die") {
+    let mut reported = Vec::new();
+    while reported.last().is_none_or(|action| action != "die") {
         let event = next(&mut events).await;
         assert_eq!((&event.id, event.labels.get(&label).map(String::as_str)), (&id, Some("here")));
         assert!(event.action != "die" || event.labels["exitCode"] == "5", "{event:?}");
-        told.push(event.action);
+        reported.push(event.action);
     }
-    assert_eq!(told, ["start", "die"]);
+    assert_eq!(reported, ["start", "die"]);
     stage.engine.remove(&id).await.expect("removed");
     assert_eq!(next(&mut events).await.action, "destroy");
 }

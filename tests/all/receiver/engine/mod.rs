@@ -168,8 +168,8 @@ async fn the_engine_tells_its_version() {
 
 #[tokio::test]
 async fn an_engine_that_is_away_is_told_by_its_socket() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let socket = folder.path().join("docker.sock");
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("docker.sock");
     let engine = DockerEngine::at(&socket);
     let missing = engine.version().await.expect_err("nothing is there");
     drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket that nobody serves any more"));

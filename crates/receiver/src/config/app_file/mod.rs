@@ -268,11 +268,11 @@ impl AppFile {
         let image = required(reader, &mut fields, "image", str::parse::<ImageName>);
         let order = fields.one(reader, "order", order).unwrap_or(Order::StartFirst);
         let mut container = container(reader, &mut fields);
-        let health_said = fields.get("health").cloned();
+        let health_value = fields.get("health").cloned();
         let given = fields.take("health");
         let health = health::health(reader, given);
         if let (Some(value), Proof::Running, Some(Healthcheck::Test { .. })) =
-            (&health_said, &health.proof, &container.healthcheck)
+            (&health_value, &health.proof, &container.healthcheck)
         {
             let spec = fields.spec("health");
             reader.fault(value, &spec, "no `healthcheck` beside `none`: one of the two is not meant");

@@ -242,7 +242,7 @@ fn long(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Mounted> {
         missing(reader, "target");
     }
     let to = fields.one(reader, "target", target);
-    let said_source = fields.has("source");
+    let stated_source = fields.has("source");
     let from = fields.get("source").cloned().zip(Some(fields.spec("source")));
     let from_what = fields.one(reader, "source", source);
     let read_only = fields.flag(reader, "read_only");
@@ -259,7 +259,7 @@ fn long(reader: &mut Reader, node: Node, spec: &Spec) -> Option<Mounted> {
         let (size, mode) = of_tmpfs(reader, &mut fields);
         return Some(Mounted::Memory(Tmpfs::long(to?, read_only, size, mode)));
     }
-    if !said_source {
+    if !stated_source {
         missing(reader, "source");
     }
     let mut mount = Mount { read_only, ..Mount::plain(from_what?, to?) };

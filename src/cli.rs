@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_have_the_inputs_names_and_stand_before_or_after_the_command() {
+    fn flags_work_before_and_after_the_command() {
         for line in [
             &["plan", "--image", "ghcr.io/org/app", "--tag-prefix=api-v"][..],
             &["--image", "ghcr.io/org/app", "--tag-prefix=web-v", "plan", "--tag-prefix=api-v"],
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_said_one_by_one_and_truths_without_a_value() {
+    fn list_flags_repeat_and_boolean_flags_need_no_value() {
         let line = ["release", "--build-args", "A=1", "--build-args", "B=2", "--dry-run", "--pull=false"];
         let (_, raw, errors) = parsed(&line);
         assert!(errors.is_empty(), "{errors}");
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn the_whole_help_has_every_input_and_exit_code_and_the_short_one_fits_a_screen() {
+    fn the_long_help_is_complete_and_the_short_one_fits() {
         let text = help(&["--help"]);
         for spec in flags() {
             assert!(text.contains(&format!("--{}", spec.name)), "{} is missing", spec.name);

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_without_a_time_gets_github_s_minute_and_a_plain_429_none() {
+    fn a_github_limit_without_a_time_waits_one_minute() {
         let wait = |status, words| {
             from_status("asking", status, &HeaderMap::new(), words, Idempotency::Read)
                 .retry_after

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_the_longest_and_are_drawn_from_nothing() {
+    fn pauses_double_up_to_the_longest() {
         let patience = RetryPolicy { attempts: u32::MAX, ..RetryPolicy::default() };
         let lost = error(CallErrorKind::Unreachable, Effect::None, None);
         let pause = |tries, jitter| match decide(

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_text_is_cut_and_a_secret_is_not_there() {
+    fn a_long_text_is_cut_and_secrets_are_hidden() {
         let reported = |name: &str, found: &str| {
             let mut errors = InputErrors::default();
             errors.of_input(name, found, "less");

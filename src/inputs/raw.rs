@@ -171,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_withheld_from_other_programs_is_taken_out_and_nothing_else() {
+    fn only_secrets_are_withheld_from_other_programs() {
         let environment = Environment::of([
             ("ACTIONS_RUNTIME_TOKEN", "a"),
             ("GITHUB_TOKEN", "a"),

@@ -157,7 +157,7 @@ mod tests {
 
     // case A12; broken by: the text is cut without room for the blocks; the end with the blocks is cut
     #[test]
-    fn a_text_at_githubs_limit_is_cut_and_the_blocks_stay_whole() {
+    fn a_text_at_githubs_limit_keeps_its_blocks_whole() {
         let (app, api): (ImageName, ImageName) =
             ("ghcr.io/org/app".parse().unwrap(), "ghcr.io/org/api".parse().unwrap());
         let version = Version::new(1, 2, 3);

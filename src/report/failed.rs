@@ -58,7 +58,7 @@ mod tests {
 
     // invariant failures-are-explained
     #[test]
-    fn what_is_too_long_loses_its_middle_and_never_the_remedy() {
+    fn a_long_failure_is_cut_before_its_remedy() {
         let why = format!("the first line\n{}\nthe last line", "ä".repeat(9000));
         let failure = Failure::new(FailureKind::Build, "building", why, "fix it").about(Topic::BuildStep);
         let short = text_within(4000, &failure, &[]);

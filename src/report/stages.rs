@@ -92,7 +92,7 @@ mod tests {
     // invariant failures-are-explained: A summary says what was not reached; broken by: `src/report/stages.rs`:
     //   what comes after the failure counts as not needed
     #[test]
-    fn a_failure_shows_what_was_reached_what_not_and_what_nobody_wanted() {
+    fn a_failure_shows_done_failed_and_skipped_stages() {
         let mut intents = crate::pipeline::intents::STAGES.map(|name| (name, true));
         intents[6].1 = false;
         let timings = [("plan", 100), ("build", 12_340), ("stage", 0), ("plan", 200), ("publish", 250)];
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_begun_is_no_table_and_long_times_are_told_in_minutes() {
+    fn no_stage_is_no_table_and_times_use_minutes() {
         assert_eq!(table(&[], &[timing("plan", 1)], None), "");
         assert_eq!(table(&[("plan", true)], &[], None), "");
         assert_eq!(seconds(Duration::from_millis(99_960)), "100.0 s");

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_usable_key_is_told_apart_and_never_shown() {
+    fn unusable_keys_are_told_apart_and_never_shown() {
         let pem =
             |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
         let key = openssh("none");
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn both_lines_of_dashes_have_the_label_of_a_private_key() {
+    fn both_boundary_lines_of_a_key_have_one_label() {
         let between = |label: &str, end: &str| {
             armoured(&format!("-----BEGIN {label}-----AAAA-----END {end}")).is_some()
         };

@@ -235,7 +235,7 @@ mod tests {
 
         /// What the grammar's own parser reads, is read alike.
         #[test]
-        fn what_parses_as_a_whole_asks_for_what_the_parser_says(
+        fn a_parsable_message_gets_the_parsers_level(
             message in "(feat|fix|Feat|a-b)(\\([a-z ,/]{1,5}\\))?!?: ?[a-z()][a-z() ]{0,9}(\n\n([ -~]{0,20}\n){0,3})?(\nBREAKING[ -]CHANGE: x)?",
         ) {
             if let Ok(commit) = Commit::parse(message.trim()) {

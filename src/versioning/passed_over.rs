@@ -182,7 +182,7 @@ mod tests {
 
     // case A3; broken by: `find` gives what it finds for every prefix; names are not compared
     #[test]
-    fn what_a_first_claim_would_go_below_is_found_and_nothing_else() {
+    fn only_versions_above_a_first_claim_are_found() {
         for (prefix, git, registry, next) in [
             // Another form, another prefix, dates, the registry alone, prereleases alone.
             ("v", &["v0.12", "v0.13"][..], &[][..], Some("0.14.0")),
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_named_the_highest_first_and_a_prefix_that_counts_them_is_told() {
+    fn passed_over_tags_are_listed_highest_first_with_a_prefix() {
         let many = ["v0.1", "v0.2", "v0.10", "v0.3", "v0.4", "v0.5", "v0.6"];
         let found_many = found("v", &many, &["v1.4.0"]);
         assert_eq!(

@@ -419,7 +419,7 @@ fn a_schedule_is_replayed() {
 
 /// What is wrong is found, and the command that is printed with it tells the same again.
 #[test]
-fn what_is_found_is_replayed_by_the_command_that_is_printed() {
+fn a_find_is_replayed_by_the_printed_command() {
     let found = std::panic::catch_unwind(|| explore::all(&tag_moved(), reduced())).expect_err("it is found");
     let found = found.downcast::<String>().expect("a text");
     let wrong = |story: &str| -> Vec<String> {

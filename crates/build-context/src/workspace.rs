@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_shows_is_no_file_even_below_the_workspace() {
+    fn files_of_proc_are_refused_even_below_the_workspace() {
         let fault = Workspace::at(Path::new("/")).read(Path::new("/proc/self/environ"), 100);
         assert!(fault.expect_err("no file on a disk").to_string().contains("a view of the system"));
         assert!(Workspace::at(Path::new("/")).directory(Path::new("/proc/self")).is_err());

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helpers_login_is_asked_for_under_the_name_that_it_was_stored_by() {
+    fn a_credential_helper_is_asked_for_the_name_it_stored() {
         for (config, image, expected) in [
             (r#"{"auths": {"ghcr.io": {}}, "credsStore": "desktop"}"#, "ghcr.io/a/b", ("desktop", "ghcr.io")),
             (r#"{"credHelpers": {"gcr.io": "gcloud"}}"#, "gcr.io/a/b", ("gcloud", "gcr.io")),
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_cannot_be_read_is_an_error_without_it() {
+    fn an_unreadable_login_is_an_error_that_hides_it() {
         let secret = STANDARD.encode("hunter2");
         for auth in ["%%%", secret.as_str()] {
             let config = format!(r#"{{"auths": {{"ghcr.io": {{"auth": "{auth}"}}}}}}"#);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_helpers_answer_is_a_login_or_the_reason_why_not() {
+    fn a_credential_helpers_answer_is_a_login_or_a_reason() {
         let login = answer(br#"{"ServerURL": "ghcr.io", "Username": "user", "Secret": "hunter2"}"#);
         let Ok(Some(login)) = login else { panic!("no login") };
         assert_eq!((login.username.as_str(), login.password.reveal()), ("user", "hunter2"));

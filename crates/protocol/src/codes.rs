@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_the_host_keeps_its_kind_before_anything_was_begun() {
+    fn a_host_error_before_the_start_keeps_its_kind() {
         for (failure, refusal) in [
             (FailureCode::DiskFull, RefusalCode::HostDisk),
             (FailureCode::DockerUnavailable, RefusalCode::HostDocker),

@@ -160,7 +160,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_step_has_the_protocols_word_and_words_of_its_own() {
+    fn each_step_has_a_protocol_word_and_a_description() {
         for step in STEPS {
             assert_eq!(serde_json::to_value(step).unwrap(), step.word());
             assert!(step.words().contains(' '), "a few words: {}", step.words());

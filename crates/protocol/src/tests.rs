@@ -175,7 +175,7 @@ fn reading_is_strict_and_discreet() {
 
 /// Each limit by its number: a caller and a receiver of different versions must agree on them.
 #[test]
-fn what_is_as_long_as_the_limit_goes_through_and_one_more_does_not() {
+fn texts_at_the_limit_pass_and_longer_ones_do_not() {
     let deploy = |change: &dyn Fn(&mut Deploy)| {
         let Body::Deploy(mut deploy) = request().body else { unreachable!("it is a deployment") };
         change(&mut deploy);
@@ -361,7 +361,7 @@ fn the_longest_log_line_fits_into_an_answer() {
 
 /// The numbers are part of the protocol: a caller and a receiver of different versions must agree on them.
 #[test]
-fn an_answer_has_at_most_65536_bytes_before_its_line_break() {
+fn an_event_has_at_most_65536_bytes() {
     let note = |bytes: usize| Event::Note { text: "x".repeat(bytes - r#"{"note":{"text":""}}"#.len()) };
     let longest = note(65_536).to_line().expect("not too long");
     assert_eq!(longest.len(), 65_536 + "\n".len());

@@ -213,7 +213,7 @@ mod tests {
 
     // case X9; broken by: no mode, or 0o666
     #[tokio::test]
-    async fn a_unix_listener_is_open_to_its_user_and_group_alone() {
+    async fn a_unix_listener_is_open_only_to_its_group() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("app.sock");
         let _listener = Listener::bind(&Listen::Unix(path.clone())).expect("free");
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_is_taken_over_from_one_that_runs_and_from_one_that_was_killed() {
+    async fn a_socket_is_taken_over_from_running_and_killed_processes() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("x.sock");
         let first = bind_unix(&path, None).expect("free");

@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_the_dockerfile_is_told_apart_from_a_base_image() {
+    fn the_dockerfile_frontend_is_told_apart_from_a_base_image() {
         for (step, frontend) in [
             ("resolve image config for docker.io/docker/dockerfile:9.9", true),
             ("resolve image config for docker-image://docker.io/docker/dockerfile:9.9", true),

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_begins_and_ends_once_and_its_lines_are_whole() {
+    fn each_build_step_begins_and_ends_once() {
         let (mut progress, mut log) = (BuildProgress::default(), Kept(Vec::new()));
         for message in [
             vertex("a", None, ""),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_step_that_failed_is_blamed_and_not_the_cancelled_one() {
+    fn the_failed_step_is_blamed_not_a_cancelled_one() {
         let (mut progress, mut log) = (BuildProgress::default(), Kept(Vec::new()));
         let output = (0..30).map(|number| format!("line {number}")).collect::<Vec<_>>().join("\n") + "\n";
         for message in [

@@ -130,7 +130,7 @@ async fn a_lost_connection_is_asked_again_with_the_same_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_but_a_last_result_and_an_orderly_end_is_success() {
+async fn success_needs_a_final_result_and_an_orderly_end() {
     let good = || result(End::Deployed {});
     for (what, connection) in [
         ("a result, and then the connection is lost", Connection(vec![good()], lost())),
@@ -174,7 +174,7 @@ async fn patience_ends_and_says_whether_anybody_was_there() {
 
 /// Who waits for its turn and is then lost does not know that it only waited.
 #[tokio::test(start_paused = true)]
-async fn a_turn_that_did_not_come_is_told_only_where_the_time_is_over() {
+async fn a_wait_that_was_lost_is_an_unknown_result() {
     let waiting = || vec![line(&Event::Waiting { holder: None })];
     let mut connections = vec![Connection(waiting(), lost())];
     connections.extend((0..11).map(|_| Connection(vec![], lost())));
@@ -194,7 +194,7 @@ async fn the_answers_of_another_receiver_say_so() {
 /// Somebody is there, and works on what was asked for: no reason to give up as where nobody answers, and none to
 /// forget whom it waits for.
 #[tokio::test(start_paused = true)]
-async fn an_unknown_event_is_a_sign_of_life_and_nothing_else() {
+async fn an_unknown_event_is_only_a_sign_of_life() {
     let unknown = || br#"{"progress":{"percent":7}}"#.to_vec();
     let (outcome, _, requests) = played((0..12).map(|_| Connection(vec![unknown()], lost())).collect()).await;
     assert_eq!((outcome.unwrap_err().topic, requests.len()), (Some(Topic::ResultUnknown), 12));

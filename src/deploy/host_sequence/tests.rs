@@ -100,7 +100,7 @@ fn those_that_changed_are_reverted_the_last_one_first() {
 
 /// Whether it has it, nobody knows; and it may get it when the others have gone back.
 #[test]
-fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
+fn a_server_without_a_result_is_reverted_first_and_once() {
     let HostResult::Failed(failure) = failed() else { panic!("a failure") };
     let unheard = HostResult::Unheard(failure);
     let mut sequence = sequence(OnFailure::Rollback, &[done(End::Deployed {}), unheard.clone()]);
@@ -118,7 +118,7 @@ fn one_that_told_no_result_is_asked_to_go_back_first_and_once() {
 }
 
 #[test]
-fn what_was_reverted_is_only_what_the_server_says_went_back() {
+fn only_servers_that_went_back_count_as_reverted() {
     let HostResult::Failed(failure) = failed() else { panic!("a failure") };
     let refused = |code: RefusalCode| End::Refused { code: code.into(), message: "3.0.0 serves".to_owned() };
     let unhealthy = End::Failed {
@@ -172,7 +172,7 @@ fn outcome(end: End) -> Outcome {
 /// A green job says that its version serves, or a newer one.
 // case X3; broken by: `serves_above` is always true
 #[test]
-fn no_job_is_green_where_what_serves_is_lower_than_what_was_asked_for() {
+fn a_job_fails_where_a_lower_version_serves() {
     for code in [RefusalCode::NewerIsLive, RefusalCode::RolledBack] {
         for (asked, serves, green) in [
             ("1.4.1", Some("1.4.2"), true),
@@ -197,7 +197,7 @@ fn no_job_is_green_where_what_serves_is_lower_than_what_was_asked_for() {
 }
 
 #[test]
-fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
+fn only_a_newer_version_is_no_failure() {
     let asked = Version::new(1, 9, 0);
     let refused = |code: RefusalCode| {
         let end = End::Refused { code: code.into(), message: "2.0.0 is live".to_owned() };
@@ -250,7 +250,7 @@ fn a_newer_one_is_an_outcome_and_every_other_refusal_a_failure() {
 }
 
 #[test]
-fn what_runs_is_said_only_where_it_is_one_and_the_same() {
+fn the_running_version_is_reported_only_if_all_agree() {
     let mut sequence = sequence(OnFailure::Keep, &[]);
     for report in &mut sequence.reports {
         report.running = Some(running("1.0.0"));

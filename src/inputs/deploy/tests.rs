@@ -103,7 +103,7 @@ fn fault_of(inputs: &[(&'static str, &str)]) -> String {
 }
 
 #[test]
-fn hosts_need_a_port_and_one_of_them_to_be_there() {
+fn at_least_one_host_and_a_valid_port_are_needed() {
     assert!(fault_of(&[("deploy-port", "0")]).starts_with("`deploy-port`: expected a port from 1"));
     insta::assert_snapshot!(fault_of(&[("deploy-host", " ,\n, ")]), @r#"`deploy-host`: expected at least one server, found ",\n," (example: `web1.example.com, web2.example.com:2222`)"#);
     // A host that is none is reported as that, and not as missing.
@@ -134,7 +134,7 @@ fn variables_have_limits() {
 /// A job that releases has a token that may write, and every server would get it.
 // case X9; broken by: `is_the_jobs_own` is never so
 #[test]
-fn servers_get_a_token_that_may_write_only_with_a_warning() {
+fn sending_servers_a_write_token_is_warned_about() {
     let warned = |command, token, password| {
         let inputs = [
             ("command", command),
@@ -224,7 +224,7 @@ fn all_faults_of_a_deployment_are_told_at_once() {
 
 /// Whether it is said or comes from the image's name.
 #[test]
-fn a_name_that_no_server_takes_is_a_fault_that_says_why() {
+fn an_invalid_application_name_is_a_fault() {
     for inputs in [("deploy-app", "home"), ("image", "ghcr.io/org/home")] {
         let errors = target_of(&[inputs]).expect_err("no application has this name").to_string();
         assert!(errors.starts_with("`deploy-app`: ") && errors.contains("`home`"), "{errors}");
@@ -249,7 +249,7 @@ fn a_deployment_without_a_host_is_a_fault() {
 }
 
 #[test]
-fn a_pull_request_without_secrets_deploys_nothing_and_is_no_fault() {
+fn a_pull_request_without_secrets_deploys_nothing() {
     let inputs = [("deploy-host", "web1"), ("deploy-known-hosts", KNOWN_HOSTS)];
     let request = parse("pull_request", &inputs).expect("no fault of the fork's");
     assert_eq!(request.deploy, Deploy::Off);

@@ -39,7 +39,7 @@ fn parse(inputs: &[(&'static str, &str)]) -> Result<Request, InputErrors> {
 //   word is missing
 /// Help and completions offer the table's words; this is what judges them.
 #[test]
-fn the_words_that_are_offered_are_the_ones_that_are_taken() {
+fn every_offered_value_is_accepted() {
     use crate::inputs::spec::{INPUTS, Takes};
     let mut seen = 0;
     for spec in INPUTS {
@@ -118,7 +118,7 @@ fn a_secret_is_never_shown() {
 
 /// A fork's has no secrets, and publishes nothing.
 #[test]
-fn a_pull_request_without_the_password_is_told_so_and_nothing_else_goes_without_it() {
+fn only_a_pull_request_may_lack_the_registry_password() {
     let fork = run_of(&[("GITHUB_EVENT_NAME", "pull_request"), ("GITHUB_REF", "refs/pull/1/merge")]);
     let request = parse_in(&fork, &[("registry-username", "me")]).expect("no fault of the fork's");
     assert_eq!(request.registry, None);
@@ -206,7 +206,7 @@ fn the_versions_build_argument_may_have_another_name_or_none() {
 }
 
 #[test]
-fn branches_are_words_and_what_none_is_called_is_a_fault() {
+fn invalid_branch_names_are_faults() {
     let reported = |text: &str| match parse(&[("release-branches", text)]) {
         Ok(request) => Ok(request.release_branches),
         Err(errors) => Err(errors.to_string()),
@@ -232,7 +232,7 @@ fn a_version_is_stable_and_fits_into_a_tag() {
 
 /// GitHub is asked for it only then.
 #[test]
-fn the_default_branch_matters_to_a_release_from_a_branch_that_is_not_named() {
+fn the_default_branch_matters_only_without_release_branches() {
     let matters = |run: &Run, inputs: &[(&'static str, &str)]| {
         parse_in(run, inputs).expect("valid").depends_on_default_branch(run)
     };

@@ -297,7 +297,7 @@ mod tests {
     // invariant failures-are-explained: A failed build step is seen in the closed log; broken by:
     //   `src/report/log/build.rs`: its end stays inside of the group
     #[test]
-    fn a_groups_end_is_told_outside_where_it_took_long_or_failed() {
+    fn slow_or_failed_groups_report_their_end_outside() {
         let failed = BuildEvent::StepEnded {
             step: "b".into(),
             seconds: 0.1,

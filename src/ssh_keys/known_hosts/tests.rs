@@ -141,7 +141,7 @@ fn known_keys_are_asked_for_first() {
 }
 
 #[test]
-fn what_is_not_understood_is_refused_with_its_line_and_what_to_do() {
+fn invalid_lines_are_refused_with_their_number_and_a_remedy() {
     let private = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk=";
     let all = [
         String::new(),

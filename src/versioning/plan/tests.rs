@@ -123,7 +123,7 @@ fn the_next_version_is_above_everything_and_says_why() {
 
 // case A3; broken by: `none_is_passed_over` looks at nothing; it looks at claimed repositories too
 #[test]
-fn a_first_claim_goes_below_nothing_that_reads_like_a_version() {
+fn a_first_claim_never_goes_below_version_like_tags() {
     let mut read = survey(None, &[], &[]);
     read.git_others = vec!["v0.12".to_owned(), "v0.13".to_owned()];
     for wanted in [VersionSelector::Bump(Level::Patch), VersionSelector::Auto] {
@@ -229,7 +229,7 @@ fn what_is_taken_is_refused_by_name() {
 }
 
 #[test]
-fn a_pushed_tag_is_the_version_if_it_is_here_and_rises() {
+fn a_pushed_tag_must_point_here_and_rise() {
     let wanted = request(VersionSelector::PushedTag(version("2.0.0")));
     let mut tagged = survey(Some("1.9.0"), &["1.9.0"], &["1.9.0", "2.0.0"]);
     assert_eq!(decide(&tagged, &wanted).unwrap_err().topic, Some(Topic::TagTaken));
@@ -246,7 +246,7 @@ fn a_pushed_tag_is_the_version_if_it_is_here_and_rises() {
 
 /// Its own version may be there already, by its tag or by its image; nothing else excuses a higher one.
 #[test]
-fn what_is_there_of_this_very_version_is_no_rival_and_all_else_is() {
+fn its_own_version_is_no_rival_but_anything_higher_is() {
     let pushed = VersionSelector::PushedTag(version("2.0.0"));
     let exactly = VersionSelector::Exactly(version("2.0.0"));
     for (wanted, prebuilt, tagged, registry, git, fits) in [
@@ -268,7 +268,7 @@ fn what_is_there_of_this_very_version_is_no_rival_and_all_else_is() {
 }
 
 #[test]
-fn a_tag_made_by_hand_on_this_commit_is_taken_up() {
+fn a_manual_tag_on_this_commit_is_used() {
     let mut tagged = survey(Some("1.0.0"), &["1.0.0"], &["1.0.0", "1.5.0"]);
     tagged.tagged_here = versions(&["1.5.0"]);
     let found = next(&tagged, &patch());
@@ -313,7 +313,7 @@ fn a_second_image_joins_the_commits_version() {
 }
 
 #[test]
-fn an_image_that_joined_an_old_version_hides_no_higher_one() {
+fn an_image_of_an_old_version_hides_no_higher_version() {
     // The newest claim is of 1.9.0, but 2.0.0 has been claimed, and is in no list yet.
     let mut read = survey(Some("1.9.0"), &["1.9.0"], &["1.9.0", "1.9.5"]);
     let mut head = known('b', "1.9.0", IMAGE, ClaimKind::Image);

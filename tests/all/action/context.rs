@@ -139,7 +139,7 @@ async fn everything_arrives_as_it_is_on_disk() {
 }
 
 #[test]
-fn what_is_ignored_stays_at_home_and_is_not_even_read() {
+fn ignored_files_are_neither_sent_nor_read() {
     let directory = directory(&[
         ("Dockerfile", ""),
         (".dockerignore", "*\n!src/**/*.rs\n!empty-but-kept\n"),

@@ -8,12 +8,12 @@ mod proxy;
 mod receiver;
 
 #[test]
-fn a2_an_ignore_file_that_is_no_utf_8_is_an_error() {
+fn a2_a_non_utf_8_ignore_file_is_an_error() {
     action::context::an_ignore_file_that_is_no_utf_8_is_an_error();
 }
 
 #[test]
-fn a2_an_ignore_file_that_cannot_be_read_is_an_error() {
+fn a2_an_unreadable_ignore_file_is_an_error() {
     action::context::an_ignore_file_that_cannot_be_read_is_an_error();
     action::context::an_ignore_file_that_may_not_be_read_is_an_error();
 }
@@ -34,7 +34,7 @@ fn x6_links_inside_of_the_context_are_sent_as_links() {
 }
 
 #[test]
-fn a10_a_checkout_below_the_workspace_must_have_the_runs_commit() {
+fn a10_a_nested_checkout_must_have_the_runs_commit() {
     action::context::a_checkout_below_the_workspace_must_have_the_runs_commit();
 }
 
@@ -44,17 +44,17 @@ fn a10_a_clone_is_found_from_the_context_upwards() {
 }
 
 #[test]
-fn a10_a_worktree_has_a_head_of_its_own_and_a_submodule_has_none_that_counts() {
+fn a10_a_worktrees_head_counts_and_a_submodules_does_not() {
     action::checkout::a_worktree_has_a_head_of_its_own_and_a_submodule_has_none_that_counts();
 }
 
 #[test]
-fn a10_another_repositorys_clone_counts_only_where_there_is_none_of_ours() {
+fn a10_another_repositorys_clone_counts_only_without_ours() {
     action::checkout::another_repositorys_clone_counts_only_where_there_is_none_of_ours();
 }
 
 #[test]
-fn x6_a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
+fn x6_a_file_replaced_by_a_pipe_does_not_block() {
     action::context::a_file_that_was_exchanged_for_a_pipe_is_not_waited_for();
 }
 
@@ -78,12 +78,12 @@ async fn a5_a_dockerfile_outside_of_the_context_is_never_copied() {
 }
 
 #[test]
-fn s1_an_image_with_a_volume_needs_a_line_in_the_app_file() {
+fn s1_an_image_with_a_volume_needs_one_configured() {
     receiver::volumes::an_image_with_a_volume_needs_a_line_in_the_app_file();
 }
 
 #[test]
-fn s1_data_in_a_volume_without_a_name_are_never_removed() {
+fn s1_data_in_an_anonymous_volume_is_never_removed() {
     receiver::volumes::data_in_a_volume_without_a_name_are_never_removed();
 }
 
@@ -118,22 +118,22 @@ fn s3_env_files_are_read_as_compose_reads_them() {
 }
 
 #[test]
-fn s3_env_files_that_are_no_text_are_told_with_their_line() {
+fn s3_binary_env_files_are_reported_with_their_line() {
     receiver::env_files::that_are_no_text_are_told_with_their_line();
 }
 
 #[test]
-fn s3_what_an_env_file_and_the_app_file_say_reaches_the_container() {
+fn s3_variables_of_both_files_reach_the_container() {
     receiver::app_file::what_an_env_file_and_the_app_file_say_reaches_the_container();
 }
 
 #[test]
-fn s5_a_healthcheck_without_a_test_sets_the_times_of_the_images_own() {
+fn s5_a_healthcheck_without_test_sets_the_images_own_times() {
     receiver::app_file::a_healthcheck_without_a_test_sets_the_times_of_the_images_own();
 }
 
 #[test]
-fn s6_a_value_that_needs_quotes_is_named_with_its_key() {
+fn s6_a_value_that_needs_quotes_is_reported() {
     receiver::app_file::a_value_that_needs_quotes_is_named_with_its_key();
 }
 
@@ -183,7 +183,7 @@ fn a9_a_renamed_repository_is_released() {
 }
 
 #[test]
-fn a12_a_step_that_is_refused_for_good_is_a_warning() {
+fn a12_a_permanently_refused_step_is_a_warning() {
     action::after_publishing::a_step_that_is_refused_for_good_is_a_warning();
 }
 
@@ -203,12 +203,12 @@ fn a_small_inputs_and_events_are_read_as_documented() {
 }
 
 #[test]
-fn a_small_a_manifest_that_is_put_with_200_is_put() {
+fn a_small_a_put_answered_with_200_succeeds() {
     action::versions::a_manifest_that_is_put_with_200_is_put();
 }
 
 #[test]
-fn s1_an_adopted_volume_without_a_name_is_taken_over_with_its_data() {
+fn s1_an_adopted_anonymous_volume_keeps_its_data() {
     receiver::volumes::an_adopted_volume_without_a_name_is_taken_over_with_its_data();
 }
 
@@ -218,7 +218,7 @@ fn engines_an_image_for_another_architecture_is_refused() {
 }
 
 #[test]
-fn engines_an_image_that_the_engine_describes_in_part_is_deployed() {
+fn engines_a_partly_described_image_is_deployed() {
     receiver::engines::an_image_that_the_engine_describes_in_part_is_deployed_by_its_labels();
 }
 
@@ -244,7 +244,7 @@ fn a8_a_quoted_line_has_its_effect() {
 }
 
 #[test]
-fn a8_a_line_that_would_have_no_effect_is_an_input_error() {
+fn a8_a_line_without_effect_is_an_input_error() {
     action::build::a_line_that_would_have_no_effect_is_an_input_error();
 }
 
@@ -264,17 +264,17 @@ fn a11_a_missing_frontend_is_named_by_its_line() {
 }
 
 #[test]
-fn a11_a_target_that_is_no_stage_names_those_that_are() {
+fn a11_an_unknown_target_lists_the_stages() {
     action::build::a_target_that_is_no_stage_names_those_that_are();
 }
 
 #[test]
-fn a11_a_file_relative_to_the_context_is_told_as_such() {
+fn a11_a_dockerfile_relative_to_the_context_is_explained() {
     action::build::a_file_relative_to_the_context_is_told_as_such();
 }
 
 #[test]
-fn x9_what_misleads_a_reader_is_in_no_log_and_no_summary() {
+fn x9_misleading_characters_reach_neither_log_nor_summary() {
     action::build::what_misleads_a_reader_is_in_no_log_and_no_summary();
 }
 
@@ -284,7 +284,7 @@ fn x9_with_several_servers_a_fingerprint_needs_its_host() {
 }
 
 #[test]
-fn x2_the_key_downgrades_only_where_the_app_file_says_so() {
+fn x2_the_key_downgrades_only_if_the_app_file_allows() {
     receiver::policy::the_key_downgrades_only_where_the_app_file_says_so();
 }
 
@@ -294,7 +294,7 @@ fn x3_an_image_without_labels_proves_no_version() {
 }
 
 #[test]
-fn x3_no_job_is_green_after_a_bogus_version_and_a_rollback() {
+fn x3_jobs_fail_after_rolling_back_a_bogus_version() {
     receiver::policy::no_job_is_green_after_a_bogus_version_and_a_rollback();
 }
 
@@ -334,7 +334,7 @@ traffic! {
 }
 
 #[test]
-fn s8_what_was_pruned_during_a_failed_stop_first_is_made_again() {
+fn s8_a_container_pruned_during_stop_first_is_recreated() {
     receiver::removed::what_was_pruned_during_a_failed_stop_first_is_made_again();
 }
 
@@ -354,12 +354,12 @@ fn s8_killed_at_each_step_of_making_it_again() {
 }
 
 #[test]
-fn s11_an_unexpected_health_answer_is_told_with_address_host_and_body() {
+fn s11_an_unexpected_health_answer_is_reported_in_full() {
     receiver::own_probes::an_unexpected_health_answer_is_told_with_address_host_and_body();
 }
 
 #[test]
-fn s11_health_and_smoke_ask_with_the_host_and_headers_that_are_set() {
+fn s11_probes_send_the_configured_host_and_headers() {
     receiver::own_probes::health_and_smoke_ask_with_the_host_and_headers_that_are_set();
 }
 
@@ -379,7 +379,7 @@ fn s9_the_applications_name_always_leads_to_what_serves() {
 }
 
 #[test]
-fn s9_a_name_that_is_another_containers_is_told_and_left() {
+fn s9_a_name_taken_by_another_container_is_reported() {
     receiver::names::a_name_that_is_another_containers_is_told_and_left();
 }
 
@@ -394,7 +394,7 @@ fn x5_requests_that_go_wrong_are_limited_and_summed_up() {
 }
 
 #[test]
-fn x5_a_session_that_says_nothing_takes_a_place_and_ends() {
+fn x5_a_silent_session_takes_a_slot_and_ends() {
     receiver::policy::a_session_that_says_nothing_takes_a_place_and_ends();
 }
 

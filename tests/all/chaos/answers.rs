@@ -51,7 +51,7 @@ fn the_time_that_a_busy_server_asks_for_is_kept() {
 // invariant others-answers: A day is not waited for; broken by: `src/adapters/retry.rs`: the time asked for is
 //   cut to the longest pause
 #[test]
-fn a_wait_of_a_day_is_refused_at_once_and_said() {
+fn a_wait_of_a_day_is_refused_at_once() {
     let day = i64::from(24 * 60 * 60);
     for status in [429, 503] {
         for asked in [day.to_string(), http_date(now() + day)] {
@@ -109,7 +109,7 @@ fn a_redirect_by_github_takes_the_token_nowhere() {
 }
 
 #[test]
-fn a_repository_that_was_renamed_is_found_by_githubs_own_redirect() {
+fn a_renamed_repository_is_found_by_githubs_redirect() {
     let project = Project::new();
     let commit = project.merge("one");
     // As GitHub does it: by the repository's number, on the same host.
@@ -146,7 +146,7 @@ fn a_redirect_by_the_registry_takes_no_login_along() {
 }
 
 #[test]
-fn a_manifest_is_known_by_itself_whatever_type_the_answer_names() {
+fn a_manifests_own_type_wins_over_the_answers() {
     let behind = behind();
     for pattern in ["GET */manifests/sha256:*", "GET */manifests/0.0.1", "GET */manifests/latest"] {
         behind.registry.strike(pattern, Harm::WrongType);
@@ -165,7 +165,7 @@ fn a_manifest_is_known_by_itself_whatever_type_the_answer_names() {
 
 // invariant no-guess
 #[test]
-fn what_github_says_in_no_json_is_an_error_and_never_nothing() {
+fn an_answer_of_github_without_json_is_an_error() {
     for (pattern, claims) in [
         ("GET */git/ref/autotag/v/head", 1),
         ("GET */git/matching-refs/*", 1),
@@ -187,7 +187,7 @@ fn what_github_says_in_no_json_is_an_error_and_never_nothing() {
 
 /// The claim stood, and its answer said so in bytes that nobody could read: it is looked up, as a lost one is.
 #[test]
-fn a_claim_and_a_release_whose_answers_make_no_sense_are_looked_up() {
+fn unreadable_answers_to_a_claim_or_release_are_looked_up() {
     for harm in [Harm::ParseError, Harm::Truncated] {
         for pattern in ["POST /graphql", "POST */releases"] {
             let behind = behind();
@@ -224,7 +224,7 @@ fn a_registry_that_names_another_digest_has_published_nothing() {
 
 /// A registry that shows another image as `latest` for a moment does not have it moved back.
 #[test]
-fn a_registry_that_lies_of_latest_once_does_not_move_it_back() {
+fn one_wrong_answer_does_not_move_latest_back() {
     let mut behind = behind();
     behind.run(0).finish().ended("released");
     behind.merge("patch");
@@ -241,7 +241,7 @@ fn a_registry_that_lies_of_latest_once_does_not_move_it_back() {
 /// The token runs out between the requests of one run: before the PUT of the version, and again before that of
 /// `latest`.
 #[test]
-fn a_token_that_runs_out_before_a_put_is_asked_for_again() {
+fn a_token_that_expires_before_a_put_is_renewed() {
     let behind = behind();
     let issued = behind.project.registry.tokens().issued();
     for pattern in ["PUT */manifests/0.0.1", "PUT */manifests/latest"] {
@@ -255,7 +255,7 @@ fn a_token_that_runs_out_before_a_put_is_asked_for_again() {
 
 /// GitHub's token is the job's; nobody can renew it, so it is said.
 #[test]
-fn a_github_token_that_runs_out_is_said_and_what_is_done_stays() {
+fn an_expired_github_token_is_reported_and_nothing_undone() {
     let behind = behind();
     behind.github.strike("POST */releases", Harm::Expired);
     let run = behind.run(0).finish().failed(3);

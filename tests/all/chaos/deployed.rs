@@ -35,7 +35,7 @@ fn the_newest_serves(way: &Way, newest: &ObjectId) {
 /// All twenty are under way at the same time. The oldest are slow: they have claimed, and come to their
 /// release and deployment when the newest one serves.
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_runs_at_once_release_in_commit_order_and_the_newest_serves() {
+async fn twenty_concurrent_runs_deploy_the_newest() {
     const SLOW: usize = 4;
     let way = Way::open();
     let merges: Vec<_> = (0..MERGES)
@@ -89,7 +89,7 @@ async fn twenty_runs_at_once_release_in_commit_order_and_the_newest_serves() {
 /// As `concurrency:` with `queue: max` has it: one after another, in order. At length each of them deploys,
 /// else every fourth, since a deployment takes two seconds.
 #[test]
-fn twenty_runs_in_a_queue_are_twenty_versions_and_the_newest_serves() {
+fn twenty_queued_runs_deploy_the_newest() {
     let way = Way::open();
     let (mut newest, mut deployed) = (None, 0);
     for number in 1..=MERGES {
@@ -117,7 +117,7 @@ fn twenty_runs_in_a_queue_are_twenty_versions_and_the_newest_serves() {
 // invariant resumable: A canceled deployment is found again; broken by: `src/app.rs`: the stage deploy has the
 //   other stages' remedy
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_deployment_goes_on_and_the_next_run_finds_it() {
+async fn a_cancelled_deployment_continues_for_the_next_run() {
     let way = Way::open();
     for (number, signal) in ["INT", "TERM"].into_iter().enumerate() {
         let commit = way.project.merge("feat: begin");
@@ -140,7 +140,7 @@ async fn a_cancelled_deployment_goes_on_and_the_next_run_finds_it() {
 /// Connections that are cut, reset and half closed at random, and runs that are killed; afterwards each
 /// merge is run again, in order, and the newest must serve.
 #[test]
-fn deployments_over_a_broken_line_happen_once_and_the_newest_serves() {
+fn deployments_over_a_broken_connection_happen_once() {
     for seed in rounds("faults between the action and sshd", 1) {
         let mut random = StdRng::seed_from_u64(seed);
         let way = Way::open();

@@ -57,7 +57,7 @@ fn is_sat_out(harm: Harm, effect: &str) -> bool {
 // invariant resumable: Each fault at each effect is survived or reported; broken by:
 //   `src/adapters/github/client.rs`: an answer that makes no sense counts as no effect
 #[test]
-fn each_fault_at_each_effect_is_sat_out_or_said_and_then_converges() {
+fn each_fault_at_each_effect_is_retried_or_reported() {
     let mut cases = Vec::new();
     for (row, harm) in HARMS.into_iter().enumerate() {
         for (column, effect) in EFFECTS.into_iter().enumerate() {
@@ -103,7 +103,7 @@ fn is_recorded(harm: Harm, request: &str) -> bool {
 /// To be recorded is a courtesy: whatever breaks there, the deployment is what it is, and nobody is told more of it
 /// than is so.
 #[test]
-fn a_fault_where_github_is_told_of_a_deployment_fails_none_and_is_said() {
+fn faults_in_recording_a_deployment_on_github_are_only_warnings() {
     let (way, chaos) = way_behind();
     let commit = way.project.merge("feat: begin");
     let digest = way.pushed_unversioned(&commit, &[]);

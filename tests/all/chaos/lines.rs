@@ -119,7 +119,7 @@ impl Line {
 //   refusal
 /// Silence takes its time: 20 s in the login, 35 s later. The others are tried meanwhile.
 #[test]
-fn however_and_wherever_a_line_to_sshd_breaks_the_result_is_known() {
+fn the_result_is_known_wherever_a_connection_breaks() {
     std::thread::scope(|scope| {
         for part in PARTS {
             scope.spawn(move || Line::open().breaks(Break::Freeze, part));

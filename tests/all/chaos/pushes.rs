@@ -52,7 +52,7 @@ fn has_containerds_store() -> bool {
 /// With the classic image store the Engine asks for one token a push, and is told by a refusal alone that it has run
 /// out; with containerd's it asks for another one by itself.
 #[test]
-fn a_token_that_runs_out_in_the_middle_of_dockers_push_is_asked_for_again() {
+fn a_token_that_expires_during_a_push_is_renewed() {
     let pushed = Pushed::new();
     for pattern in [layers(), "PUT */blobs/uploads/*", "PUT */manifests/sha-*"] {
         let commit = pushed.merge();
@@ -94,7 +94,7 @@ fn what_breaks_in_dockers_push_is_sat_out() {
 
 /// The build is done, and Docker is in the middle of a layer.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_that_is_cancelled_leaves_nothing_behind_that_the_next_run_minds() {
+async fn a_cancelled_push_does_not_disturb_the_next_run() {
     let pushed = Pushed::new();
     let pager = Pager::before(&pushed.behind.registry.host(), 100, Links::Relative);
     let image = format!("{}/org/app", pager.host());

@@ -3,7 +3,7 @@
 //!
 //! The stage build is `build::a_cancelled_build_is_over_within_the_runners_grace`, the whole container
 //! `runner::a_cancelled_job_ends_by_itself_within_the_runners_grace`, the stage deploy
-//! `chaos::deployed::a_cancelled_deployment_goes_on_and_the_next_run_finds_it`.
+//! `chaos::deployed::a_cancelled_deployment_continues_for_the_next_run`.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub async fn cancelled(mut running: Running, signal: &str, stage: &str) -> Finis
 //   SIGTERM is not heard; `src/pipeline/progress.rs`: what is done is not kept
 // invariant resumable
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cancelled_run_names_its_stage_and_the_next_one_goes_on() {
+async fn a_cancelled_run_names_its_stage_and_can_resume() {
     for signal in ["INT", "TERM"] {
         for (stage, pattern, done, next) in [
             ("plan", "GET */git/matching-refs/*", &["nothing"][..], "released"),

@@ -70,7 +70,7 @@ enum Then {
 // invariant others-answers: Silence ends; a read is repeated, a write is looked up; broken by:
 //   `src/adapters/http_error.rs`: no `read_timeout`; no `timeout`
 #[test]
-fn a_read_is_asked_again_and_a_write_is_looked_up() {
+fn a_read_is_retried_and_a_write_looked_up() {
     const GITHUB: [(&str, Then); 5] = [
         ("GET */git/ref/autotag/v/head", Then::Again),
         ("POST */git/tags", Then::Again),
@@ -126,7 +126,7 @@ fn one(harm: Harm, request: &str, then: Then) {
 // invariant others-answers: Silence ends; a read is repeated, a write is looked up
 /// The words, and what is known of the effect, where no answer ever comes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_silent_for_good_is_told_as_such() {
+async fn a_permanently_silent_server_is_reported() {
     let mut behind = Behind::new("silent".to_owned(), &Behind::logins()[0]);
     behind.merge("patch");
     let (url, token) = (behind.github.url(), Secret::new(Double::TOKEN));
@@ -177,7 +177,7 @@ impl Full {
 
 /// Then nothing was sent, so that even what is done once only is tried again.
 #[tokio::test]
-async fn a_connection_that_does_not_come_to_stand_is_given_up_and_tried_again() {
+async fn a_connection_that_hangs_is_given_up_and_retried() {
     let full = Full::start();
     let usual = patience(Harm::Silent);
     let each = TryDeadlines { connect: Duration::from_secs(1), ..usual.each };

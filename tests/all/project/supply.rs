@@ -74,7 +74,7 @@ fn what_ships_is_built_by_one_script() {
 
 /// Tests and build scripts too: what a developer's machine runs is part of the chain.
 #[test]
-fn no_edge_of_the_tree_leads_to_a_second_tls_stack() {
+fn no_dependency_brings_a_second_tls_stack() {
     for program in ["autotag-deploy", "autotag-receiver"] {
         let tree = crates_of(&["--package", program, "--edges", "all"]);
         for wanted in ["hyper", "proptest"] {
@@ -115,7 +115,7 @@ fn behind<'a>(jobs: &'a Value, name: &str) -> BTreeSet<&'a str> {
 //   `.github/workflows/release.yml`: `release` does not wait for the checksums; the release is no draft
 /// A release that lacks its files is seen by nobody, and no floating tag comes to it.
 #[test]
-fn a_release_is_published_whole_and_the_floating_tag_moves_last() {
+fn the_floating_tag_moves_after_the_whole_release() {
     let workflow = release_workflow();
     let jobs = &workflow["jobs"];
     let before = behind(jobs, "publish");
@@ -191,7 +191,7 @@ const TOUCHES_DOCKER: [&str; 10] = [
 
 /// No module is forgotten where the tests run on other Engines. broken by: a line less in `scripts/engine-tests`.
 #[test]
-fn every_module_that_touches_docker_is_in_a_list_of_engine_tests() {
+fn every_module_that_uses_docker_is_an_engine_test() {
     let script = std::fs::read_to_string(root().join("scripts/engine-tests")).expect("the script");
     let listed = |list: &str| -> Vec<String> {
         let words =

@@ -149,7 +149,7 @@ fn every_caller_grants_exactly_what_the_called_jobs_ask_for() {
 
 /// The rule itself, with the words by which people look for help.
 #[test]
-fn a_permission_that_is_missing_is_named_as_github_names_it() {
+fn a_missing_permission_has_githubs_name() {
     let called = called();
     let needed = needed(&called);
     for name in needed.keys() {

@@ -75,7 +75,7 @@ async fn a_connection_that_fails_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_cannot_be_reached_is_left_for_one_that_can() {
+async fn an_unreachable_upstream_is_left_for_a_reachable_one() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = port.local_addr().expect("an address");
     drop(port);
@@ -119,7 +119,7 @@ async fn an_answer_that_does_not_come_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_to_the_application_are_closed_before_it_closes_them() {
+async fn idle_upstream_connections_are_closed_first() {
     let app = App::start("a").await;
     let bounds = Limits { app_idle: Duration::from_millis(200), ..limits() };
     let stage = Stage::with(|options| options.limits = bounds).await;
@@ -130,7 +130,7 @@ async fn idle_connections_to_the_application_are_closed_before_it_closes_them() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_swap_closes_what_is_idle_and_leaves_what_is_under_way() {
+async fn a_swap_closes_only_idle_connections() {
     let (old, new) = (App::start("old").await, App::start("new").await);
     // Nothing but the swap closes an idle connection in this test.
     let patient = Limits { app_idle: Duration::from_mins(5), ..limits() };
@@ -160,7 +160,7 @@ async fn a_swap_closes_what_is_idle_and_leaves_what_is_under_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_the_deadline_requests_are_cut_and_the_client_can_tell() {
+async fn requests_cut_at_the_deadline_are_visibly_incomplete() {
     let (old, new) = (App::start("old").await, App::start("new").await);
     let stage = Stage::serving(&old).await;
     let address = stage.address;
@@ -181,7 +181,7 @@ async fn at_the_deadline_requests_are_cut_and_the_client_can_tell() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_serves_is_not_drained_and_the_unknown_has_nothing_to_drain() {
+async fn neither_serving_nor_unknown_upstreams_are_drained() {
     let app = App::start("a").await;
     let stage = Stage::serving(&app).await;
     let report = stage.drain("gone", 10_000, None).await;

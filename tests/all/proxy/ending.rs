@@ -20,7 +20,7 @@ fn bounds() -> Limits {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_under_way_is_finished_and_clients_are_sent_away_politely() {
+async fn a_shutdown_finishes_requests_and_closes_connections() {
     let app = App::start("a").await;
     let mut stage = Stage::with(|options| options.limits = bounds()).await;
     stage.swap(&app).await;

@@ -212,7 +212,7 @@ fn nobody_loses_anything(way: &str, through: fn(&'static str) -> Row) {
 
 // invariant no-lost-request
 #[test]
-fn no_client_of_any_kind_loses_a_request_to_any_manner_of_ending() {
+fn no_client_loses_a_request_however_a_version_ends() {
     nobody_loses_anything("the proxy alone", through_the_proxy);
 }
 

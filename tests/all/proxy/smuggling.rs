@@ -79,7 +79,7 @@ async fn with_two_lengths_the_coding_counts_and_nothing_comes_after() {
 
 /// What the application may answer badly; each is the last thing that this connection carries.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_that_can_be_read_in_two_ways_is_not_passed_on() {
+async fn an_ambiguous_answer_is_not_forwarded() {
     let stage = Stage::new().await;
     for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",

@@ -74,7 +74,7 @@ async fn opened(stage: &Stage) -> WebSocket {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_stays_with_its_container_and_is_closed_cleanly_at_the_drains_end() {
+async fn a_websocket_keeps_its_container_until_the_drain_ends() {
     let (old, new) = (App::start("old").await, App::start("new").await);
     let stage = Stage::serving(&old).await;
     let mut socket = opened(&stage).await;
@@ -123,7 +123,7 @@ async fn the_close_comes_between_two_frames() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_answer_the_close_holds_nothing_up() {
+async fn a_client_that_ignores_the_close_delays_nothing() {
     let (old, new) = (App::start("old").await, App::start("new").await);
     let bounds = autotag_proxy::bounds::limits::Limits {
         close_grace: std::time::Duration::from_millis(200),

@@ -20,7 +20,7 @@ fn between<'a>(text: &'a str, start: &str, end: &str) -> &'a str {
 
 // invariant one-door
 #[test]
-fn a_server_is_set_up_and_survives_a_reboot_and_is_cleared() {
+fn a_server_is_set_up_rebooted_and_removed() {
     let server = Machine::boot();
     let before = server.run("find /etc -newer /opt -type f | sort; cat /etc/passwd /etc/group");
 
@@ -220,7 +220,7 @@ fn check_tells_all_faults_of_a_host_at_once() {
 
 /// Whole machines: what was deployed serves again after a reboot, and after a restart of Docker alone.
 #[test]
-fn what_was_deployed_serves_again_after_a_reboot_and_a_restart_of_docker() {
+fn the_application_serves_after_a_reboot_or_docker_restart() {
     let server = Machine::boot();
     let digest = server.ship(&["1.0.0".to_owned()]).remove(0);
     let printed = server.run(&format!(

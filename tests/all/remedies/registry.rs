@@ -40,7 +40,7 @@ fn before_the_build(project: &Project) -> Finished {
 
 // invariant failures-are-explained: A missing permission is reported before the build
 #[test]
-fn a_password_that_is_missing_or_wrong_is_told_before_the_build() {
+fn a_wrong_password_is_reported_before_the_build() {
     for auth in [Auth::basic("bot", "right-password"), Auth::token("bot", "right-password")] {
         let mut project = with(&auth);
         let host = project.registry.host().to_owned();
@@ -116,7 +116,7 @@ fn a_registry_without_room() {
 //   `src/release/latest.rs`: `latest` may stay where it is then
 /// A list that is not given is no empty one, and `latest` that could not be moved is not left where it is.
 #[test]
-fn a_registry_without_room_is_not_taken_for_one_that_refuses() {
+fn a_full_registry_is_told_apart_from_a_refusal() {
     let (project, pager) = behind();
     pager.inject(Fault::on("GET */tags/list").answer(507, json!("")).always());
     let run = before_the_build(&project);

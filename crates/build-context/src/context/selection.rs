@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_chosen_with_what_lies_above_and_below() {
+    fn what_is_asked_for_is_selected_with_parents_and_children() {
         const NAMES: &[&str] =
             &[".git", ".git/x", "a", "a/b", "a/b/c", "a/bc", "package-lock.json", "package.json", "x"];
         for (paths, expected) in [

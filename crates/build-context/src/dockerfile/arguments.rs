@@ -271,7 +271,7 @@ mod tests {
 
     // case A13
     #[test]
-    fn an_argument_is_given_where_what_is_built_asks_for_it() {
+    fn an_argument_is_given_where_a_built_stage_declares_it() {
         for (what, file, target, expected) in [ONE_STAGE, STAGES].concat() {
             let asked = match Dockerfile::parse(file).asks_for("VERSION", target, is_a_version) {
                 Asked::No => "no".to_owned(),
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn any_default_is_an_own_one_where_it_is_said_so() {
+    fn any_default_counts_where_the_caller_says_so() {
         let file = Dockerfile::parse("FROM scratch\nARG SOURCE_DATE_EPOCH=0\n");
         let own = |default: &str| !default.is_empty();
         assert!(matches!(file.asks_for("SOURCE_DATE_EPOCH", None, own), Asked::Own { line: 2, .. }));

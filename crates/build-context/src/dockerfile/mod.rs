@@ -320,7 +320,7 @@ CMD [\"/app\"]
     }
 
     #[test]
-    fn the_image_that_reads_the_file_is_found_with_its_line() {
+    fn the_syntax_image_is_found_with_its_line() {
         for (text, syntax) in [
             ("# syntax=docker/dockerfile:1\nFROM a\n", Some((1, "docker/dockerfile:1"))),
             ("# escape=`\r\n#Syntax = x/y:2 \r\nFROM a\n", Some((2, "x/y:2"))),
@@ -333,7 +333,7 @@ CMD [\"/app\"]
     }
 
     #[test]
-    fn a_here_document_is_skipped_and_a_here_string_is_none() {
+    fn a_here_document_is_skipped_but_not_a_here_string() {
         let file = Dockerfile::parse("RUN <<_END\nRUN no\n_END\nRUN cat <<< word\nRUN yes\n");
         let lines: Vec<usize> = file.instructions.iter().map(|instruction| instruction.line).collect();
         assert_eq!(lines, [1, 4, 5]);

@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_skipped_only_where_nothing_in_it_can_be_kept() {
+    fn a_directory_is_skipped_only_if_nothing_is_kept() {
         for (file, directory, may_keep) in [
             ("d", "d", false),
             ("d\n!e", "d", false),
@@ -329,7 +329,7 @@ mod tests {
 
     // case A2
     #[test]
-    fn a_file_that_is_no_utf_8_text_is_an_error_with_its_line() {
+    fn a_non_utf_8_ignore_file_names_the_line() {
         let utf_16 = |text: &str, encode: fn(u16) -> [u8; 2]| -> Vec<u8> {
             text.encode_utf16().flat_map(encode).collect()
         };

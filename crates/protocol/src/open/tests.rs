@@ -50,7 +50,7 @@ fn samples() -> Vec<Value> {
 
 /// A kind that is missing in the list of names would be taken for one of the future.
 #[test]
-fn every_kind_that_is_written_is_known_when_it_is_read() {
+fn every_kind_that_is_written_can_be_read() {
     let kind = |value: &Value| value.as_object().expect("an object").keys().next().expect("a kind").clone();
     let (mut events, mut ends) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
     for sample in samples() {
@@ -81,7 +81,7 @@ fn the_first_receivers_answers_are_understood() {
 }
 
 #[test]
-fn what_only_a_later_version_says_is_kept_by_its_name() {
+fn names_of_a_later_version_are_kept() {
     let name = |text: &str| Name::from(text.to_owned());
     let end = |value: Value| match read(&json!({ "result": { "end": value, "milliseconds": 1 } })) {
         Ok(Event::Result(outcome)) => outcome.end,

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn between_exchanges_a_client_may_rest_and_in_one_it_may_take_its_time() {
+    async fn a_client_may_idle_between_exchanges_and_be_slow() {
         let (mut client, mut guard, activity) = guarded(64);
         client.write_all(b"G").await.expect("room");
         assert_eq!(guard.read_u8().await.expect("a byte"), b'G');

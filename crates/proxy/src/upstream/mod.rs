@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_drain_waits_for_who_is_in_and_lets_nobody_else_in() {
+    async fn a_drain_waits_for_requests_and_admits_no_more() {
         let upstream = upstream();
         let ticket = upstream.enter().expect("it serves");
         let drain = tokio::spawn({
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn tunnels_are_told_to_close_and_requests_are_cut_at_their_deadlines() {
+    async fn tunnels_close_and_requests_are_cut_at_their_deadlines() {
         let upstream = upstream();
         let _request = upstream.enter().expect("it serves");
         let tunnel = upstream.enter().expect("it serves").into_tunnel();
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_tunnel_that_does_not_close_does_not_hold_the_drain() {
+    async fn an_open_tunnel_does_not_hold_up_the_drain() {
         let upstream = upstream();
         let _tunnel = upstream.enter().expect("it serves").into_tunnel();
         let report = upstream.drain(10 * SECOND, 10 * SECOND, 2 * SECOND).await;
@@ -279,7 +279,7 @@ mod tests {
     /// A whole drain between the two steps of a request that enters. Whichever order the steps have, one
     /// side must have seen the other; that both miss each other is the request that is lost.
     #[test]
-    fn a_drain_between_the_two_steps_of_entering_is_seen_or_sees() {
+    fn a_drain_during_entering_is_noticed_by_one_side() {
         let upstream = upstream();
         let mut drain_saw_it = false;
         let entered = upstream.enter_around(|| {

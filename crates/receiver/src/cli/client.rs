@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_and_the_request_go_out_and_the_result_comes_last() {
+    fn command_and_request_go_out_and_the_result_comes_last() {
         let directory = tempfile::tempdir().unwrap();
         let paths = Paths::below(directory.path());
         let outcome = Outcome { end: End::Reported {}, running: None, deployment: None, milliseconds: 3 };

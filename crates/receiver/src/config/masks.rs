@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn short_values_are_no_secrets_and_the_longest_one_goes_first() {
+    fn short_values_are_no_secrets_and_longest_go_first() {
         let masks = masks(&["info", "3000", "true", "", "  12  ", "secret", "secret-and-more"]);
         assert_eq!(masks.text("info true 3000 12"), "info true 3000 12");
         assert_eq!(masks.text("a secret-and-more, a secret"), "a ***, a ***");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_of_a_key_is_masked_and_the_beginning_of_a_cut_one() {
+    fn each_line_of_a_key_is_masked_even_when_cut() {
         let masks = masks(&["-----BEGIN KEY-----\n  AAAABBBBCCCC\nDDDDEEEE\n-----END KEY-----\n"]);
         for line in ["AAAABBBBCCCC", "DDDDEEEE", "-----BEGIN KEY-----"] {
             assert_eq!(masks.text(line), MASK);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn every_text_of_an_answer_is_masked_and_what_programs_read_stays() {
+    fn texts_of_events_are_masked_and_codes_stay() {
         let masks = masks(&["hunter22"]);
         let text = || "it is hunter22".to_owned();
         let failed = End::Failed {

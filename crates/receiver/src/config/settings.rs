@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_given_earlier_and_is_not_allowed_any_more_is_left_out() {
+    fn variables_that_are_no_longer_allowed_are_left_out() {
         let (_directory, paths, app) = host(FILE, &[("etc/autotag/app.env", "B=file\n")]);
         let earlier = given(&[("C", "ci"), ("D", "ci"), ("E", "ci")]);
         let (settings, left_out) = Settings::today_with(&paths, &app, earlier).unwrap();

@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_until_the_end_of_the_connection_is_read_to_its_bound() {
+    async fn a_body_without_a_length_is_read_to_its_limit() {
         let (target, _) = server(answer("HTTP/1.0 200 OK\r\n\r\nhello")).await;
         assert_eq!(get(&target, "a", "/", SOON).await.expect("an answer").body, "hello");
         let (target, _) = server([answer("HTTP/1.1 200 OK\r\n\r\n"), vec![b'x'; 3 * BODY]].concat()).await;

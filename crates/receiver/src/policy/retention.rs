@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_of_what_served_before_are_needed_whatever_is_kept() {
+    fn the_previous_versions_settings_are_always_kept() {
         let mut state = steady("1.0.2");
         let before = ["1.0.0", "1.0.1"].map(|version| Record { release: release(version), failure: None });
         state.history.splice(0..0, before);

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_takes_its_own_places_alone_and_gives_them_back() {
+    fn a_user_takes_and_returns_only_its_own_slots() {
         let mut places = ConnectionLimit::for_each_user(2);
         let (one, _two) = (places.take(990).expect("free"), places.take(990).expect("free"));
         assert!(places.take(990).is_none(), "more than its own");

@@ -81,7 +81,7 @@ mod tests {
         jo:x:1000:1000::/srv/jo:/bin/bash\n";
 
     #[test]
-    fn an_apps_user_is_that_app_and_nobody_else_is_anybody() {
+    fn only_an_applications_own_user_is_that_application() {
         for (user, app) in [
             (990, Some("shop")),
             (991, Some("shop-api")),

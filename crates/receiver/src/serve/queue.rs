@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn changes_that_wait_are_bounded_and_those_that_wait_are_still_heard() {
+    async fn queued_changes_are_limited_and_still_answered() {
         let place = AppQueue::default();
         let id = |number: usize| format!("deployment-{number}").parse::<DeploymentId>().unwrap();
         for number in 0..CHANGES {
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_change_or_a_success_makes_the_next_pause_short_again() {
+    async fn a_change_or_a_success_resets_the_pause() {
         let (queues, app, other) = (AppQueues::default(), "app".parse().unwrap(), "other".parse().unwrap());
         (0..7).for_each(|_| queues.retry_failed(&app));
         let stopwatch = Stopwatch::start();

@@ -295,7 +295,7 @@ mod tests {
     //   `crates/receiver/src/serve/session.rs`: a write has no deadline
     /// A second or a minute passes here as soon as there is nothing else to do.
     #[tokio::test(start_paused = true)]
-    async fn who_never_reads_is_left_and_who_reads_slowly_is_not() {
+    async fn only_a_client_that_never_reads_is_dropped() {
         let long = "x".repeat(8 * 1024);
         let lines = 200;
         let job = EventLog::new(None);

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_down_to_what_serves_or_is_named_and_no_further() {
+    fn the_highest_is_never_lowered_below_what_serves() {
         let nothing = State { change: Phase::Steady { active: None }, ..state() };
         let new = testing::release("1.5.0");
         let pending = State { change: Phase::Pending { active: None, new }, ..state() };
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_durable_and_in_the_journal_and_waits_for_nobody() {
+    fn a_lowered_highest_version_is_durable_and_journalled() {
         let directory = tempfile::tempdir().unwrap();
         let (paths, app) = (Paths::below(directory.path()), "app".parse::<AppName>().unwrap());
         let words = |result: anyhow::Result<String>| result.unwrap_err().to_string();

@@ -453,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_the_place_of_a_removed_container_is_named_everywhere() {
+    fn a_recreated_container_is_renamed_in_every_phase() {
         let [gone, made, other] =
             ["f", "d", "e"].map(|letter| letter.repeat(64).parse::<ContainerId>().unwrap());
         let of =

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_file_is_an_error_and_never_an_empty_state() {
+    fn a_broken_state_file_is_never_an_empty_state() {
         let Here { directory: _directory, store, lock } = here();
         let state = states().swap_remove(1);
         store.save(&lock, &state).unwrap();
@@ -241,7 +241,7 @@ mod tests {
 
     /// Wherever a later receiver may have put something: what is not known here would be lost with the next write.
     #[test]
-    fn what_a_newer_receiver_added_is_refused_by_its_name_and_left() {
+    fn fields_of_a_newer_receiver_are_refused_and_left() {
         let Here { directory: _directory, store, lock } = here();
         let state = states().swap_remove(2);
         store.save(&lock, &state).unwrap();

@@ -44,7 +44,7 @@ fn a_wrong_app_file_shows_all_its_faults_with_places() {
 
 /// The other codes need a `serve`, or are those of faults above.
 #[test]
-fn who_does_not_answer_is_no_failure_of_what_was_asked() {
+fn a_serve_that_does_not_answer_has_its_exit_code() {
     let directory = tempfile::tempdir().expect("a directory");
     let root = directory.path().to_string_lossy().into_owned();
     for command in [&["status", "app"][..], &["history", "app"], &["logs", "app"], &["rollback", "app"]] {

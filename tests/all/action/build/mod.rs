@@ -188,20 +188,20 @@ fn password() -> String {
 // invariant builds: The commit's time reaches the build; broken by: `src/pipeline/building.rs`: no
 //   `SOURCE_DATE_EPOCH` is given
 #[test]
-fn a_merge_is_built_pushed_with_a_password_and_resumed_without_docker() {
+fn a_build_is_pushed_with_a_password_and_resumed() {
     releases_and_resumes(&Auth::basic("pusher", &password()), &password());
 }
 
 // invariant secrets: No secret is in a built image
 /// bcrypt, behind the registry's Basic scheme, compares 72 characters; the token server all of them.
 #[test]
-fn a_merge_is_built_pushed_with_tokens_and_resumed_without_docker() {
+fn a_build_is_pushed_with_tokens_and_resumed() {
     releases_and_resumes(&Auth::token("pusher", &password()), &password());
 }
 
 // invariant builds: A date that the user gives wins; broken by: `src/pipeline/building.rs`: it is overwritten
 #[test]
-fn a_date_that_the_user_gives_for_the_build_wins_over_the_commits() {
+fn a_build_date_set_by_the_user_wins() {
     let built = Built::with(&Auth::None, |workflow| workflow.with("build-args", "SOURCE_DATE_EPOCH=17"));
     built.file(
         "Dockerfile",
@@ -263,7 +263,7 @@ async fn a_lost_race_rebuilds_so_that_label_and_tag_agree() {
 }
 
 #[test]
-fn a_failing_step_is_one_annotation_with_its_line_and_last_words() {
+fn a_failing_step_is_one_annotation_with_its_line() {
     let built = Built::new();
     built.runs("# why not\nRUN echo before; \\\n    echo the last words; exit 7\n");
     let run = built.project.workflow.push(&built.project.merge("one")).finish().failed(5);

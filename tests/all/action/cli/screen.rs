@@ -18,7 +18,7 @@ fn planning() -> (Workstation, Registry) {
 // invariant command-line: A pipe and `NO_COLOR` get no escape sequence; broken by:
 //   `crates/base/src/terminal.rs`: `NO_COLOR` is not looked at
 #[test]
-fn a_terminal_gets_colours_and_progress_and_a_pipe_gets_lines() {
+fn only_a_terminal_gets_colours_and_progress() {
     let (workstation, _registry) = planning();
     let drawn = workstation.on_terminal("$PROGRAM plan").ended(0);
     assert!(drawn.contains("\u{1b}[1m  Plan "), "the first line stands out: {drawn:?}");
@@ -76,7 +76,7 @@ fn failures_and_help_have_colours_on_a_terminal_alone() {
 }
 
 #[test]
-fn build_and_push_are_drawn_for_a_person_and_lines_elsewhere() {
+fn build_and_push_progress_is_drawn_for_people() {
     let (workstation, registry) = planning();
     let leftovers = Leftovers::new();
     let workstation = workstation.with("INPUT_LABELS", leftovers.label());

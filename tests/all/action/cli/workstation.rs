@@ -208,7 +208,7 @@ fn a_private_repository_is_no_empty_one() {
 
 // invariant secrets: In CI nobody's login is taken
 #[test]
-fn dockers_login_is_used_for_its_own_registry_outside_of_ci() {
+fn dockers_login_is_used_only_outside_of_ci() {
     let (workstation, registry) = with_registry(&Auth::basic("me", "hunter2"));
     let workstation = workstation.logged_in();
     registry.put("org/app", "1.4.0", &TinyImage::labelled(&[]));

@@ -134,7 +134,7 @@ fn what_another_run_deployed_meanwhile_is_left_alone_and_said() {
 //   `src/deploy/host_sequence/mod.rs`: only those that are done are asked
 /// Its turn may still come, or its answer alone was lost.
 #[test]
-fn the_server_that_told_no_result_is_asked_to_go_back_before_the_others() {
+fn the_server_without_a_result_is_reverted_before_the_others() {
     for knows_then in [true, false] {
         let servers = Servers::new().serving("web1", "0.0.0").serving("web2", "0.0.0");
         servers.next("web2", Turn::IsDenied);
@@ -171,7 +171,7 @@ fn the_server_that_told_no_result_is_asked_to_go_back_before_the_others() {
 }
 
 #[test]
-fn a_newer_version_on_the_server_is_an_outcome_and_no_failure() {
+fn a_newer_version_on_the_server_is_no_failure() {
     for code in [RefusalCode::NewerIsLive, RefusalCode::RolledBack] {
         let servers = Servers::new().serving("web1", "9.0.0");
         servers.next("web1", Turn::Ends(refused(code, "9.0.0 is live")));
@@ -194,7 +194,7 @@ fn a_newer_version_on_the_server_is_an_outcome_and_no_failure() {
 }
 
 #[test]
-fn a_connection_that_is_cut_is_taken_up_again_under_the_same_id() {
+fn a_cut_connection_resumes_under_the_same_id() {
     let servers = Servers::new();
     servers.next("web1", Turn::IsCut);
     let stage = Stage::new(servers);
@@ -208,7 +208,7 @@ fn a_connection_that_is_cut_is_taken_up_again_under_the_same_id() {
 }
 
 #[test]
-fn a_server_that_lets_nobody_in_is_a_failed_deployment_of_a_release_that_stands() {
+fn a_login_failure_fails_the_deployment_but_keeps_the_release() {
     let servers = Servers::new();
     servers.next("web1", Turn::IsDenied);
     let stage = Stage::new(servers);
@@ -266,7 +266,7 @@ fn a_published_version_is_deployed_by_its_digest_and_commit() {
 }
 
 #[test]
-fn a_rollback_is_one_command_and_is_recorded_by_the_commit_it_went_to() {
+fn a_rollback_is_recorded_with_the_commit_it_went_to() {
     let stage = Stage::new(Servers::new().serving("web1", "0.0.1"));
     let commit = stage.project.merge("feat: begin");
     stage.servers.commits_are(&commit);
@@ -283,7 +283,7 @@ fn a_rollback_is_one_command_and_is_recorded_by_the_commit_it_went_to() {
 }
 
 #[test]
-fn the_status_of_all_servers_is_told_also_where_one_is_silent() {
+fn all_servers_statuses_are_reported_despite_a_silent_one() {
     let servers = Servers::new().serving("web1", "0.0.1");
     servers.next("web2", Turn::IsDenied);
     let stage = Stage::new(servers);

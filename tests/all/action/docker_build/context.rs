@@ -227,7 +227,7 @@ async fn a_build_that_is_dropped_reads_no_further() {
 // invariant builds: No half file is built from; broken by: `src/adapters/docker/buildkit/file_sync.rs`: what was
 //   read is not held to what was announced
 #[tokio::test]
-async fn a_file_that_changes_while_it_is_sent_fails_the_build_by_name() {
+async fn a_file_that_changes_during_the_build_fails_it() {
     let way = CountingRelay::start();
     let engine = way.engine().await;
     let directory = directory(&[("Dockerfile", "FROM scratch\nCOPY . /srv/\n"), ("file", "twelve bytes")]);

@@ -44,7 +44,7 @@ async fn every_page_is_read_however_its_link_is_written() {
 
 // invariant no-guess
 #[tokio::test]
-async fn a_list_that_cannot_be_followed_to_its_end_is_an_error() {
+async fn an_incomplete_list_is_an_error() {
     let elsewhere = Scripted::start(|_, _| Reply::json(200, r#"{"tags":[]}"#)).await;
     let away = format!("<http://{}{PATH}>; rel=next", elsewhere.address);
     let circle = format!("<{PATH}?n=1000>; rel=next");
@@ -163,7 +163,7 @@ async fn a_put_without_an_answer_may_have_taken_effect() {
 }
 
 #[tokio::test]
-async fn a_put_is_done_only_by_the_answers_that_say_so() {
+async fn a_put_succeeds_only_by_a_successful_answer() {
     let other = format!("sha256:{}", "0".repeat(64));
     for (status, digest, done) in
         [(201, "", true), (202, "", true), (200, "", true), (201, &other, false), (307, "", false)]

@@ -45,7 +45,7 @@ fn one_tag() -> TagListing {
 }
 
 #[tokio::test]
-async fn the_password_buys_a_token_that_is_used_until_it_runs_out() {
+async fn a_token_is_used_until_it_expires() {
     let realm = realm(300).await;
     let server = token_registry(&realm, |_, _| true).await;
     let registry = registry(&server.address, Some(&credentials("user", "pass")));
@@ -71,7 +71,7 @@ async fn without_credentials_the_token_is_anonymous() {
 }
 
 #[tokio::test]
-async fn a_token_that_runs_out_early_is_asked_for_again_once() {
+async fn a_token_that_expires_early_is_renewed_once() {
     let realm = realm(300).await;
     // The greeting is 0; the first list (1) works, and then the registry has forgotten token-1.
     let server = token_registry(&realm, |asked, token| asked.number < 2 || token != "token-1").await;
@@ -82,7 +82,7 @@ async fn a_token_that_runs_out_early_is_asked_for_again_once() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_never_taken_is_not_asked_for_for_ever() {
+async fn a_rejected_token_is_not_requested_forever() {
     let realm = realm(300).await;
     let server = token_registry(&realm, |_, _| false).await;
     let registry = registry(&server.address, Some(&credentials("user", "pass")));
@@ -102,7 +102,7 @@ async fn a_token_is_not_kept_past_its_life() {
 }
 
 #[tokio::test]
-async fn a_realm_that_refuses_withholds_the_list_and_denies_the_rest() {
+async fn a_refusing_realm_withholds_tags_and_denies_the_rest() {
     let realm = Scripted::start(|_, _| Reply::error(403, "DENIED")).await;
     let server = token_registry(&realm, |_, _| true).await;
     let registry = registry(&server.address, Some(&credentials("user", "pass")));
@@ -125,7 +125,7 @@ async fn a_realm_that_redirects_gets_no_second_password() {
 
 // invariant secrets
 #[tokio::test]
-async fn a_redirect_to_another_host_carries_no_login_and_its_questions_go_unanswered() {
+async fn a_redirect_to_another_host_carries_no_login() {
     let blob = r#"{"config":{"Labels":{"a":"b"}}}"#;
     let storage = Scripted::start(move |asked, own| {
         let challenge = format!("Bearer realm=\"http://{own}/token\"");
@@ -163,7 +163,7 @@ async fn a_redirect_to_another_host_carries_no_login_and_its_questions_go_unansw
 
 // invariant no-guess
 #[tokio::test]
-async fn a_404_for_the_unknown_visitor_is_not_taken_for_an_empty_list() {
+async fn a_404_without_a_login_is_no_empty_list() {
     // Such a registry hides what is private instead of asking who comes.
     let server = Scripted::start(|asked, _| match asked.line.as_str() {
         _ if is(asked, BASIC) => Reply::json(200, r#"{"tags":["1"]}"#),

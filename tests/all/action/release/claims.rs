@@ -23,7 +23,7 @@ fn head_and_tag_move_in_one_request() {
 
 // invariant failures-are-explained
 #[test]
-fn a_ruleset_that_forbids_the_tag_is_named_with_the_remedy() {
+fn a_ruleset_that_forbids_the_tag_is_explained() {
     let project = Project::new();
     let refusal = serde_json::json!({
         "data": { "updateRefs": null },
@@ -54,7 +54,7 @@ fn a_prefix_has_claims_and_versions_of_its_own() {
 
 // invariant no-guess
 #[test]
-fn claims_that_somebody_broke_are_an_error_not_a_fresh_start() {
+fn broken_claims_are_an_error_not_a_fresh_start() {
     let project = Project::new();
     project.release(&project.merge("one")).finish().ended("released");
     let commit = project.merge("two");

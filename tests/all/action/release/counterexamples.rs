@@ -7,7 +7,7 @@
 //! - a late PUT of `latest`: `action::release::races::latest_is_not_moved_back_by_an_older_run`, and below;
 //! - GitHub's Latest set backwards: `action::release::races::githubs_latest_is_the_highest_whoever_ends_last`;
 //! - a delayed version between a rollback and its target:
-//!   `receiver::deployments::success::a_delayed_version_between_a_rollback_and_its_target_stays_out`.
+//!   `receiver::deployments::success::a_delayed_version_above_a_rollbacks_target_stays_out`.
 
 use super::Project;
 use super::races::ended;
@@ -77,7 +77,7 @@ async fn a_whole_release_between_any_two_reads_is_never_missed() {
 /// A claim that could be withdrawn would be withdrawn under somebody who had already built on it. So it
 /// stays, whatever becomes of its run, and its version is nobody else's.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_claim_of_a_dead_run_stays_and_nobody_reuses_its_version() {
+async fn a_dead_runs_version_is_never_reused() {
     let project = Project::new();
     let pager = Pager::before(project.registry.host(), 100, Links::Relative);
     let image = format!("{}/org/app", pager.host());
@@ -108,7 +108,7 @@ async fn the_claim_of_a_dead_run_stays_and_nobody_reuses_its_version() {
 /// The one thing that no order of steps can keep from happening: a PUT on its way outlives its sender. The next
 /// run, of whatever commit, puts it right.
 #[test]
-fn a_put_of_latest_that_outlives_its_sender_is_put_right_by_the_next_run() {
+fn a_late_put_of_latest_is_corrected_by_a_rerun() {
     let project = Project::new();
     let (old, new) = (project.merge("one"), project.merge("two"));
     project.release(&old).finish().ended("released");
@@ -126,7 +126,7 @@ fn a_put_of_latest_that_outlives_its_sender_is_put_right_by_the_next_run() {
 //   is not read again
 /// Another tool pushes a higher version, and moves `latest` to it, after this run read its lists.
 #[tokio::test(flavor = "multi_thread")]
-async fn latest_that_somebody_moved_to_a_higher_version_meanwhile_is_left_alone() {
+async fn latest_moved_higher_by_others_is_left_alone() {
     let project = Project::new();
     let (first, second, third) = (project.merge("one"), project.merge("two"), project.merge("three"));
     project.release(&first).finish().ended("released");

@@ -27,7 +27,7 @@ fn a_version_stays_its_commits_though_its_tag_was_deleted() {
 }
 
 #[test]
-fn a_version_stays_its_commits_though_its_tag_was_pushed_elsewhere() {
+fn a_version_keeps_its_commit_despite_a_pushed_tag() {
     let project = Project::new();
     project.release(&project.merge("one")).with("version", "1.0.0").finish().ended("released");
     let second = project.merge("two");
@@ -55,7 +55,7 @@ fn a_deleted_tag_is_made_again_at_its_own_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hand_made_tag_deleted_during_the_build_never_lands_elsewhere() {
+async fn a_manual_tag_deleted_during_the_build_stays_unused() {
     let project = Project::new();
     let first = project.merge("one");
     project.github.set_ref("refs/tags/v1.0.0", &first);
@@ -70,7 +70,7 @@ async fn a_hand_made_tag_deleted_during_the_build_never_lands_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hand_made_tag_moved_during_the_build_is_not_released() {
+async fn a_manual_tag_moved_during_the_build_is_unreleased() {
     let project = Project::new();
     let first = project.merge("one");
     project.github.set_ref("refs/tags/v1.0.0", &first);
@@ -86,7 +86,7 @@ async fn a_hand_made_tag_moved_during_the_build_is_not_released() {
 }
 
 #[test]
-fn a_tag_pushed_on_an_older_commit_is_refused_not_passed_over() {
+fn a_tag_pushed_on_an_older_commit_is_refused() {
     let project = Project::new();
     let old = project.merge("one");
     let new = project.merge("two");
@@ -100,7 +100,7 @@ fn a_tag_pushed_on_an_older_commit_is_refused_not_passed_over() {
 }
 
 #[test]
-fn a_hand_made_tag_with_build_metadata_is_no_version_to_take_up() {
+fn a_manual_tag_with_build_metadata_is_no_version() {
     let project = Project::new();
     project.release(&project.merge("one")).finish().ended("released");
     let commit = project.merge("two");

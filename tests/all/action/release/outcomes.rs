@@ -280,7 +280,7 @@ fn what_was_asked_of_the_release_is_done() {
 
 // invariant failures-are-explained
 #[test]
-fn all_input_faults_are_told_at_once_before_anything_is_asked() {
+fn all_input_errors_are_reported_before_any_request() {
     let project = Project::new();
     let run = project
         .workflow
@@ -299,7 +299,7 @@ fn all_input_faults_are_told_at_once_before_anything_is_asked() {
 }
 
 #[test]
-fn a_token_that_may_not_write_is_told_what_to_do() {
+fn a_read_only_token_is_told_the_remedy() {
     let project = Project::new();
     let commit = project.merge("one");
     project.github.allow("ghs_reader", Permissions { contents: Access::Read, deployments: Access::Read });
@@ -328,7 +328,7 @@ fn the_workflow_token_never_reaches_another_registry() {
 }
 
 #[test]
-fn a_token_that_runs_out_in_the_middle_is_asked_for_again() {
+fn a_token_that_expires_mid_run_is_renewed() {
     let github = Double::start();
     let registry = Registry::start(&Auth::token("me", "pa55word"));
     let workflow = Workflow::new(&github.url())
@@ -345,7 +345,7 @@ fn a_token_that_runs_out_in_the_middle_is_asked_for_again() {
 }
 
 #[test]
-fn a_file_of_the_runner_that_cannot_be_written_is_a_failure() {
+fn an_unwritable_runner_file_is_a_failure() {
     let project = Project::new();
     let commit = project.merge("one");
     let run = project.release(&commit).env("GITHUB_OUTPUT", "/nowhere/output").finish();
@@ -357,7 +357,7 @@ fn a_file_of_the_runner_that_cannot_be_written_is_a_failure() {
 // invariant unique: An index is published as it is; broken by: `src/adapters/registry/manifest.rs`: an index is
 //   not among what is accepted
 #[test]
-fn an_index_is_released_byte_for_byte_with_both_its_platforms() {
+fn an_index_is_released_unchanged_with_both_platforms() {
     let project = Project::new();
     let commit = project.merge("one");
     let labels = [("org.opencontainers.image.revision", commit.as_str())];
@@ -381,7 +381,7 @@ fn an_index_is_released_byte_for_byte_with_both_its_platforms() {
 // invariant latest: Our own draft, once published, becomes Latest; broken by: `src/pipeline/publishing.rs`: a
 //   resumed run does not look at which release is shown
 #[tokio::test(flavor = "multi_thread")]
-async fn a_draft_that_was_published_without_being_latest_is_made_so_by_the_next_run() {
+async fn a_published_draft_becomes_latest_in_the_next_run() {
     let project = Project::new();
     project.release(&project.merge("one")).finish().ended("released");
     let commit = project.merge("two");

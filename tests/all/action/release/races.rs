@@ -91,7 +91,7 @@ async fn overtaken(held_at: &str, old: bool) -> (Project, Finished, Finished) {
 /// Found by the simulation: the version that a run is after is claimed AND published while it builds. That is a
 /// lost race, not a tag that somebody pushed by hand.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_version_that_was_published_during_the_build_is_no_conflict() {
+async fn a_version_published_during_the_build_is_no_conflict() {
     let (project, first, late) = overtaken("* */manifests/0.0.1", true).await;
     let late = late.ended("released");
     assert_eq!((first.output("version"), late.output("version")), ("0.0.1", "0.0.2"));
@@ -159,7 +159,7 @@ async fn githubs_latest_is_the_highest_whoever_ends_last() {
 
 // invariant unique
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tag_pushed_by_hand_in_the_middle_is_not_overwritten() {
+async fn a_tag_pushed_during_a_run_is_not_overwritten() {
     let project = Project::new();
     let commit = project.merge("one");
     let other = project.github.commit("elsewhere", &[]);
@@ -176,7 +176,7 @@ async fn a_tag_pushed_by_hand_in_the_middle_is_not_overwritten() {
 // invariant unique: A version's tag is never overwritten; broken by: `src/release/publish.rs`: another digest
 //   under the tag is passed over
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_pushed_by_hand_in_the_middle_is_not_overwritten() {
+async fn an_image_pushed_during_a_run_is_not_overwritten() {
     let project = Project::new();
     let commit = project.merge("one");
     let gate = project.github.hold("POST /graphql");
@@ -192,7 +192,7 @@ async fn an_image_pushed_by_hand_in_the_middle_is_not_overwritten() {
 
 /// No gates, no order: twenty merges whose runs all start at once.
 #[test]
-fn twenty_runs_at_once_end_released_or_superseded_in_commit_order() {
+fn twenty_concurrent_runs_release_in_commit_order() {
     let project = Project::new();
     let commits: Vec<_> = (0..20).map(|number| project.merge(&format!("merge {number}"))).collect();
     let bumps = ["patch", "minor", "patch", "major"];

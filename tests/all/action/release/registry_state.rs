@@ -6,7 +6,7 @@ use testkit::network::faults::Fault;
 use testkit::network::pager::{Links, Pager};
 
 #[test]
-fn an_image_joins_no_version_that_is_taken_in_its_repository() {
+fn an_image_joins_no_version_its_repository_has() {
     let project = Project::new();
     let commit = project.merge("one");
     project.release(&commit).finish().ended("released");
@@ -40,7 +40,7 @@ fn another_digest_for_a_claimed_commit_is_told() {
 }
 
 #[test]
-fn latest_that_may_not_be_moved_warns_or_fails_as_asked() {
+fn an_immovable_latest_warns_or_fails_as_configured() {
     for (status, code) in [
         (400, "TAG_INVALID"),
         (403, "DENIED"),

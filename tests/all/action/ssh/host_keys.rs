@@ -91,7 +91,7 @@ async fn a_wrong_fingerprint_shows_all_keys_that_the_server_has() {
 }
 
 #[tokio::test]
-async fn a_server_that_lost_its_known_key_type_is_a_changed_one() {
+async fn a_server_without_its_known_key_type_has_changed() {
     let key = ClientKey::ed25519();
     let builder: Builder = Sshd::with_host_key("ed25519").authorize("root", "", &key);
     let sshd = builder.start();

@@ -51,7 +51,7 @@ async fn a_restricted_user_gets_the_forced_command_whatever_is_asked() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_not_let_in_is_told_with_the_command_that_lets_it_in() {
+async fn a_refused_key_is_reported_with_the_fixing_command() {
     let server = Server::start();
     let mut host = server.host();
     host.key = private_key(&ClientKey::ed25519().private);
@@ -62,7 +62,7 @@ async fn a_key_that_is_not_let_in_is_told_with_the_command_that_lets_it_in() {
 }
 
 #[tokio::test]
-async fn a_key_that_nobody_can_use_is_told_before_anything_is_sent() {
+async fn an_unusable_key_is_reported_before_connecting() {
     let server = Server::start();
     let mut host = server.host();
     // The right form, and no key in it.
@@ -95,7 +95,7 @@ async fn an_address_without_a_server_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_peer_that_accepts_and_says_nothing_is_left_in_time() {
+async fn a_silent_ssh_server_times_out() {
     let server = Server::start();
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let host = server.host_at(silent.local_addr().expect("an address").port());

@@ -63,7 +63,7 @@ async fn half_closed_in_the_middle_it_is_lost() {
 }
 
 #[tokio::test]
-async fn a_network_that_went_silent_is_noticed_by_the_idle_deadline() {
+async fn a_silent_network_is_noticed_at_the_idle_deadline() {
     let server = Server::start();
     let cutter = Cutter::start(server.sshd.port(), Break::Freeze, 300_000);
     let host = server.host_at(cutter.port());
@@ -72,7 +72,7 @@ async fn a_network_that_went_silent_is_noticed_by_the_idle_deadline() {
 }
 
 #[tokio::test]
-async fn a_silent_command_is_left_in_time_and_one_that_speaks_is_not() {
+async fn only_a_silent_command_times_out() {
     let server = Server::start();
     let ran = run_within(&server.host(), "echo one; exec sleep 30", "", IMPATIENT).await;
     assert_eq!(ran.lines, ["one"]);

@@ -96,7 +96,7 @@ async fn run(host: &SshHost, command: &str, input: &str) -> Ran {
 }
 
 #[tokio::test]
-async fn a_command_gets_its_input_and_its_lines_come_as_they_are() {
+async fn a_commands_input_and_output_lines_arrive_unchanged() {
     let server = Server::start();
     let command = "cat; echo; printf 'two\\n\\nlast without a break'; echo gone wrong >&2; exit 3";
     let ran = run(&server.host(), command, "one\nline").await;

@@ -30,7 +30,7 @@ fn listed(section: &str) -> Vec<[String; 3]> {
 }
 
 #[test]
-fn action_yml_and_the_program_have_the_same_inputs_and_outputs() {
+fn action_yml_has_the_programs_inputs_and_outputs() {
     let (inputs, outputs) = (listed("inputs"), listed("outputs"));
     let names = |list: &[[String; 3]]| list.iter().map(|[name, ..]| name.clone()).collect::<Vec<_>>();
     assert_eq!(names(&inputs), INPUTS.iter().map(|spec| spec.name).collect::<Vec<_>>());

@@ -64,7 +64,7 @@ fn links_to_the_repository_lead_somewhere() {
 // invariant failures-are-explained
 /// What an annotation links to is there, and each of them is produced, with its text, by a test.
 #[test]
-fn every_failure_that_has_a_topic_has_its_section_and_its_test() {
+fn every_topic_has_a_section_and_a_test() {
     let page = read("docs/troubleshooting.md");
     let headings: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
     let expected: Vec<&str> = Topic::ALL.iter().map(|topic| topic.heading()).collect();

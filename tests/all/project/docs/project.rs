@@ -47,7 +47,7 @@ fn both_licences_are_there() {
 
 /// It installs, adds a user and starts servers: an option that it does not know must not do any of that.
 #[test]
-fn the_demo_says_what_it_does_and_refuses_what_it_does_not_know() {
+fn the_demo_explains_itself_and_refuses_unknown_arguments() {
     let demo = |option: &str| {
         let output =
             std::process::Command::new(root().join("scripts/demo")).arg(option).output().expect("the demo");
@@ -60,6 +60,16 @@ fn the_demo_says_what_it_does_and_refuses_what_it_does_not_know() {
     let (code, printed, errors) = demo("--sefl");
     assert_eq!((code, printed.as_str()), (Some(2), ""));
     assert_eq!(errors, format!("error: unknown option: --sefl\n\n{usage}"));
+}
+
+/// Who reads a red line of CI understands it at once. broken by: a name of eleven words.
+#[test]
+fn no_test_has_a_name_of_more_than_ten_words() {
+    let tests = super::links::tests();
+    assert!(tests.len() > 1_000, "only {} tests are found", tests.len());
+    let words = |path: &String| path.rsplit("::").next().unwrap_or_default().split('_').count();
+    let long: Vec<&String> = tests.iter().filter(|path| words(path) > 10).collect();
+    assert!(long.is_empty(), "{long:#?}");
 }
 
 /// Directories that may be large: the root, where tools look for their files, and what programs write.

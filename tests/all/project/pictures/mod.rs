@@ -112,7 +112,7 @@ fn owner(way: &Way, commands: &[&[&str]]) -> String {
 //   `src/deploy/hosts.rs`: what a container said last is not kept; `src/adapters/docker/push.rs`: another word
 //   in the log
 #[test]
-fn a_release_that_serves_one_that_fails_and_the_way_back() {
+fn a_good_release_a_failing_one_and_a_rollback() {
     let leftovers = Leftovers::new();
     let way = Way::open();
     let port = way.sshd.port();

@@ -162,7 +162,7 @@ fn end_of(answer: &Event) -> Option<&End> {
 // invariant one-door: One key's crowd shuts out nobody else; broken by: `crates/receiver/src/serve/connection_limit.rs`:
 //   all users share the paths
 #[test]
-fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
+fn one_keys_sessions_shut_out_nobody_else() {
     let site = Site::held();
     let request = Body::Deploy(Box::new(site.deploy()));
     // They read one line each, and then no more.
@@ -194,7 +194,7 @@ fn a_crowd_of_one_key_shuts_out_neither_root_nor_the_others() {
 // invariant one-door: Changes that wait are bounded, and the owner is not refused for them; broken by:
 //   `crates/receiver/src/serve/session.rs`: an application's key has no bound either
 #[test]
-fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
+fn queued_changes_are_limited_but_not_for_root() {
     let site = Site::held();
     let request = site.deploy();
     let anew = || Deploy { deployment: deployment_id(), ..request.clone() };
@@ -227,7 +227,7 @@ fn changes_that_wait_for_their_turn_are_bounded_and_roots_are_not_refused() {
 //   `crates/receiver/src/serve/reconcile.rs`: one after another
 /// Both were left unfinished, and one's try does not come to its end.
 #[test]
-fn an_application_that_is_tried_again_keeps_no_other_one_waiting() {
+fn retrying_one_application_delays_no_other() {
     let images = Images::start();
     let mut server = Server::start();
     let other = server.neighbour();

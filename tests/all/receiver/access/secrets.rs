@@ -64,7 +64,7 @@ const SECRETS: [&str; 3] = ["s3cret-of-ci-given", "s3cret-of-the-app-file", "s3c
 //   `crates/receiver/src/config/settings.rs`: a snapshot that all can read;
 //   `crates/receiver/src/serve/change/mod.rs`: the journal notes what CI gave
 #[test]
-fn an_applications_secrets_are_roots_alone_and_in_nothing_that_is_told() {
+fn an_applications_secrets_stay_with_root() {
     let client = KeyClient::to(Images::start());
     let (images, server) = (&client.images, &client.server);
     let env_file = server.directory.path().join("etc/autotag/app.env");

@@ -96,7 +96,7 @@ fn order_and_deadlines_do_not_depend_on_it() {
 // invariant recovery: No deadline follows the clock; broken by: `crates/base/src/clock.rs`: the stopwatch reads
 //   the hour
 #[test]
-fn a_health_deadline_is_as_long_as_it_says_and_heartbeats_come() {
+fn a_health_deadline_is_kept_and_heartbeats_come() {
     let (clock, server) = Clock::with_server();
     let images = Images::start();
     server.app_file(images.name(), QUICK);

@@ -121,7 +121,7 @@ fn a_full_disk_is_told_and_the_old_one_serves() {
 // invariant durable: A full disk is reported; broken by: `crates/receiver/src/state/store.rs`: it is written in
 //   place
 #[test]
-fn a_disk_that_becomes_full_in_the_middle_leaves_one_version_that_serves() {
+fn a_disk_that_fills_up_leaves_one_version_serving() {
     let (images, server, _disk) = on_a_small_disk();
     let directory = server.paths.state(&server.app);
     let mut patch = 0;
@@ -191,7 +191,7 @@ fn on_a_full_disk_what_was_deployed_is_brought_back() {
 // invariant durable: The state is replaced as a whole; broken by: `crates/receiver/src/state/store.rs`: it is
 //   written in place
 #[test]
-fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
+fn the_next_deployment_works_after_an_unwritable_state() {
     let (images, server) = serving();
     let file = server.paths.state(&server.app).join("state.json");
     let mut patch = 0;
@@ -221,7 +221,7 @@ fn a_state_that_cannot_take_its_place_is_told_and_the_next_deployment_works() {
 // invariant durable: What is reported as durable is durable; broken by: `crates/receiver/src/state/store.rs`:
 //   no `fsync`
 #[test]
-fn a_disk_that_does_not_keep_what_is_written_is_told_and_the_old_one_serves() {
+fn a_disk_that_loses_writes_leaves_the_old_version_serving() {
     let (images, server) = serving();
     let directory = server.paths.state(&server.app);
     let mut patch = 0;

@@ -190,7 +190,7 @@ fn killed_at_each_step_of_a_broken_deployment() {
 //   the recovery of `Unverified` does not verify
 // invariant no-lost-request
 #[test]
-fn killed_at_each_step_of_a_deployment_that_is_turned_back() {
+fn killed_at_each_step_of_a_deployment_that_fails() {
     // Up to its commit it is a good one.
     Series {
         skip: 6,
@@ -216,7 +216,7 @@ fn killed_at_each_step_where_only_one_may_run() {
 /// Its caller comes back with the same id before the successor has recovered by itself: a rollback without a
 /// target must not go back once more.
 #[test]
-fn a_rollback_that_was_killed_behind_its_commit_goes_back_once() {
+fn a_rollback_killed_after_its_commit_happens_once() {
     let images = Images::start();
     let mut server = Server::start();
     server.app_file(images.name(), QUICK);

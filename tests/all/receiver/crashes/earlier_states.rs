@@ -235,7 +235,7 @@ fn entries(path: &Path) -> Vec<Entry> {
 //   `crates/receiver/src/policy/rollout/script.rs`: the recovery of `Unverified` turns back
 /// The texts themselves: no Docker, and nothing of today's put in.
 #[test]
-fn it_is_read_as_it_was_meant_and_would_be_written_so_today() {
+fn an_earlier_state_is_read_and_written_in_todays_form() {
     for (format, (phase, _)) in (1..=FORMAT).flat_map(|format| PHASES.map(|phase| (format, phase))) {
         let directory = directory(format, phase);
         let state = recorded_state(&directory);

@@ -25,7 +25,7 @@ fn while_docker_is_away_nothing_is_begun() {
 }
 
 #[test]
-fn where_docker_goes_away_in_the_middle_the_old_one_serves_and_the_rest_is_done_later() {
+fn the_old_version_serves_while_docker_is_gone() {
     let images = Images::start();
     let docker = DockerSocket::new();
     let server = Server::on_docker(&docker.path);
@@ -63,7 +63,7 @@ fn a_broken_app_file_is_told_with_all_its_faults() {
 }
 
 #[test]
-fn without_its_proxy_nothing_is_begun_and_a_new_proxy_is_told_everything() {
+fn nothing_starts_without_the_proxy_which_catches_up_later() {
     let images = Images::start();
     let mut server = Server::start();
     server.app_file(images.name(), "");

@@ -45,7 +45,7 @@ impl Drop for Network {
 //   `crates/receiver/src/serve/reconcile.rs`: `die`, `stop` and `destroy` are not heard; nothing is looked at when
 //   Docker is back
 #[test]
-fn the_address_of_a_container_that_ended_is_not_asked_for_its_users() {
+fn no_request_goes_to_an_ended_containers_address() {
     let (images, others) = (Images::start(), Images::start());
     let server = Server::start();
     // Dropped after the containers, which the servers remove.
@@ -66,7 +66,7 @@ fn the_address_of_a_container_that_ended_is_not_asked_for_its_users() {
 
 // invariant no-lost-request: Nobody is sent to an address that is another's
 #[test]
-fn when_docker_is_back_nobody_waits_for_health_to_be_sent_to_the_right_container() {
+fn the_right_container_gets_traffic_once_docker_is_back() {
     let (images, others) = (Images::start(), Images::start());
     let socket = DockerSocket::new();
     let server = Server::on_docker(&socket.path);

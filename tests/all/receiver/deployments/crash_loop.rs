@@ -56,7 +56,7 @@ impl Site {
 // invariant recovery: What does not stay up keeps no later version out
 /// The new version changes the data and does not become healthy; on these data the old one exits at once.
 #[test]
-fn an_old_version_that_does_not_come_up_again_keeps_no_later_one_out() {
+fn a_broken_old_version_does_not_block_later_ones() {
     let site = Site::serving(
         "order: stop-first\nstop_grace_period: 1s\nhealth: {path: /healthz, deadline: 2s, stable: 300ms}\n",
     );
@@ -81,7 +81,7 @@ fn an_old_version_that_does_not_come_up_again_keeps_no_later_one_out() {
 // invariant recovery: What did not pass makes way, and for nothing less than a deployment
 /// The new version has the traffic and does not pass; the old one, to which it should go back, is down.
 #[test]
-fn what_did_not_pass_serves_on_where_nothing_better_comes_and_makes_way_for_what_may_be() {
+fn a_failed_version_serves_until_a_better_one_comes() {
     // The one good answer is for the health request, the next one for the verification.
     let site = Site::serving("health: {path: /healthz, deadline: 20s, stable: 0s}\n");
     docker(&["kill", &site.server.containers().concat()]);

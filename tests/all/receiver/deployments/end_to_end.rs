@@ -91,7 +91,7 @@ impl Way {
 }
 
 #[test]
-fn a_merge_serves_a_broken_one_does_not_and_back_is_one_command() {
+fn a_merge_is_served_and_a_rollback_is_one_command() {
     let way = Way::open();
     let port = way.sshd.port();
     let one = way.project.merge("feat: begin");
@@ -143,7 +143,7 @@ fn a_merge_serves_a_broken_one_does_not_and_back_is_one_command() {
 }
 
 #[test]
-fn cut_at_any_moment_it_is_deployed_once_and_the_result_is_known() {
+fn a_cut_connection_deploys_once_and_learns_the_result() {
     let way = Way::open();
     let one = way.project.merge("feat: begin");
     let digest = way.pushed(&one, "0.0.1", &[]);

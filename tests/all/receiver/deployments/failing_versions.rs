@@ -31,7 +31,7 @@ fn failed(reported: &Transcript, at: RolloutStep, expected: FailureCode) {
 
 // invariant no-lost-request
 #[test]
-fn an_unhealthy_version_is_removed_and_its_last_words_are_told() {
+fn an_unhealthy_version_is_removed_and_its_log_shown() {
     let (images, server) = serving("health: {path: /healthz, deadline: 2s, stable: 300ms}\n");
     let broken = images.push_with("1.0.1", &[("FAIL_HEALTH", "always")]);
     let reported = server.deploy(deploy(images.name(), "1.0.1", &broken));
@@ -50,7 +50,7 @@ fn an_unhealthy_version_is_removed_and_its_last_words_are_told() {
 }
 
 #[test]
-fn a_version_that_crashes_is_noticed_before_and_within_its_stability_window() {
+fn a_crash_in_the_stability_window_is_noticed() {
     let (images, server) = serving("health: {path: /healthz, deadline: 10s, stable: 3s}\n");
     for (version, after) in [("1.0.1", "1"), ("1.0.2", "1200")] {
         let broken = images.push_with(version, &[("CRASH_AFTER_MS", after)]);
@@ -119,7 +119,7 @@ fn whatever_fails_the_old_container_is_not_touched() {
 }
 
 #[test]
-fn a_smoke_test_before_the_switch_and_one_through_the_front_door() {
+fn smoke_tests_run_before_and_after_the_switch() {
     let (images, server) = serving("");
     server.app_file(images.name(), "smoke: [{path: /, contains: no such text}]\n");
     let two = images.push("1.0.1");
@@ -170,7 +170,7 @@ fn what_must_not_run_is_refused_and_nothing_is_begun() {
 }
 
 #[test]
-fn without_anything_that_shows_health_it_is_refused_unless_said_so() {
+fn a_version_without_a_health_check_needs_health_none() {
     let images = Images::start();
     let server = Server::start();
     let one = images.push("1.0.0");

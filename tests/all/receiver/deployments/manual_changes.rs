@@ -78,7 +78,7 @@ fn failed(reported: &Transcript, expected: FailureCode) {
 }
 
 #[test]
-fn what_is_done_to_the_new_container_fails_it_and_the_old_one_serves() {
+fn tampering_with_the_new_container_keeps_the_old_one_serving() {
     let mut site = Site::serving(QUICK);
     for (deed, code) in [
         ("rm --force", FailureCode::ContainerGone),
@@ -98,7 +98,7 @@ fn what_is_done_to_the_new_container_fails_it_and_the_old_one_serves() {
 }
 
 #[test]
-fn what_is_done_to_the_old_container_is_no_concern_of_the_new_one() {
+fn tampering_with_the_old_container_does_not_affect_the_new() {
     let mut site = Site::serving(QUICK);
     for (step, deed) in [
         (RolloutStep::Health, "rm --force"),
@@ -118,7 +118,7 @@ fn what_is_done_to_the_old_container_is_no_concern_of_the_new_one() {
 }
 
 #[test]
-fn a_network_or_an_image_that_is_taken_away_is_named_and_made_again() {
+fn a_removed_network_or_image_is_reported_and_restored() {
     let mut site = Site::serving(QUICK);
     let reported = site.meddle(RolloutStep::Health, |server, _, _| Site::take_network(server));
     failed(&reported, FailureCode::Unhealthy);
@@ -141,7 +141,7 @@ fn a_network_or_an_image_that_is_taken_away_is_named_and_made_again() {
 //   `crates/receiver/src/engine/docker/mod.rs`: a paused container is not let go on
 /// A recovery has to give the traffic back to a container that somebody has paused, or taken off its network.
 #[test]
-fn a_recovery_brings_back_what_was_paused_or_has_lost_its_network() {
+fn a_recovery_restores_paused_and_disconnected_containers() {
     let mut site = Site::serving(QUICK);
     for deed in ["pause", "network"] {
         let request = site.request();
@@ -163,7 +163,7 @@ fn a_recovery_brings_back_what_was_paused_or_has_lost_its_network() {
 }
 
 #[test]
-fn what_somebody_paused_is_named_and_the_same_deployment_lets_it_go_on() {
+fn a_paused_container_is_reported_and_resumed_by_redeploying() {
     let mut site = Site::serving(QUICK);
     let serving = site.server.state().active().expect("it serves").clone();
     docker(&["pause", serving.container.as_str()]);
@@ -222,7 +222,7 @@ impl Interrupted {
 // invariant recovery: No container is left behind; broken by: `crates/receiver/src/serve/reconcile.rs`: containers
 //   that come late are not looked at
 #[test]
-fn a_container_that_comes_after_its_deployment_is_over_is_removed() {
+fn a_container_created_after_its_deployment_is_removed() {
     let late = Interrupted::before_docker_makes_it();
     late.socket.hold_creations(false);
     late.it_is_swept();
@@ -233,7 +233,7 @@ fn a_container_that_comes_after_its_deployment_is_over_is_removed() {
 //   is being made
 /// Whoever asks again how the deployment ended has its id, and makes nothing.
 #[test]
-fn a_container_that_comes_while_its_deployment_is_asked_for_again_is_removed() {
+fn a_container_created_late_is_removed_during_a_repeated_request() {
     let late = Interrupted::before_docker_makes_it();
     let server = &late.server;
     let lock = Lock::take(&server.paths.lock(&server.app), &holder("test", None), |_| ()).expect("its lock");

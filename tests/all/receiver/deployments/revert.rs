@@ -35,7 +35,7 @@ fn back(server: &Server, deploy: &Deploy) -> Transcript {
 /// Two runs, both of which fail on another server. The first one's request to go back comes when the second one's
 /// version serves.
 #[test]
-fn a_late_revert_leaves_the_newer_one_and_each_goes_back_to_what_was_there() {
+fn a_late_revert_does_not_touch_a_newer_deployment() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), FEATURE);
@@ -123,7 +123,7 @@ fn the_first_deployment_of_a_server_stays() {
 
 /// Its caller's time was up while it waited for its turn: the caller lets it go, and asks for it back.
 #[test]
-fn what_still_waits_for_its_turn_is_reverted_when_it_had_it() {
+fn a_queued_deployment_is_reverted_after_its_turn() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), &format!("{FILE}health: {{path: /healthz, deadline: 20s, stable: 1s}}\n"));

@@ -18,7 +18,7 @@ fn steps_ended(answers: &[Event]) -> Vec<RolloutStep> {
 // invariant no-lost-request: Before the first deployment requests are answered, and do not wait forever; broken
 //   by: `crates/receiver/src/serve/reconcile.rs`: no address is opened for an application that was never deployed
 #[test]
-fn before_the_first_deployment_a_request_is_answered_that_nobody_serves() {
+fn before_the_first_deployment_requests_get_503() {
     let mut server = Server::start();
     server.app_file(&"ghcr.io/org/app".parse().expect("a name"), "");
     // As by `init`, which starts the proxy when the app file is there.
@@ -85,7 +85,7 @@ fn from_the_first_deployment_to_the_second() {
 
 // invariant server-order
 #[test]
-fn a_rolled_back_version_stays_out_unless_a_downgrade_is_allowed() {
+fn a_rolled_back_version_stays_out_unless_allowed() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), "");
@@ -126,7 +126,7 @@ fn a_rolled_back_version_stays_out_unless_a_downgrade_is_allowed() {
 //   `crates/receiver/src/policy/admit/mod.rs`: a version is compared with what serves, not with the highest
 /// Above what serves since the rollback, and below what was left: its run was only slow.
 #[test]
-fn a_delayed_version_between_a_rollback_and_its_target_stays_out() {
+fn a_delayed_version_above_a_rollbacks_target_stays_out() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), "");
@@ -301,7 +301,7 @@ fn two_at_once_queue_and_the_older_one_is_refused() {
 
 // invariant server-order
 #[test]
-fn a_cut_connection_changes_nothing_and_the_result_can_be_asked_for() {
+fn a_cut_connection_changes_nothing() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), "");

@@ -60,7 +60,7 @@ impl Drop for Serve {
 }
 
 #[test]
-fn a_second_serve_is_refused_and_the_first_one_serves_on() {
+fn a_second_serve_process_is_refused() {
     let images = Images::start();
     let mut server = Server::start();
     server.app_file(images.name(), "");

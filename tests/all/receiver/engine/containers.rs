@@ -137,7 +137,7 @@ async fn steps_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn a_network_that_is_missing_shows_before_the_container_is_made() {
+async fn a_missing_network_fails_before_the_container_is_created() {
     let stage = Stage::sleeping().await;
     let mut spec = stage.spec().await;
     let own = spec.networks.clone();

@@ -41,7 +41,7 @@ async fn a_pulled_image_is_known_by_its_digest() {
 
 /// An image for several platforms is deployed by its index's digest, as this project's own is released.
 #[tokio::test]
-async fn an_index_is_pulled_as_this_machines_image_and_known_by_its_own_digest() {
+async fn an_index_is_pulled_by_platform_and_known_by_digest() {
     let stage = Stage::new(&Auth::None, json!({}));
     let unique = stage.digest.as_str();
     let of = |name| TinyImage::of_architecture(name, &[("a.b", name), (LABEL, "1"), ("unique", unique)]);

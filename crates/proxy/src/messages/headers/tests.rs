@@ -119,7 +119,7 @@ fn the_visitor_is_the_nearest_who_is_not_trusted() {
 }
 
 #[test]
-fn what_is_folded_to_a_word_about_the_origin_is_one() {
+fn spellings_of_origin_headers_are_recognised() {
     let further: Arc<[HeaderName]> = Arc::from([HeaderName::from_static("x-tenant")]);
     let claims = Claims::new(true, &further);
     for name in [
@@ -143,7 +143,7 @@ fn what_is_folded_to_a_word_about_the_origin_is_one() {
 }
 
 #[test]
-fn a_peer_on_a_unix_socket_has_no_address_to_tell() {
+fn a_peer_on_a_unix_socket_has_no_address() {
     let mut headers = map(&[("x-forwarded-for", "198.51.100.1")]);
     let claims = Claims::new(true, &Arc::default());
     let origin = Origin { peer: Peer::Unix, visitor: None, claims: &claims, host: "" };

@@ -172,7 +172,7 @@ fn what_another_run_found_serving_is_not_reverted_for_one() {
 }
 
 #[test]
-fn it_goes_back_to_what_served_directly_before_whatever_is_higher_or_failed() {
+fn a_revert_goes_to_what_served_directly_before() {
     // After a rollback, and a version that failed, 1.0.0 was what 3.0.0 replaced.
     let state = deployed(&["1.0.0", "2.0.0"]);
     let (state, _) = reverted(&state, &of("2.0.0"));
@@ -184,7 +184,7 @@ fn it_goes_back_to_what_served_directly_before_whatever_is_higher_or_failed() {
 }
 
 #[test]
-fn what_was_deployed_as_a_downgrade_goes_forward_again_and_is_not_blocked() {
+fn reverting_a_downgrade_goes_up_and_blocks_nothing() {
     let lower = Release { deployment: id("downgrade-1"), ..testing::release("1.0.0") };
     let state = rolled_out(deployed(&["1.0.0", "2.0.0"]), lower);
     let (state, end) = reverted(&state, &id("downgrade-1"));
@@ -209,7 +209,7 @@ fn another_configuration_of_one_version_is_reverted_too() {
 }
 
 #[test]
-fn the_first_deployment_has_nothing_to_go_back_to_and_stays() {
+fn the_first_deployment_cannot_be_reverted_and_stays() {
     let (state, end) = reverted(&deployed(&["1.0.0"]), &of("1.0.0"));
     assert_eq!((code(&end), serves(&state)), (Some(RefusalCode::NotRecorded), "1.0.0".to_owned()));
     assert!(state.withdrawn.is_empty(), "what serves is not withdrawn");
@@ -219,7 +219,7 @@ fn the_first_deployment_has_nothing_to_go_back_to_and_stays() {
 }
 
 #[test]
-fn what_did_not_come_or_failed_is_not_there_and_never_will_be() {
+fn reverting_a_failed_or_missing_deployment_changes_nothing() {
     let state = failing(deployed(&["1.0.0"]), testing::release("2.0.0"));
     let (state, end) = reverted(&state, &of("2.0.0"));
     assert_eq!((end, serves(&state)), (End::Unchanged {}, "1.0.0".to_owned()));
@@ -281,7 +281,7 @@ fn a_revert_that_failed_is_told_as_such() {
 }
 
 #[test]
-fn it_comes_back_also_where_its_container_was_removed_by_hand() {
+fn a_revert_works_where_the_container_was_removed_manually() {
     let lost = deployed(&["1.0.0", "2.0.0"]).in_phase(Phase::Steady { active: None });
     let (state, end) = reverted(&lost, &of("2.0.0"));
     assert_eq!((serves(&state), end), ("1.0.0".to_owned(), End::Deployed {}));

@@ -157,7 +157,7 @@ fn each_part_of_an_image_counts() {
 }
 
 #[test]
-fn a_rollback_is_a_deployment_of_its_own_with_that_image() {
+fn a_rollback_is_a_new_deployment_of_that_image() {
     let state = state();
     let target = rollback_target(None, Asker::Key, &state).expect("1.1.0");
     let stop_first = AppFile::parse(&format!("{FILE}order: stop-first\n")).expect("an app file");
@@ -201,7 +201,7 @@ fn nothing_is_begun_on_top_of_what_is_not_finished() {
 /// A row for each pair of who asks and what the app file says.
 // case X2; broken by: `downgrade` does not look at who asks
 #[test]
-fn the_key_goes_down_where_the_app_file_says_so_and_root_always() {
+fn the_key_downgrades_only_if_allowed_and_root_always() {
     let rolled_back = Blocked { since: at(), why: "rolled back to 1.3.0".to_owned() };
     let state = State { blocked: BTreeMap::from([("1.4.0".parse().unwrap(), rolled_back)]), ..state() };
     let allowing = AppFile::parse(&format!("{FILE}allow_downgrade: true\n")).expect("an app file");
@@ -235,7 +235,7 @@ fn the_key_goes_down_where_the_app_file_says_so_and_root_always() {
 
 /// The owner has lowered the highest version, since it was none of ours.
 #[test]
-fn the_key_does_not_roll_back_to_what_is_above_the_highest() {
+fn the_key_cannot_roll_back_above_the_highest() {
     let bogus = Record { release: testing::release("999.0.0"), failure: None };
     let mut state = state();
     state.history.insert(2, bogus);
@@ -278,7 +278,7 @@ fn labels_must_not_contradict() {
 /// An image that says nothing of itself lets nobody claim a version that keeps all real ones out.
 // case X3; broken by: `Bounded` takes every version
 #[test]
-fn a_version_without_labels_is_at_most_the_next_major_one() {
+fn an_unlabelled_version_is_at_most_the_next_major() {
     for (highest, version, admitted) in [
         (None, "1.0.0", true),
         (Some("1.4.2"), "1.4.3", true),
@@ -348,7 +348,7 @@ fn a_rollback_finds_the_previous_good_one() {
 
 /// The whole story: back, a delayed one, forward again, back to back.
 #[test]
-fn what_was_rolled_back_is_blocked_until_a_downgrade_is_allowed() {
+fn a_rolled_back_version_is_blocked_unless_downgrade_is_allowed() {
     let back = |state: &State, id: &str, to: Option<&str>| {
         let request = Rollback { deployment: id.parse().unwrap(), ..going_back(to) };
         let target = rollback_target(request.to.as_ref(), Asker::Key, state).expect("somewhere to go");

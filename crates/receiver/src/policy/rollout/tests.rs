@@ -32,7 +32,7 @@ fn a_container_whose_id_nobody_knows_was_not_made() {
 
 /// A container that was never stopped is not started and not switched to: that would touch what serves.
 #[test]
-fn backing_out_starts_the_old_one_only_where_it_was_stopped() {
+fn aborting_starts_the_old_container_only_if_stopped() {
     use RolloutStep::{Create, Health, Pull, Start};
     let state = testing::steady("1.0.0");
     for (order, with_old, step, restored) in [
@@ -84,7 +84,7 @@ fn traffic_goes_back_even_if_that_cannot_be_written_down() {
 
 /// What holds a recovery up is what failed first; the rest follows from it.
 #[test]
-fn of_what_is_left_for_later_the_first_is_the_reason() {
+fn the_first_postponed_step_is_the_reason() {
     let mut rollout = Rollout::recover(testing::steady("1.0.0"));
     let mut tried = Vec::new();
     let ending = loop {

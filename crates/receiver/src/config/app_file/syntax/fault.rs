@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_faults_the_first_are_told_and_the_rest_counted() {
+    fn the_first_faults_are_reported_and_the_rest_counted() {
         let reported = |count: usize| Faults(vec![fault("a"); count]).to_string();
         assert_eq!(reported(1).lines().count(), 1);
         assert_eq!(reported(TOLD).lines().count(), TOLD);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_long_word_a_third_may_be_wrong_and_three_letters_at_most() {
+    fn a_suggestion_allows_at_most_three_wrong_letters() {
         for (word, known, meant) in [
             ("abcdef", "abcdxy", true),
             ("abcde", "abcxy", false),

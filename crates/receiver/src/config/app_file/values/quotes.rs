@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_space_behind_any_colon_is_told_so() {
+    fn a_file_without_spaces_after_colons_is_reported() {
         let reported = AppFile::parse("image:a/b\nport:1\n").expect_err("a text").to_string();
         assert!(
             reported.starts_with("line 1, column 1: `image`: expected a space behind `image:`"),

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_has_a_name_and_a_value_that_linux_takes() {
+    fn a_variable_has_a_valid_name_and_value() {
         assert!(variable("A", "a\0b").is_err() && variable("A B", "").is_err());
         assert_eq!(variable("A", " b ").map(|(_, value)| value.reveal().to_owned()), Ok(" b ".to_owned()));
     }

@@ -295,7 +295,7 @@ const ORDERS: [Order; 2] = [Order::StartFirst, Order::StopFirst];
 // invariant recovery: What does not stay up keeps no later version out; broken by:
 //   `crates/receiver/src/policy/rollout/script.rs`: in `abandon` the old one that does not start is a halt
 #[test]
-fn whatever_happens_one_container_serves_and_it_is_the_right_one() {
+fn every_sequence_ends_with_exactly_the_right_container_serving() {
     for order in ORDERS {
         for with_old in [true, false] {
             let explored = Scenario { order, with_old, tamper: |_| {} }
@@ -404,7 +404,7 @@ fn machines_that_ignore_a_failed_step_are_found_out() {
 
 /// The same, where somebody removes a container.
 #[test]
-fn machines_that_do_not_bring_back_what_was_removed_are_found_out() {
+fn machines_that_restore_nothing_are_found_out() {
     let not_made_again: Tamper = |script| script.retain(|act| !matches!(act.step, RolloutAction::Remake(_)));
     let waits_for_what_is_lost: Tamper =
         |script| exchange(script, OnStepFailure::RetryLater, OnStepFailure::Halt);
@@ -429,7 +429,7 @@ fn machines_that_do_not_bring_back_what_was_removed_are_found_out() {
 //   `crates/receiver/src/serve/change/mod.rs`: way is made without asking for admission
 /// The same, where something does not stay up.
 #[test]
-fn machines_that_wait_for_what_does_not_stay_up_are_found_out() {
+fn machines_that_wait_for_crashing_containers_are_found_out() {
     let waits_for_the_old_one: Tamper =
         |script| exchange(script, OnStepFailure::RetryLater, OnStepFailure::Halt);
     let does_not_make_way: Tamper =

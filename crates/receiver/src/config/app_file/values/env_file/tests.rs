@@ -55,7 +55,7 @@ fn values_are_read_as_compose_reads_them() {
 }
 
 #[test]
-fn variables_are_the_app_files_then_those_above_then_those_of_files_before() {
+fn variables_come_from_app_file_lines_above_or_earlier_files() {
     let own = parse("OWN=own").unwrap();
     let before = parse("BEFORE=before\nABOVE=no\nOWN=no").unwrap();
     let read = parse_after(
@@ -75,7 +75,7 @@ fn names_may_have_dots() {
 }
 
 #[test]
-fn what_compose_guesses_or_loses_is_a_fault_with_its_cause() {
+fn what_compose_guesses_or_loses_is_a_fault() {
     let all = [
         "A",
         "export A",

@@ -207,7 +207,7 @@ fn check_tells_all_faults_of_a_host_at_once() {
     assert_eq!(output.status.code(), Some(2), "{printed}");
     for word in [
         "shop.yaml has the mode 0644",
-        "opens more than one door",
+        "more than one command",
         "is in the group docker",
         "start docker",
         "/etc/shop.env",

@@ -141,5 +141,5 @@ pub fn with_several_servers_a_fingerprint_needs_its_host() {
     let print = "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs";
     let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
     let inputs = [("deploy-host", "web1, web2"), ("deploy-key", key), ("deploy-known-hosts", print)];
-    fails(&built, &inputs, 2, &["`deploy-known-hosts`", "behind the name of its server"]);
+    fails(&built, &inputs, 2, &["`deploy-known-hosts`", "after the name of its server"]);
 }

@@ -254,7 +254,7 @@ pub async fn odd_answers_are_told_apart() {
         ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nab", "502", "transfer coding"),
         ("HTTP/1.1 200 OK\r\nX: 1\r\n folded\r\n\r\n", "502", "a line that cannot be read"),
         ("HTTP/1.1 200 OK\r\nno field\r\n\r\n", "502", "a line that cannot be read"),
-        ("HTTP/1.1 2x0 OK\r\n\r\n", "502", "a status that is none"),
+        ("HTTP/1.1 2x0 OK\r\n\r\n", "502", "an invalid status"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "502", "cannot be read"),
         ("HTTP/1.1 200 OK\r\nX: ", "502", "in the middle of its answer's head"),
         ("", "502", "without an answer"),

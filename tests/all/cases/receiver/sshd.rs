@@ -95,7 +95,7 @@ pub fn check_names_what_keeps_the_key_out() {
         ("DenyUsers autotag-*", "`DenyUsers autotag-*`"),
         ("AllowGroups ssh-users", "`AllowGroups ssh-users`"),
         ("PubkeyAuthentication no", "`PubkeyAuthentication no`"),
-        ("Nonsense yes", "sshd does not take its configuration"),
+        ("Nonsense yes", "sshd rejects its configuration"),
     ] {
         machine.config(&format!("StrictModes no\n{config}"));
         let printed = machine.checked();

@@ -251,7 +251,7 @@ fn retrying_one_application_delays_no_other() {
     };
     let failed = |site: &Server| {
         let log = std::fs::read_to_string(server.directory.path().join("serve.log")).expect("a log");
-        let lines = log.lines().filter(|line| line.contains("could not be made sure of"));
+        let lines = log.lines().filter(|line| line.contains("is not certain that the right version serves"));
         lines.filter(|line| line.contains(&format!("\"{}\"", site.app))).count()
     };
     server.until("both wait to be tried again", || failed(&server) > 0 && failed(&other) > 0);

@@ -368,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_told_with_a_suggestion() {
+    fn an_unknown_argument_is_refused_with_a_suggestion() {
         for (line, suggested) in [
             (&["--imge", "x"][..], "'--image'"),
             (&["plna"], "'plan'"),

@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told() {
+    fn all_faults_are_reported() {
         let (run, errors) =
             read(&[("GITHUB_REPOSITORY", "app"), ("GITHUB_SHA", "main"), ("GITHUB_EVENT_PATH", "/nowhere")]);
         assert_eq!(run, None);

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn line_breaks_that_pasting_lost_are_mended() {
+    fn line_breaks_lost_by_pasting_are_restored() {
         let key = openssh("none");
         let whole = parse(&key).expect("a key");
         assert!(whole.reveal().ends_with("-----END OPENSSH PRIVATE KEY-----\n"));
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn unusable_keys_are_told_apart_and_never_shown() {
+    fn unusable_keys_are_explained_and_never_shown() {
         let pem =
             |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
         let key = openssh("none");

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_parse_below_a_title_is_told() {
+    fn unparsable_text_below_a_title_is_reported() {
         let messages =
             ["feat!: a (#1)\n\ntext\n\nFixes #", "fix: b", "no title\nat all", "fix: c\nd", "fix()!: e"];
         assert_eq!(unread(messages), ["feat!: a (#1)", "fix: c"]);

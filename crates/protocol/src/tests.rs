@@ -378,7 +378,7 @@ fn an_event_has_at_most_65536_bytes() {
 }
 
 #[test]
-fn what_a_deployment_took_is_told_in_milliseconds() {
+fn a_deployments_duration_is_in_milliseconds() {
     let outcome = Outcome { end: End::Deployed {}, running: None, deployment: None, milliseconds: 1_234 };
     assert_eq!(outcome.took(), std::time::Duration::from_millis(1_234));
 }

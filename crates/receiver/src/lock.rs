@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_is_told_and_gets_it() {
+    fn a_waiting_process_learns_the_holder_and_gets_the_lock() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock");
         let first = Lock::take(&path, &holder("deploy"), |_| panic!("nobody holds it")).unwrap();

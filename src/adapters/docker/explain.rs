@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dockerfile_frontend_is_told_apart_from_a_base_image() {
+    fn the_dockerfile_frontend_is_no_base_image() {
         for (step, frontend) in [
             ("resolve image config for docker.io/docker/dockerfile:9.9", true),
             ("resolve image config for docker-image://docker.io/docker/dockerfile:9.9", true),
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn words_about_the_dockerfile_are_told_apart_from_the_engines() {
+    fn errors_of_the_dockerfile_and_the_engine_are_distinguished() {
         for (text, about) in [
             ("failed to solve with frontend dockerfile.v0: failed to create LLB definition: x", true),
             ("failed to solve: failed to read dockerfile: open x", true),

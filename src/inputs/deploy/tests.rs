@@ -62,7 +62,7 @@ fn hosts_are_read_as_people_write_them() {
 }
 
 #[test]
-fn what_is_no_host_is_told_as_what_it_is() {
+fn invalid_hosts_are_explained() {
     let host = |text: &str| host_of(text, 22).map(|host| host.to_string());
     let long = ["a"; 127].join(".");
     for (text, expected) in [
@@ -184,7 +184,7 @@ fn a_login_and_a_page_are_whole_or_not_there() {
 }
 
 #[test]
-fn what_is_said_goes_before_what_the_application_is_called() {
+fn given_names_win_over_the_applications_name() {
     let target = target_of(&[("deploy-user", "deploy_9"), ("deploy-app", "shop")]).expect("both fit");
     assert_eq!((target.user.as_str(), target.app.as_str()), ("deploy_9", "shop"));
     assert!(fault_of(&[("deploy-user", "Root")]).starts_with("`deploy-user`: expected a system user"));
@@ -201,7 +201,7 @@ fn a_user_is_one_that_useradd_makes() {
 }
 
 #[test]
-fn all_faults_of_a_deployment_are_told_at_once() {
+fn all_errors_of_a_deployment_are_reported_at_once() {
     let errors = target_of(&[
         ("deploy-host", "root@web1, ssh://web2, web3:0, web4, web4, [::1, -oProxyCommand=x"),
         ("deploy-port", "ssh"),

@@ -85,7 +85,7 @@ fn nothing_given_is_enough() {
 }
 
 #[test]
-fn all_faults_of_all_inputs_are_told_at_once() {
+fn all_errors_of_all_inputs_are_reported_at_once() {
     let errors = parse(&[
         ("command", "relase"),
         ("image", "ghcr.io/org/app:1"),

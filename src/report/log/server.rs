@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_told_with_their_times_and_waiting_once() {
+    fn steps_are_logged_with_times_and_waiting_once() {
         let answers = [
             Event::Waiting { holder: None },
             Event::Heartbeat {},

@@ -201,7 +201,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fingerprints_type_is_told_by_word_and_bits() {
+    fn a_fingerprints_type_is_known_by_word_and_bits() {
         for (bits, word, expected) in [
             ("256", "(ED25519)", Some("ssh-ed25519")),
             ("3072", "(RSA)", Some("ssh-rsa")),

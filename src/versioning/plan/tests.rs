@@ -177,7 +177,7 @@ fn the_input_bump_is_taken_by_its_word() {
 }
 
 #[test]
-fn a_registry_that_did_not_show_its_tags_is_said() {
+fn a_registry_that_withholds_its_tags_is_mentioned() {
     let mut read = survey(None, &[], &["1.0.0"]);
     read.registry = RegistryVersions::NoRepository;
     insta::assert_snapshot!(next(&read, &patch()).reason, @"1.0.1: patch after 1.0.0; the registry has no such repository yet");

@@ -119,7 +119,7 @@ fn s3_env_files_are_read_as_compose_reads_them() {
 
 #[test]
 fn s3_binary_env_files_are_reported_with_their_line() {
-    receiver::env_files::that_are_no_text_are_told_with_their_line();
+    receiver::env_files::that_are_binary_are_reported_with_their_line();
 }
 
 #[test]
@@ -138,8 +138,8 @@ fn s6_a_value_that_needs_quotes_is_reported() {
 }
 
 #[test]
-fn s18_many_unknown_keys_are_told_briefly() {
-    receiver::app_file::many_unknown_keys_are_told_briefly();
+fn s18_many_unknown_keys_are_reported_briefly() {
+    receiver::app_file::many_unknown_keys_are_reported_briefly();
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn a11_an_unknown_target_lists_the_stages() {
 
 #[test]
 fn a11_a_dockerfile_relative_to_the_context_is_explained() {
-    action::build::a_file_relative_to_the_context_is_told_as_such();
+    action::build::a_dockerfile_relative_to_the_context_is_explained();
 }
 
 #[test]
@@ -315,7 +315,7 @@ traffic! {
     s14_an_early_answer_is_used: proxy::answers::an_early_answer_is_used;
     s15_a_route_has_its_own_patience: proxy::answers::a_route_has_its_own_patience;
     s16_early_hints_are_passed_on: proxy::answers::early_hints_are_passed_on;
-    s16_odd_answers_are_told_apart: proxy::answers::odd_answers_are_told_apart;
+    s16_odd_answers_are_distinguished: proxy::answers::odd_answers_are_distinguished;
     s17_refusals_leave_a_trace: proxy::answers::refusals_leave_a_trace;
     x1_open_uploads: proxy::bounds::open_uploads;
     x1_descriptors: proxy::bounds::descriptors;
@@ -355,7 +355,7 @@ fn s8_killed_at_each_step_of_making_it_again() {
 
 #[test]
 fn s11_an_unexpected_health_answer_is_reported_in_full() {
-    receiver::own_probes::an_unexpected_health_answer_is_told_with_address_host_and_body();
+    receiver::own_probes::an_unexpected_health_answer_is_reported_in_full();
 }
 
 #[test]
@@ -369,8 +369,8 @@ fn s10_check_names_what_keeps_the_key_out() {
 }
 
 #[test]
-fn s19_logs_that_no_driver_keeps_are_told_as_such() {
-    receiver::logs::logs_that_no_driver_keeps_are_told_as_such();
+fn s19_logs_of_a_driver_without_logs_are_explained() {
+    receiver::logs::logs_of_a_driver_without_logs_are_explained();
 }
 
 #[test]
@@ -380,7 +380,7 @@ fn s9_the_applications_name_always_leads_to_what_serves() {
 
 #[test]
 fn s9_a_name_taken_by_another_container_is_reported() {
-    receiver::names::a_name_that_is_another_containers_is_told_and_left();
+    receiver::names::a_name_taken_by_another_container_is_reported();
 }
 
 #[test]

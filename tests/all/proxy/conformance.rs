@@ -135,7 +135,7 @@ async fn bytes_flow_both_ways_before_either_side_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn continue_is_said_when_the_body_is_wanted() {
+async fn continue_is_sent_when_the_body_is_wanted() {
     let app = App::start("a").await;
     let stage = Stage::serving(&app).await;
     let mut stream = TcpStream::connect(stage.address).await.expect("connected");

@@ -25,7 +25,7 @@ fn refused(project: &Project, words: &str) {
 //   `src/pipeline/building.rs`: it is not asked for
 /// Without Docker a build would fail otherwise: that it does not come so far is the point.
 #[test]
-fn a_missing_permission_to_write_is_told_before_the_build() {
+fn a_missing_write_permission_is_reported_before_the_build() {
     let project = Project::new();
     let commit = project.merge("one");
     read_only(&project);
@@ -65,7 +65,7 @@ fn versions_of_another_form() {
 }
 
 #[test]
-fn a_missing_permission_to_write_is_told_at_the_claim() {
+fn a_missing_write_permission_is_reported_at_the_claim() {
     let project = Project::new();
     let commit = project.merge("one");
     read_only(&project);

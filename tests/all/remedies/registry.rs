@@ -116,7 +116,7 @@ fn a_registry_without_room() {
 //   `src/release/latest.rs`: `latest` may stay where it is then
 /// A list that is not given is no empty one, and `latest` that could not be moved is not left where it is.
 #[test]
-fn a_full_registry_is_told_apart_from_a_refusal() {
+fn a_full_registry_is_no_refusal() {
     let (project, pager) = behind();
     pager.inject(Fault::on("GET */tags/list").answer(507, json!("")).always());
     let run = before_the_build(&project);

@@ -155,7 +155,7 @@ fn a_version_that_comes_too_late() {
 }
 
 #[test]
-fn a_machine_that_is_in_trouble() {
+fn a_server_with_a_full_disk_or_a_stopped_docker() {
     let mut served = Served::new();
     let directory = served.way.server.paths.state(&served.way.server.app);
     let full = small_disk(&directory);

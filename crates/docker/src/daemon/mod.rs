@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_registries_are_told_apart() {
+    fn messages_of_registries_are_distinguished() {
         use CallErrorKind::{Denied, Throttled, Unreachable};
         for (text, kind) in [
             ("unauthorized: authentication required", Some(Denied)),

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_there_is_said_with_the_way_out() {
+    fn a_receiver_that_is_down_is_reported_with_a_remedy() {
         let directory = tempfile::tempdir().unwrap();
         let error = ask(&Paths::below(directory.path()), &status(), |_| {}).unwrap_err().to_string();
         assert!(error.contains("systemctl start autotag.service"), "{error}");

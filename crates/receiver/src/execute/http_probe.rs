@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unexpected_answer_is_told_with_what_explains_it() {
+    fn an_unexpected_answer_is_reported_with_its_context() {
         let asked = "GET /healthz gave ";
         for (status, location, body, expected) in [
             (
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_went_wrong_is_said_in_words() {
+    async fn failed_probes_are_explained() {
         for (bytes, words) in [
             ("", "closed before the answer was complete"),
             ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort", "status 200 OK, and the connection"),

@@ -186,7 +186,7 @@ mod tests {
 
     /// The lines that are told, put into an app file, leave nothing uncovered.
     #[test]
-    fn the_lines_that_are_told_are_those_that_help() {
+    fn the_suggested_lines_work() {
         let id = "0d6a8fad".repeat(8);
         for (paths, yaml, serving) in [
             (&["/data"][..], "", &[][..]),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_mounted_is_told_as_such() {
+    fn unmountable_paths_are_explained() {
         for path in ["/", "/a:b", "/a\u{1}b"] {
             let text = reported(&[path], "", &[]);
             assert!(text.contains("Dockerfile") && !text.contains("  - "), "{text}");

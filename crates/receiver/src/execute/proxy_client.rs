@@ -390,7 +390,7 @@ mod tests {
 
     // case S15; broken by: a route that was told only once, with all of its fields.
     #[test]
-    fn an_older_proxy_is_told_what_it_understands() {
+    fn an_older_proxy_gets_what_it_understands() {
         let settings = testing::settings(
             "image: x.io/app\nport: 80\nlisten: 8080\ntrusted_proxies: 127.0.0.1\n\
              trusted_headers: [X-Tenant]\nanswer_timeout: 5m\n",

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_a_kind_are_told_once_and_then_summed() {
+    fn refusals_of_a_kind_are_logged_once_then_counted() {
         let mut refusals = Refusals::default();
         assert!(refusals.count(RefusalCode::Repository, START));
         for second in 0..30 {

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_apart_from_other_errors() {
+    fn a_full_disk_is_distinguished_from_other_errors() {
         for (kind, code) in [
             (io::ErrorKind::StorageFull, FailureCode::DiskFull),
             (io::ErrorKind::QuotaExceeded, FailureCode::DiskFull),

@@ -358,7 +358,7 @@ fn a_plan_cannot_command_the_runner() {
 }
 
 #[test]
-fn a_missing_dockerfile_or_docker_is_said_with_the_remedy() {
+fn a_missing_dockerfile_or_docker_has_a_remedy() {
     let built = Built::new();
     let commit = built.project.merge("one");
     let run = built.project.workflow.push(&commit).with("file", "docker/Dockerfil").finish().failed(5);

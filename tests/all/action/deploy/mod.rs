@@ -52,7 +52,7 @@ fn a_release_goes_on_to_the_server() {
 }
 
 #[test]
-fn the_first_failure_stops_the_rest_and_everything_is_said() {
+fn the_first_failure_stops_the_rest_and_is_reported() {
     let servers = Servers::new().serving("web2", "0.0.0");
     servers.next(
         "web2",
@@ -122,7 +122,7 @@ fn those_that_are_done_are_reverted_where_that_is_wanted() {
 }
 
 #[test]
-fn what_another_run_deployed_meanwhile_is_left_alone_and_said() {
+fn another_runs_deployment_is_left_alone_and_reported() {
     let overtaken = refused(RefusalCode::NewerIsLive, "9.0.0 took its place, and stays");
     let (stage, why) = failed_at_the_second([Turn::GoesWell, Turn::Ends(overtaken)]);
     let words = "web1: not reverted (9.0.0 took its place, and stays)";

@@ -121,7 +121,7 @@ async fn what_passes_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_limit_that_is_too_long_is_said_at_once() {
+async fn a_limit_that_is_too_long_fails_at_once() {
     let server =
         Scripted::start(|_, _| Reply::with(429, &[("retry-after", "3600")], "TOOMANYREQUESTS")).await;
     let error = list(&server).await.expect_err("a limit");
@@ -141,7 +141,7 @@ async fn an_answer_that_is_cut_every_time_is_an_error() {
 }
 
 #[tokio::test]
-async fn nobody_there_is_said_with_the_number_of_tries() {
+async fn an_unreachable_registry_is_reported_with_the_tries() {
     let address = Scripted::start(|_, _| Reply::hang_up()).await.address.clone();
     let error = registry(&address, None).put_manifest(&tag("1"), &manifest(MANIFEST, "{}")).await;
     let error = error.expect_err("nobody there");

@@ -299,7 +299,7 @@ fn all_input_errors_are_reported_before_any_request() {
 }
 
 #[test]
-fn a_read_only_token_is_told_the_remedy() {
+fn a_read_only_token_is_refused_with_a_remedy() {
     let project = Project::new();
     let commit = project.merge("one");
     project.github.allow("ghs_reader", Permissions { contents: Access::Read, deployments: Access::Read });

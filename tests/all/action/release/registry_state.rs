@@ -30,7 +30,7 @@ fn what_can_never_be_published_is_not_claimed() {
 }
 
 #[test]
-fn another_digest_for_a_claimed_commit_is_told() {
+fn another_digest_for_a_claimed_commit_is_warned_about() {
     let project = Project::new();
     let commit = project.merge("one");
     project.release(&commit).finish().ended("released");

@@ -83,7 +83,7 @@ async fn a_server_that_runs_nothing_says_so() {
 }
 
 #[tokio::test]
-async fn an_address_without_a_server_is_told_apart() {
+async fn an_address_without_a_server_is_recognised() {
     let server = Server::start();
     let closed =
         TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port").local_addr().expect("one").port();

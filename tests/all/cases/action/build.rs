@@ -106,7 +106,7 @@ pub fn a_target_that_is_no_stage_names_those_that_are() {
 }
 
 // case A11; broken by: the program as it was before the fix
-pub fn a_file_relative_to_the_context_is_told_as_such() {
+pub fn a_dockerfile_relative_to_the_context_is_explained() {
     let built = Built::new();
     let workspace = built.project.workflow.workspace();
     fs::create_dir_all(workspace.join("code/docker")).expect("a directory");

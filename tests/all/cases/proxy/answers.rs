@@ -246,7 +246,7 @@ pub async fn early_hints_are_passed_on() {
 }
 
 /// Each bad answer is a 502 that says what was wrong.
-pub async fn odd_answers_are_told_apart() {
+pub async fn odd_answers_are_distinguished() {
     let stage = Stage::new().await;
     for (answer, status, expected) in [
         ("HTTP/1.1 200 OK\r\nX-Bad : v\r\nContent-Length: 2\r\n\r\nok", "200", "x-bad: v"),

@@ -153,7 +153,7 @@ pub fn a_value_that_needs_quotes_is_named_with_its_key() {
 }
 
 // case S18; broken by: the list of keys in every fault.
-pub fn many_unknown_keys_are_told_briefly() {
+pub fn many_unknown_keys_are_reported_briefly() {
     let least = "image: ghcr.io/org/app\nport: 3000\nlisten: 127.0.0.1:8080\n";
     let unknown = (0..50).fold(String::new(), |text, number| text + "zz" + &number.to_string() + ": x\n");
     let (code, reported) = check(&format!("{least}{unknown}"));

@@ -46,7 +46,7 @@ fn ask(server: &Server, words: &[&str]) -> (Option<i32>, String) {
 }
 
 // case S19; broken by: `running` left out of a refused question's outcome; by text in place of JSON.
-pub fn logs_that_no_driver_keeps_are_told_as_such() {
+pub fn logs_of_a_driver_without_logs_are_explained() {
     let (images, mut server) = (Images::start(), Server::start());
     server.app_file(images.name(), "");
     let one = images.push("1.0.0");

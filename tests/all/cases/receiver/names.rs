@@ -128,7 +128,7 @@ pub fn the_applications_name_always_leads_to_what_serves() {
 }
 
 // case S9; broken by: a rename without a look at who has the name.
-pub fn a_name_that_is_another_containers_is_told_and_left() {
+pub fn a_name_taken_by_another_container_is_reported() {
     let (images, server) = (Images::start(), Server::start());
     let one = images.push("1.0.0");
     let label = format!("{TEST_LABEL}={}", server.app);

@@ -12,7 +12,7 @@ fn failed(reported: &Transcript, at: RolloutStep) -> String {
 }
 
 // case S11; broken by: the message as it was, `GET /nothing gave 404, expected 200`.
-pub fn an_unexpected_health_answer_is_told_with_address_host_and_body() {
+pub fn an_unexpected_health_answer_is_reported_in_full() {
     let (images, server) = (Images::start(), Server::start());
     let one = images.push("1.0.0");
     // The test application answers its version everywhere; it is a secret here, so that it must not be told.

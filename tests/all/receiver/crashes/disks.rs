@@ -81,7 +81,7 @@ fn says(reported: &Transcript, words: &str) {
 
 // invariant no-lost-request
 #[test]
-fn a_full_disk_is_told_and_the_old_one_serves() {
+fn a_full_disk_is_reported_and_the_old_version_serves() {
     let (images, server, _disk) = on_a_small_disk();
     let directory = server.paths.state(&server.app);
     // With more pages left, the deployment comes further before nothing fits any more.

@@ -48,7 +48,7 @@ fn the_old_version_serves_while_docker_is_gone() {
 }
 
 #[test]
-fn a_broken_app_file_is_told_with_all_its_faults() {
+fn a_broken_app_file_is_reported_with_all_its_faults() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), "");

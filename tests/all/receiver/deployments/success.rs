@@ -183,7 +183,7 @@ fn another_configuration_of_the_same_version_is_rolled_out() {
 
 // invariant known: What runs is known by its container
 #[test]
-fn what_runs_is_said_by_its_container_and_its_image() {
+fn the_running_version_shows_in_container_and_image() {
     let images = Images::start();
     let server = Server::start();
     server.app_file(images.name(), "labels: {team: web}\n");

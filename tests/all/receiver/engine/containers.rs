@@ -203,7 +203,7 @@ async fn what_cannot_be_started_says_why() {
 }
 
 #[tokio::test]
-async fn health_is_told_with_what_the_check_said() {
+async fn health_is_reported_with_the_checks_output() {
     let stage = Stage::sleeping().await;
     let check = HealthcheckSpec::Test {
         test: vec!["CMD-SHELL".to_owned(), "echo looked; test -e /well".to_owned()],
@@ -253,7 +253,7 @@ async fn containers_are_found_by_all_their_labels() {
 }
 
 #[tokio::test]
-async fn the_configuration_tells_what_was_changed_by_hand() {
+async fn the_configuration_shows_manual_changes() {
     let stage = Stage::sleeping().await;
     let spec = ContainerSpec { memory: Some(64 << 20), ..stage.spec().await };
     let id = stage.start(&spec).await;

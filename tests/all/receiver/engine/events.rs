@@ -12,7 +12,7 @@ async fn next(events: &mut impl Events) -> ContainerEvent {
 }
 
 #[tokio::test]
-async fn a_containers_life_is_told_from_the_subscription_on() {
+async fn a_containers_events_arrive_from_the_subscription_on() {
     let stage = Stage::sleeping().await;
     let label = unique("listen");
     let mut spec = ContainerSpec { command: Some(shell("exit 5")), ..stage.spec().await };
@@ -36,7 +36,7 @@ async fn a_containers_life_is_told_from_the_subscription_on() {
 }
 
 #[tokio::test]
-async fn health_is_told_when_it_changes() {
+async fn health_is_reported_when_it_changes() {
     let stage = Stage::sleeping().await;
     let label = unique("listen");
     let check = HealthcheckSpec::Test {

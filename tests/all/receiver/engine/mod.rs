@@ -167,7 +167,7 @@ async fn the_engine_tells_its_version() {
 }
 
 #[tokio::test]
-async fn an_engine_that_is_away_is_told_by_its_socket() {
+async fn an_absent_engine_is_reported_with_its_socket() {
     let directory = tempfile::tempdir().expect("a directory");
     let socket = directory.path().join("docker.sock");
     let engine = DockerEngine::at(&socket);

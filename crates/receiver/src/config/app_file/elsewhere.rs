@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_compose_is_told_as_such() {
+    fn a_key_of_compose_is_recognised() {
         let all = ["pid", "network_mode", "x-common"].map(|key| {
             let text = format!("image: a/b\nport: 1\nlisten: 1\n{key}: {{a: b}}\n");
             AppFile::parse(&text).expect_err("no key of an app file").to_string()

@@ -68,7 +68,7 @@ fn composes_variables_are_a_fault_in_every_field() {
 }
 
 #[test]
-fn two_dollars_are_told_as_such() {
+fn two_dollars_are_explained() {
     insta::assert_snapshot!(one_fault("environment: {A: pa$$word}"), @"line 4, column 18: `environment.A`: expected one `$` for Compose's `$$`; if you mean two, write `!literal` in front of the value (example: `!literal 'echo $HOME'`)");
     insta::assert_snapshot!(one_fault("environment: {A: $$HOME}"), @"line 4, column 18: `environment.A`: expected `!literal` in front of the value, and in it one `$` for Compose's `$$`: an app file has no variables (example: `!literal 'echo $HOME'`)");
 }

@@ -75,7 +75,7 @@ fn the_designs_example_means_what_it_says() {
 }
 
 #[test]
-fn what_is_not_said_has_its_default() {
+fn keys_that_are_absent_have_their_default() {
     let file = parse(LEAST);
     let Traffic::Proxied { drain, listen, .. } = &file.traffic else { panic!("proxied") };
     assert_eq!((drain.as_secs(), listen.to_string().as_str()), (30, "[::]:8080"));
@@ -85,7 +85,7 @@ fn what_is_not_said_has_its_default() {
 }
 
 #[test]
-fn every_way_of_starting_again_can_be_said() {
+fn every_restart_policy_can_be_written() {
     for (text, restart) in [
         ("'no'", Restart::No),
         ("always", Restart::Always),
@@ -269,7 +269,7 @@ fn numbers_in_the_environment_stay_as_they_are_written() {
 }
 
 #[test]
-fn all_faults_are_told_at_once_each_where_it_stands() {
+fn all_faults_are_reported_at_once_with_their_place() {
     insta::assert_snapshot!(reported(
         r#"
 image: ghcr.io/org/app:1.2.3
@@ -315,7 +315,7 @@ something: else
 }
 
 #[test]
-fn what_is_missing_is_told_with_an_example() {
+fn missing_keys_are_reported_with_an_example() {
     insta::assert_snapshot!(reported(""), @r"
     `image`: expected a repository without tag or digest: it is missing (example: `image: ghcr.io/org/app`)
     `port`: expected the port where the container listens: it is missing (example: `port: 3000`)
@@ -329,7 +329,7 @@ fn what_is_missing_is_told_with_an_example() {
 }
 
 #[test]
-fn what_contradicts_itself_is_told() {
+fn contradictions_are_reported() {
     let all = [
         "health: none\nhealthcheck: {test: [CMD, a]}",
         "health: {status: 200}",
@@ -361,7 +361,7 @@ fn what_contradicts_itself_is_told() {
 }
 
 #[test]
-fn what_is_no_yaml_is_told_with_its_place() {
+fn invalid_yaml_is_reported_with_its_place() {
     let all = [
         "image: [",
         "image: a\n\tport: 1",

@@ -179,7 +179,7 @@ mod tests {
 
     /// Each says what to write in its place.
     #[test]
-    fn what_is_refused_is_told_as_what_it_is() {
+    fn refused_values_are_explained() {
         let all = [
             crate::config::app_file::container::mounts::mount("/data").map(drop),
             network("host").map(drop),

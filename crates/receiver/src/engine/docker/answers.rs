@@ -138,7 +138,7 @@ mod tests {
 
     /// As Docker 28 with containerd's store describes an image of which it has not fetched everything.
     #[test]
-    fn an_image_of_which_little_is_said_is_read() {
+    fn an_image_with_few_fields_is_read() {
         let image: Image = read(&json!({
             "Id": "sha256:1", "Architecture": "", "Os": "", "RootFS": {}, "GraphDriver": { "Data": null },
             "Config": { "Labels": null, "Volumes": null, "Cmd": null }, "RepoDigests": ["a@b", 7, null],

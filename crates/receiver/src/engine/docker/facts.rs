@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn states_are_told_apart() {
+    fn states_are_distinguished() {
         let (ran, never) = ("2026-01-01T00:00:00Z", crate::engine::docker::NEVER);
         for (state, running, exit_code) in [
             (json!({ "Running": true, "ExitCode": 0, "StartedAt": ran }), true, None),

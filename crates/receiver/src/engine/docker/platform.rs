@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn platforms_that_this_machine_cannot_run_are_told() {
+    fn platforms_that_this_machine_cannot_run_are_reported() {
         for (machine, os, image, foreign) in [
             ("amd64", "linux", "amd64", None),
             ("amd64", "linux", "x86_64", None),

@@ -91,7 +91,7 @@ mod tests {
 
     /// As Engine 20.10 describes a container of an image that declares `/a`, `/t` and `rel`.
     #[test]
-    fn volumes_without_a_name_are_told_from_others() {
+    fn anonymous_volumes_are_recognised() {
         let read = |started: &str| {
             let volume =
                 |name: &str, target: &str| json!({ "Type": "volume", "Name": name, "Destination": target });

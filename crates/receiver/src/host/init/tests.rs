@@ -182,7 +182,7 @@ fn the_app_file_parses_and_names_every_key() {
 }
 
 #[test]
-fn what_is_said_stands_in_the_app_file() {
+fn given_options_are_in_the_app_file() {
     let mut content = content();
     content.overlay(&InitOptions {
         port: Some(3000),

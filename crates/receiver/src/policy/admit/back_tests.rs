@@ -265,7 +265,7 @@ fn a_repeated_request_to_revert_does_nothing_more() {
 
 /// It serves again after a revert that failed, and that one may be tried again under another id.
 #[test]
-fn a_revert_that_failed_is_told_as_such() {
+fn a_failed_revert_is_reported_as_failed() {
     let state = deployed(&["1.0.0", "2.0.0"]);
     let request = revert(&of("2.0.0"));
     let Ok(WayBack::To(target)) = way_back(&request, Asker::Key, &state) else { panic!("it serves") };

@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sign_that_yaml_keeps_is_told_with_its_key() {
+    fn each_reserved_sign_of_yaml_is_reported_with_its_key() {
         let quotes = "expected this value in quotes: YAML reads";
         for (more, key, expected) in [
             ("listen: [::]:80", "listen", quotes),
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_yaml_takes_for_nothing_is_told() {
+    fn values_that_yaml_reads_as_empty_are_reported() {
         let all = [
             "environment:\n  PASSWORD: #hunter2",
             "environment:\n  PASSWORD: &hunter2",

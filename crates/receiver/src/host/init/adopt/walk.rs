@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_nobody_took_is_told_unless_it_says_nothing() {
+    fn settings_nobody_read_are_reported_unless_empty() {
         let mut fields = UntakenFields::of(
             "HostConfig",
             json!({

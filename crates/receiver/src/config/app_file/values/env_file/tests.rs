@@ -114,7 +114,7 @@ fn what_compose_guesses_or_loses_is_a_fault() {
 }
 
 #[test]
-fn all_faults_are_told_with_their_lines_and_no_value() {
+fn all_faults_are_reported_with_lines_but_no_values() {
     let faults = parse(
         "A=1\nhunter2\nA=hunter2\nB='\nhunter2'\nC=\"x\" \
          hunter2\n1D=hunter2\nE=pa$hunter2\nF='hunter2\nhunter2\nG=$hunter2",

@@ -213,25 +213,36 @@ mod tests {
         let state = states().swap_remove(1);
         store.save(&lock, &state).unwrap();
         let good = std::fs::read_to_string(store.path()).unwrap();
-        let cases = [
-            (String::new(), "damaged"),
-            ("{}".to_owned(), "damaged"),
-            ("null".to_owned(), "damaged"),
-            ("\0".repeat(good.len()), "damaged"),
-            (good.replace("\"change\"", "\"changed\""), "unknown field `changed`"),
-            (good.replace("sha256:", "sha256;"), "damaged"),
-            (good.replace("\"highest\": \"1.1.0\",", ""), "damaged"),
-            (good.replace("\"format\": 1", "\"format\": 0"), "format 0"),
-            (good.replace("\"format\": 1", "\"format\": 2"), "install the receiver that wrote it"),
-            (r#"{"format": 7, "entirely": "new"}"#.to_owned(), "has format 7"),
-            (good.replace("\"app\": \"app\"", "\"app\": \"shop\""), "belongs to the application `shop`"),
+        let damaged = [
+            String::new(),
+            "{}".to_owned(),
+            "null".to_owned(),
+            "\0".repeat(good.len()),
+            good.replace("sha256:", "sha256;"),
+            good.replace("\"highest\": \"1.1.0\",", ""),
+            good.replace("\"format\": 1", "\"format\": 0"),
         ];
-        for (text, expected) in cases {
-            assert_ne!(text, good, "{expected}");
-            std::fs::write(store.path(), &text).unwrap();
-            let error = store.load().expect_err(&text).to_string();
-            assert!(error.contains(expected), "{text}: {error}");
+        let newer = [
+            good.replace("\"format\": 1", "\"format\": 2"),
+            r#"{"format": 7, "entirely": "new"}"#.to_owned(),
+        ];
+        let load = |text: &String| {
+            assert_ne!(*text, good);
+            std::fs::write(store.path(), text).unwrap();
+            store.load().expect_err(text)
+        };
+        for text in &damaged {
+            let error = load(text);
+            assert!(matches!(error, Unreadable::Damaged(..)), "{text}: {error}");
         }
+        for text in &newer {
+            let error = load(text);
+            assert!(matches!(error, Unreadable::Newer(..)), "{text}: {error}");
+        }
+        let error = load(&good.replace("\"change\"", "\"changed\""));
+        assert!(matches!(&error, Unreadable::Extended(_, what) if what.contains("`changed`")), "{error}");
+        let error = load(&good.replace("\"app\": \"app\"", "\"app\": \"shop\""));
+        assert!(matches!(&error, Unreadable::OtherApp(_, app) if app.as_str() == "shop"), "{error}");
         // Cut at any byte.
         for length in 0..good.trim_end().len() {
             std::fs::write(store.path(), &good[..length]).unwrap();

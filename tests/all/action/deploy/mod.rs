@@ -4,7 +4,9 @@
 pub mod play;
 mod versions;
 
+use autotag_deploy::deploy::host_sequence::HostReport;
 use autotag_deploy::pipeline::Ending;
+use autotag_deploy::pipeline::deployment::Deployment;
 use autotag_protocol::{Body, Configuration, End, FailureCode, Open, RefusalCode, RolloutStep};
 
 use testkit::github::{Access, Double, Permissions};
@@ -68,16 +70,12 @@ fn the_first_failure_stops_the_rest_and_is_reported() {
     let deployment = run.ending().deployment().expect("a deployment");
     let failure = deployment.failure.as_ref().expect("it failed");
     assert_eq!(failure.kind.exit_code(), 7);
-    for words in
-        ["web1: runs 0.0.1", "web2: failed; still runs 0.0.0", "web3: not touched", "503 from /healthz"]
-    {
-        assert!(failure.why.contains(words), "{words}: {failure:?}");
-    }
-    assert!(
-        run.done.iter().any(|fact| fact.contains("release v0.0.1")),
-        "what is done stays: {:?}",
-        run.done
+    assert!(failure.why.contains("503 from /healthz"), "{failure:?}");
+    assert_eq!(
+        results(deployment),
+        ["web1: Done, runs 0.0.1", "web2: Failed, runs 0.0.0", "web3: Untouched, runs nothing"]
     );
+    assert!(run.done.iter().any(|fact| fact.contains("v0.0.1")), "what is done stays: {:?}", run.done);
     let given = ["outcome", "version", "deployed", "deployed-version"].map(|name| run.output(name));
     assert_eq!(given, ["failed", "0.0.1", "false", ""]);
     let hosts: Vec<String> = stage.servers.requests().into_iter().map(|(host, _)| host).collect();
@@ -87,7 +85,7 @@ fn the_first_failure_stops_the_rest_and_is_reported() {
 
 /// A release to two servers that serve 0.0.0, of which the second one fails: what was asked of them, and what is
 /// told of it. These are the first one's turns; without any all goes well there.
-fn failed_at_the_second(turns: impl IntoIterator<Item = Turn>) -> (Stage, String) {
+fn failed_at_the_second(turns: impl IntoIterator<Item = Turn>) -> (Stage, Deployment) {
     let servers = Servers::new().serving("web1", "0.0.0").serving("web2", "0.0.0");
     for turn in turns {
         servers.next("web1", turn);
@@ -103,15 +101,27 @@ fn failed_at_the_second(turns: impl IntoIterator<Item = Turn>) -> (Stage, String
     let stage = Stage::new(servers);
     let commit = stage.project.merge("feat: begin");
     let run = stage.release(&commit, &[("deploy-host", "web1, web2"), ("deploy-on-failure", "rollback")]);
-    let failure = run.ending().deployment().and_then(|it| it.failure.as_ref()).expect("it failed");
-    let why = failure.why.clone();
-    (stage, why)
+    let deployment = run.ending().deployment().expect("a deployment").clone();
+    let failure = deployment.failure.as_ref().expect("it failed");
+    assert!(failure.why.contains("exit code 1"), "{failure:?}");
+    (stage, deployment)
+}
+
+/// What each server came to, by the name of its result, and what runs there.
+fn results(deployment: &Deployment) -> Vec<String> {
+    let result = |report: &HostReport| {
+        let name = format!("{:?}", report.stop);
+        let name = name.split('(').next().unwrap_or_default();
+        let running = report.running.as_ref().map_or("nothing".to_owned(), |it| it.version.to_string());
+        format!("{}: {name}, runs {running}", report.host)
+    };
+    deployment.sequence.reports.iter().map(result).collect()
 }
 
 #[test]
 fn those_that_are_done_are_reverted_where_that_is_wanted() {
-    let (stage, why) = failed_at_the_second([]);
-    assert!(why.contains("web1: reverted; runs 0.0.0"), "{why}");
+    let (stage, deployment) = failed_at_the_second([]);
+    assert_eq!(results(&deployment), ["web1: Reverted, runs 0.0.0", "web2: Failed, runs 0.0.0"]);
     let requests = stage.servers.requests();
     let [_, (_, Body::Deploy(deploy)), (host, Body::Rollback(back))] = requests.as_slice() else {
         panic!("{requests:?}")
@@ -124,9 +134,8 @@ fn those_that_are_done_are_reverted_where_that_is_wanted() {
 #[test]
 fn another_runs_deployment_is_left_alone_and_reported() {
     let overtaken = refused(RefusalCode::NewerIsLive, "9.0.0 took its place, and stays");
-    let (stage, why) = failed_at_the_second([Turn::GoesWell, Turn::Ends(overtaken)]);
-    let words = "web1: not reverted (9.0.0 took its place, and stays)";
-    assert!(why.contains(words) && why.contains("exit code 1"), "{why}");
+    let (stage, deployment) = failed_at_the_second([Turn::GoesWell, Turn::Ends(overtaken)]);
+    assert_eq!(results(&deployment)[0], "web1: Overtaken, runs 0.0.1");
     assert_eq!(stage.servers.requests().len(), 3, "it is not asked again");
 }
 
@@ -157,15 +166,15 @@ fn the_server_without_a_result_is_reverted_before_the_others() {
             .collect();
         let expected = [("web1", false), ("web2", false), ("web2", true), ("web1", true)];
         assert_eq!(asked, expected.map(|(host, back)| (host.to_owned(), back)));
-        let failure = run.ending().deployment().and_then(|it| it.failure.as_ref()).expect("it failed");
-        let (words, recorded) = if knows_then {
-            (["web2: failed; still runs 0.0.0", "it does not have it, and will not get it"], "failure")
+        let (second, recorded) = if knows_then {
+            ("web2: Failed, runs 0.0.0", "failure")
         } else {
-            (["web2: no result", "Asked to take it back: no such key"], "error")
+            ("web2: Unheard, runs nothing", "error")
         };
-        for words in words.iter().chain(&["web1: reverted; runs 0.0.0", "web3: not touched"]) {
-            assert!(failure.why.contains(words), "{words}: {failure:?}");
-        }
+        let deployment = run.ending().deployment().expect("a deployment");
+        assert!(deployment.failure.is_some());
+        let expected = ["web1: Reverted, runs 0.0.0", second, "web3: Untouched, runs nothing"];
+        assert_eq!(results(deployment), expected);
         assert_eq!(stage.project.github.deployments()[0].state(), Some(recorded));
     }
 }

@@ -49,14 +49,14 @@ async fn an_incomplete_list_is_an_error() {
     let away = format!("<http://{}{PATH}>; rel=next", elsewhere.address);
     let circle = format!("<{PATH}?n=1000>; rel=next");
     let second = format!("<{PATH}?last=1>; rel=next");
-    for (link, second_page, kind, words) in [
-        (circle.as_str(), 200, CallErrorKind::InvalidResponse, "goes round in circles"),
-        (away.as_str(), 200, CallErrorKind::InvalidResponse, "not on the same host"),
-        ("<x; rel=next", 200, CallErrorKind::InvalidResponse, "not a list of links"),
-        (second.as_str(), 404, CallErrorKind::InvalidResponse, "in the middle of the list"),
-        (second.as_str(), 403, CallErrorKind::Denied, "403"),
-        (second.as_str(), 401, CallErrorKind::Denied, "401"),
-        (second.as_str(), 500, CallErrorKind::Unreachable, "tries: 3"),
+    for (link, second_page, kind, requests) in [
+        (circle.as_str(), 200, CallErrorKind::InvalidResponse, 1),
+        (away.as_str(), 200, CallErrorKind::InvalidResponse, 1),
+        ("<x; rel=next", 200, CallErrorKind::InvalidResponse, 1),
+        (second.as_str(), 404, CallErrorKind::InvalidResponse, 2),
+        (second.as_str(), 403, CallErrorKind::Denied, 2),
+        (second.as_str(), 401, CallErrorKind::Denied, 2),
+        (second.as_str(), 500, CallErrorKind::Unreachable, 4),
     ] {
         let link = link.to_owned();
         let server = Scripted::start(move |asked, host| match asked.line.as_str() {
@@ -64,9 +64,8 @@ async fn an_incomplete_list_is_an_error() {
             _ => Reply::error(second_page, "NAME_UNKNOWN"),
         })
         .await;
-        let error = list(&server).await.expect_err(words);
-        assert_eq!(error.kind, kind, "{error}");
-        assert!(error.why.contains(words), "{error}");
+        let error = list(&server).await.expect_err("no end");
+        assert_eq!((error.kind, server.lines().len()), (kind, requests), "{error}");
     }
     assert_eq!(elsewhere.seen(), []);
 }

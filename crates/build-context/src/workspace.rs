@@ -204,6 +204,8 @@ mod tests {
 
     use super::*;
 
+    type IsExpected = fn(&PathFault) -> bool;
+
     struct Tree(tempfile::TempDir);
 
     impl Tree {
@@ -248,9 +250,8 @@ mod tests {
         for name in ["ws/in/file", "ws/good", "ws/absolute/file", "ws/in/../in/file", "ws/../ws/good"] {
             assert_eq!(read(name).expect(name), b"text", "{name}");
         }
-        type Is = fn(&PathFault) -> bool;
-        let outside: Is = |fault| matches!(fault, PathFault::Outside { .. });
-        let missing: Is = |fault| matches!(fault, PathFault::Missing);
+        let outside: IsExpected = |fault| matches!(fault, PathFault::Outside { .. });
+        let missing: IsExpected = |fault| matches!(fault, PathFault::Missing);
         for (name, is_expected) in [
             ("out/file", outside),
             ("ws/../out/file", outside),

@@ -55,19 +55,33 @@ impl Site {
     fn write(&self, text: &str) {
         let file = self.server.directory.path().join("data");
         std::fs::write(&file, text).expect("a file");
-        let to = format!("{}:/data/db.sqlite", self.serving());
-        let done =
-            std::process::Command::new("docker").args(["cp", &file.display().to_string(), &to]).output();
-        assert!(done.expect("docker").status.success(), "written to {to}");
+        self.beside(|holder| {
+            docker(&["cp", &file.display().to_string(), &format!("{holder}:/data/db.sqlite")]);
+        });
+        assert_eq!(self.read(), text, "what was written");
     }
 
     fn read(&self) -> String {
         let file = self.server.directory.path().join("read");
-        let from = format!("{}:/data/db.sqlite", self.serving());
         // What was read before must not be taken for this.
         let _ = std::fs::remove_file(&file);
-        docker(&["cp", &from, &file.display().to_string()]);
-        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{from}: {error}"))
+        self.beside(|holder| {
+            docker(&["cp", &format!("{holder}:/data/db.sqlite"), &file.display().to_string()]);
+        });
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", self.serving()))
+    }
+
+    /// Gives a container that has the volume at `/data` of the one that serves, and no other: Docker 28 copies
+    /// nothing to or from a container with a volume at a relative path, which some images declare.
+    fn beside(&self, copy: impl FnOnce(&str)) {
+        let format = "{{range .Mounts}}{{if eq .Destination \"/data\"}}{{.Name}}{{end}}{{end}}";
+        let volume = docker(&["inspect", "--format", format, &self.serving()]);
+        let image = format!("{}@{}", self.images.name(), self.push("0.0.0", &[]));
+        let label = format!("autotag-deploy.test={}", self.server.app);
+        let mount = format!("{}:/data", volume.trim());
+        let holder = docker(&["create", "--label", &label, "--volume", &mount, &image]);
+        copy(holder.trim());
+        docker(&["rm", "--force", holder.trim()]);
     }
 
     /// Makes the container that serves anew, as a receiver did that left volumes to Docker. Gives the volume.

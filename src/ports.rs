@@ -40,8 +40,9 @@ pub struct TagObject {
     pub targets_commit: bool,
 }
 
-/// How a commit relates to another (GET /compare/{base}...{head}), said of the head.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a commit relates to another, said of the head; in the words of GET /compare/{base}...{head}.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString)]
+#[strum(serialize_all = "lowercase")]
 pub enum Ancestry {
     /// The head has everything of the base, and more: it is newer.
     Ahead,
@@ -149,8 +150,9 @@ pub struct NewDeployment {
     pub description: String,
 }
 
-/// What becomes of a recorded deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What becomes of a recorded deployment, in GitHub's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum DeploymentState {
     /// It is under way.
     InProgress,

@@ -1,12 +1,13 @@
 //! The commands.
 
 /// What to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum Command {
-    /// The whole transaction.
-    Release,
     /// Print what `release` would do.
     Plan,
+    /// The whole transaction.
+    Release,
     /// Bring a version that is published to the servers.
     Deploy,
     /// Let the servers go back.

@@ -4,6 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use strum::VariantNames as _;
+
+use super::command::Command;
+use super::deploy::OnFailure;
+use super::request::{Bump, Cache, LatestPolicy, LogFormat};
+
 /// A command of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandSpec {
@@ -88,7 +94,7 @@ const DEPLOY: &str = "Deploy";
 pub const RUN: &str = "Run";
 const OUTPUT: &str = "Output";
 
-const EVERY: &[&str] = &["plan", "release", "deploy", "rollback", "status"];
+const EVERY: &[&str] = Command::VARIANTS;
 const ONLY_RELEASE: &[&str] = &["release"];
 const PLANNING: &[&str] = &["plan", "release"];
 /// Those that look a published version up.
@@ -103,13 +109,13 @@ use Takes::{Directory, File, Lines, Text, Truth, Word};
 
 /// Every input, in the order of action.yml.
 pub const INPUTS: &[InputSpec] = &[
-    plain(RUN, "command", "release", Word(EVERY)),
+    plain(RUN, "command", "release", Word(Command::VARIANTS)),
     plain(IMAGE, "image", "ghcr.io/org/app", Text("NAME")).common(),
     plain(REGISTRY, "registry-username", "octocat", Text("NAME")).of(PUBLISHED).common(),
     secret(REGISTRY, "registry-password", "${{ secrets.REGISTRY_PASSWORD }}").of(PUBLISHED),
     secret(RUN, "github-token", "${{ github.token }}").of(VERSIONS),
     secret(REGISTRY, "workflow-token", "${{ github.token }}").of(PUBLISHED),
-    plain(VERSION, "bump", "minor", Word(&["patch", "minor", "major", "auto"])).of(PLANNING).common(),
+    plain(VERSION, "bump", "minor", Word(Bump::VARIANTS)).of(PLANNING).common(),
     plain(VERSION, "version", "1.2.3", Text("VERSION")).of(VERSIONS).common(),
     plain(VERSION, "tag-prefix", "api-v", Text("PREFIX")).of(PUBLISHED).common(),
     plain(VERSION, "initial-version", "0.1.0", Text("VERSION")).of(PLANNING),
@@ -121,7 +127,7 @@ pub const INPUTS: &[InputSpec] = &[
     plain(IMAGE, "build-args", "RUST_LOG=info", Lines("KEY=VALUE")).of(ONLY_RELEASE),
     plain(IMAGE, "version-build-arg", "APP_VERSION", Text("NAME")).of(ONLY_RELEASE),
     plain(IMAGE, "labels", "com.example.team=web", Lines("KEY=VALUE")).of(ONLY_RELEASE),
-    plain(IMAGE, "cache", "inline", Word(&["inline", "none"])).of(ONLY_RELEASE),
+    plain(IMAGE, "cache", "inline", Word(Cache::VARIANTS)).of(ONLY_RELEASE),
     plain(IMAGE, "no-cache", "true", Truth).of(ONLY_RELEASE),
     plain(IMAGE, "pull", "true", Truth).of(ONLY_RELEASE),
     plain(
@@ -131,7 +137,7 @@ pub const INPUTS: &[InputSpec] = &[
         Text("DIGEST"),
     )
     .of(PUBLISHED),
-    plain(RELEASE, "latest", "auto", Word(&["auto", "true", "false"])).of(ONLY_RELEASE),
+    plain(RELEASE, "latest", "auto", Word(LatestPolicy::VARIANTS)).of(ONLY_RELEASE),
     plain(RELEASE, "release", "true", Truth).of(ONLY_RELEASE),
     plain(RELEASE, "release-draft", "false", Truth).of(ONLY_RELEASE),
     plain(RELEASE, "release-notes", "What changed for you: ...", Text("TEXT")).of(ONLY_RELEASE),
@@ -156,12 +162,12 @@ pub const INPUTS: &[InputSpec] = &[
     secret(DEPLOY, "deploy-environment", "FEATURE_X=on").of(DEPLOYS),
     plain(DEPLOY, "deploy-registry-username", "octocat", Text("NAME")).of(CHANGES),
     secret(DEPLOY, "deploy-registry-password", "${{ secrets.PULL_TOKEN }}").of(CHANGES),
-    plain(DEPLOY, "deploy-on-failure", "rollback", Word(&["keep", "rollback"])).of(DEPLOYS),
+    plain(DEPLOY, "deploy-on-failure", "rollback", Word(OnFailure::VARIANTS)).of(DEPLOYS),
     plain(DEPLOY, "deploy-allow-downgrade", "true", Truth).of(DEPLOYS),
     plain(DEPLOY, "environment", "production", Text("NAME")).of(CHANGES),
     plain(DEPLOY, "environment-url", "https://app.example.com", Text("URL")).of(CHANGES),
     plain(RUN, "dry-run", "true", Truth).of(ONLY_RELEASE).common(),
-    plain(OUTPUT, "log-format", "json", Word(&["text", "json"])).common(),
+    plain(OUTPUT, "log-format", "json", Word(LogFormat::VARIANTS)).common(),
 ];
 
 /// Every output, in the order of action.yml.

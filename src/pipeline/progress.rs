@@ -27,7 +27,8 @@ impl Observer for () {
 }
 
 /// How much something matters to whoever reads of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
+#[strum(serialize_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
     Notice,

@@ -13,19 +13,14 @@ use autotag_model::text::Fit;
 /// GitHub cuts an annotation's text at 4096 characters; cut here, the end says so.
 pub const LONGEST: usize = 4000;
 
-/// An annotation on the run's page.
+/// An annotation on the run's page. The command is named as the severity is.
 pub fn annotation(severity: Severity, title: &str, text: &str) -> String {
-    let name = match severity {
-        Severity::Notice => "notice",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
-    };
     let text = text::fit(text, Fit::Lines);
     let mut cut: String = text.chars().take(LONGEST).collect();
     if cut.len() < text.len() {
         cut.push_str("\n(cut; the log has all of it)");
     }
-    format!("::{name} title={}::{}", property(title), data(&cut))
+    format!("::{severity} title={}::{}", property(title), data(&cut))
 }
 
 /// Keeps a value out of the log from here on. Several lines are masked as a whole and each for itself.

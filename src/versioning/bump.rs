@@ -3,7 +3,8 @@
 use semver::Version;
 
 /// Which number goes up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum Level {
     /// 1.2.3 to 1.2.4.
     Patch,
@@ -16,11 +17,7 @@ pub enum Level {
 impl Level {
     /// The word for it in inputs and reasons.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Patch => "patch",
-            Self::Minor => "minor",
-            Self::Major => "major",
-        }
+        self.into()
     }
 
     /// The version after `base`, which is stable. `None` where a number would not fit 64 bits.

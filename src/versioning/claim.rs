@@ -18,7 +18,8 @@ const FORMAT: &str = "1";
 pub const MAIN_LINE: &str = "main";
 
 /// What a claim does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::IntoStaticStr)]
+#[strum(serialize_all = "lowercase")]
 pub enum ClaimKind {
     /// Takes a new version for a commit.
     Version,
@@ -95,7 +96,7 @@ impl Claim {
             let _ = writeln!(text, "Autotag-{key}: {}", value.replace(char::is_control, " "));
         };
         put("Claim", FORMAT);
-        put("Kind", if self.kind == ClaimKind::Version { "version" } else { "image" });
+        put("Kind", self.kind.into());
         put("Version", &self.version.to_string());
         put("Highest", &self.highest.to_string());
         put("After", &self.after.as_ref().map_or("none".to_owned(), ToString::to_string));
@@ -127,11 +128,7 @@ impl Claim {
             return Err(NotAClaim(format!("`Autotag-{key}` holds control characters")));
         }
         Ok(Self {
-            kind: match trailers.one("Kind")? {
-                "version" => ClaimKind::Version,
-                "image" => ClaimKind::Image,
-                other => return Err(NotAClaim(format!("Autotag-Kind: {other}"))),
-            },
+            kind: trailers.parsed("Kind")?,
             version: trailers.parsed("Version")?,
             highest: trailers.parsed("Highest")?,
             after: trailers.optional("After")?,

@@ -112,8 +112,22 @@ pub struct Holder {
 }
 
 /// The steps of a rollout as people see them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    strum::IntoStaticStr,
+    strum::VariantArray,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum RolloutStep {
     /// Write the state down.
     Save,
@@ -146,10 +160,12 @@ pub enum RolloutStep {
 }
 
 /// Whose line it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Source {
-    /// The application.
+    /// The application. People read the short form.
+    #[strum(serialize = "app")]
     Application,
     /// Docker's health check.
     Health,

@@ -25,22 +25,7 @@ impl RolloutStep {
 
     /// One word, as in the protocol.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Save => "save",
-            Self::Pull => "pull",
-            Self::Create => "create",
-            Self::Start => "start",
-            Self::Health => "health",
-            Self::Smoke => "smoke",
-            Self::Hold => "hold",
-            Self::Switch => "switch",
-            Self::Verify => "verify",
-            Self::Drain => "drain",
-            Self::Stop => "stop",
-            Self::Remove => "remove",
-            Self::Explain => "explain",
-            Self::Prune => "prune",
-        }
+        self.into()
     }
 }
 
@@ -75,11 +60,7 @@ impl Open<Source> {
 impl Source {
     /// Who wrote the line.
     pub fn word(self) -> &'static str {
-        match self {
-            Self::Application => "app",
-            Self::Health => "health",
-            Self::Smoke => "smoke",
-        }
+        self.into()
     }
 }
 
@@ -138,35 +119,22 @@ pub fn history(entry: &HistoryEntry) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use strum::VariantArray as _;
+
     use super::*;
     use crate::{FailureCode, RefusalCode};
     use autotag_model::reference::Digest;
 
-    const STEPS: [RolloutStep; 14] = [
-        RolloutStep::Save,
-        RolloutStep::Pull,
-        RolloutStep::Create,
-        RolloutStep::Start,
-        RolloutStep::Health,
-        RolloutStep::Smoke,
-        RolloutStep::Hold,
-        RolloutStep::Switch,
-        RolloutStep::Verify,
-        RolloutStep::Drain,
-        RolloutStep::Stop,
-        RolloutStep::Remove,
-        RolloutStep::Explain,
-        RolloutStep::Prune,
-    ];
-
     #[test]
     fn each_step_has_a_protocol_word_and_a_description() {
-        for step in STEPS {
+        for step in RolloutStep::VARIANTS {
             assert_eq!(serde_json::to_value(step).unwrap(), step.word());
             assert!(step.words().contains(' '), "a few words: {}", step.words());
         }
-        let different: std::collections::BTreeSet<_> = STEPS.map(RolloutStep::words).into();
-        assert_eq!(different.len(), STEPS.len());
+        let different: BTreeSet<_> = RolloutStep::VARIANTS.iter().map(|step| step.words()).collect();
+        assert_eq!(different.len(), RolloutStep::VARIANTS.len());
         let sources = [Source::Application, Source::Health, Source::Smoke];
         assert_eq!(sources.map(Source::word), ["app", "health", "smoke"]);
     }

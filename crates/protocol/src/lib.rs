@@ -34,12 +34,27 @@ pub use request::{
 };
 
 use autotag_model::reference::ParseError;
+use strum::VariantNames as _;
 
 /// The one version of the protocol so far. A side that is asked in another says which one has to be updated.
 pub const PROTOCOL: u32 = 1;
 
 /// What the SSH command may be: exactly one of these words, without arguments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    strum::Display,
+    strum::EnumString,
+    strum::IntoStaticStr,
+    strum::VariantNames,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = ParseError, parse_err_fn = expected_words)]
 #[serde(rename_all = "kebab-case")]
 pub enum Word {
     /// Roll a version out.
@@ -55,35 +70,14 @@ pub enum Word {
 }
 
 impl Word {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Deploy, Self::Rollback, Self::Status, Self::Logs, Self::History];
-
     /// As it is written in the SSH command.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Deploy => "deploy",
-            Self::Rollback => "rollback",
-            Self::Status => "status",
-            Self::Logs => "logs",
-            Self::History => "history",
-        }
+        self.into()
     }
 }
 
-impl std::str::FromStr for Word {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        Self::ALL.into_iter().find(|word| word.as_str() == text).ok_or_else(|| {
-            ParseError("one word: `deploy`, `rollback`, `status`, `logs` or `history`".to_owned())
-        })
-    }
-}
-
-impl std::fmt::Display for Word {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
-    }
+fn expected_words(_: &str) -> ParseError {
+    ParseError(format!("one of the words `{}`", Word::VARIANTS.join("`, `")))
 }
 
 /// Types that are written as their own text: digests and image names, which know nothing of serde.

@@ -253,6 +253,8 @@ fn failed(code: Option<FailureCode>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray as _;
+
     use super::*;
 
     fn refused(code: RefusalCode) -> End {
@@ -266,10 +268,10 @@ mod tests {
     /// Every code has something that can be done, and those with a section of the documentation lead there.
     #[test]
     fn each_code_has_its_section_and_its_remedy() {
-        let ends: Vec<(&str, End)> = RefusalCode::ALL
+        let ends: Vec<(&str, End)> = RefusalCode::VARIANTS
             .iter()
             .map(|code| (code.as_str(), refused(*code)))
-            .chain(FailureCode::ALL.iter().map(|code| (code.as_str(), failed(*code))))
+            .chain(FailureCode::VARIANTS.iter().map(|code| (code.as_str(), failed(*code))))
             .collect();
         let line = |(code, end): &(&str, End)| {
             format!("{code}: {}\n    {}", topic(end).map_or("-", Topic::heading), remedy(end))

@@ -9,8 +9,8 @@ use super::answers;
 use super::client::{Call, Send};
 use crate::adapters::retry::Idempotency;
 use crate::ports::{
-    Ancestry, Commit, DeploymentState, DeploymentStatus, Forge, GitRef, NewDeployment, NewRelease, RefUpdate,
-    RefsAnswer, Release, ReleaseEdit, Repository, TagObject,
+    Ancestry, Commit, DeploymentStatus, Forge, GitRef, NewDeployment, NewRelease, RefUpdate, RefsAnswer,
+    Release, ReleaseEdit, Repository, TagObject,
 };
 use autotag_base::{CallError, CallErrorKind, CallResult};
 use autotag_model::git::{ObjectId, RefName};
@@ -81,15 +81,9 @@ impl Forge for GitHub {
         let Some(found) = self.related::<answers::Comparison>(&doing, &path).await? else {
             return Ok(Ancestry::Diverged);
         };
-        Ok(match found.status.as_str() {
-            "ahead" => Ancestry::Ahead,
-            "behind" => Ancestry::Behind,
-            "identical" => Ancestry::Identical,
-            "diverged" => Ancestry::Diverged,
-            other => {
-                let why = format!("the status {other:?} is not one that GitHub documents");
-                return Err(CallError::new(CallErrorKind::InvalidResponse, doing, why));
-            }
+        found.status.parse().map_err(|_| {
+            let why = format!("the status {:?} is not one that GitHub documents", found.status);
+            CallError::new(CallErrorKind::InvalidResponse, doing, why)
         })
     }
 
@@ -232,7 +226,7 @@ impl Forge for GitHub {
 
     async fn add_deployment_status(&self, id: u64, status: &DeploymentStatus) -> CallResult<()> {
         let mut body = json!({
-            "state": state_word(status.state),
+            "state": <&str>::from(status.state),
             "description": described(&status.description),
         });
         if let Some(url) = &status.log_url {
@@ -257,16 +251,6 @@ fn described(text: &str) -> String {
         return text.to_owned();
     }
     text.chars().take(LONGEST - 1).chain(['\u{2026}']).collect()
-}
-
-fn state_word(state: DeploymentState) -> &'static str {
-    match state {
-        DeploymentState::InProgress => "in_progress",
-        DeploymentState::Success => "success",
-        DeploymentState::Failure => "failure",
-        DeploymentState::Error => "error",
-        DeploymentState::Inactive => "inactive",
-    }
 }
 
 /// A job's token has this permission only where the job asks for it, and GitHub's words do not name it.

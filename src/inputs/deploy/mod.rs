@@ -75,7 +75,8 @@ impl fmt::Display for HostName {
 }
 
 /// What becomes of the hosts that are done when a later one fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
+#[strum(serialize_all = "lowercase")]
 pub enum OnFailure {
     /// They keep the new version.
     Keep,
@@ -225,8 +226,7 @@ impl Reader<'_> {
         let timeout: Option<Period> = self.parsed("deploy-timeout");
         let environment = self.environment();
         let credential = self.pull_credential();
-        let on_failure =
-            self.word("deploy-on-failure", &[("keep", OnFailure::Keep), ("rollback", OnFailure::Rollback)]);
+        let on_failure = self.word("deploy-on-failure");
         let allow_downgrade = self.flag("deploy-allow-downgrade");
         let environment_page = self.environment_page();
         Some(Target {

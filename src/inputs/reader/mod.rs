@@ -2,7 +2,10 @@
 
 mod lists;
 
+use std::str::FromStr;
+
 use semver::Version;
+use strum::VariantNames;
 
 use super::error::InputErrors;
 use super::raw::RawInputs;
@@ -17,12 +20,11 @@ pub(in crate::inputs) struct Reader<'a> {
 
 impl Reader<'_> {
     /// One of a few words.
-    pub(in crate::inputs) fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+    pub(in crate::inputs) fn word<T: FromStr + VariantNames>(&mut self, name: &str) -> Option<T> {
         let text = self.raw.text(name);
-        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        let found = text.parse().ok();
         if found.is_none() {
-            let list: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
-            self.errors.of_input(name, text, list.join(" or "));
+            self.errors.of_input(name, text, format!("`{}`", T::VARIANTS.join("` or `")));
         }
         found
     }

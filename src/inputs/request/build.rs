@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{BuildSettings, ImageSource};
+use super::{BuildSettings, Cache, ImageSource};
 use crate::inputs::reader::Reader;
 use crate::inputs::run::Run;
 use autotag_model::reference::Digest;
@@ -29,7 +29,7 @@ impl Reader<'_> {
             None => context.join("Dockerfile"),
         };
         let version_arg = self.version_arg();
-        let cache = self.word("cache", &[("inline", true), ("none", false)]).unwrap_or(false);
+        let cache = self.word("cache") == Some(Cache::Inline);
         BuildSettings {
             context,
             dockerfile,

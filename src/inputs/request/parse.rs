@@ -1,6 +1,6 @@
 //! From raw inputs to a request.
 
-use super::{LatestPolicy, LogFormat, ReleaseBranches, ReleaseSettings, Request, released_by};
+use super::{Bump, LatestPolicy, ReleaseBranches, ReleaseSettings, Request, released_by};
 use crate::inputs::access::own_registry;
 use crate::inputs::command::Command;
 use crate::inputs::error::InputErrors;
@@ -21,7 +21,7 @@ impl Request {
         let image = reader.image(run);
         let command = reader.command();
         let version = reader.version_request(image.clone(), command, run);
-        let log_format = reader.word("log-format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        let log_format = reader.word("log-format");
         let claim_ref = reader.claim_ref(version.as_ref());
         let source = reader.source(run);
         let latest = reader.latest();
@@ -54,16 +54,7 @@ impl Request {
 
 impl Reader<'_> {
     fn command(&mut self) -> Option<Command> {
-        let command = self.word(
-            "command",
-            &[
-                ("release", Command::Release),
-                ("plan", Command::Plan),
-                ("deploy", Command::Deploy),
-                ("rollback", Command::Rollback),
-                ("status", Command::Status),
-            ],
-        );
+        let command = self.word("command");
         if self.raw.text("dry-run") == "true" && matches!(command, Some(Command::Deploy | Command::Rollback))
         {
             let expected = "`false`: servers have no dry run. `command: status` shows what runs";
@@ -94,15 +85,7 @@ impl Reader<'_> {
         command: Option<Command>,
         run: &Run,
     ) -> Option<VersionRequest> {
-        let bump = self.word(
-            "bump",
-            &[
-                ("patch", Some(Level::Patch)),
-                ("minor", Some(Level::Minor)),
-                ("major", Some(Level::Major)),
-                ("auto", None),
-            ],
-        );
+        let bump = self.word("bump");
         let version = self.version("version");
         let initial = self.version("initial-version");
         let prefix: Option<TagPrefix> = self.parsed("tag-prefix");
@@ -115,17 +98,17 @@ impl Reader<'_> {
         let selector = match (version, bump?) {
             _ if pushed.is_some() => VersionSelector::PushedTag(pushed?),
             (Some(version), _) => VersionSelector::Exactly(version),
-            (None, Some(level)) => VersionSelector::Bump(level),
-            (None, None) => VersionSelector::Auto,
+            (None, Bump::Patch) => VersionSelector::Bump(Level::Patch),
+            (None, Bump::Minor) => VersionSelector::Bump(Level::Minor),
+            (None, Bump::Major) => VersionSelector::Bump(Level::Major),
+            (None, Bump::Auto) => VersionSelector::Auto,
         };
         let prebuilt = self.raw.given("image-digest").is_some();
         Some(VersionRequest { selector, initial, prefix: prefix?, image: image?, prebuilt })
     }
 
     fn latest(&mut self) -> LatestPolicy {
-        let words =
-            [("auto", LatestPolicy::Auto), ("true", LatestPolicy::Must), ("false", LatestPolicy::Never)];
-        self.word("latest", &words).unwrap_or(LatestPolicy::Never)
+        self.word("latest").unwrap_or(LatestPolicy::Never)
     }
 
     fn release(&mut self) -> Option<ReleaseSettings> {

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
+use strum::VariantArray as _;
 
 use super::*;
 use crate::{End, Event, FailureCode, RefusalCode, RolloutStep, Source};
@@ -152,13 +153,13 @@ fn an_open_name_is_compared_with_what_is_known() {
     assert!(unknown != RolloutStep::Pull && unknown.known().is_none());
     assert_eq!((unknown.word(), unknown.words()), ("warm-up", "warm-up"));
     assert_eq!(Open::from(Source::Smoke).word(), "smoke");
-    for code in RefusalCode::ALL {
+    for code in RefusalCode::VARIANTS {
         assert_eq!(
             serde_json::from_value::<Open<RefusalCode>>(json!(code.as_str())).ok(),
             Some((*code).into())
         );
     }
-    for code in FailureCode::ALL {
+    for code in FailureCode::VARIANTS {
         assert_eq!(
             serde_json::from_value::<Open<FailureCode>>(json!(code.as_str())).ok(),
             Some((*code).into())

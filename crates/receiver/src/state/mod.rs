@@ -147,8 +147,9 @@ pub struct Instance {
 }
 
 /// How far the last change went.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
 #[serde(tag = "phase", rename_all = "kebab-case", deny_unknown_fields)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Phase {
     /// Nothing is under way.
     Steady {

@@ -13,6 +13,7 @@ use autotag_deploy::inputs::spec::{INPUTS, OUTPUTS};
 use autotag_protocol::{FailureCode, RefusalCode};
 use autotag_receiver::{cli, config::app_file};
 use serde_yaml::Value;
+use strum::VariantArray as _;
 
 use super::{read, root};
 
@@ -109,9 +110,9 @@ fn the_page_on_the_app_file_lists_every_field() {
 fn the_page_on_the_protocol_lists_every_code() {
     let head = ["| Code | Meaning |".to_owned(), "|---|---|".to_owned()];
     let row = |code: &str, meaning: &str| format!("| `{code}` | {meaning} |");
-    let refusals = RefusalCode::ALL.iter().map(|code| row(code.as_str(), code.meaning()));
+    let refusals = RefusalCode::VARIANTS.iter().map(|code| row(code.as_str(), code.meaning()));
     check("docs/design/protocol.md", "refusals", &head.iter().cloned().chain(refusals).collect::<Vec<_>>());
-    let failures = FailureCode::ALL.iter().map(|code| row(code.as_str(), code.meaning()));
+    let failures = FailureCode::VARIANTS.iter().map(|code| row(code.as_str(), code.meaning()));
     check("docs/design/protocol.md", "failures", &head.iter().cloned().chain(failures).collect::<Vec<_>>());
 }
 

@@ -377,11 +377,8 @@ fn traffic(reader: &mut Reader, fields: &mut Fields, asks: bool) -> Option<Traff
 }
 
 fn order(text: &str) -> Result<Order, ParseError> {
-    match text {
-        "start-first" => Ok(Order::StartFirst),
-        "stop-first" => Ok(Order::StopFirst),
-        _ => Err(ParseError(String::new())),
-    }
+    // The key's own words say what is expected.
+    text.parse().map_err(|_| ParseError(String::new()))
 }
 
 fn restart(text: &str) -> Result<Restart, ParseError> {

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// Whether the new container starts before the old one stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::EnumString)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Order {
     /// Both run for a while: no request waits.
     StartFirst,

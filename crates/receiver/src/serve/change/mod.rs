@@ -380,13 +380,7 @@ impl<'a, E: Engine> Locked<'a, E> {
 
     /// Goes through a recovery. Gives the state, and what could not be done, if anything.
     async fn go_on(&mut self, recovery: Rollout) -> (State, Option<Failure>) {
-        let phase = match &recovery.state().change {
-            Phase::Steady { .. } => "steady",
-            Phase::Pending { .. } => "pending",
-            Phase::Unverified { .. } => "unverified",
-            Phase::Leaving { .. } => "leaving",
-        };
-        self.driver.note(What::Recovers { phase: phase.to_owned() });
+        self.driver.note(What::Recovers { phase: recovery.state().change.to_string() });
         let (ending, state) = self.run(recovery).await;
         (state, ending.unfinished)
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedMutexGuard, watch};
+use tokio_util::task::TaskTracker;
 
 use super::quota::{Quota, Refusals};
 use crate::event_log::EventLog;
@@ -30,8 +31,8 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 #[derive(Debug)]
 pub(crate) struct AppQueues {
     places: Mutex<HashMap<AppName, Arc<AppQueue>>>,
-    /// How many changes run or wait.
-    in_flight: watch::Sender<usize>,
+    /// Changes that run or wait: a stop waits for them.
+    pub(crate) in_flight: TaskTracker,
     /// Applications whose last change could not be brought to its end, with the time on `clock` at which it is
     /// to be taken up again.
     unfinished: Mutex<HashMap<AppName, Duration>>,
@@ -43,7 +44,7 @@ impl Default for AppQueues {
     fn default() -> Self {
         Self {
             places: Mutex::default(),
-            in_flight: watch::Sender::new(0),
+            in_flight: TaskTracker::new(),
             unfinished: Mutex::default(),
             more_unfinished: Notify::new(),
             clock: Stopwatch::start(),
@@ -116,12 +117,6 @@ impl AppQueues {
         self.clock.elapsed()
     }
 
-    /// Counts a job in for as long as the value lives.
-    pub(crate) fn count_in(&self) -> InFlight<'_> {
-        self.in_flight.send_modify(|count| *count += 1);
-        InFlight(self)
-    }
-
     /// An application's last change has to be taken up again, soon.
     pub(crate) fn schedule_retry(&self, app: &AppName) {
         self.finished(app);
@@ -172,8 +167,9 @@ impl AppQueues {
 
     /// Waits until nothing is at work.
     pub(crate) async fn idle(&self) {
-        // The sender lives in `self`, so this cannot fail.
-        let _ = self.in_flight.subscribe().wait_for(|count| *count == 0).await;
+        // A tracker that is not closed is never done. Closed, it takes further ones all the same.
+        self.in_flight.close();
+        self.in_flight.wait().await;
     }
 }
 
@@ -190,16 +186,6 @@ impl<'a> Waits<'a> {
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
-    }
-}
-
-/// See [`AppQueues::count_in`].
-#[derive(Debug)]
-pub(crate) struct InFlight<'a>(&'a AppQueues);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.send_modify(|count| *count -= 1);
     }
 }
 
@@ -295,6 +281,8 @@ impl AppQueue {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn holder(purpose: &str) -> Holder {
@@ -439,10 +427,12 @@ mod tests {
     #[tokio::test]
     async fn it_is_idle_when_the_last_one_is_done() {
         let queues = AppQueues::default();
-        let (one, two) = (queues.count_in(), queues.count_in());
+        let (one, (end, ended)) = (queues.in_flight.token(), tokio::sync::oneshot::channel::<()>());
+        // It counts before it was polled.
+        queues.in_flight.spawn(ended);
         drop(one);
-        assert!(futures_util::FutureExt::now_or_never(queues.idle()).is_none());
-        drop(two);
+        assert!(queues.idle().now_or_never().is_none());
+        drop(end);
         queues.idle().await;
     }
 }

@@ -216,9 +216,10 @@ fn set_to_work<E: Engine>(
         Admission::InFlight(job) => Ok(job),
         Admission::New(job) => {
             job.mask(&kept_from_ci(server, &app));
-            let (server, in_flight, caller) = (Arc::clone(server), Arc::clone(&job), caller.clone());
-            // A task of its own: it does not end with the connection.
-            tokio::spawn(async move { change::carry_out(&server, &caller, &app, change, &in_flight).await });
+            let (own, in_flight, caller) = (Arc::clone(server), Arc::clone(&job), caller.clone());
+            let work = async move { change::carry_out(&own, &caller, &app, change, &in_flight).await };
+            // A task of its own: it does not end with the connection, and a stop waits for it.
+            server.queues.in_flight.spawn(work);
             Ok(job)
         }
         Admission::Another => {

@@ -43,7 +43,6 @@ pub(super) async fn carry_out<E: Engine>(
     change: Change,
     job: &EventLog,
 ) {
-    let _in_flight = server.queues.count_in();
     let place = server.queues.of(app);
     let stopwatch = Stopwatch::start();
     let holder = holder(&change.purpose(), Some(change.deployment().clone()));
@@ -91,7 +90,7 @@ pub(super) async fn carry_out<E: Engine>(
 /// Makes sure that what should serve does, and goes on with what was under way. `Err` where it could not be
 /// brought to its end; it may be tried again.
 pub(super) async fn recover<E: Engine>(server: &Server<E>, app: &AppName) -> Result<(), String> {
-    let _in_flight = server.queues.count_in();
+    let _in_flight = server.queues.in_flight.token();
     let job = EventLog::new(None);
     let holder = holder("recovery", None);
     let place = server.queues.of(app);
@@ -114,7 +113,7 @@ pub(super) async fn sweep<E: Engine>(
     app: &AppName,
     container: &str,
 ) -> Result<(), String> {
-    let _in_flight = server.queues.count_in();
+    let _in_flight = server.queues.in_flight.token();
     let job = EventLog::new(None);
     let holder = holder("sweep", None);
     let _turn = server.queues.of(app).turn(Asker::Owner, holder.clone(), |_| ()).await;

@@ -78,9 +78,10 @@ pub enum Command {
     Status {},
 }
 
-/// What it answers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// What it answers; for people, the kind of answer or the error's text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, strum::Display)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum AdminAnswer {
     /// To `routes`, `route` and `forget`.
     Done {},
@@ -94,6 +95,7 @@ pub enum AdminAnswer {
     /// To `status`.
     Status(Status),
     /// The command was not understood or could not be done, and changed nothing.
+    #[strum(to_string = "{0}")]
     Error(Error),
 }
 

@@ -1,5 +1,7 @@
 //! Why a command of the admin socket was not done.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Why a command was not done.
@@ -9,6 +11,12 @@ pub struct Error {
     pub code: ErrorCode,
     /// The reason, for people.
     pub message: String,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
 }
 
 /// The kinds of reasons.

@@ -308,7 +308,7 @@ fn target(container: &ContainerId, address: IpAddr, port: u16) -> Target {
 }
 
 fn unexpected(answer: &AdminAnswer) -> StepError {
-    let why = format!("the proxy answered something else: {answer:?}");
+    let why = format!("the proxy gave an unexpected answer: {answer}");
     StepError::new(FailureCode::Proxy, why)
 }
 

@@ -177,7 +177,7 @@ fn forget(host_paths: &Paths, app: &AppName) -> std::io::Result<()> {
     match admin::call_at_once(&host_paths.proxy_admin(), &Command::Forget { app: app.to_string() }, PATIENCE)?
     {
         AdminAnswer::Done {} => Ok(()),
-        other => Err(std::io::Error::other(format!("{other:?}"))),
+        other => Err(std::io::Error::other(other.to_string())),
     }
 }
 

@@ -137,7 +137,7 @@ fn look_at_host(paths: &Paths, report: &mut Report) -> Host {
 fn ask_proxy(socket: &Path) -> anyhow::Result<admin::Status> {
     match admin::call_at_once(socket, &admin::Command::Status {}, Duration::from_secs(10))? {
         admin::AdminAnswer::Status(status) => Ok(status),
-        other => bail!("it says {other:?}"),
+        other => bail!("unexpected answer: {other}"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::fmt::friendly::SpanParser;
+use jiff::fmt::friendly::{Designator, Spacing, SpanParser, SpanPrinter};
 
 /// `90s`, `10m`, `1h30m`, `250ms`: numbers with their units, the longer unit first. `None` for anything else, for what
 /// is negative, for what has days or more, whose length depends on the day, and for more than 292 years, which no
@@ -17,9 +17,23 @@ pub fn duration(text: &str) -> Option<Duration> {
     i64::try_from(duration.as_nanos()).is_ok().then_some(duration)
 }
 
+/// In the same form, such as `1m30s`.
+pub fn text(duration: Duration) -> String {
+    let printer = SpanPrinter::new().spacing(Spacing::None).designator(Designator::Compact);
+    printer.unsigned_duration_to_string(&duration)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_written_with_the_longest_units() {
+        for (seconds, expected) in [(0, "0s"), (3, "3s"), (60, "1m"), (5_410, "1h30m10s")] {
+            assert_eq!(text(Duration::from_secs(seconds)), expected);
+        }
+        assert_eq!(text(Duration::from_millis(250)), "250ms");
+    }
 
     #[test]
     fn durations_have_units() {
@@ -32,7 +46,9 @@ mod tests {
             ("1.5s", 1_500),
             ("1h0m1s5ms", 3_601_005),
         ] {
-            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+            let expected = Duration::from_millis(milliseconds);
+            assert_eq!(duration(text), Some(expected), "{text}");
+            assert_eq!(duration(&super::text(expected)), Some(expected), "{text} as it is written");
         }
         for text in [
             "",

@@ -11,6 +11,7 @@ use crate::execute::http_probe::{Question, Target};
 use crate::state::{Instance, StepError};
 use autotag_base::clock;
 use autotag_base::clock::Stopwatch;
+use autotag_model::duration;
 use autotag_protocol::FailureCode;
 
 /// Between two looks.
@@ -46,7 +47,8 @@ impl<E: Engine> Driver<'_, E> {
                 HealthLook::NotYet(why) => {
                     let lost = well.take().is_some();
                     if began.elapsed() >= health.deadline {
-                        let within = format!("within {:?} (`health: deadline`)", health.deadline);
+                        let within =
+                            format!("within {} (`health: deadline`)", duration::text(health.deadline));
                         let why = if lost {
                             format!("it was healthy and did not stay so {within}: {why}")
                         } else {

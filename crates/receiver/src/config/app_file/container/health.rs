@@ -9,6 +9,7 @@ use crate::config::app_file::reading::quantity::{duration, number, wait};
 use crate::config::app_file::reading::reader::{Fields, Reader, Spec, key, secret};
 use crate::config::app_file::syntax::tree::{Node, Value};
 use crate::config::app_file::words::{command, line, request_header, request_host, url_path};
+use autotag_model::duration;
 use autotag_model::reference::ParseError;
 use autotag_model::secret::Secret;
 
@@ -185,11 +186,11 @@ pub(crate) fn health(reader: &mut Reader, given: Option<(Node, Spec)>) -> Health
     health.deadline = fields.one(reader, "deadline", wait).unwrap_or(DEADLINE);
     health.stable = fields.one(reader, "stable", wait).unwrap_or(STABLE);
     if health.stable >= health.deadline {
-        let reported = Node { value: Value::Text(format!("{:?}", health.stable)), ..whole };
+        let reported = Node { value: Value::Text(duration::text(health.stable)), ..whole };
         reader.fault(
             &reported,
             &spec,
-            format!("a `stable` shorter than the `deadline` ({:?})", health.deadline),
+            format!("a `stable` shorter than the `deadline` ({})", duration::text(health.deadline)),
         );
     }
     if let Some(path) = path {

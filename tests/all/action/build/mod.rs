@@ -26,7 +26,7 @@ const EVIL: &str = "::error::MARK\n  ::error file=a,line=1::MARK\n##[error]MARK\
 /// A project whose images are built.
 pub struct Built {
     pub project: Project,
-    leftovers: Leftovers,
+    pub leftovers: Leftovers,
 }
 
 impl Built {

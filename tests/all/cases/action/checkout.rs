@@ -64,7 +64,7 @@ impl Tree {
     }
 }
 
-// case A10
+// case A10; broken by: `head::of` looks at the directory itself alone
 pub fn a_clone_is_found_from_the_context_upwards() {
     let tree = Tree::new();
     let app = tree.commit("app");
@@ -84,6 +84,7 @@ pub fn a_clone_is_found_from_the_context_upwards() {
     tree.has("", "", &around);
 }
 
+// case A10; broken by: `Git::is_submodule` is never true
 pub fn a_worktree_has_a_head_of_its_own_and_a_submodule_has_none_that_counts() {
     let tree = Tree::new();
     let first = tree.commit("app");
@@ -101,6 +102,7 @@ pub fn a_worktree_has_a_head_of_its_own_and_a_submodule_has_none_that_counts() {
     assert!(matches!(of(&outside, &tree.at("old"), WHOSE), CheckedOut::Unknown(..)));
 }
 
+// case A10; broken by: `Git::is_of` is always true
 pub fn another_repositorys_clone_counts_only_where_there_is_none_of_ours() {
     let tree = Tree::new();
     let shared = tree.commit("shared");

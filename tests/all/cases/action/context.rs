@@ -10,7 +10,7 @@ use autotag_deploy::ports::Builder as _;
 use crate::action::build::Built;
 use crate::action::context::directory;
 use crate::action::docker_build::context::odd;
-use crate::action::docker_build::image::names;
+use crate::action::docker_build::image::{holds, names};
 use crate::action::docker_build::{Images, Log, engine, request};
 
 /// A Dockerfile that copies everything, and a file that must not be in the image.
@@ -117,7 +117,7 @@ pub fn what_leads_out_of_the_workspace_is_refused() {
     fails(&built, &[("file", "pipe")], 2, &["input `file`", "is a named pipe"]);
 }
 
-// case X6
+// case X6; broken by: `plan` names what a link leads to in place of what it says
 pub fn links_inside_of_the_context_are_sent_as_links() {
     let built = Built::new();
     let workspace = built.project.workflow.workspace();
@@ -129,6 +129,10 @@ pub fn links_inside_of_the_context_are_sent_as_links() {
     let run = built.project.workflow.push(&built.project.merge("one"));
     let run = run.with("context", "ctx").with("file", "ctx/docker/Dockerfile").finish();
     run.ended("released");
+    let [built] = built.leftovers.images().try_into().expect("one image");
+    let held = holds(&built.parse().expect("an id"), "srv");
+    let links = ["docker/Dockerfile", "passwd"].map(|name| (held[name].0, held[name].4.as_str()));
+    assert_eq!(links, [(b'2', "../../Dockerfile"), (b'2', "/etc/passwd")]);
 }
 
 // case A10; broken by: the program as it was before the fix
@@ -170,6 +174,7 @@ pub fn a_checkout_below_the_workspace_must_have_the_runs_commit() {
 
 /// Root reads everything, so this only counts where the tests run as somebody else; the unit test of
 /// `context` does it as nobody.
+// case A2; broken by: the program as it was before the fix
 pub fn an_ignore_file_that_may_not_be_read_is_an_error() {
     let built = with_a_secret();
     let path = built.project.workflow.workspace().join(".dockerignore");
@@ -180,7 +185,7 @@ pub fn an_ignore_file_that_may_not_be_read_is_an_error() {
     }
 }
 
-// case X6
+// case X6; broken by: opened without `O_NONBLOCK`, it waits for ever
 pub fn a_file_that_was_exchanged_for_a_pipe_is_not_waited_for() {
     let directory = tempfile::tempdir().expect("a directory");
     let pipe = fs::canonicalize(directory.path()).expect("there").join("pipe");

@@ -161,7 +161,7 @@ pub fn a_prefix_may_end_in_a_slash() {
     assert!(refused.annotations("error")[0].contains("the Git tag api exists"), "{refused}");
 }
 
-// cases of the line "small"; broken by: WildMatch takes `?`; serde_json reads the whole event; no colon is looked for
+// case small; broken by: WildMatch takes `?`; serde_json reads the whole event; no colon is looked for
 pub fn inputs_and_events_are_read_as_documented() {
     let project = Project::new();
     let commit = project.merge("one");
@@ -185,7 +185,7 @@ pub fn inputs_and_events_are_read_as_documented() {
     assert_eq!(run.output("version"), "0.0.2");
 }
 
-// a registry that answers 200 to a PUT; broken by: 201 and 202 alone count
+// case small; broken by: 201 and 202 alone count
 pub fn a_manifest_that_is_put_with_200_is_put() {
     let project = Project::new();
     let commit = project.merge("one");

@@ -52,6 +52,7 @@ async fn head(stream: &mut TcpStream) -> Option<String> {
 }
 
 /// The application answers, says nothing of closing, and closes.
+// case S13; broken by: `pool::copy` copies nothing
 pub async fn stale_connections_lose_no_get() {
     let stage = Stage::new().await;
     application(&stage, async |mut stream: TcpStream| {
@@ -113,6 +114,7 @@ impl Closes {
 }
 
 /// Only requests that do no more when they are done twice, and only where no byte of an answer has come.
+// case S13; broken by: `pool::copy` does not ask for the method
 pub async fn only_what_may_be_repeated_is_sent_again() {
     let stage = Stage::new().await;
     for (method, begins, status, times) in [
@@ -147,6 +149,7 @@ pub async fn only_what_may_be_repeated_is_sent_again() {
 }
 
 /// An answer that comes before the request has been read, and then the end (the input `early-413`).
+// case S14; broken by: `AppStream::written` hands a failed write on at once
 pub async fn an_early_answer_is_used() {
     let stage = Stage::new().await;
     application(&stage, async |mut stream: TcpStream| {
@@ -180,6 +183,7 @@ pub async fn an_early_answer_is_used() {
 }
 
 /// A GET with a body, however it is framed.
+// case S12; broken by: no `Transfer-Encoding` put in for a body without a length
 pub async fn a_get_keeps_its_body() {
     let app = App::start("a").await;
     let stage = Stage::serving(&app).await;
@@ -209,6 +213,7 @@ pub async fn a_get_keeps_its_body() {
 }
 
 /// What is said before the answer: 103, right before it and well before it; not 100, which nobody asked for.
+// case S16; broken by: `hear_early` hears nothing
 pub async fn early_hints_are_passed_on() {
     let stage = Stage::new().await;
     application(&stage, async |mut stream: TcpStream| {
@@ -246,6 +251,7 @@ pub async fn early_hints_are_passed_on() {
 }
 
 /// Each bad answer is a 502 that says what was wrong.
+// case S16; broken by: `unanswered` has one sentence for all
 pub async fn odd_answers_are_distinguished() {
     let stage = Stage::new().await;
     for (answer, status, expected) in [
@@ -276,6 +282,7 @@ pub async fn odd_answers_are_distinguished() {
 }
 
 /// The route says how long an answer may take.
+// case S15; broken by: one time for all routes in `in_time`
 pub async fn a_route_has_its_own_patience() {
     let app = App::start("a").await;
     let stage = Stage::with(|options| options.limits.answer_timeout = Duration::from_millis(200)).await;
@@ -290,6 +297,7 @@ pub async fn a_route_has_its_own_patience() {
 }
 
 /// What no application gets to see leaves a text and a line; and what browsers send gets there.
+// case S17; broken by: `refuse` records nothing
 pub async fn refusals_leave_a_trace() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let directory = tempfile::tempdir().expect("a directory");

@@ -110,6 +110,7 @@ fn open_post(path: &str) -> (tokio::sync::mpsc::Sender<Option<hyper::body::Frame
 }
 
 /// Sixteen connections with eight times as many open uploads: more than there are descriptors.
+// case X1; broken by: `Share::count_in` lets everybody in
 pub async fn open_uploads() {
     let two = Two::with(little()).await;
     let (mut bodies, mut refused) = (Vec::new(), 0);
@@ -138,6 +139,7 @@ pub async fn open_uploads() {
 }
 
 /// The program with few descriptors, against more uploads and idle connections than it has of them.
+// case X1; broken by: `Limits::within` leaves the bounds as they are
 pub async fn descriptors() {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let directory = tempfile::tempdir().expect("a directory");
@@ -176,6 +178,7 @@ pub async fn descriptors() {
 }
 
 /// Bodies that drip: as many as the client may have.
+// case X1; broken by: `Pace::poll_too_slow` never is
 pub async fn slow_bodies() {
     let two = Two::with(quick()).await;
     let mut clients = Vec::new();
@@ -204,6 +207,7 @@ pub async fn slow_bodies() {
 }
 
 /// Heads that never end, many more than there are places.
+// case X1; broken by: `Crowd::make_room` makes none
 pub async fn slow_heads() {
     let two = Two::with(little()).await;
     let mut clients = Vec::new();
@@ -217,6 +221,7 @@ pub async fn slow_heads() {
 }
 
 /// Connections that ask nothing, many more than there are places.
+// case X1; broken by: ten thousand seats more
 pub async fn crowds() {
     let two = Two::with(little()).await;
     let mut clients = Vec::new();
@@ -228,6 +233,7 @@ pub async fn crowds() {
 }
 
 /// An answer that nobody reads, over HTTP/1.1: the connection is full.
+// case X1; broken by: `Pace::poll_too_slow` never is
 pub async fn slow_reading() {
     let two = Two::with(quick()).await;
     let mut clients = Vec::new();
@@ -242,6 +248,7 @@ pub async fn slow_reading() {
 }
 
 /// The same over HTTP/2: each stream is full, the connection is not.
+// case X1; broken by: `Pace::poll_too_slow` never is
 pub async fn slow_streams() {
     let two = Two::with(quick()).await;
     let mut sender = two.http2(100).await;
@@ -269,6 +276,7 @@ pub async fn slow_streams() {
 }
 
 /// An HTTP/2 connection that asks nothing, while both sides ping.
+// case X1; broken by: every frame begins the idle time anew
 pub async fn idle_http2() {
     let two = Two::with(quick()).await;
     let mut sender = two.http2(65_535).await;
@@ -281,6 +289,7 @@ pub async fn idle_http2() {
 }
 
 /// All that an application may have, from many clients behind one front proxy; and each is counted alone.
+// case X1; broken by: `Share::count_in` lets everybody in
 pub async fn each_client_behind_a_front_proxy() {
     let bounds = Limits { requests_each_client: 2, ..little() };
     let two = Two::with(bounds).await;

@@ -31,6 +31,7 @@ const ALL: &str = "X-Forwarded-For: 6.6.6.6, 198.51.100.7\r\nX-Forwarded-Proto: 
                    X_Forwarded_Prefix: /evil\r\nX.Real.IP: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\n";
 
 /// Of a trusted front proxy three fields count, and no other word.
+// case X7; broken by: every word of a trusted peer counts
 pub async fn three_words_of_a_front_proxy_count() {
     assert_eq!(
         seen(true, &[], ALL).await,
@@ -55,6 +56,7 @@ pub async fn three_words_of_a_front_proxy_count() {
 }
 
 /// And those that the app file names, spelled as they are named.
+// case X7; broken by: `Claims::count` knows the three words alone
 pub async fn named_headers_count_too() {
     let lines =
         seen(true, &["x-forwarded-prefix", "x-tenant"], &format!("{ALL}X-Tenant: 7\r\nX_Tenant: 8\r\n"))
@@ -67,6 +69,7 @@ pub async fn named_headers_count_too() {
 }
 
 /// A client takes out none of a front proxy's words by naming them in `Connection`.
+// case X9; broken by: `Connection` takes out whatever it names
 pub async fn connection_takes_out_no_word_of_the_front() {
     let fields = "X-Forwarded-For: 198.51.100.7\r\nX-Forwarded-Proto: https\r\nX-Tenant: 7\r\nX-Mine: 1\r\n\
                   Connection: close, X-Forwarded-For, x-forwarded-proto, X-Tenant, x-mine\r\n";
@@ -84,6 +87,7 @@ pub async fn connection_takes_out_no_word_of_the_front() {
 }
 
 /// What looks alike to servers of the CGI family, of anybody.
+// case X9; broken by: `folded` leaves names as they are
 pub async fn look_alikes_are_dropped() {
     for name in [
         "X.Forwarded.For",
@@ -101,6 +105,7 @@ pub async fn look_alikes_are_dropped() {
 }
 
 /// Trailers reach the application, but for those that its server would take for a word of the head's.
+// case X9; broken by: `clean_trailers` does nothing
 pub async fn trailers_say_nothing_of_the_client() {
     let stage = Stage::new().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -22,7 +22,7 @@ fn failed(reported: &testkit::server::Transcript, expected: FailureCode) -> Stri
     message.clone()
 }
 
-// broken by: `foreign` is not looked at in `src/receiver/driver/mod.rs`; by `nothing_for_this_machine` that knows
+// case engines; broken by: `foreign` is not looked at by the driver; by `nothing_for_this_machine` that knows
 // one store's words
 pub fn an_image_for_another_architecture_is_refused() {
     let (images, server) = serving();
@@ -46,7 +46,7 @@ pub fn an_image_for_another_architecture_is_refused() {
     assert!(server.get("/").1.contains("1.0.0"));
 }
 
-// broken by: `platform::complete` does nothing; by bollard's model of an image
+// case engines; broken by: `platform::complete` does nothing; by bollard's model of an image
 pub fn an_image_that_the_engine_describes_in_part_is_deployed_by_its_labels() {
     let (images, server) = serving();
     // Of what is imported the Engine has the content and not the bytes that the registry has of it.

@@ -175,6 +175,7 @@ fn in_host_config(udp: u16, tcp: u16) -> [(&'static str, Value); 15] {
 }
 
 // the keys below the table; broken by: leaving a key out of `container_options::options`.
+// case keys; broken by: `sysctls` left out of the container
 pub fn every_key_reaches_the_container() {
     let images = Images::start();
     let server = Server::start();
@@ -224,6 +225,7 @@ pub fn every_key_reaches_the_container() {
 }
 
 // the keys below the table; broken by: dropping the check of `order` in `ports::ports`.
+// case keys; broken by: `elsewhere::instead` knows no key
 pub fn what_a_key_does_not_take_is_explained() {
     let all = [
         "ports: ['53:53/udp']",
@@ -256,6 +258,7 @@ pub fn what_a_key_does_not_take_is_explained() {
 }
 
 /// The image's entry point is switched off, and only then.
+// case keys; broken by: an empty list is taken for no list
 pub fn an_empty_entrypoint_is_none() {
     let images = Images::start();
     let server = Server::start();

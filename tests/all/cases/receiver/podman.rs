@@ -35,7 +35,7 @@ fn socket(directory: &Path) -> PathBuf {
     path
 }
 
-// broken by: `is_podman` that knows no name
+// case podman; broken by: `is_podman` that knows no name
 pub async fn podman_is_refused_by_name() {
     let directory = tempfile::tempdir().expect("a directory");
     let socket = socket(directory.path());

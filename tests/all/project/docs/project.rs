@@ -94,3 +94,25 @@ fn no_directory_has_more_than_fifteen_entries() {
         assert_eq!(large, listed, "{}: {} entries; group them", directory.display(), inside.len());
     }
 }
+
+/// Each right value of a case was seen to be missed. broken by: a `// case` comment taken away.
+#[test]
+fn each_case_says_how_it_was_seen_to_fail() {
+    let index = read("tests/all/cases/mod.rs");
+    let call = |line: &str| -> Option<(String, String)> {
+        let path = line.trim().trim_end_matches([';', ',']).trim_end_matches(".await").trim_end_matches("()");
+        let path = path.split_once(": ").map_or(path, |(_, path)| path);
+        let (module, function) = path.rsplit_once("::")?;
+        let file = format!("tests/all/cases/{}.rs", module.replace("::", "/"));
+        root().join(&file).is_file().then(|| (file, function.to_owned()))
+    };
+    let checks: Vec<(String, String)> = index.lines().filter_map(call).collect();
+    assert!(checks.len() > 90, "only {} checks are found", checks.len());
+    for (file, function) in checks {
+        let text = read(&file);
+        let place = text.find(&format!("fn {function}(")).unwrap_or_else(|| panic!("{file}: {function}"));
+        let above = text[..place].rsplit("\n\n").next().unwrap_or_default();
+        let noted = above.contains("// case ") && above.contains("broken by: ");
+        assert!(noted, "{file}: {function}: no `// case ...; broken by: ...` above it");
+    }
+}

@@ -4,6 +4,7 @@
 //! [`request`] parses both into types that cannot be wrong. Nothing after this module looks at a raw text.
 
 mod access;
+mod choice;
 mod command;
 pub mod deploy;
 pub mod error;

@@ -6,9 +6,8 @@ use std::sync::LazyLock;
 
 use strum::VariantNames as _;
 
+use super::choice::{Bump, Cache, LatestPolicy, LogFormat, OnFailure};
 use super::command::Command;
-use super::deploy::OnFailure;
-use super::request::{Bump, Cache, LatestPolicy, LogFormat};
 
 /// A command of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +27,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     CommandSpec { name: "status", about: "Show what the servers run" },
 ];
 
-/// What an input takes, as far as help and completions need to know. [`super::order`] judges the texts.
+/// What an input takes, as far as help and completions need to know. [`super::request`] judges the texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Takes {
     /// A text; in the help it is called this.

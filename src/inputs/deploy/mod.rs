@@ -6,6 +6,7 @@ use std::net::Ipv6Addr;
 use std::str::FromStr;
 use std::time::Duration;
 
+pub use super::choice::OnFailure;
 use super::command::Command;
 use super::list;
 use super::reader::Reader;
@@ -72,16 +73,6 @@ impl fmt::Display for HostName {
             (true, port) => write!(f, "[{}]:{port}", self.host),
         }
     }
-}
-
-/// What becomes of the hosts that are done when a later one fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
-#[strum(serialize_all = "lowercase")]
-pub enum OnFailure {
-    /// They keep the new version.
-    Keep,
-    /// They go back to what they had.
-    Rollback,
 }
 
 /// A GitHub environment.

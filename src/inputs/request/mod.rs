@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use semver::Version;
 use wildmatch::WildMatchPattern;
 
+pub use super::choice::{Bump, Cache, LatestPolicy, LogFormat};
 use super::command::Command;
 use super::deploy::Deploy;
 use super::raw::RawInputs;
@@ -18,54 +19,6 @@ use crate::versioning::tag::{TagPrefix, is_stable};
 use autotag_model::git::RefName;
 use autotag_model::reference::Digest;
 use autotag_model::secret::{Credentials, Secret};
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
-#[strum(serialize_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// What the input `bump` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
-#[strum(serialize_all = "lowercase")]
-pub enum Bump {
-    /// The last number.
-    Patch,
-    /// The middle one.
-    Minor,
-    /// The first one.
-    Major,
-    /// What the commits ask for.
-    Auto,
-}
-
-/// Where the build's cache is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
-#[strum(serialize_all = "lowercase")]
-pub enum Cache {
-    /// In the image.
-    Inline,
-    /// Nowhere.
-    None,
-}
-
-/// What to do about `latest`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::EnumString, strum::VariantNames)]
-#[strum(serialize_all = "lowercase")]
-pub enum LatestPolicy {
-    /// Keep it at the highest version; warn where the registry forbids to move it.
-    Auto,
-    /// Keep it there; fail where that is forbidden.
-    #[strum(serialize = "true")]
-    Must,
-    /// Leave it alone.
-    #[strum(serialize = "false")]
-    Never,
-}
 
 /// Where the image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

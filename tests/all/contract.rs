@@ -296,7 +296,7 @@ async fn builds(
 //   `testkit/src/simulation/`: a push gives the image's id; a withheld list is an empty one; a draft is found
 //   by its tag; a status goes to every deployment
 #[tokio::test]
-async fn the_world_in_memory_keeps_it() {
+async fn the_simulation_keeps_it() {
     const IMAGE: &str = "registry.test/org/app";
     const HIDDEN: &str = "registry.test/org/hidden";
     let outside = Rc::new(RefCell::new(Outside::new(IMAGE)));

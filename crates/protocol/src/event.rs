@@ -145,7 +145,7 @@ pub enum RolloutStep {
     Hold,
     /// Point the proxy at a container.
     Switch,
-    /// Smoke tests through the front door.
+    /// Smoke tests through the proxy.
     Verify,
     /// Let requests in flight end.
     Drain,

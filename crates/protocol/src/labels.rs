@@ -14,7 +14,7 @@ impl RolloutStep {
             Self::Smoke => "smoke tests",
             Self::Hold => "let requests wait",
             Self::Switch => "switch the traffic",
-            Self::Verify => "smoke tests through the front door",
+            Self::Verify => "smoke tests through the proxy",
             Self::Drain => "wait for in-flight requests",
             Self::Stop => "stop the old container",
             Self::Remove => "remove a container",

@@ -350,9 +350,9 @@ impl Server {
         lines(&docker(&["ps", "--all", "--filter", &filter, "--format", format]))
     }
 
-    /// What the front door answers at a path: status and body.
+    /// Whthrough the proxy answers at a path: status and body.
     pub fn get(&self, path: &str) -> (u16, String) {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("the front door");
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).expect("the proxy");
         stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
         let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("a request");

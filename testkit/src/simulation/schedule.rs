@@ -80,11 +80,11 @@ impl Simulation {
             last: None,
             violations: Vec::new(),
         };
-        self.look_at_the_world(&mut situation);
+        self.judge(&mut situation);
         situation
     }
 
-    fn look_at_the_world(&self, situation: &mut Situation) {
+    fn judge(&self, situation: &mut Situation) {
         let mut hasher = DefaultHasher::new();
         situation.outside.fingerprint(self.limits.budget.stale > 0).hash(&mut hasher);
         situation.fingerprint = hasher.finish();
@@ -219,7 +219,7 @@ impl Simulation {
                 let call = situation.ghosts.remove(place);
                 self.note(|| format!("  late: {}", call.what));
                 call.happens(&mut situation.outside, 0);
-                self.look_at_the_world(situation);
+                self.judge(situation);
             }
         }
     }
@@ -245,7 +245,7 @@ impl Simulation {
         }
         let answer = meet(situation, &call, fate);
         if !call.kind.is_read() {
-            self.look_at_the_world(situation);
+            self.judge(situation);
         }
         let attempt = self.programs.attempt(situation.places[run]);
         self.note(|| {

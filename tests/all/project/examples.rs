@@ -1,5 +1,5 @@
 //! The examples, as a stranger copies them: a repository of its own, its workflows run by `act`, a server that
-//! `init` set up with the example's app file, and what the application answers through the front door.
+//! `init` set up with the example's app file, and what the application answers through the proxy.
 //!
 //! The files are taken as they are, but for what this machine cannot have: ghcr.io is a registry of the test's
 //! own, base images are stand-ins by build argument, `listen` is a free port.

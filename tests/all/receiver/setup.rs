@@ -234,14 +234,14 @@ fn the_application_serves_after_a_reboot_or_docker_restart() {
     );
     let printed = server.run(&format!("echo '{request}' | {}", ssh("deploy")));
     assert!(printed.lines().last().is_some_and(|last| last.contains("\"deployed\"")), "{printed}");
-    let front_door = "curl -fsS --max-time 5 http://127.0.0.1:8080/ | grep '^1.0.0 '";
-    server.run(front_door);
+    let through_proxy = "curl -fsS --max-time 5 http://127.0.0.1:8080/ | grep '^1.0.0 '";
+    server.run(through_proxy);
 
     docker(&["restart", &server.name]);
     server.wait_until_booted();
-    server.eventually(front_door);
+    server.eventually(through_proxy);
     server.run("systemctl restart docker");
-    server.eventually(front_door);
+    server.eventually(through_proxy);
     let status = server.run("autotag-receiver status shop");
     assert!(status.contains("serves") && !status.contains("DRIFT"), "{status}");
     let printed = server.run("autotag-receiver check shop 2>&1");

@@ -1,4 +1,4 @@
-//! The front door: tells the proxy where each application's requests go, and what it was told.
+//! Tells the proxy where each application's requests go, and what it was told.
 //!
 //! The proxy stores nothing, so this keeps the routes, to tell them again after its restart. After a restart of
 //! its own it knows none, and the proxy knows all: so each application's route is told alone, and never the
@@ -352,7 +352,7 @@ pub fn route(app: &AppName, traffic: &Traffic) -> Option<Route> {
     })
 }
 
-/// Where a request of this machine's own goes in by the front door.
+/// Where a request of this machine's own goes in through the proxy.
 pub fn entrance(listen: &Listen) -> Listen {
     match listen {
         Listen::Tcp(address) if address.ip().is_unspecified() => {

@@ -165,7 +165,7 @@ pub enum Phase {
         /// What is tried.
         new: Release,
     },
-    /// The new one was committed to; traffic goes there, or is about to. Not yet seen through the front door.
+    /// The new one was committed to; traffic goes there, or is about to. Not yet seen through the proxy.
     Unverified {
         /// What shall serve.
         new: Instance,

@@ -74,7 +74,7 @@ fn the_reference_lists_inputs_outputs_and_exit_codes() {
 fn advice(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Internal => "This is a bug. Please report it.",
-        FailureKind::Input => "All faults are listed at once, each with an example. Nothing was changed.",
+        FailureKind::Input => "All errors are listed at once, each with an example. Nothing was changed.",
         FailureKind::Denied => {
             "Credentials are missing or wrong, or a rule forbids the operation. The message names the input or the permission."
         }

@@ -26,8 +26,8 @@ const GONE: &[(&str, &str)] = &[
 ];
 
 /// Parts of names that say nothing to a stranger.
-const GONE_FROM_NAMES: [&str; 10] =
-    ["desk", "folder", "laptop", "mend", "mended", "said", "told", "tour", "trouble", "vain"];
+const GONE_FROM_NAMES: [&str; 11] =
+    ["desk", "folder", "laptop", "mend", "mended", "said", "told", "tour", "trouble", "vain", "world"];
 
 /// The words of the dialect in a text, each with a better one.
 fn dialect(text: &str) -> Vec<String> {

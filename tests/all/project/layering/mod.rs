@@ -9,7 +9,7 @@ use source::{Source, all, sources, tokens};
 mod source;
 
 /// Modules of the standard library that reach the world. Of `std::net` and `std::time` the data are free.
-const WORLD: [&str; 6] = ["env", "fs", "io", "os", "process", "thread"];
+const OUTSIDE: [&str; 6] = ["env", "fs", "io", "os", "process", "thread"];
 
 /// Crates and types that do I/O, methods of paths that ask the disk, clocks, macros that print. What names none of
 /// them decides, and can be tested without a world.
@@ -92,7 +92,7 @@ const KNOWN_TO: [(&str, &[&str]); 4] = [
 fn doings(source: &Source) -> BTreeSet<String> {
     let modules = source.std_modules().into_iter().map(|(module, _)| module);
     let modules =
-        modules.filter(|module| WORLD.contains(&module.as_str())).map(|module| format!("std::{module}"));
+        modules.filter(|module| OUTSIDE.contains(&module.as_str())).map(|module| format!("std::{module}"));
     let words =
         DOING.iter().filter(|word| !source.lines_with(word).is_empty()).map(|word| (*word).to_owned());
     modules.chain(words).collect()

@@ -21,7 +21,7 @@ enum Versions {
     /// They fail before the commit.
     AreNeverHealthy,
     /// They fail after it, and the traffic goes back.
-    FailAtTheFrontDoor,
+    FailThroughTheProxy,
 }
 
 /// Deployments of which each is killed at another of its steps.
@@ -71,7 +71,7 @@ impl Series {
         let mut serving = "1.0.0".to_owned();
         let one = images.push(&serving);
         server.deploy(deploy(images.name(), &serving, &one)).ended(&End::Deployed {});
-        if self.versions == Versions::FailAtTheFrontDoor {
+        if self.versions == Versions::FailThroughTheProxy {
             server.app_file(images.name(), &(self.app_file() + NOT_AT_THE_FRONT_DOOR));
         }
         let load = Load::start(([127, 0, 0, 1], server.port).into(), &self.mix);
@@ -194,7 +194,7 @@ fn killed_at_each_step_of_a_deployment_that_fails() {
     // Up to its commit it is a good one.
     Series {
         skip: 6,
-        ..Series::new(Versions::FailAtTheFrontDoor, &["pending", "unverified", "turned back"])
+        ..Series::new(Versions::FailThroughTheProxy, &["pending", "unverified", "turned back"])
     }
     .run();
 }
@@ -207,7 +207,7 @@ fn killed_at_each_step_where_only_one_may_run() {
     Series::new(Versions::Work, &["steady", "pending", "unverified", "leaving"]).stop_first().run();
     if at_length() {
         let met = &["pending", "unverified", "turned back"];
-        Series::new(Versions::FailAtTheFrontDoor, met).stop_first().run();
+        Series::new(Versions::FailThroughTheProxy, met).stop_first().run();
     }
 }
 

@@ -76,7 +76,7 @@ pub fn settled(server: &Server) -> State {
     server.state()
 }
 
-/// Exactly one container, which is the state's, and answers at the front door.
+/// Exactly one container, which is the state's, and answers through the proxy.
 #[track_caller]
 pub fn one_of_the_right_version(server: &Server, when: &str) -> State {
     let state = server.state();

@@ -25,7 +25,7 @@ fn before_the_first_deployment_requests_get_503() {
     server.kill_proxy();
     server.start_proxy();
     let front = ("127.0.0.1", server.port);
-    server.until("the front door is open", || std::net::TcpStream::connect(front).is_ok());
+    server.until("the proxy listens", || std::net::TcpStream::connect(front).is_ok());
     assert_eq!(server.get("/").0, 503);
 }
 

@@ -1,4 +1,4 @@
-//! Smoke tests: on the new container itself before the switch, through the front door after it.
+//! Smoke tests: on the new container itself before the switch, through the proxy after it.
 
 use super::{Driver, REQUEST, address};
 use crate::config::app_file::{Client, HttpProbe, Listen, Proof, Smoke, Traffic};
@@ -53,7 +53,7 @@ impl<E: Engine> Driver<'_, E> {
         Err(failed(format!("`{shown}` ended with {}", executed.exit_code)))
     }
 
-    /// Through the front door. Where there is no smoke test by HTTP, the health request stands in for one;
+    /// Through the proxy. Where there is no smoke test by HTTP, the health request stands in for one;
     /// where there is none either, that the proxy has the container is all that can be seen.
     pub(super) async fn verify(&self, instance: &Instance) -> Result<(), StepError> {
         let settings = self.settings(&instance.release.deployment)?;
@@ -82,7 +82,7 @@ impl<E: Engine> Driver<'_, E> {
         for test in asked {
             test.ask(&target, &settings)
                 .await
-                .map_err(|error| error.map(|why| format!("through the front door, {listen}: {why}")))?;
+                .map_err(|error| error.map(|why| format!("through the proxy, {listen}: {why}")))?;
         }
         Ok(())
     }

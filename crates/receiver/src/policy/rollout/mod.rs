@@ -52,7 +52,7 @@ pub enum RolloutAction {
     Hold,
     /// Point the proxy there. It fails unless the container runs; the address is found at that moment.
     Switch(Instance),
-    /// Smoke tests through the front door.
+    /// Smoke tests through the proxy.
     Verify(Instance),
     /// Wait for its requests in flight, up to the app file's limit; then close its WebSockets.
     Drain(Instance),

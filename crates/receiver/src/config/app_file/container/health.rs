@@ -78,7 +78,7 @@ fn client(reader: &mut Reader, fields: &mut Fields) -> Client {
 /// A test of a version before and after it gets the traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Smoke {
-    /// A request: to the container before the switch, through the front door after it.
+    /// A request: to the container before the switch, through the proxy after it.
     Http {
         /// The path.
         path: String,

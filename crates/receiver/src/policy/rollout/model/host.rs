@@ -50,7 +50,7 @@ pub(super) struct ModelHost {
 pub(super) struct Passed {
     pub(super) health: bool,
     pub(super) smoke: bool,
-    pub(super) front_door: bool,
+    pub(super) through_proxy: bool,
 }
 
 /// Only what tells most of them apart: the whole is kilobytes, and equality sees to the rest.
@@ -206,7 +206,7 @@ impl ModelHost {
         match step {
             RolloutAction::AwaitHealthy(it) if is_new(&it.container) => self.passed.health = true,
             RolloutAction::Smoke(it) if is_new(&it.container) => self.passed.smoke = true,
-            RolloutAction::Verify(it) if is_new(&it.container) => self.passed.front_door = true,
+            RolloutAction::Verify(it) if is_new(&it.container) => self.passed.through_proxy = true,
             _ => {}
         }
     }

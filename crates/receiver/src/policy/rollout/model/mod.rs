@@ -191,7 +191,7 @@ impl Scenario {
             Phase::Steady { active } => active.as_ref().is_some_and(|it| is_new(&it.container)),
             Phase::Pending { .. } | Phase::Unverified { .. } => false,
         };
-        ensure(!proven || passed.front_door, "only what was seen through the front door stays")?;
+        ensure(!proven || passed.through_proxy, "only what was seen through the proxy stays")?;
         if self.with_old && !proven {
             ensure(*removed || old.is_there(), "the old one is kept until the new one is proven")?;
         }
@@ -391,7 +391,7 @@ fn machines_that_ignore_a_failed_step_are_found_out() {
     let stop: Tamper = |script| ignore_failures(script, |act| matches!(act.step, RolloutAction::Stop(_)));
     let switch_back: Tamper = |script| ignore_failures(script, of_old);
     found_out(&[
-        ("ignores a failed verification", verification, Order::StartFirst, "front door"),
+        ("ignores a failed verification", verification, Order::StartFirst, "through the proxy"),
         ("starts the new one though the old one runs", stop, Order::StopFirst, "never both run"),
         (
             "stops the new one though the proxy may still point at it",

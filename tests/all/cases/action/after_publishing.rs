@@ -81,7 +81,7 @@ pub fn a_text_at_githubs_limit_is_cut() {
     );
 }
 
-// case A6; broken by: the draft, or the highest release, is looked for in the list
+// case A6; broken by: the list of releases is read
 pub fn many_releases_cost_no_more_requests_than_few() {
     let requests = |releases: usize, order: &[(&str, &str)]| {
         let project = Project::new();
@@ -112,7 +112,7 @@ pub fn many_releases_cost_no_more_requests_than_few() {
     }
 }
 
-// case A9; broken by: reqwest follows redirects, which it cannot for a body
+// case A9; broken by: no redirect is followed
 pub fn a_renamed_repository_is_released() {
     let project = Project::new();
     project.release(&project.merge("one")).finish().ended("released");

@@ -25,7 +25,7 @@ fn fails(built: &Built, inputs: &[(&str, &str)], code: i32, words: &[&str]) -> S
     annotation
 }
 
-// case A8; broken by: the program as it was before the fix
+// case A8; broken by: `lines` takes a quote to the letter
 pub fn a_quoted_line_has_its_effect() {
     let built = Built::new();
     built.file(
@@ -37,7 +37,7 @@ pub fn a_quoted_line_has_its_effect() {
     assert_eq!((&labels["a"], &labels["b"], &labels["c"]), (&"1".into(), &"x, \"y\"".into(), &"none".into()));
 }
 
-// case A8; broken by: the program as it was before the fix
+// case A8; broken by: `pairs` takes every key
 pub fn a_line_that_would_have_no_effect_is_an_input_error() {
     let built = Built::new();
     for (input, value) in [
@@ -53,7 +53,7 @@ pub fn a_line_that_would_have_no_effect_is_an_input_error() {
     }
 }
 
-// case A13; broken by: the program as it was before the fix
+// case A13; broken by: `is_a_version` is never true
 pub fn a_version_of_the_dockerfiles_own_stays() {
     for (dockerfile, version) in [
         ("ARG VERSION=base\nFROM scratch AS base\nFROM ${VERSION}\nCOPY app /\n", None),
@@ -80,7 +80,7 @@ pub fn a_version_of_the_dockerfiles_own_stays() {
     assert_eq!((&named["v"], &named["app"], &named["date"]), (&"3".into(), &"0.0.1".into(), &"5".into()));
 }
 
-// case A13; broken by: the program as it was before the fix
+// case A13; broken by: `values_used` names none
 pub fn a_failure_says_which_version_was_given() {
     let built = Built::new();
     let host = built.project.registry.host().to_owned();
@@ -88,7 +88,7 @@ pub fn a_failure_says_which_version_was_given() {
     fails(&built, &[], 5, &["The build argument VERSION was `0.0.1`"]);
 }
 
-// case A11; broken by: the program as it was before the fix
+// case A11; broken by: `explain_syntax` explains nothing
 pub fn a_missing_frontend_is_named_by_its_line() {
     let built = Built::new();
     let image = format!("{}/org/frontend:9", built.project.registry.host());
@@ -98,14 +98,14 @@ pub fn a_missing_frontend_is_named_by_its_line() {
     assert!(!text.contains("FROM"), "{text}");
 }
 
-// case A11; broken by: the program as it was before the fix
+// case A11; broken by: `has_stage` is not asked
 pub fn a_target_that_is_no_stage_names_those_that_are() {
     let built = Built::new();
     built.file("Dockerfile", "FROM scratch AS build\nCOPY app /\nFROM build AS Runtime\nCOPY app /b\n");
     fails(&built, &[("target", "runtim")], 2, &["input `target`", "`runtim`", "`build`, `runtime`"]);
 }
 
-// case A11; broken by: the program as it was before the fix
+// case A11; broken by: `is_relative_to_the_context` is never true
 pub fn a_dockerfile_relative_to_the_context_is_explained() {
     let built = Built::new();
     let workspace = built.project.workflow.workspace();
@@ -113,12 +113,13 @@ pub fn a_dockerfile_relative_to_the_context_is_explained() {
     fs::write(workspace.join("code/docker/web.Dockerfile"), "FROM scratch\n").expect("a file");
     fs::write(workspace.join("code/Dockerfile"), "FROM scratch\n").expect("a file");
     let inputs = [("context", "code"), ("file", "docker/web.Dockerfile")];
-    let words = ["input `file`", "be `code/docker/web.Dockerfile`", "relative to the workspace"];
+    let words =
+        ["input `file`", "be `code/docker/web.Dockerfile`", "the workspace, and not to the input `context`"];
     let text = fails(&built, &inputs, 5, &words);
     assert!(!text.contains("code/Dockerfile"), "{text}");
 }
 
-// case X9; broken by: the program as it was before the fix
+// case X9; broken by: `is_invisible_mark` knows none
 pub fn what_misleads_a_reader_is_in_no_log_and_no_summary() {
     let built = Built::new();
     built.file(
@@ -135,7 +136,7 @@ pub fn what_misleads_a_reader_is_in_no_log_and_no_summary() {
     }
 }
 
-// case X9; broken by: the program as it was before the fix
+// case X9; broken by: fingerprints of no host are taken for any number of servers
 pub fn with_several_servers_a_fingerprint_needs_its_host() {
     let built = Built::new();
     let print = "SHA256:uNiVztksCsDhcc0u9e8BrrUcLB3N6FWBEm9vyjNOgIs";

@@ -34,7 +34,7 @@ fn fails(built: &Built, inputs: &[(&str, &str)], code: i32, words: &[&str]) -> S
     run.raw
 }
 
-// case A2; broken by: the program as it was before the fix
+// case A2; broken by: a fault of its text is taken for an empty file
 pub fn an_ignore_file_that_is_no_utf_8_is_an_error() {
     let text = "# secrets\r\nsecret.env\r\n";
     let utf_16 = |mark: &str, encode: fn(u16) -> [u8; 2]| -> Vec<u8> {
@@ -55,7 +55,7 @@ pub fn an_ignore_file_that_is_no_utf_8_is_an_error() {
     }
 }
 
-// case A2; broken by: the program as it was before the fix
+// case A2; broken by: `ignore_file` passes over every fault
 pub fn an_ignore_file_that_cannot_be_read_is_an_error() {
     for name in [".dockerignore", "Dockerfile.dockerignore"] {
         let built = with_a_secret();
@@ -71,7 +71,7 @@ pub fn an_ignore_file_that_cannot_be_read_is_an_error() {
     }
 }
 
-// case X6; broken by: the program as it was before the fix
+// case X6; broken by: `Workspace::holds` and `is_made_by_the_kernel` let everything through
 pub fn a_link_to_the_jobs_environment_is_refused() {
     let built = with_a_secret();
     let workspace = built.project.workflow.workspace();
@@ -97,7 +97,7 @@ pub fn a_link_to_the_jobs_environment_is_refused() {
     }
 }
 
-// case X6; broken by: the program as it was before the fix
+// case X6; broken by: `Workspace::holds` lets everything through
 pub fn what_leads_out_of_the_workspace_is_refused() {
     let built = with_a_secret();
     let workspace = built.project.workflow.workspace();
@@ -135,7 +135,7 @@ pub fn links_inside_of_the_context_are_sent_as_links() {
     assert_eq!(links, [(b'2', "../../Dockerfile"), (b'2', "/etc/passwd")]);
 }
 
-// case A10; broken by: the program as it was before the fix
+// case A10; broken by: `head::of` looks at the directory itself alone
 pub fn a_checkout_below_the_workspace_must_have_the_runs_commit() {
     let built = Built::new();
     let workspace = built.project.workflow.workspace();
@@ -213,7 +213,7 @@ async fn copied(files: &[(&str, &str)], context: &str, dockerfile: &str) -> Vec<
     copied
 }
 
-// case A5; broken by: the frontend is given the address of an archive with the Dockerfile in it
+// case A5; broken by: the Dockerfile is kept whatever the ignore file says
 pub async fn an_ignored_dockerfile_is_built_from_and_never_copied() {
     let ignore = (".dockerignore", "Dockerfile*\n");
     let files = [ignore, ("a", ""), ("Dockerfile.old", "")];
@@ -228,7 +228,7 @@ pub async fn an_ignored_dockerfile_is_built_from_and_never_copied() {
     assert_eq!(copied(&[("a", "")], "", "Dockerfile").await, ["Dockerfile", "a"]);
 }
 
-// case A5; broken by: an ignored ignore file is in the context; the Dockerfile's own one is not read
+// case A5; broken by: an ignore file is kept whatever it says
 pub async fn an_ignored_ignore_file_is_never_copied() {
     let files = [(".dockerignore", ".dockerignore\nsecret\n"), ("a", ""), ("secret", "")];
     assert_eq!(copied(&files, "", "Dockerfile").await, ["Dockerfile", "a"]);
@@ -237,7 +237,7 @@ pub async fn an_ignored_ignore_file_is_never_copied() {
     assert_eq!(copied(&files, "", "app.Dockerfile").await, ["a"]);
 }
 
-// case A5; broken by: the frontend is given the address of an archive with the Dockerfile in it
+// case A5; broken by: one from outside is put into the context
 pub async fn a_dockerfile_outside_of_the_context_is_never_copied() {
     let files = [("context/a", ""), ("context/secret", ""), ("context/.dockerignore", "secret\n")];
     assert_eq!(copied(&files, "context", "docker/Dockerfile").await, [".dockerignore", "a"]);

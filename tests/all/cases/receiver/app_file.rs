@@ -179,7 +179,7 @@ fn deployed(more: &str, env_file: &str) -> Value {
     described[0]["Config"].clone()
 }
 
-// case S5; broken by: a `healthcheck` without `test` refused; `test: []` given to Docker, which is no check at all.
+// case S5; broken by: a `healthcheck` without `test` not given to Docker.
 pub fn a_healthcheck_without_a_test_sets_the_times_of_the_images_own() {
     let config =
         deployed("healthcheck: {disable: false, interval: 2s, retries: 7, start_interval: 1s}\n", "");

@@ -339,7 +339,7 @@ fn sorted(value: &serde_yaml::Value) -> String {
     }
 }
 
-// case S7; broken by: `Fields::rest` that gives nothing.
+// case S7; broken by: `UntakenFields::rest` gives nothing
 pub fn what_a_running_container_has_is_taken_over_or_noted() {
     let images = Images::start();
     let digest = images.push("1.0.0");

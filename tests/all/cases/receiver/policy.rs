@@ -396,6 +396,7 @@ fn sign_a_guest(directory: &Path, user: &str, key: &ClientKey) {
 
 /// A machine that trusts an authority's certificates for its people does not so for CI's users.
 // case X9; broken by: the part without `TrustedUserCAKeys none`; the part without `ForceCommand`
+// (the former alone is noticed where the part is tried without the principals' lines)
 pub fn a_certificate_opens_no_door_to_the_keys_user() {
     let images = Images::start();
     let (user, key) = (SystemUser::create("c"), ClientKey::ed25519());

@@ -260,6 +260,28 @@ fn an_unreadable_file_is_named() {
     assert!(shown.contains("Permission denied"), "{shown}");
 }
 
+/// Likewise: what an ignore file that nobody reads names would be in the image.
+// case A2; broken by: `ignore_file` passes over every fault
+#[test]
+fn an_unreadable_ignore_file_is_named() {
+    if let Some(directory) = child_argument("UNREADABLE_IGNORE_FILE") {
+        let read = read(&directory, &directory.join("Dockerfile"));
+        println!("said: {}", read.map(|_| ()).expect_err("it may not be read"));
+        return;
+    }
+    let directory = directory(&[("Dockerfile", ""), (".dockerignore", "secret\n"), ("secret", "")]);
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    let ignore = directory.path().join(".dockerignore");
+    fs::set_permissions(ignore, fs::Permissions::from_mode(0o000)).expect("mode");
+    let shown = run_again(
+        concat!(module_path!(), "::an_unreadable_ignore_file_is_named"),
+        "UNREADABLE_IGNORE_FILE",
+        directory.path(),
+        true,
+    );
+    assert!(shown.contains("/.dockerignore` may not be read"), "{shown}");
+}
+
 /// The figure is of a process that does nothing else: about 1 GiB of context, and its high-water mark.
 #[test]
 fn a_gigabyte_of_context_needs_little_memory() {

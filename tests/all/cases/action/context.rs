@@ -172,9 +172,9 @@ pub fn a_checkout_below_the_workspace_must_have_the_runs_commit() {
     run("code/part", "").ended("released");
 }
 
-/// Root reads everything, so this only counts where the tests run as somebody else; the unit test of
-/// `context` does it as nobody.
-// case A2; broken by: the program as it was before the fix
+/// Root reads everything, so this only counts where the tests run as somebody else;
+/// `action::context::an_unreadable_ignore_file_is_named` does it as nobody, and there the break was seen.
+// case A2; broken by: `ignore_file` passes over every fault
 pub fn an_ignore_file_that_may_not_be_read_is_an_error() {
     let built = with_a_secret();
     let path = built.project.workflow.workspace().join(".dockerignore");

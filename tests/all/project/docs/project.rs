@@ -95,24 +95,55 @@ fn no_directory_has_more_than_fifteen_entries() {
     }
 }
 
-/// Each right value of a case was seen to be missed. broken by: a `// case` comment taken away.
-#[test]
-fn each_case_says_how_it_was_seen_to_fail() {
-    let index = read("tests/all/cases/mod.rs");
-    let call = |line: &str| -> Option<(String, String)> {
-        let path = line.trim().trim_end_matches([';', ',']).trim_end_matches(".await").trim_end_matches("()");
-        let path = path.split_once(": ").map_or(path, |(_, path)| path);
+/// The tests of the index, with the checks that each calls: the file, and the function.
+fn cases(index: &str) -> Vec<(String, Vec<(String, String)>)> {
+    let call = |path: &str| -> Option<(String, String)> {
+        let path = path.trim_end_matches([';', ',']).trim_end_matches(".await").trim_end_matches("()");
         let (module, function) = path.rsplit_once("::")?;
         let file = format!("tests/all/cases/{}.rs", module.replace("::", "/"));
         root().join(&file).is_file().then(|| (file, function.to_owned()))
     };
-    let checks: Vec<(String, String)> = index.lines().filter_map(call).collect();
-    assert!(checks.len() > 90, "only {} checks are found", checks.len());
-    for (file, function) in checks {
-        let text = read(&file);
-        let place = text.find(&format!("fn {function}(")).unwrap_or_else(|| panic!("{file}: {function}"));
-        let above = text[..place].rsplit("\n\n").next().unwrap_or_default();
-        let noted = above.contains("// case ") && above.contains("broken by: ");
-        assert!(noted, "{file}: {function}: no `// case ...; broken by: ...` above it");
+    let mut cases: Vec<(String, Vec<(String, String)>)> = Vec::new();
+    for line in index.lines().map(str::trim) {
+        let begun =
+            line.trim_start_matches("async ").strip_prefix("fn ").and_then(|rest| rest.split_once('('));
+        if let Some((name, _)) = begun {
+            cases.push((name.to_owned(), Vec::new()));
+        } else if let Some((name, path)) = line.split_once(": ").filter(|(_, path)| path.ends_with(';')) {
+            // A line of `traffic!`.
+            cases.push((name.to_owned(), call(path).into_iter().collect()));
+        } else if let Some((_, checks)) = cases.last_mut() {
+            checks.extend(call(line));
+        }
+    }
+    cases
+}
+
+/// A row's number at the start of a test's name, as the notes above the checks write it: `A2` for `a2_...`.
+fn row_of(test: &str) -> Option<String> {
+    let (row, _) = test.split_once('_')?;
+    let number = row.strip_prefix(['a', 's', 'x'])?;
+    (!number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())).then(|| row.to_uppercase())
+}
+
+/// Each right value of a case was seen to be missed. broken by: a `// case` comment taken away, or given another row; a
+/// test without its call.
+#[test]
+fn each_case_says_how_it_was_seen_to_fail() {
+    let index = read("tests/all/cases/mod.rs");
+    let cases = cases(&index);
+    let checks = cases.iter().map(|(_, checks)| checks.len()).sum::<usize>();
+    assert!(checks > 90, "only {checks} checks are found");
+    for (test, checks) in cases {
+        let row = row_of(&test);
+        assert!(row.is_none() || !checks.is_empty(), "{test} calls no check");
+        for (file, function) in checks {
+            let text = read(&file);
+            let place = text.find(&format!("fn {function}(")).unwrap_or_else(|| panic!("{file}: {function}"));
+            let above = text[..place].rsplit("\n\n").next().unwrap_or_default();
+            let note = row.as_ref().map_or_else(|| "// case ".to_owned(), |row| format!("// case {row}; "));
+            let noted = above.contains(&note) && above.contains("broken by: ");
+            assert!(noted, "{file}: {function}: no `{note}...; broken by: ...` above it, as {test} needs it");
+        }
     }
 }

@@ -46,7 +46,8 @@ pub fn an_image_for_another_architecture_is_refused() {
     assert!(server.get("/").1.contains("1.0.0"));
 }
 
-// case engines; broken by: `platform::complete` does nothing; by bollard's model of an image
+// case engines; broken by: `platform::complete` does nothing; by bollard's model of an image (both with containerd's
+// image store alone: the classic one describes whole)
 pub fn an_image_that_the_engine_describes_in_part_is_deployed_by_its_labels() {
     let (images, server) = serving();
     // Of what is imported the Engine has the content and not the bytes that the registry has of it.

@@ -74,7 +74,8 @@ impl Drop for Asker {
     }
 }
 
-// case S9; broken by: the name taken from the old one before the new one has it (NO-NAME); by nobody having it.
+// case S9; broken by: nobody has the name (NO-NAME). That the old one loses it before the new one has it is a gap of
+// milliseconds, which this does not always meet.
 pub fn the_applications_name_always_leads_to_what_serves() {
     let images = Images::start();
     let first = Server::start();
